@@ -1,0 +1,44 @@
+"""From an environment to an allocation.
+
+Called once by every rank and by `doctor`.  A pure function: what the machine is like is handed
+in, so that recorded environments of real schedulers are its tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rayhpc.allocation import explicit, mpi, plain, slurm, yarn
+from rayhpc.allocation.allocation import Allocation
+from rayhpc.machine.facts import MachineFacts
+
+# The first that recognises the environment is read; a new batch system is one more module here.
+_TABLES = (slurm, yarn)
+
+
+def detect(
+    environ: Mapping[str, str],
+    machine: MachineFacts,
+    *,
+    rank: int | None = None,
+    size: int | None = None,
+) -> Allocation:
+    """What was given to this process, by whom; `rank` and `size` are the user's own words.
+
+    Raises ValueError, naming the variable or option, for what cannot be.
+    """
+    table = next((each for each in _TABLES if each.present(environ)), plain)
+    found = table.read(environ, machine)
+    if rank is None and size is None:
+        found = mpi.overlay(found, environ)
+        _check(found)
+    return explicit.overlay(found, rank, size)
+
+
+def _check(found: Allocation) -> None:
+    rank, size = found.rank, found.size
+    if not 0 <= rank.value < size.value:
+        raise ValueError(
+            f"{rank.source} says rank {rank.value} and {size.source} says {size.value} ranks; "
+            "pass --rank and --size"
+        )

@@ -1,0 +1,40 @@
+"""The table without any scheduler: one rank, this machine.
+
+Also what the other tables start from, so that each states only what it knows better.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rayhpc.allocation import variables
+from rayhpc.allocation.allocation import Allocation
+from rayhpc.allocation.fact import Fact
+from rayhpc.machine.facts import MachineFacts
+
+_ALONE = "no scheduler"
+
+
+def read(environ: Mapping[str, str], machine: MachineFacts) -> Allocation:
+    """A cluster of one on this machine."""
+    return Allocation(
+        scheduler=Fact("plain", _ALONE),
+        launcher=Fact("none", _ALONE),
+        job_id=Fact(None, _ALONE),
+        step_id=Fact(None, _ALONE),
+        restart_count=Fact(0, _ALONE),
+        rank=Fact(0, _ALONE),
+        size=Fact(1, _ALONE),
+        local_rank=Fact(0, _ALONE),
+        local_size=Fact(1, _ALONE),
+        node_index=Fact(0, _ALONE),
+        num_nodes=Fact(1, _ALONE),
+        nodes=Fact((machine.hostname,), "hostname"),
+        component=Fact(None, _ALONE),
+        cpus=Fact(None, _ALONE),
+        memory=Fact(None, _ALONE),
+        gpus=Fact(machine.gpus, machine.gpus.source),
+        end_time=Fact(None, _ALONE),
+        submit_dir=Fact(None, _ALONE),
+        shared_dir=variables.text(environ, "RAYHPC_SHARED_DIR"),
+    )

@@ -1,0 +1,153 @@
+"""How large a node is: processors, GPUs, memory, object store, each with who decided it.
+
+Called by whoever starts a raylet, and by `doctor`.  A pure function of facts and options.
+
+The least of all that limits us holds.  Where nothing limits memory, a node that got a part of
+the machine's processors or GPUs takes the same part of its memory, the larger of both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from rayhpc.allocation.allocation import Allocation
+from rayhpc.allocation.fact import Candidate, Fact, first, least
+from rayhpc.allocation.local_ranks import LocalFacts, local_facts
+from rayhpc.machine.facts import MachineFacts
+from rayhpc.machine.gpus import Gpus
+
+OBJECT_STORE_SHARE = 0.3
+
+
+@dataclass(frozen=True)
+class NodeSize:
+    """One node's resources; memory in bytes, the object store being a part of `memory`."""
+
+    cpus: Fact[int]
+    gpus: Fact[Gpus]
+    memory: Fact[int]
+    object_store_memory: Fact[int]
+
+    @property
+    def task_memory(self) -> int:
+        """Bytes that tasks may ask for: what the user told, or what the store leaves."""
+        if self.memory.source == "--memory":
+            return self.memory.value
+        return max(0, self.memory.value - self.object_store_memory.value)
+
+
+def size_node(
+    machine: MachineFacts,
+    allocation: Allocation,
+    local: LocalFacts | None = None,
+    *,
+    num_cpus: int | None = None,
+    num_gpus: int | None = None,
+    memory: int | None = None,
+    object_store_memory: int | None = None,
+) -> NodeSize:
+    """The size of this node; `local` is the merge of its ranks where it has several.
+
+    The options are the user's and outrank every limit.  Raises ValueError for a negative one, for
+    no memory, and for a store larger than the memory.
+    """
+    _check(num_cpus=num_cpus, num_gpus=num_gpus, memory=memory, store=object_store_memory)
+    local = local or local_facts(machine, allocation)
+    given_cpus = least(_cpu_candidates(machine, allocation, local))
+    given_gpus = Fact(local.gpus, allocation.gpus.source, allocation.gpus.candidates)
+    cpus = _told(num_cpus, "--num-cpus", given_cpus)
+    gpus = _choose_gpus(num_gpus, given_gpus)
+    whole = _Whole(given_cpus.value, len(given_gpus.value))
+    found = _memory(machine, allocation, local, whole, cpus, gpus)
+    total = _told(memory, "--memory", found)
+    return NodeSize(cpus, gpus, total, _store(object_store_memory, total))
+
+
+@dataclass(frozen=True)
+class _Whole:
+    """What a share is a share of."""
+
+    cpus: int
+    gpus: int
+
+    def share(self, cpus: int, gpus: int) -> float:
+        """The larger of both shares, at most 1; none counts where there is nothing to share."""
+        by_cpu = cpus / self.cpus if self.cpus else 0.0
+        by_gpu = gpus / self.gpus if self.gpus else 0.0
+        return min(1.0, max(by_cpu, by_gpu))
+
+
+def _cpu_candidates(
+    machine: MachineFacts, allocation: Allocation, local: LocalFacts
+) -> Iterator[Candidate[int]]:
+    if local.cpus:
+        yield Candidate(local.cpus, allocation.cpus.source)
+    yield Candidate(len(local.affinity) or machine.online_cpus, "affinity")
+    group = machine.cgroup
+    if group.cpuset:
+        yield Candidate(len(group.cpuset), group.cpuset_path)
+    if group.cpu_quota is not None:
+        # Half a processor more than whole ones would be throttled, so it is not offered.
+        yield Candidate(max(1, int(group.cpu_quota.value)), group.cpu_quota.path)
+    yield Candidate(machine.online_cpus, "processors online")
+
+
+def _choose_gpus(number: int | None, given: Fact[Gpus]) -> Fact[Gpus]:
+    """The first of the given ones; beyond them made-up indices, as in Ray, for tests."""
+    if number is None:
+        return given
+    known = given.value.ids[:number]
+    invented = (str(index) for index in range(len(known), number))
+    chosen = replace(given.value, ids=(*known, *invented))
+    return first([Candidate(chosen, "--num-gpus"), Candidate(given.value, given.source)])
+
+
+def _memory(
+    machine: MachineFacts,
+    allocation: Allocation,
+    local: LocalFacts,
+    given: _Whole,
+    cpus: Fact[int],
+    gpus: Fact[Gpus],
+) -> Fact[int]:
+    limited = [Candidate(machine.memory.total, "installed memory")]
+    if machine.cgroup.memory_limit is not None:
+        limit = machine.cgroup.memory_limit
+        limited.append(Candidate(int(limit.value), limit.path))
+    if local.memory:
+        limited.append(Candidate(local.memory, allocation.memory.source))
+    fact = least(limited)
+    # Limits are of the scale of what was given, installed memory of that of the whole machine.
+    whole = given
+    if fact.source == "installed memory":
+        whole = _Whole(machine.online_cpus, machine.devices.count)
+    share = whole.share(cpus.value, len(gpus.value))
+    if share == 1.0:
+        return fact
+    part = Candidate(int(fact.value * share), f"{share:.0%} of {fact.source}")
+    return Fact(part.value, part.source, (part, *fact.candidates))
+
+
+def _store(told: int | None, memory: Fact[int]) -> Fact[int]:
+    part = int(memory.value * OBJECT_STORE_SHARE)
+    if told is not None and told > memory.value:
+        raise ValueError(
+            f"an object store of {told} bytes does not fit into this node's {memory.value} bytes "
+            f"of memory ({memory.source}); give at most that to --object-store-memory"
+        )
+    return _told(told, "--object-store-memory", first([Candidate(part, "30% of memory")]))
+
+
+def _told(value: int | None, option: str, found: Fact[int]) -> Fact[int]:
+    """The option where it is given, else what was found."""
+    if value is None:
+        return found
+    told = Candidate(value, option)
+    return Fact(value, option, (told, *found.candidates))
+
+
+def _check(**options: int | None) -> None:
+    for name, value in options.items():
+        if value is not None and (value < 0 or (value == 0 and name == "memory")):
+            raise ValueError(f"{name.replace('_', '-')} cannot be {value}")

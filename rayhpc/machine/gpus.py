@@ -1,0 +1,129 @@
+"""Which GPUs this process may use, and how to hand some of them to a task.
+
+Asked when a node is sized and when a worker is given its GPUs.  Ids are opaque (index, UUID, MIG,
+a Level Zero tile) and are passed on exactly as they were found.  Never opens a device, never
+loads a vendor library.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+GpuKind = Literal["cuda", "rocm", "level_zero"]
+
+# For each kind the variables that select devices, the one applied last first.  ROCr filters below
+# HIP, so where both are set HIP's ids count within ROCr's list and HIP's is the one to change
+# (https://rocm.docs.amd.com/en/latest/conceptual/gpu-isolation.html).
+VARIABLES: dict[GpuKind, tuple[str, ...]] = {
+    "cuda": ("CUDA_VISIBLE_DEVICES",),
+    "rocm": ("HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"),
+    "level_zero": ("ZE_AFFINITY_MASK",),
+}
+# What else HIP and ROCm's OpenCL read; left in place they would select twice.
+_ROCM_ALIASES = ("CUDA_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL")
+_NOTHING = frozenset({"nodevfiles", "none", "void", "(null)", "-1"})
+
+
+@dataclass(frozen=True)
+class Gpus:
+    """GPUs by opaque id, in order; `variable` is the one that selects among them."""
+
+    ids: tuple[str, ...] = ()
+    kind: GpuKind = "cuda"
+    variable: str = "CUDA_VISIBLE_DEVICES"
+    source: str = "no GPU variable and no GPU device"
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class GpuDevices:
+    """Physical GPUs that the kernel shows us and that we may open, by kind."""
+
+    kind: GpuKind | None = None
+    count: int = 0
+    source: str = "no GPU device"
+
+
+def visible_gpus(environ: Mapping[str, str], devices: GpuDevices) -> Gpus:
+    """The GPUs that the environment names, or all devices where it names none.
+
+    SLURM sets the variables of every vendor at once; then the kind of the devices that are really
+    there decides, and CUDA where none is to be seen.
+    """
+    for kind in _kinds(devices):
+        for variable in VARIABLES[kind]:
+            if variable in environ:
+                return Gpus(_split(environ[variable]), kind, variable, variable)
+    if devices.kind is None:
+        return Gpus()
+    ids = tuple(str(index) for index in range(devices.count))
+    return Gpus(ids, devices.kind, VARIABLES[devices.kind][-1], devices.source)
+
+
+def read_devices(root: Path = Path("/")) -> GpuDevices:
+    """Count the GPUs of this machine from /dev, /proc and /sys, without opening any."""
+    nodes = _names(root / "dev", "nvidia")
+    if nodes:
+        # access(2) asks the devices cgroup too, so devices of other jobs are not counted.
+        mine = [name for name in nodes if os.access(root / "dev" / name, os.R_OK | os.W_OK)]
+        return GpuDevices("cuda", len(mine), "/dev/nvidia*")
+    count = len(_entries(root / "proc/driver/nvidia/gpus"))
+    if count:
+        return GpuDevices("cuda", count, "/proc/driver/nvidia/gpus")
+    topology = root / "sys/class/kfd/kfd/topology/nodes"
+    count = sum(_is_amd_gpu(topology / name) for name in _entries(topology))
+    if count:
+        return GpuDevices("rocm", count, "/sys/class/kfd")
+    return GpuDevices()
+
+
+def task_environment(gpus: Gpus, ids: Iterable[str]) -> dict[str, str | None]:
+    """The variables that give a process just `ids` of `gpus`; None means: remove it."""
+    changes: dict[str, str | None] = {gpus.variable: ",".join(ids)}
+    if gpus.kind == "rocm":
+        changes.update(dict.fromkeys(_ROCM_ALIASES))
+    return changes
+
+
+def _kinds(devices: GpuDevices) -> list[GpuKind]:
+    """All kinds, that of the present hardware first."""
+    return sorted(VARIABLES, key=lambda kind: kind != devices.kind)
+
+
+def _split(text: str) -> tuple[str, ...]:
+    """The ids of a list; as for CUDA, what follows the first invalid one does not exist."""
+    ids: list[str] = []
+    for part in text.split(","):
+        item = part.strip()
+        if not item or item.lower() in _NOTHING:
+            break
+        ids.append(item)
+    return tuple(ids)
+
+
+def _names(directory: Path, prefix: str) -> list[str]:
+    """Names made of `prefix` and a number."""
+    names = [name for name in _entries(directory) if name.startswith(prefix)]
+    return [name for name in names if name[len(prefix) :].isdigit()]
+
+
+def _entries(directory: Path) -> list[str]:
+    try:
+        return sorted(os.listdir(directory))
+    except OSError:
+        return []
+
+
+def _is_amd_gpu(node: Path) -> bool:
+    """Processors are nodes of the same topology, with no SIMD units."""
+    try:
+        lines = (node / "properties").read_text().splitlines()
+    except OSError:
+        return False  # the kernel hides the properties of devices denied to us
+    return any(line.startswith("simd_count ") and line != "simd_count 0" for line in lines)

@@ -1,0 +1,130 @@
+"""Processes by identity, not by number: is it still the same one, and how does it end with us.
+
+Called by the raylet, the fork server, the launcher and `rayhpc stop`.  A pid alone names nobody:
+it is used again.  A pid with its start time names one process of one boot.  Never lists processes.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import functools
+import os
+import signal
+import sys
+from collections.abc import Callable
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+# States in proc_pid_stat(5) of a process that has ended and only waits to be reaped.
+_ENDED = frozenset("ZXx")
+
+
+def start_time(pid: int) -> int | None:
+    """When `pid` started, in clock ticks since boot; None if it is not running any more."""
+    fields = _stat(pid)
+    if not fields or fields[0] in _ENDED:
+        return None
+    return int(fields[19])
+
+
+def is_same_process(pid: int, started: int) -> bool:
+    """Whether `pid` runs and is the process that started at `started` (see `start_time`)."""
+    return start_time(pid) == started
+
+
+def boot_id() -> str:
+    """A name of this boot: start times of another boot mean nothing; empty where unknown."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+def open_pidfd(pid: int) -> int | None:
+    """A descriptor that becomes readable when `pid` ends; None where the kernel has none (< 5.3).
+
+    Raises ProcessLookupError if there is no such process.
+    """
+    if not hasattr(os, "pidfd_open"):
+        return None
+    try:
+        return os.pidfd_open(pid)
+    except OSError as error:
+        if error.errno in (errno.ENOSYS, errno.EPERM, errno.EINVAL):
+            return None  # old kernel, or a container's seccomp filter
+        raise
+
+
+def send_signal(pid: int, started: int, signum: int) -> bool:
+    """Signal the process that started at `started`; False if it has ended or is another one now.
+
+    The descriptor pins the process before it is checked, so the number cannot change hands in
+    between.  Raises PermissionError if it belongs to someone else.
+    """
+    try:
+        descriptor = open_pidfd(pid)
+    except ProcessLookupError:
+        return False
+    try:
+        if not is_same_process(pid, started):
+            return False
+        return _send(descriptor, pid, signum)
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def die_with_parent(parent: int, signum: int = signal.SIGKILL) -> bool:
+    """Have the kernel send `signum` to this process when the parent's *thread* that made it ends.
+
+    To be called in a child of a single-threaded fork server, right after the fork: the setting
+    does not outlive another one.  False means `parent` was gone already: exit at once.
+    """
+    _prctl()(_PR_SET_PDEATHSIG, signum)
+    return os.getppid() == parent
+
+
+def become_subreaper() -> None:
+    """Make orphaned descendants children of this process, so that it can end and reap them."""
+    _prctl()(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def _send(descriptor: int | None, pid: int, signum: int) -> bool:
+    try:
+        if descriptor is not None and hasattr(signal, "pidfd_send_signal"):
+            signal.pidfd_send_signal(descriptor, signum)
+        else:
+            os.kill(pid, signum)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _stat(pid: int) -> list[str]:
+    """The fields of /proc/<pid>/stat after the name, the state first."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            text = file.read()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    # The name may itself hold blanks and parentheses; the last one closes it.
+    return text[text.rindex(b")") + 1 :].decode("ascii").split()
+
+
+@functools.cache
+def _prctl() -> Callable[[int, int], None]:
+    """prctl(2), looked up once; does nothing where it does not exist."""
+    if not sys.platform.startswith("linux"):
+        return lambda option, value: None
+    function = ctypes.CDLL(None, use_errno=True).prctl
+    function.argtypes = [ctypes.c_int] + [ctypes.c_ulong] * 4
+    function.restype = ctypes.c_int
+
+    def call(option: int, value: int) -> None:
+        if function(option, value, 0, 0, 0) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, f"prctl({option}): {os.strerror(number)}")
+
+    return call

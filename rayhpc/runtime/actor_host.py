@@ -1,0 +1,369 @@
+"""An actor in its worker: construction, and calls one by one, in threads, or on an event loop.
+
+Made by `worker` when its raylet says `Construct`.  Synchronous actors run in the worker's main
+thread; concurrency groups have each their own threads or their own limit on the loop.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import inspect
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from rayhpc.exceptions import ActorDiedError
+from rayhpc.runtime import execution, serialization
+from rayhpc.runtime.context import TaskContext, running
+from rayhpc.runtime.errors import dump_system_error, format_remote
+from rayhpc.wire.address import Address, ObjectId
+from rayhpc.wire.messages import actors, tasks
+from rayhpc.wire.messages.common import Grant
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from rayhpc.runtime.worker import Worker
+
+
+class ActorExit(SystemExit):
+    """Raised by `exit_actor`: the actor ends in good order."""
+
+
+class ActorHost:
+    """The one actor of a worker.
+
+    Args:
+        worker: the process.
+        message: the raylet's order to be this actor.
+    """
+
+    def __init__(self, worker: Worker, message: actors.Construct) -> None:
+        self.spec = message.spec
+        self.incarnation = message.incarnation
+        self.instance: Any = None
+        self.ending: str | None = None
+        self._worker = worker
+        self._lease = message.lease
+        self._grant = Grant(
+            message.lease,
+            self.spec.job,
+            self.spec.holding,
+            message.devices,
+            self.spec.placing.strategy.group,
+            self.spec.placing.strategy.bundle,
+            self.spec.placing.environment,
+        )
+        self._queue: deque[tuple[Address, tasks.Call]] = deque()
+        self._constructed = False
+        self._busy = 0
+        self._pools: dict[str, concurrent.futures.ThreadPoolExecutor] = {}
+        self._loop: AsyncSide | None = None
+        self._is_threaded = not self.spec.is_async and (
+            self.spec.max_concurrency > 1 or bool(self.spec.groups)
+        )
+
+    # -- the leading thread -----------------------------------------------------------------------------
+    def enqueue(self, caller: Address, calls: list[tasks.Call]) -> None:
+        """Calls have come; they run in this order, or beside each other."""
+        if not self._constructed or not (self._is_threaded or self.spec.is_async):
+            self._queue.extend([(caller, call) for call in calls])
+            return
+        for call in calls:
+            self._start(caller, call)
+
+    def cancel(self, caller: Address, tid: ObjectId) -> None:
+        """Cancel a call: one that waits never runs, one that runs is interrupted."""
+        for item in list(self._queue):
+            if item[1].tid == tid:
+                self._queue.remove(item)
+                self._reply_cancelled(caller, tid)
+                return
+        if self._loop is not None:
+            self._loop.cancel(tid)
+        else:
+            self._worker.interrupt_if_running(tid)
+
+    def end_when_done(self, reason: str) -> None:
+        """Leave when the queued calls have run."""
+        self.ending = reason
+
+    def lease_if_holding(self) -> int | None:
+        """The lease whose CPUs a waiting call gives back; None: it holds none."""
+        return self._lease if self.spec.holding.get("CPU") else None
+
+    def has_work(self) -> bool:
+        """Whether the main thread has something to do."""
+        idle = not self._queue and not self._busy
+        return not self._constructed or bool(self._queue) or (self.ending is not None and idle)
+
+    # -- the main thread ----------------------------------------------------------------------------------
+    def run_next(self) -> None:
+        """Construct, run one call, or leave."""
+        if not self._constructed:
+            self._construct()
+        elif self._queue:
+            caller, call = self._queue.popleft()
+            outcome = self._run(caller, call)
+            if outcome is not None:
+                self._worker.reply(caller, outcome)
+                self._worker.flush_replies_if_due(more=bool(self._queue))
+        elif self.ending is not None and not self._busy:
+            self._worker.leave(self.ending)
+
+    def _construct(self) -> None:
+        worker, spec = self._worker, self.spec
+        context = TaskContext(spec.actor, f"{spec.class_name}.__init__", self._grant, actor=spec.actor)
+        running.set(context)
+        error = b""
+        try:
+            worker.enter_job_of(self._grant)
+            cls = serialization.deserialize(spec.definition)
+            more = tasks.TaskMore(packed=spec.packed)
+            task = tasks.Task(spec.actor, b"", spec.args, spec.deps, more=more)
+            args, kwargs = execution.arguments(worker, task)
+            self.instance = cls(*args, **kwargs)
+            if spec.is_async:
+                self._loop = AsyncSide(self, spec.max_concurrency, spec.groups)
+            elif self._is_threaded:
+                self._make_pools()
+        except ActorExit as leaving:
+            worker.leave(str(leaving))
+            return
+        except BaseException as failure:
+            error = self._creation_error(failure)
+        self._constructed = True
+        with worker.lead():
+            worker.ownership.settle()
+            worker.ownership.after_borrows(worker.raylet, actors.Constructed(spec.actor, error))
+            waiting, self._queue = self._queue, deque()
+            for caller, call in waiting:
+                self.enqueue(caller, [call])
+        if error:
+            worker.leave("its constructor failed", code=1)
+
+    def _creation_error(self, failure: BaseException) -> bytes:
+        if isinstance(failure, execution.ArgumentError):
+            return failure.error
+        text = format_remote(failure)
+        return dump_system_error(
+            ActorDiedError(
+                f"The actor {self.spec.class_name} died because its constructor failed:\n{text}",
+                self.spec.actor.hex(),
+            )
+        )
+
+    def _make_pools(self) -> None:
+        for name, limit in {"": self.spec.max_concurrency, **self.spec.groups}.items():
+            pool = concurrent.futures.ThreadPoolExecutor(limit, f"rayhpc-{name or 'calls'}")
+            self._pools[name] = pool
+
+    # -- calls ------------------------------------------------------------------------------------------------
+    def _start(self, caller: Address, call: tasks.Call) -> None:
+        self._busy += 1
+        if self._loop is not None:
+            self._loop.start(caller, call)
+            return
+        pool = self._pools.get(call.group) or self._pools[""]
+        pool.submit(self._run_in_thread, caller, call)
+
+    def _run_in_thread(self, caller: Address, call: tasks.Call) -> None:
+        try:
+            outcome = self._run(caller, call)
+        finally:
+            self.ended_one()
+        if outcome is not None:
+            self._worker.reply_from_thread(caller, outcome)
+
+    def ended_one(self) -> None:
+        """A concurrent call has ended."""
+        self._worker.later(self._count_down)
+
+    def _count_down(self) -> None:
+        self._busy -= 1
+
+    def method(self, call: tasks.Call) -> Callable[..., Any]:
+        """What a call runs: the instance's method, or one of the calls every actor has."""
+        if call.method == "__ray_ready__":
+            return lambda: True
+        if call.method == "__ray_call__":
+            return lambda function, *args, **kwargs: function(self.instance, *args, **kwargs)
+        if call.method == "__ray_terminate__":
+            return self._terminate
+        method: Callable[..., Any] = getattr(self.instance, call.method)
+        return method
+
+    def _terminate(self) -> None:
+        self.ending = "it was told to terminate"
+
+    def context_of(self, call: tasks.Call, name: str) -> TaskContext:
+        """What a call runs as."""
+        capture = call.more is not None and call.more.capture_group
+        return TaskContext(call.tid, name, self._grant, call.attempt, self.spec.actor, capture)
+
+    def name_of(self, call: tasks.Call) -> str:
+        """A call's name in logs and errors."""
+        if call.more is not None and call.more.name:
+            return call.more.name
+        return f"{self.spec.class_name}.{call.method}"
+
+    def _run(self, caller: Address, call: tasks.Call) -> execution.Outcome | None:
+        worker = self._worker
+        name = self.name_of(call)
+        start = time.perf_counter()
+        token = running.set(self.context_of(call, name))
+        worker.running_tid = call.tid
+        worker.slot.note_start(call.tid)
+        try:
+            args, kwargs = execution.arguments(worker, call)
+            start = time.perf_counter()
+            value = self.method(call)(*args, **kwargs)
+            if call.returns == tasks.STREAMING:
+                return worker.producers.run(caller, call, value, start)
+            micros = int((time.perf_counter() - start) * 1e6)
+            return execution.succeeded(worker, call, value, micros)
+        except Exception as error:
+            return self.failure(call, error, name, start)
+        except KeyboardInterrupt:
+            if worker.was_cancelled(call.tid):
+                return cancelled(call)
+            worker.leave(f"{name} raised KeyboardInterrupt", code=1)
+        except BaseException as error:
+            self.leave_by(error, name)
+        finally:
+            worker.running_tid = b""
+            running.reset(token)
+            seconds = time.perf_counter() - start
+            worker.log.note(call, name, start, seconds, self.spec.job, self.spec.actor)
+        return None
+
+    def failure(
+        self, call: tasks.Call, error: BaseException, name: str, start: float
+    ) -> execution.Outcome:
+        """The outcome of a call that raised."""
+        micros = int((time.perf_counter() - start) * 1e6)
+        try:
+            shown = repr(self.instance)
+        except Exception:
+            shown = f"<{self.spec.class_name}>"
+        return execution.failed(call, error, name, self._worker.facts.node_ip, shown, micros)
+
+    def leave_by(self, error: BaseException, name: str) -> None:
+        """A call has ended the actor: `exit_actor`, or an exception that is not an Exception."""
+        if isinstance(error, ActorExit):
+            self._worker.leave("exit_actor was called")
+        else:
+            self._worker.leave(f"{name} raised {type(error).__name__}: {error}", code=1)
+
+    def _reply_cancelled(self, caller: Address, tid: ObjectId) -> None:
+        result = tasks.Result(tid, tasks.CANCELLED, [b""])
+        self._worker.transport.send(caller, tasks.Done([result]))
+
+    def reply(self, caller: Address, outcome: execution.Outcome) -> None:
+        """Send the outcome of a concurrent call."""
+        self._worker.reply_from_thread(caller, outcome)
+
+    @property
+    def worker(self) -> Worker:
+        """The process the actor lives in."""
+        return self._worker
+
+
+class AsyncSide:
+    """The event loop of an asynchronous actor, in a thread of its own.
+
+    Args:
+        host: the actor.
+        limit: how many calls without a group run at a time.
+        groups: the same for each concurrency group.
+    """
+
+    def __init__(self, host: ActorHost, limit: int, groups: dict[str, int]) -> None:
+        import asyncio
+        import threading
+
+        self._host = host
+        self._loop = asyncio.new_event_loop()
+        self._limits = {"": asyncio.Semaphore(limit)}
+        self._limits.update({name: asyncio.Semaphore(n) for name, n in groups.items()})
+        self._running: dict[ObjectId, asyncio.Task[None]] = {}
+        threading.Thread(target=self._serve, name="rayhpc-loop", daemon=True).start()
+
+    def _serve(self) -> None:
+        import asyncio
+
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+
+    def start(self, caller: Address, call: tasks.Call) -> None:
+        """Run a call (from any thread)."""
+        self._loop.call_soon_threadsafe(self._create, caller, call)
+
+    def cancel(self, tid: ObjectId) -> None:
+        """Cancel a call (from any thread)."""
+        self._loop.call_soon_threadsafe(self._cancel, tid)
+
+    def _cancel(self, tid: ObjectId) -> None:
+        task = self._running.get(tid)
+        if task is not None:
+            task.cancel()
+
+    def _create(self, caller: Address, call: tasks.Call) -> None:
+        self._running[call.tid] = self._loop.create_task(self._run(caller, call))
+
+    async def _run(self, caller: Address, call: tasks.Call) -> None:
+        outcome: execution.Outcome | None = None
+        try:
+            async with self._limits.get(call.group) or self._limits[""]:
+                outcome = await self._call(caller, call)
+        except BaseException as error:
+            if type(error).__name__ != "CancelledError":
+                raise
+            outcome = cancelled(call)
+        finally:
+            self._running.pop(call.tid, None)
+            self._host.ended_one()
+        if outcome is not None:
+            self._host.reply(caller, outcome)
+
+    async def _call(self, caller: Address, call: tasks.Call) -> execution.Outcome | None:
+        import asyncio
+
+        host = self._host
+        worker = host.worker
+        name = host.name_of(call)
+        running.set(host.context_of(call, name))
+        start = time.perf_counter()
+        try:
+            if call.deps:
+                args, kwargs = await asyncio.to_thread(execution.arguments, worker, call)
+            else:
+                args, kwargs = execution.arguments(worker, call)
+            start = time.perf_counter()
+            value = host.method(call)(*args, **kwargs)
+            if inspect.isawaitable(value):
+                value = await value
+            if call.returns == tasks.STREAMING:
+                if hasattr(value, "__aiter__"):
+                    return await worker.producers.run_async(caller, call, value, start)
+                return await asyncio.to_thread(worker.producers.run, caller, call, value, start)
+            micros = int((time.perf_counter() - start) * 1e6)
+            return execution.succeeded(worker, call, value, micros)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            return host.failure(call, error, name, start)
+        except BaseException as error:
+            host.leave_by(error, name)
+            return None
+        finally:
+            seconds = time.perf_counter() - start
+            worker.log.note(call, name, start, seconds, host.spec.job, host.spec.actor)
+
+
+def cancelled(call: tasks.Call) -> execution.Outcome:
+    """The outcome of a call that was cancelled."""
+    return execution.Outcome(tasks.Result(call.tid, tasks.CANCELLED, [b""]), [])
+
+

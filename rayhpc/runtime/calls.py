@@ -1,0 +1,262 @@
+"""Calls of actors at their caller: order, where the actor is, and what its death means for them.
+
+A state machine like `submission`: driven by the leading thread and by the simulation.  Other
+threads append to `inbox`.  The rules: `docs/explanation/protocol.md`, section Actors.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from rayhpc.runtime import dependencies, failures
+from rayhpc.runtime.ownership import Ownership
+from rayhpc.runtime.pending import Pending
+from rayhpc.runtime.results import Results
+from rayhpc.wire.address import HEAD, Address, ObjectId, node_of
+from rayhpc.wire.messages import actors, tasks
+
+Send = Callable[[Address, msgspec.Struct], None]
+
+UNKNOWN = "UNKNOWN"
+
+
+class ActorClient:
+    """One actor as this process sees it.
+
+    `queue` are calls not sent yet, in order; `inflight` those sent and not answered, in order.
+    """
+
+    def __init__(self, actor: ObjectId) -> None:
+        self.actor = actor
+        self.state = UNKNOWN
+        self.address: Address = 0
+        self.incarnation = -1
+        self.reason = ""
+        self.error = b""
+        self.node_id = ""
+        self.unschedulable = False
+        self.queue: deque[Pending] = deque()
+        self.inflight: dict[ObjectId, Pending] = {}
+        self.watched = False
+        self.watchers: list[Callable[[], None]] = []
+
+    def calls_waiting(self) -> int:
+        """How many calls have been made and not answered."""
+        return len(self.queue) + len(self.inflight)
+
+
+class Callers:
+    """All actors that this process calls.
+
+    Args:
+        me: this process's address.
+        ownership: its reference table.
+        results: what is done with results and failures.
+        send: puts a message on its way.
+    """
+
+    def __init__(self, me: Address, ownership: Ownership, results: Results, send: Send) -> None:
+        self.me = me
+        self.inbox: deque[Pending] = deque()
+        self._ownership = ownership
+        self._results = results
+        self._send = send
+        self._clients: dict[ObjectId, ActorClient] = {}
+        self._by_address: dict[Address, ActorClient] = {}
+        self._dirty: dict[ActorClient, None] = {}
+
+    def client_of(self, actor: ObjectId) -> ActorClient:
+        """The view of an actor; may be called by any thread."""
+        client = self._clients.get(actor)
+        if client is None:
+            client = self._clients.setdefault(actor, ActorClient(actor))
+        return client
+
+    # -- the leading thread ----------------------------------------------------------------------------
+    def watch(self, client: ActorClient) -> None:
+        """Be told of the actor's state, now and from now on."""
+        if not client.watched:
+            client.watched = True
+            self._send(HEAD, actors.WatchActor(client.actor))
+
+    def advance(self) -> None:
+        """Take in what was called, send what can be sent."""
+        inbox = self.inbox
+        while inbox:
+            self._take_in(inbox.popleft())
+        while self._dirty:
+            client, _ = self._dirty.popitem()
+            self._send_ready(client)
+
+    def cancel(self, pending: Pending, recursive: bool) -> None:
+        """Cancel a call: here if it has not been sent, else at the actor."""
+        if pending.cancelled:
+            return
+        pending.cancelled = True
+        client: ActorClient = pending.target
+        if pending.tid in client.inflight:
+            self._send(client.address, tasks.Cancel(pending.tid, recursive))
+            return
+        if pending in client.queue:
+            client.queue.remove(pending)
+        self._results.fail(pending, failures.cancelled(pending))
+
+    def children_of(self, tid: ObjectId) -> list[Pending]:
+        """The unanswered calls that task `tid` made from this process."""
+        return [p for p in self.unfinished() if p.parent == tid]
+
+    def unfinished(self) -> Iterable[Pending]:
+        """Every call that waits or runs."""
+        for client in list(self._clients.values()):
+            yield from list(client.queue)
+            yield from list(client.inflight.values())
+
+    # -- messages ----------------------------------------------------------------------------------------
+    def on_actor_is(self, message: actors.ActorIs) -> None:
+        """The head tells where an actor is, or that it is not."""
+        client = self.client_of(message.actor)
+        if client.state == actors.DEAD or message.incarnation < client.incarnation:
+            return
+        moved = message.incarnation != client.incarnation and client.incarnation >= 0
+        if client.state == actors.ALIVE and (message.state != actors.ALIVE or moved):
+            self._by_address.pop(client.address, None)
+            self._lost(client, message)
+        client.state = message.state
+        client.incarnation = message.incarnation
+        client.reason = message.reason
+        client.error = message.error
+        client.node_id = message.node_id
+        client.unschedulable = message.unschedulable
+        if message.state == actors.ALIVE:
+            client.address = message.address
+            self._by_address[message.address] = client
+        elif message.state == actors.DEAD:
+            self._fail_all(client)
+        elif message.state == actors.RESTARTING:
+            self._fail_without_retries(client)
+        self._dirty[client] = None
+        watchers, client.watchers = client.watchers, []
+        for watcher in watchers:
+            watcher()
+
+    def on_done(self, source: Address, results: list[tasks.Result]) -> None:
+        """An actor answers calls."""
+        client = self._by_address.get(source)
+        if client is None:
+            return
+        for result in results:
+            pending = client.inflight.pop(result.tid, None)
+            if pending is None:
+                continue
+            if not self._results.take(source, pending, result):
+                pending.retries -= pending.retries > 0
+                pending.attempt += 1
+                client.queue.append(pending)
+                self._dirty[client] = None
+
+    def on_process_died(self, address: Address) -> None:
+        """A process has ended; what that means for an actor the head tells."""
+        self._by_address.pop(address, None)
+
+    def on_node_gone(self, node: int) -> None:
+        """A node has gone, with every actor on it; what follows the head tells."""
+        for address in [a for a in self._by_address if node_of(a) == node]:
+            self.on_process_died(address)
+
+    # -- details -------------------------------------------------------------------------------------------
+    def _take_in(self, pending: Pending) -> None:
+        client: ActorClient = pending.target
+        if client.state == actors.DEAD:
+            self._results.fail(pending, self._death(client))
+            return
+        if client.state == actors.RESTARTING and pending.retries == 0:
+            self._results.fail(pending, self._unavailable(client))
+            return
+        self.watch(client)
+        client.queue.append(pending)
+        if pending.deps:
+            pending.missing = -1
+            dependencies.when_ready(self._ownership, pending, self._deps_ready)
+        self._dirty[client] = None
+
+    def _deps_ready(self, pending: Pending) -> None:
+        client: ActorClient = pending.target
+        found, error = dependencies.resolved(self._ownership, pending)
+        if error is not None:
+            if pending in client.queue:
+                client.queue.remove(pending)
+                self._results.fail(pending, error)
+        else:
+            pending.ready = found
+        pending.missing = 0
+        self._dirty[client] = None
+
+    def _send_ready(self, client: ActorClient) -> None:
+        """Send calls in order, up to the first whose arguments are not there yet."""
+        if client.state != actors.ALIVE:
+            return
+        queue = client.queue
+        batch = []
+        while queue and queue[0].missing == 0:
+            pending = queue.popleft()
+            client.inflight[pending.tid] = pending
+            batch.append(
+                tasks.Call(
+                    pending.tid,
+                    pending.method,
+                    pending.args,
+                    pending.ready,
+                    pending.returns,
+                    pending.attempt,
+                    pending.group,
+                    pending.more,
+                )
+            )
+        if batch:
+            self._send(client.address, tasks.Calls(client.actor, batch))
+
+    def _lost(self, client: ActorClient, message: actors.ActorIs) -> None:
+        """The process that had our calls is gone: again in their order, or failed."""
+        inflight = list(client.inflight.values())
+        client.inflight.clear()
+        if message.state == actors.DEAD:
+            client.queue.extendleft(reversed(inflight))
+            return
+        for pending in reversed(inflight):
+            if pending.cancelled:
+                self._results.fail(pending, failures.cancelled(pending))
+            elif pending.retries == 0:
+                self._results.fail(pending, self._unavailable(client))
+            else:
+                pending.retries -= pending.retries > 0
+                pending.attempt += 1
+                client.queue.appendleft(pending)
+
+    def _fail_all(self, client: ActorClient) -> None:
+        error = self._death(client)
+        while client.queue:
+            self._results.fail(client.queue.popleft(), error)
+
+    def _fail_without_retries(self, client: ActorClient) -> None:
+        waiting = list(client.queue)
+        client.queue.clear()
+        for pending in waiting:
+            if pending.retries == 0:
+                self._results.fail(pending, self._unavailable(client))
+            else:
+                client.queue.append(pending)
+
+    def _death(self, client: ActorClient) -> bytes:
+        if client.unschedulable:
+            return failures.actor_unschedulable(client.reason)
+        return failures.actor_died(client.reason, client.actor, client.error)
+
+    def _unavailable(self, client: ActorClient) -> bytes:
+        text = (
+            f"Actor {client.actor.hex()} is restarting ({client.reason or 'its process ended'}); the "
+            "call may or may not have run. Set max_task_retries to have such calls repeated."
+        )
+        return failures.actor_unavailable(text, client.actor)

@@ -1,0 +1,125 @@
+"""The driver: the user's program as a process of the cluster.
+
+Used by `api.session` (init, shutdown).  Attaches to its node's raylet through the session's
+private socket; never starts or ends a node itself.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+from typing import Any
+
+import msgspec
+
+from rayhpc.runtime import current
+from rayhpc.runtime.interrupts import inside
+from rayhpc.runtime.log_printer import LogPrinter
+from rayhpc.runtime.process import Process
+from rayhpc.store.mapping import Mapping
+from rayhpc.wire import bootstrap
+from rayhpc.wire.address import Address
+from rayhpc.wire.messages import leases
+from rayhpc.wire.messages.cluster import PROTOCOL
+from rayhpc.wire.messages.start import Facts
+
+ATTACH_TIMEOUT_S = 10.0
+
+
+class Driver(Process):
+    """The user's program.
+
+    Args:
+        facts: who and where it is.
+        mapping: its node's object store.
+        connection: the attach connection; its end tells the raylet that we are gone.
+        log_to_driver: print what workers print.
+    """
+
+    def __init__(
+        self, facts: Facts, mapping: Mapping, connection: socket.socket, log_to_driver: bool
+    ) -> None:
+        super().__init__(facts, mapping)
+        self._connection = connection
+        self._printer = LogPrinter() if log_to_driver else None
+
+    def wait_blocking(self, done: Any, timeout: float | None = None) -> bool:
+        """Wait in user code; Ctrl-C ends the wait."""
+        self.wait_until(lambda: done() or inside.asked(), timeout)
+        return bool(done())
+
+    def on_log_lines(self, _: Address, message: leases.LogLines) -> None:
+        """Print what workers print."""
+        if self._printer is not None:
+            self._printer.print(message)
+
+    def close(self) -> None:
+        """Leave the cluster: leases go back, what we own is freed."""
+        if self._printer is not None:
+            self._printer.flush()
+        super().close()
+        self._connection.close()
+
+
+def connect(
+    session_dir: str,
+    *,
+    namespace: str,
+    environment: bytes,
+    log_to_driver: bool,
+    version: str,
+    as_ray: bool = False,
+) -> Driver:
+    """Attach this process to the node whose session directory is given, as a new job.
+
+    Raises:
+        RaySystemError: there is no such session, or it refuses (another version).
+    """
+    hello = {
+        "protocol": PROTOCOL,
+        "version": version,
+        "python": f"{sys.version_info[0]}.{sys.version_info[1]}",
+        "role": "driver",
+        "pid": os.getpid(),
+        "namespace": namespace,
+        "path": _module_path(),
+        "folder": os.getcwd(),
+        "preload": _imported(),
+        "environment": environment,
+        "log_to_driver": log_to_driver,
+        "entrypoint": " ".join(sys.argv[:6]),
+        "started": time.time(),
+        "as_ray": as_ray,
+    }
+    path = os.path.join(session_dir, "raylet.sock")
+    reply, fds, connection = bootstrap.attach(path, hello, ATTACH_TIMEOUT_S)
+    facts = msgspec.convert(reply["facts"], Facts)
+    mapping = Mapping(fds[0], reply["arena_bytes"])
+    driver = Driver(facts, mapping, connection, log_to_driver)
+    current.set_process(driver)
+    driver.start()
+    return driver
+
+
+def _module_path() -> list[str]:
+    """Where the driver finds modules: its script's folder and what PYTHONPATH added."""
+    script = sys.path[0] if sys.path else ""
+    return [os.path.abspath(x) for x in dict.fromkeys([script, *sys.path]) if os.path.isdir(x or ".")]
+
+
+def _imported() -> list[str]:
+    """The top-level modules of others that the driver has imported, for the workers' template."""
+    main = sys.modules.get("__main__")
+    named = vars(main).values() if main is not None else ()
+    found: dict[str, None] = {}
+    for value in list(named):
+        module = value.__name__ if type(value) is type(sys) else getattr(value, "__module__", None)
+        top = str(module).partition(".")[0] if module else ""
+        known = sys.modules.get(top)
+        if top in ("", "__main__", "builtins", "rayhpc", "ray") or known is None:
+            continue
+        if getattr(known, "__file__", None) is not None:
+            found[str(module)] = None
+    return list(found)

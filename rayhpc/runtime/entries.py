@@ -1,0 +1,64 @@
+"""What a process knows of one object: the rows of its reference table.
+
+Used by `references`, `ownership`, `submission` and `process`.  Holds state only; every change of
+an entry is made by the thread that leads, except that a submitting thread makes new ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from rayhpc.wire.address import Address
+
+# Entry.state
+PENDING = 0  # not there yet: its task waits or runs, or (borrowed) we have not asked
+INLINE = 1  # `value` is the pickled value
+STORED = 2  # in the store of node `value`
+ERROR = 3  # `value` is the pickled error
+
+
+class Entry:
+    """One object that this process owns or borrows.
+
+    `count` is how many local references there are; `borrowers` who else holds it (owned objects;
+    address → signed count).  `task` is what makes it (lineage), kept while it may be needed again.
+    `inner` are references inside the value, kept alive with it.  `callbacks` run, in the leading
+    thread, when the state leaves PENDING; `on_free` when nobody refers to the object any more.  `asked` notes that the raylet waits for our `Tell`.
+    """
+
+    __slots__ = (
+        "asked",
+        "borrowers",
+        "callbacks",
+        "count",
+        "inner",
+        "on_free",
+        "requested",
+        "size",
+        "state",
+        "task",
+        "value",
+    )
+
+    def __init__(self, task: Any = None) -> None:
+        self.state = PENDING
+        self.value: Any = None
+        self.count = 1
+        self.task = task
+        self.borrowers: dict[Address, int] | None = None
+        self.inner: list[Any] | None = None
+        self.callbacks: list[Callable[[], None]] | None = None
+        self.on_free: Callable[[], None] | None = None
+        self.asked = False
+        self.requested = False
+        self.size = 0
+
+    def when_ready(self, callback: Callable[[], None]) -> None:
+        """Run `callback` in the leading thread when the object is there; now, if it is."""
+        if self.state != PENDING:
+            callback()
+        elif self.callbacks is None:
+            self.callbacks = [callback]
+        else:
+            self.callbacks.append(callback)

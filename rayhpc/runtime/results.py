@@ -1,0 +1,111 @@
+"""What happens with results: into the reference table, claims on inner references, failures.
+
+Used by `submission` (tasks) and `calls` (actors), in the leading thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from rayhpc.runtime.entries import ERROR, INLINE, STORED
+from rayhpc.runtime.ownership import Ownership, hold
+from rayhpc.runtime.pending import Pending
+from rayhpc.wire.address import Address, ObjectId, owner_of
+from rayhpc.wire.messages import tasks
+
+Send = Callable[[Address, msgspec.Struct], None]
+
+
+class Results:
+    """Turns results into entries of the reference table.
+
+    Args:
+        ownership: the table.
+        send: puts a message on its way.
+    """
+
+    def __init__(self, ownership: Ownership, send: Send) -> None:
+        self._ownership = ownership
+        self._send = send
+        # Counts errors, so that a `get` of many notices the first (see `Process.get`).
+        self.failures = 0
+        # Tasks that have ended while their worker still claims references of their arguments.
+        self._held: dict[ObjectId, Pending] = {}
+
+    def take(self, worker: Address, pending: Pending, result: tasks.Result) -> bool:
+        """Note a result; False: it failed in a way that is to be retried."""
+        if result.status == tasks.OK:
+            self._succeed(worker, pending, result)
+        elif result.retry and pending.retries != 0 and not pending.cancelled:
+            return False
+        else:
+            error = result.outs[0]
+            assert isinstance(error, bytes)
+            self.fail(pending, error)
+        if result.held:
+            self._held[pending.tid] = pending
+        elif pending.returns > 1 or pending.keep is not None:
+            self._let_go(pending)
+        return True
+
+    def fail(self, pending: Pending, error: bytes) -> None:
+        """All results of a task become this error."""
+        self.failures += 1
+        if pending.stream is not None:
+            pending.stream.fail(error)
+        for oid in pending.result_ids():
+            self._ownership.resolve(oid, ERROR, error)
+        self._let_go(pending)
+
+    def on_release(self, message: tasks.Release) -> None:
+        """A worker has claimed what it keeps of these tasks' arguments."""
+        for tid in message.tids:
+            pending = self._held.pop(tid, None)
+            if pending is not None:
+                self._let_go(pending)
+
+    def adopt(self, worker: Address, tid: ObjectId, inner: list[ObjectId]) -> list[Any]:
+        """Claim the references inside a result, and tell the worker once the claims stand."""
+        refs = hold(inner)
+        self._ownership.settle()
+        if any(owner_of(oid) != self._ownership.me for oid in inner) or worker:
+            self._ownership.after_borrows(worker, tasks.Adopted([tid]))
+        return refs
+
+    def _succeed(self, worker: Address, pending: Pending, result: tasks.Result) -> None:
+        resolve = self._ownership.resolve
+        outs = result.outs
+        if pending.stream is not None:
+            pending.stream.finish(result)
+        if len(outs) == 1 and not result.inner:
+            out = outs[0]
+            if type(out) is bytes:
+                resolve(pending.tid, INLINE, out)
+            else:
+                self._stored(pending.tid, out)
+            return
+        inner = [self.adopt(worker, pending.tid, x) if x else None for x in result.inner]
+        for i, oid in enumerate(pending.result_ids()):
+            out = outs[i]
+            kept = inner[i] if i < len(inner) else None
+            if type(out) is bytes:
+                resolve(oid, INLINE, out, inner=kept)
+            else:
+                self._stored(oid, out, kept)
+
+    def _stored(self, oid: ObjectId, out: Any, inner: list[Any] | None = None) -> None:
+        self._ownership.resolve(oid, STORED, out.node, out.size, inner)
+
+    def _let_go(self, pending: Pending) -> None:
+        """Drop the arguments' references, unless the task may have to run again (lineage)."""
+        table = self._ownership.table
+        for oid in pending.result_ids():
+            entry = table.get(oid)
+            if entry is not None and entry.state == STORED:
+                return
+        pending.keep = pending.deps = None
+
+

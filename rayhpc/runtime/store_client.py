@@ -1,0 +1,157 @@
+"""This process's side of its node's object store: places to write, views to read.
+
+Used by `process` (get, put) and `execution` (large results and arguments).  Owns the mapping of
+the store's memory; every view it hands out pins its object until the view is gone.  State changes
+in the leading thread; writers copy in their own thread.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from rayhpc.store.mapping import Mapping
+from rayhpc.wire.address import Address, ObjectId
+from rayhpc.wire.messages import objects
+
+Send = Callable[[Address, msgspec.Struct], None]
+
+
+class Box:
+    """Where one waiting reader gets its object: the exporter, or a `FetchFailed`."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value: Any = None
+
+
+class StoreClient:
+    """Creates, seals and reads objects of the node's store.
+
+    Args:
+        mapping: the store's memory as mapped here.
+        raylet: the address of this node's raylet.
+        send: puts a message on its way.
+    """
+
+    def __init__(self, mapping: Mapping, raylet: Address, send: Send) -> None:
+        self._mapping = mapping
+        self._raylet = raylet
+        self._send = send
+        self._views: dict[ObjectId, weakref.ref[Any]] = {}
+        self._fetching: dict[ObjectId, list[Box]] = {}
+        self._looking: dict[ObjectId, list[Box]] = {}
+        # Finalizers of views append here; `settle` tells the raylet.
+        self._unpinned: deque[ObjectId] = deque()
+        self._creating: dict[ObjectId, objects.StoreCreated | None] = {}
+
+    # -- writing ---------------------------------------------------------------------------------
+    def create(self, oid: ObjectId, size: int) -> None:
+        """Ask for a place (leading thread); `created` tells when the answer is there."""
+        self._creating[oid] = None
+        self._send(self._raylet, objects.StoreCreate(oid, size))
+
+    def created(self, oid: ObjectId) -> objects.StoreCreated | None:
+        """The answer to `create`, once it is there."""
+        return self._creating.get(oid)
+
+    def place(self, oid: ObjectId, size: int) -> memoryview:
+        """The memory to write to, after `created`."""
+        answer = self._creating.pop(oid)
+        assert answer is not None
+        return self._mapping.writable(answer.offset, size)
+
+    def place_refused(self, oid: ObjectId) -> None:
+        """Forget an answer that was a refusal."""
+        self._creating.pop(oid, None)
+
+    def seal(self, oid: ObjectId, size: int) -> None:
+        """Written (leading thread)."""
+        self._send(self._raylet, objects.StoreSeal(oid, size))
+
+    # -- reading ---------------------------------------------------------------------------------
+    def view(self, oid: ObjectId) -> Any | None:
+        """The exporter of an object that is mapped here already, or None."""
+        found = self._views.get(oid)
+        return None if found is None else found()
+
+    def fetch(self, oids: list[ObjectId], boxes: list[Box], pin: bool = True) -> None:
+        """Have objects brought here (leading thread); each box is filled when its object is.
+
+        With `pin` false a box becomes True when the object is on this node.
+        """
+        waiting = self._fetching if pin else self._looking
+        new = []
+        for oid, box in zip(oids, boxes, strict=True):
+            if oid not in waiting:
+                waiting[oid] = []
+                new.append(oid)
+            waiting[oid].append(box)
+        if new:
+            self._send(self._raylet, objects.Fetch(new, pin))
+
+    def cancel(self, oids: list[ObjectId], boxes: list[Box]) -> None:
+        """No longer wait for these (leading thread)."""
+        gone = []
+        for oid, box in zip(oids, boxes, strict=True):
+            for waiting in (self._fetching, self._looking):
+                there = waiting.get(oid)
+                if there is None or box not in there:
+                    continue
+                there.remove(box)
+                if not there:
+                    del waiting[oid]
+                    gone.append(oid)
+        if gone:
+            self._send(self._raylet, objects.FetchCancel(gone))
+
+    def on_created(self, message: objects.StoreCreated) -> None:
+        """The raylet answers `create`."""
+        self._creating[message.oid] = message
+
+    def on_fetched(self, message: objects.Fetched) -> None:
+        """An object lies here, pinned for us; offset -1: here, and not pinned."""
+        oid = message.oid
+        if message.offset < 0:
+            for box in self._looking.pop(oid, ()):
+                box.value = True
+            return
+        boxes = self._fetching.pop(oid, None)
+        if boxes is None:
+            self._send(self._raylet, objects.Unpin([oid]))
+            return
+        exporter = self._mapping.export(message.offset, message.size, self._unpinned, oid)
+        self._views[oid] = weakref.ref(exporter)
+        for box in boxes:
+            box.value = exporter
+
+    def on_fetch_failed(self, message: objects.FetchFailed) -> None:
+        """Instead of an object there is this."""
+        for waiting in (self._fetching, self._looking):
+            for box in waiting.pop(message.oid, ()):
+                box.value = message
+
+    def settle(self) -> None:
+        """Tell the raylet which views have gone (leading thread)."""
+        gone = []
+        while self._unpinned:
+            oid = self._unpinned.popleft()
+            gone.append(oid)
+            found = self._views.get(oid)
+            if found is not None and found() is None:
+                del self._views[oid]
+        if gone:
+            self._send(self._raylet, objects.Unpin(gone))
+
+    def has_news(self) -> bool:
+        """Whether `settle` has something to tell."""
+        return bool(self._unpinned)
+
+    def close(self) -> None:
+        """Give the mapping up; views that are still alive keep their memory."""
+        self._mapping.close()

@@ -1,0 +1,390 @@
+"""The submitter: gets workers by lease and keeps them busy; notices who died and what had started.
+
+A state machine driven by the leading thread (`process.py`) and by the simulation: messages in,
+messages out through `send`, time through `now`.  Other threads only append to `inbox`.  The
+messages and what each death means: `docs/explanation/protocol.md`.  Actors' calls: `calls.py`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from rayhpc.runtime import dependencies, failures
+from rayhpc.runtime.class_queue import ClassQueue, Lease
+from rayhpc.runtime.entries import Entry
+from rayhpc.runtime.ownership import Ownership
+from rayhpc.runtime.pending import Pending
+from rayhpc.runtime.results import Results
+from rayhpc.wire.address import Address, ObjectId, node_of, raylet_of
+from rayhpc.wire.messages import leases, tasks
+from rayhpc.wire.messages.common import SchedulingClass
+
+Send = Callable[[Address, msgspec.Struct], None]
+_decode_result = msgspec.msgpack.Decoder(tasks.Result).decode
+
+
+class Submitter:
+    """Everything one process has submitted as tasks.
+
+    Args:
+        me: this process's address.
+        ownership: its reference table.
+        results: what is done with results and failures.
+        send: puts a message on its way.
+        now: the time in seconds, monotonic.
+        warn: tells the user something once (a demand that no node can meet).
+    """
+
+    def __init__(
+        self,
+        me: Address,
+        ownership: Ownership,
+        results: Results,
+        send: Send,
+        now: Callable[[], float],
+        warn: Callable[[str], None],
+    ) -> None:
+        self.me = me
+        self.inbox: deque[Pending] = deque()
+        self.definitions: dict[bytes, bytes] = {}
+        self._ownership = ownership
+        self._results = results
+        self._send = send
+        self._now = now
+        self._warn = warn
+        self._raylet = raylet_of(node_of(me))
+        self._keys: dict[bytes, ClassQueue] = {}
+        self._by_worker: dict[Address, Lease] = {}
+        self._requests: dict[int, ClassQueue] = {}
+        self._request_number = 0
+        self._known: dict[Address, set[bytes]] = {}
+        self._dirty: dict[ClassQueue, None] = {}
+
+    def queue_for(self, wanted: SchedulingClass) -> ClassQueue:
+        """The queue of a scheduling class; may be called by any thread."""
+        key = msgspec.msgpack.encode(wanted)
+        queue = self._keys.get(key)
+        if queue is None:
+            queue = self._keys.setdefault(key, ClassQueue(wanted))
+        return queue
+
+    # -- the leading thread -------------------------------------------------------------------------
+    def advance(self) -> None:
+        """Take in what was submitted, push what can be pushed, ask for what is missing."""
+        inbox = self.inbox
+        while inbox:
+            pending = inbox.popleft()
+            if pending.deps:
+                dependencies.when_ready(self._ownership, pending, self._deps_ready)
+            else:
+                self._enqueue(pending)
+        while self._dirty:
+            queue, _ = self._dirty.popitem()
+            self._schedule(queue)
+
+    def on_time(self) -> None:
+        """Look at every queue whose deadline has come."""
+        now = self._now()
+        for queue in self._keys.values():
+            deadline = queue.deadline(now)
+            if deadline is not None and deadline <= now:
+                self._schedule(queue)
+
+    def deadline(self) -> float | None:
+        """When `on_time` wants to be called; None: not before something happens."""
+        now = self._now()
+        times = [x for q in self._keys.values() if (x := q.deadline(now)) is not None]
+        return min(times, default=None)
+
+    def make_again(self, entry: Entry) -> bool:
+        """Run the task of a lost object once more; False if it has no task or no retry left."""
+        pending: Pending | None = entry.task
+        if pending is None or pending.queue is None or pending.retries == 0:
+            return False
+        if pending.lease is not None or pending in pending.queue.ready:
+            return True
+        self._again(pending, at_front=False)
+        return True
+
+    def cancel(self, pending: Pending, force: bool, recursive: bool) -> None:
+        """Cancel a task wherever it is; its results become TaskCancelledError."""
+        if pending.cancelled:
+            return
+        pending.cancelled = True
+        lease = pending.lease
+        if lease is None:
+            self._results.fail(pending, failures.cancelled(pending))
+        elif force:
+            raylet = raylet_of(node_of(lease.worker))
+            self._send(raylet, leases.LeaseReturn(lease.grant.lease, kill=True))
+        else:
+            self._send(lease.worker, tasks.Cancel(pending.tid, recursive))
+
+    def children_of(self, tid: ObjectId) -> list[Pending]:
+        """The unfinished tasks that task `tid` submitted from this process."""
+        found = [p for q in self._keys.values() for p in q.ready if p.parent == tid]
+        for lease in self._by_worker.values():
+            found += [p for p in lease.inflight.values() if p.parent == tid]
+        return found
+
+    def unfinished(self) -> Iterable[Pending]:
+        """Every task that waits or runs."""
+        for queue in list(self._keys.values()):
+            yield from list(queue.ready)
+        for lease in list(self._by_worker.values()):
+            yield from list(lease.inflight.values())
+
+    def pending_reasons(self) -> list[str]:
+        """Why lease requests wait, in the raylets' words."""
+        return [text for q in self._keys.values() for text in q.queued.values() if text]
+
+    # -- messages: leases ---------------------------------------------------------------------------
+    def on_granted(self, message: leases.LeaseGranted) -> None:
+        """A worker is ours."""
+        queue = self._requests.pop(message.request, None)
+        if queue is None:
+            self._give_back(message.worker, message.grant.lease)
+            return
+        queue.requests.pop(message.request, None)
+        queue.queued.pop(message.request, None)
+        lease = Lease(message.worker, message.grant, queue, self._now())
+        queue.leases[message.grant.lease * 2**32 + node_of(message.worker)] = lease
+        self._by_worker[message.worker] = lease
+        self._dirty[queue] = None
+
+    def on_redirect(self, message: leases.LeaseRedirect) -> None:
+        """Another node can serve us: ask there."""
+        queue = self._requests.get(message.request)
+        if queue is None:
+            return
+        _, sent = queue.requests[message.request]
+        queue.requests[message.request] = (message.node, sent)
+        request = leases.LeaseRequest(
+            message.request, self.me, queue.wanted, max(1, len(queue.ready)), hops=1
+        )
+        self._send(raylet_of(message.node), request)
+
+    def on_queued(self, message: leases.LeaseQueued) -> None:
+        """Nothing is free: the request waits; with a text, it may wait for ever."""
+        queue = self._requests.get(message.request)
+        if queue is None:
+            return
+        queue.queued[message.request] = message.text
+        if message.text:
+            self._warn(message.text)
+        self._dirty[queue] = None
+
+    def on_refused_lease(self, message: leases.LeaseRefused) -> None:
+        """No worker, ever, for this class; or (out of service) not there."""
+        queue = self._requests.pop(message.request, None)
+        if queue is None:
+            return
+        queue.requests.pop(message.request, None)
+        queue.queued.pop(message.request, None)
+        if message.kind == leases.OUT_OF_SERVICE:
+            self._dirty[queue] = None
+            return
+        error = failures.refused(message.kind, message.text)
+        while queue.ready:
+            self._results.fail(queue.ready.popleft(), error)
+
+    def on_broken(self, message: leases.LeaseBroken) -> None:
+        """The worker is dead: results it left behind count, then the started task has failed."""
+        lease = self._by_worker.get(message.worker)
+        if lease is None or lease.grant.lease != message.lease:
+            return
+        self.on_done(message.worker, [_decode_result(x) for x in message.unsent])
+        self._drop_lease(lease)
+        self._victims(lease, message.started, message.reason, message.memory)
+
+    def on_node_gone(self, node: int, reason: str) -> None:
+        """Every lease and request there is void; what was pushed may have started."""
+        for lease in [x for x in self._by_worker.values() if node_of(x.worker) == node]:
+            self._drop_lease(lease)
+            last = next(reversed(lease.inflight), b"")
+            self._victims(lease, last, reason, memory=False, node_died=True)
+        for number, queue in list(self._requests.items()):
+            if queue.requests[number][0] == node:
+                del self._requests[number], queue.requests[number]
+                queue.queued.pop(number, None)
+                self._dirty[queue] = None
+
+    # -- messages: tasks ----------------------------------------------------------------------------
+    def on_done(self, worker: Address, results: list[tasks.Result]) -> bool:
+        """Results; False if they are not of a lease of ours (then they may be an actor's)."""
+        lease = self._by_worker.get(worker)
+        if lease is None:
+            return False
+        queue = lease.queue
+        inflight = lease.inflight
+        micros = 0
+        for result in results:
+            pending = inflight.pop(result.tid, None)
+            if pending is None:
+                continue
+            micros += result.micros
+            pending.lease = None
+            if not self._results.take(worker, pending, result):
+                self._again(pending, at_front=False)
+        if results:
+            queue.observe(micros * 1e-6, len(results))
+        now = self._now()
+        lease.progress = now
+        if not inflight:
+            lease.idle_since = now
+            lease.blocked = lease.recalling = False
+            if lease.ended:
+                self._drop_lease(lease)
+        self._dirty[queue] = None
+        return True
+
+    def on_refused_tasks(self, worker: Address, message: tasks.Refused) -> None:
+        """Tasks that did not start come back, for other leases; no retry is used."""
+        lease = self._by_worker.get(worker)
+        if lease is None or lease.grant.lease != message.lease:
+            return
+        lease.recalling = False
+        lease.blocked = lease.blocked or message.blocked
+        lease.ended = lease.ended or message.ended
+        back = [p for tid in message.tids if (p := lease.inflight.pop(tid, None)) is not None]
+        for pending in reversed(back):
+            self._requeue(pending)
+        if lease.ended and not lease.inflight:
+            self._drop_lease(lease)
+        self._dirty[lease.queue] = None
+
+    # -- details --------------------------------------------------------------------------------------
+    def _deps_ready(self, pending: Pending) -> None:
+        if pending.cancelled:
+            return
+        found, error = dependencies.resolved(self._ownership, pending)
+        if error is not None:
+            self._results.fail(pending, error)
+            return
+        pending.ready = found
+        self._enqueue(pending)
+
+    def _enqueue(self, pending: Pending) -> None:
+        queue = pending.queue
+        assert queue is not None
+        queue.ready.append(pending)
+        self._dirty[queue] = None
+
+    def _requeue(self, pending: Pending) -> None:
+        pending.lease = None
+        if pending.cancelled:
+            self._results.fail(pending, failures.cancelled(pending))
+            return
+        assert pending.queue is not None
+        pending.queue.ready.appendleft(pending)
+
+    def _again(self, pending: Pending, at_front: bool) -> None:
+        """Run a task once more; its dependencies may have moved, so they are looked up again."""
+        if pending.retries > 0:
+            pending.retries -= 1
+        pending.attempt += 1
+        pending.lease = None
+        assert pending.queue is not None
+        if pending.deps:
+            dependencies.when_ready(self._ownership, pending, self._deps_ready)
+        elif at_front:
+            pending.queue.ready.appendleft(pending)
+        else:
+            pending.queue.ready.append(pending)
+        self._dirty[pending.queue] = None
+
+    def _schedule(self, queue: ClassQueue) -> None:
+        now = self._now()
+        for lease, batch in queue.plan_pushes(now):
+            self._push(lease, batch, now)
+        for lease in queue.stuck(now):
+            lease.recalling = True
+            self._send(lease.worker, tasks.Recall(lease.grant.lease, len(lease.inflight) - 1))
+        for lease in queue.idle(now):
+            self._drop_lease(lease)
+            self._give_back(lease.worker, lease.grant.lease)
+        for _ in range(queue.requests_wanted()):
+            self._request(queue, now)
+        if queue.queued and not queue.ready:
+            self._cancel_requests(queue)
+        queue.hungry = queue.could_use_more()
+
+    def _push(self, lease: Lease, batch: list[Pending], now: float) -> None:
+        known = self._known.get(lease.worker)
+        if known is None:
+            known = self._known[lease.worker] = set()
+        new: dict[bytes, bytes] = {}
+        out = []
+        inflight = lease.inflight
+        if not inflight:
+            lease.progress = now
+        for pending in batch:
+            definition = pending.definition
+            if definition not in known:
+                known.add(definition)
+                new[definition] = self.definitions[definition]
+            pending.lease = lease
+            inflight[pending.tid] = pending
+            out.append(
+                tasks.Task(
+                    pending.tid,
+                    definition,
+                    pending.args,
+                    pending.ready,
+                    pending.returns,
+                    pending.attempt,
+                    pending.more,
+                )
+            )
+        grant = None if lease.granted_known else lease.grant
+        lease.granted_known = True
+        self._send(lease.worker, tasks.Push(lease.grant.lease, out, new, grant))
+
+    def _request(self, queue: ClassQueue, now: float) -> None:
+        self._request_number = number = self._request_number + 1
+        node = node_of(self.me)
+        queue.requests[number] = (node, now)
+        self._requests[number] = queue
+        backlog = max(1, len(queue.ready))
+        self._send(self._raylet, leases.LeaseRequest(number, self.me, queue.wanted, backlog))
+
+    def _cancel_requests(self, queue: ClassQueue) -> None:
+        for number in list(queue.queued):
+            node, _ = queue.requests.pop(number)
+            del queue.queued[number], self._requests[number]
+            self._send(raylet_of(node), leases.LeaseCancel(number, self.me))
+
+    def _give_back(self, worker: Address, lease: int) -> None:
+        self._send(raylet_of(node_of(worker)), leases.LeaseReturn(lease))
+
+    def _drop_lease(self, lease: Lease) -> None:
+        key = lease.grant.lease * 2**32 + node_of(lease.worker)
+        lease.queue.leases.pop(key, None)
+        if self._by_worker.get(lease.worker) is lease:
+            del self._by_worker[lease.worker]
+        self._dirty[lease.queue] = None
+
+    def _victims(
+        self, lease: Lease, started: ObjectId, reason: str, memory: bool, node_died: bool = False
+    ) -> None:
+        """Sort a dead worker's tasks: up to `started` they have failed, the rest never began."""
+        self._known.pop(lease.worker, None)
+        inflight = list(lease.inflight.values())
+        lease.inflight.clear()
+        last = next((i for i, p in enumerate(inflight) if p.tid == started), -1)
+        for pending in reversed(inflight[last + 1 :]):
+            self._requeue(pending)
+        for pending in inflight[: last + 1]:
+            pending.lease = None
+            if pending.cancelled:
+                self._results.fail(pending, failures.cancelled(pending))
+            elif pending.retries != 0:
+                self._again(pending, at_front=True)
+            else:
+                error = failures.worker_died(pending, reason, memory, node_died)
+                self._results.fail(pending, error)
+
+

@@ -1,0 +1,264 @@
+"""Actors and placement groups: between owners, callers, the head and the raylets.
+
+Sent by `runtime`, `head` and `raylet`.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from rayhpc.wire.messages.common import Record, Resources, SchedulingClass
+from rayhpc.wire.messages.tasks import Dependency
+
+# Actor states, as Ray names them
+PENDING = "PENDING_CREATION"
+RESTARTING = "RESTARTING"
+ALIVE = "ALIVE"
+DEAD = "DEAD"
+
+# Group states
+GROUP_PENDING = "PENDING"
+GROUP_CREATED = "CREATED"
+GROUP_REMOVED = "REMOVED"
+GROUP_RESCHEDULING = "RESCHEDULING"
+
+
+class ActorSpec(Record):
+    """All that is needed to start an actor, and to start it again.
+
+    `placing` is the class it is placed with, `holding` what it keeps while it lives.  `args` and
+    `deps` are the constructor's, as in `Task`; `definition` is the pickled class, `methods` its
+    public methods with their own options (pickled; only the API reads it).  `max_restarts` and
+    `max_task_retries` are -1 for ever.  `detached` actors outlive their owner.
+    """
+
+    actor: bytes
+    owner: int
+    job: int
+    class_name: str
+    definition_id: bytes
+    definition: bytes
+    methods: bytes
+    args: bytes
+    deps: list[Dependency]
+    placing: SchedulingClass
+    holding: Resources
+    packed: bool = False
+    name: str = ""
+    namespace: str = ""
+    detached: bool = False
+    max_restarts: int = 0
+    max_task_retries: int = 0
+    max_concurrency: int = 1
+    is_async: bool = False
+    groups: dict[str, int] = {}
+    max_pending_calls: int = -1
+
+
+class CreateActor(msgspec.Struct, array_like=True, tag=130):
+    """Owner to head; answered by `ActorCreated` (same token)."""
+
+    token: int
+    spec: ActorSpec
+    get_if_exists: bool = False
+
+
+class ActorCreated(msgspec.Struct, array_like=True, tag=131):
+    """Head to owner: accepted; `existing` is the actor of that name (get_if_exists); or `error`."""
+
+    token: int
+    actor: bytes
+    existing: ActorSpec | None = None
+    error: str = ""
+
+
+class WatchActor(msgspec.Struct, array_like=True, tag=132):
+    """Caller to head: tell me this actor's state, now and whenever it changes."""
+
+    actor: bytes
+
+
+class ActorIs(msgspec.Struct, array_like=True, tag=133):
+    """Head to watchers.
+
+    `address` is the process while ALIVE; `incarnation` counts its lives; `reason` says why it is
+    not alive, `error` is the constructor's pickled error if it is that.
+    """
+
+    actor: bytes
+    state: str
+    address: int
+    incarnation: int
+    reason: str = ""
+    error: bytes = b""
+    node_id: str = ""
+    unschedulable: bool = False
+    preempted: bool = False
+    max_task_retries: int = 0
+
+
+class KillActor(msgspec.Struct, array_like=True, tag=134):
+    """Anybody to head: end the actor's process at once; restart it only if asked."""
+
+    actor: bytes
+    no_restart: bool = True
+
+
+class ActorUnreferenced(msgspec.Struct, array_like=True, tag=135):
+    """Owner to head: the last handle is gone; the actor ends when its queued calls have run."""
+
+    actor: bytes
+
+
+class StartActor(msgspec.Struct, array_like=True, tag=136):
+    """Head to a raylet: run it here; answered by `ActorStarted`."""
+
+    spec: ActorSpec
+    incarnation: int
+
+
+class ActorStarted(msgspec.Struct, array_like=True, tag=137):
+    """Raylet to head.
+
+    `status` is ok, failed (its constructor raised: `error`), busy (no room: place it again),
+    or environment (its runtime environment: `reason`).
+    """
+
+    actor: bytes
+    incarnation: int
+    status: str
+    address: int = 0
+    reason: str = ""
+    error: bytes = b""
+
+
+class ActorEnded(msgspec.Struct, array_like=True, tag=138):
+    """Raylet to head: its process is gone; `intended`: it left by itself or was told to."""
+
+    actor: bytes
+    incarnation: int
+    reason: str
+    intended: bool = False
+    memory: bool = False
+
+
+class StopActor(msgspec.Struct, array_like=True, tag=139):
+    """Head to a raylet: end it; at once, or (`graceful`) after its queued calls."""
+
+    actor: bytes
+    incarnation: int
+    graceful: bool
+    reason: str
+
+
+class Construct(msgspec.Struct, array_like=True, tag=140):
+    """Raylet to the actor's worker: be this actor; answered by `Constructed`.
+
+    `devices` as in `Grant`.
+    """
+
+    spec: ActorSpec
+    incarnation: int
+    devices: dict[str, list[str]]
+    lease: int
+
+
+class Constructed(msgspec.Struct, array_like=True, tag=141):
+    """Worker to raylet: the constructor has returned, or raised `error`."""
+
+    actor: bytes
+    error: bytes = b""
+
+
+class EndActor(msgspec.Struct, array_like=True, tag=142):
+    """Raylet to the actor's worker: leave when the queued calls have run."""
+
+    reason: str
+
+
+class ActorRow(Record):
+    """An actor as `list_actors` shows it."""
+
+    spec: ActorSpec
+    state: str
+    address: int
+    incarnation: int
+    reason: str = ""
+    pid: int = 0
+    node_id: str = ""
+    started: float = 0.0
+    ended: float = 0.0
+
+
+# -- placement groups --------------------------------------------------------------------------------
+class CreateGroup(msgspec.Struct, array_like=True, tag=150):
+    """Creator to head: reserve these bundles together."""
+
+    group: bytes
+    bundles: list[Resources]
+    strategy: str
+    name: str = ""
+    namespace: str = ""
+    detached: bool = False
+    creator: int = 0
+    job: int = 0
+    selectors: list[list[tuple[str, str]]] = []
+
+
+class RemoveGroup(msgspec.Struct, array_like=True, tag=151):
+    """Anybody to head: give the bundles back; its actors and tasks end."""
+
+    group: bytes
+
+
+class WatchGroup(msgspec.Struct, array_like=True, tag=152):
+    """Anybody to head: tell me the group's state, now and whenever it changes."""
+
+    group: bytes
+
+
+class GroupIs(msgspec.Struct, array_like=True, tag=153):
+    """Head to watchers: `nodes` has each bundle's node number while CREATED."""
+
+    group: bytes
+    state: str
+    nodes: list[int] = []
+    bundles: list[Resources] = []
+    text: str = ""
+
+
+class PrepareBundles(msgspec.Struct, array_like=True, tag=154):
+    """Head to raylet: set these bundles (index → resources) aside; `BundlesPrepared` answers."""
+
+    group: bytes
+    attempt: int
+    bundles: dict[int, Resources]
+
+
+class BundlesPrepared(msgspec.Struct, array_like=True, tag=155):
+    """Raylet to head: done, or no room."""
+
+    group: bytes
+    attempt: int
+    ok: bool
+
+
+class ReleaseBundles(msgspec.Struct, array_like=True, tag=156):
+    """Head to raylet: give them back; `removed`: end what runs in them, refuse what waits."""
+
+    group: bytes
+    removed: bool
+
+
+class GroupRow(Record):
+    """A placement group as tables show it."""
+
+    group: bytes
+    name: str
+    strategy: str
+    state: str
+    bundles: list[Resources]
+    nodes: list[int]
+    creator: int
+    job: int
+    text: str = ""

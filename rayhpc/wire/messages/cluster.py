@@ -1,0 +1,339 @@
+"""The head: membership, resource views, jobs, key-value, questions anybody may ask.
+
+Sent by `head`, `raylet` and `runtime`.  What is asked rarely goes as `Request` with a typed
+question, and comes back as `Reply`, so that a new question needs no new plumbing.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from rayhpc.wire.messages.common import JobConfig, NodeInfo, Record, Resources
+
+PROTOCOL = 1
+
+
+class RegisterNode(msgspec.Struct, array_like=True, tag=100):
+    """Raylet to head, its first message (from address `raylet_of(0)` of nobody: source is 0).
+
+    `info.number` is 0: the head gives it.  `python` is major.minor, `version` rayhpc's.
+    """
+
+    cluster_id: str
+    protocol: int
+    python: str
+    version: str
+    info: NodeInfo
+
+
+class Registered(msgspec.Struct, array_like=True, tag=101):
+    """Head to the new raylet: your number, and all nodes (you included)."""
+
+    number: int
+    nodes: list[NodeInfo]
+    head_started: float
+
+
+class RegistrationRefused(msgspec.Struct, array_like=True, tag=102):
+    """Head to a raylet it does not take: the sentence says why and what to do."""
+
+    reason: str
+
+
+class NodeUp(msgspec.Struct, array_like=True, tag=103):
+    """Head to raylets: a node has joined."""
+
+    info: NodeInfo
+
+
+class Usage(Record):
+    """One node's state in the cluster's resource view; `pending` counts waiting leases."""
+
+    node: int
+    available: Resources
+    pending: int = 0
+    version: int = 0
+    draining: bool = False
+
+
+class Heartbeat(msgspec.Struct, array_like=True, tag=104):
+    """Raylet to head: I live; `usage` only when it has changed; `demand`: what waits here.
+
+    `demand` lists (resources, how many wait, reason in words).
+    """
+
+    usage: Usage | None = None
+    store_used: int = 0
+    store_spilled: int = 0
+    workers: int = 0
+    demand: list[tuple[Resources, int, str]] = []
+
+
+class View(msgspec.Struct, array_like=True, tag=105):
+    """Head to raylets: the nodes whose usage has changed since the last one."""
+
+    changed: list[Usage]
+
+
+class Leave(msgspec.Struct, array_like=True, tag=106):
+    """Raylet to head: this node leaves in good order, after its tasks have ended."""
+
+    reason: str
+
+
+class Drain(msgspec.Struct, array_like=True, tag=107):
+    """Head to raylet: take no new work; end at `deadline` seconds from now at the latest."""
+
+    reason: str
+    deadline: float
+
+
+class JobStarted(msgspec.Struct, array_like=True, tag=108):
+    """Raylet to head: a driver has attached."""
+
+    job: JobConfig
+
+
+class ProcessDied(msgspec.Struct, array_like=True, tag=109):
+    """Raylet to head: a driver or worker of this node has ended."""
+
+    address: int
+    reason: str
+    is_driver: bool
+    code: int = 0
+
+
+class GetJob(msgspec.Struct, array_like=True, tag=110):
+    """Raylet to head: what is job `number`? Answered by `JobIs`, when it is known."""
+
+    number: int
+
+
+class JobIs(msgspec.Struct, array_like=True, tag=111):
+    """Head to raylet: the job."""
+
+    job: JobConfig
+
+
+class EndCluster(msgspec.Struct, array_like=True, tag=112):
+    """Anybody of the cluster to head: end it all, with this exit code."""
+
+    reason: str
+    code: int = 0
+
+
+# -- questions ----------------------------------------------------------------------------------
+class Nodes(msgspec.Struct, array_like=True, tag=1):
+    """All nodes, dead ones included → list[NodeState]."""
+
+
+class ClusterUsage(msgspec.Struct, array_like=True, tag=2):
+    """Everything `status` shows → ClusterState."""
+
+
+class ListActors(msgspec.Struct, array_like=True, tag=3):
+    """→ list[ActorRow] (`actors.py`)."""
+
+
+class ListGroups(msgspec.Struct, array_like=True, tag=4):
+    """→ list[GroupRow] (`actors.py`)."""
+
+
+class ListJobs(msgspec.Struct, array_like=True, tag=5):
+    """→ list[JobRow]."""
+
+
+class KvPut(msgspec.Struct, array_like=True, tag=6):
+    """→ bool: whether the key was new."""
+
+    space: str
+    key: bytes
+    value: bytes
+    overwrite: bool = True
+
+
+class KvGet(msgspec.Struct, array_like=True, tag=7):
+    """→ bytes or None; with `wait` answered when the key appears."""
+
+    space: str
+    key: bytes
+    wait: bool = False
+
+
+class KvDelete(msgspec.Struct, array_like=True, tag=8):
+    """→ int: how many keys went; with `prefix` all that start so."""
+
+    space: str
+    key: bytes
+    prefix: bool = False
+
+
+class KvKeys(msgspec.Struct, array_like=True, tag=9):
+    """→ list[bytes]."""
+
+    space: str
+    prefix: bytes
+
+
+class FindActor(msgspec.Struct, array_like=True, tag=10):
+    """→ ActorRow or None: the living actor of that name."""
+
+    name: str
+    namespace: str
+
+
+class NamedActors(msgspec.Struct, array_like=True, tag=11):
+    """→ list of (namespace, name); an empty namespace means all of them."""
+
+    namespace: str
+
+
+class StoreObjects(msgspec.Struct, array_like=True, tag=12):
+    """To a raylet: the objects in its store → list[ObjectRow]."""
+
+    limit: int = 10_000
+
+
+class TaskEvents(msgspec.Struct, array_like=True, tag=13):
+    """To a raylet: what its workers have run and run now → list[TaskEvent]."""
+
+    limit: int = 100_000
+
+
+class Workers(msgspec.Struct, array_like=True, tag=14):
+    """To a raylet: its processes → list[WorkerRow]."""
+
+
+class OwnedObjects(msgspec.Struct, array_like=True, tag=15):
+    """To a process: the references it owns or borrows → list[ObjectRow]."""
+
+    limit: int = 10_000
+
+
+class OwnedTasks(msgspec.Struct, array_like=True, tag=16):
+    """To a process: the tasks it has submitted that have not ended → list[TaskEvent]."""
+
+    limit: int = 10_000
+
+
+Question = (
+    Nodes
+    | ClusterUsage
+    | ListActors
+    | ListGroups
+    | ListJobs
+    | KvPut
+    | KvGet
+    | KvDelete
+    | KvKeys
+    | FindActor
+    | NamedActors
+    | StoreObjects
+    | TaskEvents
+    | Workers
+    | OwnedObjects
+    | OwnedTasks
+)
+
+
+class Request(msgspec.Struct, array_like=True, tag=120):
+    """A question to the head, a raylet or a process; `token` is the asker's."""
+
+    token: int
+    question: Question
+
+
+class Reply(msgspec.Struct, array_like=True, tag=121):
+    """The answer: msgpack of the type the question names; `error` not empty: none."""
+
+    token: int
+    data: bytes = b""
+    error: str = ""
+
+
+# -- answers --------------------------------------------------------------------------------------
+class NodeState(Record):
+    """A node as `nodes()` and `status` show it; `ended` is why it is gone (empty: alive)."""
+
+    info: NodeInfo
+    alive: bool
+    available: Resources
+    ended: str = ""
+    store_used: int = 0
+    store_spilled: int = 0
+    workers: int = 0
+    pending: int = 0
+    draining: bool = False
+
+
+class ClusterState(Record):
+    """The cluster at a glance; `demand` as in `Heartbeat`, summed over the nodes."""
+
+    cluster_id: str
+    started: float
+    nodes: list[NodeState]
+    actors: dict[str, int]
+    groups: dict[str, int]
+    jobs: int
+    demand: list[tuple[Resources, int, str]]
+
+
+class JobRow(Record):
+    """A job: its driver, and when it ran (seconds since the epoch; `ended` 0: running)."""
+
+    job: JobConfig
+    alive: bool
+    started: float
+    ended: float = 0.0
+    reason: str = ""
+
+
+class ObjectRow(Record):
+    """An object as `list_objects` shows it; `kind` says how it is held."""
+
+    oid: bytes
+    size: int
+    kind: str
+    node: int
+    pid: int
+    state: str = ""
+    call_site: str = ""
+    count: int = 0
+
+
+class TaskEvent(Record):
+    """A task's run; times in seconds since the epoch, `ended` 0 while it runs."""
+
+    tid: bytes
+    name: str
+    kind: str
+    state: str
+    job: int
+    worker: int
+    pid: int
+    submitted: float = 0.0
+    started: float = 0.0
+    ended: float = 0.0
+    actor: bytes = b""
+    parent: bytes = b""
+    attempt: int = 0
+    error: str = ""
+    resources: Resources = {}
+
+
+class ReportEvents(msgspec.Struct, array_like=True, tag=122):
+    """Worker to its raylet, at most once a second: the tasks it has run."""
+
+    events: list[TaskEvent]
+
+
+class WorkerRow(Record):
+    """A process of a node: driver or worker, idle, leased, or an actor's."""
+
+    address: int
+    pid: int
+    kind: str
+    state: str
+    job: int = 0
+    actor: bytes = b""
+    lease: int = 0

@@ -1,0 +1,123 @@
+"""Parts that several messages share: resources, scheduling classes, jobs, node facts.
+
+Used by the other modules of this package.  Holds no message of its own.
+
+Resource amounts are whole numbers of 1/10000 (`UNIT`), so that sums of fractions are exact.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+UNIT = 10_000
+Resources = dict[str, int]
+
+
+class Record(msgspec.Struct, array_like=True, frozen=True):
+    """A part of a message: a fixed sequence of typed fields."""
+
+
+class Labels(Record):
+    """Conditions on node labels; `values` is read by `op`: in, not_in, exists, not_exists."""
+
+    key: str
+    op: str
+    values: list[str] = []
+
+
+class Strategy(Record):
+    """Where a task or actor may run.
+
+    `kind` is one of default, spread, node, labels, group.  `node` is a node id in hex (node
+    affinity), `soft` lets it go elsewhere.  `group` and `bundle` name a placement group's bundle
+    (-1: any).  `hard` and `wish` are label conditions that must and that should hold.
+    """
+
+    kind: str = "default"
+    node: str = ""
+    soft: bool = False
+    group: bytes = b""
+    bundle: int = -1
+    hard: list[Labels] = []
+    wish: list[Labels] = []
+
+
+DEFAULT_STRATEGY = Strategy()
+
+
+class SchedulingClass(Record):
+    """Tasks that want the same resources, environment and placement: they share leases.
+
+    `environment` is the runtime environment as canonical JSON (empty: none).  `job` is the number
+    of the job whose modules and folder the worker needs.
+    """
+
+    resources: Resources
+    strategy: Strategy = DEFAULT_STRATEGY
+    environment: bytes = b""
+    job: int = 0
+
+
+class JobConfig(Record):
+    """What a worker must know of a job before it runs its first task.
+
+    `driver` is the driver's address; `path` its sys.path, `folder` its working directory,
+    `preload` the modules it had imported, `environment` its runtime environment as JSON.
+    """
+
+    number: int
+    driver: int
+    namespace: str
+    path: list[str]
+    folder: str
+    preload: list[str]
+    environment: bytes = b""
+    log_to_driver: bool = True
+    entrypoint: str = ""
+    pid: int = 0
+    started: float = 0.0
+    as_ray: bool = False
+
+
+class NodeInfo(Record):
+    """What the cluster knows of a node for its whole life.
+
+    `endpoints` are (ip, port) pairs of the raylet's listener, best first; `key` its public key.
+    """
+
+    number: int
+    node_id: str
+    ip: str
+    hostname: str
+    endpoints: list[tuple[str, int]]
+    key: bytes
+    total: Resources
+    labels: dict[str, str]
+    store_bytes: int
+    is_head: bool
+    pid: int
+    session_dir: str
+    rank: int = 0
+
+
+class Stored(Record):
+    """Says that a value lies in a node's object store instead of in the message."""
+
+    size: int
+    node: int
+
+
+class Grant(Record):
+    """A lease as the worker needs to know it: what it may use, and for whom.
+
+    `devices` maps a resource name (GPU) to the ids the worker may see.  `group` is the placement
+    group the lease was taken from, `bundle` its bundle.
+    """
+
+    lease: int
+    job: int
+    resources: Resources
+    devices: dict[str, list[str]] = {}
+    group: bytes = b""
+    bundle: int = -1
+    environment: bytes = b""

@@ -1,0 +1,177 @@
+"""Leases: between submitters, raylets and workers.
+
+Sent by `runtime` and `raylet`.  A lease number is unique on its raylet and never used again.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from rayhpc.wire.messages.common import Grant, JobConfig, SchedulingClass
+
+# LeaseRefused.kind
+UNSCHEDULABLE = 1  # no node can ever do it, and the strategy allows no waiting
+ENVIRONMENT = 2  # the runtime environment could not be set up
+GROUP_REMOVED = 3
+OUT_OF_SERVICE = 4  # the node is leaving: ask again elsewhere
+
+
+class LeaseRequest(msgspec.Struct, array_like=True, tag=60):
+    """Submitter to a raylet: one worker for this class, please.
+
+    `request` is the submitter's number for it, `backlog` how many of its tasks wait, `hops` how
+    many raylets have passed it on.
+    """
+
+    request: int
+    client: int
+    wanted: SchedulingClass
+    backlog: int = 1
+    hops: int = 0
+
+
+class LeaseGranted(msgspec.Struct, array_like=True, tag=61):
+    """Raylet to submitter: `worker` is yours until you return it or it is revoked."""
+
+    request: int
+    worker: int
+    grant: Grant
+
+
+class LeaseRedirect(msgspec.Struct, array_like=True, tag=62):
+    """Raylet to submitter: ask node `node` instead."""
+
+    request: int
+    node: int
+
+
+class LeaseQueued(msgspec.Struct, array_like=True, tag=63):
+    """Raylet to submitter: nothing is free anywhere; you wait here. `text`: why it may be long."""
+
+    request: int
+    text: str = ""
+
+
+class LeaseRefused(msgspec.Struct, array_like=True, tag=64):
+    """Raylet to submitter: never; `kind` and `text` say why."""
+
+    request: int
+    kind: int
+    text: str
+
+
+class LeaseCancel(msgspec.Struct, array_like=True, tag=65):
+    """Submitter to raylet: the request is no longer needed."""
+
+    request: int
+    client: int
+
+
+class LeaseReturn(msgspec.Struct, array_like=True, tag=66):
+    """Submitter to raylet: I no longer need this worker. `kill`: end the process with it."""
+
+    lease: int
+    kill: bool = False
+
+
+class LeaseBroken(msgspec.Struct, array_like=True, tag=67):
+    """Raylet to submitter: the leased worker is dead.
+
+    `started` is the task it had last started (from its slot; empty: none), so that only this one
+    counts as failed; `reason` says how it died; `memory` that it was ended for using too much.
+    """
+
+    lease: int
+    worker: int
+    started: bytes
+    reason: str
+    memory: bool = False
+    unsent: list[bytes] = []
+
+
+class Revoke(msgspec.Struct, array_like=True, tag=68):
+    """Raylet to worker: others wait; finish what runs, refuse the rest, answer `Revoked`."""
+
+    lease: int
+
+
+class Revoked(msgspec.Struct, array_like=True, tag=69):
+    """Worker to raylet: the lease is over and I am free."""
+
+    lease: int
+
+
+class WorkerReady(msgspec.Struct, array_like=True, tag=70):
+    """A new worker to its raylet: I listen."""
+
+    pid: int
+
+
+class AssignJob(msgspec.Struct, array_like=True, tag=71):
+    """Raylet to worker, before its first lease for that job: what the job needs."""
+
+    job: JobConfig
+
+
+class Blocked(msgspec.Struct, array_like=True, tag=72):
+    """Worker to raylet: my task waits for others; its CPUs are free meanwhile."""
+
+    lease: int
+
+
+class Unblocked(msgspec.Struct, array_like=True, tag=73):
+    """Worker to raylet: it goes on."""
+
+    lease: int
+
+
+class Leaving(msgspec.Struct, array_like=True, tag=74):
+    """Worker to raylet: I end after this (max_calls, exit); do not lease me again."""
+
+    reason: str
+
+
+class ExitIfIdle(msgspec.Struct, array_like=True, tag=75):
+    """Raylet to an idle worker: end, unless somebody still needs objects that you own."""
+
+
+class StillNeeded(msgspec.Struct, array_like=True, tag=76):
+    """Worker to raylet: I own objects that others hold."""
+
+
+class Watch(msgspec.Struct, array_like=True, tag=77):
+    """Process to the raylet of `target`'s node: tell me when that process ends."""
+
+    target: int
+    watcher: int
+
+
+class Died(msgspec.Struct, array_like=True, tag=78):
+    """Raylet to a watcher: that process has ended."""
+
+    target: int
+    reason: str
+
+
+class NodeGone(msgspec.Struct, array_like=True, tag=79):
+    """Head to raylets, raylet to its processes: everything on that node is dead."""
+
+    node: int
+    reason: str
+
+
+class LogLines(msgspec.Struct, array_like=True, tag=80):
+    """Raylet to a job's driver: lines that a worker printed."""
+
+    pid: int
+    ip: str
+    name: str
+    error: bool
+    lines: list[str]
+
+
+class Shutdown(msgspec.Struct, array_like=True, tag=81):
+    """Head to raylets, raylet to its processes: the cluster ends, for this reason."""
+
+    reason: str
+    code: int = 0

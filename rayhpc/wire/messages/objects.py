@@ -1,0 +1,193 @@
+"""Objects: borrowing between processes, the store of a node, transfers between nodes.
+
+Sent by `runtime` (owner, borrower) and by `raylet`.  Values are opaque bytes here.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+# FetchFailed.kind, ObjectAnswer.kind
+VALUE = 0  # `value` is the small value
+ERROR = 1  # `value` is a pickled error
+LOST = 2  # every copy is gone and cannot be made again
+OWNER_DIED = 3
+FREED = 4
+STORED = 5  # it lies in a store: the directory knows where
+FULL = 6  # no room for it here
+
+
+# -- between owner and borrower ------------------------------------------------------------------
+class Borrow(msgspec.Struct, array_like=True, tag=20):
+    """Borrower to owner: I hold these; answered by `Borrowed(token)`."""
+
+    token: int
+    oids: list[bytes]
+    borrower: int
+
+
+class Borrowed(msgspec.Struct, array_like=True, tag=21):
+    """Owner to borrower: noted."""
+
+    token: int
+
+
+class Return(msgspec.Struct, array_like=True, tag=22):
+    """Borrower to owner: I no longer hold these."""
+
+    oids: list[bytes]
+    borrower: int
+
+
+# -- between a process and its own raylet ----------------------------------------------------------
+class StoreCreate(msgspec.Struct, array_like=True, tag=25):
+    """Process to raylet: a place for `size` bytes, please; answered by `StoreCreated`."""
+
+    oid: bytes
+    size: int
+
+
+class StoreCreated(msgspec.Struct, array_like=True, tag=26):
+    """Raylet to process: write at `offset`; -1: no room, and `error` says what holds it."""
+
+    oid: bytes
+    offset: int
+    error: str = ""
+
+
+class StoreSeal(msgspec.Struct, array_like=True, tag=27):
+    """Process to raylet: written; from now on it can be read."""
+
+    oid: bytes
+    size: int
+
+
+class Fetch(msgspec.Struct, array_like=True, tag=28):
+    """Process to raylet: I need these here; `Fetched` or `FetchFailed` for each.
+
+    `pin` false only brings them to this node (`wait(fetch_local=True)`) and asks to be told.
+    """
+
+    oids: list[bytes]
+    pin: bool = True
+
+
+class Fetched(msgspec.Struct, array_like=True, tag=29):
+    """Raylet to process: the object lies at `offset`, pinned for you until `Unpin`."""
+
+    oid: bytes
+    offset: int
+    size: int
+
+
+class FetchFailed(msgspec.Struct, array_like=True, tag=30):
+    """Raylet to process: no object, but this: a small value, an error, or why there is none."""
+
+    oid: bytes
+    kind: int
+    value: bytes = b""
+    text: str = ""
+
+
+class Unpin(msgspec.Struct, array_like=True, tag=31):
+    """Process to raylet: one view of each of these is gone (an id may come several times)."""
+
+    oids: list[bytes]
+
+
+class Free(msgspec.Struct, array_like=True, tag=32):
+    """Owner to its raylet: nobody refers to these any more; every copy may go."""
+
+    oids: list[bytes]
+
+
+class FetchCancel(msgspec.Struct, array_like=True, tag=33):
+    """Process to raylet: I no longer wait for these."""
+
+    oids: list[bytes]
+
+
+# -- between the raylets, and from the owner's raylet to the owner -----------------------------------
+class ObjectAt(msgspec.Struct, array_like=True, tag=35):
+    """Raylet to the owner's raylet: `node` has a sealed copy."""
+
+    oid: bytes
+    size: int
+    node: int
+
+
+class ObjectGone(msgspec.Struct, array_like=True, tag=36):
+    """Raylet to the owner's raylet: `node` has no copy (any more)."""
+
+    oid: bytes
+    node: int
+
+
+class Locate(msgspec.Struct, array_like=True, tag=37):
+    """Raylet to the owner's raylet: where is it? Answered by `Located`, now or when it is there."""
+
+    oid: bytes
+    node: int
+
+
+class LocateCancel(msgspec.Struct, array_like=True, tag=38):
+    """Raylet to the owner's raylet: we no longer want to know."""
+
+    oid: bytes
+    node: int
+
+
+class Located(msgspec.Struct, array_like=True, tag=39):
+    """The owner's raylet to a raylet: the copies, or (kind not STORED) what there is instead."""
+
+    oid: bytes
+    kind: int
+    size: int = 0
+    nodes: list[int] = []
+    value: bytes = b""
+    text: str = ""
+
+
+class Ask(msgspec.Struct, array_like=True, tag=40):
+    """A raylet to an owner on its node: what of this object? Answered by `Tell` when known."""
+
+    oid: bytes
+
+
+class Tell(msgspec.Struct, array_like=True, tag=41):
+    """Owner to its raylet: the value, the error, FREED, or STORED (see the directory)."""
+
+    oid: bytes
+    kind: int
+    value: bytes = b""
+    text: str = ""
+
+
+class CopiesLost(msgspec.Struct, array_like=True, tag=42):
+    """The owner's raylet to the owner: no copy is left; make it again, or `Tell` LOST."""
+
+    oids: list[bytes]
+
+
+class DropCopies(msgspec.Struct, array_like=True, tag=43):
+    """The owner's raylet to a raylet with a copy: it may go."""
+
+    oids: list[bytes]
+
+
+class ReadChunk(msgspec.Struct, array_like=True, tag=44):
+    """Raylet to raylet: send me `length` bytes from `start`; answered by `Chunk`."""
+
+    oid: bytes
+    start: int
+    length: int
+    node: int
+
+
+class Chunk(msgspec.Struct, array_like=True, tag=45):
+    """Raylet to raylet: a piece of an object; `total` -1: we have no copy."""
+
+    oid: bytes
+    start: int
+    total: int
+    data: bytes

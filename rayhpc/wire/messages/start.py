@@ -1,0 +1,36 @@
+"""What a process is told about itself when it starts, before it has a socket.
+
+Sent by a raylet: to a worker through the fork server, to a driver over the attach connection
+(`bootstrap.py`).
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Facts(msgspec.Struct):
+    """Who and where a process is; `job` 0 and an empty namespace: told later, with its job."""
+
+    address: int
+    cluster_id: str
+    session_dir: str
+    node_id: str
+    node_ip: str
+    job: int
+    namespace: str
+    environment: bytes = b""
+
+
+class WorkerConfig(msgspec.Struct):
+    """What a worker needs; the descriptors are inherited through the fork server.
+
+    `gpu_variable` is the environment variable that names the GPUs a program may see.
+    """
+
+    facts: Facts
+    arena_fd: int
+    arena_bytes: int
+    slots_fd: int
+    slot: int
+    gpu_variable: str = "CUDA_VISIBLE_DEVICES"

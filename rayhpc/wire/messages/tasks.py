@@ -1,0 +1,184 @@
+"""Between a submitter and the worker that runs its tasks: the fast path's messages.
+
+Sent by `runtime` only, process to process; raylets pass them on between nodes unread.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from rayhpc.wire.messages.common import Grant, Record, Stored
+
+# returns: a count, or one of these
+DYNAMIC = -1
+STREAMING = -2
+
+# Result.status
+OK = 0
+FAILED = 1  # the user's code raised; `outs` holds one error
+CANCELLED = 2
+BROKEN = 3  # the runtime could not run it (environment, lost argument); `outs` holds one error
+
+
+class Dependency(Record):
+    """A top-level reference among a task's arguments, already resolved by the submitter.
+
+    `value` is the small value itself; None means: fetch `oid` from the store (`node` is a hint).
+    `error` says that `value` is an error, which the task then fails with.
+    """
+
+    oid: bytes
+    value: bytes | None = None
+    node: int = 0
+    error: bool = False
+
+
+class TaskMore(Record):
+    """What only some tasks need: kept apart so that the common task stays small.
+
+    `retry_on` is empty (never), b"*" (any application error) or a pickled list of types.
+    `packed` says that `args` is empty and the first dependency is the packed arguments.
+    `window` is the number of streamed items that may wait to be taken (0: no bound).
+    """
+
+    name: str = ""
+    parent: bytes = b""
+    retry_on: bytes = b""
+    packed: bool = False
+    window: int = 0
+    max_calls: int = 0
+    capture_group: bool = False
+    max_retries: int = 0
+
+
+class Task(Record):
+    """One task: `tid` is the id of its first result, `definition` its function's id."""
+
+    tid: bytes
+    definition: bytes
+    args: bytes
+    deps: list[Dependency] = []
+    returns: int = 1
+    attempt: int = 0
+    more: TaskMore | None = None
+
+
+class Call(Record):
+    """One call of an actor's method; the fields as in `Task`."""
+
+    tid: bytes
+    method: str
+    args: bytes
+    deps: list[Dependency] = []
+    returns: int = 1
+    attempt: int = 0
+    group: str = ""
+    more: TaskMore | None = None
+
+
+class Result(Record):
+    """What became of one task.
+
+    `outs` has one element per result: the pickled value, or where it is stored.  `micros` is how
+    long the user's code ran.  `held` says that references among the arguments are still being
+    taken over: the submitter keeps them alive until `Release`.  `inner` lists, per result, the
+    references inside it, which the worker keeps alive until the owner's `Adopted`.
+    """
+
+    tid: bytes
+    status: int
+    outs: list[bytes | Stored]
+    micros: int = 0
+    held: bool = False
+    inner: list[list[bytes]] = []
+    retry: bool = False
+
+
+class Push(msgspec.Struct, array_like=True, tag=1):
+    """Submitter to leased worker: run these, in this order.
+
+    `grant` comes with the first push of a lease, `definitions` (id → pickled function) with the
+    first task of each that this submitter sends to this worker.
+    """
+
+    lease: int
+    tasks: list[Task]
+    definitions: dict[bytes, bytes] = {}
+    grant: Grant | None = None
+
+
+class Calls(msgspec.Struct, array_like=True, tag=2):
+    """Caller to actor: these calls, in this order."""
+
+    actor: bytes
+    calls: list[Call]
+
+
+class Done(msgspec.Struct, array_like=True, tag=3):
+    """Worker to submitter: results, each as soon as within a millisecond of being there."""
+
+    results: list[Result]
+
+
+class Recall(msgspec.Struct, array_like=True, tag=4):
+    """Submitter to worker: give back up to `count` tasks that have not started, newest first."""
+
+    lease: int
+    count: int
+
+
+class Refused(msgspec.Struct, array_like=True, tag=5):
+    """Worker to submitter: these tasks did not start here and will not.
+
+    `blocked` says that the worker's running task waits for others: send it nothing more until
+    that task's result.  `ended` says that the lease is over.
+    """
+
+    lease: int
+    tids: list[bytes]
+    blocked: bool = False
+    ended: bool = False
+
+
+class Cancel(msgspec.Struct, array_like=True, tag=6):
+    """Owner to the process that runs or will run a task: cancel it, its children too if asked."""
+
+    tid: bytes
+    recursive: bool = True
+
+
+class StreamItem(msgspec.Struct, array_like=True, tag=7):
+    """Worker to owner: item number `index` (from 0) of a generator task."""
+
+    tid: bytes
+    index: int
+    out: bytes | Stored
+    inner: list[bytes] = []
+    attempt: int = 0
+
+
+class StreamTaken(msgspec.Struct, array_like=True, tag=8):
+    """Owner to worker: `count` items have been taken so far; -1: the generator was dropped."""
+
+    tid: bytes
+    count: int
+
+
+class Release(msgspec.Struct, array_like=True, tag=9):
+    """Worker to submitter: the arguments of these tasks need not be kept alive for us."""
+
+    tids: list[bytes]
+
+
+class Adopted(msgspec.Struct, array_like=True, tag=10):
+    """Owner of results to worker: we hold the references inside these results ourselves now."""
+
+    tids: list[bytes]
+
+
+class CancelOwned(msgspec.Struct, array_like=True, tag=11):
+    """A borrower to an owner: cancel the task that makes this object."""
+
+    oid: bytes
+    force: bool
+    recursive: bool
