@@ -29,13 +29,17 @@ from rayhpc.runtime.yielding import Producers
 from rayhpc.store.mapping import Mapping
 from rayhpc.wire.address import Address, ObjectId
 from rayhpc.wire.messages import actors, leases, tasks
-from rayhpc.wire.messages.common import Grant, JobConfig
+from rayhpc.wire.messages.common import UNIT, Grant, JobConfig
 from rayhpc.wire.messages.start import Facts, WorkerConfig
 from rayhpc.wire.slots import Slot
 
 logger = logging.getLogger("rayhpc")
 
 REPLY_WITHIN_S = 0.0005
+JOB_TIMEOUT_S = 30.0
+# What BLAS and OpenMP read when they are first loaded; what the user has set stays.
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_GIVEN_THREADS = frozenset(x for x in THREAD_VARIABLES if x in os.environ)
 _encode_result = msgspec.msgpack.Encoder().encode
 
 
@@ -57,12 +61,17 @@ class Worker(Process):
         facts: who and where it is.
         mapping: its node's object store.
         slot: where it notes what it starts, for the raylet to read after a crash.
+        gpu_variable: names the environment variable with the GPUs a program may see.
     """
 
     is_worker = True
 
-    def __init__(self, facts: Facts, mapping: Mapping, slot: Slot) -> None:
+    def __init__(
+        self, facts: Facts, mapping: Mapping, slot: Slot, gpu_variable: str = ""
+    ) -> None:
         self.slot = slot
+        self._gpu_variable = gpu_variable
+        self._grant_in_force: Grant | None = None
         self.queue: deque[_Queued] = deque()
         self.leaving: str | None = None
         self.exit_code = 0
@@ -150,8 +159,8 @@ class Worker(Process):
         start = time.perf_counter()
         token = None
         try:
-            if self._job_in_force != self._grant.job:
-                self._enter_job()
+            if self._grant is not self._grant_in_force:
+                self._enter_grant()
             function = self._definitions.get(task.definition)
             if function is None or type(function) is bytes:
                 function = self._load(task.definition)
@@ -446,14 +455,23 @@ class Worker(Process):
     def enter_job_of(self, grant: Grant) -> None:
         """Take over the job a lease or actor belongs to, once the raylet has told it."""
         self._grant = grant
-        if self._job_in_force != grant.job:
-            self._enter_job()
+        self._enter_grant()
 
-    def _enter_job(self) -> None:
-        job = self._grant.job
-        if job not in self._jobs:
-            self.wait_until(lambda: job in self._jobs, 30.0)
-        self.enter_job(self._jobs[job])
+    def _enter_grant(self) -> None:
+        """Be what the lease says: its job, its GPUs, as many threads as it has CPUs."""
+        grant = self._grant
+        job = grant.job
+        if self._job_in_force != job:
+            if job not in self._jobs:
+                self.wait_until(lambda: job in self._jobs, JOB_TIMEOUT_S)
+            self.enter_job(self._jobs[job])
+        if self._gpu_variable:
+            os.environ[self._gpu_variable] = ",".join(grant.devices.get("GPU", ()))
+        threads = max(1, grant.resources.get("CPU", 0) // UNIT)
+        for variable in THREAD_VARIABLES:
+            if variable not in _GIVEN_THREADS:
+                os.environ[variable] = str(threads)
+        self._grant_in_force = grant
 
     def enter_job(self, job: JobConfig) -> None:
         """Take over a job's module path and folder."""
@@ -490,7 +508,8 @@ def main(worker_number: int, args: bytes) -> None:
     config = msgspec.msgpack.decode(args, type=WorkerConfig)
     current.allow_in_forked_worker()
     mapping = Mapping(config.arena_fd, config.arena_bytes)
-    worker = Worker(config.facts, mapping, Slot(config.slots_fd, config.slot))
+    slot = Slot(config.slots_fd, config.slot)
+    worker = Worker(config.facts, mapping, slot, config.gpu_variable)
     current.set_process(worker)
     signal.signal(signal.SIGURG, lambda *_: worker.cancel_signal())
     worker.start()

@@ -1,0 +1,355 @@
+"""Every error a user of rayhpc can meet; the names and the tree are Ray's.
+
+Raised by `api` and `runtime`, and carried from process to process by `runtime.errors`.  Each
+says what happened, where, and what to do next.
+
+    RayError
+    ├─ RayTaskError              the user's code raised; also an instance of what it raised
+    ├─ RayActorError             ├─ ActorDiedError, ActorUnavailableError
+    ├─ WorkerCrashedError, NodeDiedError, OutOfMemoryError, LocalRayletDiedError
+    ├─ TaskCancelledError, GetTimeoutError, PendingCallsLimitExceeded
+    ├─ ObjectLostError           ├─ OwnerDiedError, ObjectFreedError, ObjectReconstructionFailedError, …
+    ├─ ObjectStoreFullError, OutOfDiskError
+    ├─ TaskUnschedulableError, ActorUnschedulableError, …PlacementGroupRemoved
+    └─ RuntimeEnvSetupError, RaySystemError, NotServedError
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class RayError(Exception):
+    """The root of all errors that rayhpc raises."""
+
+
+class _Described(RayError):
+    """An error with an identity beside its text; both survive pickling."""
+
+    def __init__(self, text: str = "", identity: str = "") -> None:
+        super().__init__(text, identity)
+        self.text = text
+        self.identity = identity
+
+    def __str__(self) -> str:
+        return self.text or type(self).__doc__ or ""
+
+
+# -- tasks ------------------------------------------------------------------------------------------
+class RayTaskError(RayError):
+    """The user's code raised an exception in another process.
+
+    What `get` raises is also an instance of the exception's own class, where that can be.
+
+    Attributes:
+        function_name: the task or method.
+        traceback_str: the remote traceback as text.
+        cause: the exception itself.
+        pid: the process it was raised in.
+        ip: the node's address.
+    """
+
+    def __init__(
+        self,
+        function_name: str = "",
+        traceback_str: str = "",
+        cause: BaseException | None = None,
+        pid: int = 0,
+        ip: str = "",
+        actor_repr: str | None = None,
+    ) -> None:
+        super().__init__(function_name, traceback_str, cause, pid, ip, actor_repr)
+        self.function_name = function_name
+        self.traceback_str = traceback_str
+        self.cause = cause
+        self.pid = pid
+        self.ip = ip
+        self.actor_repr = actor_repr
+
+    def as_instanceof_cause(self) -> RayTaskError:
+        """This error as an instance of its cause's class too; itself where that cannot be."""
+        cause = self.cause
+        if cause is None or isinstance(cause, RayError):
+            return self
+        dual = _dual_class(type(cause))
+        if dual is None:
+            return self
+        try:
+            return dual(self)
+        except Exception:  # a cause whose class resists being built or filled: the plain error says it
+            return self
+
+    def __str__(self) -> str:
+        where = f"{self.function_name}() (pid={self.pid}, ip={self.ip}"
+        if self.actor_repr:
+            where += f", actor={self.actor_repr}"
+        return f"ray::{where})\n{self.traceback_str}"
+
+
+def _dual_class(kind: type[BaseException]) -> Any:
+    """A class that is both RayTaskError and `kind`; None where Python does not allow it."""
+    if not issubclass(kind, Exception) or issubclass(kind, RayTaskError):
+        return None
+    found = _duals.get(kind)
+    if found is None:
+        try:
+            found = _make_dual(kind)
+        except TypeError:  # final class, or a layout that cannot be combined
+            return None
+        _duals[kind] = found
+    return found
+
+
+_duals: dict[type[BaseException], Any] = {}
+
+
+def _make_dual(kind: type[BaseException]) -> Any:
+    class Dual(RayTaskError, kind):  # type: ignore[misc, valid-type]
+        def __init__(self, error: RayTaskError) -> None:
+            self._error = error
+            RayTaskError.__init__(
+                self,
+                error.function_name,
+                error.traceback_str,
+                error.cause,
+                error.pid,
+                error.ip,
+                error.actor_repr,
+            )
+            self.args = getattr(error.cause, "args", ())
+
+        def __getattr__(self, name: str) -> Any:
+            if name.startswith("__") or name == "_error":
+                raise AttributeError(name)
+            return getattr(self._error.cause, name)
+
+        def __str__(self) -> str:
+            return RayTaskError.__str__(self)
+
+        def __reduce__(self) -> Any:
+            return _rebuild_dual, (self._error,)
+
+        def as_instanceof_cause(self) -> RayTaskError:
+            return self
+
+    Dual.__name__ = Dual.__qualname__ = f"RayTaskError({kind.__name__})"
+    Dual.__doc__ = f"A remote {kind.__name__}."
+    return Dual
+
+
+def _rebuild_dual(error: RayTaskError) -> RayTaskError:
+    return error.as_instanceof_cause()
+
+
+class UserCodeException(RayError):
+    """The user's code raised something that can only be shown, not rebuilt, in this process."""
+
+
+class TaskCancelledError(RayError):
+    """The task was cancelled."""
+
+    def __init__(self, task_id: str = "", error_message: str = "") -> None:
+        super().__init__(task_id, error_message)
+        self.task_id = task_id
+        self.error_message = error_message
+
+    def __str__(self) -> str:
+        return self.error_message or f"Task {self.task_id} was cancelled."
+
+
+class WorkerCrashedError(RayError):
+    """The worker process ended while it ran the task."""
+
+
+class NodeDiedError(RayError):
+    """The node ended while it ran the task."""
+
+
+class OutOfMemoryError(RayError):
+    """A process was ended because its node was about to run out of memory."""
+
+
+class LocalRayletDiedError(RayError):
+    """This node's raylet has ended, and the cluster on this node with it."""
+
+
+class GetTimeoutError(RayError, TimeoutError):
+    """`get` has waited for as long as it was told to."""
+
+
+class PendingCallsLimitExceeded(RayError):
+    """The actor's `max_pending_calls` is reached."""
+
+
+class TaskUnschedulableError(RayError):
+    """No node can ever run the task."""
+
+
+class TaskPlacementGroupRemoved(RayError):
+    """The task's placement group was removed."""
+
+
+# -- actors -----------------------------------------------------------------------------------------
+class RayActorError(_Described):
+    """The actor cannot be reached."""
+
+    @property
+    def actor_id(self) -> str:
+        """The actor's id in hex."""
+        return self.identity
+
+
+class ActorDiedError(RayActorError):
+    """The actor is dead and will not come back."""
+
+
+class ActorUnavailableError(RayActorError):
+    """The actor cannot be reached now; it may come back."""
+
+
+class ActorUnschedulableError(RayError):
+    """No node can ever hold the actor."""
+
+
+class ActorPlacementGroupRemoved(RayError):
+    """The actor's placement group was removed."""
+
+
+class AsyncioActorExit(RayError):
+    """`exit_actor` was called in an asynchronous actor."""
+
+
+# -- objects ----------------------------------------------------------------------------------------
+class ObjectLostError(RayError):
+    """Every copy of the object is gone, and it could not be made again."""
+
+    def __init__(self, object_ref_hex: str = "", text: str = "") -> None:
+        super().__init__(object_ref_hex, text)
+        self.object_ref_hex = object_ref_hex
+        self.text = text
+
+    def __str__(self) -> str:
+        text = self.text or type(self).__doc__ or ""
+        return f"Object {self.object_ref_hex}: {text}"
+
+
+class OwnerDiedError(ObjectLostError):
+    """The process that owned the object has ended, and the object with it."""
+
+
+class ObjectFreedError(ObjectLostError):
+    """The object was freed: nobody held a reference to it any more."""
+
+
+class ObjectFetchTimedOutError(ObjectLostError):
+    """The object could not be brought here in time."""
+
+
+class ReferenceCountingAssertionError(ObjectLostError, AssertionError):
+    """The object was freed while a reference to it existed: a defect of rayhpc."""
+
+
+class ObjectReconstructionFailedError(ObjectLostError):
+    """The object could not be made again from its lineage."""
+
+
+class ObjectReconstructionFailedMaxAttemptsExceededError(ObjectReconstructionFailedError):
+    """The object's task has no retries left (`max_retries`)."""
+
+
+class ObjectReconstructionFailedLineageEvictedError(ObjectReconstructionFailedError):
+    """What is needed to make the object again is gone."""
+
+
+class ObjectStoreFullError(RayError):
+    """There is no room in the object store; the text lists what holds it."""
+
+
+class OutOfDiskError(RayError):
+    """There is no room on the disk that objects are spilled to."""
+
+
+# -- the system --------------------------------------------------------------------------------------
+class RaySystemError(RayError):
+    """The runtime cannot do what was asked: the text says why."""
+
+
+class RuntimeEnvSetupError(RayError):
+    """The task's or actor's runtime environment could not be set up."""
+
+
+class AuthenticationError(RaySystemError):
+    """The cluster did not accept this process's key."""
+
+
+class CrossLanguageError(RayError):
+    """Another language was asked for; rayhpc speaks Python alone."""
+
+
+class RayChannelError(RaySystemError):
+    """Compiled graphs are not served; kept so that programs can name it."""
+
+
+class RayChannelTimeoutError(RayChannelError, TimeoutError):
+    """Compiled graphs are not served; kept so that programs can name it."""
+
+
+class RayCgraphCapacityExceeded(RaySystemError):
+    """Compiled graphs are not served; kept so that programs can name it."""
+
+
+class NotServedError(RayError, NotImplementedError):
+    """Part of Ray that rayhpc does not serve.
+
+    Args:
+        what: the name that was used.
+        alternative: what to do instead.
+    """
+
+    def __init__(self, what: str, alternative: str) -> None:
+        super().__init__(what, alternative)
+        self.what = what
+        self.alternative = alternative
+
+    def __str__(self) -> str:
+        return f"rayhpc does not serve {self.what}: {self.alternative}."
+
+
+__all__ = [
+    "ActorDiedError",
+    "ActorPlacementGroupRemoved",
+    "ActorUnavailableError",
+    "ActorUnschedulableError",
+    "AsyncioActorExit",
+    "AuthenticationError",
+    "CrossLanguageError",
+    "GetTimeoutError",
+    "LocalRayletDiedError",
+    "NodeDiedError",
+    "NotServedError",
+    "ObjectFetchTimedOutError",
+    "ObjectFreedError",
+    "ObjectLostError",
+    "ObjectReconstructionFailedError",
+    "ObjectReconstructionFailedLineageEvictedError",
+    "ObjectReconstructionFailedMaxAttemptsExceededError",
+    "ObjectStoreFullError",
+    "OutOfDiskError",
+    "OutOfMemoryError",
+    "OwnerDiedError",
+    "PendingCallsLimitExceeded",
+    "RayActorError",
+    "RayCgraphCapacityExceeded",
+    "RayChannelError",
+    "RayChannelTimeoutError",
+    "RayError",
+    "RaySystemError",
+    "RayTaskError",
+    "ReferenceCountingAssertionError",
+    "RuntimeEnvSetupError",
+    "TaskCancelledError",
+    "TaskPlacementGroupRemoved",
+    "TaskUnschedulableError",
+    "UserCodeException",
+    "WorkerCrashedError",
+]
