@@ -8,7 +8,7 @@ says what happened, where, and what to do next.
     ├─ RayActorError             ├─ ActorDiedError, ActorUnavailableError
     ├─ WorkerCrashedError, NodeDiedError, OutOfMemoryError, LocalRayletDiedError
     ├─ TaskCancelledError, GetTimeoutError, PendingCallsLimitExceeded
-    ├─ ObjectLostError           ├─ OwnerDiedError, ObjectFreedError, ObjectReconstructionFailedError, …
+    ├─ ObjectLostError           ├─ OwnerDiedError, ObjectFreedError, ObjectReconstructionFailed…
     ├─ ObjectStoreFullError, OutOfDiskError
     ├─ TaskUnschedulableError, ActorUnschedulableError, …PlacementGroupRemoved
     └─ RuntimeEnvSetupError, RaySystemError, NotServedError
@@ -23,7 +23,7 @@ class RayError(Exception):
     """The root of all errors that rayhpc raises."""
 
 
-class _Described(RayError):
+class _DescribedError(RayError):
     """An error with an identity beside its text; both survive pickling."""
 
     def __init__(self, text: str = "", identity: str = "") -> None:
@@ -35,7 +35,7 @@ class _Described(RayError):
         return self.text or type(self).__doc__ or ""
 
 
-# -- tasks ------------------------------------------------------------------------------------------
+# -- tasks ---------------------------------------------------------------------------------------
 class RayTaskError(RayError):
     """The user's code raised an exception in another process.
 
@@ -76,7 +76,7 @@ class RayTaskError(RayError):
             return self
         try:
             return dual(self)
-        except Exception:  # a cause whose class resists being built or filled: the plain error says it
+        except Exception:  # a cause whose class resists being filled: the plain error says it all
             return self
 
     def __str__(self) -> str:
@@ -104,7 +104,7 @@ _duals: dict[type[BaseException], Any] = {}
 
 
 def _make_dual(kind: type[BaseException]) -> Any:
-    class Dual(RayTaskError, kind):  # type: ignore[misc, valid-type]
+    class DualError(RayTaskError, kind):  # type: ignore[misc, valid-type]
         def __init__(self, error: RayTaskError) -> None:
             self._error = error
             RayTaskError.__init__(
@@ -132,9 +132,9 @@ def _make_dual(kind: type[BaseException]) -> Any:
         def as_instanceof_cause(self) -> RayTaskError:
             return self
 
-    Dual.__name__ = Dual.__qualname__ = f"RayTaskError({kind.__name__})"
-    Dual.__doc__ = f"A remote {kind.__name__}."
-    return Dual
+    DualError.__name__ = DualError.__qualname__ = f"RayTaskError({kind.__name__})"
+    DualError.__doc__ = f"A remote {kind.__name__}."
+    return DualError
 
 
 def _rebuild_dual(error: RayTaskError) -> RayTaskError:
@@ -189,8 +189,8 @@ class TaskPlacementGroupRemoved(RayError):
     """The task's placement group was removed."""
 
 
-# -- actors -----------------------------------------------------------------------------------------
-class RayActorError(_Described):
+# -- actors --------------------------------------------------------------------------------------
+class RayActorError(_DescribedError):
     """The actor cannot be reached."""
 
     @property
@@ -219,7 +219,7 @@ class AsyncioActorExit(RayError):
     """`exit_actor` was called in an asynchronous actor."""
 
 
-# -- objects ----------------------------------------------------------------------------------------
+# -- objects -------------------------------------------------------------------------------------
 class ObjectLostError(RayError):
     """Every copy of the object is gone, and it could not be made again."""
 
@@ -269,7 +269,7 @@ class OutOfDiskError(RayError):
     """There is no room on the disk that objects are spilled to."""
 
 
-# -- the system --------------------------------------------------------------------------------------
+# -- the system ----------------------------------------------------------------------------------
 class RaySystemError(RayError):
     """The runtime cannot do what was asked: the text says why."""
 

@@ -56,7 +56,9 @@ def _print_row(row: Any) -> None:
 
 def _document(rows: list[Any], workers: int) -> dict[str, Any]:
     return {
-        "machine": {"cpus": os.cpu_count(), "python": platform.python_version(), "workers": workers},
+        "cpus": os.cpu_count(),
+        "python": platform.python_version(),
+        "workers": workers,
         "rows": [
             {
                 "name": x.name,

@@ -64,7 +64,7 @@ class ActorHost:
             self.spec.max_concurrency > 1 or bool(self.spec.groups)
         )
 
-    # -- the leading thread -----------------------------------------------------------------------------
+    # -- the leading thread ----------------------------------------------------------------------
     def enqueue(self, caller: Address, calls: list[tasks.Call]) -> None:
         """Calls have come; they run in this order, or beside each other."""
         if not self._constructed or not (self._is_threaded or self.spec.is_async):
@@ -98,7 +98,7 @@ class ActorHost:
         idle = not self._queue and not self._busy
         return not self._constructed or bool(self._queue) or (self.ending is not None and idle)
 
-    # -- the main thread ----------------------------------------------------------------------------------
+    # -- the main thread -------------------------------------------------------------------------
     def run_next(self) -> None:
         """Construct, run one call, or leave."""
         if not self._constructed:
@@ -114,7 +114,8 @@ class ActorHost:
 
     def _construct(self) -> None:
         worker, spec = self._worker, self.spec
-        context = TaskContext(spec.actor, f"{spec.class_name}.__init__", self._grant, actor=spec.actor)
+        name = f"{spec.class_name}.__init__"
+        context = TaskContext(spec.actor, name, self._grant, actor=spec.actor)
         running.set(context)
         error = b""
         try:
@@ -159,7 +160,7 @@ class ActorHost:
             pool = concurrent.futures.ThreadPoolExecutor(limit, f"rayhpc-{name or 'calls'}")
             self._pools[name] = pool
 
-    # -- calls ------------------------------------------------------------------------------------------------
+    # -- calls -----------------------------------------------------------------------------------
     def _start(self, caller: Address, call: tasks.Call) -> None:
         self._busy += 1
         if self._loop is not None:

@@ -75,7 +75,7 @@ class Callers:
             client = self._clients.setdefault(actor, ActorClient(actor))
         return client
 
-    # -- the leading thread ----------------------------------------------------------------------------
+    # -- the leading thread ----------------------------------------------------------------------
     def watch(self, client: ActorClient) -> None:
         """Be told of the actor's state, now and from now on."""
         if not client.watched:
@@ -114,7 +114,7 @@ class Callers:
             yield from list(client.queue)
             yield from list(client.inflight.values())
 
-    # -- messages ----------------------------------------------------------------------------------------
+    # -- messages --------------------------------------------------------------------------------
     def on_actor_is(self, message: actors.ActorIs) -> None:
         """The head tells where an actor is, or that it is not."""
         client = self.client_of(message.actor)
@@ -166,7 +166,7 @@ class Callers:
         for address in [a for a in self._by_address if node_of(a) == node]:
             self.on_process_died(address)
 
-    # -- details -------------------------------------------------------------------------------------------
+    # -- details ---------------------------------------------------------------------------------
     def _take_in(self, pending: Pending) -> None:
         client: ActorClient = pending.target
         if client.state == actors.DEAD:
@@ -256,7 +256,7 @@ class Callers:
 
     def _unavailable(self, client: ActorClient) -> bytes:
         text = (
-            f"Actor {client.actor.hex()} is restarting ({client.reason or 'its process ended'}); the "
-            "call may or may not have run. Set max_task_retries to have such calls repeated."
+            f"Actor {client.actor.hex()} is restarting ({client.reason or 'its process ended'}); "
+            "the call may or may not have run. Set max_task_retries to have such calls repeated."
         )
         return failures.actor_unavailable(text, client.actor)

@@ -66,7 +66,7 @@ class ClassQueue:
         # Whether a task added now could be acted on now: else an event is sure to come first.
         self.hungry = True
 
-    # -- how far ahead ----------------------------------------------------------------------------
+    # -- how far ahead ---------------------------------------------------------------------------
     def depth(self) -> int:
         """How many tasks a worker may have: the running one, and 5 ms of expected work."""
         if not self.average:
@@ -124,7 +124,7 @@ class ClassQueue:
                 batch.append(pending)
         return batch
 
-    # -- leases -------------------------------------------------------------------------------------
+    # -- leases ----------------------------------------------------------------------------------
     def requests_wanted(self) -> int:
         """How many more leases to ask for: as many again as there are, while tasks wait."""
         if self.queued or not self.ready:

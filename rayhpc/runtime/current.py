@@ -48,8 +48,8 @@ def process() -> Process:
     if _forked:
         raise RaySystemError(
             "rayhpc cannot be used in a process that was forked by your program "
-            "(os.fork, multiprocessing with the fork method): its connections belong to the parent. "
-            "Use the 'spawn' start method, or make the call in the parent."
+            "(os.fork, multiprocessing with the fork method): its connections belong to the "
+            "parent. Use the 'spawn' start method, or make the call in the parent."
         )
     if _starter is None:
         raise RaySystemError("rayhpc is not initialised: call rayhpc.init() first.")

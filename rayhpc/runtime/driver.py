@@ -106,7 +106,8 @@ def connect(
 def _module_path() -> list[str]:
     """Where the driver finds modules: its script's folder and what PYTHONPATH added."""
     script = sys.path[0] if sys.path else ""
-    return [os.path.abspath(x) for x in dict.fromkeys([script, *sys.path]) if os.path.isdir(x or ".")]
+    folders = dict.fromkeys([script, *sys.path])
+    return [os.path.abspath(x) for x in folders if os.path.isdir(x or ".")]
 
 
 def _imported() -> list[str]:

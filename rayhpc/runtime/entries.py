@@ -24,7 +24,8 @@ class Entry:
     `count` is how many local references there are; `borrowers` who else holds it (owned objects;
     address → signed count).  `task` is what makes it (lineage), kept while it may be needed again.
     `inner` are references inside the value, kept alive with it.  `callbacks` run, in the leading
-    thread, when the state leaves PENDING; `on_free` when nobody refers to the object any more.  `asked` notes that the raylet waits for our `Tell`.
+    thread, when the state leaves PENDING; `on_free` when nobody refers to the object any more.
+    `asked` notes that the raylet waits for our `Tell`.
     """
 
     __slots__ = (

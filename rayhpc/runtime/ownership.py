@@ -137,7 +137,7 @@ class Ownership:
         """Whether somebody else holds objects of ours."""
         return bool(self._by_borrower)
 
-    # -- messages ---------------------------------------------------------------------------------
+    # -- messages --------------------------------------------------------------------------------
     def on_borrow(self, message: objects.Borrow) -> None:
         """A borrower claims objects of ours."""
         borrower = message.borrower
@@ -194,7 +194,7 @@ class Ownership:
             if node_of(address) == node:
                 self.on_process_died(address)
 
-    # -- details ------------------------------------------------------------------------------------
+    # -- details ---------------------------------------------------------------------------------
     def _born(
         self,
         event: tuple[ObjectId, bytes | None, bool],

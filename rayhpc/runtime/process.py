@@ -11,6 +11,7 @@ import concurrent.futures
 import itertools
 import logging
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
@@ -79,7 +80,7 @@ class Process:
         self._sequence = itertools.count(1)
         self._tokens = itertools.count(1)
         self._replies: dict[int, Any] = {}
-        self._actions: list[Callable[[], None]] = []
+        self._actions: deque[Callable[[], None]] = deque()
         self._warned: set[str] = set()
         self._callback_pool: concurrent.futures.ThreadPoolExecutor | None = None
         self._decode = Decoder(messages.PROCESS_TAKES)
@@ -89,7 +90,7 @@ class Process:
             self._poller.register(sock, zmq.POLLIN)
         self._poller.register(self.handover.wake_fd, zmq.POLLIN)
 
-    # -- life -----------------------------------------------------------------------------------------
+    # -- life ------------------------------------------------------------------------------------
     def start(self) -> None:
         """Let the background thread serve while nobody waits."""
         self.handover.start(self.pump)
@@ -140,7 +141,7 @@ class Process:
             cluster.Request: self.on_request,
         }
 
-    # -- the loop -------------------------------------------------------------------------------------
+    # -- the loop --------------------------------------------------------------------------------
     def pump(self, timeout: float | None) -> None:
         """Handle what has come; if nothing has, wait for it. Only the leading thread calls this."""
         self._advance()
@@ -198,7 +199,7 @@ class Process:
 
     def _advance(self) -> None:
         while self._actions:
-            self._actions.pop(0)()
+            self._actions.popleft()()
         if self.ownership.events:
             self.ownership.settle()
         self.submitter.advance()
@@ -239,7 +240,7 @@ class Process:
         """Do what is due."""
         self.submitter.on_time()
 
-    # -- ids, questions, warnings ----------------------------------------------------------------------
+    # -- ids, questions, warnings ----------------------------------------------------------------
     def new_id(self) -> ObjectId:
         """A fresh object id (results beyond the first are its siblings)."""
         return self._prefix + next(self._sequence).to_bytes(8, "big")
@@ -290,7 +291,7 @@ class Process:
             self._warned.add(text)
             logger.warning("%s", text)
 
-    # -- messages ----------------------------------------------------------------------------------------
+    # -- messages --------------------------------------------------------------------------------
     def _on_done(self, source: Address, message: tasks.Done) -> None:
         if not self.submitter.on_done(source, message.results):
             self.callers.on_done(source, message.results)
@@ -361,7 +362,7 @@ class Process:
                 self.ownership.resolve(oid, ERROR, error)
         self.store.on_fetch_failed(message)
 
-    # -- objects -------------------------------------------------------------------------------------------
+    # -- objects ---------------------------------------------------------------------------------
     def entry_of(self, ref: ObjectRef[Any]) -> Entry:
         """The table's row of a reference held here."""
         entry = self.ownership.table.get(ref.binary())

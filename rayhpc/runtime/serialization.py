@@ -99,7 +99,7 @@ def deserialize(pickled: Any, buffers: Sequence[Any] = ()) -> Any:
     return _loads(pickled, buffers=buffers)
 
 
-# -- definitions ------------------------------------------------------------------------------------
+# -- definitions ---------------------------------------------------------------------------------
 def dump_definition(definition: Any) -> bytes:
     """A function or class by value where it must be, by name where it can be.
 
@@ -117,7 +117,7 @@ def definition_id(blob: bytes) -> bytes:
     return hashlib.blake2b(blob, digest_size=DEFINITION_ID_BYTES).digest()
 
 
-# -- references inside what is pickled -----------------------------------------------------------------
+# -- references inside what is pickled -----------------------------------------------------------
 @contextmanager
 def collect_refs() -> Iterator[list[ObjectRef[Any]]]:
     """Gather the references that are pickled in this thread meanwhile."""
@@ -134,7 +134,7 @@ def note_ref(ref: ObjectRef[Any]) -> None:
     (_pickled_by_hand if refs is None else refs).append(ref)
 
 
-# -- details --------------------------------------------------------------------------------------------
+# -- details -------------------------------------------------------------------------------------
 def _pickle(value: Any) -> tuple[bytes, list[memoryview]]:
     buffers: list[memoryview] = []
 

@@ -216,8 +216,8 @@ class ObjectRefGenerator:
 
     def __reduce__(self) -> Any:
         raise TypeError(
-            "An ObjectRefGenerator belongs to the process that made it: send the ObjectRefs that it "
-            "yields instead, or use num_returns='dynamic'."
+            "An ObjectRefGenerator belongs to the process that made it: send the ObjectRefs that "
+            "it yields instead, or use num_returns='dynamic'."
         )
 
 

@@ -71,7 +71,7 @@ class Submitter:
             queue = self._keys.setdefault(key, ClassQueue(wanted))
         return queue
 
-    # -- the leading thread -------------------------------------------------------------------------
+    # -- the leading thread ----------------------------------------------------------------------
     def advance(self) -> None:
         """Take in what was submitted, push what can be pushed, ask for what is missing."""
         inbox = self.inbox
@@ -141,7 +141,7 @@ class Submitter:
         """Why lease requests wait, in the raylets' words."""
         return [text for q in self._keys.values() for text in q.queued.values() if text]
 
-    # -- messages: leases ---------------------------------------------------------------------------
+    # -- messages: leases ------------------------------------------------------------------------
     def on_granted(self, message: leases.LeaseGranted) -> None:
         """A worker is ours."""
         queue = self._requests.pop(message.request, None)
@@ -212,7 +212,7 @@ class Submitter:
                 queue.queued.pop(number, None)
                 self._dirty[queue] = None
 
-    # -- messages: tasks ----------------------------------------------------------------------------
+    # -- messages: tasks -------------------------------------------------------------------------
     def on_done(self, worker: Address, results: list[tasks.Result]) -> bool:
         """Results; False if they are not of a lease of ours (then they may be an actor's)."""
         lease = self._by_worker.get(worker)
@@ -256,7 +256,7 @@ class Submitter:
             self._drop_lease(lease)
         self._dirty[lease.queue] = None
 
-    # -- details --------------------------------------------------------------------------------------
+    # -- details ---------------------------------------------------------------------------------
     def _deps_ready(self, pending: Pending) -> None:
         if pending.cancelled:
             return

@@ -24,12 +24,13 @@ from rayhpc.runtime.actor_host import ActorHost
 from rayhpc.runtime.context import TaskContext, running
 from rayhpc.runtime.interrupts import inside
 from rayhpc.runtime.process import Process
+from rayhpc.runtime.surroundings import Surroundings
 from rayhpc.runtime.task_log import TaskLog
 from rayhpc.runtime.yielding import Producers
 from rayhpc.store.mapping import Mapping
 from rayhpc.wire.address import Address, ObjectId
 from rayhpc.wire.messages import actors, leases, tasks
-from rayhpc.wire.messages.common import UNIT, Grant, JobConfig
+from rayhpc.wire.messages.common import Grant
 from rayhpc.wire.messages.start import Facts, WorkerConfig
 from rayhpc.wire.slots import Slot
 
@@ -37,9 +38,6 @@ logger = logging.getLogger("rayhpc")
 
 REPLY_WITHIN_S = 0.0005
 JOB_TIMEOUT_S = 30.0
-# What BLAS and OpenMP read when they are first loaded; what the user has set stays.
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-_GIVEN_THREADS = frozenset(x for x in THREAD_VARIABLES if x in os.environ)
 _encode_result = msgspec.msgpack.Encoder().encode
 
 
@@ -70,8 +68,7 @@ class Worker(Process):
         self, facts: Facts, mapping: Mapping, slot: Slot, gpu_variable: str = ""
     ) -> None:
         self.slot = slot
-        self._gpu_variable = gpu_variable
-        self._grant_in_force: Grant | None = None
+        self._surroundings = Surroundings(gpu_variable)
         self.queue: deque[_Queued] = deque()
         self.leaving: str | None = None
         self.exit_code = 0
@@ -80,10 +77,9 @@ class Worker(Process):
         self._grant = Grant(0, facts.job, {})
         self._revoked = 0
         self._revoke_after = 0
+        self._blocked = False
         self._definitions: dict[bytes, Any] = {}
         self._calls_made: dict[bytes, int] = {}
-        self._jobs: dict[int, JobConfig] = {}
-        self._job_in_force = 0
         self._replies: dict[Address, list[tasks.Result]] = {}
         self._oldest_reply = 0.0
         self._journal_old = False
@@ -111,7 +107,7 @@ class Worker(Process):
             actors.EndActor: self._on_end_actor,
         }
 
-    # -- the main thread ------------------------------------------------------------------------------
+    # -- the main thread -------------------------------------------------------------------------
     def run(self) -> int:
         """Serve until told to leave; returns the exit code."""
         self.send(self.raylet, leases.WorkerReady(os.getpid()))
@@ -159,8 +155,8 @@ class Worker(Process):
         start = time.perf_counter()
         token = None
         try:
-            if self._grant is not self._grant_in_force:
-                self._enter_grant()
+            if not self._surroundings.is_in_force(self._grant):
+                self.enter_job_of(self._grant)
             function = self._definitions.get(task.definition)
             if function is None or type(function) is bytes:
                 function = self._load(task.definition)
@@ -230,7 +226,7 @@ class Worker(Process):
             found.setdefault(item.submitter, []).append(item)
         return found
 
-    # -- replies ----------------------------------------------------------------------------------------
+    # -- replies ---------------------------------------------------------------------------------
     def reply(self, submitter: Address, outcome: execution.Outcome) -> None:
         """Queue a result; it goes out within a millisecond, and is in the journal until then."""
         result = outcome.result
@@ -297,7 +293,7 @@ class Worker(Process):
         if self.log.is_due():
             self.transport.send(self.raylet, self.log.report(os.getpid(), self.me))
 
-    # -- messages -----------------------------------------------------------------------------------------
+    # -- messages --------------------------------------------------------------------------------
     def _on_push(self, submitter: Address, message: tasks.Push) -> None:
         if message.lease <= self._revoked or self.leaving is not None:
             tids = [x.tid for x in message.tasks]
@@ -308,6 +304,10 @@ class Worker(Process):
         for key, blob in message.definitions.items():
             self._definitions.setdefault(key, blob)
         lease = message.lease
+        if self._blocked:
+            tids = [x.tid for x in message.tasks]
+            self.transport.send(submitter, tasks.Refused(lease, tids, blocked=True))
+            return
         self.queue.extend([_Queued(task, submitter, lease) for task in message.tasks])
 
     def _on_calls(self, caller: Address, message: tasks.Calls) -> None:
@@ -344,10 +344,11 @@ class Worker(Process):
         self.transport.send(self.raylet, leases.Revoked(lease))
 
     def _on_assign_job(self, _: Address, message: leases.AssignJob) -> None:
-        self._jobs[message.job.number] = message.job
+        self._surroundings.learn(message.job)
 
     def _on_exit_if_idle(self, _: Address, message: leases.ExitIfIdle) -> None:
-        if self.queue or self.running_tid or self.ownership.holds_others() or self.actor is not None:
+        busy = self.queue or self.running_tid or self.actor is not None
+        if busy or self.ownership.holds_others():
             self.transport.send(self.raylet, leases.StillNeeded())
         else:
             self.leaving = "idle"
@@ -388,7 +389,7 @@ class Worker(Process):
         if self.actor is not None:
             self.actor.end_when_done(message.reason)
 
-    # -- waiting, cancelling ---------------------------------------------------------------------------------
+    # -- waiting, cancelling ---------------------------------------------------------------------
     def wait_blocking(self, done: Callable[[], bool], timeout: float | None = None) -> bool:
         """Wait; after a millisecond the task's CPUs go to others until it is over."""
         if done():
@@ -407,6 +408,7 @@ class Worker(Process):
             return self._wait(done, None if timeout is None else timeout - first)
         finally:
             with self.lead():
+                self._blocked = False
                 self.transport.send(self.raylet, leases.Unblocked(lease))
 
     def _wait(self, done: Callable[[], bool], timeout: float | None) -> bool:
@@ -419,6 +421,7 @@ class Worker(Process):
         return self._grant.lease if self._is_main() and self.running_tid else None
 
     def _block(self, lease: int) -> None:
+        self._blocked = True
         self._send_replies()
         for submitter, items in self._unstarted().items():
             tids = [x.task.tid for x in items]
@@ -445,7 +448,7 @@ class Worker(Process):
         self._cancelled = None
         return True
 
-    # -- definitions and jobs -----------------------------------------------------------------------------------
+    # -- definitions and jobs --------------------------------------------------------------------
     def _load(self, key: bytes) -> Any:
         blob = self._definitions[key]
         if type(blob) is bytes:
@@ -453,41 +456,14 @@ class Worker(Process):
         return blob
 
     def enter_job_of(self, grant: Grant) -> None:
-        """Take over the job a lease or actor belongs to, once the raylet has told it."""
+        """Be what a lease or actor says (its job, GPUs, threads), once the job has been told."""
         self._grant = grant
-        self._enter_grant()
-
-    def _enter_grant(self) -> None:
-        """Be what the lease says: its job, its GPUs, as many threads as it has CPUs."""
-        grant = self._grant
-        job = grant.job
-        if self._job_in_force != job:
-            if job not in self._jobs:
-                self.wait_until(lambda: job in self._jobs, JOB_TIMEOUT_S)
-            self.enter_job(self._jobs[job])
-        if self._gpu_variable:
-            os.environ[self._gpu_variable] = ",".join(grant.devices.get("GPU", ()))
-        threads = max(1, grant.resources.get("CPU", 0) // UNIT)
-        for variable in THREAD_VARIABLES:
-            if variable not in _GIVEN_THREADS:
-                os.environ[variable] = str(threads)
-        self._grant_in_force = grant
-
-    def enter_job(self, job: JobConfig) -> None:
-        """Take over a job's module path and folder."""
-        self._jobs[job.number] = job
-        self._job_in_force = job.number
-        self.facts = msgspec.structs.replace(
-            self.facts, job=job.number, namespace=job.namespace
-        )
-        for folder in reversed(job.path):
-            if folder not in sys.path:
-                sys.path.insert(0, folder)
-        if job.folder:
-            try:
-                os.chdir(job.folder)
-            except OSError as error:
-                logger.warning("the driver's folder is not here: %s", error)
+        here = self._surroundings
+        if not here.knows(grant.job):
+            self.wait_until(lambda: here.knows(grant.job), JOB_TIMEOUT_S)
+        here.enter(grant)
+        job = here.job(grant.job)
+        self.facts = msgspec.structs.replace(self.facts, job=job.number, namespace=job.namespace)
 
     def _is_main(self) -> bool:
         return threading.get_ident() == _main_thread

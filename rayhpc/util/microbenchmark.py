@@ -50,7 +50,7 @@ class Setting:
     rows: list[Row] = field(default_factory=list)
 
 
-# -- what runs remotely ---------------------------------------------------------------------------
+# -- what runs remotely --------------------------------------------------------------------------
 def nothing() -> bytes:
     """The smallest task."""
     return b"ok"
@@ -97,7 +97,7 @@ class AsyncCounter:
         return b"ok"
 
 
-# -- measuring ------------------------------------------------------------------------------------
+# -- measuring -----------------------------------------------------------------------------------
 def rate(action: Callable[[], int], seconds: float) -> float:
     """How many per second: the median of several rounds; `action` returns how many it did."""
     action()
@@ -179,9 +179,8 @@ def crash_row(many: int) -> Row:
         answers = rayhpc.get(refs)
         spent = time.perf_counter() - start
     wrong = sum(x not in (b"ok", "survived") for x in answers)
-    return Row(
-        "crash: a worker dies among small tasks", len(refs) / spent, "tasks/s", note=f"{wrong} wrong"
-    )
+    name = "crash: a worker dies among small tasks"
+    return Row(name, len(refs) / spent, "tasks/s", note=f"{wrong} wrong")
 
 
 def actor_rows(setting: Setting, pool: Any) -> Iterator[Row]:

@@ -190,7 +190,7 @@ class ActorRow(Record):
     ended: float = 0.0
 
 
-# -- placement groups --------------------------------------------------------------------------------
+# -- placement groups ----------------------------------------------------------------------------
 class CreateGroup(msgspec.Struct, array_like=True, tag=150):
     """Creator to head: reserve these bundles together."""
 

@@ -251,7 +251,7 @@ class Reply(msgspec.Struct, array_like=True, tag=121):
     error: str = ""
 
 
-# -- answers --------------------------------------------------------------------------------------
+# -- answers -------------------------------------------------------------------------------------
 class NodeState(Record):
     """A node as `nodes()` and `status` show it; `ended` is why it is gone (empty: alive)."""
 

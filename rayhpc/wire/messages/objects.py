@@ -39,7 +39,7 @@ class Return(msgspec.Struct, array_like=True, tag=22):
     borrower: int
 
 
-# -- between a process and its own raylet ----------------------------------------------------------
+# -- between a process and its own raylet --------------------------------------------------------
 class StoreCreate(msgspec.Struct, array_like=True, tag=25):
     """Process to raylet: a place for `size` bytes, please; answered by `StoreCreated`."""
 
@@ -107,7 +107,7 @@ class FetchCancel(msgspec.Struct, array_like=True, tag=33):
     oids: list[bytes]
 
 
-# -- between the raylets, and from the owner's raylet to the owner -----------------------------------
+# -- between the raylets, and from the owner's raylet to the owner -------------------------------
 class ObjectAt(msgspec.Struct, array_like=True, tag=35):
     """Raylet to the owner's raylet: `node` has a sealed copy."""
 
