@@ -244,10 +244,14 @@ class BundlesPrepared(msgspec.Struct, array_like=True, tag=155):
 
 
 class ReleaseBundles(msgspec.Struct, array_like=True, tag=156):
-    """Head to raylet: give them back; `removed`: end what runs in them, refuse what waits."""
+    """Head to raylet: give them back; `removed`: end what runs in them, refuse what waits.
+
+    `bundles` are the indexes to give back; empty: all of the group's on that node.
+    """
 
     group: bytes
     removed: bool
+    bundles: list[int] = []
 
 
 class GroupRow(Record):

@@ -41,19 +41,25 @@ class RegistrationRefused(msgspec.Struct, array_like=True, tag=102):
 
 
 class NodeUp(msgspec.Struct, array_like=True, tag=103):
-    """Head to raylets: a node has joined."""
+    """Head to raylets: a node has joined, and these `more` (many at once while a cluster starts)."""
 
     info: NodeInfo
+    more: list[NodeInfo] = []
 
 
 class Usage(Record):
-    """One node's state in the cluster's resource view; `pending` counts waiting leases."""
+    """One node's state in the cluster's resource view; `pending` counts waiting leases.
+
+    `taken` is how many `StartActor` and `PrepareBundles` the raylet has had from the head so far:
+    it tells the head which of what it has placed is already missing from `available`.
+    """
 
     node: int
     available: Resources
     pending: int = 0
     version: int = 0
     draining: bool = False
+    taken: int = 0
 
 
 class Heartbeat(msgspec.Struct, array_like=True, tag=104):
