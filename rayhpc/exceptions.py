@@ -16,6 +16,7 @@ says what happened, where, and what to do next.
 
 from __future__ import annotations
 
+import types
 from typing import Any
 
 
@@ -117,6 +118,7 @@ def _make_dual(kind: type[BaseException]) -> Any:
                 error.actor_repr,
             )
             self.args = getattr(error.cause, "args", ())
+            _copy_c_fields(error.cause, self, kind)
 
         def __getattr__(self, name: str) -> Any:
             if name.startswith("__") or name == "_error":
@@ -135,6 +137,17 @@ def _make_dual(kind: type[BaseException]) -> Any:
     DualError.__name__ = DualError.__qualname__ = f"RayTaskError({kind.__name__})"
     DualError.__doc__ = f"A remote {kind.__name__}."
     return DualError
+
+
+def _copy_c_fields(source: Any, target: Any, kind: type[BaseException]) -> None:
+    """Fields of built-in exceptions (errno, filename, …), which `__getattr__` does not reach."""
+    for parent in kind.__mro__:
+        for name, field in vars(parent).items():
+            if isinstance(field, _C_FIELDS) and not name.startswith("__"):
+                setattr(target, name, getattr(source, name))
+
+
+_C_FIELDS = (types.MemberDescriptorType, types.GetSetDescriptorType)
 
 
 def _rebuild_dual(error: RayTaskError) -> RayTaskError:

@@ -149,7 +149,7 @@ class ClassQueue:
         return [
             x
             for x in self.leases.values()
-            if len(x.inflight) > 1 and not x.recalling and now - x.progress >= RECALL_AFTER_S
+            if len(x.inflight) > 1 and not x.recalling and now >= x.progress + RECALL_AFTER_S
         ]
 
     def idle(self, now: float) -> list[Lease]:
@@ -159,7 +159,7 @@ class ClassQueue:
         return [
             x
             for x in self.leases.values()
-            if not x.inflight and now - x.idle_since >= IDLE_RETURN_S
+            if not x.inflight and now >= x.idle_since + IDLE_RETURN_S
         ]
 
     def deadline(self, now: float) -> float | None:
