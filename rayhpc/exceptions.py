@@ -143,7 +143,8 @@ def _copy_c_fields(source: Any, target: Any, kind: type[BaseException]) -> None:
     """Fields of built-in exceptions (errno, filename, …), which `__getattr__` does not reach."""
     for parent in kind.__mro__:
         for name, field in vars(parent).items():
-            if isinstance(field, _C_FIELDS) and not name.startswith("__"):
+            # One that was never set cannot be read either.
+            if isinstance(field, _C_FIELDS) and hasattr(source, name) and name[0] != "_":
                 setattr(target, name, getattr(source, name))
 
 
