@@ -1,0 +1,59 @@
+"""What a node's launcher decides about it, once, before its raylet starts.
+
+Made by `launch.node_plan`, read by every module here.  Reaches the node process on an inherited
+descriptor, never through argv or the environment: it holds the cluster's key.
+"""
+
+from __future__ import annotations
+
+import os
+
+import msgspec
+
+from rayhpc.wire.keys import ClusterKey
+from rayhpc.wire.messages.common import UNIT, Resources
+
+PortRange = tuple[int, int] | None
+
+
+class NodeConfig(msgspec.Struct, kw_only=True):
+    """One node.
+
+    `session_dir` exists, 0700, empty of `raylet.sock` and `p/`.  `total` is in units of 1/10000;
+    memory amounts in it are units of bytes.  `bind` are the addresses to listen on (each bound
+    with the same port where possible), `port` 0 a free one, inside `ports` if that is given.
+    `gpu_ids` are opaque; `gpu_variable` names the variable that selects among them.
+    `memory_limit` is what all processes of this node together may use, in bytes; 0: only the
+    control group's limit counts.  `prestart` workers are started before anybody asks.
+    """
+
+    session_dir: str
+    cluster: ClusterKey
+    node_ip: str
+    bind: list[str]
+    hostname: str
+    total: Resources
+    store_bytes: int
+    python: str
+    version: str
+    port: int = 0
+    ports: PortRange = None
+    rank: int = 0
+    is_head: bool = False
+    node_id: str = ""
+    labels: dict[str, str] = {}
+    gpu_ids: list[str] = []
+    gpu_variable: str = "CUDA_VISIBLE_DEVICES"
+    spill_dirs: list[str] = []
+    memory_limit: int = 0
+    prestart: int = 2
+
+    @property
+    def cpus(self) -> int:
+        """Whole CPUs of this node, at least 1: the size of the worker pool."""
+        return max(1, self.total.get("CPU", 0) // UNIT)
+
+
+def new_node_id() -> str:
+    """A fresh node id: 56 hex digits, as long as Ray's."""
+    return os.urandom(28).hex()

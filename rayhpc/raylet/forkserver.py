@@ -1,0 +1,161 @@
+"""The fork server as the raylet sees it: starts it, asks it for workers, hears of their ends.
+
+`start` is called by the node process while it is bare: no thread, no ZeroMQ context.  The server's
+own side is `forkserver_loop.py`.  Never forks anything itself after `start`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import socket
+import time
+from collections import deque
+from collections.abc import Iterator
+
+import msgspec
+
+from rayhpc.raylet import forkserver_messages as messages
+
+ENTRY = "rayhpc.runtime.worker:main"
+# Where the shared descriptors are in every worker: beyond what anybody opens at start.
+_FIRST_SHARED = 64
+_BUFFER_BYTES = 1 << 20
+
+
+class Channel:
+    """The raylet's end of a socket pair to a server or template; never blocks.
+
+    Args:
+        end: the connected SOCK_SEQPACKET socket.
+    """
+
+    def __init__(self, end: socket.socket) -> None:
+        self.socket = end
+        self.is_closed = False
+        self._waiting: deque[tuple[bytes, list[int]]] = deque()
+        end.setblocking(False)
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
+
+    def fileno(self) -> int:
+        """The descriptor to poll; -1 once closed."""
+        return self.socket.fileno()
+
+    def send(self, command: msgspec.Struct, descriptors: list[int] | None = None) -> None:
+        """Send a command; `descriptors` are closed here once they are on their way."""
+        self._waiting.append((messages.encode(command), descriptors or []))
+        self.flush()
+
+    def flush(self) -> bool:
+        """Send what waits; True if something still does (poll for writing then)."""
+        while self._waiting:
+            data, descriptors = self._waiting[0]
+            try:
+                if descriptors:
+                    socket.send_fds(self.socket, [data], descriptors)
+                else:
+                    self.socket.send(data)
+            except BlockingIOError:
+                return True
+            except OSError:
+                pass  # the server is gone: `events` tells
+            self._waiting.popleft()
+            for descriptor in descriptors:
+                os.close(descriptor)
+        return False
+
+    def events(self) -> Iterator[messages.Event]:
+        """What the server has said; afterwards `is_closed` tells whether it is gone."""
+        while not self.is_closed:
+            try:
+                data = self.socket.recv(messages.PACKET_BYTES)
+            except BlockingIOError:
+                return
+            except OSError:
+                data = b""
+            if not data:
+                self.is_closed = True
+                return
+            yield messages.decode_event(data)
+
+    def close(self) -> None:
+        """Give this end up: the server ends its workers and leaves."""
+        self.is_closed = True
+        self.socket.close()
+        for _, descriptors in self._waiting:
+            for descriptor in descriptors:
+                os.close(descriptor)
+        self._waiting.clear()
+
+
+class ForkServer(Channel):
+    """The node's fork server.
+
+    `shared` are the numbers under which workers find the descriptors given to `share`.
+    """
+
+    def __init__(self, end: socket.socket, pid: int, shared: tuple[int, int]) -> None:
+        super().__init__(end)
+        self.pid = pid
+        self.shared = shared
+
+    def share(self, descriptors: tuple[int, int]) -> None:
+        """Give every worker these descriptors (the arena's and the slots'), as `shared`."""
+        copies = [fcntl.fcntl(x, fcntl.F_DUPFD_CLOEXEC, 3) for x in descriptors]
+        self.send(messages.Share(list(self.shared)), copies)
+
+    def wait_for_end(self, timeout: float) -> bool:
+        """Reap the server after `close`; False: it did not end in time and was killed."""
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            if self._reap(os.WNOHANG):
+                return True
+            time.sleep(0.002)
+        os.kill(self.pid, signal.SIGKILL)
+        self._reap(0)
+        return False
+
+    def _reap(self, flags: int) -> bool:
+        try:
+            return os.waitpid(self.pid, flags)[0] != 0
+        except ChildProcessError:
+            return True
+
+
+def start(session_dir: str, entry: str = ENTRY) -> ForkServer:
+    """Fork the server of a session.
+
+    Args:
+        session_dir: the session's directory, which the server removes when the raylet is gone.
+        entry: module:function that each worker runs with its number and arguments.
+    """
+    mine, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    shared = _free_numbers()
+    me = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            mine.close()
+            from rayhpc.raylet import forkserver_loop
+
+            forkserver_loop.run(its, session_dir, entry, me)
+            code = 0
+        finally:
+            os._exit(code)
+    its.close()
+    for number in shared:
+        os.close(number)
+    return ForkServer(mine, pid, shared)
+
+
+def _free_numbers() -> tuple[int, int]:
+    """Two descriptor numbers that are free here, and so in the fork; occupied until closed."""
+    nowhere = os.open(os.devnull, os.O_RDONLY)
+    try:
+        first = fcntl.fcntl(nowhere, fcntl.F_DUPFD_CLOEXEC, _FIRST_SHARED)
+        second = fcntl.fcntl(nowhere, fcntl.F_DUPFD_CLOEXEC, first + 1)
+    finally:
+        os.close(nowhere)
+    return first, second

@@ -1,0 +1,121 @@
+"""What a freshly forked worker does before it runs its entry.
+
+Called by `forkserver_loop` in the child, once.  Never returns.
+"""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import importlib
+import os
+import random
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from typing import TextIO
+
+from rayhpc.machine.processes import die_with_parent
+from rayhpc.raylet.forkserver_messages import Spawn
+
+# The launcher or batch system sends these to every process of the job; the raylet alone acts on
+# them.  A handler, not SIG_IGN, which programs started by a task would inherit.
+LEFT_TO_THE_RAYLET = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+
+
+def ignore_job_signals() -> None:
+    """Leave the job's signals to the raylet, without passing that on to started programs."""
+    for number in LEFT_TO_THE_RAYLET:
+        signal.signal(number, _do_nothing)
+
+
+def run(entry: str, spawn: Spawn, streams: list[int], parent: int) -> None:
+    """Be worker `spawn.number`: call `entry` (module:function) with the number and arguments."""
+    code = 1
+    try:
+        _settle_in(spawn, streams, parent)
+        code = _call(_load(entry), spawn)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        _leave(code)
+
+
+def apply_environ(changes: dict[str, str | None]) -> None:
+    """Set environment variables; None removes one."""
+    for name, value in changes.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
+def replace_stream(target: int, descriptor: int) -> None:
+    """Put `descriptor` in the place of standard stream number `target`."""
+    os.dup2(descriptor, target, inheritable=True)
+    os.close(descriptor)
+
+
+def _settle_in(spawn: Spawn, streams: list[int], parent: int) -> None:
+    if not die_with_parent(parent):
+        os._exit(1)
+    # A group of its own: what the user's code starts ends with the worker.
+    os.setpgid(0, 0)
+    replace_stream(1, streams[0])
+    replace_stream(2, streams[1])
+    sys.stdout = _text_stream(1)
+    sys.stderr = _text_stream(2)
+    apply_environ(spawn.environ)
+    if spawn.folder:
+        os.chdir(spawn.folder)
+    _new_randomness()
+    gc.enable()
+
+
+def _text_stream(number: int) -> TextIO:
+    return open(
+        number, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False
+    )
+
+
+def _new_randomness() -> None:
+    """Workers forked from one template must not draw the same numbers."""
+    random.seed()
+    numpy_random = sys.modules.get("numpy.random")
+    if numpy_random is not None:
+        numpy_random.seed()
+
+
+def _load(entry: str) -> Callable[[int, bytes], None]:
+    module, _, name = entry.partition(":")
+    function: Callable[[int, bytes], None] = getattr(importlib.import_module(module), name)
+    return function
+
+
+def _call(function: Callable[[int, bytes], None], spawn: Spawn) -> int:
+    try:
+        function(spawn.number, spawn.args)
+    except SystemExit as leaving:
+        if leaving.code is None:
+            return 0
+        if isinstance(leaving.code, int):
+            return leaving.code & 0xFF
+        print(leaving.code, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _leave(code: int) -> None:
+    """End the process as an interpreter would, without its parent's finalization."""
+    try:
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BaseException:
+        code = code or 1
+    os._exit(code)
+
+
+def _do_nothing(*_: object) -> None:
+    """Handle a signal by going on."""

@@ -1,0 +1,88 @@
+"""What a raylet and its fork server (or a template of it) say to each other.
+
+Used by `forkserver.py` (the raylet's side) and `forkserver_loop.py` (the server's).  One message
+is one packet of a SOCK_SEQPACKET socket pair; descriptors travel beside it (SCM_RIGHTS).
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+PACKET_BYTES = 150_000
+DESCRIPTORS_MAX = 4
+
+
+class Share(msgspec.Struct, array_like=True, tag=1):
+    """To the server: keep the descriptors that come along, under these numbers."""
+
+    numbers: list[int]
+
+
+class Spawn(msgspec.Struct, array_like=True, tag=2):
+    """To a server: fork worker `number`; its stdout and stderr come along.
+
+    `args` goes to the entry unread; in `environ` None removes a variable.
+    """
+
+    number: int
+    args: bytes
+    environ: dict[str, str | None] = {}
+    folder: str = ""
+
+
+class MakeTemplate(msgspec.Struct, array_like=True, tag=3):
+    """To the server: fork a server that imports `preload` first; its socket comes along."""
+
+    path: list[str]
+    preload: list[str]
+    environ: dict[str, str | None] = {}
+    folder: str = ""
+
+
+class Signal(msgspec.Struct, array_like=True, tag=4):
+    """To a server: signal a child of yours, if it has not ended."""
+
+    pid: int
+    signum: int
+
+
+class Spawned(msgspec.Struct, array_like=True, tag=10):
+    """From a server: worker `number` is process `pid`."""
+
+    number: int
+    pid: int
+
+
+class SpawnFailed(msgspec.Struct, array_like=True, tag=11):
+    """From a server: worker `number` could not be forked."""
+
+    number: int
+    reason: str
+
+
+class Ended(msgspec.Struct, array_like=True, tag=12):
+    """From a server: a child has ended; `status` as waitpid(2) gives it."""
+
+    pid: int
+    status: int
+
+
+class Ready(msgspec.Struct, array_like=True, tag=13):
+    """From a template: imported, forking from now on; `skipped` could not be imported."""
+
+    skipped: list[str] = []
+
+
+class Unfit(msgspec.Struct, array_like=True, tag=14):
+    """From a template: `module` made it unfit for forking, `reason` says how; it ends."""
+
+    module: str
+    reason: str
+
+
+Command = Share | Spawn | MakeTemplate | Signal
+Event = Spawned | SpawnFailed | Ended | Ready | Unfit
+
+encode = msgspec.msgpack.Encoder().encode
+decode_command = msgspec.msgpack.Decoder(Command).decode
+decode_event = msgspec.msgpack.Decoder(Event).decode
