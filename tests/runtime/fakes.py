@@ -1,0 +1,87 @@
+"""A submitter with a clock that stands still and a transport that only notes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from rayhpc.runtime import failures, serialization
+from rayhpc.runtime.entries import ERROR, INLINE, Entry
+from rayhpc.runtime.errors import load_error
+from rayhpc.runtime.ownership import Ownership
+from rayhpc.runtime.pending import Pending
+from rayhpc.runtime.results import Results
+from rayhpc.runtime.submission import Submitter
+from rayhpc.wire.address import make_address, make_object_id
+from rayhpc.wire.messages import leases, tasks
+from rayhpc.wire.messages.common import Grant, SchedulingClass
+
+ME = make_address(1, 1)
+CLASS = SchedulingClass({"CPU": 10_000})
+
+
+class Side:
+    """One submitting process; `sent` is what it has sent, as (destination, message)."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[int, msgspec.Struct]] = []
+        self.now = 10.0
+        self.warnings: list[str] = []
+        self.ownership = Ownership(ME, self._send, self._again, failures.lost)
+        self.results = Results(self.ownership, self._send)
+        self.submitter = Submitter(
+            ME, self.ownership, self.results, self._send, lambda: self.now, self.warnings.append
+        )
+        self.submitter.definitions[b"f"] = b"code"
+        self._number = 0
+
+    def _send(self, destination: int, message: msgspec.Struct) -> None:
+        self.sent.append((destination, message))
+
+    def _again(self, entry: Entry) -> bool:
+        return self.submitter.make_again(entry)
+
+    def submit(self, count: int = 1, retries: int = 0) -> list[Pending]:
+        """Submit tasks of one class."""
+        found = []
+        for _ in range(count):
+            self._number += 1
+            tid = make_object_id(ME, self._number)
+            pending = Pending(tid, b"", b"f", 1, retries, "f")
+            pending.queue = self.submitter.queue_for(CLASS)
+            self.ownership.table[tid] = Entry(pending)
+            self.submitter.inbox.append(pending)
+            found.append(pending)
+        self.submitter.advance()
+        return found
+
+    def take(self, kind: type[Any]) -> list[Any]:
+        """The messages of a kind that were sent since the last look, in order."""
+        found = [m for _, m in self.sent if isinstance(m, kind)]
+        self.sent = [x for x in self.sent if not isinstance(x[1], kind)]
+        return found
+
+    def grant(self, request: int, worker: int, lease: int) -> None:
+        """A raylet grants a worker."""
+        message = leases.LeaseGranted(request, worker, Grant(lease, 1, CLASS.resources))
+        self.submitter.on_granted(message)
+        self.submitter.advance()
+
+    def finish(self, worker: int, *tids: bytes, micros: int = 50) -> None:
+        """A worker answers tasks with 1."""
+        value = serialization.to_inline(serialization.serialize(1))
+        self.submitter.on_done(worker, [tasks.Result(t, tasks.OK, [value], micros) for t in tids])
+        self.submitter.advance()
+
+    def lose_patience(self) -> None:
+        """Let the time pass in which work is kept back for leases that may still come."""
+        self.now += 1.0
+        self.submitter.on_time()
+
+    def outcome(self, pending: Pending) -> Any:
+        """The value or exception a task has come to; None: nothing yet."""
+        entry = self.ownership.table[pending.tid]
+        if entry.state == INLINE:
+            return serialization.from_inline(entry.value)
+        return load_error(entry.value) if entry.state == ERROR else None
