@@ -281,8 +281,8 @@ def _crypto_warnings(crypto: Crypto) -> list[str]:
     if crypto.slow:
         return [
             f"libzmq's cryptography ({crypto.library}) takes {crypto.microseconds:.0f} µs where 30 "
-            + "are usual, and transfers suffer alike: install pyzmq's own wheel, which brings "
-            + "libsodium (pip install --force-reinstall --only-binary pyzmq pyzmq)"
+            "are usual, and transfers suffer alike: install pyzmq's own wheel, which brings "
+            "libsodium (pip install --force-reinstall --only-binary pyzmq pyzmq)"
         ]
     return []
 

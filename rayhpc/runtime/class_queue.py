@@ -63,6 +63,8 @@ class ClassQueue:
         self.requests: dict[int, tuple[int, float]] = {}
         self.queued: dict[int, str] = {}
         self.average = 0.0
+        # When `plan_pushes` looked last: patience that has ended since then is still news.
+        self.planned = 0.0
         # Whether a task added now could be acted on now: else an event is sure to come first.
         self.hungry = True
 
@@ -82,11 +84,10 @@ class ClassQueue:
 
     def expected_grants(self, now: float) -> int:
         """Requests whose answer may still come at once: work is kept back for them."""
-        patience = now - GRANT_PATIENCE_S
         return sum(
             1
             for number, (_, sent) in self.requests.items()
-            if number not in self.queued and sent > patience
+            if number not in self.queued and sent + GRANT_PATIENCE_S > now
         )
 
     def plan_pushes(self, now: float) -> list[tuple[Lease, list[Pending]]]:
@@ -97,6 +98,7 @@ class ClassQueue:
         if not ready or not self.leases:
             return []
         expected = self.expected_grants(now)
+        self.planned = now
         depth = self.depth()
         open_leases = [x for x in self.leases.values() if not x.blocked and not x.ended]
         open_leases.sort(key=_load)
@@ -162,7 +164,7 @@ class ClassQueue:
             if not x.inflight and now >= x.idle_since + IDLE_RETURN_S
         ]
 
-    def deadline(self, now: float) -> float | None:
+    def deadline(self) -> float | None:
         """When this queue wants to be looked at again without an event; None: never."""
         times: list[float] = []
         any_idle = False
@@ -180,7 +182,7 @@ class ClassQueue:
             times += [
                 sent + GRANT_PATIENCE_S
                 for number, (_, sent) in self.requests.items()
-                if number not in self.queued and sent + GRANT_PATIENCE_S > now
+                if number not in self.queued and sent + GRANT_PATIENCE_S > self.planned
             ]
         return min(times, default=None)
 

@@ -89,14 +89,13 @@ class Submitter:
         """Look at every queue whose deadline has come."""
         now = self._now()
         for queue in self._keys.values():
-            deadline = queue.deadline(now)
+            deadline = queue.deadline()
             if deadline is not None and deadline <= now:
                 self._schedule(queue)
 
     def deadline(self) -> float | None:
         """When `on_time` wants to be called; None: not before something happens."""
-        now = self._now()
-        times = [x for q in self._keys.values() if (x := q.deadline(now)) is not None]
+        times = [x for q in self._keys.values() if (x := q.deadline()) is not None]
         return min(times, default=None)
 
     def make_again(self, entry: Entry) -> bool:

@@ -84,7 +84,7 @@ def test_leases_are_asked_for_ahead_of_need_but_not_without_end() -> None:
 def test_an_idle_lease_goes_back_after_a_while() -> None:
     queue = queue_with(0, 1)
     assert queue.idle(NOW + 0.05) == []
-    deadline = queue.deadline(NOW)
+    deadline = queue.deadline()
     assert deadline is not None
     assert queue.idle(deadline) == [queue.leases[0]]
 
