@@ -1,0 +1,96 @@
+"""A driver's or worker's windows onto its node's object store: one to read, one to write.
+
+Used by `runtime.store_client`.  Knows offsets, not objects; decides nothing about who may use what.
+
+The reading window is mapped read-only: a stray write through a view is a crash that names its
+place instead of a wrong result, and numpy refuses to make an array on it writable.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import sys
+import threading
+import weakref
+from collections import deque
+from typing import Any
+
+from rayhpc.store import kernel
+
+# From this size on, memory this process has not written yet is made present by a second thread
+# just ahead of the copy: first touch alone halves the speed of a copy and more.
+_POPULATE_FROM = 16 * 2**20
+_STEP = 8 * 2**20
+
+
+class Mapping:
+    """The object store as this process sees it.
+
+    Args:
+        fd: the arena's descriptor (it stays the caller's).
+        size: the arena's bytes.
+
+    Raises:
+        OSError, ValueError: it cannot be mapped.
+    """
+
+    def __init__(self, fd: int, size: int) -> None:
+        self.size = size
+        self._read = mmap.mmap(fd, size, prot=mmap.PROT_READ)
+        self._write = mmap.mmap(fd, size)
+        for memory in (self._read, self._write):
+            memory.madvise(mmap.MADV_DONTDUMP)
+        self._read_address = kernel.address_of(self._read)
+        self._write_address = kernel.address_of(self._write)
+        # One byte per step of the arena: whether this process has written all of it.
+        self._touched = bytearray(-(-size // _STEP))
+
+    def writable(self, offset: int, size: int) -> memoryview:
+        """The place to write an object to (given by the raylet)."""
+        if size >= _POPULATE_FROM:
+            self._populate_ahead(offset, size)
+        return memoryview(self._write)[offset : offset + size]
+
+    def export(self, offset: int, size: int, unpinned: deque[bytes], oid: bytes) -> Any:
+        """One reader's handle on an object, for `layout.parse`.
+
+        Whatever is made from it (memory views, arrays on them) keeps it alive; when it goes, its
+        finalizer appends `oid` to `unpinned`.  A memoryview or PickleBuffer would not do: numpy
+        lets go of these and keeps only what they were made from.
+        """
+        numpy = sys.modules.get("numpy")
+        exporter: Any
+        if numpy is not None and hasattr(numpy, "frombuffer"):
+            exporter = numpy.frombuffer(self._read, numpy.uint8, size, offset)
+        else:
+            exporter = (ctypes.c_ubyte * size).from_address(self._read_address + offset)
+            exporter.memory = self._read  # stays mapped as long
+        weakref.finalize(exporter, unpinned.append, oid).atexit = False
+        return exporter
+
+    def close(self) -> None:
+        """Give the windows up; views that are still alive keep their memory mapped."""
+        del self._read, self._write
+
+    def _populate_ahead(self, offset: int, size: int) -> None:
+        steps = range(offset // _STEP, (offset + size - 1) // _STEP + 1)
+        cold = [step for step in steps if not self._touched[step]]
+        if len(cold) < 2:
+            return
+        for step in cold:
+            self._touched[step] = 1
+        # The window is handed over, so that the memory stays mapped while the thread works.
+        thread = threading.Thread(
+            target=self._populate,
+            args=(self._write, cold, offset, offset + size),
+            name="rayhpc-populate",
+            daemon=True,
+        )
+        thread.start()
+
+    def _populate(self, _: mmap.mmap, steps: list[int], start: int, end: int) -> None:
+        for step in steps:
+            first, last = max(start, step * _STEP), min(end, (step + 1) * _STEP)
+            if not kernel.populate(self._write_address, first, last - first):
+                return
