@@ -39,12 +39,13 @@ class Loop:
     Args:
         channel: this end of the socket pair to the raylet.
         entry: module:function that a worker runs.
+        parent: the process whose child this one is, and with which it ends.
     """
 
-    def __init__(self, channel: socket.socket, entry: str) -> None:
+    def __init__(self, channel: socket.socket, entry: str, parent: int) -> None:
         self._channel = channel
         self._entry = entry
-        self._parent = os.getppid()
+        self._parent = parent
         self._workers: set[int] = set()
         self._templates: set[int] = set()
         self._wake: tuple[int, int] = (-1, -1)
@@ -53,6 +54,7 @@ class Loop:
         """Work until the raylet is gone, then end all children."""
         self._arm()
         try:
+            self._check_parent()
             self._serve()
         except RayletGoneError:
             pass
@@ -101,9 +103,7 @@ class Loop:
             os.read(self._wake[0], 4096)
         except BlockingIOError:
             pass
-        if os.getppid() != self._parent:
-            # Whoever else was forked from the raylet's process may hold the channel open.
-            raise RayletGoneError
+        self._check_parent()
         while True:
             try:
                 ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
@@ -119,6 +119,11 @@ class Loop:
             self._workers.discard(pid)
             self._templates.discard(pid)
             self.send(messages.Ended(pid, status))
+
+    def _check_parent(self) -> None:
+        """Whoever else was forked from the raylet's process may hold the channel open."""
+        if os.getppid() != self._parent:
+            raise RayletGoneError
 
     def _take_command(self) -> None:
         try:
@@ -179,7 +184,7 @@ class Loop:
         if not die_with_parent(parent):
             return
         _silence()
-        loop = Loop(socket.socket(fileno=channel), self._entry)
+        loop = Loop(socket.socket(fileno=channel), self._entry, parent)
         verdict = forkserver_template.prepare(command)
         try:
             loop.send(verdict)
@@ -218,7 +223,7 @@ def run(channel: socket.socket, session_dir: str, entry: str, parent: int) -> No
     nothing = os.open(os.devnull, os.O_RDONLY)
     forkserver_child.replace_stream(0, nothing)
     _warm_up(entry)
-    loop = Loop(channel, entry)
+    loop = Loop(channel, entry, parent)
     try:
         loop.serve()
     finally:

@@ -23,6 +23,7 @@ def run(name: str, folder: Path, expected: int = 0) -> Any:
         [sys.executable, str(HERE / "forkserver_scenarios.py"), name, str(folder)],
         env=environ,
         check=False,
+        check=False,
         capture_output=True,
         text=True,
         timeout=60,

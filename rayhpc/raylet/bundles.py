@@ -1,0 +1,95 @@
+"""Placement groups on this node: bundles set aside, and where the other bundles are.
+
+Used by `node` and `leases`.  The head decides where bundles go; a raylet keeps them as pools of
+their own (`resources.Pool`) and serves from them.  What lies elsewhere it asks the head once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from rayhpc.raylet.resources import Allocation, Pool
+from rayhpc.wire.address import HEAD, Address
+from rayhpc.wire.messages import actors
+from rayhpc.wire.messages.common import Resources
+
+Send = Callable[[Address, msgspec.Struct], None]
+
+
+class Bundle:
+    """One bundle set aside here: a pool, and what it holds of the node's."""
+
+    __slots__ = ("held", "pool")
+
+    def __init__(self, held: Allocation, resources: Resources) -> None:
+        self.held = held
+        self.pool = Pool(resources, held.shares)
+
+
+class Bundles:
+    """All bundles of this node, and what is known of their groups.
+
+    Args:
+        node: the node's own pool.
+        send: puts a message on its way.
+    """
+
+    def __init__(self, node: Pool, send: Send) -> None:
+        self._node = node
+        self._send = send
+        self._mine: dict[bytes, dict[int, Bundle]] = {}
+        self._known: dict[bytes, actors.GroupIs] = {}
+        self._asked: set[bytes] = set()
+
+    def set_aside(self, group: bytes, bundles: dict[int, Resources]) -> bool:
+        """Cut these bundles out of the node's pool, all or none."""
+        mine = self._mine.get(group, {})
+        made: dict[int, Bundle] = {}
+        for index, resources in bundles.items():
+            if index in mine:
+                continue
+            held = self._node.take(resources)
+            if held is None:
+                for bundle in made.values():
+                    self._node.give_back(bundle.held)
+                return False
+            made[index] = Bundle(held, resources)
+        self._mine.setdefault(group, {}).update(made)
+        return True
+
+    def give_back(self, group: bytes) -> None:
+        """The group's bundles return to the node; what still runs in them keeps nothing."""
+        for bundle in self._mine.pop(group, {}).values():
+            bundle.pool.is_closed = True
+            self._node.give_back(bundle.held)
+
+    def pools(self, group: bytes, index: int) -> list[Pool]:
+        """The pools that bundle `index` (-1: any) may be served from here."""
+        mine = self._mine.get(group, {})
+        if index >= 0:
+            return [mine[index].pool] if index in mine else []
+        return [mine[i].pool for i in sorted(mine)]
+
+    def index_of(self, group: bytes, pool: Pool) -> int:
+        """Which bundle a pool is; -1: none of the group."""
+        for index, bundle in self._mine.get(group, {}).items():
+            if bundle.pool is pool:
+                return index
+        return -1
+
+    def state_of(self, group: bytes) -> actors.GroupIs | None:
+        """What the head says of a group; None: it has been asked and has not answered."""
+        if group not in self._asked:
+            self._asked.add(group)
+            self._send(HEAD, actors.WatchGroup(group))
+        return self._known.get(group)
+
+    def on_group_is(self, message: actors.GroupIs) -> None:
+        """The head tells a group's state."""
+        self._known[message.group] = message
+
+    def groups(self) -> list[bytes]:
+        """Groups that have bundles here."""
+        return list(self._mine)

@@ -1,0 +1,158 @@
+"""A node's resources: what is free, what is taken, and which GPUs go with it.
+
+Used by `leases`, `actors` and `bundles`.  Amounts are whole numbers of 1/10000 (`UNIT`), so sums
+of fractions are exact.  A placement group's bundle is a pool of its own, cut out of the node's.
+Never decides who gets something.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from rayhpc.wire.messages.common import UNIT, Resources
+
+CPU = "CPU"
+GPU = "GPU"
+
+Shares = dict[str, int]
+
+
+@dataclass(eq=False)
+class Allocation:
+    """What somebody holds of a pool; `shares` says how much of which GPU.
+
+    `lent` is the CPU amount given back while its holder waits for others.
+    """
+
+    pool: Pool
+    resources: Resources
+    shares: Shares = field(default_factory=dict)
+    lent: int = 0
+
+    def devices(self) -> dict[str, list[str]]:
+        """The GPU ids its holder may see."""
+        return {GPU: list(self.shares)} if self.shares else {}
+
+
+class Pool:
+    """Resources that can be taken and given back.
+
+    Args:
+        total: all there is.
+        gpus: how much of each GPU belongs to it; ids are opaque.
+    """
+
+    def __init__(self, total: Resources, gpus: Shares | None = None) -> None:
+        self.total = dict(total)
+        self.free = dict(total)
+        self.gpus = dict(gpus or {})
+        # Counts changes, so that views are sent only when there is something new.
+        self.version = 0
+        self.is_closed = False
+
+    def could_ever(self, demand: Resources) -> bool:
+        """Whether the demand fits when all is free."""
+        return not shortage(self.total, demand)
+
+    def fits(self, demand: Resources) -> bool:
+        """Whether the demand can be met now."""
+        if self.is_closed or shortage(self.free, demand):
+            return False
+        return self._pick_gpus(demand.get(GPU, 0)) is not None
+
+    def take(self, demand: Resources) -> Allocation | None:
+        """Meet the demand; None if it does not fit now."""
+        if not self.fits(demand):
+            return None
+        shares = self._pick_gpus(demand.get(GPU, 0)) or {}
+        for gpu, amount in shares.items():
+            self.gpus[gpu] -= amount
+        self._add(demand, -1)
+        return Allocation(self, dict(demand), shares)
+
+    def give_back(self, held: Allocation) -> None:
+        """Undo `take`."""
+        self.unlend(held)
+        for gpu, amount in held.shares.items():
+            self.gpus[gpu] += amount
+        self._add(held.resources, +1)
+        held.resources, held.shares = {}, {}
+
+    def shrink(self, held: Allocation, resources: Resources) -> None:
+        """Give back all but `resources` (GPUs stay as they are unless none is kept)."""
+        self.unlend(held)
+        if not resources.get(GPU):
+            for gpu, amount in held.shares.items():
+                self.gpus[gpu] += amount
+            held.shares = {}
+        self._add(held.resources, +1)
+        self._add(resources, -1)
+        held.resources = dict(resources)
+
+    def lend(self, held: Allocation) -> None:
+        """The holder waits for others: its CPUs are free meanwhile."""
+        cpus = held.resources.get(CPU, 0)
+        if cpus and not held.lent:
+            held.lent = cpus
+            self._add({CPU: cpus}, +1)
+
+    def unlend(self, held: Allocation) -> None:
+        """It goes on, whether or not its CPUs are free: then there is less than nothing."""
+        if held.lent:
+            self._add({CPU: held.lent}, -1)
+            held.lent = 0
+
+    def _add(self, amounts: Resources, sign: int) -> None:
+        free = self.free
+        for name, amount in amounts.items():
+            free[name] = free.get(name, 0) + sign * amount
+        self.version += 1
+
+    def _pick_gpus(self, amount: int) -> Shares | None:
+        """GPUs for a demand: whole ones, or a part of the fullest that still has room."""
+        if not amount or not self.gpus:
+            return {}
+        if amount < UNIT:
+            usable = [(free, gpu) for gpu, free in self.gpus.items() if free >= amount]
+            if not usable:
+                return None
+            least = min(free for free, _ in usable)
+            return {next(gpu for free, gpu in usable if free == least): amount}
+        whole, rest = divmod(amount, UNIT)
+        untouched = [gpu for gpu, free in self.gpus.items() if free >= UNIT]
+        if len(untouched) < whole + (rest > 0):
+            return None
+        shares = dict.fromkeys(untouched[:whole], UNIT)
+        if rest:
+            shares[untouched[whole]] = rest
+        return shares
+
+
+def shortage(available: Resources, demand: Resources) -> Resources:
+    """What `available` lacks to meet `demand`; empty: nothing."""
+    return {
+        name: amount - available.get(name, 0)
+        for name, amount in demand.items()
+        if amount > 0 and amount > available.get(name, 0)
+    }
+
+
+def total_of(parts: list[Resources]) -> Resources:
+    """The sum of several demands."""
+    total: Resources = {}
+    for part in parts:
+        for name, amount in part.items():
+            total[name] = total.get(name, 0) + amount
+    return total
+
+
+def in_words(resources: Resources) -> str:
+    """Amounts as people read them: `2 CPU, 0.5 GPU, 1.5 GiB memory`."""
+    return ", ".join(_one(name, amount) for name, amount in resources.items() if amount) or "nothing"
+
+
+def _one(name: str, amount: int) -> str:
+    value = amount / UNIT
+    if name in ("memory", "object_store_memory"):
+        return f"{value / 2**30:.3g} GiB {name}"
+    return f"{value:g} {name}"
