@@ -167,12 +167,9 @@ class ClassQueue:
     def deadline(self) -> float | None:
         """When this queue wants to be looked at again without an event; None: never."""
         times: list[float] = []
-        any_idle = False
-        for lease in self.leases.values():
-            if not lease.inflight:
-                any_idle = True
-                times.append(lease.idle_since + IDLE_RETURN_S)
-        if any_idle and not self.ready:
+        idle = [x for x in self.leases.values() if not x.inflight]
+        if idle and not self.ready:
+            times += [x.idle_since + IDLE_RETURN_S for x in idle]
             times += [
                 x.progress + RECALL_AFTER_S
                 for x in self.leases.values()
