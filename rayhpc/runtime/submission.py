@@ -246,6 +246,8 @@ class Submitter:
         if lease is None or lease.grant.lease != message.lease:
             return
         lease.recalling = False
+        # Or a worker with nothing to give back would be asked again at once, and again.
+        lease.progress = self._now()
         lease.blocked = lease.blocked or message.blocked
         lease.ended = lease.ended or message.ended
         back = [p for tid in message.tids if (p := lease.inflight.pop(tid, None)) is not None]
