@@ -80,7 +80,8 @@ class Worker(Process):
         self._blocked = False
         self._definitions: dict[bytes, Any] = {}
         self._calls_made: dict[bytes, int] = {}
-        self._replies: dict[Address, list[tasks.Result]] = {}
+        # Results on their way out.  The main thread appends, whoever leads takes: no lock needed.
+        self._replies: deque[tuple[Address, tasks.Result]] = deque()
         self._oldest_reply = 0.0
         self._journal_old = False
         self.running_tid: ObjectId = b""
@@ -234,15 +235,14 @@ class Worker(Process):
             self._kept[result.tid] = outcome.kept
         if self.ownership.events or self.ownership.claims_pending():
             result = self._with_claims(submitter, result)
-        if self._journal_old:
-            self.slot.journal_clear()
-            self._journal_old = False
-        self.slot.journal_append(_encode_result(result))
-        waiting = self._replies.get(submitter)
-        if waiting is None:
-            waiting = self._replies[submitter] = []
+        replies = self._replies
+        if not replies:
             self._oldest_reply = time.perf_counter()
-        waiting.append(result)
+            if self._journal_old:
+                self._journal_old = False
+                self.slot.journal_clear()
+        self.slot.journal_append(_encode_result(result))
+        replies.append((submitter, result))
 
     def flush_replies(self) -> None:
         """Send the results that wait."""
@@ -271,8 +271,12 @@ class Worker(Process):
         self.handover.nudge()
 
     def _send_replies(self) -> None:
-        replies, self._replies = self._replies, {}
-        for submitter, results in replies.items():
+        replies = self._replies
+        by_submitter: dict[Address, list[tasks.Result]] = {}
+        while replies:
+            submitter, result = replies.popleft()
+            by_submitter.setdefault(submitter, []).append(result)
+        for submitter, results in by_submitter.items():
             self.transport.send(submitter, tasks.Done(results))
         # What was just sent stays in the journal until the next result: a process that is killed
         # now may take it with it unsent.
@@ -286,8 +290,8 @@ class Worker(Process):
             self.ownership.after_borrows(submitter, tasks.Release([result.tid]))
         return msgspec.structs.replace(result, held=True)
 
-    def _advance(self) -> None:
-        super()._advance()
+    def advance(self) -> None:
+        super().advance()
         if self._replies:
             self._send_replies()
         if self.log.is_due():
