@@ -10,7 +10,8 @@ used twice in a cluster's life, so an address names one incarnation of one proce
 An *object id* is 16 bytes: the owner's address (8, big endian) and the owner's sequence number
 (8).  Whoever holds a reference therefore knows its owner, and the owner's node, without asking.
 The sequence number's high 24 bits count the results of one task, so that these need no numbers of
-their own; 40 bits are left for the tasks.  Task, actor and placement group ids are object ids of their first result, lifeline and creator.
+their own; 40 bits are left for the tasks.  Task, actor and placement group ids are object ids of
+their first result, lifeline and creator.
 """
 
 from __future__ import annotations

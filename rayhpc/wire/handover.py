@@ -1,0 +1,364 @@
+"""Who may touch a process's sockets and tables: one thread at a time, and the one that waits does
+the I/O itself.
+
+Used by `runtime.process`; nothing else is in here.  The thread that *leads* has the right.  A
+thread that wants a result leads and polls until it is there; further threads that wait *follow*:
+they sleep, and the leader excuses them when what they wait for has come, or one of them takes over
+when it leaves.  A thread that wants to act for a moment (`lead`) is let in between two polls.
+While nobody has led for 2 ms, a background thread leads and polls.  Never polls itself: the
+caller's `pump` does, and must have `wake_fd` among what it polls and `drain` it.
+
+The traps, each of which once hung a run, and what closes them:
+
+* *Wake always.* Whoever wants the lead writes to `wake_fd` whenever it is held; asking whether
+  the holder polls would leave a window between the holder's last look and its poll.
+* *No overtaking.* The lead is handed to a waiting thread by name, under `_mutex`, so the thread
+  that lets go cannot take it again first.
+* *The background comes back late*, or every synchronous call would pay a thread switch.
+* *Look after joining.* A follower asks `done` once more after it has joined: what it waits for may
+  have come just before, and nobody would tell it.
+
+A finalizer or signal handler may call `nudge` and nothing else of this class.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable
+from threading import Lock, Thread, get_ident
+from types import TracebackType
+
+logger = logging.getLogger("rayhpc")
+
+REST_S = 0.002
+_MOST_REST_S = 1.0
+
+Done = Callable[[], bool]
+Pump = Callable[[float | None], None]
+
+# What a sleeping thread is told: nothing yet; lead; what you wait for has come; look yourself; end
+_NOTHING, _LEAD, _DONE, _LOOK, _END = range(5)
+
+
+class _Seat:
+    """A thread that sleeps until it is given the lead or (a follower) excused."""
+
+    __slots__ = ("done", "ident", "lock", "news")
+
+    def __init__(self, ident: int, done: Done | None) -> None:
+        self.ident = ident
+        self.done = done
+        self.news = _NOTHING
+        self.lock = Lock()
+        self.lock.acquire()
+
+    def tell(self, news: int) -> None:
+        self.news = news
+        self.lock.release()
+
+    def is_done(self) -> bool:
+        try:
+            return self.done is not None and self.done()
+        except BaseException:
+            return True  # the error belongs to its own thread, which asks again
+
+
+class Handover:
+    """The lead of one process.
+
+    Attributes:
+        wake_fd: becomes readable when the thread that polls is wanted; to be polled by `pump`.
+    """
+
+    def __init__(self) -> None:
+        self.wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        # Closed with this object and not before: `nudge` must never write to another file.
+        self._close = weakref.finalize(self, os.close, self.wake_fd)
+        self._close.atexit = False
+        self._mutex = Lock()  # guards all below; held for a few lines, never while waiting
+        self._owner = 0  # who leads (thread identifier); 0: nobody
+        self._depth = 0  # how often the leader has taken the lead again
+        self._turns = 0  # how often the lead was taken, but for the background
+        self._actors: deque[_Seat] = deque()  # who wants to act now
+        self._followers: deque[_Seat] = deque()  # who waits for something to come
+        self._serving = False  # the background leads
+        self._parked = False  # the background sleeps until nobody leads
+        self._nudged = False  # followers are to look for themselves
+        self._bell = Lock()
+        self._bell.acquire()
+        self._ended = ""  # why nobody can lead any more
+        self._thread: Thread | None = None
+
+    # -- acting -----------------------------------------------------------------------------------
+    def lead(self) -> Handover:
+        """The right to touch sockets and tables, for a short action: `with handover.lead(): …`.
+
+        May be taken again by the thread that has it.
+
+        Raises:
+            RuntimeError: on entry: the process has left the cluster, or is a forked child.
+        """
+        return self
+
+    def __enter__(self) -> None:
+        me = get_ident()
+        if self._owner == me:
+            self._depth += 1
+            return
+        with self._mutex:
+            if not self._owner:
+                self._owner = me
+                self._turns += 1
+                return
+            self._refuse_if_ended()
+            seat = _Seat(me, None)
+            self._actors.append(seat)
+        self._wake()
+        self._sleep(seat, self._actors, None)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None = None,
+        error: BaseException | None = None,
+        trace: TracebackType | None = None,
+    ) -> None:
+        if self._depth:
+            self._depth -= 1
+            return
+        with self._mutex:
+            if self._actors or self._followers or self._parked or self._ended:
+                self._pass_on()
+            else:
+                self._owner = 0
+
+    # -- waiting ----------------------------------------------------------------------------------
+    def wait(self, done: Done, pump: Pump, timeout: float | None = None) -> bool:
+        """Serve until `done()`, with no thread switch if nobody else leads.
+
+        `done` is also asked by other threads, while they lead; it must be quick and only look.
+        Who leads already (inside `lead` or a handler) keeps others out until this returns.
+
+        Args:
+            done: whether what the caller waits for has come.
+            pump: handles what has come, else waits for it at most so many seconds (None: any
+                time) and returns when `wake_fd` is readable.
+            timeout: seconds; None waits for ever.
+
+        Returns:
+            False if the time was over first.
+
+        Raises:
+            RuntimeError: the process has left the cluster, or is a forked child.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        if self._owner == get_ident():
+            with self:
+                return bool(self._serve(done, pump, deadline))
+        while True:
+            news = self._join(done, deadline)
+            if news == _LEAD:
+                try:
+                    served = self._serve(done, pump, deadline)
+                finally:
+                    self.__exit__()
+                if served is not None:
+                    return served
+            elif news != _LOOK:
+                return news == _DONE
+
+    def _join(self, done: Done, deadline: float | None) -> int:
+        """Take the lead, or follow until it is given to us, `done()`, or the time is over."""
+        me = get_ident()
+        with self._mutex:
+            if not self._owner:
+                self._owner = me
+                self._turns += 1
+                return _LEAD
+            self._refuse_if_ended()
+            seat = _Seat(me, done)
+            self._followers.append(seat)
+            background = self._serving
+        if background:
+            self._wake()
+        try:
+            if done() and self._withdraw(seat, self._followers):
+                return _DONE
+        except BaseException:
+            if not self._withdraw(seat, self._followers):
+                self._give_up(seat)
+            raise
+        return self._sleep(seat, self._followers, deadline)
+
+    def _serve(self, done: Done, pump: Pump, deadline: float | None) -> bool | None:
+        """Lead and poll; None: somebody else wants to act."""
+        while True:
+            if self._followers:
+                self._excuse()
+            if done():
+                return True
+            if self._actors and not self._depth:
+                return None
+            if self._ended:
+                raise RuntimeError(self._ended)
+            left = None
+            if deadline is not None:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    return False
+            pump(left)
+
+    def _excuse(self) -> None:
+        """Wake the followers that have what they wait for; after a nudge, all."""
+        nudged, self._nudged = self._nudged, False
+        for seat in list(self._followers):
+            if (nudged or seat.is_done()) and self._withdraw(seat, self._followers):
+                seat.tell(_LOOK if nudged else _DONE)
+
+    # -- sleeping and being woken -----------------------------------------------------------------
+    def _sleep(self, seat: _Seat, seats: deque[_Seat], deadline: float | None) -> int:
+        try:
+            if deadline is None:
+                seat.lock.acquire()
+            elif not seat.lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
+                if self._withdraw(seat, seats):
+                    return _NOTHING
+                seat.lock.acquire()  # told in this moment
+        except BaseException:  # an interrupt: nobody may wait for this thread any more
+            if not self._withdraw(seat, seats):
+                self._give_up(seat)
+            raise
+        if seat.news == _END:
+            raise RuntimeError(self._ended)
+        return seat.news
+
+    def _withdraw(self, seat: _Seat, seats: deque[_Seat]) -> bool:
+        """Take a seat away; False if it has been told something."""
+        with self._mutex:
+            if seat.news or seat not in seats:
+                return False
+            seats.remove(seat)
+            return True
+
+    def _give_up(self, seat: _Seat) -> None:
+        """Pass on the lead that a thread was given which does not want it any more."""
+        with self._mutex:
+            if seat.news == _LEAD:
+                self._pass_on()
+
+    def _pass_on(self) -> None:
+        """Give the lead to whom it belongs next (mutex held)."""
+        if self._ended:
+            return
+        if self._actors or self._followers:
+            seat = (self._actors or self._followers).popleft()
+            self._owner = seat.ident
+            self._turns += 1
+            seat.tell(_LEAD)
+            return
+        self._owner = 0
+        if self._parked:
+            self._parked = False
+            self._bell.release()
+
+    def _refuse_if_ended(self) -> None:
+        if self._ended:
+            raise RuntimeError(self._ended)
+
+    def nudge(self) -> None:
+        """Have all that wait look again (any thread, finalizers and signal handlers too).
+
+        Whoever polls returns from it; followers ask their `done` themselves, since it may look at
+        what only their own thread can see.
+        """
+        self._nudged = True
+        self._wake()
+
+    def _wake(self) -> None:
+        if self.wake_fd >= 0:
+            os.eventfd_write(self.wake_fd, 1)
+
+    def drain(self) -> None:
+        """Make `wake_fd` unreadable again; called by `pump` when its poll has found it readable."""
+        try:
+            os.eventfd_read(self.wake_fd)
+        except BlockingIOError:
+            pass
+
+    # -- the background ---------------------------------------------------------------------------
+    def start(self, pump: Pump) -> None:
+        """Start the thread that serves while nobody else leads."""
+        self._thread = Thread(
+            target=self._background, args=(pump,), name="rayhpc-background", daemon=True
+        )
+        self._thread.start()
+
+    def _background(self, pump: Pump) -> None:
+        rest = REST_S
+        while self._rest(rest):
+            try:
+                while not (self._actors or self._followers or self._ended):
+                    pump(None)
+                    rest = REST_S
+            except Exception:
+                # One bad message must not end the service, nor fill the log.
+                rest = min(_MOST_REST_S, rest * 2)
+                logger.exception("rayhpc's background thread met an error; it goes on")
+            finally:
+                with self._mutex:
+                    self._serving = False
+                    self._pass_on()
+
+    def _rest(self, rest: float) -> bool:
+        """Take the lead after `rest` seconds in which nobody had it; False: end."""
+        while True:
+            seen = self._turns
+            time.sleep(rest)
+            with self._mutex:
+                if self._ended:
+                    return False
+                if self._turns != seen:
+                    continue
+                if not self._owner:
+                    self._owner = get_ident()
+                    self._serving = True
+                    return True
+                self._parked = True
+            self._bell.acquire()
+
+    # -- the end ----------------------------------------------------------------------------------
+    def stop(self) -> None:
+        """Take the lead for good and end the background thread.
+
+        Afterwards only the calling thread leads; others, also those that wait, get RuntimeError.
+        """
+        if self._ended:
+            return
+        self.__enter__()
+        with self._mutex:
+            self._ended = "This process has left its cluster; rayhpc.init() joins one again."
+            for seats in (self._actors, self._followers):
+                while seats:
+                    seats.popleft().tell(_END)
+            if self._parked:
+                self._parked = False
+                self._bell.release()
+        if self._thread is not None and self._thread.ident != get_ident():
+            self._thread.join()
+
+    def abandon(self) -> None:
+        """In a forked child: refuse everything, and leave the parent's `wake_fd` alone."""
+        self.wake_fd = -1
+        self._close()
+        self._mutex = Lock()
+        self._owner = -1
+        self._depth = 0
+        self._actors, self._followers = deque(), deque()
+        self._thread = None
+        self._ended = (
+            "This process was forked from one that takes part in a rayhpc cluster; it cannot use "
+            "the parent's connections. Use the 'spawn' start method, or call in the parent."
+        )
