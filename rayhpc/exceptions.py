@@ -76,9 +76,10 @@ class RayTaskError(RayError):
         if dual is None:
             return self
         try:
-            return dual(self)
+            made: RayTaskError = dual(self)
         except Exception:  # a cause whose class resists being filled: the plain error says it all
             return self
+        return made
 
     def __str__(self) -> str:
         where = f"{self.function_name}() (pid={self.pid}, ip={self.ip}"

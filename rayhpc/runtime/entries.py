@@ -49,13 +49,13 @@ class Entry:
         self.task = task
         self.borrowers: dict[Address, int] | None = None
         self.inner: list[Any] | None = None
-        self.callbacks: list[Callable[[], None]] | None = None
+        self.callbacks: list[Callable[[], object]] | None = None
         self.on_free: Callable[[], None] | None = None
         self.asked = False
         self.requested = False
         self.size = 0
 
-    def when_ready(self, callback: Callable[[], None]) -> None:
+    def when_ready(self, callback: Callable[[], object]) -> None:
         """Run `callback` in the leading thread when the object is there; now, if it is."""
         if self.state != PENDING:
             callback()

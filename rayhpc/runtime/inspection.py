@@ -14,12 +14,12 @@ from rayhpc.wire.address import node_of
 from rayhpc.wire.messages.cluster import ObjectRow, TaskEvent
 
 if TYPE_CHECKING:
-    from rayhpc.runtime.process import Process
+    from rayhpc.runtime.party import Party
 
 _STATES = {PENDING: "PENDING", INLINE: "INLINE", STORED: "STORED", ERROR: "ERROR"}
 
 
-def objects(process: Process, limit: int) -> list[ObjectRow]:
+def objects(process: Party, limit: int) -> list[ObjectRow]:
     """The references this process owns or borrows."""
     rows = []
     node = node_of(process.me)
@@ -34,13 +34,13 @@ def objects(process: Process, limit: int) -> list[ObjectRow]:
     return rows
 
 
-def tasks(process: Process, limit: int) -> list[TaskEvent]:
+def tasks(process: Party, limit: int) -> list[TaskEvent]:
     """The tasks and calls this process has submitted that have not ended."""
     unfinished: list[Pending] = [*process.submitter.unfinished(), *process.callers.unfinished()]
     return [_row(process, pending) for pending in unfinished[:limit]]
 
 
-def _row(process: Process, pending: Pending) -> TaskEvent:
+def _row(process: Party, pending: Pending) -> TaskEvent:
     lease = pending.lease
     client = pending.target
     if client is not None:

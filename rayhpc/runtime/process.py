@@ -123,7 +123,7 @@ class Process(Party):
             except BaseException as error:
                 future.set_exception(error)
 
-        self.when_ready(ref, lambda: self.callback_pool().submit(finish) and None)
+        self.when_ready(ref, lambda: self.callback_pool().submit(finish))
         return future
 
     def _receive(self) -> bool:
@@ -198,7 +198,7 @@ class Process(Party):
             entry = self.ownership.table[ref.binary()]
         return entry
 
-    def when_ready(self, ref: ObjectRef[Any], callback: Callable[[], None]) -> None:
+    def when_ready(self, ref: ObjectRef[Any], callback: Callable[[], object]) -> None:
         """Run `callback` in the leading thread once the object is there or has failed."""
         entry = self.entry_of(ref)
         with self.lead():

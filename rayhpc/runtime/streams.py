@@ -6,6 +6,7 @@ Used by `process` (messages) and by `ObjectRefGenerator` (users).  The worker's 
 
 from __future__ import annotations
 
+import functools
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from rayhpc.runtime.ownership import Ownership
 from rayhpc.runtime.references import ObjectRef
 from rayhpc.wire.address import Address, ObjectId, sibling
 from rayhpc.wire.messages import tasks
+from rayhpc.wire.messages.common import Stored
 
 if TYPE_CHECKING:
     import asyncio
@@ -39,7 +41,7 @@ class Stream:
         self.taken = 0
         self.worker: Address | None = None
         self.total: int | None = None
-        self.watchers: list[Callable[[], None]] = []
+        self.watchers: list[Callable[[], object]] = []
 
     def is_over(self) -> bool:
         """Whether nothing more will come."""
@@ -107,7 +109,7 @@ class Streams:
         if type(out) is bytes:
             self._ownership.resolve(oid, INLINE, out, inner=inner)
         else:
-            assert isinstance(out, tasks.Stored)
+            assert isinstance(out, Stored)
             self._ownership.resolve(oid, STORED, out.node, out.size, inner)
         if stream.window and message.index < stream.taken:
             self._send(worker, tasks.StreamTaken(message.tid, stream.taken))
@@ -172,14 +174,14 @@ class ObjectRefGenerator:
         loop = asyncio.get_running_loop()
         while not stream.items and not stream.is_over():
             arrived = loop.create_future()
-            self.when_news(lambda f=arrived: loop.call_soon_threadsafe(_wake, f))  # type: ignore[misc]
+            self.when_news(functools.partial(loop.call_soon_threadsafe, _wake, arrived))
             await arrived
         try:
             return self._take()
         except StopIteration:
             raise StopAsyncIteration from None
 
-    def when_news(self, callback: Callable[[], None]) -> None:
+    def when_news(self, callback: Callable[[], object]) -> None:
         """Run `callback` in the leading thread at the next item or the end (at once if there)."""
         process = current.process()
         with process.lead():

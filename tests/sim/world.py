@@ -1,0 +1,119 @@
+"""A seeded world: one clock, one queue of events, and a network that delays but keeps each pair's order.
+
+Used by the other modules of `tests/sim`.  Everything random comes from one generator, so a seed
+replays exactly.  Every message is encoded, and decoded by the role that receives it, as on a real
+socket.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from rayhpc.wire import codec
+from rayhpc.wire.address import Address, describe
+
+Receive = Callable[[Address, Any], None]
+
+
+class Stuck(AssertionError):
+    """Nothing more can happen, or the time is over, and what was waited for has not come."""
+
+
+class World:
+    """The clock, the events and the network of one simulated cluster.
+
+    Args:
+        seed: decides everything.
+        delay: the longest a message takes, in seconds.
+    """
+
+    def __init__(self, seed: int, delay: float = 0.002) -> None:
+        self.seed = seed
+        self.random = random.Random(seed)
+        self.time = 1000.0
+        self.delay = delay
+        self.log: list[str] = []
+        self._events: list[tuple[float, int, Callable[[], None]]] = []
+        self._count = 0
+        self._receivers: dict[Address, tuple[codec.Decoder, Receive]] = {}
+        self._last: dict[tuple[Address, Address], float] = {}
+        self._cut: dict[Address, float] = {}
+
+    def now(self) -> float:
+        """Seconds on the world's clock."""
+        return self.time
+
+    # -- events -----------------------------------------------------------------------------------
+    def after(self, seconds: float, action: Callable[[], None]) -> None:
+        """Have something happen later."""
+        self._count += 1
+        heapq.heappush(self._events, (self.time + seconds, self._count, action))
+
+    def run(self, until: Callable[[], bool], limit: float) -> None:
+        """Let things happen until `until()`.
+
+        Raises:
+            Stuck: `limit` seconds of the world's time have passed first.
+        """
+        end = self.time + limit
+        while not until():
+            if not self._events or self._events[0][0] > end:
+                raise Stuck(f"seed {self.seed}: not done after {limit} s\n" + self.tail())
+            self.time, _, action = heapq.heappop(self._events)
+            action()
+
+    def run_for(self, seconds: float) -> None:
+        """Let things happen for some time."""
+        end = self.time + seconds
+        while self._events and self._events[0][0] <= end:
+            self.time, _, action = heapq.heappop(self._events)
+            action()
+        self.time = end
+
+    # -- the network ------------------------------------------------------------------------------
+    def join(self, address: Address, takes: Any, receive: Receive) -> None:
+        """Somebody can be sent messages from now on; `takes` are the types it accepts."""
+        self._receivers[address] = (codec.Decoder(takes), receive)
+
+    def leave(self, address: Address) -> None:
+        """Somebody is dead: nothing reaches it, and of what it sent last a random part is lost."""
+        self._receivers.pop(address, None)
+        self._cut[address] = self.time + self.random.uniform(0, self.delay)
+
+    def is_there(self, address: Address) -> bool:
+        """Whether somebody with this address takes part."""
+        return address in self._receivers
+
+    def send(self, source: Address, destination: Address, message: msgspec.Struct) -> None:
+        """Put a message on its way."""
+        frame = codec.encode(destination, source, message)
+        pair = (source, destination)
+        arrival = self.time + self.random.uniform(0.00002, self.delay)
+        arrival = self._last[pair] = max(arrival, self._last.get(pair, 0.0) + 1e-9)
+        self.after(arrival - self.time, lambda: self._deliver(frame, arrival))
+
+    def _deliver(self, frame: bytes, arrival: float) -> None:
+        source, destination = codec.source_of(frame), codec.destination_of(frame)
+        found = self._receivers.get(destination)
+        if found is None or arrival > self._cut.get(source, float("inf")):
+            return
+        decode, receive = found
+        message = decode(frame)
+        self.note(f"{describe(source)} → {describe(destination)} {message}")
+        receive(source, message)
+
+    # -- the log ----------------------------------------------------------------------------------
+    def note(self, text: str) -> None:
+        """Remember what happened, for the report of a failing seed."""
+        self.log.append(f"{self.time:.6f} {text[:200]}")
+        if len(self.log) > 4000:
+            del self.log[:2000]
+
+    def tail(self, count: int = 60) -> str:
+        """The last things that happened."""
+        return "\n".join(self.log[-count:])
