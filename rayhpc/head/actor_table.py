@@ -1,0 +1,244 @@
+"""The actors that there are and lately were: records, names, owners, rows.
+
+Used by `actors`, which alone changes an actor's state.  Sends nothing.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+
+import msgspec
+
+from rayhpc.head.nodes import Node
+from rayhpc.wire.address import Address, NodeNumber, ObjectId, node_of
+from rayhpc.wire.messages import actors
+from rayhpc.wire.messages.actors import ActorRow, ActorSpec
+
+DEAD_KEPT = 10_000
+
+
+class Actor:
+    """One actor through all its incarnations.
+
+    `node` is where it was last sent and has not ended yet, `order` the number of that order.
+    `restarts` is what is left of max_restarts (-1: for ever).  `unreferenced` says that its last
+    handle is gone, `asked_to_restart` that `kill(no_restart=False)` is on its way.  `tries` counts
+    the raylets that had no room.
+    """
+
+    __slots__ = (
+        "address",
+        "asked_to_restart",
+        "avoid",
+        "ended",
+        "error",
+        "incarnation",
+        "node",
+        "node_id",
+        "order",
+        "preempted",
+        "reason",
+        "restarts",
+        "spec",
+        "started",
+        "state",
+        "tries",
+        "unreferenced",
+        "unschedulable",
+    )
+
+    def __init__(self, spec: ActorSpec, started: float) -> None:
+        self.spec = spec
+        self.state = actors.PENDING
+        self.incarnation = 0
+        self.node: Node | None = None
+        self.order = 0
+        self.address: Address = 0
+        self.node_id = ""
+        self.reason = ""
+        self.error = b""
+        self.unschedulable = False
+        self.preempted = False
+        self.restarts = spec.max_restarts
+        self.unreferenced = False
+        self.asked_to_restart = False
+        self.tries = 0
+        self.avoid: NodeNumber = 0
+        self.started = started
+        self.ended = 0.0
+
+    @property
+    def id(self) -> ObjectId:
+        """Its id, which is also its lifeline's."""
+        return self.spec.actor
+
+    @property
+    def group(self) -> bytes:
+        """The placement group it lives in (empty: none)."""
+        strategy = self.spec.placing.strategy
+        return strategy.group if strategy.kind == "group" else b""
+
+    def message(self) -> actors.ActorIs:
+        """What watchers are told."""
+        alive = self.state == actors.ALIVE
+        return actors.ActorIs(
+            actor=self.id,
+            state=self.state,
+            address=self.address if alive else 0,
+            incarnation=self.incarnation,
+            reason=self.reason,
+            error=self.error,
+            node_id=self.node_id,
+            unschedulable=self.unschedulable,
+            preempted=self.preempted,
+            max_task_retries=self.spec.max_task_retries,
+        )
+
+    def row(self, with_methods: bool = False) -> ActorRow:
+        """What listings show; with its methods it can become a handle."""
+        spec = lightened(self.spec)
+        if not with_methods:
+            spec = msgspec.structs.replace(spec, methods=b"")
+        return ActorRow(
+            spec=spec,
+            state=self.state,
+            address=self.address,
+            incarnation=self.incarnation,
+            reason=self.reason,
+            node_id=self.node_id,
+            started=self.started,
+            ended=self.ended,
+        )
+
+
+def lightened(spec: ActorSpec) -> ActorSpec:
+    """A specification without what only a constructor needs."""
+    return msgspec.structs.replace(spec, args=b"", deps=[], definition=b"")
+
+
+class ActorTable:
+    """All actors, and the ways to find them.
+
+    Dead ones are kept, lightened, up to `DEAD_KEPT`.
+    """
+
+    def __init__(self) -> None:
+        self._all: dict[ObjectId, Actor] = {}
+        self._dead: deque[ObjectId] = deque()
+        self._names: dict[tuple[str, str], Actor] = {}
+        self._owned: dict[NodeNumber, dict[Address, dict[ObjectId, Actor]]] = {}
+        self._in_group: dict[bytes, dict[ObjectId, Actor]] = {}
+        self._on_node: dict[NodeNumber, dict[ObjectId, Actor]] = {}
+        self._by_address: dict[Address, Actor] = {}
+        self.counts: dict[str, int] = {}
+
+    # -- finding ---------------------------------------------------------------------------------
+    def get(self, actor: ObjectId) -> Actor | None:
+        """The actor of that id, alive or lately dead."""
+        return self._all.get(actor)
+
+    def named(self, namespace: str, name: str) -> Actor | None:
+        """The living actor of that name."""
+        return self._names.get((namespace, name))
+
+    def names(self, namespace: str) -> list[tuple[str, str]]:
+        """(namespace, name) of the living; an empty namespace means all of them."""
+        return [key for key in self._names if namespace in ("", key[0])]
+
+    def at(self, address: Address) -> Actor | None:
+        """The actor that lives in a process."""
+        return self._by_address.get(address)
+
+    def owned_by(self, owner: Address) -> list[Actor]:
+        """The actors that end with this process."""
+        return list(self._owned.get(node_of(owner), {}).get(owner, {}).values())
+
+    def owned_on(self, number: NodeNumber) -> list[Actor]:
+        """The actors that end with a node because their owners are there."""
+        owners = self._owned.get(number, {})
+        return [actor for owned in owners.values() for actor in owned.values()]
+
+    def placed_on(self, number: NodeNumber) -> list[Actor]:
+        """The actors that run, start or end on a node."""
+        return list(self._on_node.get(number, {}).values())
+
+    def in_group(self, group: bytes) -> list[Actor]:
+        """The actors that live in a placement group, or wait to."""
+        return list(self._in_group.get(group, {}).values())
+
+    def of_job(self, job: int) -> list[Actor]:
+        """The actors of a job that are not dead."""
+        return [a for a in self._all.values() if a.spec.job == job and a.state != actors.DEAD]
+
+    def __iter__(self) -> Iterator[Actor]:
+        return iter(list(self._all.values()))
+
+    # -- changing --------------------------------------------------------------------------------
+    def add(self, actor: Actor) -> None:
+        """A new actor."""
+        spec = actor.spec
+        self._all[actor.id] = actor
+        self._count(actor.state, 1)
+        if spec.name:
+            self._names[spec.namespace, spec.name] = actor
+        if not spec.detached:
+            owners = self._owned.setdefault(node_of(spec.owner), {})
+            owners.setdefault(spec.owner, {})[actor.id] = actor
+        if actor.group:
+            self._in_group.setdefault(actor.group, {})[actor.id] = actor
+
+    def put_on(self, actor: Actor, node: Node, order: int) -> None:
+        """It has been sent to a node."""
+        actor.node, actor.order, actor.node_id = node, order, node.info.node_id
+        self._on_node.setdefault(node.number, {})[actor.id] = actor
+
+    def take_off(self, actor: Actor) -> None:
+        """It is no longer on its node."""
+        if actor.node is not None:
+            self._on_node[actor.node.number].pop(actor.id, None)
+            if not self._on_node[actor.node.number]:
+                del self._on_node[actor.node.number]
+        self._by_address.pop(actor.address, None)
+        actor.node, actor.address = None, 0
+
+    def settle_at(self, actor: Actor, address: Address) -> None:
+        """It lives in this process."""
+        actor.address = address
+        self._by_address[address] = actor
+
+    def set_state(self, actor: Actor, state: str) -> None:
+        """Change the state, and the counts by state."""
+        self._count(actor.state, -1)
+        self._count(state, 1)
+        actor.state = state
+
+    def free_name(self, actor: Actor) -> None:
+        """Its name may be taken by another."""
+        key = (actor.spec.namespace, actor.spec.name)
+        if self._names.get(key) is actor:
+            del self._names[key]
+
+    def bury(self, actor: Actor, ended: float) -> None:
+        """It is dead: only listings, and those who ask late, find it."""
+        spec = actor.spec
+        self.free_name(actor)
+        owners = self._owned.get(node_of(spec.owner), {})
+        owners.get(spec.owner, {}).pop(actor.id, None)
+        if spec.owner in owners and not owners[spec.owner]:
+            del owners[spec.owner]
+        in_group = self._in_group.get(actor.group, {})
+        in_group.pop(actor.id, None)
+        if not in_group:
+            self._in_group.pop(actor.group, None)
+        self._by_address.pop(actor.address, None)
+        actor.ended = ended
+        actor.spec = msgspec.structs.replace(lightened(spec), methods=b"")
+        self._dead.append(actor.id)
+        if len(self._dead) > DEAD_KEPT:
+            gone = self._all.pop(self._dead.popleft(), None)
+            if gone is not None:
+                self._count(gone.state, -1)
+
+    def _count(self, state: str, by: int) -> None:
+        self.counts[state] = self.counts.get(state, 0) + by

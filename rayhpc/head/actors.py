@@ -1,0 +1,281 @@
+"""Every actor's life: PENDING_CREATION → ALIVE ⇄ RESTARTING → DEAD.
+
+Used by `head`, which passes on messages, deaths and the passing of time.  Which node an actor
+goes to is `starting`'s business.  An actor has at most one incarnation at a time: the next one is
+sent to a node only when the last one's process, or its node, is known to be gone.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from rayhpc.head.actor_table import Actor, ActorTable, lightened
+from rayhpc.head.groups import Groups
+from rayhpc.head.nodes import Node, Nodes
+from rayhpc.head.starting import Starter
+from rayhpc.head.waiting import Waiting
+from rayhpc.head.watchers import Watchers
+from rayhpc.wire.address import Address, ObjectId, node_of, owner_of
+from rayhpc.wire.messages import actors
+from rayhpc.wire.messages.actors import ALIVE, DEAD, PENDING, RESTARTING
+
+
+class Actors:
+    """All actors of the cluster.
+
+    Args:
+        nodes: the table of nodes.
+        groups: the placement groups.
+        send: puts a message on its way.
+        now: a clock in seconds that never goes back.
+        wall: seconds since the epoch.
+        random: breaks ties between nodes.
+        is_gone: whether a process is known to have ended.
+        on_dead: called with each actor that is dead for good.
+    """
+
+    def __init__(
+        self,
+        nodes: Nodes,
+        groups: Groups,
+        send: Callable[[Address, msgspec.Struct], None],
+        now: Callable[[], float],
+        wall: Callable[[], float],
+        random: random.Random,
+        is_gone: Callable[[Address], bool],
+        on_dead: Callable[[ObjectId], None],
+    ) -> None:
+        self._send = send
+        self._wall = wall
+        self._is_gone = is_gone
+        self._on_dead = on_dead
+        self.table = ActorTable()
+        self.waiting = Waiting(now)
+        self._watchers = Watchers(now)
+        self._starter = Starter(
+            self.table, self.waiting, nodes, groups, send, random, self._give_up, self._tell
+        )
+
+    # -- what processes ask for ------------------------------------------------------------------
+    def on_create(self, source: Address, message: actors.CreateActor) -> None:
+        """A new actor, or the one that has its name already."""
+        spec = message.spec
+        if not spec.detached and self._is_gone(spec.owner):
+            return
+        holder = self.table.named(spec.namespace, spec.name) if spec.name else None
+        if holder is not None and holder.id != spec.actor:
+            self._send(source, self._taken(message, holder))
+            return
+        self._send(source, actors.ActorCreated(message.token, spec.actor))
+        if self.table.get(spec.actor) is not None:
+            return
+        actor = Actor(spec, self._wall())
+        self.table.add(actor)
+        self.waiting.add(actor)
+        self._tell(actor)
+
+    def _taken(self, message: actors.CreateActor, holder: Actor) -> actors.ActorCreated:
+        if message.get_if_exists:
+            return actors.ActorCreated(message.token, holder.id, lightened(holder.spec))
+        spec = message.spec
+        return actors.ActorCreated(
+            message.token,
+            spec.actor,
+            error=(
+                f"The name {spec.name!r} is already taken by an actor in namespace "
+                f"{spec.namespace!r}. Choose another name, or pass get_if_exists=True to get that "
+                "actor."
+            ),
+        )
+
+    def on_watch(self, source: Address, message: actors.WatchActor) -> None:
+        """Tell a process of an actor's state, now and at each change."""
+        actor = self.table.get(message.actor)
+        if actor is None and self._is_gone(owner_of(message.actor)):
+            self._send(source, self._unknown(message.actor))
+        elif actor is None:
+            self._watchers.add_early(message.actor, source)
+        else:
+            self._send(source, actor.message())
+            if actor.state != DEAD:
+                self._watchers.add(actor.id, source)
+
+    def _unknown(self, actor: ObjectId) -> actors.ActorIs:
+        reason = "no such actor is known: its creator has ended, or it is dead for a long time"
+        return actors.ActorIs(actor, DEAD, 0, 0, reason)
+
+    def on_kill(self, _: Address, message: actors.KillActor) -> None:
+        """End an actor's process at once; for good, or to be started again."""
+        actor = self.table.get(message.actor)
+        if actor is None or actor.state == DEAD:
+            return
+        if message.no_restart or (actor.restarts == 0 and actor.node is not None):
+            self._die(actor, "it was killed by kill()")
+        elif actor.node is not None:
+            actor.asked_to_restart = True
+            self._stop(actor, False, "it was killed by kill(no_restart=False)")
+
+    def on_unreferenced(self, _: Address, message: actors.ActorUnreferenced) -> None:
+        """The last handle is gone: nobody can call it or find it any more."""
+        actor = self.table.get(message.actor)
+        if actor is None or actor.state == DEAD or actor.spec.detached:
+            return
+        reason = "all handles to it have gone out of scope"
+        actor.unreferenced = True
+        self.table.free_name(actor)
+        if actor.node is None:
+            self._die(actor, reason)
+        else:
+            self._stop(actor, True, reason)
+
+    # -- what raylets report ---------------------------------------------------------------------
+    def on_started(self, source: Address, message: actors.ActorStarted) -> None:
+        """A raylet has run the constructor, or could not."""
+        actor = self._expected(source, message.actor, message.incarnation)
+        if actor is None:
+            return
+        if message.status == "ok":
+            if actor.state != DEAD:
+                self._alive(actor, message.address)
+            return
+        self._starter.release(actor)
+        if actor.state == DEAD:
+            return
+        if message.status == "busy" and not actor.unreferenced:
+            actor.avoid = node_of(source)
+            self.waiting.add_later(actor)
+            actor.tries += 1
+        else:
+            reason = message.reason or "its constructor failed"
+            self._die(actor, reason, message.error)
+
+    def on_ended(self, source: Address, message: actors.ActorEnded) -> None:
+        """An actor's process is gone."""
+        actor = self._expected(source, message.actor, message.incarnation)
+        if actor is not None:
+            final = message.intended and not actor.asked_to_restart
+            self._process_ended(actor, message.reason, final)
+
+    def _expected(self, source: Address, actor_id: ObjectId, incarnation: int) -> Actor | None:
+        """The actor a raylet speaks of, if it is there that it was sent."""
+        actor = self.table.get(actor_id)
+        if actor is None or actor.node is None or actor.node.number != node_of(source):
+            return None
+        return actor if actor.incarnation == incarnation else None
+
+    # -- what ends around them -------------------------------------------------------------------
+    def process_gone(self, address: Address, reason: str) -> None:
+        """A driver or worker has ended: its actors end, and it watches no longer."""
+        self._watchers.process_gone(address)
+        actor = self.table.at(address)
+        if actor is not None:
+            self._process_ended(actor, reason, final=False)
+        self._end_owned(self.table.owned_by(address), reason)
+
+    def node_gone(self, node: Node) -> None:
+        """A node is dead, with every process on it."""
+        reason = f"its node {node.info.ip} ({node.info.hostname}) is gone: {node.ended}"
+        self._watchers.node_gone(node.number)
+        for actor in self.table.placed_on(node.number):
+            actor.preempted = bool(node.leaving)
+            self._process_ended(actor, reason, final=False, counts=self._counts(actor, node))
+        self._end_owned(self.table.owned_on(node.number), f"its owner's node is gone: {node.ended}")
+        self.waiting.wake_all()
+
+    def _counts(self, actor: Actor, node: Node) -> bool:
+        """Whether a lost node costs the actor a restart: not if it had none to lose there."""
+        return actor.state == ALIVE and not node.leaving
+
+    def job_over(self, job: int) -> None:
+        """A driver has ended; unless detached actors go on, so do all actors of its job."""
+        living = self.table.of_job(job)
+        if any(actor.spec.detached for actor in living):
+            return
+        for actor in living:
+            self._die(actor, "its job has ended")
+
+    def group_removed(self, group: bytes) -> None:
+        """A placement group is gone."""
+        for actor in self.table.in_group(group):
+            self._die(actor, "its placement group was removed")
+
+    def _end_owned(self, owned: Iterable[Actor], reason: str) -> None:
+        for actor in owned:
+            self._die(actor, f"its owner has ended ({reason})")
+
+    # -- time ------------------------------------------------------------------------------------
+    def advance(self) -> None:
+        """Start what can be started; answer those who watch what never came."""
+        for actor_id in self._watchers.run_out():
+            if self.table.get(actor_id) is None:
+                message = self._unknown(actor_id)
+                for watcher in self._watchers.of(actor_id):
+                    self._send(watcher, message)
+                self._watchers.forget(actor_id)
+        self._starter.advance()
+
+    def deadline(self) -> float | None:
+        """When `advance` has something to do."""
+        times = [self._watchers.deadline(), self.waiting.deadline()]
+        return min((x for x in times if x is not None), default=None)
+
+    # -- transitions -----------------------------------------------------------------------------
+    def _alive(self, actor: Actor, address: Address) -> None:
+        actor.tries, actor.avoid, actor.reason, actor.preempted = 0, 0, "", False
+        self.table.settle_at(actor, address)
+        self.table.set_state(actor, ALIVE)
+        self._tell(actor)
+
+    def _process_ended(
+        self, actor: Actor, reason: str, final: bool, counts: bool = True
+    ) -> None:
+        """The process is gone; start it again, or not."""
+        self._starter.release(actor)
+        if actor.state == DEAD:
+            return
+        may_restart = actor.restarts != 0 or (actor.state != ALIVE and not counts)
+        if final or actor.unreferenced or not may_restart:
+            self._die(actor, reason)
+            return
+        actor.asked_to_restart = False
+        actor.reason = reason
+        if counts:
+            actor.restarts -= actor.restarts > 0
+        if counts or actor.state != PENDING:
+            self.table.set_state(actor, RESTARTING)
+            actor.incarnation += 1
+            self._tell(actor)
+        self.waiting.add(actor)
+
+    def _die(
+        self, actor: Actor, reason: str, error: bytes = b"", unschedulable: bool = False
+    ) -> None:
+        if actor.state == DEAD:
+            return
+        actor.reason, actor.error, actor.unschedulable = reason, error, unschedulable
+        self.table.set_state(actor, DEAD)
+        self.waiting.remove(actor)
+        if actor.node is not None:
+            self._stop(actor, False, reason)
+        self._tell(actor)
+        self._watchers.forget(actor.id)
+        self.table.bury(actor, self._wall())
+        self._on_dead(actor.id)
+
+    def _give_up(self, actor: Actor, reason: str) -> None:
+        self._die(actor, reason, unschedulable=True)
+
+    def _stop(self, actor: Actor, graceful: bool, reason: str) -> None:
+        if actor.node is not None:
+            message = actors.StopActor(actor.id, actor.incarnation, graceful, reason)
+            self._send(actor.node.raylet, message)
+
+    def _tell(self, actor: Actor) -> None:
+        watchers = self._watchers.of(actor.id)
+        if watchers:
+            message = actor.message()
+            for watcher in watchers:
+                self._send(watcher, message)

@@ -1,0 +1,393 @@
+"""Placement groups: bundles reserved together, all or nothing.
+
+Used by `head`; `starting` asks it where an actor of a group may go.  A group is placed in two
+phases: the raylets chosen are asked to set the bundles aside, and if one cannot, the others give
+theirs back and the group is tried again when room may have grown.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from rayhpc.head.bundles import Bundle, choose
+from rayhpc.head.group_record import Group
+from rayhpc.head.nodes import Node, Nodes
+from rayhpc.head.watchers import Watchers
+from rayhpc.wire.address import Address, NodeNumber, ObjectId, node_of, owner_of
+from rayhpc.wire.fitting import describe_demand, explain, fits
+from rayhpc.wire.messages import actors
+from rayhpc.wire.messages.common import Resources, Strategy
+
+REMOVED_KEPT = 10_000
+RETRY_S = 0.02
+RETRY_MAX_S = 0.1
+# What one try costs for each node of the cluster (measured), and the share of it in our time.
+TRY_S = 4e-6
+SHARE = 0.1
+
+
+class Verdict(enum.Enum):
+    """Whether an actor may start in a group: now, later, not as it is, never again."""
+
+    OPEN = "open"
+    WAIT = "wait"
+    NEVER = "never"
+    GONE = "gone"
+
+
+class Groups:
+    """All placement groups.
+
+    Args:
+        nodes: the table of nodes.
+        send: puts a message on its way.
+        now: a clock in seconds that never goes back.
+        creator_of: the actor that lives in a process (empty: none).
+        is_gone: whether a process is known to have ended.
+        on_changed: called with a group's id when actors may now start in it.
+        on_removed: called with the id of a group that is gone.
+    """
+
+    def __init__(
+        self,
+        nodes: Nodes,
+        send: Callable[[Address, msgspec.Struct], None],
+        now: Callable[[], float],
+        creator_of: Callable[[Address], ObjectId],
+        is_gone: Callable[[Address], bool],
+        on_changed: Callable[[bytes], None],
+        on_removed: Callable[[bytes], None],
+    ) -> None:
+        self._nodes = nodes
+        self._send = send
+        self._now = now
+        self._creator_of = creator_of
+        self._is_gone = is_gone
+        self._on_changed = on_changed
+        self._on_removed = on_removed
+        self._watchers = Watchers(now)
+        self._groups: dict[bytes, Group] = {}
+        self._names: dict[tuple[str, str], Group] = {}
+        # Those with bundles to place and no attempt under way.
+        self._open: dict[bytes, Group] = {}
+        self._removed: dict[bytes, Group] = {}
+        self._attempts = 0
+
+    # -- what processes ask for ------------------------------------------------------------------
+    def on_create(self, _: Address, message: actors.CreateGroup) -> None:
+        """A new group; its state goes to those who watch it."""
+        if self._known(message.group) is not None:
+            return
+        group = Group(message, self._creator_of(message.creator))
+        self._groups[group.id] = group
+        key = (message.namespace, message.name)
+        if message.name and key in self._names:
+            self._end(group, f"the name {message.name!r} is taken by another placement group")
+            return
+        if message.name:
+            self._names[key] = group
+        self._open[group.id] = group
+        self._tell(group)
+
+    def on_watch(self, source: Address, message: actors.WatchGroup) -> None:
+        """Tell a process of a group's state, now and at each change."""
+        group = self._known(message.group)
+        if group is not None:
+            self._send(source, group.message())
+            if group.state != actors.GROUP_REMOVED:
+                self._watchers.add(group.id, source)
+        elif self._is_gone(owner_of(message.group)):
+            self._send(source, _unknown(message.group))
+        else:
+            self._watchers.add_early(message.group, source)
+
+    def on_remove(self, _: Address, message: actors.RemoveGroup) -> None:
+        """Give the bundles back."""
+        group = self._groups.get(message.group)
+        if group is not None:
+            self._end(group, "it was removed")
+
+    # -- what raylets report ---------------------------------------------------------------------
+    def on_prepared(self, source: Address, message: actors.BundlesPrepared) -> None:
+        """A raylet has set its bundles aside, or has no room."""
+        group = self._groups.get(message.group)
+        number = node_of(source)
+        if group is None or group.attempt != message.attempt or number not in group.asked:
+            return
+        order = group.asked.pop(number)
+        if message.ok:
+            group.ready.add(number)
+        else:
+            group.refused = True
+            self._nodes.alive[number].drop(order)
+            self._nodes.grown.add(number)
+        if not group.asked:
+            self._conclude(group)
+
+    # -- what ends around them -------------------------------------------------------------------
+    def node_gone(self, node: Node) -> None:
+        """A node is dead: what it held of groups must be placed again."""
+        self._watchers.node_gone(node.number)
+        for group in list(self._groups.values()):
+            if group.touches(node.number):
+                self._lost_node(group, node)
+
+    def _lost_node(self, group: Group, node: Node) -> None:
+        was_asked = group.asked.pop(node.number, None) is not None
+        if was_asked or node.number in group.ready:
+            group.ready.discard(node.number)
+            group.refused = True
+        if group.lose(node.number):
+            group.state = actors.GROUP_RESCHEDULING
+            group.text = f"node {node.info.ip} is gone ({node.ended}); its bundles are placed again"
+            self._tell(group)
+            if not group.attempt:
+                self._open[group.id] = group
+        if was_asked and not group.asked:
+            self._conclude(group)
+
+    def process_gone(self, address: Address) -> None:
+        """A process has ended: it watches no longer."""
+        self._watchers.process_gone(address)
+
+    def actor_dead(self, actor: ObjectId) -> None:
+        """An actor is dead for good: groups that it made end with it."""
+        self._end_all((g for g in self._groups.values() if g.creator == actor), "its creator died")
+
+    def job_over(self, job: int, is_living: Callable[[ObjectId], bool]) -> None:
+        """A job has ended: its groups too, but for those of actors that go on."""
+        ending = (
+            g
+            for g in self._groups.values()
+            if g.made.job == job and not (g.creator and is_living(g.creator))
+        )
+        self._end_all(ending, "its job has ended")
+
+    def _end_all(self, groups: Iterable[Group], reason: str) -> None:
+        for group in list(groups):
+            if not group.made.detached:
+                self._end(group, reason)
+
+    # -- actors inside ---------------------------------------------------------------------------
+    def seats(self, strategy: Strategy, placing: Resources) -> tuple[Verdict, str, list[Node]]:
+        """Where an actor of a group may go: a verdict, why not, and the nodes to choose from."""
+        group = self._known(strategy.group)
+        if group is None:
+            if self._is_gone(owner_of(strategy.group)):
+                return Verdict.GONE, "its placement group is not known", []
+            self._watchers.expect(strategy.group)
+            return Verdict.WAIT, "its placement group is not known yet", []
+        if group.state == actors.GROUP_REMOVED:
+            return Verdict.GONE, f"its placement group is gone: {group.text}", []
+        bundle = strategy.bundle
+        if bundle >= len(group.nodes):
+            return Verdict.GONE, f"its placement group has no bundle {bundle}", []
+        bundles = group.made.bundles if bundle < 0 else [group.made.bundles[bundle]]
+        if not any(fits(resources, placing) for resources in bundles):
+            demand = describe_demand(placing)
+            return Verdict.NEVER, f"{demand} is more than a bundle of its placement group has", []
+        numbers = group.by_node if bundle < 0 else [group.nodes[bundle]]
+        nodes = [node for x in numbers if (node := self._nodes.alive.get(x)) is not None]
+        if nodes:
+            return Verdict.OPEN, "it waits for room in its placement group", nodes
+        return Verdict.WAIT, f"its placement group is {group.state}", []
+
+    def rank(
+        self, strategy: Strategy, number: NodeNumber, placing: Resources, holding: Resources
+    ) -> tuple[float, ...] | None:
+        """How well a group's node suits an actor of it; None: no room by the head's account."""
+        group = self._groups[strategy.group]
+        here = group.by_node.get(number, set())
+        if strategy.bundle >= 0:
+            here = here & {strategy.bundle}
+        if not any(fits(group.made.bundles[x], placing) for x in here):
+            return None
+        room = group.room(number)
+        return (float(group.inside.get(number, 0)),) if fits(room, holding) else None
+
+    def take(self, group_id: bytes, number: NodeNumber, holding: Resources) -> None:
+        """An actor is sent to a node of its group."""
+        self._groups[group_id].take(number, holding)
+
+    def give_back(self, group_id: bytes, number: NodeNumber, holding: Resources) -> None:
+        """An actor of a group is no longer there."""
+        group = self._groups.get(group_id)
+        if group is not None:
+            group.give_back(number, holding)
+
+    # -- tables ----------------------------------------------------------------------------------
+    def rows(self) -> list[actors.GroupRow]:
+        """All groups, removed ones included, as tables show them."""
+        return [g.row() for table in (self._removed, self._groups) for g in table.values()]
+
+    def counts(self) -> dict[str, int]:
+        """How many groups are in each state."""
+        counts = {actors.GROUP_REMOVED: len(self._removed)} if self._removed else {}
+        for group in self._groups.values():
+            counts[group.state] = counts.get(group.state, 0) + 1
+        return counts
+
+    def pending(self) -> list[tuple[Resources, str]]:
+        """The bundles that wait for a node, and why."""
+        return [
+            (group.made.bundles[index], group.text or "its placement group is being placed")
+            for group in self._groups.values()
+            for index in group.missing()
+        ]
+
+    # -- time ------------------------------------------------------------------------------------
+    def advance(self) -> None:
+        """Try to place what is not placed; answer those who watch what never came."""
+        for group_id in self._watchers.run_out():
+            if self._known(group_id) is None:
+                for watcher in self._watchers.of(group_id):
+                    self._send(watcher, _unknown(group_id))
+                self._watchers.forget(group_id)
+                self._on_removed(group_id)
+        now = self._now()
+        grown = bool(self._nodes.grown)
+        for group in list(self._open.values()):
+            group.stale = group.stale or grown
+            if group.stale and now >= group.next_try:
+                self._try(group)
+
+    def deadline(self) -> float | None:
+        """When `advance` has something to do."""
+        times = [group.next_try for group in self._open.values() if group.stale]
+        early = self._watchers.deadline()
+        return min(times if early is None else [*times, early], default=None)
+
+    # -- placing ---------------------------------------------------------------------------------
+    def _try(self, group: Group) -> None:
+        wanted = [group.bundle(index) for index in group.missing()]
+        used = frozenset(group.by_node)
+        places = choose(group.made.strategy, wanted, self._nodes.open(), _free, used)
+        group.stale = False
+        if places is None:
+            self._rest(group)
+            self._explain(group, wanted, used)
+            return
+        del self._open[group.id]
+        self._attempts += 1
+        group.start_attempt(self._attempts, places)
+        for number, indexes in group.chosen.items():
+            resources = {index: group.made.bundles[index] for index in indexes}
+            node = self._nodes.alive[number]
+            group.asked[number] = node.charge(_sum(resources.values()))
+            message = actors.PrepareBundles(group.id, group.attempt, resources)
+            self._send(node.raylet, message)
+
+    def _conclude(self, group: Group) -> None:
+        """All raylets have answered (or are gone)."""
+        if group.refused:
+            for number in group.ready:
+                message = actors.ReleaseBundles(group.id, False, group.chosen[number])
+                self._send(self._nodes.alive[number].raylet, message)
+            group.end_attempt()
+            group.stale = True
+            self._rest(group)
+            self._open[group.id] = group
+            return
+        group.adopt()
+        group.end_attempt()
+        group.tries = 0
+        if group.missing():
+            self._open[group.id] = group
+            group.stale = True
+        else:
+            group.state, group.text = actors.GROUP_CREATED, ""
+            self._tell(group)
+        self._on_changed(group.id)
+
+    def _rest(self, group: Group) -> None:
+        longest = max(RETRY_MAX_S, len(self._open) * len(self._nodes.alive) * TRY_S / SHARE)
+        group.next_try = self._now() + min(longest, RETRY_S * 2 ** min(group.tries, 20))
+        group.tries += 1
+
+    def _explain(self, group: Group, wanted: list[Bundle], used: frozenset[NodeNumber]) -> None:
+        """Say why a group waits: for room, or for nodes that the cluster does not have."""
+        if group.explained == self._nodes.version:
+            return
+        group.explained = self._nodes.version
+        nodes = list(self._nodes.alive.values())
+        strategy = group.made.strategy
+        if choose(strategy, wanted, nodes, _total, used) is not None:
+            text = "it waits for nodes with enough room"
+        else:
+            text = _why_never(strategy, wanted, nodes, len(used))
+        if text != group.text:
+            group.text = text
+            self._tell(group)
+
+    # -- ending ----------------------------------------------------------------------------------
+    def _end(self, group: Group, reason: str) -> None:
+        if self._groups.pop(group.id, None) is None:
+            return
+        self._removed[group.id] = group
+        if len(self._removed) > REMOVED_KEPT:
+            del self._removed[next(iter(self._removed))]
+        group.state, group.text = actors.GROUP_REMOVED, reason
+        self._open.pop(group.id, None)
+        if self._names.get((group.made.namespace, group.made.name)) is group:
+            del self._names[group.made.namespace, group.made.name]
+        self._on_removed(group.id)
+        for number in group.all_nodes():
+            node = self._nodes.alive.get(number)
+            if node is not None:
+                self._send(node.raylet, actors.ReleaseBundles(group.id, True))
+        group.end_attempt()
+        group.by_node.clear()
+        group.nodes = [0] * len(group.nodes)
+        self._tell(group)
+        self._watchers.forget(group.id)
+
+    def _known(self, group_id: bytes) -> Group | None:
+        return self._groups.get(group_id) or self._removed.get(group_id)
+
+    def _tell(self, group: Group) -> None:
+        watchers = self._watchers.of(group.id)
+        if watchers:
+            message = group.message()
+            for watcher in watchers:
+                self._send(watcher, message)
+
+
+def _unknown(group: bytes) -> actors.GroupIs:
+    return actors.GroupIs(group, actors.GROUP_REMOVED, text="no such placement group is known")
+
+
+def _free(node: Node) -> Resources:
+    return node.free
+
+
+def _total(node: Node) -> Resources:
+    return node.info.total
+
+
+def _sum(parts: Iterable[Resources]) -> Resources:
+    total: Resources = {}
+    for part in parts:
+        for name, amount in part.items():
+            total[name] = total.get(name, 0) + amount
+    return total
+
+
+def _why_never(strategy: str, wanted: list[Bundle], nodes: list[Node], used: int) -> str:
+    infos = [node.info for node in nodes]
+    for bundle in wanted:
+        text = explain(infos, bundle.resources, Strategy("labels", hard=list(bundle.conditions)))
+        if text:
+            return f"bundle {bundle.number}: {text}"
+    if strategy == "STRICT_PACK":
+        total = _sum(bundle.resources for bundle in wanted)
+        text = explain(infos, total, Strategy())
+        return f"STRICT_PACK wants all bundles on one node: {text or 'the labels allow none'}"
+    if strategy == "STRICT_SPREAD":
+        return (
+            f"STRICT_SPREAD wants a node of its own for each of {len(wanted) + used} bundles, and "
+            f"the cluster has {len(nodes)} nodes that may serve; add nodes or ask for fewer bundles"
+        )
+    return "its bundles together are more than the whole cluster has; add nodes or ask for less"

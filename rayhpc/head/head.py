@@ -1,0 +1,206 @@
+"""The head: composes the cluster's tables, and passes each message and each end to them.
+
+Used by `main` (from sockets) and by the simulation.  A state machine: messages, lost nodes and
+the passing of time go in, messages go out through `send`; clock and randomness are handed in.
+After each batch of messages the caller calls `advance`, and again at `deadline`.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from rayhpc.head.actors import Actors
+from rayhpc.head.config import HeadFacts
+from rayhpc.head.groups import Groups
+from rayhpc.head.jobs import Jobs
+from rayhpc.head.kv import Kv
+from rayhpc.head.membership import Membership
+from rayhpc.head.nodes import Node, Nodes
+from rayhpc.head.questions import Questions
+from rayhpc.wire.address import Address, NodeNumber, ObjectId, node_of, process_of
+from rayhpc.wire.messages import actors, cluster
+from rayhpc.wire.messages.leases import Shutdown
+
+# What only a raylet may say.
+_RAYLETS_ONLY = (
+    cluster.Heartbeat,
+    cluster.Leave,
+    cluster.JobStarted,
+    cluster.ProcessDied,
+    cluster.GetJob,
+    actors.ActorStarted,
+    actors.ActorEnded,
+    actors.BundlesPrepared,
+)
+ENDED_KEPT = 20_000
+
+
+class Head:
+    """The control store of one cluster.
+
+    Args:
+        facts: what all nodes must have in common.
+        send: puts a message on its way to a raylet or process.
+        now: a clock in seconds that never goes back.
+        wall: seconds since the epoch.
+        random: breaks ties.
+    """
+
+    def __init__(
+        self,
+        facts: HeadFacts,
+        send: Callable[[Address, msgspec.Struct], None],
+        now: Callable[[], float],
+        wall: Callable[[], float],
+        random: random.Random,
+    ) -> None:
+        self._send = send
+        self.ended: Shutdown | None = None
+        self.nodes = Nodes()
+        self._gone: dict[Address, None] = {}
+        started = wall()
+        self.membership = Membership(facts, self.nodes, send, now, started, self._node_gone)
+        self.jobs = Jobs(send, wall)
+        self.kv = Kv()
+        self.groups = Groups(
+            self.nodes,
+            send,
+            now,
+            self._actor_at,
+            self._is_gone,
+            on_changed=self._group_changed,
+            on_removed=self._group_removed,
+        )
+        self.actors = Actors(
+            self.nodes,
+            self.groups,
+            send,
+            now,
+            wall,
+            random,
+            self._is_gone,
+            on_dead=self.groups.actor_dead,
+        )
+        questions = Questions(
+            facts.cluster_id,
+            started,
+            self.nodes,
+            self.actors,
+            self.groups,
+            self.jobs,
+            self.kv,
+            send,
+        )
+        self._handlers: dict[type, Callable[[Address, Any], None]] = {
+            cluster.Heartbeat: self.membership.on_heartbeat,
+            cluster.Leave: self.membership.on_leave,
+            cluster.JobStarted: self.jobs.on_started,
+            cluster.GetJob: self.jobs.on_get,
+            cluster.ProcessDied: self._on_process_died,
+            cluster.EndCluster: lambda _, m: self.end(m.reason, m.code),
+            cluster.Request: questions.on_request,
+            actors.CreateActor: self.actors.on_create,
+            actors.WatchActor: self.actors.on_watch,
+            actors.KillActor: self.actors.on_kill,
+            actors.ActorUnreferenced: self.actors.on_unreferenced,
+            actors.ActorStarted: self.actors.on_started,
+            actors.ActorEnded: self.actors.on_ended,
+            actors.CreateGroup: self.groups.on_create,
+            actors.RemoveGroup: self.groups.on_remove,
+            actors.WatchGroup: self.groups.on_watch,
+            actors.BundlesPrepared: self.groups.on_prepared,
+        }
+
+    # -- in --------------------------------------------------------------------------------------
+    def join(
+        self, message: cluster.RegisterNode
+    ) -> cluster.Registered | cluster.RegistrationRefused:
+        """A raylet's first message; the answer must reach it before anything else does."""
+        if self.ended is not None:
+            return cluster.RegistrationRefused(f"The cluster has ended: {self.ended.reason}")
+        return self.membership.join(message)
+
+    def handle(self, source: Address, message: msgspec.Struct) -> None:
+        """Any other message; ignored if its node is not alive, or may not say this."""
+        if not self.membership.heard(node_of(source)) or self.ended is not None:
+            return
+        if isinstance(message, _RAYLETS_ONLY) and process_of(source):
+            return
+        handler = self._handlers.get(type(message))
+        if handler is not None:
+            handler(source, message)
+
+    def lost(self, number: NodeNumber, reason: str) -> None:
+        """The connection to a node is gone."""
+        if self.ended is not None:
+            self.nodes.alive.pop(number, None)
+        else:
+            self.membership.lost(number, reason)
+
+    def end(self, reason: str, code: int) -> None:
+        """End the cluster: all raylets are told, and nothing else is done any more."""
+        if self.ended is None:
+            self.ended = Shutdown(reason, code)
+            for node in self.nodes.alive.values():
+                self._send(node.raylet, self.ended)
+
+    # -- time ------------------------------------------------------------------------------------
+    def advance(self) -> None:
+        """Do what is due, and what the messages since the last time have made possible."""
+        if self.ended is not None:
+            return
+        self.membership.advance()
+        self.groups.advance()
+        self.actors.advance()
+        self.nodes.grown.clear()
+
+    def deadline(self) -> float:
+        """When `advance` wants to be called at the latest, on the clock that was handed in."""
+        others = (self.groups.deadline(), self.actors.deadline())
+        return min([self.membership.deadline(), *(x for x in others if x is not None)])
+
+    # -- ends ------------------------------------------------------------------------------------
+    def _on_process_died(self, source: Address, message: cluster.ProcessDied) -> None:
+        if node_of(message.address) == node_of(source):
+            self._process_gone(message.address, message.reason)
+
+    def _process_gone(self, address: Address, reason: str) -> None:
+        self._gone[address] = None
+        if len(self._gone) > ENDED_KEPT:
+            del self._gone[next(iter(self._gone))]
+        self.kv.processes_gone(0, address)
+        self.groups.process_gone(address)
+        self.actors.process_gone(address, reason)
+        job = self.jobs.process_gone(address, reason)
+        if job is not None:
+            self.actors.job_over(job)
+            self.groups.job_over(job, self._lives)
+
+    def _node_gone(self, node: Node) -> None:
+        reason = f"its node is gone: {node.ended}"
+        self.kv.processes_gone(32, node.number)
+        self.groups.node_gone(node)
+        self.actors.node_gone(node)
+        for driver in self.jobs.drivers_on(node.number):
+            self._process_gone(driver, reason)
+
+    def _is_gone(self, address: Address) -> bool:
+        return address in self._gone or node_of(address) not in self.nodes.alive
+
+    def _group_changed(self, group: bytes) -> None:
+        self.actors.waiting.wake_group(group)
+
+    def _group_removed(self, group: bytes) -> None:
+        self.actors.group_removed(group)
+
+    def _actor_at(self, address: Address) -> ObjectId:
+        actor = self.actors.table.at(address)
+        return b"" if actor is None else actor.id
+
+    def _lives(self, actor_id: ObjectId) -> bool:
+        actor = self.actors.table.get(actor_id)
+        return actor is not None and actor.state != actors.DEAD

@@ -1,0 +1,75 @@
+"""Jobs: which drivers there are and were, and what workers must know to run for them.
+
+Used by `head`.  A job's number is given by the raylet of its driver.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+import msgspec
+
+from rayhpc.wire.address import Address, NodeNumber, node_of
+from rayhpc.wire.messages.cluster import GetJob, JobIs, JobRow, JobStarted
+
+ENDED_KEPT = 1_000
+
+
+class Jobs:
+    """The table of jobs.
+
+    Args:
+        send: puts a message on its way.
+        wall: seconds since the epoch.
+    """
+
+    def __init__(
+        self, send: Callable[[Address, msgspec.Struct], None], wall: Callable[[], float]
+    ) -> None:
+        self._send = send
+        self._wall = wall
+        self._rows: dict[int, JobRow] = {}
+        self._by_driver: dict[Address, int] = {}
+        self._waiting: dict[int, dict[Address, None]] = {}
+        self._ended: deque[int] = deque()
+
+    def on_started(self, _: Address, message: JobStarted) -> None:
+        """A driver has attached; whoever asked for its job is told."""
+        job = message.job
+        self._rows[job.number] = JobRow(job, True, job.started or self._wall())
+        self._by_driver[job.driver] = job.number
+        for raylet in self._waiting.pop(job.number, ()):
+            self._send(raylet, JobIs(job))
+
+    def on_get(self, source: Address, message: GetJob) -> None:
+        """A raylet needs a job; it is answered when the job is known."""
+        row = self._rows.get(message.number)
+        if row is not None:
+            self._send(source, JobIs(row.job))
+        else:
+            self._waiting.setdefault(message.number, {})[source] = None
+
+    def process_gone(self, address: Address, reason: str) -> int | None:
+        """A process has ended; the number of the job that ends with it, if it was a driver."""
+        number = self._by_driver.pop(address, None)
+        if number is None:
+            return None
+        row = self._rows[number]
+        self._rows[number] = JobRow(row.job, False, row.started, self._wall(), reason)
+        self._ended.append(number)
+        if len(self._ended) > ENDED_KEPT:
+            self._rows.pop(self._ended.popleft(), None)
+        return number
+
+    def drivers_on(self, number: NodeNumber) -> list[Address]:
+        """The drivers on a node."""
+        return [address for address in self._by_driver if node_of(address) == number]
+
+    def running(self) -> int:
+        """How many jobs run."""
+        return len(self._by_driver)
+
+    def rows(self) -> list[JobRow]:
+        """All jobs, as tables show them."""
+        return list(self._rows.values())

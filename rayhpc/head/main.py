@@ -1,0 +1,223 @@
+"""The head process: the loop between its sockets and `head.Head`.
+
+Called by the node process, in a child forked while it was bare.  Decides nothing: it decodes,
+checks who speaks, passes on, and sends what the head wants sent.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+import os
+import random
+import signal
+import time
+from types import FrameType
+
+import msgspec
+import zmq
+
+from rayhpc.head.config import HeadConfig, HeadFacts
+from rayhpc.head.head import Head
+from rayhpc.wire import codec, messages
+from rayhpc.wire.address import HEAD, Address, NodeNumber, node_of
+from rayhpc.wire.head_link import HeadServer
+from rayhpc.wire.messages import cluster
+
+logger = logging.getLogger("rayhpc.head")
+
+GRACE_S = 2.0
+# Messages handled before the head looks at its clock again.
+BATCH = 2_000
+# The exit code of the nodes when the head's own node is gone (design: one per cause).
+HEAD_LOST = 71
+
+
+def run(config: HeadConfig, ready_fd: int, life_fd: int | None) -> int:
+    """Serve until the cluster ends.
+
+    Args:
+        config: what to be.
+        ready_fd: gets one line of JSON: the endpoints, or why there are none; then it is closed.
+        life_fd: end of file there ends the cluster.
+
+    Returns:
+        The process's exit code.
+    """
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
+    server = HeadServer(context, config.server, config.node_public)
+    try:
+        endpoints = _listen(server, config)
+    except (OSError, ValueError, zmq.ZMQError) as error:
+        where = ", ".join(config.bind)
+        _report(ready_fd, {"error": f"The head cannot listen on {where}: {error}", "code": 78})
+        server.close()
+        context.destroy(linger=0)
+        return 78
+    process = HeadProcess(config, server, life_fd)
+    _report(ready_fd, {"ok": True, "endpoints": endpoints})
+    try:
+        return process.serve()
+    finally:
+        process.close()
+        context.destroy(linger=500)
+
+
+def _listen(server: HeadServer, config: HeadConfig) -> list[tuple[str, int]]:
+    """The wanted port, or a free one if that is taken."""
+    if config.port:
+        try:
+            return server.listen(config.bind, config.port, config.ports)
+        except (OSError, zmq.ZMQError) as error:
+            logger.info("port %d is taken (%s); a free one is used", config.port, error)
+    return server.listen(config.bind, 0, config.ports)
+
+
+def _report(fd: int, facts: dict[str, object]) -> None:
+    os.write(fd, json.dumps(facts).encode() + b"\n")
+    os.close(fd)
+
+
+class HeadProcess:
+    """The loop.
+
+    Args:
+        config: what to be.
+        server: the listening socket.
+        life_fd: end of file there ends the cluster.
+    """
+
+    def __init__(self, config: HeadConfig, server: HeadServer, life_fd: int | None) -> None:
+        self._server = server
+        self._life_fd = life_fd
+        facts = HeadFacts(config.cluster_id, config.version, config.python)
+        self._head = Head(facts, self._send, time.monotonic, time.time, random.Random())
+        self._decode = codec.Decoder(messages.HEAD_TAKES)
+        self._number_of: dict[bytes, NodeNumber] = {}
+        self._peer_of: dict[NodeNumber, bytes] = {}
+        self._last: msgspec.Struct | None = None
+        self._last_body = b""
+        self._code = 0
+        self._told_to_stop = False
+        self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._poller = zmq.Poller()
+        for source in [*server.sockets, self._wake_read]:
+            self._poller.register(source, zmq.POLLIN)
+        if life_fd is not None:
+            self._poller.register(life_fd, zmq.POLLIN)
+
+    # -- the loop --------------------------------------------------------------------------------
+    def serve(self) -> int:
+        """Until the cluster has ended and its nodes are gone (or took too long)."""
+        self._catch_signals()
+        while self._head.ended is None:
+            self._turn(max(0.0, self._head.deadline() - time.monotonic()))
+        until = time.monotonic() + GRACE_S
+        while self._head.nodes.alive and time.monotonic() < until:
+            self._turn(until - time.monotonic())
+        return self._code
+
+    def close(self) -> None:
+        """Close everything."""
+        self._server.close()
+        signal.set_wakeup_fd(-1)
+        os.close(self._wake_read)
+        os.close(self._wake_write)
+
+    def _turn(self, timeout_s: float) -> None:
+        # Rounded up: a poll of 0 ms before the deadline would spin.
+        ready = dict(self._poller.poll(int(timeout_s * 1000 + 0.999)))
+        if self._wake_read in ready:
+            self._drain()
+        if self._life_fd in ready:
+            self._on_life()
+        self._receive()
+        for peer in self._server.lost():
+            number = self._number_of.pop(peer, None)
+            if number is not None:
+                self._peer_of.pop(number, None)
+                self._head.lost(number, "its connection to the head broke")
+        if self._told_to_stop:
+            self._told_to_stop = False
+            self._head.end("the head was told to stop (SIGTERM)", 128 + signal.SIGTERM)
+        self._head.advance()
+
+    def _receive(self) -> None:
+        for peer, frame in itertools.islice(self._server.receive(), BATCH):
+            try:
+                message = self._decode(frame)
+            except msgspec.DecodeError as error:
+                logger.warning("refused a malformed message: %s", error)
+                continue
+            number = self._number_of.get(peer)
+            if isinstance(message, cluster.RegisterNode):
+                self._on_register(peer, message)
+            elif number is None or number not in self._head.nodes.alive:
+                self._refuse_stranger(peer)
+            elif node_of(codec.source_of(frame)) == number:
+                self._head.handle(codec.source_of(frame), message)
+
+    # -- nodes -----------------------------------------------------------------------------------
+    def _on_register(self, peer: bytes, message: cluster.RegisterNode) -> None:
+        if peer in self._number_of:
+            return
+        answer = self._head.join(message)
+        if isinstance(answer, cluster.Registered):
+            self._number_of[peer] = answer.number
+            self._peer_of[answer.number] = peer
+        else:
+            logger.warning("refused a node: %s", answer.reason)
+        self._server.send_frame(peer, codec.encode(HEAD, HEAD, answer))
+
+    def _refuse_stranger(self, peer: bytes) -> None:
+        """A node that was declared dead, or never registered, speaks."""
+        if self._head.ended is not None:
+            return
+        number = self._number_of.get(peer)
+        node = f"node {number}" if number else "this node"
+        refused = cluster.RegistrationRefused(
+            f"The head has declared {node} dead, or never knew it; its work has been given to "
+            "others. Start it again to join as a new node."
+        )
+        self._server.send_frame(peer, codec.encode(HEAD, HEAD, refused))
+
+    def _send(self, address: Address, message: msgspec.Struct) -> None:
+        """Send; what goes to many nodes in a row is encoded once."""
+        peer = self._peer_of.get(node_of(address))
+        if peer is None:
+            return
+        if message is not self._last:
+            self._last = message
+            self._last_body = codec.encode(HEAD, HEAD, message)[codec.HEADER_BYTES :]
+        header = (address << 64 | HEAD).to_bytes(codec.HEADER_BYTES, "big")
+        self._server.send_frame(peer, header + self._last_body)
+
+    # -- signals and life ------------------------------------------------------------------------
+    def _catch_signals(self) -> None:
+        """SIGTERM ends the cluster; SIGINT goes to the whole foreground group, not to us."""
+        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGTERM, self._on_term)
+        signal.signal(signal.SIGINT, _do_nothing)
+
+    def _on_term(self, _: int, __: FrameType | None) -> None:
+        self._told_to_stop = True
+
+    def _drain(self) -> None:
+        try:
+            os.read(self._wake_read, 4096)
+        except BlockingIOError:
+            pass
+
+    def _on_life(self) -> None:
+        if self._life_fd is None or os.read(self._life_fd, 64):
+            return
+        self._poller.unregister(self._life_fd)
+        self._life_fd = None
+        if self._head.ended is None:
+            self._code = HEAD_LOST
+            self._head.end("the head's own node has ended", HEAD_LOST)
+
+
+def _do_nothing(_: int, __: FrameType | None) -> None:
+    pass

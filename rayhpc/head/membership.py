@@ -1,0 +1,153 @@
+"""Who is in the cluster: registration, heartbeats, silence, leaving.
+
+Used by `head`.  Decides alone who is dead: a node whose connection breaks, or that says nothing
+for `SILENT_S` seconds.  What a node's end means for actors and groups is `head`'s to pass on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from rayhpc.head.announcing import Announcer
+from rayhpc.head.config import HeadFacts
+from rayhpc.head.nodes import Node, Nodes
+from rayhpc.wire.address import Address, NodeNumber, node_of
+from rayhpc.wire.messages import cluster
+
+SILENT_S = 5.0
+CHECK_S = 0.5
+# A head that was itself away this long (stopped, or its machine was asleep) blames nobody.
+AWAY_S = 2.0
+
+
+class Membership:
+    """The nodes' comings and goings.
+
+    Args:
+        facts: what all nodes must have in common.
+        nodes: the table of nodes.
+        send: puts a message on its way.
+        now: a clock in seconds that never goes back.
+        started: when the cluster started, seconds since the epoch.
+        on_gone: called with each node that is gone.
+    """
+
+    def __init__(
+        self,
+        facts: HeadFacts,
+        nodes: Nodes,
+        send: Callable[[Address, msgspec.Struct], None],
+        now: Callable[[], float],
+        started: float,
+        on_gone: Callable[[Node], None],
+    ) -> None:
+        self._facts = facts
+        self._nodes = nodes
+        self._now = now
+        self._started = started
+        self._on_gone = on_gone
+        self._announcer = Announcer(nodes, send, now)
+        # In the order in which they were last heard, so that only the first must be looked at.
+        self._heard: dict[NodeNumber, float] = {}
+        self._checked = now()
+
+    # -- joining ---------------------------------------------------------------------------------
+    def join(
+        self, message: cluster.RegisterNode
+    ) -> cluster.Registered | cluster.RegistrationRefused:
+        """Take a node in, or say why not."""
+        reason = self._objection(message)
+        if reason:
+            return cluster.RegistrationRefused(reason)
+        node = self._nodes.admit(message.info)
+        self._heard[node.number] = self._now()
+        self._announcer.joined(node)
+        infos = [x.info for x in self._nodes.alive.values()]
+        return cluster.Registered(node.number, infos, self._started)
+
+    def _objection(self, message: cluster.RegisterNode) -> str:
+        mine, name = self._facts, message.info.hostname or message.info.ip
+        if message.cluster_id != mine.cluster_id:
+            return (
+                f"This head serves cluster {mine.cluster_id[:8]}, but {name} has the key of "
+                f"cluster {message.cluster_id[:8]}. Give it this cluster's key file (--key-file)."
+            )
+        if message.version != mine.version or message.protocol != cluster.PROTOCOL:
+            return (
+                f"The head runs rayhpc {mine.version} (protocol {cluster.PROTOCOL}), {name} runs "
+                f"rayhpc {message.version} (protocol {message.protocol}). Install the same version "
+                "on all nodes, best in one shared environment."
+            )
+        if message.python != mine.python:
+            return (
+                f"The head runs Python {mine.python}, {name} runs Python {message.python}; pickled "
+                f"functions cannot pass between them. Start the node with Python {mine.python}."
+            )
+        known = self._nodes.by_id(message.info.node_id)
+        if known is not None and known.ended:
+            return (
+                f"Node {known.number} ({name}) was declared dead: {known.ended}. Its work has been "
+                "given to others; start it again to join as a new node."
+            )
+        if known is not None:
+            return f"Node {known.number} ({name}) is already registered. Start it again."
+        return ""
+
+    # -- living ----------------------------------------------------------------------------------
+    def heard(self, number: NodeNumber) -> bool:
+        """A node has spoken; False if it is not (any more) one of ours."""
+        if self._heard.pop(number, None) is None:
+            return False
+        self._heard[number] = self._now()
+        return True
+
+    def on_heartbeat(self, source: Address, message: cluster.Heartbeat) -> None:
+        """A node lives, and perhaps has news of its resources."""
+        node = self._nodes.alive[node_of(source)]
+        node.last = message
+        if message.usage is None:
+            return
+        node.report(message.usage)
+        if message.usage.draining and not node.leaving:
+            node.leaving = "it is draining"
+        self._nodes.grown.add(node.number)
+        self._announcer.changed(node.number)
+
+    def on_leave(self, source: Address, message: cluster.Leave) -> None:
+        """A node will leave: nothing new is placed on it, and the others learn that."""
+        node = self._nodes.alive[node_of(source)]
+        node.leaving = message.reason or "it leaves"
+        node.usage = msgspec.structs.replace(node.usage, draining=True)
+        self._announcer.changed(node.number)
+
+    # -- ending ----------------------------------------------------------------------------------
+    def lost(self, number: NodeNumber, reason: str) -> None:
+        """A node's connection is gone, or it is silent: it is dead."""
+        node = self._nodes.alive.get(number)
+        if node is None:
+            return
+        del self._heard[number]
+        self._nodes.bury(node, f"it left ({node.leaving})" if node.leaving else reason)
+        self._announcer.gone(number, node.ended)
+        self._on_gone(node)
+
+    def advance(self) -> None:
+        """Declare the silent ones dead, tell what is new."""
+        now = self._now()
+        if now - self._checked > AWAY_S:
+            self._heard = dict.fromkeys(self._heard, now)
+        self._checked = now
+        while self._heard:
+            number, when = next(iter(self._heard.items()))
+            if now - when < SILENT_S:
+                break
+            self.lost(number, f"nothing was heard of it for {SILENT_S:g} s")
+        self._announcer.advance()
+
+    def deadline(self) -> float:
+        """When `advance` wants to be called at the latest."""
+        check = self._checked + CHECK_S
+        news = self._announcer.deadline()
+        return check if news is None else min(check, news)

@@ -1,0 +1,159 @@
+"""The nodes of the cluster and the head's own account of what is free on each.
+
+Used by every module of the head.  Sends nothing.
+
+A raylet reports what is available, but always late: what the head has placed in the meantime is
+missing from the report.  So each `StartActor` and `PrepareBundles` is numbered by being counted,
+and is charged to the node until the raylet's report says that it had come (`Usage.taken`).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+
+import msgspec
+
+from rayhpc.wire.address import Address, NodeNumber, raylet_of
+from rayhpc.wire.fitting import add, subtract
+from rayhpc.wire.messages.cluster import Heartbeat, NodeState, Usage
+from rayhpc.wire.messages.common import NodeInfo, Resources
+
+DEAD_KEPT = 2_000
+
+
+class Node:
+    """One node, alive or dead.
+
+    `free` is what may be placed there now.  `lent` is what actors were placed with beyond what
+    they hold: it counts where nodes are compared, never where something must fit.  `announced`
+    says that the other raylets know it.  `leaving` is why it takes no new work (empty: it does),
+    `ended` why it is gone (empty: alive).
+    """
+
+    __slots__ = (
+        "_charges",
+        "_sent",
+        "announced",
+        "ended",
+        "free",
+        "info",
+        "last",
+        "leaving",
+        "lent",
+        "number",
+        "raylet",
+        "usage",
+    )
+
+    def __init__(self, info: NodeInfo) -> None:
+        self.info = info
+        self.number: NodeNumber = info.number
+        self.raylet: Address = raylet_of(info.number)
+        self.usage = Usage(info.number, info.total)
+        self.free: Resources = dict(info.total)
+        self.lent: Resources = {}
+        self.last = Heartbeat()
+        self.announced = False
+        self.leaving = ""
+        self.ended = ""
+        self._sent = 0
+        self._charges: dict[int, Resources] = {}
+
+    def takes_work(self) -> bool:
+        """Whether something new may be placed here."""
+        return self.announced and not self.leaving and not self.ended
+
+    def charge(self, resources: Resources) -> int:
+        """Count one order that is being sent to the raylet; the answer is its number."""
+        self._sent += 1
+        if resources:
+            self._charges[self._sent] = resources
+            subtract(self.free, resources)
+        return self._sent
+
+    def drop(self, order: int) -> None:
+        """An order was refused or has ended: it takes nothing (any more)."""
+        resources = self._charges.pop(order, None)
+        if resources is not None:
+            add(self.free, resources)
+
+    def report(self, usage: Usage) -> None:
+        """The raylet says what is available; orders it had by then are in that number."""
+        self.usage = usage
+        for order in [x for x in self._charges if x <= usage.taken]:
+            del self._charges[order]
+        free = dict(usage.available)
+        for resources in self._charges.values():
+            subtract(free, resources)
+        self.free = free
+
+    def state(self) -> NodeState:
+        """The node as listings show it."""
+        last = self.last
+        return NodeState(
+            info=self.info,
+            alive=not self.ended,
+            available=self.usage.available,
+            ended=self.ended,
+            store_used=last.store_used,
+            store_spilled=last.store_spilled,
+            workers=last.workers,
+            pending=self.usage.pending,
+            draining=bool(self.leaving),
+        )
+
+
+class Nodes:
+    """All nodes.
+
+    `grown` are the nodes that may have more room than when somebody last looked; the head empties
+    it after each turn.  `version` changes with every node that comes or goes.
+    """
+
+    def __init__(self) -> None:
+        self.alive: dict[NodeNumber, Node] = {}
+        self.dead: deque[Node] = deque(maxlen=DEAD_KEPT)
+        self.grown: set[NodeNumber] = set()
+        self._by_id: dict[str, Node] = {}
+        self._last_number = 0
+        self.version = 0
+
+    def admit(self, info: NodeInfo) -> Node:
+        """Give a new node its number (from 1 on, never used twice)."""
+        self._last_number += 1
+        self.version += 1
+        node = Node(msgspec.structs.replace(info, number=self._last_number))
+        self.alive[node.number] = node
+        self._by_id[info.node_id] = node
+        return node
+
+    def bury(self, node: Node, reason: str) -> None:
+        """A node is gone for good."""
+        node.ended = reason
+        self.version += 1
+        del self.alive[node.number]
+        self.grown.discard(node.number)
+        if len(self.dead) == self.dead.maxlen:
+            self._by_id.pop(self.dead[0].info.node_id, None)
+        self.dead.append(node)
+
+    def by_id(self, node_id: str) -> Node | None:
+        """The node of that id, alive or lately dead."""
+        return self._by_id.get(node_id)
+
+    def open(self) -> list[Node]:
+        """The nodes that take new work."""
+        return [node for node in self.alive.values() if node.takes_work()]
+
+    def open_grown(self) -> list[Node]:
+        """Those of them that may have more room than before."""
+        found = (self.alive.get(number) for number in self.grown)
+        return [node for node in found if node is not None and node.takes_work()]
+
+    def states(self) -> Iterator[NodeState]:
+        """Every node as listings show it, the dead ones first."""
+        for node in self.dead:
+            yield node.state()
+        for node in self.alive.values():
+            yield node.state()

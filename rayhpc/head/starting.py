@@ -1,0 +1,194 @@
+"""Sends waiting actors to nodes, and says in words why those that stay behind wait.
+
+Used by `actors`.  Keeps the account of what each started actor takes from its node or from its
+placement group's bundles.
+"""
+
+from __future__ import annotations
+
+import functools
+import random
+from collections.abc import Callable
+
+import msgspec
+
+from rayhpc.head.actor_table import Actor, ActorTable
+from rayhpc.head.groups import Groups, Verdict
+from rayhpc.head.nodes import Node, Nodes
+from rayhpc.head.placing import Demand, Picker, rank_of
+from rayhpc.head.waiting import Kind, Waiting
+from rayhpc.wire.address import Address
+from rayhpc.wire.fitting import add, can_ever, describe_demand, explain, subtract
+from rayhpc.wire.messages.actors import StartActor
+from rayhpc.wire.messages.common import Resources
+
+
+class Starter:
+    """Finds nodes for actors.
+
+    Args:
+        table: all actors.
+        waiting: those that want a node.
+        nodes: the table of nodes.
+        groups: the placement groups.
+        send: puts a message on its way.
+        random: breaks ties.
+        give_up: called with an actor that can never start, and why.
+        tell: called with an actor whose watchers should know why it waits.
+    """
+
+    def __init__(
+        self,
+        table: ActorTable,
+        waiting: Waiting,
+        nodes: Nodes,
+        groups: Groups,
+        send: Callable[[Address, msgspec.Struct], None],
+        random: random.Random,
+        give_up: Callable[[Actor, str], None],
+        tell: Callable[[Actor], None],
+    ) -> None:
+        self._table = table
+        self._waiting = waiting
+        self._nodes = nodes
+        self._groups = groups
+        self._send = send
+        self._random = random
+        self._give_up = give_up
+        self._tell = tell
+
+    def advance(self) -> None:
+        """Start what can be started."""
+        for kind in self._waiting.to_try(bool(self._nodes.grown)):
+            if kind.demand.strategy.group:
+                self._try_group(kind)
+            else:
+                self._try_nodes(kind)
+            kind.fresh = False
+
+    def release(self, actor: Actor) -> None:
+        """An actor's process is gone, or never was: its node has what it held."""
+        node = actor.node
+        if node is None:
+            return
+        node.drop(actor.order)
+        subtract(node.lent, _excess(actor))
+        if actor.group:
+            self._groups.give_back(actor.group, node.number, actor.spec.holding)
+            self._waiting.wake_group(actor.group)
+        self._nodes.grown.add(node.number)
+        self._table.take_off(actor)
+
+    # -- on any node -----------------------------------------------------------------------------
+    def _try_nodes(self, kind: Kind) -> None:
+        demand = kind.demand
+        hopeless = self._hopeless(demand)
+        if hopeless:
+            self._give_up_all(kind, hopeless)
+            return
+        candidates = self._candidates(kind)
+        spread = demand.strategy.kind == "spread"
+        rank = functools.partial(rank_of, demand)
+        self._hand_out(kind, Picker(candidates, rank, self._random, shuffle=spread))
+        if kind.actors:
+            self._explain(kind, candidates)
+
+    def _candidates(self, kind: Kind) -> list[Node]:
+        """The nodes to look at; a soft affinity counts while its node lives and could serve."""
+        strategy = kind.demand.strategy
+        if strategy.kind == "node":
+            node = self._nodes.by_id(strategy.node)
+            if node and not node.ended and can_ever(node.info, kind.demand.placing, strategy):
+                return [node] if node.takes_work() else []
+        return self._nodes.open() if kind.fresh else self._nodes.open_grown()
+
+    def _hopeless(self, demand: Demand) -> str:
+        """Why an actor bound to one node can never start (empty: it can)."""
+        strategy = demand.strategy
+        if strategy.kind != "node" or strategy.soft:
+            return ""
+        node = self._nodes.by_id(strategy.node)
+        if node is None:
+            return f"there is no node {strategy.node}, and its node affinity is hard (soft=False)"
+        if node.ended:
+            return (
+                f"node {strategy.node} is gone ({node.ended}), and its node affinity is hard "
+                "(soft=False)"
+            )
+        return explain([node.info], demand.placing, strategy)
+
+    def _explain(self, kind: Kind, candidates: list[Node]) -> None:
+        demand = kind.demand
+        if demand.strategy.kind == "node" and not candidates:
+            self._say(kind, "it waits for its node, which takes no new work at the moment", True)
+            return
+        some = any(can_ever(n.info, demand.placing, demand.strategy) for n in candidates)
+        possible = some or (kind.possible and not kind.fresh)
+        if possible:
+            reason = f"it waits for a node with {describe_demand(demand.placing)} free"
+        elif kind.fresh or not kind.reason:
+            infos = [node.info for node in self._nodes.alive.values()]
+            reason = explain(infos, demand.placing, demand.strategy)
+        else:
+            reason = kind.reason
+        self._say(kind, reason, possible)
+
+    def _say(self, kind: Kind, reason: str, possible: bool) -> None:
+        if reason == kind.reason and not kind.fresh:
+            return
+        kind.reason, kind.possible = reason, possible
+        for actor in kind.actors.values():
+            if actor.reason != reason:
+                actor.reason = reason
+                if not possible:
+                    self._tell(actor)
+
+    # -- in a placement group --------------------------------------------------------------------
+    def _try_group(self, kind: Kind) -> None:
+        demand = kind.demand
+        strategy = demand.strategy
+        verdict, text, nodes = self._groups.seats(strategy, demand.placing)
+        if verdict is Verdict.GONE:
+            self._give_up_all(kind, text)
+            return
+
+        def rank(node: Node) -> tuple[float, ...] | None:
+            found = self._groups.rank(strategy, node.number, demand.placing, demand.holding)
+            return None if found is None else (float(node.number == demand.avoid), *found)
+
+        self._hand_out(kind, Picker(nodes, rank, self._random))
+        if kind.actors:
+            self._say(kind, text, verdict is not Verdict.NEVER)
+
+    # -- common ----------------------------------------------------------------------------------
+    def _give_up_all(self, kind: Kind, reason: str) -> None:
+        for actor in list(kind.actors.values()):
+            self._give_up(actor, reason)
+
+    def _hand_out(self, kind: Kind, picker: Picker) -> None:
+        while kind.actors:
+            node = picker.pick()
+            if node is None:
+                return
+            self._start(next(iter(kind.actors.values())), node)
+
+    def _start(self, actor: Actor, node: Node) -> None:
+        self._waiting.remove(actor)
+        holding = actor.spec.holding
+        if actor.group:
+            self._groups.take(actor.group, node.number, holding)
+            order = node.charge({})
+        else:
+            order = node.charge(holding)
+        add(node.lent, _excess(actor))
+        self._table.put_on(actor, node, order)
+        self._send(node.raylet, StartActor(actor.spec, actor.incarnation))
+
+
+def _excess(actor: Actor) -> Resources:
+    """What an actor is placed with beyond what it holds; nothing inside a placement group."""
+    if actor.group:
+        return {}
+    holding = actor.spec.holding
+    placing = actor.spec.placing.resources
+    return {k: v - holding.get(k, 0) for k, v in placing.items() if v > holding.get(k, 0)}

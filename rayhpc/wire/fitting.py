@@ -1,0 +1,133 @@
+"""Whether a demand fits a node, and what to say when it fits none.
+
+Used by the head (actors, placement groups) and by raylets (leases), so that both judge alike.
+Pure functions over the messages' types; never keeps state and never picks between two nodes that
+both fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from rayhpc.wire.messages.common import UNIT, Labels, NodeInfo, Resources, Strategy
+
+_BYTES = ("memory", "object_store_memory")
+_GIB = 2**30
+
+
+def fits(available: Mapping[str, int], wanted: Mapping[str, int]) -> bool:
+    """Whether every amount of `wanted` is there (both in units of 1/10000)."""
+    return all(available.get(name, 0) >= amount for name, amount in wanted.items() if amount > 0)
+
+
+def add(amounts: Resources, more: Mapping[str, int]) -> None:
+    """Add `more` to `amounts`, in place."""
+    for name, amount in more.items():
+        amounts[name] = amounts.get(name, 0) + amount
+
+
+def subtract(amounts: Resources, less: Mapping[str, int]) -> None:
+    """Take `less` from `amounts`, in place; what results may be negative."""
+    for name, amount in less.items():
+        amounts[name] = amounts.get(name, 0) - amount
+
+
+def labels_match(labels: Mapping[str, str], conditions: Iterable[Labels]) -> bool:
+    """Whether a node with these labels meets all conditions."""
+    return all(_holds(labels, condition) for condition in conditions)
+
+
+def _holds(labels: Mapping[str, str], condition: Labels) -> bool:
+    value = labels.get(condition.key)
+    if condition.op == "in":
+        return value in condition.values
+    if condition.op == "not_in":
+        return value not in condition.values
+    if condition.op == "exists":
+        return value is not None
+    return value is None
+
+
+def conditions_of(selector: Iterable[tuple[str, str]]) -> list[Labels]:
+    """A label selector in Ray's notation: "x", "!x", "in(a,b)", "!in(a,b)"."""
+    found = []
+    for key, text in selector:
+        negated = text.startswith("!")
+        body = text[1:] if negated else text
+        values = [body]
+        if body.startswith("in(") and body.endswith(")"):
+            values = [value.strip() for value in body[3:-1].split(",")]
+        found.append(Labels(key, "not_in" if negated else "in", values))
+    return found
+
+
+def can_ever(info: NodeInfo, wanted: Mapping[str, int], strategy: Strategy) -> bool:
+    """Whether the node could hold `wanted` if it were empty, and the strategy allows it.
+
+    Placement groups are not looked at: they have nodes of their own.
+    """
+    if strategy.kind == "node" and not strategy.soft and info.node_id != strategy.node:
+        return False
+    return labels_match(info.labels, strategy.hard) and fits(info.total, wanted)
+
+
+# -- in words ------------------------------------------------------------------------------------
+def describe_demand(wanted: Mapping[str, int]) -> str:
+    """Resources as people read them: `{CPU: 4, GPU: 0.5, memory: 2 GiB}`."""
+    parts = [f"{name}: {_amount(name, value)}" for name, value in sorted(wanted.items()) if value]
+    return "{" + ", ".join(parts) + "}"
+
+
+def _amount(name: str, value: int) -> str:
+    amount = value / UNIT
+    if name in _BYTES and amount >= _GIB / 1024:
+        return f"{amount / _GIB:.3g} GiB"
+    return f"{amount:.4f}".rstrip("0").rstrip(".")
+
+
+def describe_labels(conditions: Iterable[Labels]) -> str:
+    """Label conditions as people read them: `zone in (a, b) and gpu exists`."""
+    words = {"in": "in", "not_in": "not in", "exists": "exists", "not_exists": "does not exist"}
+    parts = []
+    for condition in conditions:
+        values = f" ({', '.join(condition.values)})" if condition.op in ("in", "not_in") else ""
+        parts.append(f"{condition.key} {words.get(condition.op, condition.op)}{values}")
+    return " and ".join(parts)
+
+
+def explain(infos: Iterable[NodeInfo], wanted: Mapping[str, int], strategy: Strategy) -> str:
+    """Why none of these nodes can ever hold `wanted`; an empty string if one can.
+
+    Names what the node that comes closest has, so that the user sees what to ask for instead.
+    """
+    nodes = list(infos)
+    if not nodes:
+        return f"{describe_demand(wanted)} waits: the cluster has no node"
+    if any(can_ever(info, wanted, strategy) for info in nodes):
+        return ""
+    allowed = [info for info in nodes if labels_match(info.labels, strategy.hard)]
+    if not allowed:
+        return (
+            f"no node has labels such that {describe_labels(strategy.hard)}; start one with "
+            "--labels, or change the label selector"
+        )
+    if strategy.kind == "node" and not strategy.soft:
+        allowed = [info for info in allowed if info.node_id == strategy.node]
+        if not allowed:
+            return f"there is no node {strategy.node} (any more), and the affinity to it is hard"
+    closest = max(allowed, key=lambda info: closeness(info.total, wanted))
+    shown = {name: closest.total.get(name, 0) for name in wanted}
+    missing = [name for name in wanted if closest.total.get(name, 0) < wanted[name]]
+    return (
+        f"{describe_demand(wanted)} fits no node of the cluster, not even an empty one: the "
+        f"largest ({closest.hostname or closest.ip}) has "
+        + ", ".join(f"{_amount(name, shown[name])} {name}" for name in sorted(missing))
+        + "; ask for less or add a larger node"
+    )
+
+
+def closeness(total: Mapping[str, int], wanted: Mapping[str, int]) -> float:
+    """How near a node comes to a demand: the sum over its resources of the share it has."""
+    return sum(
+        min(1.0, total.get(name, 0) / amount) for name, amount in wanted.items() if amount > 0
+    )
