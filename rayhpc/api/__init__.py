@@ -1,0 +1,16 @@
+"""The words users write: `init`, `remote`, `get`, `put`, `wait`, actors, placement groups, context.
+
+Re-exported by `rayhpc`.  Importing any module of this package arranges that a call which needs a
+cluster starts the embedded one; nothing is started before.
+"""
+
+from rayhpc.runtime import current
+
+
+def _start_embedded() -> None:
+    from rayhpc.api.session import init
+
+    init()
+
+
+current.set_starter(_start_embedded)

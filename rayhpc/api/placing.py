@@ -1,15 +1,16 @@
 """From options to a scheduling class: resources in fixed point, strategy, labels, environment.
 
-Used by `remote_function` and `actor`.  Checks nothing: `options` has.
+Used by `remote_function`, `actor_class` and `placement_group`.  What one option says was checked
+by `options`; here only what needs the resources as well: whether a bundle can hold them.
 """
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from rayhpc.api import strategies
 from rayhpc.runtime.context import running
+from rayhpc.wire.fitting import conditions_of, describe_demand, fits
 from rayhpc.wire.messages.common import UNIT, Labels, Resources, SchedulingClass, Strategy
 
 
@@ -46,28 +47,20 @@ def captures_children(options: Any) -> bool:
 def scheduling_class(
     options: Any, resources: dict[str, float], job: int, environment: bytes
 ) -> SchedulingClass:
-    """The class of a task or actor with these (checked) options."""
-    return SchedulingClass(
-        fixed_point(resources), _strategy(options), environment, job
-    )
+    """The class of a task or actor with these (checked) options.
 
-
-def environment_of(options: Any, inherited: bytes) -> bytes:
-    """The runtime environment as canonical JSON: the job's, with the option's on top."""
-    own = options.runtime_env
-    if not own:
-        return inherited
-    merged: dict[str, Any] = json.loads(inherited) if inherited else {}
-    for key, value in dict(own).items():
-        if key == "env_vars":
-            merged["env_vars"] = {**merged.get("env_vars", {}), **value}
-        else:
-            merged[key] = value
-    return json.dumps(merged, sort_keys=True).encode()
+    Raises:
+        ValueError: no bundle of its placement group can ever hold it.
+    """
+    wanted = fixed_point(resources)
+    chosen = options.scheduling_strategy
+    if isinstance(chosen, strategies.PlacementGroupSchedulingStrategy):
+        _check_fits(chosen, wanted)
+    return SchedulingClass(wanted, _strategy(options), environment, job)
 
 
 def _strategy(options: Any) -> Strategy:
-    selector = _selector(options.label_selector)
+    selector = conditions_of((options.label_selector or {}).items())
     chosen = options.scheduling_strategy
     if chosen is None:
         group = inherited_group()
@@ -85,13 +78,32 @@ def _strategy(options: Any) -> Strategy:
             "labels", hard=_conditions(chosen.hard) + selector, wish=_conditions(chosen.soft)
         )
     group = chosen.placement_group
-    if group is None:
+    if group is None or group.is_empty:
         return Strategy("labels", hard=selector) if selector else Strategy()
     return Strategy(
         "group",
         group=group.id.binary(),
         bundle=chosen.placement_group_bundle_index,
         hard=selector,
+    )
+
+
+def _check_fits(chosen: strategies.PlacementGroupSchedulingStrategy, wanted: Resources) -> None:
+    group, index = chosen.placement_group, chosen.placement_group_bundle_index
+    if group is None or group.is_empty:
+        return
+    bundles = group.bundle_specs if index < 0 else [group.bundle_specs[index]]
+    if any(fits(fixed_point(bundle), wanted) for bundle in bundles):
+        return
+    asked = describe_demand(wanted)
+    if index >= 0:
+        raise ValueError(
+            f"{asked} does not fit into bundle {index} of the placement group, {bundles[0]}: ask "
+            "for less, choose another bundle, or make the bundle larger."
+        )
+    raise ValueError(
+        f"{asked} does not fit into any bundle of the placement group, {bundles}: ask for less or "
+        "make a bundle larger."
     )
 
 
@@ -106,17 +118,4 @@ def _conditions(conditions: Any) -> list[Labels]:
     for key, condition in (conditions or {}).items():
         values = [str(x) for x in getattr(condition, "values", ())]
         found.append(Labels(key, names[type(condition)], values))
-    return found
-
-
-def _selector(selector: dict[str, str] | None) -> list[Labels]:
-    """`label_selector` in Ray's notation: "x", "!x", "in(a,b)", "!in(a,b)"."""
-    found = []
-    for key, text in (selector or {}).items():
-        negated = text.startswith("!")
-        body = text[1:] if negated else text
-        values = [body]
-        if body.startswith("in(") and body.endswith(")"):
-            values = [x.strip() for x in body[3:-1].split(",")]
-        found.append(Labels(key, "not_in" if negated else "in", values))
     return found

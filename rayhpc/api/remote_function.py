@@ -7,13 +7,15 @@ queue, its exported definition) is kept per process and made at the first call t
 from __future__ import annotations
 
 import functools
-import pickle
 import time
 from collections.abc import Callable
 from typing import Any, Generic, ParamSpec, TypeVar
 
+import cloudpickle
+
 from rayhpc.api import options as opts
-from rayhpc.api import placing, submitting
+from rayhpc.api import placing, runtime_env, signatures, submitting
+from rayhpc.exceptions import NotServedError
 from rayhpc.runtime import current, serialization
 from rayhpc.runtime.class_queue import ClassQueue
 from rayhpc.runtime.context import running
@@ -32,31 +34,37 @@ BATCH = 128
 class _Prepared:
     """What all calls of a remote function from one process share."""
 
-    __slots__ = ("captures", "definition", "group", "more", "name", "process", "queue", "returns")
+    __slots__ = ("definition", "group", "job", "more", "name", "process", "queue", "returns")
 
     def __init__(self, process: Process, function: RemoteFunction[Any, Any], group: bytes) -> None:
         options = function.options_given
-        context = process.facts
-        environment = placing.environment_of(options, process.environment())
+        job = process.facts.job
+        environment = runtime_env.environment_for(process, options.runtime_env)
         resources = opts.resources(options)
-        wanted = placing.scheduling_class(options, resources, context.job, environment)
+        wanted = placing.scheduling_class(options, resources, job, environment)
         self.process = process
+        self.job = job
         self.group = group
         self.queue: ClassQueue = process.submitter.queue_for(wanted)
         self.definition = function.definition_id()
         process.submitter.definitions[self.definition] = function.blob()
-        self.returns = submitting.returns_of(options.num_returns)
-        self.captures = placing.captures_children(options)
+        self.returns = submitting.returns_of(options.num_returns, function.is_generator)
         self.name = options.name or function.name
-        retries = options.max_retries
-        window = options._generator_backpressure_num_objects
         self.more = TaskMore(
             name=options.name or "",
-            retry_on=_retry_on(options.retry_exceptions),
-            window=window if window is not None and window > 0 else 0,
-            max_calls=options.max_calls or 0,
-            capture_group=self.captures,
-            max_retries=retries,
+            retry_on=retry_on(options.retry_exceptions),
+            window=max(0, options._generator_backpressure_num_objects or 0),
+            max_calls=_max_calls(options),
+            capture_group=placing.captures_children(options),
+            max_retries=options.max_retries,
+        )
+
+    def is_current(self, process: Process) -> bool:
+        """Whether this still holds: the same process, in the same job, in the same group."""
+        return (
+            self.process is process
+            and self.job == process.facts.job
+            and self.group == placing.inherited_group()
         )
 
     def needs_more(self) -> bool:
@@ -71,11 +79,25 @@ class RemoteFunction(Generic[P, R]):
     """A function whose calls run on the cluster.
 
     Call it with `.remote(...)`, which returns an `ObjectRef` at once; `.options(...)` changes
-    options for a call; `.bind(...)` is not served.
+    options for a call.
+
+    Args:
+        function: what runs.
+        options: how it runs.
+
+    Raises:
+        ValueError: the function is an `async def`.
     """
 
     def __init__(self, function: Callable[P, R], options: opts.FunctionOptions) -> None:
+        if signatures.is_async(function):
+            raise ValueError(
+                "'async def' should not be used for remote tasks: make it a method of an actor, or "
+                "call asyncio.run() in an ordinary function."
+            )
         functools.update_wrapper(self, function)
+        self.is_generator = signatures.is_generator(function)
+        self.shape = signatures.shape_of(function)
         self.name = getattr(function, "__qualname__", repr(function))
         self.options_given = options
         self._function = function
@@ -101,15 +123,17 @@ class RemoteFunction(Generic[P, R]):
             TypeError: an argument cannot be pickled, or does not fit the function's signature.
         """
         process = current.process()
-        prepared = self._prepared
-        if (
-            prepared is None
-            or prepared.process is not process
-            or prepared.group != placing.inherited_group()
-        ):
-            prepared = self._prepare(process)
+        if self.shape is not None:
+            self.shape.check(self.name, args, kwargs)
         with inside:
+            prepared = self._prepared
+            if prepared is None or not prepared.is_current(process):
+                prepared = self._prepare(process)
             return _submit(process, prepared, args, kwargs)
+
+    def _remote(self, args: Any = None, kwargs: Any = None, **changed: Any) -> Any:
+        function = self.options(**changed) if changed else self
+        return function.remote(*(args or ()), **(kwargs or {}))
 
     def options(self, **changed: Any) -> RemoteFunction[P, R]:
         """The same function with other options.
@@ -137,19 +161,12 @@ class RemoteFunction(Generic[P, R]):
         return self._definition
 
     def bind(self, *args: Any, **kwargs: Any) -> Any:
-        """Not served: rayhpc has no lazily built graphs."""
-        from rayhpc.exceptions import NotServedError
-
+        """Not served: raises NotServedError."""
         raise NotServedError("bind() (ray.dag)", "call .remote() with references as arguments")
 
     def _prepare(self, process: Process) -> _Prepared:
         self._prepared = prepared = _Prepared(process, self, placing.inherited_group())
         return prepared
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = dict(self.__dict__)
-        state.update(_prepared=None, _blob=None, _definition=None, _kept=[])
-        return state
 
     def __reduce__(self) -> Any:
         return _rebuild, (self._function, self.options_given)
@@ -196,7 +213,15 @@ def _submit(process: Process, prepared: _Prepared, args: Any, kwargs: Any) -> An
     return refs
 
 
-def _retry_on(retry_exceptions: Any) -> bytes:
+def retry_on(retry_exceptions: Any) -> bytes:
+    """The option retry_exceptions as messages carry it."""
     if retry_exceptions is True:
         return b"*"
-    return pickle.dumps(list(retry_exceptions)) if retry_exceptions else b""
+    return cloudpickle.dumps(list(retry_exceptions), 5) if retry_exceptions else b""
+
+
+def _max_calls(options: opts.FunctionOptions) -> int:
+    """After how many calls the worker ends; with GPUs after one, since their memory stays taken."""
+    if options.max_calls is None:
+        return 1 if options.num_gpus else 0
+    return options.max_calls

@@ -1,6 +1,6 @@
 """The common part of `f.remote()` and `actor.method.remote()`: arguments, records, references.
 
-Used by `remote_function` and `actor`.  Runs in the user's thread; what it makes is taken in by
+Used by `remote_function` and `actor_method`.  Runs in the user's thread; what it makes is taken in by
 the leading thread.
 """
 
@@ -21,10 +21,10 @@ from rayhpc.wire.messages.tasks import DYNAMIC, STREAMING
 RETURNS = {"dynamic": DYNAMIC, "streaming": STREAMING}
 
 
-def returns_of(num_returns: int | str | None) -> int:
-    """num_returns as messages carry it."""
+def returns_of(num_returns: int | str | None, is_generator: bool) -> int:
+    """num_returns as messages carry it; generators stream unless they are told otherwise."""
     if num_returns is None:
-        return 1
+        return STREAMING if is_generator else 1
     if isinstance(num_returns, str):
         return RETURNS[num_returns]
     return min(num_returns, RESULTS_MAX)
@@ -39,7 +39,10 @@ def set_arguments(
         TypeError: an argument cannot be pickled; the text names the path to what cannot.
     """
     payload, deps = pack_arguments(args, kwargs)
-    packed = serialization.serialize(payload)
+    try:
+        packed = serialization.serialize(payload)
+    except TypeError as error:
+        raise _unpicklable(pending.name, args, kwargs, error) from error.__cause__
     keep = packed.refs + deps
     is_large = packed.nbytes > getting.INLINE_BYTES
     if is_large:
@@ -58,6 +61,30 @@ def set_arguments(
     if keep:
         pending.keep = keep
     return is_large
+
+
+def _unpicklable(
+    name: str, args: tuple[Any, ...], kwargs: dict[str, Any], error: TypeError
+) -> TypeError:
+    """Which argument cannot be pickled, and where inside it."""
+    from rayhpc.runtime import pickle_path
+
+    named = {**{f"argument {i}": x for i, x in enumerate(args)}, **_quoted(kwargs)}
+    for where, value in named.items():
+        try:
+            serialization.serialize(value)
+        except TypeError:
+            path, culprit = pickle_path.find(value)
+            return TypeError(
+                f"Cannot send {where}{path} of {name}(): a {type(culprit).__name__} cannot be "
+                f"pickled ({error.__cause__ or error}). Make it inside the task or actor that needs "
+                "it, leave it out with __getstate__, or send what it is made from."
+            )
+    return error
+
+
+def _quoted(kwargs: dict[str, Any]) -> dict[str, Any]:
+    return {f"argument {key!r}": value for key, value in kwargs.items()}
 
 
 def references_of(process: Process, pending: Pending) -> Any:

@@ -200,7 +200,7 @@ class ActorHost:
 
     def context_of(self, call: tasks.Call, name: str) -> TaskContext:
         """What a call runs as."""
-        capture = call.more is not None and call.more.capture_group
+        capture = self.spec.capture_group
         return TaskContext(call.tid, name, self._grant, call.attempt, self.spec.actor, capture)
 
     def name_of(self, call: tasks.Call) -> str:

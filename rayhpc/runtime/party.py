@@ -17,6 +17,7 @@ import msgspec
 
 from rayhpc.runtime import failures
 from rayhpc.runtime.calls import Callers
+from rayhpc.runtime.context import running
 from rayhpc.runtime.entries import ERROR, INLINE, PENDING, STORED, Entry
 from rayhpc.runtime.ownership import Ownership
 from rayhpc.runtime.references import ObjectRef
@@ -134,6 +135,11 @@ class Party:
     def new_token(self) -> int:
         """A fresh number for a question of ours."""
         return next(self._tokens)
+
+    def environment(self) -> bytes:
+        """The runtime environment that what is submitted now inherits, as canonical JSON."""
+        context = running.get()
+        return self.facts.environment if context is None else context.grant.environment
 
     def warn_once(self, text: str) -> None:
         """Tell the user, once per text."""

@@ -52,6 +52,26 @@ class ObjectRef(Generic[T]):
         """Whether this is the reference to nothing."""
         return self._id == bytes(OBJECT_ID_BYTES)
 
+    @classmethod
+    def nil(cls) -> ObjectRef[Any]:
+        """The reference to nothing."""
+        return cls(bytes(OBJECT_ID_BYTES))
+
+    @classmethod
+    def from_hex(cls, text: str) -> ObjectRef[Any]:
+        """The reference whose `hex` this is; from here on it counts."""
+        return rebuild(bytes.fromhex(text), None, False)
+
+    @classmethod
+    def from_binary(cls, binary: bytes) -> ObjectRef[Any]:
+        """The reference whose `binary` this is; from here on it counts."""
+        return rebuild(bytes(binary), None, False)
+
+    @classmethod
+    def size(cls) -> int:
+        """How many bytes an id has."""
+        return OBJECT_ID_BYTES
+
     def task_id(self) -> Any:
         """The id of the task that makes the object."""
         from rayhpc.api.ids import TaskID
@@ -60,7 +80,9 @@ class ObjectRef(Generic[T]):
 
     def job_id(self) -> Any:
         """The id of the job of this process."""
-        return current.process().context().get_job_id_object()
+        from rayhpc.api.ids import JobID
+
+        return JobID.from_int(current.process().facts.job)
 
     def owner_address(self) -> Address:
         """The address of the process that owns the object."""

@@ -102,7 +102,8 @@ class Results:
     def _let_go(self, pending: Pending) -> None:
         """Drop the arguments' references, unless the task may have to run again (lineage)."""
         table = self._ownership.table
-        for oid in pending.result_ids():
+        # Actors' calls are not run again for a lost object.
+        for oid in pending.result_ids() if pending.target is None else ():
             entry = table.get(oid)
             if entry is not None and entry.state == STORED:
                 return

@@ -29,7 +29,8 @@ class ActorSpec(Record):
     `placing` is the class it is placed with, `holding` what it keeps while it lives.  `args` and
     `deps` are the constructor's, as in `Task`; `definition` is the pickled class, `methods` its
     public methods with their own options (pickled; only the API reads it).  `max_restarts` and
-    `max_task_retries` are -1 for ever.  `detached` actors outlive their owner.
+    `max_task_retries` are -1 for ever.  `detached` actors outlive their owner.  With
+    `capture_group` what the actor submits runs in its placement group as well.
     """
 
     actor: bytes
@@ -53,6 +54,7 @@ class ActorSpec(Record):
     is_async: bool = False
     groups: dict[str, int] = {}
     max_pending_calls: int = -1
+    capture_group: bool = False
 
 
 class CreateActor(msgspec.Struct, array_like=True, tag=130):
@@ -266,3 +268,4 @@ class GroupRow(Record):
     creator: int
     job: int
     text: str = ""
+    namespace: str = ""

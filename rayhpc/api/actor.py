@@ -1,0 +1,91 @@
+"""Actors: finding, ending and leaving them; the names of the other actor modules.
+
+Used by users and by everything that speaks of actors.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rayhpc.api.actor_class import ActorClass
+from rayhpc.api.actor_handle import ActorHandle, from_spec
+from rayhpc.api.actor_method import ActorMethod, method
+from rayhpc.runtime import current
+from rayhpc.runtime.interrupts import inside
+from rayhpc.wire.address import HEAD
+from rayhpc.wire.messages import actors, cluster
+
+
+def get_actor(name: str, namespace: str | None = None) -> ActorHandle[Any]:
+    """The living actor of that name.
+
+    Its handle does not keep the actor alive.
+
+    Args:
+        name: the actor's name.
+        namespace: where the name was given; None: the namespace of this job.
+
+    Raises:
+        ValueError: there is no such actor.
+        TypeError: a name that is not text.
+    """
+    for what, value in (("name", name), ("namespace", namespace)):
+        if value is not None and not isinstance(value, str):
+            raise TypeError(f"{what} must be text, not {value!r} ({type(value).__name__}).")
+        if value == "":
+            raise ValueError(f"{what} must not be an empty string.")
+    process = current.process()
+    where = namespace or process.facts.namespace
+    with inside:
+        found: actors.ActorRow | None = process.ask_head(
+            cluster.FindActor(name, where), actors.ActorRow | None
+        )
+    if found is None:
+        raise ValueError(
+            f"Failed to look up actor with name '{name}' in namespace '{where}': it was never made, "
+            "it has died, or it lives in another namespace (give namespace=…; "
+            "util.list_named_actors(all_namespaces=True) lists them all)."
+        )
+    return from_spec(found.spec)
+
+
+def kill(actor: ActorHandle[Any], *, no_restart: bool = True) -> None:
+    """End an actor's process at once; calls that have not ended fail.
+
+    Args:
+        actor: the actor's handle.
+        no_restart: False: it starts again if its max_restarts allows.
+
+    Raises:
+        ValueError: not an actor's handle.
+    """
+    if not isinstance(actor, ActorHandle):
+        raise ValueError(
+            "kill() is only for actors; for tasks there is cancel(). Got: "
+            f"{type(actor).__name__}."
+        )
+    process = current.process()
+    with inside, process.lead():
+        process.callers.advance()
+        process.transport.send(HEAD, actors.KillActor(actor._ray_actor, no_restart))
+
+
+def exit_actor() -> None:
+    """End the actor in whose method this is called, in good order: atexit handlers run.
+
+    Raises:
+        TypeError: not called inside an actor.
+    """
+    if current.is_connected():
+        process: Any = current.process()
+        if process.is_worker and process.actor is not None:
+            from rayhpc.runtime.actor_host import ActorExit
+
+            raise ActorExit("exit_actor was called")
+    raise TypeError(
+        "exit_actor() was called outside an actor: it ends the actor in whose method it is called. "
+        "To end another actor use kill(handle), to leave the cluster shutdown()."
+    )
+
+
+__all__ = ["ActorClass", "ActorHandle", "ActorMethod", "exit_actor", "get_actor", "kill", "method"]
