@@ -115,7 +115,8 @@ class ActorHost:
     def _construct(self) -> None:
         worker, spec = self._worker, self.spec
         name = f"{spec.class_name}.__init__"
-        context = TaskContext(spec.actor, name, self._grant, actor=spec.actor)
+        capture = spec.capture_group
+        context = TaskContext(spec.actor, name, self._grant, 0, spec.actor, capture)
         running.set(context)
         error = b""
         try:
