@@ -1,0 +1,206 @@
+"""Rank 0: the head's node, and the program that the cluster is for.
+
+Used by `run`.  Starts the node with the head, tells the others, waits until enough are there, runs
+the program, and ends the cluster with the program's exit code.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from typing import TYPE_CHECKING
+
+from rayhpc.launch import node_config
+from rayhpc.launch.driver_process import DriverProcess, shares_our_terminal
+from rayhpc.launch.exit_codes import ExitCode, LaunchError
+from rayhpc.launch.missing import describe_missing, lost_nodes
+from rayhpc.launch.rendezvous import Record
+from rayhpc.launch.sessions import SessionRecord
+from rayhpc.launch.spawn import NodeProcess
+
+if TYPE_CHECKING:
+    from rayhpc.launch.run import Run
+
+# How long a program may go on whose node has died; its calls fail at once.
+_WITHOUT_NODE_S = 10.0
+_FIRST_PAUSE_S = 0.01
+_LONGEST_PAUSE_S = 0.1
+_REPORTS_EVERY_S = 0.5
+
+
+class HeadRank:
+    """The life of rank 0."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._node: NodeProcess | None = None
+        self._nodes = 1
+        self._deadline: float | None = None
+        self._node_lost = False
+
+    def run(self) -> int:
+        """Start, run the program, end.  Raises LaunchError if it cannot start."""
+        this, began = self._run, time.monotonic()
+        this.progress.joined(0)
+        try:
+            if this.channel is not None:
+                this.channel.prepare()
+            record = self._start_node()
+            self._wait_for_others(record)
+        except BaseException as error:
+            self._give_up(error)
+            raise
+        this.progress.ready(self._nodes, record.address)
+        try:
+            code = self._drive(record)
+            self._note_losses(record)
+        finally:
+            self._end()
+        this.progress.ended(self._nodes, code, time.monotonic() - began)
+        return code
+
+    # -- the start
+    def _start_node(self) -> SessionRecord:
+        this = self._run
+        self._node = NodeProcess(environ=this.environ)
+        cluster = node_config.new_cluster()
+        plan = node_config.make_plan(
+            this.place,
+            this.options.node,
+            cluster.key,
+            kind="run",
+            head=cluster.head,
+            head_port=this.options.port,
+            rank=this.role.node,
+            logs_to=this.log_folder,
+        )
+        self._node.send(plan)
+        self._node.wait_ready(this.startup.left(), this.startup.pause)
+        record = self._node.record()
+        if this.channel is not None:
+            this.channel.publish(Record(key=record.completed(cluster.key)))
+        return record
+
+    def _wait_for_others(self, record: SessionRecord) -> None:
+        """Wait until enough nodes have joined.
+
+        Raises:
+            LaunchError: they do not, with a table of who is missing and why.
+        """
+        this = self._run
+        wanted = this.options.min_nodes or this.role.nodes
+        if this.channel is None or wanted == 1:
+            return
+        from rayhpc.launch.observer import Observer
+
+        pause, reports, looked = _FIRST_PAUSE_S, this.channel.reports(), time.monotonic()
+        with Observer(record.session_dir) as observer:
+            while True:
+                alive = [each for each in observer.nodes() if each.alive]
+                self._nodes = len(alive)
+                this.progress.joined(self._nodes)
+                if self._nodes >= wanted:
+                    break
+                if time.monotonic() - looked > _REPORTS_EVERY_S:
+                    reports, looked = this.channel.reports(), time.monotonic()
+                failed = {each.node for each in reports.values()}
+                if this.role.nodes - len(failed) < wanted or this.startup.left() == 0:
+                    raise LaunchError(
+                        describe_missing(this.role, alive, reports, wanted, this.log_folder),
+                        ExitCode.TOO_FEW_NODES,
+                    )
+                this.startup.pause(pause)
+                pause = min(pause * 1.5, _LONGEST_PAUSE_S)
+        if self._nodes == this.role.nodes:
+            this.channel.withdraw()
+
+    def _give_up(self, error: BaseException) -> None:
+        """Tell the ranks that still wait, and end what has started."""
+        channel = self._run.channel
+        if channel is not None:
+            code = error.code if isinstance(error, LaunchError) else ExitCode.INTERNAL
+            reason = f"rank 0 on {self._run.place.machine.hostname} gave up: {error}"
+            try:
+                channel.publish(Record(error=reason, code=int(code)))
+            except LaunchError:
+                pass  # they will find out by themselves, in time
+        if self._node is not None:
+            self._node.stop()
+
+    # -- the program
+    def _drive(self, record: SessionRecord) -> int:
+        this = self._run
+        if not this.options.command:
+            return self._idle(record)
+        environ = {**this.options.environ, "RAYHPC_ADDRESS": record.address}
+        driver = DriverProcess(this.options.command, environ)
+        try:
+            while (code := driver.poll()) is None:
+                for number in this.startup.signals.wait(self._left()):
+                    self._pass_on(number, driver)
+                self._watch_node()
+                if self._left() == 0:
+                    driver.kill()
+                    return self._cut_short()
+        except BaseException:
+            driver.kill()
+            raise
+        return int(ExitCode.NODE_LOST) if self._node_lost and code else code
+
+    def _idle(self, record: SessionRecord) -> int:
+        """No program: serve those who attach until somebody ends us."""
+        this = self._run
+        this.progress.note(f"attach with RAYHPC_ADDRESS={record.address}; Ctrl-C ends the cluster")
+        while not self._node_lost:
+            for number in this.startup.signals.wait(None):
+                if number != signal.SIGUSR2:
+                    return 0 if number == signal.SIGINT else 128 + number
+            self._watch_node()
+        return int(ExitCode.NODE_LOST)
+
+    def _pass_on(self, number: int, driver: DriverProcess) -> None:
+        """Give the program a signal that is meant for it, and start its last seconds."""
+        from_terminal = number == signal.SIGINT and shares_our_terminal()
+        if not from_terminal:
+            driver.send(number)
+        # An interactive program may live on after a Ctrl-C; whoever else signals means the end.
+        if number != signal.SIGUSR2 and not from_terminal and self._deadline is None:
+            self._deadline = time.monotonic() + self._run.options.drain_s
+
+    def _watch_node(self) -> None:
+        assert self._node is not None
+        code = self._node.poll()
+        if code is None or self._node_lost:
+            return
+        self._node_lost = True
+        where = f"; its log: {self._run.log_folder}" if self._run.log_folder else ""
+        self._run.progress.note(f"the head's node has ended with exit code {code}{where}")
+        if self._deadline is None:
+            self._deadline = time.monotonic() + _WITHOUT_NODE_S
+
+    def _left(self) -> float | None:
+        """Seconds the program still has; None: no limit."""
+        return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
+
+    def _cut_short(self) -> int:
+        if self._node_lost:
+            self._run.progress.note("the program was ended: its cluster is gone")
+            return int(ExitCode.NODE_LOST)
+        self._run.progress.note(
+            f"the program was ended: it went on for {self._run.options.drain_s:g} s after it was "
+            "told to end (--drain sets how long it may)"
+        )
+        return int(ExitCode.CANCELLED)
+
+    # -- the end
+    def _note_losses(self, record: SessionRecord) -> None:
+        """Say which nodes were lost on the way, although the program has come to its end."""
+        if self._nodes > 1 and not self._node_lost:
+            for sentence in lost_nodes(record.session_dir):
+                self._run.progress.note(sentence)
+
+    def _end(self) -> None:
+        if self._node is not None:
+            self._node.stop()
+        if self._run.channel is not None:
+            self._run.channel.leave()

@@ -1,0 +1,74 @@
+"""Who is missing, and why: what a user reads when a cluster does not come together, or shrinks.
+
+Used by rank 0.  Only puts into words what the head, the reports and the logs say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rayhpc.launch.election import Role
+from rayhpc.launch.exit_codes import LaunchError
+from rayhpc.launch.rendezvous import Report
+
+if TYPE_CHECKING:
+    from rayhpc.wire.messages.cluster import NodeState
+
+_TAIL_LINES = 5
+_MOST_ROWS = 20
+
+
+def describe_missing(
+    role: Role,
+    alive: list[NodeState],
+    reports: Mapping[int, Report],
+    wanted: int,
+    log_folder: str,
+) -> str:
+    """The sentence and table for a start with too few nodes."""
+    here = {each.info.rank for each in alive}
+    said = {report.node: report for report in reports.values()}
+    rows = []
+    for node in range(role.nodes):
+        if node not in here:
+            rows += _row(role.host(node), said.get(node), node, log_folder)
+    shown = rows[: _MOST_ROWS * (_TAIL_LINES + 1)]
+    more = [] if len(shown) == len(rows) else ["  …"]
+    head = f"{len(alive)} of {role.nodes} nodes joined, {wanted} are needed. Missing:"
+    hint = "give them longer with --start-timeout, or do with fewer: --min-nodes"
+    return "\n".join([head, *shown, *more, hint])
+
+
+def lost_nodes(session_dir: str) -> list[str]:
+    """A sentence for each node that the cluster has lost; empty if it cannot be asked any more."""
+    from rayhpc.launch.observer import Observer
+
+    try:
+        with Observer(session_dir) as observer:
+            gone = [each for each in observer.nodes() if not each.alive]
+    except LaunchError:
+        return []
+    return [f"node {each.info.hostname} ({each.info.ip}) was lost: {each.ended}" for each in gone]
+
+
+def _row(host: str, report: Report | None, node: int, log_folder: str) -> list[str]:
+    if report is not None:
+        first, *rest = report.error.splitlines() or [""]
+        return [f"  {report.host}: {first}", *(f"      {line}" for line in rest[-_TAIL_LINES:])]
+    tail = _tail(log_folder, node)
+    return [f"  {host}: no word from it", *(f"      {line}" for line in tail)]
+
+
+def _tail(log_folder: str, node: int) -> list[str]:
+    """The last lines of a node's logs, if they have reached the job's folder."""
+    if not log_folder:
+        return []
+    lines: list[str] = []
+    for path in sorted(Path(log_folder).glob(f"{node:05}-*")):
+        try:
+            lines += path.read_text(errors="replace").splitlines()
+        except OSError:
+            continue
+    return lines[-_TAIL_LINES:]

@@ -1,0 +1,117 @@
+"""The key by MPI's own means: rank 0 broadcasts it over COMM_WORLD, no file is needed.
+
+Used by `run` where mpiexec started the ranks and mpi4py is installed (`pip install rayhpc[mpi]`).
+MPI is left again right after the broadcast, before anything else runs.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from rayhpc.launch.exit_codes import ExitCode, LaunchError
+from rayhpc.launch.rendezvous import Record, Report
+
+_PAUSE_S = 0.005
+_EVERYBODY_S = 60.0
+# A record is far smaller; all ranks must agree on a size before they know it.
+_BYTES = 1 << 16
+# What makes a child process believe that it is the very MPI rank that its parent is.
+_PREFIXES = ("OMPI_", "PMI_", "PMIX_", "MV2_", "PALS_", "MPI_LOCAL", "HYDI_", "PRTE_", "ORTE_")
+
+
+def is_available() -> bool:
+    """Whether mpi4py is installed here; does not load it."""
+    return importlib.util.find_spec("mpi4py") is not None
+
+
+def without_mpi(environ: Mapping[str, str]) -> dict[str, str]:
+    """`environ` for our children, which are not the rank: an MPI program would wait for others."""
+    return {name: value for name, value in environ.items() if not name.startswith(_PREFIXES)}
+
+
+class MpiChannel:
+    """One broadcast among all ranks, with the methods of `rendezvous.Rendezvous`.
+
+    Raises:
+        LaunchError: MPI cannot start.
+    """
+
+    def __init__(self) -> None:
+        try:
+            import mpi4py
+
+            mpi4py.rc.threads = False
+            from mpi4py import MPI
+        except (ImportError, RuntimeError) as error:
+            raise LaunchError(
+                f"mpi4py is installed but its MPI does not load ({error}): name a directory that "
+                "all nodes see with --rendezvous instead",
+                ExitCode.RENDEZVOUS,
+            ) from None
+        self._mpi: Any = MPI
+        self._world: Any = MPI.COMM_WORLD
+        self._is_over = False
+
+    def count_nodes(self, is_first_here: bool) -> int:
+        """How many nodes there are; all ranks ask at once."""
+        return int(self._world.allreduce(int(is_first_here)))
+
+    def prepare(self) -> None:
+        """Nothing is left over from earlier starts."""
+
+    def publish(self, record: Record) -> None:
+        """Give rank 0's record to all others; what comes later has no way to them."""
+        if not self._is_over:
+            buffer = bytearray(_BYTES)
+            data = msgspec.json.encode(record)
+            buffer[: len(data)] = data
+            self._broadcast(buffer, _EVERYBODY_S, time.sleep)
+
+    def wait(self, timeout_s: float, after: float, pause: Callable[[float], None]) -> Record:
+        """Rank 0's record, on every other rank.
+
+        Raises:
+            LaunchError: rank 0 does not take part in time, says that it cannot start, or its head
+                has gone since.
+        """
+        if self._is_over:
+            raise LaunchError("the head does not answer any more", ExitCode.HEAD_LOST)
+        buffer = bytearray(_BYTES)
+        self._broadcast(buffer, timeout_s, pause)
+        record = msgspec.json.decode(bytes(buffer).rstrip(b"\0"), type=Record)
+        if record.error:
+            raise LaunchError(record.error, record.code)
+        return record
+
+    def report(self, report: Report) -> None:
+        """A rank that cannot start ends, and mpiexec says so."""
+
+    def reports(self) -> dict[int, Report]:
+        """None: see `report`."""
+        return {}
+
+    def withdraw(self) -> None:
+        """Nothing lies anywhere."""
+
+    def leave(self) -> None:
+        """Nothing lies anywhere."""
+
+    def _broadcast(
+        self, buffer: bytearray, timeout_s: float, pause: Callable[[float], None]
+    ) -> None:
+        request = self._world.Ibcast([buffer, self._mpi.BYTE], root=0)
+        deadline = time.monotonic() + timeout_s
+        while not request.Test():
+            if time.monotonic() >= deadline:
+                raise LaunchError(
+                    f"not all MPI ranks took part within {timeout_s:g} s; see their output",
+                    ExitCode.RENDEZVOUS,
+                )
+            pause(_PAUSE_S)
+        self._is_over = True
+        self._mpi.Finalize()

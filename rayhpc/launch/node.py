@@ -1,0 +1,262 @@
+"""`python -m rayhpc.launch.node`: one node of a cluster.
+
+Started by `spawn.py` with its plan coming through standard input, which afterwards is the life
+pipe, and its one line of readiness going to standard output.  While it is bare (no ZeroMQ context,
+no thread) it forks the head, on the head's node, and the fork server; then it becomes the raylet.
+At the end it removes the session's directory.  Never reads a secret from arguments or environment.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from msgspec.structs import replace
+
+from rayhpc.launch import sessions
+from rayhpc.launch.exit_codes import ExitCode, LaunchError
+from rayhpc.launch.node_plan import NodePlan, receive_plan
+from rayhpc.launch.private_fds import close_private, keep_private, release
+from rayhpc.machine import affinity, limits
+
+HEAD_START_S = 20.0
+HEAD_END_S = 5.0
+_LOG_BYTES = 1 << 20
+
+
+def main() -> int:
+    """Receive a plan and live by it; returns the process's exit code."""
+    # Ctrl-C reaches the whole foreground group; driver and launcher alone act on it.  Not SIG_IGN,
+    # which the users' own subprocesses would inherit.
+    for signum in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(signum, _do_nothing)
+    ready = keep_private(os.dup(1))
+    life = keep_private(os.dup(0))
+    _redirect(os.devnull, os.O_RDONLY, 0)
+    os.dup2(2, 1)
+    _preload()
+    plan = receive_plan(life)
+    if plan is None:
+        return 0  # whoever started us is gone
+    try:
+        return _Node(plan, ready, life).run()
+    except LaunchError as error:
+        _report(ready, str(error), error.code)
+        return error.code
+    except PermissionError as error:
+        _report(ready, str(error), ExitCode.PERMISSION)
+        return ExitCode.PERMISSION
+    except Exception as error:
+        traceback.print_exc()
+        _report(ready, f"the node could not start: {error!r}", ExitCode.INTERNAL)
+        return ExitCode.INTERNAL
+
+
+class _Node:
+    """One session on this machine, from making its directory to removing it."""
+
+    def __init__(self, plan: NodePlan, ready: int, life: int) -> None:
+        self._plan = plan
+        self._ready = ready
+        self._life = life
+        self._path = Path(plan.base, plan.name)
+        self._head_pid = 0
+        self._head_life = -1
+
+    def run(self) -> int:
+        _prepare_process(self._plan)
+        sessions.sweep(os.environ)
+        _, lock = sessions.make_directory(Path(self._plan.base), self._plan.name)
+        keep_private(lock)
+        try:
+            return self._live()
+        finally:
+            self._end_head()
+            self._keep_logs()
+            self._remove()
+
+    def _live(self) -> int:
+        from rayhpc.raylet import forkserver, main
+
+        plan = self._plan
+        self._write_record()
+        _redirect(str(self._path / "logs" / "stderr.log"), os.O_WRONLY | os.O_CREAT, 2)
+        os.dup2(2, 1)
+        head_ready = self._fork_head() if plan.head is not None else -1
+        workers = forkserver.start(str(self._path))
+        # From here on: the fork server keeps the user's own mask, which is for the user's files.
+        os.umask(0o077)
+        if head_ready >= 0:
+            endpoints = _endpoints(head_ready)
+            plan.raylet.cluster = replace(plan.raylet.cluster, head_endpoints=endpoints)
+            self._write_record()
+        life = self._life if plan.tied else None
+        if life is None:
+            close_private(self._life)
+        return main.run(plan.raylet, workers, self._ready, life)
+
+    def _write_record(self) -> None:
+        plan = self._plan
+        cluster = plan.raylet.cluster
+        record = sessions.record_of_this_process(
+            self._path,
+            cluster_id=cluster.cluster_id,
+            endpoints=[f"{ip}:{port}" for ip, port in cluster.head_endpoints],
+            node_ip=plan.raylet.node_ip,
+            is_head=plan.head is not None,
+            kind=plan.kind,
+            node_id=plan.raylet.node_id,
+            job=plan.job,
+        )
+        sessions.write_record(record)
+        if plan.link_from and plan.link_from != plan.base:
+            link = Path(plan.link_from, plan.name)
+            if not link.is_symlink():
+                link.symlink_to(self._path)
+
+    def _fork_head(self) -> int:
+        """Fork the head; returns where its readiness will be read."""
+        assert self._plan.head is not None
+        ready, ready_end = os.pipe()
+        life, life_end = os.pipe()
+        self._head_life = keep_private(life_end)
+        keep_private(ready)
+        self._head_pid = os.fork()
+        if self._head_pid == 0:
+            os.umask(0o077)
+            _become(lambda: _run_head(self._plan, ready_end, life))
+        os.close(ready_end)
+        os.close(life)
+        return ready
+
+    def _end_head(self) -> None:
+        """Close the head's life pipe and wait for its end; it is our child, so kill is safe."""
+        if not self._head_pid:
+            return
+        close_private(self._head_life)
+        if not _wait_for_end(self._head_pid, HEAD_END_S):
+            os.kill(self._head_pid, signal.SIGKILL)
+            _wait_for_end(self._head_pid, HEAD_END_S)
+
+    def _keep_logs(self) -> None:
+        if self._plan.logs_to:
+            target = Path(self._plan.logs_to)
+            prefix = f"{self._plan.raylet.rank:05}-{self._plan.raylet.hostname}"
+            try:
+                _copy_logs(self._path / "logs", target, prefix)
+            except OSError as error:
+                print(f"cannot copy logs to {target}: {error}", file=sys.stderr)
+
+    def _remove(self) -> None:
+        sessions.remove(self._path)
+        if self._plan.link_from and self._plan.link_from != self._plan.base:
+            Path(self._plan.link_from, self._plan.name).unlink(missing_ok=True)
+
+
+def _preload() -> None:
+    """Import what the head and the raylet need, while whoever starts us still makes the plan."""
+    import rayhpc.head.main
+    import rayhpc.raylet.forkserver
+    import rayhpc.raylet.main  # noqa: F401
+
+
+def _prepare_process(plan: NodePlan) -> None:
+    limits.raise_nofile()
+    if plan.affinity:
+        affinity.take_cpus(plan.affinity)
+    if plan.python_path is None:
+        os.environ.pop("PYTHONPATH", None)
+    else:
+        os.environ["PYTHONPATH"] = plan.python_path
+    os.chdir("/")
+
+
+def _run_head(plan: NodePlan, ready: int, life: int) -> int:
+    from rayhpc.head import main
+
+    assert plan.head is not None
+    return main.run(plan.head, ready, life)
+
+
+def _become(body: Callable[[], int]) -> None:
+    """Run `body` as this whole forked process, and never return."""
+    code = int(ExitCode.INTERNAL)
+    try:
+        code = body()
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _endpoints(descriptor: int) -> list[tuple[str, int]]:
+    """Wait for the head's line.  Raises LaunchError if it cannot start."""
+    release(descriptor)
+    with os.fdopen(descriptor, "rb") as file:
+        readable, _, _ = select.select([file], [], [], HEAD_START_S)
+        line = file.readline() if readable else b""
+    if not line:
+        raise LaunchError("the head did not start; its log is part of the message above if any")
+    answer: dict[str, Any] = json.loads(line)
+    if "error" in answer:
+        raise LaunchError(answer["error"], answer.get("code", ExitCode.INTERNAL))
+    return [(str(ip), int(port)) for ip, port in answer["endpoints"]]
+
+
+def _wait_for_end(pid: int, timeout_s: float) -> bool:
+    """Whether our child `pid` has ended (and is reaped) within the time."""
+    deadline = time.monotonic() + timeout_s
+    pause = 0.001
+    while True:
+        try:
+            ended, _ = os.waitpid(pid, os.WNOHANG)
+        except ChildProcessError:
+            return True  # the raylet reaps all that end below it
+        if ended:
+            return True
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(pause)
+        pause = min(pause * 2, 0.05)
+
+
+def _copy_logs(source: Path, target: Path, prefix: str) -> None:
+    """Copy the end of each log, at most a megabyte, under the node's rank and name."""
+    target.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for path in sorted(source.iterdir()):
+        if path.is_file() and path.stat().st_size:
+            with path.open("rb") as file:
+                file.seek(max(0, path.stat().st_size - _LOG_BYTES))
+                (target / f"{prefix}-{path.name}").write_bytes(file.read())
+
+
+def _report(ready: int, message: str, code: int) -> None:
+    """Tell whoever started us; the pipe may be gone, or the raylet may have closed it."""
+    line = json.dumps({"error": message, "code": int(code)}) + "\n"
+    try:
+        os.write(ready, line.encode())
+    except OSError:
+        print(message, file=sys.stderr)
+
+
+def _redirect(path: str, flags: int, descriptor: int) -> None:
+    opened = os.open(path, flags | os.O_APPEND, 0o600)
+    os.dup2(opened, descriptor)
+    os.close(opened)
+
+
+def _do_nothing(signum: int, frame: object) -> None:
+    """Take a signal that is meant for others."""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,94 @@
+"""Every rank but rank 0: one more node, until the head says that it is over.
+
+Used by `run`.  The node's interpreter starts while the rank still waits for rank 0's word.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from rayhpc.launch import node_config
+from rayhpc.launch.channel import Channel
+from rayhpc.launch.exit_codes import ExitCode, LaunchError, in_words
+from rayhpc.launch.node_plan import NodePlan
+from rayhpc.launch.rendezvous import Record, Report
+from rayhpc.launch.spawn import NodeProcess
+
+if TYPE_CHECKING:
+    from rayhpc.launch.run import Run
+
+# The head ends the cluster within its own limit; this much later we do not wait any more.
+_LATER_S = 2.0
+
+
+class NodeRank:
+    """The life of a rank that adds a node."""
+
+    def __init__(self, run: Run) -> None:
+        assert run.channel is not None
+        self._run = run
+        self._channel: Channel = run.channel
+        self._node = NodeProcess(environ=run.environ)
+
+    def run(self) -> int:
+        """Join, and wait for the end.  Raises LaunchError if it cannot join."""
+        try:
+            self._join()
+            return self._wait_for_end()
+        except LaunchError as error:
+            self._report(error)
+            raise
+        finally:
+            self._node.stop()
+
+    def _join(self) -> None:
+        """Become a node of the head that the record names; a stale record is read again."""
+        after = 0.0
+        while True:
+            startup = self._run.startup
+            record = self._channel.wait(startup.left(), after, startup.pause)
+            try:
+                self._node.send(self._plan(record))
+                self._node.wait_ready(startup.left(), startup.pause)
+                return
+            except LaunchError as error:
+                if error.code != ExitCode.HEAD_LOST:
+                    raise
+            after = record.written
+            self._node = NodeProcess(environ=self._run.environ)
+
+    def _plan(self, record: Record) -> NodePlan:
+        this = self._run
+        assert record.key is not None
+        return node_config.make_plan(
+            this.place,
+            this.options.node,
+            record.key,
+            kind="run",
+            rank=this.role.node,
+            logs_to=this.log_folder,
+        )
+
+    def _wait_for_end(self) -> int:
+        """Until the head ends the cluster; a signal only limits how long that may take."""
+        deadline: float | None = None
+        while (code := self._node.poll()) is None:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            if left == 0:
+                return int(ExitCode.CANCELLED)
+            if self._run.startup.signals.wait(left) and deadline is None:
+                deadline = time.monotonic() + self._run.options.drain_s + _LATER_S
+        if code:
+            folder = self._run.log_folder
+            where = f"; its log: {folder}" if folder else ""
+            host = self._run.place.machine.hostname
+            self._run.progress.note(f"node {host} has ended, {in_words(code)}{where}")
+        return code
+
+    def _report(self, error: LaunchError) -> None:
+        role = self._run.role
+        host = self._run.place.machine.hostname
+        self._channel.report(
+            Report(rank=role.rank, node=role.node, host=host, error=str(error), code=error.code)
+        )

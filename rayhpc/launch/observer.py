@@ -1,0 +1,145 @@
+"""Asking a running cluster, from a process that is no driver: status, listings, who has joined.
+
+Used by the CLI and by rank 0 while it waits for its nodes.  Attaches to this machine's raylet
+through the session's private socket; runs no task, owns no object.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from typing import Any, TypeVar
+
+import msgspec
+import zmq
+
+from rayhpc.launch.exit_codes import ExitCode, LaunchError
+from rayhpc.launch.node_config import python_version, rayhpc_version
+from rayhpc.launch.sessions import ATTACH
+from rayhpc.wire import bootstrap
+from rayhpc.wire.address import HEAD, Address, node_of, raylet_of
+from rayhpc.wire.codec import Decoder
+from rayhpc.wire.messages.cluster import (
+    PROTOCOL,
+    ClusterState,
+    ClusterUsage,
+    EndCluster,
+    Nodes,
+    NodeState,
+    Question,
+    Reply,
+    Request,
+)
+from rayhpc.wire.messages.leases import NodeGone, Shutdown
+from rayhpc.wire.messages.start import Facts
+from rayhpc.wire.transport import Transport
+
+ATTACH_S = 10.0
+ANSWER_S = 10.0
+
+T = TypeVar("T")
+
+
+class Observer:
+    """An attached process that only asks.
+
+    Args:
+        session_dir: the session's directory on this machine.
+
+    Raises:
+        LaunchError: nobody answers there, or we are refused.
+    """
+
+    def __init__(self, session_dir: str) -> None:
+        facts, self._connection = _attach(session_dir)
+        self._me = facts.address
+        self.raylet = raylet_of(node_of(facts.address))
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
+        self._transport = Transport(self._context, self._me, session_dir)
+        self._decode = Decoder((Reply, Shutdown, NodeGone))
+        self._poller = zmq.Poller()
+        for sock in self._transport.sockets:
+            self._poller.register(sock, zmq.POLLIN)
+        self._tokens = itertools.count(1)
+
+    def __enter__(self) -> Observer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def nodes(self) -> list[NodeState]:
+        """All nodes, dead ones included.  Raises as `ask`."""
+        return self.ask(Nodes(), list[NodeState])
+
+    def state(self) -> ClusterState:
+        """The cluster at a glance.  Raises as `ask`."""
+        return self.ask(ClusterUsage(), ClusterState)
+
+    def end_cluster(self, reason: str, code: int = 0) -> None:
+        """Have the head end the whole cluster; does not wait for it."""
+        self._transport.send(HEAD, EndCluster(reason, code))
+
+    def ask(
+        self, question: Question, kind: type[T], whom: Address = HEAD, timeout_s: float = ANSWER_S
+    ) -> T:
+        """The answer to a question.
+
+        Args:
+            question: what to ask.
+            kind: the type of the answer, as the question's docstring names it.
+            whom: the head, a raylet, or a process.
+            timeout_s: how long to wait, in seconds.
+
+        Raises:
+            LaunchError: no answer in time, the cluster has ended, or whom we ask cannot answer.
+        """
+        token = next(self._tokens)
+        self._transport.send(whom, Request(token, question))
+        deadline = time.monotonic() + timeout_s
+        while (left := deadline - time.monotonic()) > 0:
+            for message in self._receive(left):
+                if isinstance(message, Reply) and message.token == token:
+                    return _answer(message, kind)
+        raise LaunchError("the cluster does not answer", ExitCode.HEAD_LOST)
+
+    def close(self) -> None:
+        """Detach."""
+        self._transport.close()
+        self._context.destroy(linger=500)
+        self._connection.close()
+
+    def _receive(self, timeout_s: float) -> list[Any]:
+        self._poller.poll(int(timeout_s * 1000) + 1)
+        found = []
+        for frame in self._transport.receive():
+            message = self._decode(frame)
+            if isinstance(message, Shutdown):
+                raise LaunchError(f"the cluster ends: {message.reason}", ExitCode.HEAD_LOST)
+            found.append(message)
+        return found
+
+
+def _attach(session_dir: str) -> tuple[Facts, Any]:
+    hello = {
+        "protocol": PROTOCOL,
+        "version": rayhpc_version(),
+        "python": python_version(),
+        "role": "observer",
+        "pid": os.getpid(),
+    }
+    path = os.path.join(session_dir, ATTACH)
+    try:
+        reply, fds, connection = bootstrap.attach(path, hello, ATTACH_S)
+    except bootstrap.AttachError as error:
+        raise LaunchError(str(error), ExitCode.REFUSED) from None
+    for descriptor in fds:
+        os.close(descriptor)
+    return msgspec.convert(reply["facts"], Facts), connection
+
+
+def _answer(reply: Reply, kind: type[T]) -> T:
+    if reply.error:
+        raise LaunchError(reply.error)
+    return msgspec.msgpack.decode(reply.data, type=kind)

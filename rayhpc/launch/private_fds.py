@@ -1,0 +1,45 @@
+"""Descriptors that belong to one process and must not live on in its forked children.
+
+Used by the node process and by whoever holds a session's life pipe: the end of a pipe, and a lock,
+mean "its holder is gone" only if no forked child keeps a copy.  Executed programs get none of them
+anyway (close-on-exec).
+"""
+
+from __future__ import annotations
+
+import os
+
+_mine: set[int] = set()
+_registered = False
+
+
+def keep_private(descriptor: int) -> int:
+    """Have `descriptor` closed in every child this process forks; returns it."""
+    global _registered
+    if not _registered:
+        _registered = True
+        os.register_at_fork(after_in_child=_close_all)
+    _mine.add(descriptor)
+    return descriptor
+
+
+def close_private(descriptor: int) -> None:
+    """Close a descriptor that was kept private; nothing happens if it is closed already."""
+    if descriptor in _mine:
+        _mine.discard(descriptor)
+        os.close(descriptor)
+
+
+def release(descriptor: int) -> int:
+    """Let children inherit `descriptor` again; returns it."""
+    _mine.discard(descriptor)
+    return descriptor
+
+
+def _close_all() -> None:
+    for descriptor in list(_mine):
+        try:
+            os.close(descriptor)
+        except OSError:
+            pass  # closed by somebody who did not tell
+    _mine.clear()

@@ -1,0 +1,77 @@
+"""What a user sees on standard error while a cluster starts, and when it has ended.
+
+Used by `run`.  On a terminal one line that is rewritten; elsewhere a line at the start and one
+when all is ready.  Never writes to standard output: that is the program's.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TextIO
+
+from rayhpc.launch.exit_codes import in_words
+
+_CLEAR = "\r\x1b[K"
+
+
+class Progress:
+    """One cluster's way from its first node to its end.
+
+    Args:
+        nodes: how many nodes are expected.
+        quiet: say nothing but errors.
+        stream: where to write; None: standard error.
+    """
+
+    def __init__(self, nodes: int, *, quiet: bool = False, stream: TextIO | None = None) -> None:
+        self._nodes = nodes
+        self._quiet = quiet
+        self._stream = sys.stderr if stream is None else stream
+        self._rewrites = self._stream.isatty()
+        self._started = time.monotonic()
+        self._shown = -1
+
+    def joined(self, count: int) -> None:
+        """So many nodes are there now."""
+        if self._quiet or count == self._shown:
+            return
+        first = self._shown < 0
+        self._shown = count
+        text = f"rayhpc: starting, {count} of {self._nodes} nodes joined ({self._age()})"
+        if self._rewrites:
+            self._write(_CLEAR + text)
+        elif first and self._nodes > 1:
+            self._write(text + "\n")
+
+    def ready(self, count: int, address: str) -> None:
+        """The cluster can be used."""
+        if not self._quiet:
+            nodes = f"{count} of {self._nodes} nodes" if count != self._nodes else _nodes(count)
+            self._write(self._clear() + f"rayhpc: ready, {nodes} at {address} ({self._age()})\n")
+
+    def note(self, text: str) -> None:
+        """Something the user should know."""
+        self._write(self._clear() + f"rayhpc: {text}\n")
+
+    def ended(self, nodes: int, code: int, seconds: float) -> None:
+        """All is over: the one line that sums it up."""
+        if not self._quiet:
+            self._write(f"rayhpc: {_nodes(nodes)}, {seconds:.1f} s, {in_words(code)}\n")
+
+    def _age(self) -> str:
+        return f"{time.monotonic() - self._started:.1f} s"
+
+    def _clear(self) -> str:
+        return _CLEAR if self._rewrites else ""
+
+    def _write(self, text: str) -> None:
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except OSError:
+            pass  # nobody reads any more; the program goes on
+
+
+def _nodes(count: int) -> str:
+    return "1 node" if count == 1 else f"{count} nodes"

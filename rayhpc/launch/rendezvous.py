@@ -1,0 +1,293 @@
+"""How ranks find the head: one record, written atomically to a directory that all of them see.
+
+Used by `run`.  The record holds the cluster's key, so it is 0600 inside a directory that belongs
+to us and that nobody else can write to; both are checked by every reader.  Beside it each rank
+that cannot start leaves a report, so that rank 0 knows why it waits in vain.
+Never the place where anything is polled for long: once the nodes have joined, it is empty again.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from rayhpc.launch.exit_codes import ExitCode, LaunchError
+from rayhpc.wire.keys import ClusterKey
+
+# Our own directory inside one that the nodes share.
+FOLDER = ".rayhpc"
+FIRST_PAUSE_S = 0.02
+LONGEST_PAUSE_S = 0.5
+_OLD_S = 86_400
+
+
+class Record(msgspec.Struct, kw_only=True):
+    """What rank 0 tells the others: the key, or why there will be no cluster."""
+
+    key: ClusterKey | None = None
+    error: str = ""
+    code: int = 0
+    written: float = 0.0
+
+
+class Report(msgspec.Struct, kw_only=True):
+    """What a rank that cannot start tells rank 0."""
+
+    rank: int
+    node: int
+    host: str
+    error: str
+    code: int
+
+
+class Rendezvous:
+    """The record and the reports of one start of these ranks.
+
+    Args:
+        directories: where to look, best first; rank 0 writes to each that it can, since only the
+            nodes themselves know which of them they share.
+        name: the start's own name (job, step, restart).
+    """
+
+    def __init__(self, directories: list[Path], name: str) -> None:
+        self._candidates = directories
+        self._fit: list[Path] = []
+        self._record = f"{name}.key"
+        self._report = f"{name}.failed."
+
+    # -- rank 0 -----------------------------------------------------------------------------------
+    def prepare(self) -> None:
+        """Make the directories and remove what an earlier start of that name left.
+
+        Raises:
+            LaunchError: none of them can be used.
+        """
+        problems = []
+        for path in self._candidates:
+            try:
+                _make_private(path)
+                self._fit.append(path)
+            except OSError as error:
+                problems.append(f"{path}: {error.strerror or error}")
+        if not self._fit:
+            raise LaunchError(
+                "no directory can serve as the ranks' meeting place (" + "; ".join(problems) + "): "
+                "name one that all nodes see with --rendezvous or RAYHPC_SHARED_DIR",
+                ExitCode.RENDEZVOUS,
+            )
+        self.withdraw()
+        for path in self._fit:
+            _remove_old(path)
+
+    def publish(self, record: Record) -> None:
+        """Put the record in place, all of it at once.
+
+        Raises:
+            LaunchError: the disk is full, or the directory has gone.
+        """
+        record.written = time.time()
+        for path in self._fit:
+            try:
+                _write_atomically(path / self._record, msgspec.json.encode(record))
+            except OSError as error:
+                raise LaunchError(
+                    f"the rendezvous record cannot be written to {path}: {error.strerror}",
+                    ExitCode.RENDEZVOUS,
+                ) from None
+
+    def reports(self) -> dict[int, Report]:
+        """What ranks that cannot start have left, by rank."""
+        found: dict[int, Report] = {}
+        for path in self._fit:
+            for name in _names(path):
+                if name.startswith(self._report):
+                    data = _read_private(path, name)
+                    report = msgspec.json.decode(data, type=Report) if data else None
+                    if report is not None:
+                        found[report.rank] = report
+        return found
+
+    def withdraw(self) -> None:
+        """Remove record and reports, and directories that are empty then."""
+        for path in self._fit:
+            for name in _names(path):
+                if name == self._record or name.startswith(self._report):
+                    (path / name).unlink(missing_ok=True)
+
+    def leave(self) -> None:
+        """Withdraw, and remove the directories that we have made, where they are empty."""
+        self.withdraw()
+        for path in self._fit:
+            if path.name == FOLDER:
+                try:
+                    path.rmdir()
+                except OSError:
+                    pass  # another job meets there
+
+    # -- the others -------------------------------------------------------------------------------
+    def fetch(self) -> Record | None:
+        """The record, if it is there.
+
+        Raises:
+            LaunchError: it, or its directory, is not ours alone.
+        """
+        for path in self._candidates:
+            data = _read_private(path, self._record)
+            if data:
+                return msgspec.json.decode(data, type=Record)
+        return None
+
+    def wait(self, timeout_s: float, after: float, pause: Callable[[float], None]) -> Record:
+        """Wait for a record written later than `after` (0: any).
+
+        Args:
+            timeout_s: how long, in seconds.
+            after: `written` of a record that turned out to be of a head that is gone.
+            pause: waits so many seconds; may raise to give up.
+
+        Raises:
+            LaunchError: none comes in time, or rank 0 says that it cannot start.
+        """
+        deadline = time.monotonic() + timeout_s
+        for seconds in _pauses():
+            record = self.fetch()
+            if record is not None and record.written > after:
+                if record.error:
+                    raise LaunchError(record.error, record.code)
+                return record
+            if time.monotonic() >= deadline:
+                raise LaunchError(self._missed(timeout_s, after), ExitCode.RENDEZVOUS)
+            pause(seconds)
+        raise AssertionError("pauses never end")
+
+    def report(self, report: Report) -> None:
+        """Tell rank 0 that this rank cannot start; silently in vain if that is not possible."""
+        for path in self._candidates:
+            if path.is_dir():
+                try:
+                    name = f"{self._report}{report.rank}"
+                    _write_atomically(path / name, msgspec.json.encode(report))
+                except OSError:
+                    continue
+
+    def _missed(self, timeout_s: float, after: float) -> str:
+        places = ", ".join(map(str, self._candidates))
+        if after:
+            return (
+                f"the head named in {places} does not answer, and no new one has appeared within "
+                f"{timeout_s:g} s: can this node reach it? `rayhpc doctor` shows this node's "
+                "addresses, --interface chooses among them"
+            )
+        return (
+            f"rank 0 has left no word in {places} within {timeout_s:g} s: has it started, and do "
+            "all nodes see the same directory? Name one that they share with --rendezvous or "
+            "RAYHPC_SHARED_DIR, or give it longer with --start-timeout"
+        )
+
+
+def _pauses() -> Iterator[float]:
+    seconds = FIRST_PAUSE_S
+    while True:
+        yield seconds
+        seconds = min(seconds * 1.3, LONGEST_PAUSE_S)
+
+
+def _remove_old(path: Path) -> None:
+    """Remove what starts that failed left for their ranks to read, a day ago or more."""
+    for name in _names(path):
+        if name.endswith(".key") or ".failed." in name:
+            try:
+                if time.time() - (path / name).stat().st_mtime > _OLD_S:
+                    (path / name).unlink()
+            except FileNotFoundError:
+                continue
+
+
+def _make_private(path: Path) -> None:
+    try:
+        path.mkdir(mode=0o700)
+    except FileExistsError:
+        pass
+    descriptor = _open_directory(path)
+    os.close(descriptor)
+
+
+def _open_directory(path: Path) -> int:
+    """Open a directory that only we can write to.  Raises PermissionError for any other."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    status = os.fstat(descriptor)
+    if status.st_uid != os.geteuid() or status.st_mode & 0o022:
+        os.close(descriptor)
+        owner = f"belongs to uid {status.st_uid}, mode {stat.S_IMODE(status.st_mode):04o}"
+        raise PermissionError(0, f"{owner}; it must be yours and writable by nobody else")
+    return descriptor
+
+
+def _names(path: Path) -> list[str]:
+    """The names in a directory, read from the directory itself.
+
+    NFS remembers that a name was not there; opening the directory makes it look again.
+    """
+    try:
+        descriptor = _open_directory(path)
+    except FileNotFoundError:
+        return []
+    try:
+        return os.listdir(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _read_private(path: Path, name: str) -> bytes:
+    """The content of one of our files, empty if it is not there.
+
+    Raises:
+        LaunchError: somebody else could have written it or could read it.
+    """
+    try:
+        directory = _open_directory(path)
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise LaunchError(f"{path}: {error.strerror}", ExitCode.PERMISSION) from None
+    try:
+        if name not in os.listdir(directory):
+            return b""
+        descriptor = os.open(
+            name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=directory
+        )
+    except FileNotFoundError:
+        return b""
+    finally:
+        os.close(directory)
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if status.st_uid != os.geteuid() or status.st_mode & 0o077:
+            raise LaunchError(
+                f"{path / name} belongs to uid {status.st_uid} and has mode "
+                f"{stat.S_IMODE(status.st_mode):04o}; a record of ours is readable by nobody else: "
+                "remove it, or name another directory with --rendezvous",
+                ExitCode.PERMISSION,
+            )
+        return file.read()
+
+
+def _write_atomically(path: Path, data: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.unlink(missing_ok=True)
+    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(temporary, flags, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(descriptor)
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

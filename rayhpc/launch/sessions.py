@@ -1,0 +1,357 @@
+"""This user's sessions on this machine: their directories, their records, and who is still there.
+
+Called by the node process (makes and removes its own), by `init` and the CLI (find, stop, sweep).
+Never looks at other users' files or at processes it has no record of, never opens a connection.
+
+A session is a directory `<base>/<name>`, 0700, holding `session.json` and `lock`.  Its node process
+keeps the lock (flock) for life, so the kernel itself says whether a session still has a process,
+also to a command in another PID namespace.  Only what is provably gone is removed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import secrets
+import socket
+import stat
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import msgspec
+
+from rayhpc.machine import processes, scratch
+from rayhpc.wire.keys import ClusterKey
+
+RECORD = "session.json"
+LOCK = "lock"
+ATTACH = "raylet.sock"
+KINDS = ("start", "run", "embedded")
+
+_MEETING = re.compile(r"r[0-9a-f]{12}")
+_NAME = re.compile(r"[0-9a-f]{8}\.[0-9a-f]{6}")
+# A directory younger than this may belong to a node that has not written its record yet.
+_GRACE_S = 60.0
+
+
+class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What a session says about itself.
+
+    `endpoints` are the head's addresses as "ip:port", best first; `kind` is who started it (start,
+    run, embedded); `started` is the node process's start time in ticks, `pid_namespace` where its
+    pid means something, `created` in seconds since 1970, `job` the scheduler's job id or empty.
+    """
+
+    session_dir: str
+    cluster_id: str
+    endpoints: list[str]
+    node_ip: str
+    is_head: bool
+    kind: str
+    pid: int
+    started: int
+    boot_id: str
+    pid_namespace: int
+    created: float
+    node_id: str = ""
+    job: str = ""
+
+    @property
+    def address(self) -> str:
+        """The head's address, as RAYHPC_ADDRESS and `--address` take it."""
+        return self.endpoints[0] if self.endpoints else ""
+
+    def completed(self, key: ClusterKey) -> ClusterKey:
+        """The cluster's key with where this session says that the head listens."""
+        found = []
+        for endpoint in self.endpoints:
+            ip, _, port = endpoint.rpartition(":")
+            found.append((ip, int(port)))
+        return msgspec.structs.replace(key, head_endpoints=found)
+
+    @property
+    def ready(self) -> bool:
+        """Whether drivers can attach."""
+        return os.path.exists(os.path.join(self.session_dir, ATTACH))
+
+
+class SessionNotFoundError(ConnectionError):
+    """There is no session of this user on this machine at that address."""
+
+
+def new_name(cluster_id: str) -> str:
+    """A name nobody else has, at most 16 bytes: a piece of the cluster's id and six hex digits."""
+    return f"{cluster_id[:8]}.{secrets.token_hex(3)}"
+
+
+def make_directory(base: Path, name: str) -> tuple[Path, int]:
+    """Make a session's directory; returns it and the descriptor that holds its lock.
+
+    Raises:
+        OSError: it exists or cannot be made.
+    """
+    path = base / name
+    path.mkdir(mode=0o700)
+    (path / "logs").mkdir(mode=0o700)
+    lock = os.open(path / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return path, lock
+
+
+def record_of_this_process(
+    path: Path,
+    *,
+    cluster_id: str,
+    endpoints: list[str],
+    node_ip: str,
+    is_head: bool,
+    kind: str,
+    node_id: str = "",
+    job: str = "",
+) -> SessionRecord:
+    """The record of a session whose node process is the caller."""
+    return SessionRecord(
+        session_dir=str(path),
+        cluster_id=cluster_id,
+        endpoints=endpoints,
+        node_ip=node_ip,
+        is_head=is_head,
+        kind=kind,
+        pid=os.getpid(),
+        started=processes.start_time(os.getpid()) or 0,
+        boot_id=processes.boot_id(),
+        pid_namespace=pid_namespace(),
+        created=time.time(),
+        node_id=node_id,
+        job=job,
+    )
+
+
+def write_record(record: SessionRecord) -> None:
+    """Put `session.json` in its place at once, so that readers see all of it or nothing."""
+    temporary = os.path.join(record.session_dir, f".{RECORD}.{os.getpid()}")
+    descriptor = os.open(temporary, os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(msgspec.json.format(msgspec.json.encode(record)))
+    os.replace(temporary, os.path.join(record.session_dir, RECORD))
+
+
+def read_record(path: Path) -> SessionRecord | None:
+    """The record in a session's directory; None where there is none that can be read."""
+    try:
+        return msgspec.json.decode((path / RECORD).read_bytes(), type=SessionRecord)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def pid_namespace() -> int:
+    """A name of this process's PID namespace; 0 where there are none."""
+    try:
+        return os.stat("/proc/self/ns/pid").st_ino
+    except OSError:
+        return 0
+
+
+def is_running(record: SessionRecord) -> bool:
+    """Whether the node process of a session runs, as far as this process can see it."""
+    same = (record.boot_id, record.pid_namespace) == (processes.boot_id(), pid_namespace())
+    return same and processes.is_same_process(record.pid, record.started)
+
+
+def living(environ: Mapping[str, str], *, ready: bool = True) -> list[SessionRecord]:
+    """This user's sessions here that drivers can attach to, the newest first.
+
+    Without `ready` those that are still starting, too.
+    """
+    found = []
+    for path in _directories(environ):
+        record = read_record(path)
+        if record is not None and is_running(record) and (record.ready or not ready):
+            found.append(record)
+    return sorted(found, key=lambda each: each.created, reverse=True)
+
+
+def find(address: str, environ: Mapping[str, str] | None = None) -> SessionRecord:
+    """The session to attach to.
+
+    Args:
+        address: `auto`, the head's `ip:port` (or `host:port`), or a session's directory.
+
+    Raises:
+        SessionNotFoundError: there is none on this machine; the message says what to do.
+    """
+    environ = os.environ if environ is None else environ
+    if address.startswith("/"):
+        return _by_directory(Path(address))
+    found = living(environ)
+    if address != "auto":
+        return _by_address(address, found)
+    told = environ.get("RAYHPC_ADDRESS", "")
+    if told not in ("", "auto"):
+        return find(told, environ)
+    return _only(found, environ)
+
+
+def sweep(environ: Mapping[str, str]) -> list[Path]:
+    """Remove what this user's dead sessions left behind; returns what was removed."""
+    removed = []
+    for path in list(_directories(environ)):
+        if _is_gone(path):
+            remove(path)
+            removed.append(path)
+    for path in _dead_sockets(environ):
+        path.unlink(missing_ok=True)
+        removed.append(path)
+    return removed
+
+
+def remove(path: Path) -> None:
+    """Remove a session's directory, and the link to it; it may be half gone already."""
+    import shutil
+
+    target = path.resolve()
+    shutil.rmtree(target, ignore_errors=True)
+    if path.is_symlink():
+        path.unlink(missing_ok=True)
+
+
+def _directories(environ: Mapping[str, str]) -> Iterator[Path]:
+    """Directories (or links to them) that are ours and named like a session's."""
+    for base in scratch.existing_bases(environ):
+        for name in sorted(os.listdir(base)):
+            path = base / name
+            if _NAME.fullmatch(name) and _is_own(path):
+                yield path
+
+
+def _dead_sockets(environ: Mapping[str, str]) -> Iterator[Path]:
+    """Meeting places of local ranks (`local_ranks.py`) at which nobody listens any more."""
+    for base in scratch.existing_bases(environ):
+        for name in sorted(os.listdir(base)):
+            if _MEETING.fullmatch(name) and _is_refused(str(base / name)):
+                yield base / name
+
+
+def _is_refused(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            return True
+        except OSError:
+            return False
+    return False
+
+
+def _is_own(path: Path) -> bool:
+    try:
+        status = path.lstat()
+    except OSError:
+        return False
+    kind_ok = stat.S_ISDIR(status.st_mode) or stat.S_ISLNK(status.st_mode)
+    return kind_ok and status.st_uid == os.geteuid()
+
+
+def _is_gone(path: Path) -> bool:
+    """Whether nobody can be using the session any more: no lock, and its process has ended."""
+    try:
+        age = time.time() - path.stat().st_mtime
+    except OSError:
+        return True  # a link to a session that is gone
+    record = read_record(path)
+    if record is None and age < _GRACE_S:
+        return False
+    return (record is None or not is_running(record)) and _is_unlocked(path)
+
+
+def _is_unlocked(path: Path) -> bool:
+    try:
+        descriptor = os.open(path / LOCK, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def _by_directory(path: Path) -> SessionRecord:
+    record = read_record(path)
+    if record is None or not is_running(record):
+        raise SessionNotFoundError(
+            f"{path} is not the directory of a running session of yours on this machine; "
+            "`rayhpc status` lists those that are"
+        )
+    return record
+
+
+def _by_address(address: str, found: list[SessionRecord]) -> SessionRecord:
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        raise SessionNotFoundError(
+            f"{address!r} is not an address: give the head's ip:port (it is printed by "
+            "`rayhpc start --head`), a session's directory, or auto"
+        )
+    names = _addresses_of(host)
+    matching = [each for each in found if _is_at(each, names, port)]
+    # Several nodes of one cluster may share this machine: the head's is the one meant.
+    for each in sorted(matching, key=lambda record: not record.is_head):
+        return each
+    here = "; sessions of yours here: " + _listed(found) if found else ""
+    raise SessionNotFoundError(
+        f"this machine is not a node of the cluster at {address}, or not yours. A driver runs on "
+        f"one of the cluster's nodes: start the program there, or join this machine first with "
+        f"`rayhpc start --address={address}`{here}"
+    )
+
+
+def _is_at(record: SessionRecord, hosts: set[str], port: str) -> bool:
+    """Whether a head's address is meant; the loopback only means the head on this machine."""
+    ours = record.is_head and any(each.startswith("127.") for each in hosts)
+    for endpoint in record.endpoints:
+        ip, _, its_port = endpoint.rpartition(":")
+        local = ours and not ip.startswith("127.")
+        if its_port == port and (ip in hosts or local):
+            return True
+    return False
+
+
+def _addresses_of(host: str) -> set[str]:
+    bare = host.strip("[]")
+    try:
+        return {bare, *(str(each[4][0]) for each in socket.getaddrinfo(bare, None))}
+    except OSError:
+        return {bare}
+
+
+def _only(found: list[SessionRecord], environ: Mapping[str, str]) -> SessionRecord:
+    """The one cluster that `auto` can mean."""
+    job = environ.get("SLURM_JOB_ID", "")
+    for chosen in (
+        [each for each in found if job and each.job == job],
+        [each for each in found if each.kind != "embedded"],
+        found,
+    ):
+        clusters = {each.cluster_id for each in chosen}
+        if len(clusters) > 1:
+            raise SessionNotFoundError(
+                "several clusters of yours run on this machine; name one of them as address: "
+                + _listed(chosen)
+            )
+        if chosen:
+            return min(chosen, key=lambda record: not record.is_head)
+    raise SessionNotFoundError(
+        "no cluster of yours runs on this machine: start one with `rayhpc start --head`, or call "
+        "init() without an address for one of your program's own"
+    )
+
+
+def _listed(found: list[SessionRecord]) -> str:
+    return ", ".join(dict.fromkeys(each.address for each in found))

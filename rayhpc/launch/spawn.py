@@ -1,0 +1,205 @@
+"""Starting a node process from outside, and holding its life in hand.
+
+Used by `embedded`, `run`, `start` and `cluster`.  The process is started first and told its plan
+afterwards, so that its interpreter starts while the caller still looks at the machine.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+import msgspec
+
+from rayhpc.launch import sessions
+from rayhpc.launch.exit_codes import ExitCode, LaunchError
+from rayhpc.launch.node_plan import NodePlan, send_plan
+from rayhpc.launch.private_fds import close_private, keep_private
+from rayhpc.launch.sessions import SessionRecord
+
+Wait = Callable[[float, int], None]
+
+READY_S = 60.0
+STOP_S = 15.0
+_STDERR_TAIL = 4000
+
+
+class Ready(msgspec.Struct):
+    """A node's answer when it can serve, or why it cannot."""
+
+    ok: bool = False
+    node: int = 0
+    node_id: str = ""
+    port: int = 0
+    error: str = ""
+    code: int = int(ExitCode.INTERNAL)
+
+
+class NodeProcess:
+    """A node process, from before it has its plan to its end.
+
+    Args:
+        detached: give it a session (setsid) of its own, for a node that outlives its starter.
+        environ: its environment; None is ours.
+    """
+
+    def __init__(self, *, detached: bool = False, environ: dict[str, str] | None = None) -> None:
+        environment = dict(os.environ if environ is None else environ)
+        self._python_path = environment.get("PYTHONPATH")
+        _make_importable(environment)
+        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
+        self._process = subprocess.Popen(
+            [sys.executable, *_interpreter_options(), "-m", "rayhpc.launch.node"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            # A folder of the user's on the module path would hide modules of Python's own.
+            cwd="/",
+            env=environment,
+            start_new_session=detached,
+        )
+        assert self._process.stdin is not None
+        # A descriptor without a file object: it must close when we say so, and with us.
+        self._life = keep_private(os.dup(self._process.stdin.fileno()))
+        self._process.stdin.close()
+        self._plan: NodePlan | None = None
+
+    @property
+    def pid(self) -> int:
+        """The node process's pid."""
+        return self._process.pid
+
+    def send(self, plan: NodePlan) -> None:
+        """Tell the process what to be.
+
+        Raises:
+            LaunchError: it has ended before.
+        """
+        plan.python_path = self._python_path
+        self._plan = plan
+        try:
+            send_plan(self._life, plan)
+        except BrokenPipeError:
+            raise self._ended_early() from None
+        if not plan.tied:
+            close_private(self._life)
+
+    def wait_ready(self, timeout_s: float = READY_S, wait: Wait | None = None) -> Ready:
+        """Wait until the node serves.
+
+        Args:
+            timeout_s: how long at most, in seconds.
+            wait: waits so many seconds or until a descriptor is readable; may raise to give up.
+
+        Raises:
+            LaunchError: it cannot, with the reason and the exit code of the cause.
+        """
+        line = self._read_line(time.monotonic() + timeout_s, wait or _wait)
+        if not line:
+            raise self._ended_early()
+        ready = msgspec.convert(json.loads(line), Ready)
+        if not ready.ok:
+            self.stop()
+            raise LaunchError(ready.error, ready.code)
+        return ready
+
+    def record(self) -> SessionRecord:
+        """What the node, once ready, says about itself.  Raises LaunchError if it has ended."""
+        assert self._plan is not None
+        record = sessions.read_record(Path(self._plan.base, self._plan.name))
+        if record is None:
+            raise self._ended_early()
+        return record
+
+    def poll(self) -> int | None:
+        """The exit code, or None while the process runs."""
+        return self._process.poll()
+
+    def wait(self, timeout_s: float | None = None) -> int | None:
+        """Wait for the end; returns the exit code, or None when the time is over."""
+        try:
+            return self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def stop(self, timeout_s: float = STOP_S) -> int:
+        """End the node and wait for it; killed (it is our child) if it takes too long."""
+        self.let_go()
+        # Without a plan there is nothing yet that would have to end in order.
+        code = self.wait(timeout_s) if self._plan is not None else None
+        if code is None:
+            self._process.kill()
+            code = self._process.wait()
+        self._close()
+        return code
+
+    def let_go(self) -> None:
+        """Close the life pipe: a tied node ends by itself."""
+        close_private(self._life)
+
+    def kill(self) -> None:
+        """End the node's raylet at once, as a crash would (SIGKILL), and wait for it."""
+        self._process.kill()
+        self._process.wait()
+        self.let_go()
+        self._close()
+
+    def detach(self) -> None:
+        """Forget the process: it lives on without us."""
+        self._close()
+        # Popen would warn of, and keep for reaping, a child that still runs.
+        self._process.returncode = 0
+
+    def _read_line(self, deadline: float, wait: Wait) -> bytes:
+        out = self._process.stdout
+        assert out is not None
+        while not select.select([out], [], [], 0)[0]:
+            if time.monotonic() >= deadline:
+                self._process.kill()
+                return b""
+            wait(max(0.0, deadline - time.monotonic()), out.fileno())
+        return out.readline()
+
+    def _ended_early(self) -> LaunchError:
+        """What to say of a process that ended without a word."""
+        code = self.stop(STOP_S)
+        self._errors.seek(0)
+        said = self._errors.read().decode(errors="replace").strip()[-_STDERR_TAIL:]
+        return LaunchError(
+            f"a node process did not start (exit code {code})"
+            + (f"; it said:\n{said}" if said else "; it said nothing"),
+            ExitCode.INTERNAL,
+        )
+
+    def _close(self) -> None:
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+
+
+def _wait(seconds: float, descriptor: int) -> None:
+    select.select([descriptor], [], [], seconds)
+
+
+def _make_importable(environment: dict[str, str]) -> None:
+    """Let the new interpreter find the very rayhpc that this one runs, wherever it lies."""
+    parent = str(Path(__file__).resolve().parents[2])
+    installed = parent.endswith(("site-packages", "dist-packages"))
+    if installed and parent.startswith((sys.prefix, sys.base_prefix)):
+        return  # found anyway; in PYTHONPATH it would come before Python's own modules
+    before = environment.get("PYTHONPATH")
+    environment["PYTHONPATH"] = f"{parent}{os.pathsep}{before}" if before else parent
+
+
+def _interpreter_options() -> list[str]:
+    """The options of this interpreter that its workers should have as well."""
+    # The standard library's own way (multiprocessing, test.support) to ask for them.
+    options: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
+    return options
