@@ -105,6 +105,12 @@ class ForkServer(Channel):
         copies = [fcntl.fcntl(x, fcntl.F_DUPFD_CLOEXEC, 3) for x in descriptors]
         self.send(messages.Share(list(self.shared)), copies)
 
+    def finish(self, timeout: float) -> bool:
+        """Have every worker ended and the server leave; the session's directory stays."""
+        self.send(messages.Finish())
+        self.close()
+        return self.wait_for_end(timeout)
+
     def wait_for_end(self, timeout: float) -> bool:
         """Reap the server after `close`; False: it did not end in time and was killed."""
         deadline = time.monotonic() + timeout

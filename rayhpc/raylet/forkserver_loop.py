@@ -3,7 +3,7 @@
 Runs in a process that `forkserver.start` forked while everything was bare, and in each template.
 Single-threaded, without a ZeroMQ context: only such a process may fork, and only its children can
 ask the kernel to end with it.  When its raylet is gone (the socket pair ends) it ends its workers;
-the server proper also removes the session's directory, which nobody is left to do.
+the server proper also removes the session's directory, which nobody else is left to do.
 """
 
 from __future__ import annotations
@@ -33,6 +33,10 @@ class RayletGoneError(Exception):
     """The raylet's end of the socket pair is closed."""
 
 
+class FinishedError(Exception):
+    """The raylet ends in good order."""
+
+
 class Loop:
     """One fork server.
 
@@ -50,17 +54,21 @@ class Loop:
         self._templates: set[int] = set()
         self._wake: tuple[int, int] = (-1, -1)
 
-    def serve(self) -> None:
-        """Work until the raylet is gone, then end all children."""
+    def serve(self) -> bool:
+        """Work until the raylet is gone, then end all children; True: it left in good order."""
         self._arm()
+        in_order = False
         try:
             self._check_parent()
             self._serve()
         except RayletGoneError:
             pass
+        except FinishedError:
+            in_order = True
         for pid in self._workers | self._templates:
             kill(pid)
         end_children()
+        return in_order
 
     def send(self, event: msgspec.Struct) -> None:
         """Tell the raylet.
@@ -146,8 +154,10 @@ class Loop:
             for wanted, descriptor in zip(command.numbers, descriptors, strict=True):
                 os.dup2(descriptor, wanted, inheritable=False)
                 os.close(descriptor)
-        else:
+        elif isinstance(command, messages.Signal):
             self._signal(command)
+        else:
+            raise FinishedError
 
     def _spawn(self, command: messages.Spawn, streams: list[int]) -> None:
         me = os.getpid()
@@ -224,9 +234,7 @@ def run(channel: socket.socket, session_dir: str, entry: str, parent: int) -> No
     forkserver_child.replace_stream(0, nothing)
     _warm_up(entry)
     loop = Loop(channel, entry, parent)
-    try:
-        loop.serve()
-    finally:
+    if not loop.serve():
         shutil.rmtree(session_dir, ignore_errors=True)
 
 

@@ -46,6 +46,10 @@ class Signal(msgspec.Struct, array_like=True, tag=4):
     signum: int
 
 
+class Finish(msgspec.Struct, array_like=True, tag=5):
+    """To the server: end all children and leave; the raylet cleans up itself."""
+
+
 class Spawned(msgspec.Struct, array_like=True, tag=10):
     """From a server: worker `number` is process `pid`."""
 
@@ -80,7 +84,7 @@ class Unfit(msgspec.Struct, array_like=True, tag=14):
     reason: str
 
 
-Command = Share | Spawn | MakeTemplate | Signal
+Command = Share | Spawn | MakeTemplate | Signal | Finish
 Event = Spawned | SpawnFailed | Ended | Ready | Unfit
 
 encode = msgspec.msgpack.Encoder().encode

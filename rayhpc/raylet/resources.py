@@ -148,7 +148,9 @@ def total_of(parts: list[Resources]) -> Resources:
 
 def in_words(resources: Resources) -> str:
     """Amounts as people read them: `2 CPU, 0.5 GPU, 1.5 GiB memory`."""
-    return ", ".join(_one(name, amount) for name, amount in resources.items() if amount) or "nothing"
+    return (
+        ", ".join(_one(name, amount) for name, amount in resources.items() if amount) or "nothing"
+    )
 
 
 def _one(name: str, amount: int) -> str:

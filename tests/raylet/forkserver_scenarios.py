@@ -57,8 +57,7 @@ class Node:
         return [read_all(x) for x in self.readers[number]]
 
     def end(self) -> bool:
-        self.server.close()
-        return self.server.wait_for_end(10.0)
+        return self.server.finish(10.0)
 
     def template(self, **wanted: Any) -> forkserver.Channel:
         import socket
@@ -90,7 +89,7 @@ def gone(pid: int) -> bool:
 
 
 def life(node: Node) -> Any:
-    """One worker: its number, streams, environment, exit code."""
+    """One worker: its number, streams, environment, exit code.  The directory is left to the raylet."""
     os.environ["TAKEN"] = "1"
     node.spawn(
         7,

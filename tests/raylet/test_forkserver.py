@@ -23,7 +23,6 @@ def run(name: str, folder: Path, expected: int = 0) -> Any:
         [sys.executable, str(HERE / "forkserver_scenarios.py"), name, str(folder)],
         env=environ,
         check=False,
-        check=False,
         capture_output=True,
         text=True,
         timeout=60,
@@ -39,7 +38,7 @@ def test_a_worker_gets_its_number_streams_and_environment(tmp_path: Path) -> Non
         "code": 3,
         "output": ["7 yes False\n", "wrong\n"],
         "clean": True,
-        "folder": False,
+        "folder": True,
     }
 
 

@@ -1,0 +1,235 @@
+"""Actors on this node: started for the head, held while they live, ended when it says so.
+
+A state machine driven by `node`.  An actor is placed with `spec.placing.resources`, which it keeps
+until its constructor has returned, and holds `spec.holding` from then on.  Whether and where it is
+started again is the head's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+
+from rayhpc.raylet.bundles import Bundles
+from rayhpc.raylet.claims import Claim, Claims
+from rayhpc.raylet.resources import Allocation, Pool
+from rayhpc.raylet.workers import ACTOR, Waiter, Worker, WorkerPool
+from rayhpc.wire.address import HEAD, Address
+from rayhpc.wire.messages import actors
+
+# An actor that found no room here for so long is given back to the head, to be placed again.
+ROOM_WITHIN_S = 2.0
+
+Send = Callable[[Address, msgspec.Struct], None]
+
+
+@dataclass(eq=False)
+class Actor:
+    """One actor here, from the head's order to its process's end."""
+
+    spec: actors.ActorSpec
+    incarnation: int
+    claim: Claim | None = None
+    allocation: Allocation | None = None
+    waiter: Waiter | None = None
+    worker: Worker | None = None
+    lease: int = 0
+    is_constructed: bool = False
+    stopped: str | None = None
+
+
+class Actors:
+    """All actors of one node.
+
+    Args:
+        pool: the node's own resources.
+        bundles: its placement group bundles.
+        claims: who waits for resources.
+        workers: its processes.
+        send: puts a message on its way.
+        now: the time in seconds, monotonic.
+        new_lease: a fresh lease number.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        bundles: Bundles,
+        claims: Claims,
+        workers: WorkerPool,
+        send: Send,
+        now: Callable[[], float],
+        new_lease: Callable[[], int],
+    ) -> None:
+        self._pool = pool
+        self._bundles = bundles
+        self._claims = claims
+        self._workers = workers
+        self._send = send
+        self._now = now
+        self._new_lease = new_lease
+        self._actors: dict[bytes, Actor] = {}
+        self.is_draining = False
+
+    # -- messages -------------------------------------------------------------------------------
+    def on_start(self, message: actors.StartActor) -> None:
+        """The head wants an actor here."""
+        spec = message.spec
+        actor = Actor(spec, message.incarnation)
+        if self.is_draining or spec.actor in self._actors:
+            self._answer(actor, "busy", reason="the node is leaving")
+            return
+        self._actors[spec.actor] = actor
+        now = self._now()
+        actor.claim = Claim(
+            ("actors", spec.job),
+            spec.placing.resources,
+            lambda: self._pools(spec),
+            lambda allocation: self._granted(actor, allocation),
+            now,
+            now + ROOM_WITHIN_S,
+            lambda: self._no_room(actor),
+        )
+        self._claims.add(actor.claim)
+        self._claims.dispatch()
+
+    def on_constructed(self, source: Address, message: actors.Constructed) -> None:
+        """A constructor has returned, or raised."""
+        actor = self._actors.get(message.actor)
+        if actor is None or actor.worker is None or actor.worker.address != source:
+            return
+        if message.error:
+            # The worker leaves by itself; the head knows from this message that it is over.
+            self._forget(actor)
+            self._answer(actor, "failed", error=message.error)
+            return
+        actor.is_constructed = True
+        assert actor.allocation is not None
+        actor.allocation.pool.shrink(actor.allocation, actor.spec.holding)
+        self._claims.is_dirty = True
+        self._answer(actor, "ok", address=source)
+
+    def on_stop(self, message: actors.StopActor) -> None:
+        """The head wants an actor to end."""
+        actor = self._actors.get(message.actor)
+        if actor is None or actor.incarnation != message.incarnation:
+            return
+        worker = actor.worker
+        actor.stopped = message.reason
+        if worker is None:
+            self._forget(actor)
+            self._send(
+                HEAD, actors.ActorEnded(message.actor, message.incarnation, message.reason, True)
+            )
+        elif message.graceful and actor.is_constructed:
+            self._send(worker.address, actors.EndActor(message.reason))
+        else:
+            self._workers.kill(worker, message.reason)
+
+    def on_worker_gone(self, worker: Worker, reason: str) -> None:
+        """A worker's process is gone: if it was an actor, the head is told."""
+        actor = self._actors.get(worker.actor)
+        if actor is None or actor.worker is not worker:
+            return
+        self._forget(actor)
+        intended = actor.stopped is not None or worker.left is not None
+        text = actor.stopped or worker.left or reason
+        ended = actors.ActorEnded(
+            actor.spec.actor, actor.incarnation, text, intended, worker.for_memory
+        )
+        self._send(HEAD, ended)
+
+    def on_group_removed(self, group: bytes) -> None:
+        """A placement group is gone: its actors end."""
+        for actor in list(self._actors.values()):
+            if actor.spec.placing.strategy.group != group:
+                continue
+            if actor.worker is not None:
+                actor.stopped = "its placement group was removed"
+                self._workers.kill(actor.worker, actor.stopped)
+            else:
+                self._forget(actor)
+                self._answer(actor, "busy", reason="its placement group was removed")
+
+    # -- what others want to know -----------------------------------------------------------------
+    def allocation_of(self, lease: int) -> Allocation | None:
+        """What the actor with this lease number holds."""
+        for actor in self._actors.values():
+            if actor.lease == lease:
+                return actor.allocation
+        return None
+
+    def count(self) -> int:
+        """How many actors there are or are being started."""
+        return len(self._actors)
+
+    # -- details ----------------------------------------------------------------------------------
+    def _pools(self, spec: actors.ActorSpec) -> list[Pool]:
+        strategy = spec.placing.strategy
+        if strategy.kind == "group":
+            return self._bundles.pools(strategy.group, strategy.bundle)
+        return [self._pool]
+
+    def _granted(self, actor: Actor, allocation: Allocation) -> None:
+        """The resources are there: now a worker."""
+        actor.claim = None
+        actor.allocation = allocation
+        spec = actor.spec
+        actor.waiter = Waiter(
+            (spec.job, spec.placing.environment),
+            lambda worker: self._construct(actor, worker),
+            lambda text: self._cannot_start(actor, text),
+        )
+        self._workers.acquire(actor.waiter)
+
+    def _construct(self, actor: Actor, worker: Worker) -> None:
+        """A worker is there: it becomes the actor."""
+        assert actor.allocation is not None
+        actor.worker = worker
+        actor.lease = self._new_lease()
+        worker.state = ACTOR
+        worker.actor = actor.spec.actor
+        worker.lease = actor.lease
+        worker.name = actor.spec.class_name
+        message = actors.Construct(
+            actor.spec, actor.incarnation, actor.allocation.devices(), actor.lease
+        )
+        self._send(worker.address, message)
+
+    def _no_room(self, actor: Actor) -> None:
+        actor.claim = None
+        self._forget(actor)
+        self._answer(actor, "busy", reason="no room")
+
+    def _cannot_start(self, actor: Actor, text: str) -> None:
+        self._forget(actor)
+        self._answer(actor, "environment", reason=text)
+
+    def _answer(
+        self,
+        actor: Actor,
+        status: str,
+        address: Address = 0,
+        reason: str = "",
+        error: bytes = b"",
+    ) -> None:
+        answer = actors.ActorStarted(
+            actor.spec.actor, actor.incarnation, status, address, reason, error
+        )
+        self._send(HEAD, answer)
+
+    def _forget(self, actor: Actor) -> None:
+        """Give back what an actor has or waits for."""
+        if self._actors.get(actor.spec.actor) is actor:
+            del self._actors[actor.spec.actor]
+        if actor.claim is not None:
+            self._claims.cancel(actor.claim)
+            actor.claim = None
+        if actor.waiter is not None:
+            actor.waiter.is_cancelled = True
+        if actor.allocation is not None:
+            actor.allocation.pool.give_back(actor.allocation)
+            actor.allocation = None
+            self._claims.is_dirty = True

@@ -1,0 +1,191 @@
+"""Runtime environments: what `runtime_env` asks for, made ready once per node.
+
+Used by `workers` before it starts a worker.  `working_dir` and `py_modules` are URIs
+`kv://<sha256>` of zip files in the head's key-value store, fetched once, unpacked once into the
+session's directory, or paths of folders that this node can see.  Unpacking runs in a thread of its
+own: the raylet goes on serving meanwhile.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import shutil
+import threading
+import zipfile
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from rayhpc.wire.address import HEAD, Address
+from rayhpc.wire.messages import cluster
+
+PACKAGES = "packages"
+_SCHEME = "kv://"
+_SERVED = frozenset({"env_vars", "working_dir", "py_modules", "config", "excludes", "_ray_release"})
+
+Send = Callable[[Address, msgspec.Struct], None]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An environment that workers can start in.
+
+    `environ` are variables to set, `folder` the working directory (empty: the job's), `path` what
+    comes first in sys.path.  `error` not empty: it cannot be had.
+    """
+
+    environ: dict[str, str | None] = field(default_factory=dict)
+    folder: str = ""
+    path: list[str] = field(default_factory=list)
+    error: str = ""
+
+
+PLAIN = Prepared()
+
+
+class Environments:
+    """All environments of one node.
+
+    Args:
+        folder: where packages are unpacked.
+        send: puts a message on its way.
+        new_token: a fresh number for a question to the head.
+        wake: called from the unpacking thread when something is ready for `collect`.
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        send: Send,
+        new_token: Callable[[], int],
+        wake: Callable[[], None],
+    ) -> None:
+        self._folder = Path(folder)
+        self._send = send
+        self._new_token = new_token
+        self._wake = wake
+        self._prepared: dict[bytes, Prepared] = {}
+        self._wanted: dict[bytes, tuple[dict[str, Any], list[str]]] = {}
+        self._packages: dict[str, str] = {}
+        self._errors: dict[str, str] = {}
+        self._asked: dict[int, str] = {}
+        self._unpacked: deque[tuple[str, str, str]] = deque()
+
+    def get(self, environment: bytes) -> Prepared | None:
+        """An environment; None: it is being made, ask again after `collect` or `on_reply`."""
+        if not environment:
+            return PLAIN
+        found = self._prepared.get(environment)
+        if found is None and environment not in self._wanted:
+            self._begin(environment)
+            found = self._prepared.get(environment)
+        return found
+
+    def on_reply(self, message: cluster.Reply) -> bool:
+        """The head's answer to a package of ours; False: it was not asked by us."""
+        uri = self._asked.pop(message.token, None)
+        if uri is None:
+            return False
+        data = None if message.error else msgspec.msgpack.decode(message.data, type=bytes | None)
+        if data is None:
+            why = message.error or "the head does not have it (any more)"
+            self._settle(uri, "", f"The package {uri} cannot be had: {why}.")
+            return True
+        threading.Thread(target=self._unpack, args=(uri, data), daemon=True).start()
+        return True
+
+    def collect(self) -> None:
+        """Take in what has been unpacked."""
+        while self._unpacked:
+            self._settle(*self._unpacked.popleft())
+
+    def _begin(self, environment: bytes) -> None:
+        try:
+            wanted = msgspec.json.decode(environment, type=dict[str, Any])
+        except msgspec.DecodeError as error:
+            self._prepared[environment] = Prepared(error=f"The runtime_env is not JSON: {error}.")
+            return
+        unknown = sorted(set(wanted) - _SERVED)
+        if unknown:
+            text = f"runtime_env {', '.join(unknown)} is not served by rayhpc."
+            self._prepared[environment] = Prepared(error=text)
+            return
+        uris = [wanted["working_dir"]] if wanted.get("working_dir") else []
+        uris += wanted.get("py_modules") or []
+        self._wanted[environment] = (wanted, uris)
+        for uri in uris:
+            self._fetch(uri)
+        self._finish(environment)
+
+    def _fetch(self, uri: str) -> None:
+        if uri in self._packages or uri in self._asked.values():
+            return
+        self._errors.pop(uri, None)
+        if not uri.startswith(_SCHEME):
+            if os.path.isdir(uri):
+                self._packages[uri] = uri
+            else:
+                self._errors[uri] = f"The folder {uri} is not on this node."
+            return
+        token = self._new_token()
+        self._asked[token] = uri
+        key = uri[len(_SCHEME) :].encode()
+        self._send(HEAD, cluster.Request(token, cluster.KvGet(PACKAGES, key)))
+
+    def _settle(self, uri: str, folder: str, error: str) -> None:
+        if error:
+            self._errors[uri] = error
+        else:
+            self._packages[uri] = folder
+        for environment in list(self._wanted):
+            self._finish(environment)
+
+    def _finish(self, environment: bytes) -> None:
+        """Put an environment together once all of its packages are there or have failed."""
+        wanted, uris = self._wanted[environment]
+        errors = [self._errors[x] for x in uris if x in self._errors]
+        if errors:
+            self._prepared[environment] = Prepared(error=errors[0])
+        elif all(x in self._packages for x in uris):
+            folders = [self._packages[x] for x in uris]
+            variables = {str(k): str(v) for k, v in (wanted.get("env_vars") or {}).items()}
+            folder = folders[0] if wanted.get("working_dir") else ""
+            self._prepared[environment] = Prepared(dict(variables), folder, folders)
+        else:
+            return
+        del self._wanted[environment]
+
+    def _unpack(self, uri: str, data: bytes) -> None:
+        """In a thread: check and unpack a package."""
+        try:
+            folder, error = _unpack_once(self._folder, uri[len(_SCHEME) :], data), ""
+        except (OSError, zipfile.BadZipFile, ValueError) as failure:
+            folder, error = "", f"The package {uri} cannot be unpacked: {failure}."
+        self._unpacked.append((uri, folder, error))
+        self._wake()
+
+
+def _unpack_once(base: Path, digest: str, data: bytes) -> str:
+    if hashlib.sha256(data).hexdigest() != digest:
+        raise ValueError("its content does not have the hash that names it")
+    target = base / digest[:32]
+    if target.is_dir():
+        return str(target)
+    base.mkdir(mode=0o700, parents=True, exist_ok=True)
+    partial = base / f".{digest[:32]}"
+    shutil.rmtree(partial, ignore_errors=True)
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        for entry in archive.infolist():
+            written = archive.extract(entry, partial)
+            mode = entry.external_attr >> 16 & 0o777
+            if mode and not entry.is_dir():
+                os.chmod(written, mode | 0o600)
+    partial.mkdir(exist_ok=True)
+    partial.rename(target)
+    return str(target)

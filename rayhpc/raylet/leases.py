@@ -1,0 +1,492 @@
+"""Leases: which submitter has which worker of this node, from request to return.
+
+A state machine driven by `node`: messages in, messages out through `send`.  Where a request should
+go decides `scheduling`, who comes next `claims`, which process serves it `workers`.  What each
+message means, and what follows a death: `docs/explanation/protocol.md`.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+
+from rayhpc.raylet import scheduling
+from rayhpc.raylet.bundles import Bundles
+from rayhpc.raylet.claims import Claim, Claims, Holding
+from rayhpc.raylet.resources import Allocation, Pool, in_words
+from rayhpc.raylet.view import ClusterView
+from rayhpc.raylet.workers import Waiter, Worker, WorkerPool
+from rayhpc.wire.address import Address, NodeNumber, node_of
+from rayhpc.wire.messages import actors, leases
+from rayhpc.wire.messages.common import Grant, Resources, SchedulingClass
+
+# A demand that no node can meet is named after this time: nodes may still be joining.
+TELL_AFTER_S = 0.5
+# A request for any bundle of a group that waits so long tries the group's next node.
+ROTATE_AFTER_S = 0.2
+
+Send = Callable[[Address, msgspec.Struct], None]
+
+
+@dataclass(eq=False)
+class Request:
+    """One submitter's wish for a worker; `claim` while it waits for resources."""
+
+    client: Address
+    number: int
+    wanted: SchedulingClass
+    arrived: float
+    hops: int
+    backlog: int
+    claim: Claim | None = None
+    allocation: Allocation | None = None
+    waiter: Waiter | None = None
+    told: str | None = None
+    kind: bytes = b""
+
+    @property
+    def claimant(self) -> tuple[Address, bytes]:
+        """Whom it counts for: fairness is between classes of submitters."""
+        return self.client, self.kind
+
+    @property
+    def resources(self) -> Resources:
+        """What it asks for."""
+        return self.wanted.resources
+
+
+@dataclass(eq=False)
+class Lease:
+    """A worker in a submitter's hands; `returned` while a revocation is still under way."""
+
+    number: int
+    client: Address
+    worker: Worker
+    holding: Holding
+    returned: bool = False
+
+
+class Leases:
+    """All requests and leases of one node.
+
+    Args:
+        pool: the node's own resources.
+        bundles: its placement group bundles.
+        claims: who waits for resources.
+        view: the cluster.
+        workers: its processes.
+        send: puts a message on its way.
+        now: the time in seconds, monotonic.
+        watch: called with a submitter's address, whose end must be told.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        bundles: Bundles,
+        claims: Claims,
+        view: ClusterView,
+        workers: WorkerPool,
+        send: Send,
+        now: Callable[[], float],
+        watch: Callable[[Address], None],
+    ) -> None:
+        self._pool = pool
+        self._bundles = bundles
+        self._claims = claims
+        self._view = view
+        self._workers = workers
+        self._send = send
+        self._now = now
+        self._watch = watch
+        self._requests: dict[tuple[Address, int], Request] = {}
+        self._leases: dict[int, Lease] = {}
+        self._turn = itertools.count()
+        self._lease_number = 0
+        self.is_draining = False
+
+    # -- messages of submitters -----------------------------------------------------------------
+    def on_request(self, message: leases.LeaseRequest) -> None:
+        """A submitter wants a worker."""
+        request = Request(
+            message.client,
+            message.request,
+            message.wanted,
+            self._now(),
+            message.hops,
+            message.backlog,
+            kind=msgspec.msgpack.encode(message.wanted),
+        )
+        self._requests[request.client, request.number] = request
+        self._place(request)
+
+    def on_cancel(self, message: leases.LeaseCancel) -> None:
+        """It no longer does."""
+        request = self._requests.get((message.client, message.request))
+        if request is not None:
+            self._drop(request)
+
+    def on_return(self, message: leases.LeaseReturn) -> None:
+        """A submitter has no more use for a worker."""
+        lease = self._leases.get(message.lease)
+        if lease is None:
+            return
+        if message.kill:
+            self._workers.kill(lease.worker, "its task was cancelled by force")
+        elif lease.holding.revoking:
+            # The worker is about to answer: before that it would refuse a next submitter's tasks.
+            lease.returned = True
+        else:
+            self._end(lease)
+
+    # -- messages of workers --------------------------------------------------------------------
+    def on_revoked(self, message: leases.Revoked) -> None:
+        """A worker has given its lease back."""
+        lease = self._leases.get(message.lease)
+        if lease is not None:
+            self._end(lease)
+
+    def on_blocked(self, allocation: Allocation) -> None:
+        """A worker's task waits for others: its CPUs are free."""
+        allocation.pool.lend(allocation)
+        self._claims.is_dirty = True
+
+    def on_unblocked(self, allocation: Allocation) -> None:
+        """It goes on."""
+        allocation.pool.unlend(allocation)
+
+    def allocation_of(self, number: int) -> Allocation | None:
+        """What a lease holds."""
+        lease = self._leases.get(number)
+        return None if lease is None else lease.holding.allocation
+
+    # -- deaths and changes ---------------------------------------------------------------------
+    def on_worker_gone(
+        self, worker: Worker, started: bytes, unsent: list[bytes], reason: str
+    ) -> None:
+        """A worker's process is gone: its submitter is told what had started."""
+        lease = self._leases.get(worker.lease)
+        if lease is None or lease.worker is not worker:
+            return
+        if not lease.returned:
+            message = leases.LeaseBroken(
+                lease.number, worker.address, started, reason, worker.for_memory, unsent
+            )
+            self._send(lease.client, message)
+        self._end(lease)
+
+    def on_client_gone(self, client: Address, reason: str) -> None:
+        """A submitter is gone: what ran for it ends with its workers."""
+        for request in [x for x in self._requests.values() if x.client == client]:
+            self._drop(request)
+        for lease in [x for x in self._leases.values() if x.client == client]:
+            lease.returned = True
+            self._workers.kill(lease.worker, f"its submitter has ended ({reason})")
+
+    def on_node_gone(self, node: NodeNumber, reason: str) -> None:
+        """Every submitter there is gone."""
+        clients = {x.client for x in self._requests.values()}
+        clients |= {x.client for x in self._leases.values()}
+        for client in sorted(clients):
+            if node_of(client) == node:
+                self.on_client_gone(client, reason)
+
+    def on_group_removed(self, group: bytes) -> None:
+        """A placement group is gone: its leases end, what waits for it is refused."""
+        text = "The placement group was removed."
+        for request in list(self._requests.values()):
+            if request.wanted.strategy.group == group and request.claim is not None:
+                self._refuse(request, leases.GROUP_REMOVED, text)
+        for lease in list(self._leases.values()):
+            if self._bundles.index_of(group, lease.holding.allocation.pool) >= 0:
+                self._workers.kill(lease.worker, "its placement group was removed")
+
+    def on_view_changed(self) -> None:
+        """Other nodes have changed: what waits may go elsewhere."""
+        for request in list(self._requests.values()):
+            if request.claim is not None and request.claim in self._claims:
+                self._reconsider(request)
+
+    def drain(self) -> None:
+        """Take no new work: what waits is sent away."""
+        self.is_draining = True
+        self.on_view_changed()
+
+    # -- time -----------------------------------------------------------------------------------
+    def on_time(self) -> None:
+        """Say why a request may wait for ever; try a group's next node."""
+        now = self._now()
+        for request in list(self._requests.values()):
+            claim = request.claim
+            if claim is None or claim not in self._claims:
+                continue
+            if now - request.arrived >= TELL_AFTER_S and request.told == "":
+                self._tell(request, self._why_never(request))
+            if self._may_rotate(request, now):
+                self._rotate(request)
+
+    def deadline(self) -> float | None:
+        """When `on_time` wants to be called; None: not before something happens."""
+        now = self._now()
+        times: list[float] = []
+        for request in self._requests.values():
+            if request.claim is None:
+                continue
+            times += [request.arrived + TELL_AFTER_S, request.arrived + ROTATE_AFTER_S]
+        return min((x for x in times if x > now), default=None)
+
+    # -- what others want to know ---------------------------------------------------------------
+    def new_number(self) -> int:
+        """A lease number, never used before on this node."""
+        self._lease_number += 1
+        return self._lease_number
+
+    def waiting(self) -> int:
+        """How many requests wait for resources."""
+        return sum(1 for x in self._requests.values() if x.claim is not None)
+
+    def active(self) -> int:
+        """How many leases there are."""
+        return len(self._leases)
+
+    def demand(self) -> list[tuple[Resources, int, str]]:
+        """What waits here: resources, how many tasks, why."""
+        shown: dict[bytes, Request] = {}
+        backlog: dict[tuple[Address, bytes], int] = {}
+        for request in self._requests.values():
+            if request.claim is not None:
+                shown.setdefault(request.kind, request)
+                before = backlog.get(request.claimant, 0)
+                backlog[request.claimant] = max(before, request.backlog)
+        count: Counter[bytes] = Counter()
+        for (_, kind), number in backlog.items():
+            count[kind] += number
+        return [
+            (request.resources, count[kind], request.told or self._why(request))
+            for kind, request in shown.items()
+        ]
+
+    # -- where to -------------------------------------------------------------------------------
+    def _place(self, request: Request) -> None:
+        """A request has come: serve it, send it on, have it wait, or refuse it."""
+        if request.wanted.strategy.kind == "group":
+            self._place_in_group(request)
+            return
+        me = self._view.me
+        room = not self.is_draining and self._pool.fits(request.resources)
+        serves = not self.is_draining and self._pool.could_ever(request.resources)
+        if request.hops and serves:
+            # It was sent here on purpose: no second thoughts while this node can do it at all.
+            self._wait_here(request)
+            return
+        choice = self._choose(request, room)
+        if choice.node == 0:
+            self._refuse(request, leases.UNSCHEDULABLE, choice.text)
+        elif choice.node != me:
+            self._redirect(request, choice.node)
+        elif self.is_draining:
+            self._refuse(request, leases.OUT_OF_SERVICE, "The node is leaving.")
+        else:
+            self._wait_here(request)
+
+    def _reconsider(self, request: Request) -> None:
+        """The view has changed: send a waiting request where there is room."""
+        if request.wanted.strategy.kind == "group":
+            self._place_in_group(request)
+            return
+        choice = self._choose(request, room=False)
+        if choice.node == 0:
+            self._refuse(request, leases.UNSCHEDULABLE, choice.text)
+        elif choice.node != self._view.me and (choice.now or self._cannot_stay(request)):
+            self._redirect(request, choice.node)
+        elif self.is_draining:
+            self._refuse(request, leases.OUT_OF_SERVICE, "The node is leaving.")
+
+    def _cannot_stay(self, request: Request) -> bool:
+        return self.is_draining or not self._pool.could_ever(request.resources)
+
+    def _choose(self, request: Request, room: bool) -> scheduling.Choice:
+        turn = next(self._turn)
+        serve = not self.is_draining
+        return scheduling.choose(request.wanted, self._view, room, turn, serve=serve)
+
+    def _place_in_group(self, request: Request) -> None:
+        strategy = request.wanted.strategy
+        state = self._bundles.state_of(strategy.group)
+        if state is None or state.state in (actors.GROUP_PENDING, actors.GROUP_RESCHEDULING):
+            self._wait_here(request)
+            return
+        if state.state == actors.GROUP_REMOVED:
+            self._refuse(request, leases.GROUP_REMOVED, "The placement group was removed.")
+        elif strategy.bundle >= len(state.nodes):
+            text = f"The placement group has {len(state.nodes)} bundles, none {strategy.bundle}."
+            self._refuse(request, leases.UNSCHEDULABLE, text)
+        elif strategy.bundle >= 0 and state.nodes[strategy.bundle] != self._view.me:
+            self._redirect(request, state.nodes[strategy.bundle])
+        elif strategy.bundle < 0 and not request.hops and not self._fits_group(request):
+            self._rotate(request)
+        else:
+            self._wait_here(request)
+
+    def _fits_group(self, request: Request) -> bool:
+        return any(pool.fits(request.resources) for pool in self._pools(request))
+
+    def _may_rotate(self, request: Request, now: float) -> bool:
+        strategy = request.wanted.strategy
+        return (
+            strategy.kind == "group"
+            and strategy.bundle < 0
+            and now - request.arrived >= ROTATE_AFTER_S
+        )
+
+    def _rotate(self, request: Request) -> None:
+        """Try the next node that has bundles of the group, or wait here."""
+        group = request.wanted.strategy.group
+        state = self._bundles.state_of(group)
+        nodes = sorted({x for x in state.nodes if x}) if state is not None else []
+        others = [x for x in nodes if x != self._view.me]
+        if not others:
+            self._wait_here(request)
+            return
+        later = [x for x in others if x > self._view.me]
+        self._redirect(request, (later or others)[0])
+
+    # -- what becomes of it ---------------------------------------------------------------------
+    def _wait_here(self, request: Request) -> None:
+        if request.claim is not None:
+            return
+        request.claim = Claim(
+            request.claimant,
+            request.resources,
+            lambda: self._pools(request),
+            lambda allocation: self._granted(request, allocation),
+            request.arrived,
+        )
+        self._claims.add(request.claim)
+        if any(pool.fits(request.resources) for pool in self._pools(request)):
+            self._claims.dispatch()
+        if request.claim is not None:
+            self._tell(request, "")
+
+    def _pools(self, request: Request) -> list[Pool]:
+        strategy = request.wanted.strategy
+        if strategy.kind == "group":
+            return self._bundles.pools(strategy.group, strategy.bundle)
+        return [] if self.is_draining else [self._pool]
+
+    def _granted(self, request: Request, allocation: Allocation) -> None:
+        """The resources are there: now a worker."""
+        request.claim = None
+        request.allocation = allocation
+        self._claims.count(request.claimant, +1)
+        key = (request.wanted.job, request.wanted.environment)
+        request.waiter = Waiter(
+            key,
+            lambda worker: self._start(request, worker),
+            lambda text: self._refuse(request, leases.ENVIRONMENT, text),
+        )
+        self._workers.acquire(request.waiter)
+        self._workers.start_ahead(key, min(request.backlog - 1, _times(allocation)))
+
+    def _start(self, request: Request, worker: Worker) -> None:
+        """A worker is there: the lease begins."""
+        self._requests.pop((request.client, request.number), None)
+        allocation = request.allocation
+        assert allocation is not None
+        number = worker.lease = self.new_number()
+        holding = Holding(
+            request.claimant,
+            allocation,
+            self._now(),
+            lambda: self._send(worker.address, leases.Revoke(number)),
+        )
+        self._leases[number] = Lease(number, request.client, worker, holding)
+        self._claims.hold(holding)
+        strategy = request.wanted.strategy
+        grant = Grant(
+            number,
+            request.wanted.job,
+            request.resources,
+            allocation.devices(),
+            strategy.group,
+            self._bundles.index_of(strategy.group, allocation.pool) if strategy.group else -1,
+            request.wanted.environment,
+        )
+        self._watch(request.client)
+        message = leases.LeaseGranted(request.number, worker.address, grant)
+        self._send(request.client, message)
+
+    def _end(self, lease: Lease) -> None:
+        """The lease is over: its resources and its worker are free."""
+        del self._leases[lease.number]
+        holding = lease.holding
+        holding.allocation.pool.give_back(holding.allocation)
+        self._claims.count(holding.claimant, -1)
+        self._claims.let_go(holding)
+        self._workers.release(lease.worker)
+
+    def _redirect(self, request: Request, node: NodeNumber) -> None:
+        self._drop(request)
+        self._view.debit(node, request.resources)
+        self._send(request.client, leases.LeaseRedirect(request.number, node))
+
+    def _refuse(self, request: Request, kind: int, text: str) -> None:
+        self._drop(request)
+        self._send(request.client, leases.LeaseRefused(request.number, kind, text))
+
+    def _tell(self, request: Request, text: str) -> None:
+        if request.told != text:
+            request.told = text
+            self._send(request.client, leases.LeaseQueued(request.number, text))
+
+    def _drop(self, request: Request) -> None:
+        """Forget a request, and give back what it already had."""
+        self._requests.pop((request.client, request.number), None)
+        if request.claim is not None:
+            self._claims.cancel(request.claim)
+            request.claim = None
+        if request.waiter is not None:
+            request.waiter.is_cancelled = True
+        if request.allocation is not None:
+            request.allocation.pool.give_back(request.allocation)
+            request.allocation = None
+            self._claims.count(request.claimant, -1)
+            self._claims.is_dirty = True
+
+    # -- in words -------------------------------------------------------------------------------
+    def _why_never(self, request: Request) -> str:
+        """Why it may wait for ever; empty: it need not."""
+        if request.wanted.strategy.kind == "group":
+            return self._why_never_in_group(request)
+        choice = scheduling.choose(request.wanted, self._view, False, 0)
+        return choice.text
+
+    def _why_never_in_group(self, request: Request) -> str:
+        strategy = request.wanted.strategy
+        state = self._bundles.state_of(strategy.group)
+        if state is None or state.state != actors.GROUP_CREATED:
+            return state.text if state is not None else ""
+        bundles = state.bundles if strategy.bundle < 0 else [state.bundles[strategy.bundle]]
+        if any(Pool(x).could_ever(request.resources) for x in bundles):
+            return ""
+        return (
+            f"No bundle of the placement group can ever meet the demand of "
+            f"{in_words(request.resources)}: they have "
+            f"{'; '.join(in_words(x) for x in bundles)}. Ask for less, or make larger bundles."
+        )
+
+    def _why(self, request: Request) -> str:
+        if request.wanted.strategy.kind == "group":
+            return "waits for its placement group"
+        return "all nodes that could serve it are in use"
+
+
+def _times(allocation: Allocation) -> int:
+    """How often more the same could be taken from the same pool."""
+    free = allocation.pool.free
+    fits = (free.get(name, 0) // need for name, need in allocation.resources.items() if need)
+    return max(0, min(fits, default=0))

@@ -1,0 +1,153 @@
+"""Which node should serve a scheduling class: pure functions of the cluster view.
+
+Called by `leases` for requests and, when the view changes, for those that wait.  Default: here
+while there is room, then any node with room; spread: round robin over the nodes with room; node
+affinity, labels and bundles narrow the choice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rayhpc.raylet.resources import in_words, shortage
+from rayhpc.raylet.view import ClusterView, Node
+from rayhpc.wire.address import NodeNumber
+from rayhpc.wire.messages.common import Labels, Resources, SchedulingClass
+
+NODE_ID_LABELS = ("ray.io/node-id", "rayhpc/node-id")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Where to go: `node` serves at once (`now`) or is where to wait; 0: nowhere, never.
+
+    `text` says why nothing can ever serve it (it waits all the same) or, with node 0, why it is
+    refused.
+    """
+
+    node: NodeNumber
+    now: bool = False
+    text: str = ""
+
+
+def choose(
+    wanted: SchedulingClass, view: ClusterView, room_here: bool, turn: int, *, serve: bool = True
+) -> Choice:
+    """Where a request of class `wanted` should go (not for placement groups).
+
+    Args:
+        wanted: what it asks for.
+        view: the cluster.
+        room_here: whether this node could serve it at once.
+        turn: counts requests, for round robin.
+        serve: whether this node takes new work (False: it is leaving).
+    """
+    strategy, demand = wanted.strategy, wanted.resources
+    if strategy.kind == "node":
+        target = view.with_id(strategy.node)
+        if target is not None and target.could_ever(demand):
+            return _settle([target], demand, view, room_here, turn, spread=False)
+        if not strategy.soft:
+            return Choice(0, text=_affinity_text(strategy.node, target, demand))
+    nodes = [
+        x
+        for x in view.nodes.values()
+        if (serve or x.info.number != view.me) and meets(strategy.hard, x)
+    ]
+    if not nodes:
+        return Choice(view.me, text=_labels_text(wanted, view))
+    wished = [x for x in nodes if meets(strategy.wish, x)] if strategy.wish else []
+    spread = strategy.kind == "spread"
+    if any(x.could_ever(demand) for x in wished):
+        first = _settle(wished, demand, view, room_here, turn, spread)
+        second = _settle(nodes, demand, view, room_here, turn, spread)
+        return second if second.now and not first.now else first
+    return _settle(nodes, demand, view, room_here, turn, spread)
+
+
+def meets(conditions: list[Labels], node: Node) -> bool:
+    """Whether a node's labels meet all conditions."""
+    return all(_meets_one(x, node) for x in conditions)
+
+
+def infeasible_text(demand: Resources, view: ClusterView) -> str:
+    """Why no node can ever serve a demand, naming what the largest has; empty: one could."""
+    nodes = list(view.nodes.values())
+    if not nodes or any(not shortage(x.info.total, demand) for x in nodes):
+        return ""
+    best = min(nodes, key=lambda x: _missing_share(x.info.total, demand))
+    has = {name: best.info.total.get(name, 0) for name in demand}
+    zero = ", ".join(f"no {name}" for name, amount in has.items() if not amount)
+    shown = ", ".join(x for x in (in_words(has) if any(has.values()) else "", zero) if x)
+    return (
+        f"No node can ever meet the demand of {in_words(demand)}: the largest, "
+        f"{best.info.hostname}, has {shown}. It waits until a node that can joins the cluster; "
+        "ask for less, or add such a node."
+    )
+
+
+def _settle(
+    nodes: list[Node],
+    demand: Resources,
+    view: ClusterView,
+    room_here: bool,
+    turn: int,
+    spread: bool,
+) -> Choice:
+    """One of these nodes: one with room, else where waiting makes sense."""
+    me = view.me
+    roomy = [
+        x.info.number for x in nodes if (room_here if x.info.number == me else x.has_room(demand))
+    ]
+    if roomy:
+        if me in roomy and not spread:
+            return Choice(me, now=True)
+        return Choice(roomy[turn % len(roomy)], now=True)
+    feasible = [x for x in nodes if x.could_ever(demand)]
+    if not feasible:
+        return Choice(me, text=infeasible_text(demand, view))
+    if not spread and any(x.info.number == me for x in feasible):
+        return Choice(me)
+    return Choice(min(feasible, key=lambda x: (x.pending, x.info.number != me)).info.number)
+
+
+def _meets_one(condition: Labels, node: Node) -> bool:
+    labels = node.info.labels
+    value = node.info.node_id if condition.key in NODE_ID_LABELS else labels.get(condition.key)
+    if condition.op == "exists":
+        return value is not None
+    if condition.op == "not_exists":
+        return value is None
+    if condition.op == "in":
+        return value in condition.values
+    return value not in condition.values
+
+
+def _missing_share(total: Resources, demand: Resources) -> float:
+    return sum(lack / demand[name] for name, lack in shortage(total, demand).items())
+
+
+def _affinity_text(node_id: str, target: Node | None, demand: Resources) -> str:
+    if target is None:
+        return (
+            f"The node {node_id} that the task is bound to is not in the cluster (any more): bind "
+            "it to another, or let it go elsewhere (soft=True)."
+        )
+    if target.draining:
+        return f"The node {node_id} that the task is bound to is leaving the cluster."
+    return (
+        f"The node {node_id} that the task is bound to can never meet the demand of "
+        f"{in_words(demand)}: it has {in_words(target.info.total)}."
+    )
+
+
+def _labels_text(wanted: SchedulingClass, view: ClusterView) -> str:
+    if not wanted.strategy.hard:
+        return infeasible_text(wanted.resources, view)
+    conditions = ", ".join(
+        f"{x.key} {x.op.replace('_', ' ')} {x.values or ''}".strip() for x in wanted.strategy.hard
+    )
+    return (
+        f"No node has the labels that are asked for ({conditions}). It waits until one that has "
+        "joins the cluster; `rayhpc status` shows each node's labels."
+    )

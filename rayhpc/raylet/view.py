@@ -1,0 +1,88 @@
+"""This raylet's copy of the cluster: which nodes there are, and what is free on each.
+
+Fed by `node` from the head's messages; read by `scheduling`.  Always a little old: whoever acts on
+it debits what it sends to a node, until that node's next report.
+"""
+
+from __future__ import annotations
+
+from rayhpc.raylet.resources import shortage
+from rayhpc.wire.address import NodeNumber
+from rayhpc.wire.messages.cluster import Usage
+from rayhpc.wire.messages.common import NodeInfo, Resources
+
+
+class Node:
+    """One living node as seen from here."""
+
+    __slots__ = ("available", "draining", "info", "pending", "version")
+
+    def __init__(self, info: NodeInfo) -> None:
+        self.info = info
+        self.available = dict(info.total)
+        self.pending = 0
+        self.draining = False
+        self.version = -1
+
+    def has_room(self, demand: Resources) -> bool:
+        """Whether it could serve the demand at once, as far as is known."""
+        return not self.draining and not shortage(self.available, demand)
+
+    def could_ever(self, demand: Resources) -> bool:
+        """Whether it could serve the demand when it is idle."""
+        return not self.draining and not shortage(self.info.total, demand)
+
+
+class ClusterView:
+    """All living nodes.
+
+    Args:
+        me: this node's number.
+    """
+
+    def __init__(self, me: NodeNumber) -> None:
+        self.me = me
+        self.nodes: dict[NodeNumber, Node] = {}
+        self._by_id: dict[str, NodeNumber] = {}
+
+    def add(self, info: NodeInfo) -> None:
+        """A node is there."""
+        if info.number not in self.nodes:
+            self.nodes[info.number] = Node(info)
+            self._by_id[info.node_id] = info.number
+
+    def update(self, usage: Usage) -> bool:
+        """A node's state has changed; True if it is another node's and really newer."""
+        node = self.nodes.get(usage.node)
+        if node is None or usage.version <= node.version or usage.node == self.me:
+            return False
+        node.available = dict(usage.available)
+        node.pending = usage.pending
+        node.draining = usage.draining
+        node.version = usage.version
+        return True
+
+    def remove(self, number: NodeNumber) -> NodeInfo | None:
+        """A node is gone; what it was, if it was known."""
+        node = self.nodes.pop(number, None)
+        if node is None:
+            return None
+        self._by_id.pop(node.info.node_id, None)
+        return node.info
+
+    def debit(self, number: NodeNumber, demand: Resources) -> None:
+        """Something was sent to a node: it has less than it last said."""
+        node = self.nodes.get(number)
+        if node is not None:
+            for name, amount in demand.items():
+                node.available[name] = node.available.get(name, 0) - amount
+            node.pending += 1
+
+    def with_id(self, node_id: str) -> Node | None:
+        """The living node of that id."""
+        number = self._by_id.get(node_id)
+        return None if number is None else self.nodes.get(number)
+
+    def largest(self, name: str) -> int:
+        """The most that any node has of a resource."""
+        return max((x.info.total.get(name, 0) for x in self.nodes.values()), default=0)

@@ -1,0 +1,403 @@
+"""The worker pool: starts workers ahead of need, binds them to jobs, reuses and ends them.
+
+Used by `leases` and `actors`, which ask for a worker and are called when one is there.  A worker
+belongs to one job and runtime environment from its first lease on; before that it is *plain*, and
+may become any job's that has no environment of its own.  Never forks: that is the spawner's
+(`main`), and never learns of resources: whoever asks has them already.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import msgspec
+
+from rayhpc.raylet.environments import Environments, Prepared
+from rayhpc.raylet.jobs import Jobs
+from rayhpc.raylet.templates import Template, Templates
+from rayhpc.wire.address import Address, make_address
+from rayhpc.wire.messages import leases
+from rayhpc.wire.messages.start import WorkerConfig
+
+logger = logging.getLogger("rayhpc")
+
+# An idle worker beyond the number of CPUs is asked to end after this time.
+SURPLUS_IDLE_S = 10.0
+START_PATIENCE_S = 60.0
+RETRY_AFTER_S = 1.0
+START_FAILURES_MAX = 3
+
+Key = tuple[int, bytes]
+PLAIN: Key = (0, b"")
+
+STARTING, IDLE, LEASED, ACTOR, LEAVING = "starting", "idle", "leased", "actor", "leaving"
+
+
+class Spawner(Protocol):
+    """Makes and signals processes."""
+
+    def spawn(
+        self, number: int, args: bytes, prepared: Prepared, template: Template | None
+    ) -> None:
+        """Fork worker `number`, from a template or the bare server."""
+
+    def kill(self, number: int) -> None:
+        """Kill worker `number`, now or as soon as it has a pid."""
+
+
+@dataclass(eq=False)
+class Worker:
+    """One worker process; `death` says why we ended it, `lease` is what it serves."""
+
+    number: int
+    address: Address
+    slot: int
+    key: Key
+    since: float
+    state: str = STARTING
+    pid: int = 0
+    lease: int = 0
+    actor: bytes = b""
+    name: str = ""
+    death: str = ""
+    for_memory: bool = False
+    left: str | None = None
+    is_asked_to_end: bool = False
+
+
+@dataclass(eq=False)
+class Waiter:
+    """Somebody who wants a worker of `key`; exactly one of the two is called, unless cancelled."""
+
+    key: Key
+    ready: Callable[[Worker], None]
+    failed: Callable[[str], None]
+    is_cancelled: bool = False
+
+
+class WorkerPool:
+    """All workers of one node.
+
+    Args:
+        base: the configuration that every worker gets (its facts are filled in per worker).
+        node: this node's number.
+        cpus: how many idle workers are kept.
+        prestart: how many plain workers are kept ready while nothing runs.
+        slots: how many workers there may be at a time.
+        spawner: makes processes.
+        templates, environments, jobs: where workers come from, and what they need.
+        send: puts a message on its way.
+        now: the time in seconds, monotonic.
+        new_number: a fresh process number of this node.
+    """
+
+    def __init__(
+        self,
+        base: WorkerConfig,
+        node: int,
+        cpus: int,
+        prestart: int,
+        slots: int,
+        spawner: Spawner,
+        templates: Templates,
+        environments: Environments,
+        jobs: Jobs,
+        send: Callable[[Address, msgspec.Struct], None],
+        now: Callable[[], float],
+        new_number: Callable[[], int],
+    ) -> None:
+        self._base = base
+        self._node = node
+        self._cpus = cpus
+        self._prestart = prestart
+        self._spawner = spawner
+        self._templates = templates
+        self._environments = environments
+        self._jobs = jobs
+        self._send = send
+        self._now = now
+        self._new_number = new_number
+        self._slots = deque(range(slots))
+        self.by_address: dict[Address, Worker] = {}
+        self._waiting: dict[Key, deque[Waiter]] = {}
+        self._failures: dict[Key, int] = {}
+        self._retry_at = 0.0
+        self._refill_at = 0.0
+        self.is_closing = False
+
+    # -- asking ---------------------------------------------------------------------------------
+    def acquire(self, waiter: Waiter) -> None:
+        """Give `waiter` a worker, at once if one is idle."""
+        worker = self._idle_for(waiter.key) if self._is_known(waiter.key) else None
+        if worker is not None:
+            self._hand_over(worker, waiter)
+            return
+        self._waiting.setdefault(waiter.key, deque()).append(waiter)
+        self.advance()
+
+    def release(self, worker: Worker) -> None:
+        """A worker's lease is over: it is idle, or already somebody else's."""
+        if worker.state != LEASED:
+            return
+        self._become_idle(worker)
+        self.advance()
+
+    def kill(self, worker: Worker, reason: str, *, for_memory: bool = False) -> None:
+        """End a worker's process; its end is reported like any other."""
+        if not worker.death:
+            worker.death = reason
+            worker.for_memory = for_memory
+        worker.state = LEAVING
+        self._spawner.kill(worker.number)
+
+    def start_ahead(self, key: Key, count: int) -> None:
+        """Have up to `count` workers idle or starting for a key, beyond those waited for."""
+        if not self._is_known(key) or not self._can_start(key):
+            return
+        there = sum(
+            1 for x in self.by_address.values() if x.key == key and x.state in (IDLE, STARTING)
+        )
+        wanted = len(self._waiting.get(key, ())) + min(count, self._cpus)
+        for _ in range(wanted - there):
+            self._start(key)
+
+    # -- what happens ---------------------------------------------------------------------------
+    def on_spawned(self, number: int, pid: int) -> None:
+        """A worker's process exists."""
+        worker = self._with_number(number)
+        if worker is not None:
+            worker.pid = pid
+
+    def on_spawn_failed(self, number: int, reason: str) -> None:
+        """A worker could not be forked: try again a little later."""
+        worker = self._with_number(number)
+        if worker is None:
+            return
+        logger.warning("a worker could not be started (%s); trying again", reason)
+        self._forget(worker)
+        self._retry_at = self._now() + RETRY_AFTER_S
+
+    def on_ready(self, address: Address, pid: int) -> None:
+        """A new worker listens."""
+        worker = self.by_address.get(address)
+        if worker is None or worker.state != STARTING:
+            return
+        worker.pid = worker.pid or pid
+        self._failures.pop(worker.key, None)
+        if worker.key != PLAIN:
+            self._tell_job(worker)
+        self._become_idle(worker)
+        self.advance()
+
+    def on_leaving(self, address: Address, reason: str) -> None:
+        """A worker ends by itself: nobody else gets it."""
+        worker = self.by_address.get(address)
+        if worker is not None:
+            worker.left = reason
+            worker.state = LEAVING
+
+    def on_still_needed(self, address: Address) -> None:
+        """A worker that was asked to end owns objects that others hold."""
+        worker = self.by_address.get(address)
+        if worker is not None and worker.is_asked_to_end:
+            worker.is_asked_to_end = False
+            worker.state = IDLE
+            worker.since = self._now()
+
+    def on_ended(self, worker: Worker, reason: str) -> None:
+        """A worker's process is gone."""
+        died_at_start = worker.state == STARTING and not worker.death
+        self._forget(worker)
+        if died_at_start:
+            self._refill_at = self._now() + RETRY_AFTER_S
+            failures = self._failures[worker.key] = self._failures.get(worker.key, 0) + 1
+            if failures >= START_FAILURES_MAX:
+                self._fail(
+                    worker.key,
+                    f"Workers end before they are ready ({reason}); the node's log has what they "
+                    "printed.",
+                )
+        if not self.is_closing:
+            self.advance()
+
+    def on_job_over(self, job: int) -> None:
+        """A job's driver has ended: its idle workers go, and nobody waits for it any more."""
+        for key in [x for x in self._waiting if x[0] == job]:
+            self._fail(key, "The job has ended.")
+        for worker in list(self.by_address.values()):
+            if worker.key[0] == job and worker.state == IDLE:
+                self._ask_to_end(worker)
+            elif worker.key[0] == job and worker.state == STARTING:
+                self.kill(worker, "its job has ended")
+        self._templates.retire(job)
+
+    # -- deciding -------------------------------------------------------------------------------
+    def advance(self) -> None:
+        """Start what is waited for, hand out what is idle, fail what cannot be had."""
+        if self.is_closing:
+            return
+        for key in list(self._waiting):
+            self._serve(key)
+        self._refill()
+
+    def on_time(self) -> None:
+        """Do what is due: surplus workers, workers that never got ready, delayed starts."""
+        now = self._now()
+        for worker in list(self.by_address.values()):
+            if worker.state == STARTING and now - worker.since > START_PATIENCE_S:
+                self.kill(worker, f"it was not ready within {START_PATIENCE_S:g} s")
+        for worker in self._surplus(now):
+            self._ask_to_end(worker)
+        self.advance()
+
+    def deadline(self) -> float | None:
+        """When `on_time` wants to be called; None: not before something happens."""
+        now = self._now()
+        times = [self._templates.deadline()]
+        if self._waiting and self._retry_at > now:
+            times.append(self._retry_at)
+        for worker in self.by_address.values():
+            if worker.state == STARTING:
+                times.append(worker.since + START_PATIENCE_S)
+        idle = [x for x in self.by_address.values() if x.state == IDLE]
+        if len(idle) > self._cpus or any(self._jobs.is_over(x.key[0]) for x in idle):
+            times.append(max(now + 1.0, min(x.since for x in idle) + SURPLUS_IDLE_S))
+        return min((x for x in times if x is not None), default=None)
+
+    def count(self) -> int:
+        """How many workers there are."""
+        return len(self.by_address)
+
+    # -- details --------------------------------------------------------------------------------
+    def _serve(self, key: Key) -> None:
+        waiting = self._waiting[key]
+        while waiting and waiting[0].is_cancelled:
+            waiting.popleft()
+        if not waiting:
+            del self._waiting[key]
+            return
+        if not self._is_known(key):
+            return
+        while waiting and (worker := self._idle_for(key)) is not None:
+            waiter = waiting.popleft()
+            if waiter.is_cancelled:
+                continue
+            self._hand_over(worker, waiter)
+        if not waiting:
+            self._waiting.pop(key, None)
+        else:
+            self.start_ahead(key, 0)
+
+    def _is_known(self, key: Key) -> bool:
+        """Whether a job and environment are at hand; fails its waiters if they cannot be had."""
+        job = self._jobs.get(key[0])
+        prepared = self._environments.get(key[1])
+        if prepared is not None and prepared.error:
+            self._fail(key, prepared.error)
+            return False
+        if job is None or prepared is None:
+            return False
+        self._templates.prepare(job, key[1], prepared)
+        return True
+
+    def _can_start(self, key: Key) -> bool:
+        return self._now() >= self._retry_at and not self._templates.is_worth_waiting(key)
+
+    def _start(self, key: Key) -> None:
+        if not self._slots:
+            return
+        prepared = self._environments.get(key[1])
+        assert prepared is not None
+        job = self._jobs.get(key[0]) if key != PLAIN else None
+        number = self._new_number()
+        address = make_address(self._node, number)
+        slot = self._slots.popleft()
+        worker = Worker(number, address, slot, key, self._now())
+        self.by_address[address] = worker
+        facts = msgspec.structs.replace(
+            self._base.facts,
+            address=address,
+            job=key[0],
+            namespace=job.namespace if job is not None else "",
+            environment=key[1],
+        )
+        config = msgspec.structs.replace(self._base, facts=facts, slot=slot)
+        template = self._templates.source(key)
+        if template is not None:
+            template.workers.add(number)
+        self._spawner.spawn(number, msgspec.msgpack.encode(config), prepared, template)
+
+    def _idle_for(self, key: Key) -> Worker | None:
+        plain: Worker | None = None
+        best: Worker | None = None
+        for worker in self.by_address.values():
+            if worker.state != IDLE:
+                continue
+            if worker.key == key and (best is None or worker.since > best.since):
+                best = worker  # the one used last has the warmest caches
+            elif worker.key == PLAIN:
+                plain = plain or worker
+        return best or (plain if not key[1] else None)
+
+    def _hand_over(self, worker: Worker, waiter: Waiter) -> None:
+        if worker.key != waiter.key:
+            worker.key = waiter.key
+            self._tell_job(worker)
+        worker.state = LEASED
+        waiter.ready(worker)
+
+    def _tell_job(self, worker: Worker) -> None:
+        job = self._jobs.get(worker.key[0])
+        prepared = self._environments.get(worker.key[1])
+        assert job is not None
+        assert prepared is not None
+        if prepared.path or prepared.folder:
+            job = msgspec.structs.replace(
+                job, path=[*prepared.path, *job.path], folder=prepared.folder or job.folder
+            )
+        self._send(worker.address, leases.AssignJob(job))
+
+    def _become_idle(self, worker: Worker) -> None:
+        worker.state = IDLE
+        worker.lease = 0
+        worker.since = self._now()
+        if self._jobs.is_over(worker.key[0]):
+            self._ask_to_end(worker)
+
+    def _ask_to_end(self, worker: Worker) -> None:
+        worker.state = LEAVING
+        worker.is_asked_to_end = True
+        self._send(worker.address, leases.ExitIfIdle())
+
+    def _surplus(self, now: float) -> list[Worker]:
+        idle = sorted(
+            (x for x in self.by_address.values() if x.state == IDLE), key=lambda x: x.since
+        )
+        old = [x for x in idle if now - x.since >= SURPLUS_IDLE_S]
+        over = [x for x in old if self._jobs.is_over(x.key[0])]
+        return over or old[: max(0, len(idle) - self._cpus)]
+
+    def _refill(self) -> None:
+        """Keep a few plain workers while there is little else."""
+        alive = sum(1 for x in self.by_address.values() if x.state != LEAVING)
+        if not self._waiting and self._now() >= max(self._retry_at, self._refill_at):
+            for _ in range(self._prestart - alive):
+                self._start(PLAIN)
+
+    def _fail(self, key: Key, reason: str) -> None:
+        self._failures.pop(key, None)
+        for waiter in self._waiting.pop(key, ()):
+            if not waiter.is_cancelled:
+                waiter.failed(reason)
+
+    def _forget(self, worker: Worker) -> None:
+        if self.by_address.pop(worker.address, None) is not None:
+            self._slots.append(worker.slot)
+            self._templates.on_worker_gone(worker.number)
+
+    def _with_number(self, number: int) -> Worker | None:
+        return self.by_address.get(make_address(self._node, number))
