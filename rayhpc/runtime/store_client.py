@@ -97,9 +97,9 @@ class StoreClient:
 
     def cancel(self, oids: list[ObjectId], boxes: list[Box]) -> None:
         """No longer wait for these (leading thread)."""
-        gone = []
-        for oid, box in zip(oids, boxes, strict=True):
-            for waiting in (self._fetching, self._looking):
+        for waiting, pin in ((self._fetching, True), (self._looking, False)):
+            gone = []
+            for oid, box in zip(oids, boxes, strict=True):
                 there = waiting.get(oid)
                 if there is None or box not in there:
                     continue
@@ -107,8 +107,8 @@ class StoreClient:
                 if not there:
                     del waiting[oid]
                     gone.append(oid)
-        if gone:
-            self._send(self._raylet, objects.FetchCancel(gone))
+            if gone:
+                self._send(self._raylet, objects.FetchCancel(gone, pin))
 
     def on_created(self, message: objects.StoreCreated) -> None:
         """The raylet answers `create`."""

@@ -81,6 +81,16 @@ class Allocator:
         """The bytes of a block that is taken."""
         return self._taken[offset][0]
 
+    def retract(self, limit: int) -> None:
+        """Make `limit` the capacity: nothing beyond it is handed out (all of it must be free)."""
+        start = self._free_ends.get(self.edge)
+        if start is not None and self.edge > limit:
+            _, writer = self._take_out(start)
+            self.edge = max(start, limit)
+            if start < limit:
+                self._put_in(start, limit - start, writer)
+        self.capacity = max(limit, self.edge)
+
     def _extend(self, size: int) -> int | None:
         start = self._free_ends.get(self.edge, self.edge)
         if start + size > self.capacity:

@@ -102,9 +102,10 @@ class Free(msgspec.Struct, array_like=True, tag=32):
 
 
 class FetchCancel(msgspec.Struct, array_like=True, tag=33):
-    """Process to raylet: I no longer wait for these."""
+    """Process to raylet: I no longer wait for these (as asked for with the same `pin`)."""
 
     oids: list[bytes]
+    pin: bool = True
 
 
 # -- between the raylets, and from the owner's raylet to the owner -------------------------------

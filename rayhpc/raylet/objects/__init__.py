@@ -1,0 +1,5 @@
+"""A node's objects: the raylet's half of the object store (see `manager`)."""
+
+from rayhpc.raylet.objects.manager import ObjectManager
+
+__all__ = ["ObjectManager"]

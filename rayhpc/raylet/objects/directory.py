@@ -1,0 +1,299 @@
+"""Where the objects of this node's owners lie, in the whole cluster.
+
+Used by `manager`.  Answers other raylets (and our own) without the owner as long as it knows a
+copy; asks the owner when it knows none.  Tells the owner when the last copy is gone.
+
+Of objects that lie only here it keeps no entry: the table knows them.  Large objects are handed to
+at most two pullers per copy at a time, so that a broadcast spreads as a tree instead of draining
+one node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rayhpc.raylet.objects.site import Site
+from rayhpc.raylet.objects.table import ObjectTable
+from rayhpc.wire.address import Address, NodeNumber, ObjectId, id_prefix, node_of, owner_of
+from rayhpc.wire.messages import objects
+
+_PULLERS_PER_COPY = 2
+# From this size on pullers take turns; a turn ends with the copy, or after about this long.
+_TURNS_FROM = 4 * 2**20
+_TURN_SECONDS, _TURN_BYTES_PER_SECOND = 2.0, 200e6
+# No answer names more copies than this.
+_NAMED = 8
+# An owner says "stored" and nothing is: how long its writer's message may still take.
+_GRACE = 2.0
+
+
+class Entry:
+    """What is known of one object beyond what the table knows.
+
+    `nodes` have a copy; `keeper` is the one that must not evict it (0: ours, or none).  `waiting`
+    want to know, `told` were told and may be about to have a copy (until when their turn lasts).
+    """
+
+    __slots__ = ("asked", "keeper", "nodes", "size", "timer", "told", "waiting")
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.nodes: set[NodeNumber] = set()
+        self.keeper: NodeNumber = 0
+        self.waiting: dict[NodeNumber, None] = {}
+        self.told: dict[NodeNumber, float] = {}
+        self.asked = False
+        self.timer = False
+
+    def is_idle(self) -> bool:
+        """Whether nothing would be lost with it."""
+        return not (self.nodes or self.waiting or self.told)
+
+
+class Directory:
+    """The directory of one raylet."""
+
+    def __init__(self, site: Site, table: ObjectTable) -> None:
+        self._site = site
+        self._table = table
+        self._owners: dict[bytes, dict[ObjectId, Entry]] = {}
+        # Freed objects: the nodes that were told of a copy and have not said what came of it.
+        self._leaving: dict[ObjectId, set[NodeNumber]] = {}
+
+    # -- copies come and go ------------------------------------------------------------------------
+    def on_object_at(self, message: objects.ObjectAt) -> None:
+        """A node has a copy."""
+        oid, node = message.oid, message.node
+        if self._has_left(oid, node):
+            return
+        if owner_of(oid) in self._site.dead:
+            self._site.post(node, objects.DropCopies([oid]))
+            return
+        entry = self._entry(oid)
+        if node == self._site.node:
+            if entry is not None:
+                entry.size = message.size
+                entry.told.pop(node, None)
+                self._serve(oid, entry)
+            return
+        entry = entry or self._make(oid)
+        entry.size = message.size
+        entry.told.pop(node, None)
+        entry.nodes.add(node)
+        if not entry.keeper and self._table.get(oid) is None:
+            entry.keeper = node
+        self._serve(oid, entry)
+
+    def on_object_gone(self, message: objects.ObjectGone) -> None:
+        """A node has no copy any more."""
+        self._copy_gone(message.oid, message.node)
+
+    # -- questions ---------------------------------------------------------------------------------
+    def on_locate(self, message: objects.Locate) -> None:
+        """A raylet looks for an object."""
+        oid, node = message.oid, message.node
+        self._has_left(oid, node)
+        if owner_of(oid) in self._site.dead:
+            self._site.post(node, _owner_died(oid))
+            return
+        entry = self._entry(oid) or self._make(oid)
+        entry.told.pop(node, None)
+        if node in entry.nodes:
+            self._copy_gone(oid, node)
+            entry = self._entry(oid) or self._make(oid)
+        entry.waiting[node] = None
+        self._serve(oid, entry)
+
+    def on_locate_cancel(self, message: objects.LocateCancel) -> None:
+        """A raylet no longer looks for it, or did not get it."""
+        oid, node = message.oid, message.node
+        if self._has_left(oid, node):
+            return
+        entry = self._entry(oid)
+        if entry is not None:
+            entry.waiting.pop(node, None)
+            entry.told.pop(node, None)
+            self._serve(oid, entry)
+            self._tidy(oid, entry)
+
+    def on_tell(self, source: Address, message: objects.Tell) -> None:
+        """An owner says what became of its object."""
+        oid = message.oid
+        entry = self._entry(oid)
+        if entry is None or owner_of(oid) != source:
+            return
+        entry.asked = False
+        if message.kind == objects.STORED:
+            self._told_stored(oid, entry)
+            return
+        for node in entry.waiting:
+            answer = objects.Located(oid, message.kind, value=message.value, text=message.text)
+            self._site.post(node, answer)
+        entry.waiting.clear()
+        self._tidy(oid, entry)
+
+    # -- the end of objects ------------------------------------------------------------------------
+    def on_free(self, source: Address, oids: Iterable[ObjectId]) -> None:
+        """An owner's objects are no longer referred to."""
+        mine = [oid for oid in oids if owner_of(oid) == source]
+        self._drop_everywhere(mine, owner_died=False)
+
+    def on_process_died(self, owner: Address) -> None:
+        """An owner has ended, and its objects with it."""
+        prefix = id_prefix(owner)
+        self._drop_everywhere(list(self._owners.get(prefix, ())), owner_died=True)
+        self._table.drop_of(prefix)
+
+    def on_node_gone(self, node: NodeNumber) -> None:
+        """All copies there are gone, and nobody there waits any more."""
+        for oid in [oid for oid, nodes in self._leaving.items() if node in nodes]:
+            self._has_left(oid, node)
+        for oid, entry in [pair for owned in self._owners.values() for pair in owned.items()]:
+            entry.waiting.pop(node, None)
+            entry.told.pop(node, None)
+            if node in entry.nodes:
+                self._copy_gone(oid, node)
+            else:
+                self._serve(oid, entry)
+                self._tidy(oid, entry)
+
+    def copies(self, oid: ObjectId) -> list[NodeNumber]:
+        """The nodes that have the object."""
+        entry = self._entry(oid)
+        nodes = sorted(entry.nodes) if entry is not None else []
+        return [self._site.node, *nodes] if self._table.get(oid) is not None else nodes
+
+    # -- details -----------------------------------------------------------------------------------
+    def _copy_gone(self, oid: ObjectId, node: NodeNumber) -> None:
+        entry = self._entry(oid)
+        if entry is not None:
+            entry.nodes.discard(node)
+            if entry.keeper in (node, 0):
+                self._choose_keeper(oid, entry)
+        if not self.copies(oid):
+            self._all_gone(oid, entry)
+        elif entry is not None:
+            self._tidy(oid, entry)
+
+    def _choose_keeper(self, oid: ObjectId, entry: Entry) -> None:
+        """The copy that was to be kept is gone: another must not be evicted from now on."""
+        entry.keeper = 0
+        if self._table.get(oid) is not None:
+            self._table.promote(oid)
+        elif entry.nodes:
+            entry.keeper = min(entry.nodes)
+            self._site.post(entry.keeper, objects.ObjectAt(oid, entry.size, entry.keeper))
+
+    def _all_gone(self, oid: ObjectId, entry: Entry | None) -> None:
+        owner = owner_of(oid)
+        if oid in self._table.writing or owner in self._site.dead:
+            return
+        self._site.send(owner, objects.CopiesLost([oid]))
+        if entry is not None:
+            self._serve(oid, entry)
+            self._tidy(oid, entry)
+
+    def _serve(self, oid: ObjectId, entry: Entry) -> None:
+        """Tell as many of those who wait as may pull now."""
+        if not entry.waiting:
+            return
+        copies = self.copies(oid)
+        if not copies:
+            if not entry.asked:
+                entry.asked = True
+                self._site.send(owner_of(oid), objects.Ask(oid))
+            return
+        obj = self._table.get(oid)
+        size = entry.size if obj is None else obj.size
+        now = self._site.now()
+        turns = sum(1 for until in entry.told.values() if until > now)
+        for node in list(entry.waiting):
+            if size >= _TURNS_FROM and turns >= _PULLERS_PER_COPY * len(copies):
+                self._serve_later(oid, entry, min(entry.told.values()) - now)
+                return
+            del entry.waiting[node]
+            entry.told[node] = now + _TURN_SECONDS + size / _TURN_BYTES_PER_SECOND
+            turns += 1
+            named = copies
+            if len(copies) > _NAMED:
+                named = self._site.random.sample(copies, _NAMED)
+            self._site.post(node, objects.Located(oid, objects.STORED, size, named))
+
+    def _serve_later(self, oid: ObjectId, entry: Entry, seconds: float) -> None:
+        if entry.timer:
+            return
+        entry.timer = True
+
+        def again() -> None:
+            entry.timer = False
+            if self._entry(oid) is entry:
+                self._serve(oid, entry)
+
+        self._site.timers.after(max(seconds, 0.1), again)
+
+    def _told_stored(self, oid: ObjectId, entry: Entry) -> None:
+        if self.copies(oid):
+            self._serve(oid, entry)
+            return
+        # The writer's word is on its way, or got lost with the writer.
+        entry.asked = True
+
+        def check() -> None:
+            if self._entry(oid) is entry and entry.waiting and not self.copies(oid):
+                entry.asked = False
+                self._all_gone(oid, entry)
+
+        self._site.timers.after(_GRACE, check)
+
+    def _drop_everywhere(self, oids: Iterable[ObjectId], owner_died: bool) -> None:
+        drops: dict[NodeNumber, list[ObjectId]] = {}
+        for oid in oids:
+            self._table.drop(oid)
+            entry = self._entry(oid)
+            if entry is None:
+                continue
+            self._forget(oid)
+            if entry.told:
+                self._leaving[oid] = set(entry.told)
+            for node in sorted({*entry.nodes, *entry.told}):
+                drops.setdefault(node, []).append(oid)
+            for node in entry.waiting:
+                freed = objects.Located(oid, objects.FREED)
+                self._site.post(node, _owner_died(oid) if owner_died else freed)
+        for node, dropped in drops.items():
+            self._site.post(node, objects.DropCopies(dropped))
+
+    def _has_left(self, oid: ObjectId, node: NodeNumber) -> bool:
+        """Whether the object was freed while that node was about to get it."""
+        nodes = self._leaving.get(oid)
+        if nodes is None or node not in nodes:
+            return False
+        nodes.discard(node)
+        if not nodes:
+            del self._leaving[oid]
+        return True
+
+    def _entry(self, oid: ObjectId) -> Entry | None:
+        owned = self._owners.get(oid[:8])
+        return None if owned is None else owned.get(oid)
+
+    def _make(self, oid: ObjectId) -> Entry:
+        entry = Entry()
+        self._owners.setdefault(oid[:8], {})[oid] = entry
+        return entry
+
+    def _forget(self, oid: ObjectId) -> None:
+        owned = self._owners[oid[:8]]
+        del owned[oid]
+        if not owned:
+            del self._owners[oid[:8]]
+
+    def _tidy(self, oid: ObjectId, entry: Entry) -> None:
+        if entry.is_idle() and self._entry(oid) is entry:
+            self._forget(oid)
+
+
+def _owner_died(oid: ObjectId) -> objects.Located:
+    owner = owner_of(oid)
+    text = f"its owner (process {owner & 0xFFFFFFFF} of node {node_of(owner)}) has ended"
+    return objects.Located(oid, objects.OWNER_DIED, text=text)

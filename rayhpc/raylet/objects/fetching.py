@@ -1,0 +1,229 @@
+"""Who on this node waits for which object, and how each gets here: from disk or another node.
+
+Used by `manager`.  A state machine over `Want`s.  The bytes are moved by `pulls` (from other nodes)
+and `reclaim` (from disk); where copies are is asked of the owner's raylet (`directory`).
+
+A `Located` that names copies is closed by exactly one message of ours: `ObjectAt`, `LocateCancel`
+or another `Locate`.  So the directory knows at any time who may be about to hold a copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rayhpc.raylet.objects.local import LocalObject
+from rayhpc.raylet.objects.memory import Memory, Request
+from rayhpc.raylet.objects.pulls import Puller
+from rayhpc.raylet.objects.reclaim import FULL, Reclaimer
+from rayhpc.raylet.objects.site import Site
+from rayhpc.raylet.objects.table import ObjectTable
+from rayhpc.wire.address import Address, NodeNumber, ObjectId, owner_node_of
+from rayhpc.wire.messages import objects
+
+# Want.state
+LOCATING, PULLING, RESTORING, PAUSED = range(4)
+
+_PAUSE_MIN, _PAUSE_MAX = 0.01, 1.0
+
+
+class Want:
+    """An object that is waited for here; `waiters` are (process, whether it wants a pin)."""
+
+    __slots__ = ("oid", "pause", "request", "state", "waiters")
+
+    def __init__(self, oid: ObjectId) -> None:
+        self.oid = oid
+        self.waiters: dict[tuple[Address, bool], None] = {}
+        self.state = LOCATING
+        self.request: Request | None = None
+        self.pause = _PAUSE_MIN
+
+    @property
+    def urgent(self) -> bool:
+        """Whether somebody wants to read it, not just to have it near."""
+        return any(pin for _, pin in self.waiters)
+
+
+class Fetcher:
+    """Brings objects to this node.
+
+    `full`, set by the manager, makes the sentence for a reader that waited for room in vain.
+    """
+
+    def __init__(
+        self, site: Site, table: ObjectTable, reclaimer: Reclaimer, memory: Memory, puller: Puller
+    ) -> None:
+        self.full: Callable[[int], str] = lambda size: "the object store is full"
+        self._site = site
+        self._table = table
+        self._reclaimer = reclaimer
+        self._memory = memory
+        self._puller = puller
+        self._wants: dict[ObjectId, Want] = {}
+
+    # -- this node's processes ---------------------------------------------------------------------
+    def on_fetch(self, process: Address, message: objects.Fetch) -> None:
+        """A process needs objects here."""
+        for oid in message.oids:
+            obj = self._table.get(oid)
+            if obj is not None and (obj.offset >= 0 or not message.pin):
+                self._give(obj, process, message.pin)
+                continue
+            want = self._wants.get(oid)
+            if want is None:
+                want = self._wants[oid] = Want(oid)
+                want.waiters[process, message.pin] = None
+                self._begin(want)
+            else:
+                want.waiters[process, message.pin] = None
+                if message.pin and want.state == PULLING:
+                    self._puller.hurry(oid)
+
+    def on_fetch_cancel(self, process: Address, message: objects.FetchCancel) -> None:
+        """A process no longer waits."""
+        for oid in message.oids:
+            want = self._wants.get(oid)
+            if want is not None:
+                want.waiters.pop((process, message.pin), None)
+                if not want.waiters:
+                    self._give_up(want)
+
+    def on_process_died(self, process: Address) -> None:
+        """It waits for nothing any more."""
+        for want in list(self._wants.values()):
+            want.waiters.pop((process, True), None)
+            want.waiters.pop((process, False), None)
+            if not want.waiters:
+                self._give_up(want)
+
+    # -- what the parts report ---------------------------------------------------------------------
+    def arrived(self, obj: LocalObject) -> None:
+        """An object is in memory here."""
+        want = self._wants.pop(obj.oid, None)
+        if want is None:
+            return
+        self._stop(want)
+        for process, pin in want.waiters:
+            self._give(obj, process, pin)
+
+    def on_restored(self, obj: LocalObject, problem: str) -> None:
+        """An object is back from disk, or could not be brought back."""
+        if not problem:
+            self.arrived(obj)
+            return
+        want = self._wants.get(obj.oid)
+        if want is None or want.state != RESTORING:
+            return
+        want.request = None
+        if problem == FULL:
+            self._no_room(want, obj.size)
+        else:
+            self._locate(want)
+
+    def on_pull_ended(self, oid: ObjectId, size: int, full: bool) -> None:
+        """A transfer ended without the object: no room here, or no copy there."""
+        want = self._wants[oid]
+        if full:
+            self._site.post(owner_node_of(oid), objects.LocateCancel(oid, self._site.node))
+            self._no_room(want, size)
+        else:
+            self._locate_later(want)
+
+    # -- other raylets -----------------------------------------------------------------------------
+    def on_located(self, message: objects.Located) -> None:
+        """Where the copies are, or what there is instead of the object."""
+        want = self._wants.get(message.oid)
+        if want is None or want.state != LOCATING:
+            return  # answers a question that was taken back
+        if message.kind != objects.STORED:
+            self._fail(want, message.kind, message.value, message.text)
+            return
+        gone = self._site.gone_nodes
+        nodes = [n for n in message.nodes if n != self._site.node and n not in gone]
+        if not nodes:
+            self._locate_later(want)
+            return
+        want.state = PULLING
+        source = self._site.random.choice(nodes)
+        self._puller.start(want.oid, message.size, source, want.urgent)
+
+    def on_freed(self, oid: ObjectId) -> None:
+        """The owner's raylet says that the object goes."""
+        want = self._wants.get(oid)
+        if want is None or want.state not in (PULLING, RESTORING):
+            return  # the directory will answer our question
+        if want.state == PULLING:
+            self._site.post(owner_node_of(oid), objects.LocateCancel(oid, self._site.node))
+        self._fail(want, objects.FREED)
+
+    def on_node_gone(self, node: NodeNumber, reason: str) -> None:
+        """Its owners have ended, and with them their objects."""
+        for want in [w for w in self._wants.values() if owner_node_of(w.oid) == node]:
+            self._fail(want, objects.OWNER_DIED, text=reason)
+
+    # -- details -----------------------------------------------------------------------------------
+    def _begin(self, want: Want) -> None:
+        obj = self._table.get(want.oid)
+        if obj is None:
+            self._locate(want)
+            return
+        want.state = RESTORING
+        request = self._reclaimer.restore(obj)
+        if self._wants.get(want.oid) is want:
+            want.request = request
+
+    def _locate(self, want: Want) -> None:
+        node = owner_node_of(want.oid)
+        if node in self._site.gone_nodes:
+            self._fail(want, objects.OWNER_DIED, text=f"its owner's node {node} is gone")
+            return
+        want.state = LOCATING
+        self._site.post(node, objects.Locate(want.oid, self._site.node))
+
+    def _locate_later(self, want: Want) -> None:
+        want.state = PAUSED
+        pause = want.pause
+        want.pause = min(2 * pause, _PAUSE_MAX)
+        self._site.timers.after(pause, lambda: self._resume(want))
+
+    def _resume(self, want: Want) -> None:
+        if self._wants.get(want.oid) is want and want.state == PAUSED:
+            self._begin(want)
+
+    def _give(self, obj: LocalObject, process: Address, pin: bool) -> None:
+        if pin:
+            self._table.pin(obj, process)
+        offset = obj.offset if pin else -1
+        self._site.send(process, objects.Fetched(obj.oid, offset, obj.size))
+
+    def _no_room(self, want: Want, size: int) -> None:
+        """Readers hear that it does not fit; who only looked, that it exists."""
+        del self._wants[want.oid]
+        text = self.full(size)
+        for process, pin in want.waiters:
+            if pin:
+                answer: objects.FetchFailed | objects.Fetched
+                answer = objects.FetchFailed(want.oid, objects.FULL, text=text)
+            else:
+                answer = objects.Fetched(want.oid, -1, size)
+            self._site.send(process, answer)
+
+    def _fail(self, want: Want, kind: int, value: bytes = b"", text: str = "") -> None:
+        del self._wants[want.oid]
+        self._stop(want)
+        for process, _ in want.waiters:
+            self._site.send(process, objects.FetchFailed(want.oid, kind, value, text))
+
+    def _give_up(self, want: Want) -> None:
+        del self._wants[want.oid]
+        self._stop(want)
+        if want.state != RESTORING:
+            node = owner_node_of(want.oid)
+            self._site.post(node, objects.LocateCancel(want.oid, self._site.node))
+
+    def _stop(self, want: Want) -> None:
+        if want.request is not None:
+            self._memory.withdraw(want.request)
+            want.request = None
+        if want.state == PULLING:
+            self._puller.abort(want.oid)

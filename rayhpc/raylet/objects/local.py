@@ -1,0 +1,54 @@
+"""What a node knows of one object that lies on it.
+
+Shared by `table`, `reclaim`, `fetching` and `pulls`.  Holds state only.
+"""
+
+from __future__ import annotations
+
+from rayhpc.raylet.objects.spill import Place
+from rayhpc.wire.address import ObjectId
+
+
+class Writing:
+    """A place that a process has and has not sealed; `doomed`: already freed by the owner."""
+
+    __slots__ = ("doomed", "offset", "size")
+
+    def __init__(self, offset: int, size: int) -> None:
+        self.offset = offset
+        self.size = size
+        self.doomed = False
+
+
+class LocalObject:
+    """A sealed object.
+
+    `offset` is -1 while it lies on disk only.  `primary` copies are kept (or spilled), others may
+    be evicted.  `read` says that somebody has had it, `gone` that it has left the table.  `job` is
+    "spill" or "restore" while a background thread works on it.
+    """
+
+    __slots__ = (
+        "disk",
+        "doomed",
+        "gone",
+        "job",
+        "offset",
+        "oid",
+        "pins",
+        "primary",
+        "read",
+        "size",
+    )
+
+    def __init__(self, oid: ObjectId, offset: int, size: int, primary: bool) -> None:
+        self.oid = oid
+        self.offset = offset
+        self.size = size
+        self.primary = primary
+        self.pins = 0
+        self.read = False
+        self.doomed = False
+        self.gone = False
+        self.job = ""
+        self.disk: Place | None = None

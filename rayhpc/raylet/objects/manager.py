@@ -1,0 +1,195 @@
+"""A node's object store as its raylet sees it: the parts put together, and the messages they take.
+
+Made by the raylet's main loop, which hands in messages, deaths and the time.  A state machine: the
+clock, the transport and randomness come from outside, slow work goes to a `site.Worker`.
+
+    table      what lies here                 memory   room in the arena
+    fetching   who waits for what             reclaim  evicting, spilling, restoring
+    pulls      chunks between nodes           spill    places on disk
+    directory  where our owners' objects lie  report   rows, and who fills the store
+"""
+
+from __future__ import annotations
+
+import random as random_module
+from collections.abc import Callable
+from typing import Any
+
+from rayhpc.raylet.objects.background import Background
+from rayhpc.raylet.objects.directory import Directory
+from rayhpc.raylet.objects.fetching import Fetcher
+from rayhpc.raylet.objects.memory import Memory
+from rayhpc.raylet.objects.pulls import Puller
+from rayhpc.raylet.objects.reclaim import Reclaimer
+from rayhpc.raylet.objects.report import Report
+from rayhpc.raylet.objects.site import Send, Site, Worker
+from rayhpc.raylet.objects.spill import Spiller
+from rayhpc.raylet.objects.table import ObjectTable
+from rayhpc.store.arena import Arena
+from rayhpc.wire.address import Address, NodeNumber, node_of, owner_node_of
+from rayhpc.wire.messages import objects
+from rayhpc.wire.messages.cluster import ObjectRow
+
+Handler = Callable[[Address, Any], None]
+
+# Whoever does not poll `wake_fd` looks for finished work this often.
+_LOOK_SECONDS = 0.02
+
+
+class ObjectManager:
+    """Everything a raylet does about objects.
+
+    Args:
+        node: this node's number.
+        arena: the store's memory.
+        spill_dirs: node-local directories to spill to (may be empty).
+        send: puts a message on its way to an address.
+        now: the clock, in seconds.
+        random: chooses among copies.
+        pid_of: the pid of a process of this node (for messages to people), 0 if unknown.
+        worker: does slow work; threads unless told.
+    """
+
+    def __init__(
+        self,
+        node: NodeNumber,
+        arena: Arena,
+        spill_dirs: list[str],
+        send: Send,
+        now: Callable[[], float],
+        random: random_module.Random,
+        pid_of: Callable[[Address], int] = lambda process: 0,
+        worker: Worker | None = None,
+    ) -> None:
+        self._worker = Background() if worker is None else worker
+        site = self._site = Site(node, send, now, random, self._worker)
+        self._memory = Memory(arena, site)
+        self._spiller = Spiller(spill_dirs, site)
+        reclaimer = Reclaimer(site, arena, self._memory, self._spiller)
+        table = self._table = ObjectTable(site, self._memory, reclaimer)
+        self._puller = Puller(site, arena, self._memory, reclaimer, table)
+        self._fetcher = Fetcher(site, table, reclaimer, self._memory, self._puller)
+        self._directory = Directory(site, table)
+        self._report = Report(node, table, self._memory, self._spiller, pid_of)
+        self._memory.make_room = reclaimer.make_room
+        reclaimer.lose = table.lose
+        reclaimer.restored = self._fetcher.on_restored
+        table.arrived = self._fetcher.arrived
+        table.full = self._fetcher.full = self._report.full
+        self._puller.ended = self._fetcher.on_pull_ended
+        self._parts = self._make_parts()
+
+    # -- for the raylet's loop ---------------------------------------------------------------------
+    def handlers(self) -> dict[type, Handler]:
+        """What to call with (source, message), by the message's type."""
+        return {kind: self._entering(handler) for kind, handler in self._parts.items()}
+
+    def on_process_died(self, address: Address, reason: str) -> None:
+        """A process of this node has ended; others are no concern of ours."""
+        if node_of(address) != self._site.node or address in self._site.dead:
+            return
+        self._site.dead.add(address)
+        self._memory.on_process_died(address)
+        self._fetcher.on_process_died(address)
+        self._table.on_process_died(address)
+        self._directory.on_process_died(address)
+        self._handle_looped()
+
+    def on_node_gone(self, node: NodeNumber, reason: str) -> None:
+        """Another node has ended, with its processes and copies."""
+        if node == self._site.node or node in self._site.gone_nodes:
+            return
+        self._site.gone_nodes.add(node)
+        self._fetcher.on_node_gone(node, reason)
+        self._puller.on_node_gone(node)
+        self._table.drop_of(node.to_bytes(4, "big"))
+        self._directory.on_node_gone(node)
+        self._handle_looped()
+
+    def deadline(self) -> float | None:
+        """When `on_time` wants to be called (by the clock handed in)."""
+        deadline = self._site.timers.deadline()
+        if self._worker.busy:
+            soon = self._site.now() + _LOOK_SECONDS
+            return soon if deadline is None else min(deadline, soon)
+        return deadline
+
+    def on_time(self) -> None:
+        """Take note of finished work and do what is due."""
+        self._worker.run_done()
+        self._site.timers.run()
+        self._handle_looped()
+
+    @property
+    def wake_fd(self) -> int:
+        """Readable when slow work is finished: call `on_time` then. -1: there is none."""
+        return getattr(self._worker, "wake_fd", -1)
+
+    @property
+    def used(self) -> int:
+        """Bytes of the arena that are taken."""
+        return self._memory.used
+
+    @property
+    def spilled(self) -> int:
+        """Bytes on disk."""
+        return self._spiller.spilled
+
+    def rows(self, limit: int) -> list[ObjectRow]:
+        """At most `limit` of the objects that lie on this node."""
+        return self._report.rows(limit)
+
+    def close(self) -> None:
+        """Stop the threads and delete what is on disk; the arena stays the caller's."""
+        self._worker.close()
+        self._spiller.close()
+
+    # -- messages ----------------------------------------------------------------------------------
+    def _make_parts(self) -> dict[type, Handler]:
+        table, fetcher, directory = self._table, self._fetcher, self._directory
+        return {
+            objects.StoreCreate: lambda src, m: table.create(src, m.oid, m.size),
+            objects.StoreSeal: lambda src, m: table.seal(src, m.oid),
+            objects.Unpin: lambda src, m: table.unpin(src, m.oids),
+            objects.Fetch: fetcher.on_fetch,
+            objects.FetchCancel: fetcher.on_fetch_cancel,
+            objects.Free: lambda src, m: directory.on_free(src, m.oids),
+            objects.Tell: directory.on_tell,
+            objects.ObjectAt: self._on_object_at,
+            objects.ObjectGone: lambda _, m: directory.on_object_gone(m),
+            objects.Locate: lambda _, m: directory.on_locate(m),
+            objects.LocateCancel: lambda _, m: directory.on_locate_cancel(m),
+            objects.Located: lambda _, m: fetcher.on_located(m),
+            objects.DropCopies: self._on_drop_copies,
+            objects.ReadChunk: lambda _, m: self._puller.on_read_chunk(m),
+            objects.Chunk: self._puller.on_chunk,
+        }
+
+    def _on_object_at(self, _: Address, message: objects.ObjectAt) -> None:
+        if owner_node_of(message.oid) == self._site.node:
+            self._directory.on_object_at(message)
+        else:
+            self._table.promote(message.oid)  # the directory made ours the copy to keep
+
+    def _on_drop_copies(self, _: Address, message: objects.DropCopies) -> None:
+        for oid in message.oids:
+            self._table.drop(oid)
+            self._fetcher.on_freed(oid)
+
+    def _entering(self, handler: Handler) -> Handler:
+        dead, looped = self._site.dead, self._site.looped
+
+        def handle(source: Address, message: Any) -> None:
+            if source in dead:
+                return
+            handler(source, message)
+            if looped:
+                self._handle_looped()
+
+        return handle
+
+    def _handle_looped(self) -> None:
+        looped, me = self._site.looped, self._site.me
+        while looped:
+            message = looped.popleft()
+            self._parts[type(message)](me, message)

@@ -1,0 +1,298 @@
+"""The arena's room: who gets it at once, who waits for it, and when waiting has no point.
+
+Used by `table` (writers) and `pulls`, `reclaim` (copies coming in).  Knows sizes and offsets, not
+objects; what could go to make room is the business of `reclaim`, called through `make_room`.
+
+Real memory is taken (`Arena.commit`) before a place is handed out, up to a mark that only moves
+up.  A little more than needed is taken and cleared in the background, just ahead of use.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from rayhpc.raylet.objects.site import Site
+from rayhpc.store.allocator import Allocator
+from rayhpc.store.arena import Arena
+from rayhpc.wire.address import Address
+
+# Committed in the loop itself: less than a millisecond.
+_AT_ONCE = 2 * 2**20
+_AHEAD_MIN, _AHEAD_MAX = 16 * 2**20, 128 * 2**20
+# A request is refused when nothing at all has become free for so long.
+WRITER_PATIENCE = 5.0
+READER_PATIENCE = 30.0
+_CHECK_EVERY = 0.5
+# After the machine had no memory left: when to try again.
+_GROW_AGAIN = 5.0
+
+
+class Request:
+    """One who waits for room.
+
+    Args:
+        size: bytes.
+        process: who will write or read there (its death ends the request).
+        granted: called with the offset.
+        refused: called when it waited in vain.
+        reader: a copy that somebody waits to read; served before writers, and waits longer.
+    """
+
+    __slots__ = ("asked", "granted", "process", "reader", "refused", "size", "withdrawn")
+
+    def __init__(
+        self,
+        size: int,
+        process: Address,
+        granted: Callable[[int], None],
+        refused: Callable[[], None],
+        reader: bool,
+    ) -> None:
+        self.size = size
+        self.process = process
+        self.granted = granted
+        self.refused = refused
+        self.reader = reader
+        self.withdrawn = False
+        self.asked = 0.0
+
+
+class Memory:
+    """Hands out the arena's memory.
+
+    `make_room(size)`, set by the manager, gives something back with `free` and returns True, or
+    returns False, perhaps having started what will free some later.
+    """
+
+    def __init__(self, arena: Arena, site: Site) -> None:
+        self.make_room: Callable[[int], bool] = lambda size: False
+        self.size = arena.size
+        self.starved = False
+        self._arena = arena
+        self._site = site
+        self._allocator = Allocator(arena.size)
+        self._committed = 0
+        self._committing = False
+        self._to_commit: list[tuple[int, Request]] = []
+        self._readers: deque[Request] = deque()
+        self._writers: deque[Request] = deque()
+        self._pumping = False
+        self._again = False
+        self._checking = False
+        self._progress = site.now()
+        self._last_size = 0
+
+    @property
+    def used(self) -> int:
+        """Bytes handed out."""
+        return self._allocator.used
+
+    @property
+    def capacity(self) -> int:
+        """Bytes there can be: less than the arena while the machine has no more memory."""
+        return self._allocator.capacity
+
+    def take(self, size: int, process: Address) -> int | None:
+        """Room that is free now, or None; nobody who waits is passed."""
+        if self._writers or self._readers:
+            return None
+        offset = self._allocator.allocate(size, process)
+        if offset is None:
+            return None
+        end = offset + size
+        if end > self._committed and not self._commit_at_once(end):
+            self._allocator.free(offset)
+            return None
+        if end > self._committed - _AHEAD_MIN // 2:
+            self._last_size = size
+            self._commit_ahead()
+        return offset
+
+    def ask(self, request: Request) -> None:
+        """Room as soon as there is some; `granted` or `refused` may be called at once."""
+        request.asked = self._site.now()
+        (self._readers if request.reader else self._writers).append(request)
+        self.retry()
+
+    def retry(self) -> None:
+        """Look again at who waits: `make_room` may know of something new."""
+        self._pump()
+        if not self._checking and (self._readers or self._writers):
+            self._checking = True
+            self._site.timers.after(_CHECK_EVERY, self._check)
+
+    def ask_now(self, request: Request) -> bool:
+        """Room that is free now: `granted` will be called; or False, at once."""
+        offset = self._allocator.allocate(request.size, request.process)
+        if offset is None:
+            return False
+        self._grant(request, offset)
+        return True
+
+    def withdraw(self, request: Request) -> None:
+        """The request is no longer wanted; neither callback will be called."""
+        request.withdrawn = True
+        queue = self._readers if request.reader else self._writers
+        if request in queue:
+            queue.remove(request)
+            self._pump()
+
+    def free(self, offset: int) -> None:
+        """Take room back."""
+        self._allocator.free(offset)
+        if self._readers or self._writers:
+            self._progress = self._site.now()
+            self._pump()
+
+    def on_process_died(self, process: Address) -> None:
+        """Whoever waited for room has ended."""
+        for request in [*self._readers, *self._writers, *(r for _, r in self._to_commit)]:
+            if request.process == process:
+                self.withdraw(request)
+
+    # -- who is served -----------------------------------------------------------------------------
+    def _pump(self) -> None:
+        self._again = True
+        if self._pumping:
+            return
+        self._pumping = True
+        try:
+            while self._again:
+                self._again = False
+                self._serve(self._readers, True)
+                # Writers pass a reader that waits, but what is made free is for the reader: the
+                # task that will let go of its memory may have to write its result first.
+                self._serve(self._writers, not self._readers)
+        finally:
+            self._pumping = False
+
+    def _serve(self, queue: deque[Request], reclaim: bool) -> None:
+        while queue:
+            request = queue[0]
+            offset = self._allocator.allocate(request.size, request.process)
+            while offset is None and reclaim and self.make_room(request.size):
+                offset = self._allocator.allocate(request.size, request.process)
+            if offset is None:
+                return
+            queue.popleft()
+            self._grant(request, offset)
+
+    def _grant(self, request: Request, offset: int) -> None:
+        if offset + request.size <= self._committed:
+            request.granted(offset)
+            return
+        self._to_commit.append((offset, request))
+        self._last_size = request.size
+        self._commit_wanted()
+
+    def _check(self) -> None:
+        self._checking = False
+        now = self._site.now()
+        for queue, patience in (
+            (self._readers, READER_PATIENCE),
+            (self._writers, WRITER_PATIENCE),
+        ):
+            for request in list(queue):
+                if now - max(request.asked, self._progress) >= patience and request in queue:
+                    queue.remove(request)
+                    request.refused()
+        self.retry()
+
+    # -- real memory -------------------------------------------------------------------------------
+    def _commit_at_once(self, end: int) -> bool:
+        missing = end - self._committed
+        if (
+            self._committing
+            or missing > _AT_ONCE
+            or not _commit(self._arena, self._committed, missing)
+        ):
+            return False
+        self._committed = end
+        return True
+
+    def _commit_wanted(self) -> None:
+        if self._committing or not self._to_commit:
+            return
+        end = max(offset + request.size for offset, request in self._to_commit)
+        start = self._committed
+        if end <= start:
+            self._grant_committed()
+            return
+        self._committing = True
+        arena = self._arena
+        self._site.worker.submit(
+            lambda: _commit(arena, start, end - start), lambda ok: self._on_committed(end, ok)
+        )
+
+    def _on_committed(self, end: int, ok: bool) -> None:
+        self._committing = False
+        if ok:
+            self._committed = end
+            self._grant_committed()
+            self._commit_wanted()
+            self._commit_ahead()
+        else:
+            self._on_no_memory()
+
+    def _grant_committed(self) -> None:
+        waiting, self._to_commit = self._to_commit, []
+        for offset, request in waiting:
+            if request.withdrawn:
+                self.free(offset)
+            elif offset + request.size <= self._committed:
+                request.granted(offset)
+            else:
+                self._to_commit.append((offset, request))
+
+    def _on_no_memory(self) -> None:
+        """The machine has no more: live with what there is, and try again later."""
+        waiting, self._to_commit = self._to_commit, []
+        for offset, request in reversed(waiting):
+            self._allocator.free(offset)
+            if not request.withdrawn:
+                (self._readers if request.reader else self._writers).appendleft(request)
+        self._allocator.retract(self._committed)
+        if not self.starved:
+            self.starved = True
+            self._site.timers.after(_GROW_AGAIN, self._grow_again)
+        self.retry()
+
+    def _grow_again(self) -> None:
+        self.starved = False
+        self._allocator.capacity = self.size
+        self._pump()
+
+    def _commit_ahead(self) -> None:
+        """Take and clear the memory that will be asked for next, if growth goes on."""
+        if self._committing or self._to_commit or self.starved:
+            return
+        ahead = min(max(_AHEAD_MIN, self._last_size), _AHEAD_MAX, self.size // 8)
+        start = self._committed
+        end = min(self._allocator.edge + ahead, self.size)
+        if end - start < ahead // 2:
+            return
+        self._committing = True
+        arena = self._arena
+
+        def work() -> bool:
+            done = _commit(arena, start, end - start)
+            if done:
+                arena.populate(start, end - start)
+            return done
+
+        self._site.worker.submit(work, lambda ok: self._on_ahead(end, ok))
+
+    def _on_ahead(self, end: int, ok: bool) -> None:
+        self._committing = False
+        if ok:
+            self._committed = end
+        self._grant_committed()
+        self._commit_wanted()
+
+
+def _commit(arena: Arena, offset: int, size: int) -> bool:
+    try:
+        return arena.commit(offset, size)
+    except OSError:
+        return False

@@ -1,0 +1,176 @@
+"""What goes when the arena is full: copies first, then to disk, the largest first; and back again.
+
+Used by `memory` (through `make_room`), `table` (objects that become idle or busy) and `fetching`
+(restoring).  Never touches an object that is pinned.
+
+Evictable at once, the least recently used first: copies that others have too, and objects that are
+on disk as well.  Among these, what has been read goes before what was fetched for a reader to come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rayhpc.raylet.objects import spill
+from rayhpc.raylet.objects.local import LocalObject
+from rayhpc.raylet.objects.memory import Memory, Request
+from rayhpc.raylet.objects.site import Site
+from rayhpc.raylet.objects.spill import Place, Spiller
+from rayhpc.store.arena import Arena
+from rayhpc.store.bins import SizeBins
+
+# Why an object did not come back from disk.
+FULL, DAMAGED = "full", "damaged"
+# Writes to disk under way at a time; one thread stays free for other work.
+_JOBS = 2
+
+
+class Reclaimer:
+    """Evicts, spills and restores.
+
+    `lose`, set by the manager, takes a copy that is evicted or damaged out of the table;
+    `restored` is told of each object that came back from disk, or that could not.
+    """
+
+    def __init__(self, site: Site, arena: Arena, memory: Memory, spiller: Spiller) -> None:
+        self.lose: Callable[[LocalObject], None] = lambda obj: None
+        self.restored: Callable[[LocalObject, str], None] = lambda obj, problem: None
+        self._site = site
+        self._arena = arena
+        self._memory = memory
+        self._spiller = spiller
+        self._seen: dict[LocalObject, None] = {}
+        self._fresh: dict[LocalObject, None] = {}
+        self._unsaved: SizeBins[LocalObject] = SizeBins()
+        self._jobs = 0
+        self._job_bytes = 0
+
+    # -- who may go --------------------------------------------------------------------------------
+    def idle(self, obj: LocalObject) -> None:
+        """Nobody reads the object, which is in memory: it may go."""
+        if obj.primary and obj.disk is None:
+            self._unsaved.add(obj, obj.size)
+        else:
+            (self._seen if obj.read else self._fresh)[obj] = None
+
+    def busy(self, obj: LocalObject) -> None:
+        """The object must stay where it is."""
+        self._unsaved.discard(obj, obj.size)
+        self._seen.pop(obj, None)
+        self._fresh.pop(obj, None)
+
+    def discard(self, obj: LocalObject) -> None:
+        """The object has left the table: give back what it has."""
+        self.busy(obj)
+        obj.gone = True
+        if obj.disk is not None and obj.job != "restore":
+            self._spiller.release(obj.disk)
+            obj.disk = None
+        if obj.offset >= 0:
+            offset, obj.offset = obj.offset, -1
+            self._memory.free(offset)
+
+    # -- making room -------------------------------------------------------------------------------
+    def make_room(self, size: int) -> bool:
+        """Give one object's memory back (True), or start to bring some to disk (False)."""
+        if self.evict_seen():
+            return True
+        if self._fresh:
+            self._evict(next(iter(self._fresh)))
+            return True
+        while self._jobs < _JOBS and self._job_bytes < size:
+            if not self._spill_largest():
+                break
+        return False
+
+    def evict_seen(self) -> bool:
+        """Give the memory of one copy back that has been read; False if there is none."""
+        if not self._seen:
+            return False
+        self._evict(next(iter(self._seen)))
+        return True
+
+    def _evict(self, obj: LocalObject) -> None:
+        self.busy(obj)
+        if obj.disk is None:
+            self.lose(obj)
+            return
+        offset, obj.offset = obj.offset, -1
+        self._memory.free(offset)
+
+    # -- to disk and back --------------------------------------------------------------------------
+    def _spill_largest(self) -> bool:
+        obj = self._unsaved.largest()
+        place = None if obj is None else self._spiller.place(obj.size)
+        if obj is None or place is None:
+            return False
+        self.busy(obj)
+        obj.job = "spill"
+        self._jobs += 1
+        self._job_bytes += obj.size
+        view = self._arena.view(obj.offset, obj.size)
+        self._site.worker.submit(
+            lambda: spill.write(place, view), lambda problem: self._spilled(obj, place, problem)
+        )
+        return True
+
+    def _spilled(self, obj: LocalObject, place: Place, problem: str) -> None:
+        obj.job = ""
+        self._jobs -= 1
+        self._job_bytes -= obj.size
+        if problem:
+            self._spiller.failed(place, problem)
+        elif obj.gone:
+            self._spiller.release(place)
+        else:
+            obj.disk = place
+        if not obj.gone and not obj.pins:
+            self.idle(obj)
+            if obj.disk is not None:
+                self._evict(obj)
+        self._memory.retry()
+
+    def restore(self, obj: LocalObject) -> Request | None:
+        """Bring an object back from disk; `restored` is called.
+
+        Returns:
+            The request for room, to be withdrawn when nobody wants the object any more.
+        """
+        if obj.job:
+            return None  # under way already
+        request = Request(
+            obj.size,
+            self._site.me,
+            granted=lambda offset: self._read_back(obj, offset),
+            refused=lambda: self.restored(obj, FULL),
+            reader=True,
+        )
+        self._memory.ask(request)
+        return request
+
+    def _read_back(self, obj: LocalObject, offset: int) -> None:
+        place = obj.disk
+        if obj.gone or obj.job or obj.offset >= 0 or place is None:
+            self._memory.free(offset)
+            return
+        obj.job = "restore"
+        view = self._arena.view(offset, obj.size)
+        self._site.worker.submit(
+            lambda: spill.read(place, view), lambda ok: self._read(obj, offset, ok)
+        )
+
+    def _read(self, obj: LocalObject, offset: int, ok: bool) -> None:
+        obj.job = ""
+        if obj.gone:
+            self._memory.free(offset)
+            if obj.disk is not None:
+                self._spiller.release(obj.disk)
+                obj.disk = None
+        elif ok:
+            obj.offset = offset
+            self.idle(obj)
+            self.restored(obj, "")
+        else:
+            self._memory.free(offset)
+            self.lose(obj)
+            self.restored(obj, DAMAGED)

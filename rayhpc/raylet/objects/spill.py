@@ -1,0 +1,205 @@
+"""Objects on disk: one file without a name per spill directory, in which objects have places.
+
+Used by `reclaim` and `pulls`.  Files without names need no sweeping: the kernel frees them however
+the raylet ends.  `write`, `read` and `read_pieces` do the slow work and belong in a background
+thread; the rest is bookkeeping in the raylet's own.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import zlib
+
+from rayhpc.raylet.objects.site import Site
+from rayhpc.store import kernel
+from rayhpc.store.allocator import Allocator
+
+# Objects are read back, and checked, in pieces of this size (that of a chunk between nodes).
+PIECE = 2**20
+_ENDLESS = 1 << 62
+# What is left free on a disk: others write there too.
+_KEEP_FREE = 256 * 2**20
+_KEEP_SHARE = 50
+_BLOCKED_SECONDS = 30.0
+
+
+class Place:
+    """Where an object lies on disk, and the checksum of each of its pieces."""
+
+    __slots__ = ("directory", "offset", "size", "sums")
+
+    def __init__(self, directory: Directory, offset: int, size: int) -> None:
+        self.directory = directory
+        self.offset = offset
+        self.size = size
+        self.sums: list[int] = []
+
+
+class Directory:
+    """One spill directory: its file (opened when first needed) and what is taken of it."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.fd = -1
+        self.places = Allocator(_ENDLESS)
+        self.blocked_until = 0.0
+
+    def open(self) -> None:
+        """Open the file.
+
+        Raises:
+            OSError: the directory cannot be used.
+        """
+        if self.fd >= 0:
+            return
+        try:
+            flags = os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC
+            self.fd = os.open(self.path, flags, 0o600)
+        except (IsADirectoryError, NotImplementedError):
+            self.fd = self._open_and_unlink()
+        except OSError as error:
+            if error.errno not in _NO_TMPFILE:
+                raise
+            self.fd = self._open_and_unlink()
+
+    def room(self) -> int:
+        """Bytes that may still be written."""
+        space = os.fstatvfs(self.fd)
+        total, free = space.f_blocks * space.f_frsize, space.f_bavail * space.f_frsize
+        return free - min(_KEEP_FREE, total // _KEEP_SHARE)
+
+    def _open_and_unlink(self) -> int:
+        fd, name = tempfile.mkstemp(prefix="rayhpc-spill-", dir=self.path)
+        os.unlink(name)
+        return fd
+
+
+_NO_TMPFILE = (95, 22)  # EOPNOTSUPP, EINVAL: a file system without O_TMPFILE
+
+
+class Spiller:
+    """Finds places on disk and gives them back.
+
+    Args:
+        paths: the directories, the best first.
+        site: our node.
+    """
+
+    def __init__(self, paths: list[str], site: Site) -> None:
+        self.spilled = 0
+        self.problem = "" if paths else "there is no directory to spill to"
+        self._directories = [Directory(path) for path in paths]
+        self._site = site
+
+    def place(self, size: int) -> Place | None:
+        """A place for `size` bytes in the directory with most room; None if there is none."""
+        best: Directory | None = None
+        best_room = size - 1
+        now = self._site.now()
+        for directory in self._directories:
+            if directory.blocked_until > now:
+                continue
+            try:
+                directory.open()
+                room = directory.room()
+            except OSError as error:
+                self._block(directory, error.strerror or str(error))
+                continue
+            if room > best_room:
+                best, best_room = directory, room
+            elif best is None:
+                self.problem = f"{directory.path} has no room for {size} bytes"
+        if best is None:
+            return None
+        offset = best.places.allocate(size)
+        assert offset is not None
+        self.spilled += size
+        return Place(best, offset, size)
+
+    def failed(self, place: Place, reason: str) -> None:
+        """Writing there failed: leave that directory alone for a while."""
+        self._block(place.directory, reason)
+        self.release(place)
+
+    def release(self, place: Place) -> None:
+        """Give a place back, and its blocks to the disk."""
+        self.spilled -= place.size
+        directory = place.directory
+        # Punched before it is handed out again, so that nobody's new object is hit.
+        self._site.worker.submit(
+            lambda: kernel.punch_hole(directory.fd, place.offset, place.size),
+            lambda _: directory.places.free(place.offset),
+        )
+
+    def close(self) -> None:
+        """Close the files, and with them delete what is in them."""
+        for directory in self._directories:
+            if directory.fd >= 0:
+                os.close(directory.fd)
+                directory.fd = -1
+
+    def _block(self, directory: Directory, reason: str) -> None:
+        directory.blocked_until = self._site.now() + _BLOCKED_SECONDS
+        self.problem = f"{directory.path}: {reason}"
+
+
+def write(place: Place, view: memoryview) -> str:
+    """Write an object's bytes to its place; empty, or why that failed.  For a thread."""
+    try:
+        for start in range(0, place.size, PIECE):
+            piece = view[start : start + PIECE]
+            place.sums.append(zlib.crc32(piece))
+            position = place.offset + start
+            while piece.nbytes:
+                done = os.pwrite(place.directory.fd, piece, position)
+                position += done
+                piece = piece[done:]
+    except OSError as error:
+        return error.strerror or str(error)
+    finally:
+        view.release()
+    return ""
+
+
+def read(place: Place, view: memoryview) -> bool:
+    """Read an object back into memory; False if it is not what was written.  For a thread."""
+    with view:
+        for number in range(len(place.sums)):
+            start = number * PIECE
+            with view[start : min(start + PIECE, place.size)] as target:
+                if not _read_exactly(place, start, target):
+                    return False
+                if zlib.crc32(target) != place.sums[number]:
+                    return False
+    return True
+
+
+def read_pieces(place: Place, start: int, length: int) -> bytes | None:
+    """Some bytes of an object, checked; None if they are not what was written.  For a thread."""
+    first, last = start // PIECE, (start + length - 1) // PIECE
+    whole = bytearray(min((last + 1) * PIECE, place.size) - first * PIECE)
+    with memoryview(whole) as view:
+        for number in range(first, last + 1):
+            offset = (number - first) * PIECE
+            with view[offset : offset + PIECE] as target:
+                if not _read_exactly(place, number * PIECE, target):
+                    return None
+                if zlib.crc32(target) != place.sums[number]:
+                    return None
+    skipped = start - first * PIECE
+    return bytes(whole[skipped : skipped + length])
+
+
+def _read_exactly(place: Place, start: int, target: memoryview) -> bool:
+    position, done = place.offset + start, 0
+    try:
+        while done < target.nbytes:
+            with target[done:] as rest:
+                got = os.preadv(place.directory.fd, [rest], position + done)
+            if got <= 0:
+                return False
+            done += got
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,217 @@
+"""The objects that lie on this node: being written, sealed, pinned, dropped.
+
+Used by `manager` (messages of this node's processes) and by `fetching`, `pulls`, `directory`.  A
+state machine; where the memory comes from is `memory`'s business, what goes first `reclaim`'s.
+
+Rules: what is unsealed goes with its writer.  A freed object with pins is *doomed*: it takes no new
+readers and goes with its last pin.  The first sealed copy of an object that has readers stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from rayhpc.raylet.objects.local import LocalObject, Writing
+from rayhpc.raylet.objects.memory import Memory, Request
+from rayhpc.raylet.objects.reclaim import Reclaimer
+from rayhpc.raylet.objects.site import Site
+from rayhpc.wire.address import Address, ObjectId, owner_node_of
+from rayhpc.wire.messages import objects
+
+
+class ObjectTable:
+    """This node's objects.
+
+    `arrived`, set by the manager, is called with each object that can be read from now on;
+    `full`, set by the manager, makes the sentence for a writer that waited in vain.
+    """
+
+    def __init__(self, site: Site, memory: Memory, reclaimer: Reclaimer) -> None:
+        self.arrived: Callable[[LocalObject], None] = lambda obj: None
+        self.full: Callable[[int], str] = lambda size: "the object store is full"
+        self.objects: dict[ObjectId, LocalObject] = {}
+        self.writing: dict[ObjectId, dict[Address, Writing]] = {}
+        self.pins: dict[Address, dict[ObjectId, int]] = {}
+        self._by_owner: dict[bytes, set[ObjectId]] = {}
+        self._site = site
+        self._memory = memory
+        self._reclaimer = reclaimer
+
+    def get(self, oid: ObjectId) -> LocalObject | None:
+        """A sealed object, in memory or on disk, that may have new readers."""
+        obj = self.objects.get(oid)
+        return None if obj is None or obj.doomed else obj
+
+    # -- writing -----------------------------------------------------------------------------------
+    def create(self, process: Address, oid: ObjectId, size: int) -> None:
+        """A process wants a place to write an object to."""
+        writers = self.writing.get(oid)
+        if writers is not None and process in writers:
+            self._abandon(oid, process)
+        if size < 1 or size > self._memory.size:
+            self._refuse(process, oid, size)
+            return
+        offset = self._memory.take(size, process)
+        if offset is not None:
+            self._place(process, oid, size, offset)
+            return
+        self._memory.ask(
+            Request(
+                size,
+                process,
+                granted=lambda offset: self._place(process, oid, size, offset),
+                refused=lambda: self._refuse(process, oid, size),
+                reader=False,
+            )
+        )
+
+    def seal(self, process: Address, oid: ObjectId) -> None:
+        """An object is written."""
+        writers = self.writing.get(oid)
+        writing = writers.pop(process, None) if writers else None
+        if writing is None:
+            return
+        if not writers:
+            del self.writing[oid]
+        if writing.doomed:
+            self._memory.free(writing.offset)
+            return
+        self.add(oid, writing.offset, writing.size, primary=True)
+
+    def add(self, oid: ObjectId, offset: int, size: int, primary: bool) -> None:
+        """A complete object lies at `offset`: readable from now on."""
+        obj = self.objects.get(oid)
+        if obj is not None and (obj.pins or obj.job):
+            self._memory.free(offset)
+        else:
+            if obj is not None:
+                self._remove(obj)
+            obj = self._insert(LocalObject(oid, offset, size, primary))
+        if owner_node_of(oid) in self._site.gone_nodes:
+            self.drop(oid)
+            return
+        self._site.post(owner_node_of(oid), objects.ObjectAt(oid, obj.size, self._site.node))
+        if obj.offset >= 0:
+            self.arrived(obj)
+
+    # -- reading -----------------------------------------------------------------------------------
+    def pin(self, obj: LocalObject, process: Address) -> None:
+        """A reader has a view of the object from now on."""
+        if not obj.pins:
+            self._reclaimer.busy(obj)
+        obj.pins += 1
+        obj.read = True
+        mine = self.pins.setdefault(process, {})
+        mine[obj.oid] = mine.get(obj.oid, 0) + 1
+
+    def unpin(self, process: Address, oids: Iterable[ObjectId]) -> None:
+        """Views of a reader are gone."""
+        mine = self.pins.get(process)
+        if mine is None:
+            return
+        for oid in oids:
+            count = mine.get(oid, 0)
+            if not count:
+                continue
+            if count == 1:
+                del mine[oid]
+            else:
+                mine[oid] = count - 1
+            self._let_go(self.objects[oid], 1)
+        if not mine:
+            self.pins.pop(process, None)
+
+    # -- going -------------------------------------------------------------------------------------
+    def drop(self, oid: ObjectId) -> None:
+        """Nobody refers to the object any more: it goes, with its last pin at the latest."""
+        for writing in self.writing.get(oid, _NONE).values():
+            writing.doomed = True
+        obj = self.objects.get(oid)
+        if obj is None:
+            return
+        if obj.pins:
+            obj.doomed = True
+        else:
+            self._remove(obj)
+
+    def drop_of(self, owner_prefix: bytes) -> None:
+        """All objects of owners whose address begins so: the owner or its node has ended."""
+        for prefix in [p for p in self._by_owner if p.startswith(owner_prefix)]:
+            for oid in sorted(self._by_owner[prefix]):
+                self.drop(oid)
+        for oid in [oid for oid in self.writing if oid.startswith(owner_prefix)]:
+            self.drop(oid)
+
+    def lose(self, obj: LocalObject) -> None:
+        """Our copy is evicted, or turned out to be damaged: the owner's raylet is told."""
+        if self.objects.get(obj.oid) is obj:
+            self._remove(obj)
+            self._site.post(owner_node_of(obj.oid), objects.ObjectGone(obj.oid, self._site.node))
+
+    def promote(self, oid: ObjectId) -> None:
+        """Ours is the copy to keep from now on."""
+        obj = self.objects.get(oid)
+        if obj is not None and not obj.primary:
+            self._reclaimer.busy(obj)
+            obj.primary = True
+            self._settle(obj)
+
+    def on_process_died(self, process: Address) -> None:
+        """Its pins and what it was writing go."""
+        for oid in [oid for oid, writers in self.writing.items() if process in writers]:
+            self._abandon(oid, process)
+            if oid not in self.objects:
+                # It may have told the owner that the object is there.
+                self._site.post(owner_node_of(oid), objects.ObjectGone(oid, self._site.node))
+        for oid, count in self.pins.pop(process, {}).items():
+            self._let_go(self.objects[oid], count)
+
+    # -- details -----------------------------------------------------------------------------------
+    def _place(self, process: Address, oid: ObjectId, size: int, offset: int) -> None:
+        self.writing.setdefault(oid, {})[process] = Writing(offset, size)
+        self._site.send(process, objects.StoreCreated(oid, offset))
+
+    def _refuse(self, process: Address, oid: ObjectId, size: int) -> None:
+        self._site.send(process, objects.StoreCreated(oid, -1, self.full(size)))
+
+    def _abandon(self, oid: ObjectId, process: Address) -> None:
+        writers = self.writing[oid]
+        writing = writers.pop(process)
+        if not writers:
+            del self.writing[oid]
+        self._memory.free(writing.offset)
+
+    def _insert(self, obj: LocalObject) -> LocalObject:
+        self.objects[obj.oid] = obj
+        prefix = obj.oid[:8]
+        siblings = self._by_owner.get(prefix)
+        if siblings is None:
+            siblings = self._by_owner[prefix] = set()
+        siblings.add(obj.oid)
+        self._reclaimer.idle(obj)
+        return obj
+
+    def _let_go(self, obj: LocalObject, count: int) -> None:
+        obj.pins -= count
+        if obj.pins:
+            return
+        if obj.doomed:
+            self._remove(obj)
+        else:
+            self._settle(obj)
+
+    def _settle(self, obj: LocalObject) -> None:
+        if not obj.pins and not obj.job and obj.offset >= 0:
+            self._reclaimer.idle(obj)
+
+    def _remove(self, obj: LocalObject) -> None:
+        oid = obj.oid
+        del self.objects[oid]
+        siblings = self._by_owner[oid[:8]]
+        siblings.discard(oid)
+        if not siblings:
+            del self._by_owner[oid[:8]]
+        self._reclaimer.discard(obj)
+
+
+_NONE: dict[Address, Writing] = {}
