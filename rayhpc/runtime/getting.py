@@ -1,4 +1,4 @@
-"""`get`, `wait` and `put` in terms of one process's tables and its node's store.
+"""`get` and `put` in terms of one process's tables and its node's store.
 
 Used by `api` and `execution`.  Runs in user threads; takes the lead only to ask for what is not
 here.  Values are decoded in the calling thread, large ones in place (read-only views).
@@ -40,34 +40,16 @@ def get_values(
     deadline = None if timeout is None else time.monotonic() + timeout
     values = []
     table = process.ownership.table
+    getter: _Getter | None = None
     for i, ref in enumerate(refs):
         entry = table.get(ref.binary())
         if entry is None or entry.state != INLINE:
-            values.append(_value(process, refs, i, deadline))
+            if getter is None:
+                getter = _Getter(process, refs, deadline)
+            values.append(getter.value(i))
         else:
             values.append(serialization.from_inline(entry.value))
     return values
-
-
-def wait_ready(
-    process: Process,
-    refs: Sequence[ObjectRef[Any]],
-    count: int,
-    timeout: float | None,
-) -> list[bool]:
-    """Which of `refs` are there (or have failed), once `count` are or the time is over."""
-    entries = [process.entry_of(ref) for ref in refs]
-    left = [entry for entry in entries if entry.state == PENDING]
-    if len(entries) - len(left) < count and left:
-        missing = count - (len(entries) - len(left))
-        arrived: list[None] = []
-        with process.lead():
-            for ref, entry in zip(refs, entries, strict=True):
-                if entry.state == PENDING:
-                    entry.when_ready(lambda: arrived.append(None))
-                    process.look_for(ref)
-        process.wait_blocking(lambda: len(arrived) >= missing, timeout)
-    return [entry.state != PENDING for entry in entries]
 
 
 def put_value(process: Process, value: Any) -> ObjectRef[Any]:
@@ -161,82 +143,108 @@ def _all_filled(boxes: list[Box]) -> Callable[[], bool]:
     return done
 
 
-def _value(
-    process: Process, refs: Sequence[ObjectRef[Any]], i: int, deadline: float | None
-) -> Any:
-    """The value of `refs[i]`, which is not simply here yet."""
-    ref = refs[i]
-    oid = ref.binary()
-    mine = process.ownership.is_mine(oid)
-    while True:
-        entry = process.entry_of(ref)
-        state = entry.state
-        if state == INLINE:
-            return serialization.from_inline(entry.value)
-        if state == ERROR:
-            raise load_error(entry.value)
-        if state == PENDING and mine:
-            _wait_for(process, refs, i, entry, deadline)
-            continue
-        view = process.store.view(oid)
-        if view is None:
-            view = _fetch_with_followers(process, refs, i, deadline)
-        if isinstance(view, objects.FetchFailed):
-            _check_room(view)
-            continue
-        return read_value(view)
+class _Getter:
+    """One `get` that found something not simply here."""
 
+    def __init__(
+        self, process: Process, refs: Sequence[ObjectRef[Any]], deadline: float | None
+    ) -> None:
+        self._process = process
+        self._refs = refs
+        self._deadline = deadline
+        # How many failures the process knew when the references were last looked through.
+        self._seen = -1
+        self._asked = False
 
-def _fetch_with_followers(
-    process: Process, refs: Sequence[ObjectRef[Any]], i: int, deadline: float | None
-) -> Any:
-    """Fetch `refs[i]`; those behind it that must come from a store start on their way as well."""
-    table = process.ownership.table
-    oid = refs[i].binary()
-    ahead = []
-    for ref in refs[i + 1 : i + 64]:
-        other = ref.binary()
-        entry = table.get(other)
-        stored = entry is not None and entry.state == STORED
-        if stored and other != oid and process.store.view(other) is None:
-            ahead.append(other)
-    if ahead:
-        with process.lead():
-            process.store.fetch(ahead, [Box() for _ in ahead], pin=False)
-    return fetch_views(process, [oid], deadline)[oid]
+    def value(self, i: int) -> Any:
+        """The value of reference number `i`; all before it are done."""
+        process = self._process
+        ref = self._refs[i]
+        oid = ref.binary()
+        while True:
+            entry = process.entry_of(ref)
+            state = entry.state
+            if state == INLINE:
+                return serialization.from_inline(entry.value)
+            if state == ERROR:
+                raise load_error(entry.value)
+            if state == PENDING and (process.ownership.is_mine(oid) or i + 1 < len(self._refs)):
+                self._wait_for(i, entry)
+                continue
+            view = process.store.view(oid)
+            if view is None:
+                view = self._fetch_with_followers(i)
+            if isinstance(view, objects.FetchFailed):
+                _check_room(view)
+                continue
+            return read_value(view)
+
+    def _fetch_with_followers(self, i: int) -> Any:
+        """Fetch reference `i`; those behind it that must come from a store start as well."""
+        process = self._process
+        table = process.ownership.table
+        oid = self._refs[i].binary()
+        ahead = []
+        for ref in self._refs[i + 1 : i + 64]:
+            other = ref.binary()
+            entry = table.get(other)
+            stored = entry is not None and entry.state == STORED
+            if stored and other != oid and process.store.view(other) is None:
+                ahead.append(other)
+        if ahead:
+            with process.lead():
+                process.store.fetch(ahead, [Box() for _ in ahead], pin=False)
+        return fetch_views(process, [oid], self._deadline)[oid]
+
+    def _wait_for(self, i: int, entry: Entry) -> None:
+        """Wait until an object leaves PENDING; an error of a later one is raised at once."""
+        process = self._process
+        results = process.results
+        if not self._asked:
+            self._asked = True
+            self._ask_for_foreign(i)
+        self._raise_failed(i)
+        seen = self._seen
+        left = None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
+        done = process.wait_blocking(
+            lambda: entry.state != PENDING or results.failures != seen, left
+        )
+        self._raise_failed(i)
+        if not done:
+            rest = self._refs[i:]
+            waiting = sum(1 for ref in rest if process.entry_of(ref).state == PENDING)
+            raise GetTimeoutError(
+                f"Get timed out: {waiting} of {len(self._refs)} object(s) not there yet. They go "
+                "on being computed; call get again, or wait(timeout=…) to look without an error."
+            )
+
+    def _raise_failed(self, i: int) -> None:
+        """Raise the first error among the references from `i` on, if there can be a new one."""
+        failures_now = self._process.results.failures
+        if failures_now == self._seen:
+            return
+        self._seen = failures_now
+        table = self._process.ownership.table
+        for ref in self._refs[i:]:
+            other = table.get(ref.binary())
+            if other is not None and other.state == ERROR:
+                raise load_error(other.value)
+
+    def _ask_for_foreign(self, i: int) -> None:
+        """Have the state of what others own found out, all at once."""
+        process = self._process
+        mine = process.ownership.is_mine
+        foreign = [ref for ref in self._refs[i:] if not mine(ref.binary())]
+        if foreign:
+            with process.lead():
+                process.ownership.settle()
+                for ref in foreign:
+                    process.look_for(ref)
 
 
 def _check_room(failed: objects.FetchFailed) -> None:
     if failed.kind == objects.FULL:
         raise ObjectStoreFullError(failed.text)
-
-
-def _wait_for(
-    process: Process,
-    refs: Sequence[ObjectRef[Any]],
-    i: int,
-    entry: Entry,
-    deadline: float | None,
-) -> None:
-    """Wait until an object of ours leaves PENDING; an error of a later one is raised at once."""
-    results = process.results
-    seen = results.failures
-    left = None if deadline is None else max(0.0, deadline - time.monotonic())
-    done = process.wait_blocking(
-        lambda: entry.state != PENDING or results.failures != seen, left
-    )
-    if results.failures != seen:
-        table = process.ownership.table
-        for ref in refs[i:]:
-            other = table.get(ref.binary())
-            if other is not None and other.state == ERROR:
-                raise load_error(other.value)
-    if not done:
-        waiting = sum(1 for ref in refs[i:] if process.entry_of(ref).state == PENDING)
-        raise GetTimeoutError(
-            f"Get timed out: {waiting} of {len(refs)} object(s) not there yet. They go on being "
-            "computed; call get again, or wait(timeout=…) to look without an error."
-        )
 
 
 def lost_error(failed: objects.FetchFailed) -> bytes:

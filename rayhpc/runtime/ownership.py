@@ -41,6 +41,8 @@ class Ownership:
         self.me = me
         self.table: dict[ObjectId, Entry] = {}
         self.events = references.events
+        # Counts the objects that left PENDING, so that `wait` knows when looking again is no use.
+        self.changes = 0
         self._raylet = raylet_of(node_of(me))
         self._send = send
         self._make_again = make_again
@@ -102,6 +104,7 @@ class Ownership:
         entry.size = size
         entry.inner = inner
         entry.state = state
+        self.changes += 1
         if state != STORED:
             entry.task = None
         callbacks = entry.callbacks
