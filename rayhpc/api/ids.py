@@ -127,9 +127,10 @@ class NodeID(UniqueID):
 
 
 class WorkerID(UniqueID):
-    """The id of a process: its cluster's id and its address."""
+    """The id of a process: its address."""
 
     __slots__ = ()
+    SIZE = 16
 
 
 class PlacementGroupID(BaseID):
@@ -138,11 +139,9 @@ class PlacementGroupID(BaseID):
     __slots__ = ()
 
 
-def worker_id(cluster_id: str, address: Address) -> WorkerID:
-    """The id of the process with this address; `cluster_id` in hex."""
-    own = address.to_bytes(8, "big")
-    room = WorkerID.SIZE - len(own)
-    return WorkerID(bytes.fromhex(cluster_id)[:room].ljust(room, b"\0") + own)
+def worker_id(address: Address) -> WorkerID:
+    """The id of the process with this address."""
+    return WorkerID(address.to_bytes(WorkerID.SIZE, "big"))
 
 
 class FunctionID(UniqueID):

@@ -157,4 +157,5 @@ class Group:
             creator=made.creator,
             job=made.job,
             text=self.text,
+            namespace=made.namespace,
         )
