@@ -6,17 +6,22 @@ body and never waits: polling is the caller's.
 One ROUTER is bound to the process's ipc path, one connects.  Processes of the same node are
 reached directly, over ipc, opened at the first message; everything else goes to the raylet, which
 passes it on.  A route once chosen is kept, so messages between two processes keep their order.
+A process that has ended never comes back: addresses and the names of routes are used once.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 
 import msgspec
 import zmq
 
 from rayhpc.wire import codec, sockets
-from rayhpc.wire.address import Address, node_of, raylet_of, routing_id
+from rayhpc.wire.address import Address, node_of, process_of, raylet_of, routing_id
+
+# Connections to ended processes that are kept, since something they said may not be read yet.
+_GRAVES = 16
 
 
 def socket_path(session_dir: str, process: int) -> str:
@@ -36,12 +41,15 @@ class Transport:
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], me: Address, session_dir: str):
         self.me = me
         self._node = node_of(me)
+        self._opened = 0
+        self._ended: set[Address] = set()
+        self._graves: deque[Address] = deque()
         self._raylet = raylet_of(self._node)
         self._session_dir = session_dir
         name = routing_id(me)
         self._bound = sockets.make_router(context, routing_id=name)
         self._connected = sockets.make_router(context, routing_id=name)
-        sockets.bind_ipc(self._bound, socket_path(session_dir, me & 0xFFFFFFFF))
+        sockets.bind_ipc(self._bound, socket_path(session_dir, process_of(me)))
         self._routes: dict[Address, tuple[zmq.Socket[bytes], bytes]] = {}
         self._open(self._raylet)
         self.sockets = (self._bound, self._connected)
@@ -51,38 +59,41 @@ class Transport:
         self.send_frame(destination, codec.encode(destination, self.me, message))
 
     def send_frame(self, destination: Address, frame: bytes) -> None:
-        """Send an encoded frame the same way."""
+        """Send an encoded frame the same way.
+
+        Raises:
+            ValueError: it is larger than anybody takes.
+        """
+        sockets.check_frame(frame)
         local = destination >> 32 == self._node
         hop = destination if local else self._raylet
         route = self._routes.get(hop)
         if route is None:
+            if hop in self._ended:
+                return
             route = self._open(hop)
-        sock, name = route
-        try:
-            sock.send(name, zmq.SNDMORE | zmq.NOBLOCK)
-            sock.send(frame, zmq.NOBLOCK)
-        except zmq.ZMQError as error:
-            # The peer is gone: its raylet tells everybody whom that concerns.
-            if error.errno != zmq.EHOSTUNREACH:
-                raise
+        # A peer that is gone is no error: its raylet tells everybody whom that concerns.
+        sockets.send_to(route[0], route[1], frame)
 
     def receive(self) -> Iterator[bytes]:
         """All frames that have arrived, without waiting."""
         for sock in self.sockets:
-            while True:
-                try:
-                    name = sock.recv(zmq.NOBLOCK)
-                except zmq.Again:
-                    break
+            while sockets.has_input(sock):
+                name = sock.recv()
                 frame = sock.recv()
-                peer = int.from_bytes(name[1:], "big")
-                if peer not in self._routes:
+                peer = int.from_bytes(name[1:9], "big")
+                if peer not in self._routes and peer not in self._ended:
                     self._routes[peer] = (sock, name)
                 yield frame
 
     def forget(self, address: Address) -> None:
-        """Drop the route to a process that has ended."""
-        self._routes.pop(address, None)
+        """Drop the route to a process that has ended; nothing is sent to it any more."""
+        self._ended.add(address)
+        route = self._routes.pop(address, None)
+        if route is not None and route[0] is self._connected:
+            self._graves.append(address)
+            if len(self._graves) > _GRAVES:
+                sockets.disconnect_ipc(self._connected, self._path(self._graves.popleft()))
 
     def close(self) -> None:
         """Close the sockets; what was sent goes out for at most half a second."""
@@ -90,8 +101,11 @@ class Transport:
             sock.close(linger=500)
 
     def _open(self, hop: Address) -> tuple[zmq.Socket[bytes], bytes]:
-        name = routing_id(hop)
-        path = socket_path(self._session_dir, hop & 0xFFFFFFFF)
-        sockets.connect_ipc(self._connected, path, name)
-        self._routes[hop] = (self._connected, name)
-        return self._connected, name
+        self._opened += 1
+        name = routing_id(hop) + self._opened.to_bytes(4, "big")
+        sockets.connect_ipc(self._connected, self._path(hop), name)
+        self._routes[hop] = route = (self._connected, name)
+        return route
+
+    def _path(self, address: Address) -> str:
+        return socket_path(self._session_dir, process_of(address))

@@ -1,0 +1,110 @@
+"""The connecting side of TCP: a listener's addresses are tried in turn until one answers inside
+CURVE with that listener's key.
+
+Used by `links.py` and `head_link.py`, which poll the socket's monitor and hand the events in.
+Never waits and has no clock: libzmq ends a try that takes too long, and its monitor says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from rayhpc.wire import sockets
+from rayhpc.wire.monitor import BAD_PROTOCOL, CLOSED, DOWN, NO_HANDSHAKE, REFUSED, UP, Event
+from rayhpc.wire.sockets import Socket
+
+KINDS = UP | DOWN | CLOSED | REFUSED | BAD_PROTOCOL | NO_HANDSHAKE
+# Milliseconds for a try.  A listener that is busy may take longer than the first round allows, and
+# is found in a later one.
+ROUNDS = (sockets.FIRST_TRY, 2 * sockets.FIRST_TRY, 4 * sockets.FIRST_TRY)
+
+_WHY = {
+    CLOSED: "nobody listens there, or it cannot be reached",
+    DOWN: "it closed the connection during the handshake",
+    REFUSED: "it refused this cluster's key",
+    BAD_PROTOCOL: "what answers is no listener of this cluster",
+    NO_HANDSHAKE: "it did not answer with the right key in time",
+}
+
+DIALING, CONNECTED, FAILED = range(3)
+
+
+class Dial:
+    """The tries to reach one listener.
+
+    Args:
+        sock: made by `sockets.make_tcp_client`.
+        addresses: the listener's, best first.
+        server_key: its public key.
+        new_name: a name never used on `sock` before, for each try.
+        in_use: the endpoints that this socket tries or is connected to; shared with other dials.
+        rounds: how long a try may take, for each round over all addresses (milliseconds).
+
+    Attributes:
+        state: DIALING, CONNECTED or FAILED.
+        endpoint: of the current try or connection.
+        name: the peer's name of the current try or connection.
+        reasons: why tries failed: address → words.
+    """
+
+    def __init__(
+        self,
+        sock: Socket,
+        addresses: Sequence[tuple[str, int]],
+        server_key: bytes,
+        new_name: Callable[[], bytes],
+        in_use: dict[str, Dial],
+        rounds: Sequence[int] = ROUNDS,
+    ) -> None:
+        self._sock = sock
+        self._server_key = server_key
+        self._new_name = new_name
+        self._in_use = in_use
+        self._tries = iter([(ip, port, time) for time in rounds for ip, port in addresses])
+        self._why = ""
+        self.state = DIALING
+        self.endpoint = ""
+        self.name = b""
+        self.reasons: dict[str, str] = {}
+        self._next()
+
+    def on_event(self, event: Event) -> None:
+        """Take an event of the socket's monitor whose endpoint is ours."""
+        if event.kind == UP:
+            self.state = CONNECTED
+        elif event.kind not in (DOWN, CLOSED):
+            self._why = _WHY[event.kind]
+        elif self.state == CONNECTED:
+            self.state = FAILED
+            self.reasons[self.endpoint] = "the connection broke"
+        else:
+            self.reasons[self.endpoint] = self._why or _WHY[event.kind]
+            self.close()
+            self._next()
+
+    def close(self) -> None:
+        """End the try or the connection; what has arrived and is not read yet is lost."""
+        if self.endpoint:
+            sockets.disconnect_tcp(self._sock, self.endpoint)
+            del self._in_use[self.endpoint]
+            self.endpoint = ""
+
+    def _next(self) -> None:
+        self._why = ""
+        for ip, port, time in self._tries:
+            # Addresses that several computers have (container bridges) may be another listener's.
+            if sockets.tcp_endpoint(ip, port) in self._in_use:
+                continue
+            self.name = self._new_name()
+            self.endpoint = sockets.connect_tcp(
+                self._sock, ip, port, self._server_key, self.name, time
+            )
+            self._in_use[self.endpoint] = self
+            return
+        self.state = FAILED
+
+    def describe(self) -> str:
+        """Why the listener was not reached, one address after the other."""
+        if not self.reasons:
+            return "it has no address of its own"
+        return "; ".join(f"{x.removeprefix('tcp://')}: {why}" for x, why in self.reasons.items())

@@ -1,0 +1,125 @@
+"""Between a raylet and the head: the raylet's end (`HeadLink`) and the head's (`HeadServer`).
+
+Used by `raylet`, `head` and by `launch` (to see whether a head is there).  Never waits: the owner
+polls `sockets` and calls `receive`.  Never decodes a frame.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Sequence
+
+import zmq
+
+from rayhpc.wire import sockets
+from rayhpc.wire.dialing import CONNECTED, FAILED, KINDS, ROUNDS, Dial
+from rayhpc.wire.keys import ClusterKey, KeyPair
+from rayhpc.wire.listener import Listener
+from rayhpc.wire.monitor import Monitor
+from rayhpc.wire.sockets import Context
+
+WAITING_MAX_BYTES = 64 * 1024 * 1024
+
+
+class HeadLink:
+    """A raylet's connection to the head; frames sent before it stands wait, in order.
+
+    Args:
+        context: the process's ZeroMQ context.
+        key: the cluster's key: the head's addresses are tried in turn, inside CURVE.
+        rounds: milliseconds for a try, for each round over all addresses.
+
+    Attributes:
+        sockets: to be polled for reading; then call `receive`, then `is_lost`.
+    """
+
+    def __init__(self, context: Context, key: ClusterKey, rounds: Sequence[int] = ROUNDS) -> None:
+        self._sock = sockets.make_tcp_client(context, zmq.DEALER, key.node, routing_id=b"raylet")
+        self._monitor = Monitor(self._sock, KINDS)
+        self._in_use: dict[str, Dial] = {}
+        self._waiting: list[bytes] = []
+        self._waiting_bytes = 0
+        self._why = ""
+        self._dial = Dial(
+            self._sock, key.head_endpoints, key.head_public, _new_name, self._in_use, rounds
+        )
+        self.sockets = (self._sock, self._monitor.socket)
+
+    def send_frame(self, frame: bytes) -> None:
+        """Send a frame to the head; whether it arrives only an answer tells.
+
+        Raises:
+            ValueError: the frame is larger than anybody takes.
+        """
+        sockets.check_frame(frame)
+        if self.is_lost():
+            return
+        if self.is_up():
+            self._sock.send(frame, zmq.NOBLOCK)
+            return
+        self._waiting.append(frame)
+        self._waiting_bytes += len(frame)
+        if self._waiting_bytes > WAITING_MAX_BYTES:
+            self._end("too much waits for a connection to it")
+
+    def receive(self) -> Iterator[bytes]:
+        """All frames that have arrived, without waiting; also moves dialling on."""
+        yield from self._take()
+        for event in self._monitor.events():
+            if self._in_use.get(event.endpoint) is self._dial:
+                self._dial.on_event(event)
+                if self.is_up():
+                    self._send_waiting()
+        if self._dial.state == FAILED and not self._why:
+            # What came before the end is read first: ending the connection would drop it.
+            yield from self._take()
+            self._end(self._dial.describe())
+
+    def is_up(self) -> bool:
+        """Whether the head has answered inside CURVE, and the connection stands."""
+        return self._dial.state == CONNECTED and not self._why
+
+    def is_lost(self) -> bool:
+        """Whether the head cannot be reached, or its connection has broken: for good."""
+        return bool(self._why)
+
+    def why(self) -> str:
+        """Why the head is lost, in words; empty while it is not."""
+        return self._why
+
+    def close(self) -> None:
+        """Close the connection; what was sent goes out for at most half a second."""
+        self._monitor.close()
+        self._sock.close()
+
+    def _take(self) -> Iterator[bytes]:
+        while sockets.has_input(self._sock):
+            yield self._sock.recv()
+
+    def _send_waiting(self) -> None:
+        waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
+        for frame in waiting:
+            self._sock.send(frame, zmq.NOBLOCK)
+
+    def _end(self, why: str) -> None:
+        self._why = why
+        self._waiting = []
+        self._dial.close()
+
+
+class HeadServer(Listener):
+    """The head's listener; a peer is known by the routing id that its frames come with.
+
+    Args:
+        context: the head's ZeroMQ context.
+        server: the head's key pair.
+        node_public: the client key of the cluster's nodes.
+    """
+
+    def __init__(self, context: Context, server: KeyPair, node_public: bytes) -> None:
+        super().__init__(context, server, node_public, b"head")
+
+
+def _new_name() -> bytes:
+    # Random: nobody who has lost a connection may be taken for who comes next.
+    return b"n" + secrets.token_bytes(16)

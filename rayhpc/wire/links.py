@@ -1,0 +1,241 @@
+"""How raylets reach each other: one listening socket, one connecting, any number of peers.
+
+Used by `raylet`.  A peer is dialled when there is something for it; what is sent meanwhile waits,
+in order.  The first route to a peer that works, dialled or dialled by it, is kept, so frames
+between two nodes keep their order.  Never waits, never decodes a frame beyond its address, and
+never decides that a node is dead: it tells of broken links, and the owner says what follows.
+
+A link that has broken stays so, and frames for it are dropped, until `learn` is called again; a
+node that was forgotten never comes back.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections import deque
+from collections.abc import Iterator
+
+import zmq
+
+from rayhpc.wire import sockets
+from rayhpc.wire.address import HEAD, Address, NodeNumber, node_of, routing_id
+from rayhpc.wire.dialing import CONNECTED, FAILED, KINDS, Dial
+from rayhpc.wire.keys import KeyPair, new_key_pair
+from rayhpc.wire.listener import Listener
+from rayhpc.wire.messages.common import NodeInfo
+from rayhpc.wire.monitor import Monitor
+from rayhpc.wire.sockets import Context, PortRange, Socket
+
+logger = logging.getLogger("rayhpc")
+
+WAITING_MAX_BYTES = 64 * 1024 * 1024
+_NAME_BYTES = len(routing_id(HEAD)) + 4
+
+
+class _Peer:
+    """Another node: how it is reached, and what waits for it."""
+
+    __slots__ = ("broken", "dial", "info", "route", "waiting", "waiting_bytes")
+
+    def __init__(self) -> None:
+        self.info: NodeInfo | None = None
+        self.route: tuple[Socket, bytes] | None = None
+        self.dial: Dial | None = None
+        self.waiting: list[bytes] = []
+        self.waiting_bytes = 0
+        self.broken = False
+
+
+class Links:
+    """All links of one raylet.
+
+    Args:
+        context: a ZeroMQ context without another listener.
+        node_keys: the cluster's client key pair of all nodes.
+
+    Attributes:
+        public_key: this listener's own server key, for `NodeInfo.key`.
+        sockets: to be polled for reading; then call `receive`, then `lost`.
+    """
+
+    def __init__(self, context: Context, node_keys: KeyPair) -> None:
+        server = new_key_pair()
+        self.public_key = server.public
+        self._listener = Listener(context, server, node_keys.public, b"raylet")
+        self._sock = sockets.make_tcp_client(context, zmq.ROUTER, node_keys, routing_id=b"raylet")
+        self._monitor = Monitor(self._sock, KINDS)
+        self._me = routing_id(HEAD)
+        self._numbers = itertools.count(1)
+        self._peers: dict[NodeNumber, _Peer] = {}
+        self._gone: set[NodeNumber] = set()
+        self._in_use: dict[str, Dial] = {}
+        self._lost: deque[NodeNumber] = deque()
+        self.sockets = (*self._listener.sockets, self._sock, self._monitor.socket)
+
+    def listen(self, ips: list[str], port: int, ports: PortRange) -> list[tuple[str, int]]:
+        """Listen on every address of `ips` (see `Listener.listen`)."""
+        return self._listener.listen(ips, port, ports)
+
+    def named(self, me: Address) -> None:
+        """Say which raylet this is; before the first frame is sent."""
+        self._me = routing_id(me)
+
+    def learn(self, info: NodeInfo) -> None:
+        """Take in where a node listens; what waits for it goes out. Also mends a broken link."""
+        if info.number in self._gone:
+            return
+        peer = self._peers.setdefault(info.number, _Peer())
+        peer.info = info
+        peer.broken = False
+        if peer.waiting:
+            self._dial(peer)
+
+    def forget(self, node: NodeNumber) -> None:
+        """Drop a node that is gone for ever, with what waits for it; it is not heard any more."""
+        self._gone.add(node)
+        peer = self._peers.pop(node, None)
+        if peer is not None and peer.dial is not None:
+            peer.dial.close()
+
+    # -- sending ----------------------------------------------------------------------------------
+    def send_frame(self, address: Address, frame: bytes) -> None:
+        """Send a frame to the raylet of `address`'s node; whether it arrives only an answer tells.
+
+        A node that is not known yet gets it once it is learnt.
+
+        Raises:
+            ValueError: the frame is larger than anybody takes.
+        """
+        sockets.check_frame(frame)
+        node = node_of(address)
+        peer = self._peers.get(node)
+        if peer is None:
+            if node in self._gone:
+                return
+            peer = self._peers[node] = _Peer()
+        if peer.route is not None:
+            if not sockets.send_to(*peer.route, frame):
+                self._break(node, peer, "the connection is gone")
+        elif not peer.broken:
+            self._keep(node, peer, frame)
+
+    def _keep(self, node: NodeNumber, peer: _Peer, frame: bytes) -> None:
+        peer.waiting.append(frame)
+        peer.waiting_bytes += len(frame)
+        if peer.waiting_bytes > WAITING_MAX_BYTES:
+            self._break(node, peer, "too much waits for a connection to it")
+        elif peer.dial is None and peer.info is not None:
+            self._dial(peer)
+
+    def _dial(self, peer: _Peer) -> None:
+        assert peer.info is not None
+        addresses = [(ip, port) for ip, port in peer.info.endpoints]
+        node = peer.info.number
+        peer.dial = Dial(
+            self._sock, addresses, peer.info.key, lambda: self._new_name(node), self._in_use
+        )
+        if peer.dial.state == FAILED:
+            self._break(node, peer, peer.dial.describe())
+
+    def _new_name(self, node: NodeNumber) -> bytes:
+        """A name for a peer of the connecting socket; and, by the way, ours for that peer.
+
+        Both carry a number, since libzmq takes no name twice, not even a dead connection's.
+        """
+        number = next(self._numbers).to_bytes(4, "big")
+        self._sock.setsockopt(zmq.ROUTING_ID, self._me + number)
+        return routing_id(node << 32) + number
+
+    def _take_route(self, peer: _Peer, sock: Socket, name: bytes) -> None:
+        peer.route = (sock, name)
+        peer.broken = False
+        waiting, peer.waiting, peer.waiting_bytes = peer.waiting, [], 0
+        for frame in waiting:
+            sockets.send_to(sock, name, frame)
+
+    # -- receiving --------------------------------------------------------------------------------
+    def receive(self) -> Iterator[bytes]:
+        """All frames that have arrived, without waiting; also moves dialling on."""
+        for name, frame in self._listener.receive():
+            if len(name) == _NAME_BYTES and self._hear(name):
+                yield frame
+        yield from self._receive_dialled()
+        broken = self._look()
+        if broken:
+            # What came before the end is read first: ending the connection would drop it.
+            yield from self._receive_dialled()
+            for dial in broken:
+                self._on_broken(dial)
+        for name in self._listener.lost():
+            node = _node_named(name)
+            peer = self._peers.get(node)
+            if peer is not None and peer.route == (self._listener.sock, name):
+                self._break(node, peer, "it closed the connection")
+
+    def lost(self) -> Iterator[NodeNumber]:
+        """The nodes whose links have broken or could not be made since the last call."""
+        while self._lost:
+            yield self._lost.popleft()
+
+    def _receive_dialled(self) -> Iterator[bytes]:
+        while sockets.has_input(self._sock):
+            name = self._sock.recv()
+            frame = self._sock.recv()
+            if _node_named(name) not in self._gone:
+                yield frame
+
+    def _hear(self, name: bytes) -> bool:
+        """Note the way a frame has come; False: its node is gone and is not listened to."""
+        node = _node_named(name)
+        if node in self._gone:
+            return False
+        peer = self._peers.get(node)
+        if peer is None:
+            peer = self._peers[node] = _Peer()
+        if peer.route is None:
+            if peer.dial is not None:
+                peer.dial.close()
+                peer.dial = None
+            self._take_route(peer, self._listener.sock, name)
+        return True
+
+    def _look(self) -> list[Dial]:
+        """Move dialling on; returns the connections that have broken and tries that have ended."""
+        ended: list[Dial] = []
+        for event in self._monitor.events():
+            dial = self._in_use.get(event.endpoint)
+            if dial is None:
+                continue
+            dial.on_event(event)
+            if dial.state == FAILED:
+                ended.append(dial)
+            elif dial.state == CONNECTED:
+                peer = self._peers[_node_named(dial.name)]
+                self._take_route(peer, self._sock, dial.name)
+        return ended
+
+    def _on_broken(self, dial: Dial) -> None:
+        node = _node_named(dial.name)
+        peer = self._peers.get(node)
+        if peer is not None and peer.dial is dial:
+            self._break(node, peer, dial.describe())
+
+    def _break(self, node: NodeNumber, peer: _Peer, why: str) -> None:
+        logger.info("no link to the raylet of node %d: %s", node, why)
+        if peer.dial is not None:
+            peer.dial.close()
+        peer.dial = peer.route = None
+        peer.waiting, peer.waiting_bytes = [], 0
+        peer.broken = True
+        self._lost.append(node)
+
+    def close(self) -> None:
+        """Close all links; what was sent goes out for at most half a second."""
+        self._monitor.close()
+        self._sock.close()
+        self._listener.close()
+
+
+def _node_named(name: bytes) -> NodeNumber:
+    return int.from_bytes(name[1:9], "big") >> 32

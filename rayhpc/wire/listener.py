@@ -1,0 +1,152 @@
+"""The listening side of TCP: a ROUTER under CURVE, who is let in, and whose connection has broken.
+
+Used by `links.py` (raylets) and `head_link.py` (the head).  Never connects, and never waits: its
+owner polls `sockets` and then calls `receive`, which also lets clients in; a port scanner, a client
+with a wrong key or one that talks nonsense costs a line in the log and nothing else.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Iterator
+
+from rayhpc.wire import sockets
+from rayhpc.wire.keys import KeyPair
+from rayhpc.wire.monitor import ACCEPTED, DOWN, Monitor
+from rayhpc.wire.sockets import Context, PortRange, Socket
+from rayhpc.wire.zap import Zap
+
+logger = logging.getLogger("rayhpc")
+
+# libzmq's name for the descriptor that a message came from
+_DESCRIPTOR = "__fd"
+
+
+class Listener:
+    """One listener, on one or several addresses; one per ZeroMQ context.
+
+    Args:
+        context: a context without another listener.
+        server: the listener's key pair.
+        client_public: the one client key that is let in.
+        domain: names the listener to ZAP.
+
+    Attributes:
+        sock: the ROUTER; send over it with `sockets.send_to`.
+        sockets: to be polled for reading; then call `receive`.
+    """
+
+    def __init__(
+        self, context: Context, server: KeyPair, client_public: bytes, domain: bytes
+    ) -> None:
+        self._zap = Zap(context, {client_public})
+        self.sock: Socket = sockets.make_tcp_server(context, server, domain)
+        self._monitor = Monitor(self.sock, ACCEPTED | DOWN)
+        self._by_descriptor: dict[int, bytes] = {}
+        self._open: set[int] = set()
+        self._known: set[bytes] = set()
+        self._parted: list[bytes] = []  # what these have said may not be read yet
+        self._lost: deque[bytes] = deque()
+        self.sockets = (self.sock, self._monitor.socket, self._zap.socket)
+
+    def listen(self, ips: list[str], port: int, ports: PortRange) -> list[tuple[str, int]]:
+        """Listen on every address of `ips`, on one port if it is free on all.
+
+        Args:
+            ips: this computer's addresses, best first.
+            port: 0 for a free one.
+            ports: first and last port that a free one may be (None: the system's choice).
+
+        Returns:
+            What peers may connect to, in the same order.
+
+        Raises:
+            OSError: the first address cannot be used, or the port is taken there (an address
+                beyond the first that cannot be used is left out).
+        """
+        found: list[tuple[str, int]] = []
+        for ip in ips:
+            try:
+                if not found:
+                    found.append((ip, sockets.bind_tcp(self.sock, ip, port, ports)))
+                else:
+                    found.append((ip, self._bind_same(ip, found[0][1], ports)))
+            except OSError as error:
+                if not found:
+                    raise
+                logger.info("not listening on %s: %s", ip, error)
+        return found
+
+    def _bind_same(self, ip: str, port: int, ports: PortRange) -> int:
+        try:
+            return sockets.bind_tcp(self.sock, ip, port, ports)
+        except OSError:
+            return sockets.bind_tcp(self.sock, ip, 0, ports)
+
+    def receive(self) -> Iterator[tuple[bytes, bytes]]:
+        """All that has arrived: (the peer's routing id, frame).  Also lets clients in."""
+        self._zap.serve()
+        while True:
+            self._look()
+            parted = len(self._parted)
+            yield from self._read()
+            self._lost.extend(self._parted[:parted])
+            del self._parted[:parted]
+            if not self._parted:
+                return
+
+    def lost(self) -> Iterator[bytes]:
+        """The peers that have said something and whose connections have broken, once each.
+
+        Found by `receive`, which has returned all that they said.
+        """
+        while self._lost:
+            yield self._lost.popleft()
+
+    def send_frame(self, name: bytes, frame: bytes) -> bool:
+        """Send a frame to a peer that has said something; False: it is gone.
+
+        Raises:
+            ValueError: the frame is larger than anybody takes.
+        """
+        sockets.check_frame(frame)
+        return sockets.send_to(self.sock, name, frame)
+
+    def close(self) -> None:
+        """Stop listening; what was sent goes out for at most half a second."""
+        self._monitor.close()
+        self.sock.close()
+        self._zap.close()
+
+    def _read(self) -> Iterator[tuple[bytes, bytes]]:
+        while sockets.has_input(self.sock):
+            head = self.sock.recv(copy=False)
+            frame = self.sock.recv()
+            name = head.bytes
+            if name not in self._known:
+                self._meet(name, int(str(head.get(_DESCRIPTOR))))
+            yield name, frame
+
+    def _meet(self, name: bytes, descriptor: int) -> None:
+        # First all that led to this message: the descriptor may have been another peer's.
+        self._look()
+        self._part(descriptor)
+        self._known.add(name)
+        self._by_descriptor[descriptor] = name
+        if descriptor not in self._open:
+            self._part(descriptor)  # gone before we came to read it
+
+    def _look(self) -> None:
+        for event in self._monitor.events():
+            if event.kind == ACCEPTED:
+                self._open.add(event.value)
+            else:
+                self._open.discard(event.value)
+                self._part(event.value)
+
+    def _part(self, descriptor: int) -> None:
+        name = self._by_descriptor.pop(descriptor, None)
+        if name is not None:
+            self._known.discard(name)
+            self._parted.append(name)
