@@ -20,7 +20,7 @@ def read(environ: Mapping[str, str], machine: MachineFacts) -> Allocation:
     return Allocation(
         scheduler=Fact("plain", _ALONE),
         launcher=Fact("none", _ALONE),
-        job_id=Fact(None, _ALONE),
+        job_id=variables.text(environ, "RAYHPC_JOB_ID"),
         step_id=Fact(None, _ALONE),
         restart_count=Fact(0, _ALONE),
         rank=Fact(0, _ALONE),

@@ -1,0 +1,76 @@
+"""`rayhpc attach`: a Python on the node of a job's head, connected to its cluster.
+
+Called by users anywhere the batch system is; calls itself once more, with `--here`, on the head's
+node.  Becomes the Python it starts.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from rayhpc.cli.job_access import job_dir_option, say, scheduler_of, the_one
+from rayhpc.launch.exit_codes import ExitCode, LaunchError
+
+_CONNECT = """
+import rayhpc, rayhpc as ray
+ray.init(address={address!r})
+print("connected to {address}; `ray` is rayhpc")
+"""
+
+
+@click.command()
+@click.argument("job", required=False, metavar="[last|ID]")
+@click.option("--here", hidden=True, is_flag=True, help="This is the head's node.")
+@job_dir_option
+def attach(job: str | None, here: bool, job_dir: Path | None) -> None:
+    """Open a Python connected to a running job's cluster."""
+    if here:
+        _become_python(job_address(job or ""))
+    folder = the_one(job, job_dir)
+    command = [*folder.record().rayhpc, "attach", "--here", folder.record().id]
+    become(scheduler_of(folder).inside(folder, command, terminal=sys.stdin.isatty()))
+
+
+def job_address(job_id: str) -> str:
+    """The address of the head of a job that runs on this node.
+
+    Raises LaunchError if it has none here, or not yet.
+    """
+    from rayhpc.launch import sessions
+
+    # Inside SLURM its own number counts: for a task of an array it is another one than the user's.
+    job_id = os.environ.get("SLURM_JOB_ID", job_id)
+    heads = [each for each in sessions.living(os.environ) if each.is_head and each.job == job_id]
+    if not heads:
+        raise LaunchError(
+            f"job {job_id} has no running head on this node: it is starting, has ended, or ran "
+            "without rayhpc (`rayhpc jobs` tells)",
+            ExitCode.HEAD_LOST,
+        )
+    return heads[0].address
+
+
+def become(command: list[str]) -> NoReturn:
+    """Replace this process.  Raises LaunchError if there is no such program."""
+    sys.stdout.flush()
+    try:
+        os.execvp(command[0], command)
+    except OSError as error:
+        raise LaunchError(
+            f"{command[0]} cannot be started: {error.strerror}", ExitCode.SCHEDULER
+        ) from error
+
+
+def _become_python(address: str) -> NoReturn:
+    os.environ["RAYHPC_ADDRESS"] = address
+    start = _CONNECT.format(address=address)
+    say(f"the cluster at {address}; leave with Ctrl-D, the job goes on")
+    if importlib.util.find_spec("IPython") is not None:
+        become([sys.executable, "-m", "IPython", "--no-banner", "-i", "-c", start])
+    become([sys.executable, "-i", "-c", start])

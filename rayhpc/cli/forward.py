@@ -1,0 +1,51 @@
+"""`rayhpc forward`: the one line that brings a port of a job to a laptop.
+
+Only prints.  Asks the batch system once, for the node.
+"""
+
+from __future__ import annotations
+
+import getpass
+import shlex
+import socket
+from pathlib import Path
+
+import click
+
+from rayhpc.allocation.hostlist import decode_hostlist
+from rayhpc.cli.job_access import job_dir_option, json_option, print_json, statuses, the_one
+from rayhpc.launch.exit_codes import ExitCode, LaunchError
+from rayhpc.schedulers.base import State
+
+
+@click.command()
+@click.argument("job", metavar="last|ID")
+@click.argument("port", type=click.IntRange(1, 65535))
+@click.option("--local-port", type=click.IntRange(1, 65535), help="On the laptop; default: PORT.")
+@click.option("--login", metavar="HOST", help="This machine's name from outside.")
+@job_dir_option
+@json_option
+def forward(
+    job: str,
+    port: int,
+    local_port: int | None,
+    login: str | None,
+    job_dir: Path | None,
+    as_json: bool,
+) -> None:
+    """Print the ssh line that brings PORT of a job's head to a laptop."""
+    folder = the_one(job, job_dir)
+    status = statuses([folder])[folder.path]
+    if status is None or status.state is not State.RUNNING:
+        word = "unknown" if status is None else status.state.value
+        raise LaunchError(f"job {job} is {word}: only a running job has ports", ExitCode.HEAD_LOST)
+    jump = f"{getpass.getuser()}@{login or socket.getfqdn()}"
+    nodes = () if folder.record().scheduler == "local" else decode_hostlist(status.nodes)
+    here = f"{local_port or port}:localhost:{port}"
+    words = ["ssh", "-N", "-L", here]
+    words += ["-J", jump, f"{getpass.getuser()}@{nodes[0]}"] if nodes else [jump]
+    line = shlex.join(words)
+    if as_json:
+        print_json({"command": line, "url": f"http://localhost:{local_port or port}"})
+        return
+    click.echo(line)

@@ -1,0 +1,72 @@
+"""What the verbs for existing jobs share: finding jobs, asking for them, and printing rows.
+
+Used by `jobs`, `logs`, `explain`, `wait`, `cancel`, `attach`, `exec`, `forward` and `submit`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from rayhpc.schedulers import folder as job_folders
+from rayhpc.schedulers.base import JobStatus, Scheduler
+from rayhpc.schedulers.choose import scheduler
+from rayhpc.schedulers.folder import JobFolder
+from rayhpc.schedulers.selectors import select, select_one
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+job_dir_option = click.option(
+    "--job-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Directory of all jobs' folders; default: RAYHPC_JOBS or ~/.local/state/rayhpc/jobs.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+selectors_argument = click.argument("jobs", nargs=-1, metavar="[last|all|ID|FROM-TO]...")
+
+
+def say(sentence: str) -> None:
+    """One line of ours on standard error."""
+    click.echo(f"rayhpc: {sentence}", err=True)
+
+
+def chosen(words: Sequence[str], job_dir: Path | None) -> list[JobFolder]:
+    """The folders that `words` name."""
+    return select(job_folders.folders(job_folders.jobs_base(os.environ, job_dir)), words)
+
+
+def the_one(word: str | None, job_dir: Path | None) -> JobFolder:
+    """The one folder that `word` names; the last one without a word."""
+    return select_one(job_folders.folders(job_folders.jobs_base(os.environ, job_dir)), word)
+
+
+def scheduler_of(folder: JobFolder) -> Scheduler:
+    """The batch system that a job was given to."""
+    return scheduler(folder.record().scheduler)
+
+
+def by_scheduler(folders: Sequence[JobFolder]) -> list[tuple[Scheduler, list[JobFolder]]]:
+    """The same folders, each batch system's together so that it is asked once."""
+    groups: dict[str, list[JobFolder]] = {}
+    for folder in folders:
+        groups.setdefault(folder.record().scheduler, []).append(folder)
+    return [(scheduler(name), members) for name, members in groups.items()]
+
+
+def statuses(folders: Sequence[JobFolder]) -> dict[Path, JobStatus | None]:
+    """The state of each; None for one that nobody knows any more."""
+    found: dict[Path, JobStatus | None] = {}
+    for system, members in by_scheduler(folders):
+        asked = system.status(members)
+        found.update({each.path: asked.get(each.record().id) for each in members})
+    return found
+
+
+def print_json(value: Any) -> None:
+    """For programs."""
+    click.echo(json.dumps(value, indent=2))

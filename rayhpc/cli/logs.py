@@ -1,0 +1,78 @@
+"""`rayhpc logs`: a job's output, and the logs of its nodes.
+
+Reads the job's folder.  Asks the batch system only while it follows, and seldom.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from rayhpc.cli.job_access import (
+    job_dir_option,
+    json_option,
+    print_json,
+    say,
+    scheduler_of,
+    the_one,
+)
+from rayhpc.schedulers.folder import JobFolder
+from rayhpc.schedulers.tail import Tail, last_lines
+from rayhpc.schedulers.terminal import emit
+
+
+@click.command()
+@click.argument("job", required=False, metavar="[last|ID]")
+@click.option("--follow", "-f", is_flag=True, help="Go on until the job ends.")
+@click.option("--lines", "-n", type=click.IntRange(min=0), help="Only the last lines of each file.")
+@click.option("--task", type=int, help="Of an array: the task's number.")
+@click.option("--node", metavar="NAME", help="The log of one node instead; `all` for every one's.")
+@job_dir_option
+@json_option
+@click.pass_context
+def logs(
+    context: click.Context,
+    job: str | None,
+    follow: bool,
+    lines: int | None,
+    task: int | None,
+    node: str | None,
+    job_dir: Path | None,
+    as_json: bool,
+) -> None:
+    """Show what a job has printed."""
+    folder = the_one(job, job_dir)
+    if node is not None:
+        files = _node_logs(folder, node)
+    else:
+        files = [folder.output(stream, task) for stream in ("stdout", "stderr")]
+    if as_json:
+        print_json({"id": folder.record().id, "files": [str(path) for path in files]})
+        return
+    if follow and node is None and not folder.record().array:
+        context.exit(scheduler_of(folder).follow(folder, say))
+    for path in files:
+        stream = "stderr" if path.name.startswith("stderr") else "stdout"
+        if len(files) > 2 or node == "all":
+            emit("stdout", f"==> {path.name} <==\n".encode())
+        _print(path, stream, lines)
+
+
+def _print(path: Path, stream: str, lines: int | None) -> None:
+    if lines is not None:
+        emit(stream, last_lines(path, lines))
+        return
+    tail = Tail(path)
+    while found := tail.read():
+        emit(stream, found)
+    tail.close()
+
+
+def _node_logs(folder: JobFolder, node: str) -> list[Path]:
+    there = sorted(folder.node_logs.glob("*.log"))
+    chosen = [path for path in there if node in ("all", path.stem)]
+    if not chosen:
+        names = ", ".join(path.stem for path in there) or "none yet"
+        raise click.UsageError(f"no log of node {node!r}; there are {names}")
+    return chosen

@@ -1,0 +1,175 @@
+"""`rayhpc submit`: from a command to its result on nodes of a batch system, or of this machine.
+
+Renders a script, hands it over, and follows the job to its end.  Starts nothing by itself but what
+the `local` batch system runs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from rayhpc.cli.job_access import job_dir_option, json_option, print_json, say
+from rayhpc.cli.submit_options import job_options, request_from
+from rayhpc.launch.exit_codes import ExitCode
+from rayhpc.schedulers import folder as job_folders
+from rayhpc.schedulers import values
+from rayhpc.schedulers.base import Scheduler
+from rayhpc.schedulers.choose import NAMES, choose, scheduler
+from rayhpc.schedulers.errors import OptionError
+from rayhpc.schedulers.folder import JobFolder, JobRecord
+from rayhpc.schedulers.rendering import inside
+from rayhpc.schedulers.request import JobRequest
+
+# What a script that is only shown has in place of the folder that a real one gets.
+_NO_FOLDER = "JOB"
+
+
+@click.command(context_settings={"allow_interspersed_args": False})
+@click.option("--scheduler", "told", type=click.Choice(NAMES), help="Default: what is there.")
+@click.option("--profile", metavar="NAME", help="Profile to use; none for none.")
+@job_options
+@click.option("--dry-run", is_flag=True, help="Print the script, submit nothing.")
+@click.option("--test", is_flag=True, help="Ask whether and when it would run, submit nothing.")
+@click.option("--detach", is_flag=True, help="Submit and return at once.")
+@job_dir_option
+@json_option
+@click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="-- COMMAND...")
+def submit(
+    told: str | None,
+    profile: str | None,
+    dry_run: bool,
+    test: bool,
+    detach: bool,
+    job_dir: Path | None,
+    as_json: bool,
+    command: tuple[str, ...],
+    **_: Any,
+) -> None:
+    """Run COMMAND on nodes of a batch system, or on several nodes on this machine.
+
+    \b
+    rayhpc submit --nodes 8 --time 30 -- python train.py --epochs 3
+    rayhpc submit train.py          options in its #RAYHPC lines
+    """
+    context = click.get_current_context()
+    choice = choose(os.environ, told)
+    system = scheduler(choice.name)
+    request = request_from(context, command, os.environ, profile, say)
+    base = job_folders.jobs_base(os.environ, job_dir)
+    if dry_run or test:
+        script = system.render(request, JobFolder(base / _NO_FOLDER))
+        _show(script, as_json) if dry_run else _ask(system, script, as_json)
+        return
+    say(f"scheduler {choice.name} ({choice.why})")
+    folder = _submit(system, choice.name, request, base, detach)
+    if as_json and detach:
+        print_json({"id": folder.record().id, "folder": str(folder.path), "scheduler": choice.name})
+    if not detach:
+        context.exit(_follow(system, folder, as_json))
+
+
+def _show(script: str, as_json: bool) -> None:
+    if as_json:
+        print_json({"script": script})
+    else:
+        click.echo(script, nl=False)
+
+
+def _ask(system: Scheduler, script: str, as_json: bool) -> None:
+    answer = system.test(script)
+    if as_json:
+        print_json({"accepted": True, "answer": answer})
+    else:
+        click.echo(answer)
+
+
+def _submit(
+    system: Scheduler, name: str, request: JobRequest, base: Path, detach: bool
+) -> JobFolder:
+    """Make the folder, render, hand over; nothing is left behind by a refusal."""
+    if detach and name == "local":
+        raise OptionError(
+            "--detach needs a batch system: here the job ends with this command; start it with & "
+            "or nohup instead"
+        )
+    folder = job_folders.create(base)
+    try:
+        folder.set_record(
+            JobRecord(
+                scheduler=name,
+                name=request.name,
+                command=list(request.command),
+                nodes=request.nodes,
+                submitted=time.time(),
+                array=values.array_tasks(request.array) if request.array else [],
+                output=_absolute(request),
+                rayhpc=inside(request),
+            )
+        )
+        script = system.render(request, folder)
+        job_id = system.submit(request, folder, script)
+    except BaseException:
+        _remove(folder)
+        raise
+    folder.set_id(job_id)
+    say(f"job {job_id}, folder {folder.path}")
+    return folder
+
+
+def _absolute(request: JobRequest) -> str | None:
+    if request.output is None:
+        return None
+    return os.path.join(request.work_dir, request.output)
+
+
+def _remove(folder: JobFolder) -> None:
+    import shutil
+
+    shutil.rmtree(folder.path, ignore_errors=True)
+
+
+def _follow(system: Scheduler, folder: JobFolder, as_json: bool) -> int:
+    try:
+        code = system.follow(folder, say)
+    except KeyboardInterrupt:
+        return _leave_or_cancel(system, folder)
+    if as_json:
+        print_json({"id": folder.record().id, "folder": str(folder.path), "exit_code": code})
+    return code
+
+
+def _leave_or_cancel(
+    system: Scheduler, folder: JobFolder, ask: Callable[[], str] | None = None
+) -> int:
+    """Ctrl-C: the job is not ours to end without a word."""
+    job_id = folder.record().id
+    answer = "leave"
+    if sys.stdin.isatty():
+        answer = (ask or _prompt)()
+    if answer == "cancel":
+        system.cancel([folder])
+        say(f"job {job_id} is cancelled")
+        return int(ExitCode.CANCELLED)
+    say(f"job {job_id} goes on: `rayhpc logs -f {job_id}` follows it, `rayhpc cancel {job_id}`")
+    return 128 + 2
+
+
+def _prompt() -> str:
+    try:
+        return str(
+            click.prompt(
+                "\nleave the job running, or cancel it?",
+                type=click.Choice(["leave", "cancel"]),
+                default="leave",
+                err=True,
+            )
+        )
+    except (click.Abort, KeyboardInterrupt):
+        return "leave"

@@ -1,0 +1,171 @@
+"""The options of `rayhpc submit`, and how the layers they come from become one request.
+
+Used by `submit` and `profile`.  The command line outranks `#RAYHPC` lines, these the profile; what
+lists things (modules, setup lines, sbatch arguments, variables) adds up, the profile's first.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from click.core import ParameterSource
+
+from rayhpc.schedulers import directives, profiles, values
+from rayhpc.schedulers.errors import OptionError
+from rayhpc.schedulers.request import RUNTIMES, JobRequest, check, program_of
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_SIZE = (
+    click.option("--nodes", "-N", type=int, default=1, show_default=True, help="Nodes."),
+    click.option("--cpus-per-node", type=int, help="CPUs on each node."),
+    click.option("--gpus-per-node", metavar="[KIND:]N", help="GPUs on each node: 4 or a100:4."),
+    click.option("--mem", metavar="SIZE", help="Memory on each node: 64G; 0 is all of it."),
+    click.option("--time", metavar="TIME", help="Time limit: minutes, H:M:S or D-H."),
+)
+_QUEUE = (
+    click.option("--partition", "-p", metavar="NAME", help="Partition (queue)."),
+    click.option("--account", "-A", metavar="NAME", help="Account that pays."),
+    click.option("--qos", metavar="NAME", help="Quality of service."),
+    click.option("--constraint", "-C", metavar="LIST", help="Features the nodes must have."),
+    click.option("--reservation", metavar="NAME", help="Reservation to use."),
+    click.option("--exclusive/--no-exclusive", default=False, help="Share nodes with nobody."),
+    click.option("--job-name", "-J", metavar="NAME", help="Name; default: the program's."),
+    click.option("--array", metavar="TASKS", help="Run it once for each number: 0-9, 1,3, 0-99%4."),
+    click.option("--dependency", metavar="LIST", help="Wait for other jobs: afterok:123."),
+    click.option("--requeue/--no-requeue", default=None, help="Run again after a node failure."),
+    click.option("--no-kill", is_flag=True, help="Go on when a node is lost."),
+    click.option("--output", "-o", metavar="FILE", help="Where the program's output goes."),
+    click.option(
+        "--slurm", multiple=True, metavar="WORDS", help="Further sbatch arguments, as they are."
+    ),
+)
+_ENVIRONMENT = (
+    click.option("--venv", metavar="DIR", help="Virtual environment to activate."),
+    click.option("--conda", metavar="NAME", help="Conda environment to activate."),
+    click.option("--module", "modules", multiple=True, metavar="NAME", help="Module to load."),
+    click.option("--setup", multiple=True, metavar="LINE", help="Shell line to run before."),
+    click.option("--container", metavar="IMAGE", help="Container image to run in."),
+    click.option(
+        "--container-runtime",
+        type=click.Choice(RUNTIMES),
+        default="auto",
+        show_default=True,
+        help="What runs the container.",
+    ),
+    click.option("--env", multiple=True, metavar="NAME=VALUE", help="Environment variable to set."),
+)
+_RUN = (
+    click.option("--min-nodes", type=int, help="Start with so many nodes; default: all."),
+    click.option("--start-timeout", type=float, metavar="SECONDS", help="Time for nodes to join."),
+    click.option("--as-ray/--no-as-ray", default=None, help="Serve `import ray` from rayhpc."),
+    click.option(
+        "--template", type=click.Path(path_type=Path), help="Job script template of your own."
+    ),
+)
+_ADDING = ("modules", "setup", "slurm", "env")
+
+
+def job_options(function: F) -> F:
+    """Decorate a command with all options that describe a job."""
+    for option in reversed((*_SIZE, *_QUEUE, *_ENVIRONMENT, *_RUN)):
+        function = option(function)
+    return function
+
+
+@click.command("submit", add_help_option=False)
+@job_options
+def _layer(**_: Any) -> None:
+    """Parses the words of one layer below the command line."""
+
+
+def parse_layer(words: Sequence[str], where: str) -> dict[str, Any]:
+    """The values that `words` set, by parameter name.
+
+    Raises OptionError naming `where` they stand.
+    """
+    try:
+        context = _layer.make_context(where, list(words))
+    except click.UsageError as error:
+        raise OptionError(f"{where}: {error.format_message()}") from error
+    return given(context)
+
+
+def given(context: click.Context) -> dict[str, Any]:
+    """What was said on this command line, without what is only a default."""
+    return {
+        name: value
+        for name, value in context.params.items()
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    }
+
+
+def request_from(
+    context: click.Context,
+    command: Sequence[str],
+    environ: Mapping[str, str],
+    profile: str | None,
+    say: Callable[[str], None],
+) -> JobRequest:
+    """One checked request from all layers.
+
+    Raises OptionError for what cannot be, naming the layer.
+    """
+    words = _runnable(tuple(command))
+    layers = [given(context)]
+    program = program_of(words)
+    if program is not None and program.is_file():
+        lines = directives.read_directives(program)
+        layers.append(parse_layer(lines, f"#RAYHPC lines of {program}"))
+    chosen = profiles.chosen_name(environ, profile)
+    if chosen is not None:
+        name, why = chosen
+        say(f"profile {name} ({why})")
+        layers.append(from_profile(environ, name))
+    merged = merge(layers)
+    fields = [name for name in JobRequest.__dataclass_fields__ if name != "command"]
+    return check(JobRequest(words, **{name: merged[name] for name in fields if name in merged}))
+
+
+def from_profile(environ: Mapping[str, str], name: str) -> dict[str, Any]:
+    """A profile's options as parameters, each checked as on the command line."""
+    found: dict[str, Any] = {}
+    for setting in profiles.settings(environ, name):
+        found.update(parse_layer(setting.words(), f"profile {name} ({setting.origin})"))
+    return found
+
+
+def merge(layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """One value for each option; the first layer that has it decides, lists add up."""
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        for name, value in layer.items():
+            if name in _ADDING:
+                merged[name] = (*value, *merged.get(name, ()))
+            else:
+                merged.setdefault(name, value)
+    if "env" in merged:
+        merged["env"] = dict(values.variable("--env", each) for each in merged["env"])
+    if "slurm" in merged:
+        merged["slurm"] = tuple(word for text in merged["slurm"] for word in _split(text))
+    return merged
+
+
+def _split(text: str) -> list[str]:
+    try:
+        return shlex.split(values.text("--slurm", text))
+    except ValueError as error:
+        raise OptionError(f"--slurm {text!r}: {error}") from error
+
+
+def _runnable(command: tuple[str, ...]) -> tuple[str, ...]:
+    """`train.py` alone means `python train.py`, `job.sh` alone `bash job.sh`."""
+    first = Path(command[0]) if command else None
+    interpreters = {".py": "python", ".sh": "bash", ".bash": "bash"}
+    if first is None or first.suffix not in interpreters or not first.is_file():
+        return command
+    return (interpreters[first.suffix], *command)

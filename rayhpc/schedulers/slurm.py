@@ -1,0 +1,196 @@
+"""SLURM seen from the submit side.
+
+Chosen where sbatch is.  A submission is one request to the controller; while a job is pending it is
+asked now and then, for all jobs at once; after that the job's folder tells everything.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Sequence
+from functools import partial
+
+from rayhpc.allocation.slurm_version import installed_version
+from rayhpc.launch.slurm_step import STEP_OPTIONS
+from rayhpc.schedulers.base import Explanation, JobStatus, Say, State
+from rayhpc.schedulers.errors import SchedulerError
+from rayhpc.schedulers.folder import JobFolder
+from rayhpc.schedulers.follow import Follower, World
+from rayhpc.schedulers.rendering import render_job
+from rayhpc.schedulers.request import JobRequest
+from rayhpc.schedulers.slurm_commands import attempt, call, has
+from rayhpc.schedulers.slurm_explain import explain_job
+from rayhpc.schedulers.slurm_words import end_in_words, reason_in_words, refusal, state_of
+from rayhpc.schedulers.terminal import emit, nowhere
+
+_FIELDS = "%F|%T|%r|%S|%N"
+_TIME = "%Y-%m-%dT%H:%M:%S"
+# Once a job has a summary it is over, unless a signal ended it this short a time ago: then SLURM
+# may be about to run it again.
+_REQUEUE_S = 3600.0
+
+
+class Slurm:
+    """The batch system `slurm`."""
+
+    name = "slurm"
+
+    def render(self, request: JobRequest, folder: JobFolder) -> str:
+        """The batch script."""
+        suffix = "" if request.array is None else ".%a"
+        own = {name: f"{folder.path}/{name}".replace("%", "%%") for name in ("stdout", "stderr")}
+        files = [str(folder.path / name) for name in ("stdout", "stderr")]
+        return render_job(
+            "slurm/job.sh.j2",
+            request,
+            folder,
+            {
+                "output": request.output or own["stdout"] + suffix,
+                "error": own["stderr"] + suffix,
+                "files": files,
+                "step_options": list(STEP_OPTIONS),
+            },
+        )
+
+    def test(self, script: str) -> str:
+        """Ask the controller whether, when and where it would run."""
+        done = attempt(["sbatch", "--test-only"], stdin=script)
+        said = (done.stderr or done.stdout).strip()
+        if done.returncode != 0:
+            raise SchedulerError(refusal("sbatch", said))
+        return said.removeprefix("sbatch: ")
+
+    def submit(self, request: JobRequest, folder: JobFolder, script: str) -> str:
+        """One request to the controller; the job's number."""
+        folder.script.write_text(script)
+        folder.script.chmod(0o700)
+        said = call(["env", *_unset(os.environ), "sbatch", "--parsable", str(folder.script)])
+        return said.strip().splitlines()[-1].split(";")[0]
+
+    def follow(self, folder: JobFolder, say: Say, quiet: bool = False) -> int:
+        """Queue, start, output, end."""
+        world = World(partial(self._ask, folder), nowhere if quiet else emit, say)
+        return Follower(folder, world).run()
+
+    def _ask(self, folder: JobFolder) -> JobStatus | None:
+        return self.status([folder]).get(folder.record().id)
+
+    def status(self, folders: Sequence[JobFolder]) -> dict[str, JobStatus]:
+        """From the folders where those tell, else from one request for all the others.
+
+        A job that is in neither is not in the answer.
+        """
+        found: dict[str, JobStatus] = {}
+        open_ids: list[str] = []
+        for folder in folders:
+            ended = _ended_status(folder)
+            if ended is not None:
+                found[ended.id] = ended
+            elif folder.record().id:
+                open_ids.append(folder.record().id)
+        if open_ids:
+            asked = _ask_queue(open_ids)
+            found.update(asked)
+            missing = [each for each in open_ids if each not in asked]
+            found.update(_ask_accounting(missing))
+        return found
+
+    def cancel(self, folders: Sequence[JobFolder]) -> None:
+        """End them; those that have ended already are left in peace."""
+        ids = [folder.record().id for folder in folders if folder.record().id]
+        if not ids:
+            return
+        done = attempt(["scancel", *ids])
+        gone = ("Invalid job id", "already completing", "already finished")
+        lines = [line for line in done.stderr.splitlines() if not any(g in line for g in gone)]
+        if done.returncode != 0 and lines:
+            raise SchedulerError(refusal("scancel", "\n".join(lines)))
+
+    def explain(self, folder: JobFolder) -> Explanation:
+        """Why it waits, and what would start sooner."""
+        record = folder.record()
+        return explain_job(record, folder.script, self.status([folder]).get(record.id))
+
+    def inside(self, folder: JobFolder, command: Sequence[str], terminal: bool) -> list[str]:
+        """A step of its own beside the running one, on the job's first node."""
+        overlap = ["--overlap"] if installed_version().steps_exclude_each_other else []
+        pty = ["--pty"] if terminal else []
+        return [
+            *("env", *_unset(os.environ)),
+            *("srun", f"--jobid={folder.record().id}", *overlap, "--mpi=none", "--quiet"),
+            *("--nodes=1", "--ntasks=1", "--relative=0", "--cpu-bind=none", "--mem=0", *pty),
+            *command,
+        ]
+
+
+def _unset(environ: Iterable[str]) -> list[str]:
+    """Options of `env` that drop what an allocation around us would tell the new job."""
+    keep = ("SLURM_CONF", "SLURM_CLUSTERS", "SLURM_TIME_FORMAT")
+    ours = [name for name in environ if name.startswith(("SLURM_", "SRUN_"))]
+    return [word for name in ours if name not in keep for word in ("-u", name)]
+
+
+def _ended_status(folder: JobFolder) -> JobStatus | None:
+    """What the folder says of a job that is over."""
+    record = folder.record()
+    tasks: list[int | None] = list(record.array) or [None]
+    summaries = [folder.summary(task) for task in tasks]
+    ended = [each for each in summaries if each is not None]
+    if len(ended) < len(summaries):
+        return None
+    worst = max(ended, key=lambda each: each.exit_code)
+    if worst.exit_code > 128 and time.time() - worst.ended < _REQUEUE_S:
+        return None
+    return JobStatus.of_summary(record.id, worst)
+
+
+def _ask_queue(ids: Sequence[str]) -> dict[str, JobStatus]:
+    done = attempt(
+        ["squeue", "--noheader", "--states=all", f"--jobs={','.join(ids)}", "--format", _FIELDS]
+    )
+    if done.returncode != 0 and "Invalid job id" not in done.stderr:
+        raise SchedulerError(refusal("squeue", done.stderr))
+    rows: dict[str, JobStatus] = {}
+    for line in done.stdout.splitlines():
+        fields = line.split("|")
+        if len(fields) != 5:
+            continue
+        status = _from_row(*fields)
+        # Of an array the task that has least behind it speaks for all.
+        if status.id not in rows or rows[status.id].state.ended:
+            rows[status.id] = status
+    return rows
+
+
+def _from_row(job_id: str, word: str, reason: str, start: str, nodes: str) -> JobStatus:
+    state = state_of(word)
+    sentence = reason_in_words(reason) if state is State.PENDING else end_in_words(word)
+    return JobStatus(job_id, state, word, sentence, _time(start), nodes)
+
+
+def _ask_accounting(ids: Sequence[str]) -> dict[str, JobStatus]:
+    """Jobs that the controller has forgotten; nothing where the site keeps no accounts."""
+    if not ids or not has("sacct"):
+        return {}
+    columns = "JobID,State,ExitCode,Start,NodeList"
+    done = attempt(["sacct", "-X", "-n", "-P", "-j", ",".join(ids), "-o", columns])
+    found: dict[str, JobStatus] = {}
+    for line in done.stdout.splitlines() if done.returncode == 0 else ():
+        fields = line.split("|")
+        if len(fields) != 5:
+            continue
+        job_id, word, code, start, nodes = fields
+        number, _, signal = code.partition(":")
+        exit_code = 128 + int(signal) if signal not in ("", "0") else int(number or 0)
+        found[job_id.split("_")[0]] = JobStatus(
+            job_id, state_of(word), word, end_in_words(word), _time(start), nodes, exit_code
+        )
+    return found
+
+
+def _time(text: str) -> float | None:
+    try:
+        return time.mktime(time.strptime(text, _TIME))
+    except ValueError:
+        return None
