@@ -46,6 +46,10 @@ class TaskLog:
         self._next = time.perf_counter() + EVERY_S
         return ReportEvents([self._event(*run, pid=pid, worker=worker) for run in runs])
 
+    def unreported(self, pid: int, worker: int) -> list[TaskEvent]:
+        """What the next report will hold; nothing is forgotten."""
+        return [self._event(*run, pid=pid, worker=worker) for run in list(self._runs)]
+
     def _event(
         self,
         task: tasks.Task | tasks.Call,

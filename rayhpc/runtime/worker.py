@@ -29,7 +29,7 @@ from rayhpc.runtime.task_log import TaskLog
 from rayhpc.runtime.yielding import Producers
 from rayhpc.store.mapping import Mapping
 from rayhpc.wire.address import Address, ObjectId
-from rayhpc.wire.messages import actors, leases, tasks
+from rayhpc.wire.messages import actors, cluster, leases, tasks
 from rayhpc.wire.messages.common import Grant
 from rayhpc.wire.messages.start import Facts, WorkerConfig
 from rayhpc.wire.slots import Slot
@@ -356,6 +356,12 @@ class Worker(Process):
             self.transport.send(self.raylet, leases.StillNeeded())
         else:
             self.leaving = "idle"
+
+    def answer(self, question: Any) -> list[Any]:
+        """The rows a question asks for; the runs not reported yet among them."""
+        if isinstance(question, cluster.TaskEvents):
+            return list(self.log.unreported(os.getpid(), self.me))
+        return super().answer(question)
 
     def on_shutdown(self, source: Address, message: leases.Shutdown) -> None:
         """The node ends: so does this process, at once."""
