@@ -45,6 +45,12 @@ class Entry:
         self.asked = False
         self.timer = False
 
+    def arrived_at(self, node: NodeNumber, size: int) -> None:
+        """A node has it, so that it no longer looks for it."""
+        self.size = size
+        self.waiting.pop(node, None)
+        self.told.pop(node, None)
+
     def is_idle(self) -> bool:
         """Whether nothing would be lost with it."""
         return not (self.nodes or self.waiting or self.told)
@@ -72,13 +78,11 @@ class Directory:
         entry = self._entry(oid)
         if node == self._site.node:
             if entry is not None:
-                entry.size = message.size
-                entry.told.pop(node, None)
+                entry.arrived_at(node, message.size)
                 self._serve(oid, entry)
             return
         entry = entry or self._make(oid)
-        entry.size = message.size
-        entry.told.pop(node, None)
+        entry.arrived_at(node, message.size)
         entry.nodes.add(node)
         if not entry.keeper and self._table.get(oid) is None:
             entry.keeper = node

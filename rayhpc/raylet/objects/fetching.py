@@ -147,14 +147,12 @@ class Fetcher:
         source = self._site.random.choice(nodes)
         self._puller.start(want.oid, message.size, source, want.urgent)
 
-    def on_freed(self, oid: ObjectId) -> None:
-        """The owner's raylet says that the object goes."""
+    def on_dropped(self, oid: ObjectId) -> None:
+        """The object goes, here and everywhere: the directory is asked why."""
         want = self._wants.get(oid)
-        if want is None or want.state not in (PULLING, RESTORING):
-            return  # the directory will answer our question
-        if want.state == PULLING:
-            self._site.post(owner_node_of(oid), objects.LocateCancel(oid, self._site.node))
-        self._fail(want, objects.FREED)
+        if want is not None and want.state in (PULLING, RESTORING):
+            self._stop(want)
+            self._locate(want)
 
     def on_node_gone(self, node: NodeNumber, reason: str) -> None:
         """Its owners have ended, and with them their objects."""

@@ -75,6 +75,7 @@ class ObjectManager:
         reclaimer.lose = table.lose
         reclaimer.restored = self._fetcher.on_restored
         table.arrived = self._fetcher.arrived
+        table.dropped = self._fetcher.on_dropped
         table.full = self._fetcher.full = self._report.full
         self._puller.ended = self._fetcher.on_pull_ended
         self._parts = self._make_parts()
@@ -174,7 +175,6 @@ class ObjectManager:
     def _on_drop_copies(self, _: Address, message: objects.DropCopies) -> None:
         for oid in message.oids:
             self._table.drop(oid)
-            self._fetcher.on_freed(oid)
 
     def _entering(self, handler: Handler) -> Handler:
         dead, looped = self._site.dead, self._site.looped

@@ -74,6 +74,7 @@ class Memory:
         self._allocator = Allocator(arena.size)
         self._committed = 0
         self._committing = False
+        self._populating = False
         self._to_commit: list[tuple[int, Request]] = []
         self._readers: deque[Request] = deque()
         self._writers: deque[Request] = deque()
@@ -274,21 +275,24 @@ class Memory:
             return
         self._committing = True
         arena = self._arena
+        self._site.worker.submit(
+            lambda: _commit(arena, start, end - start), lambda ok: self._on_ahead(start, end, ok)
+        )
 
-        def work() -> bool:
-            done = _commit(arena, start, end - start)
-            if done:
-                arena.populate(start, end - start)
-            return done
-
-        self._site.worker.submit(work, lambda ok: self._on_ahead(end, ok))
-
-    def _on_ahead(self, end: int, ok: bool) -> None:
+    def _on_ahead(self, start: int, end: int, ok: bool) -> None:
         self._committing = False
         if ok:
             self._committed = end
+            if not self._populating:
+                self._populating = True
+                self._site.worker.submit(
+                    lambda: self._arena.populate(start, end - start), self._on_populated
+                )
         self._grant_committed()
         self._commit_wanted()
+
+    def _on_populated(self, _: bool) -> None:
+        self._populating = False
 
 
 def _commit(arena: Arena, offset: int, size: int) -> bool:

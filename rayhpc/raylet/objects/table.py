@@ -22,12 +22,13 @@ from rayhpc.wire.messages import objects
 class ObjectTable:
     """This node's objects.
 
-    `arrived`, set by the manager, is called with each object that can be read from now on;
-    `full`, set by the manager, makes the sentence for a writer that waited in vain.
+    Set by the manager: `arrived` is called with each object that can be read from now on,
+    `dropped` with each id that goes; `full` makes the sentence for a writer that waited in vain.
     """
 
     def __init__(self, site: Site, memory: Memory, reclaimer: Reclaimer) -> None:
         self.arrived: Callable[[LocalObject], None] = lambda obj: None
+        self.dropped: Callable[[ObjectId], None] = lambda oid: None
         self.full: Callable[[int], str] = lambda size: "the object store is full"
         self.objects: dict[ObjectId, LocalObject] = {}
         self.writing: dict[ObjectId, dict[Address, Writing]] = {}
@@ -127,12 +128,11 @@ class ObjectTable:
         for writing in self.writing.get(oid, _NONE).values():
             writing.doomed = True
         obj = self.objects.get(oid)
-        if obj is None:
-            return
-        if obj.pins:
+        if obj is not None and obj.pins:
             obj.doomed = True
-        else:
+        elif obj is not None:
             self._remove(obj)
+        self.dropped(oid)
 
     def drop_of(self, owner_prefix: bytes) -> None:
         """All objects of owners whose address begins so: the owner or its node has ended."""
