@@ -279,11 +279,13 @@ def _crypto_warnings(crypto: Crypto) -> list[str]:
     if not crypto.curve:
         return ["libzmq has no CURVE, so nodes cannot connect: pip install --force-reinstall pyzmq"]
     if crypto.slow:
-        return [
-            f"libzmq's cryptography ({crypto.library}) takes {crypto.microseconds:.0f} µs where 30 "
-            "are usual, and transfers suffer alike: install pyzmq's own wheel, which brings "
-            "libsodium (pip install --force-reinstall --only-binary pyzmq pyzmq)"
-        ]
+        spent = f"{crypto.microseconds:.0f} µs where 30 are usual"
+        sentence = (
+            f"libzmq's cryptography ({crypto.library}) takes {spent}, and transfers suffer alike: "
+            "install pyzmq's own wheel, which brings libsodium "
+            "(pip install --force-reinstall --only-binary pyzmq pyzmq)"
+        )
+        return [sentence]
     return []
 
 

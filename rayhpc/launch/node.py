@@ -26,6 +26,7 @@ from rayhpc.launch.exit_codes import ExitCode, LaunchError
 from rayhpc.launch.node_plan import NodePlan, receive_plan
 from rayhpc.launch.private_fds import close_private, keep_private, release
 from rayhpc.machine import affinity, limits
+from rayhpc.wire import keys
 
 HEAD_START_S = 20.0
 HEAD_END_S = 5.0
@@ -115,6 +116,7 @@ class _Node:
             kind=plan.kind,
             node_id=plan.raylet.node_id,
             job=plan.job,
+            launcher=plan.launcher,
         )
         sessions.write_record(record)
         if plan.link_from and plan.link_from != plan.base:
@@ -159,6 +161,8 @@ class _Node:
         sessions.remove(self._path)
         if self._plan.link_from and self._plan.link_from != self._plan.base:
             Path(self._plan.link_from, self._plan.name).unlink(missing_ok=True)
+        if self._plan.head is not None:
+            keys.remove(self._plan.head.cluster_id)
 
 
 def _preload() -> None:

@@ -21,7 +21,7 @@ from rayhpc.launch import sessions
 from rayhpc.launch.exit_codes import ExitCode, LaunchError
 from rayhpc.launch.node_plan import NodePlan
 from rayhpc.launch.options import NodeOptions, check_options, wrong
-from rayhpc.machine import interfaces, scratch
+from rayhpc.machine import interfaces, processes, scratch
 from rayhpc.machine.facts import MachineFacts, read_machine
 from rayhpc.raylet.config import NodeConfig, new_node_id
 from rayhpc.wire import keys
@@ -165,6 +165,7 @@ def make_plan(
         raylet=config,
         head=None if head is None else _head_config(config, key, head, head_port),
         kind=kind,
+        launcher=_this_process() if kind == "run" else None,
         job=place.job,
         tied=tied,
         link_from=link_from,
@@ -173,9 +174,7 @@ def make_plan(
     )
 
 
-def resources_of(
-    size: NodeSize, options: NodeOptions, node_ip: str, *, is_head: bool
-) -> Resources:
+def resources_of(size: NodeSize, options: NodeOptions, node_ip: str, *, is_head: bool) -> Resources:
     """The node's resources in units of 1/10000, with the ones that name it, as in Ray."""
     total = {
         "CPU": size.cpus.value * UNIT,
@@ -217,9 +216,7 @@ def rayhpc_version() -> str:
     return rayhpc.__version__
 
 
-def _head_config(
-    node: NodeConfig, key: ClusterKey, server: KeyPair, port: int
-) -> HeadConfig:
+def _head_config(node: NodeConfig, key: ClusterKey, server: KeyPair, port: int) -> HeadConfig:
     return HeadConfig(
         cluster_id=key.cluster_id,
         server=server,
@@ -231,6 +228,10 @@ def _head_config(
         version=node.version,
         python=node.python,
     )
+
+
+def _this_process() -> tuple[int, int]:
+    return os.getpid(), processes.start_time(os.getpid()) or 0
 
 
 def _bases(place: Place, options: NodeOptions) -> tuple[Path, str]:

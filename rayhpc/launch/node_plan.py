@@ -29,6 +29,8 @@ class NodePlan(msgspec.Struct, kw_only=True):
         head: set on the head's node alone.
         kind: who starts it, as in `SessionRecord.kind`.
         job: the scheduler's job id, or empty.
+        launcher: pid and start time of the `rayhpc run` that waits for the node's end, if one
+            does: job signals are then its business alone.
         tied: the node ends when the pipe that brought this plan is closed.
         link_from: a directory in which a link to the session is kept (empty: none), so that it is
             found although its own base is an unusual one.
@@ -43,6 +45,7 @@ class NodePlan(msgspec.Struct, kw_only=True):
     head: HeadConfig | None = None
     kind: str = "start"
     job: str = ""
+    launcher: tuple[int, int] | None = None
     tied: bool = True
     link_from: str = ""
     logs_to: str = ""

@@ -258,9 +258,7 @@ def _read_private(path: Path, name: str) -> bytes:
     try:
         if name not in os.listdir(directory):
             return b""
-        descriptor = os.open(
-            name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=directory
-        )
+        descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=directory)
     except FileNotFoundError:
         return b""
     finally:

@@ -41,6 +41,7 @@ class RunOptions:
     rank: int | None = None
     size: int | None = None
     rendezvous: str | None = None
+    nodes: int | None = None
     min_nodes: int | None = None
     start_timeout_s: float = 120.0
     drain_s: float = 25.0
@@ -81,7 +82,7 @@ def run(options: RunOptions, environ: Mapping[str, str]) -> int:
         if isinstance(channel, mpi_channel.MpiChannel):
             role = replace(role, nodes=channel.count_nodes(role.is_first_here))
             environ = mpi_channel.without_mpi(environ)
-        _check_min_nodes(options, role)
+        _check_nodes(options, role)
         progress = Progress(role.nodes, quiet=options.quiet)
         this = Run(options, dict(environ), place, role, channel, startup, progress)
         return _live(this)
@@ -122,9 +123,7 @@ def _lend(this: Run) -> int:
     """Give what this rank has to the first rank of its node, and wait for the end."""
     facts = local_facts(this.place.machine, this.place.allocation)
     startup = this.startup
-    connection = local_ranks.lend(
-        this.role, this.environ, facts, startup.left(), startup.pause
-    )
+    connection = local_ranks.lend(this.role, this.environ, facts, startup.left(), startup.pause)
     with connection:
         if isinstance(this.channel, mpi_channel.MpiChannel):
             this.channel.wait(startup.left(), 0.0, startup.pause)
@@ -166,7 +165,14 @@ def _shared_directories(allocation: Allocation, environ: Mapping[str, str]) -> l
     return [Path(each) / FOLDER for each in named if each and os.path.isdir(each)]
 
 
-def _check_min_nodes(options: RunOptions, role: Role) -> None:
+def _check_nodes(options: RunOptions, role: Role) -> None:
+    if options.nodes is not None and options.nodes != role.nodes:
+        raise LaunchError(
+            f"--nodes is {options.nodes}, but the launcher has started this on {role.nodes} "
+            "node(s): ask the launcher for as many (srun --nodes, sbatch --nodes), or use "
+            f"`rayhpc submit --nodes {options.nodes}`, which starts them",
+            ExitCode.CONFIGURATION,
+        )
     wanted = options.min_nodes
     if wanted is not None and not 1 <= wanted <= role.nodes:
         raise LaunchError(

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import msgspec
 
+from rayhpc.launch.exit_codes import ExitCode
 from rayhpc.machine import processes, scratch
 from rayhpc.wire.keys import ClusterKey
 
@@ -42,6 +43,8 @@ class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
     `endpoints` are the head's addresses as "ip:port", best first; `kind` is who started it (start,
     run, embedded); `started` is the node process's start time in ticks, `pid_namespace` where its
     pid means something, `created` in seconds since 1970, `job` the scheduler's job id or empty.
+    `launcher` is the pid and start time of the `rayhpc run` that the node belongs to, if it does:
+    it is the one to be told to end.
     """
 
     session_dir: str
@@ -57,6 +60,7 @@ class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
     created: float
     node_id: str = ""
     job: str = ""
+    launcher: tuple[int, int] | None = None
 
     @property
     def address(self) -> str:
@@ -79,6 +83,8 @@ class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 class SessionNotFoundError(ConnectionError):
     """There is no session of this user on this machine at that address."""
+
+    code = int(ExitCode.CONFIGURATION)
 
 
 def new_name(cluster_id: str) -> str:
@@ -110,6 +116,7 @@ def record_of_this_process(
     kind: str,
     node_id: str = "",
     job: str = "",
+    launcher: tuple[int, int] | None = None,
 ) -> SessionRecord:
     """The record of a session whose node process is the caller."""
     return SessionRecord(
@@ -126,6 +133,7 @@ def record_of_this_process(
         created=time.time(),
         node_id=node_id,
         job=job,
+        launcher=launcher,
     )
 
 

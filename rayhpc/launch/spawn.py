@@ -145,6 +145,10 @@ class NodeProcess:
         """Close the life pipe: a tied node ends by itself."""
         close_private(self._life)
 
+    def terminate(self) -> None:
+        """Tell the node to end (SIGTERM), as `rayhpc stop` does."""
+        self._process.terminate()
+
     def kill(self) -> None:
         """End the node's raylet at once, as a crash would (SIGKILL), and wait for it."""
         self._process.kill()

@@ -1,0 +1,283 @@
+"""`rayhpc list`, `rayhpc memory`, `rayhpc timeline`: what is in a running cluster, as tables.
+
+Each asks the head, and where only they know, every raylet.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rayhpc.cli import showing
+
+if TYPE_CHECKING:
+    from rayhpc.launch.observer import Observer
+
+Row = dict[str, Any]
+
+_ADDRESS = click.option(
+    "--address", metavar="IP:PORT", help="The cluster there (else: yours on this node)."
+)
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
+_LIMIT = click.option(
+    "--limit", type=click.IntRange(min=1), default=100, show_default=True, help="Rows at most."
+)
+
+
+@click.command(name="list")
+@click.argument(
+    "kind",
+    type=click.Choice(
+        ["nodes", "actors", "tasks", "objects", "placement-groups", "jobs", "workers"]
+    ),
+)
+@_ADDRESS
+@_LIMIT
+@_JSON
+def list_(kind: str, address: str | None, limit: int, as_json: bool) -> int:
+    """List what a cluster has of one KIND."""
+    readers: dict[str, Callable[[Observer, int], list[Row]]] = {
+        "nodes": _nodes,
+        "actors": _actors,
+        "tasks": _tasks,
+        "objects": _objects,
+        "placement-groups": _groups,
+        "jobs": _jobs,
+        "workers": _workers,
+    }
+    rows = _ask(address, readers[kind], limit)
+    _show(rows[:limit], as_json, len(rows) - limit)
+    return 0
+
+
+@click.command()
+@_ADDRESS
+@_LIMIT
+@_JSON
+def memory(address: str | None, limit: int, as_json: bool) -> int:
+    """Show the objects in the nodes' stores, the largest first."""
+    rows = _ask(address, _objects, 10_000)
+    rows.sort(key=lambda row: -int(row["size"]))
+    _show(rows[:limit], as_json, len(rows) - limit)
+    if not as_json:
+        total = sum(int(row["size"]) for row in rows)
+        click.echo(f"{len(rows)} objects, {showing.size_in_words(total)}")
+    return 0
+
+
+@click.command()
+@_ADDRESS
+@click.option(
+    "--output", "-o", type=click.Path(), default="rayhpc-timeline.json", show_default=True
+)
+def timeline(address: str | None, output: str) -> int:
+    """Write when each task ran as a trace for chrome://tracing or ui.perfetto.dev."""
+    rows = _ask(address, _tasks, 100_000)
+    with open(output, "w") as file:
+        json.dump([_trace(row) for row in rows if row["started"]], file)
+    click.echo(f"{len(rows)} tasks in {os.path.abspath(output)}")
+    return 0
+
+
+def _ask(
+    address: str | None, reader: Callable[[Observer, int], list[Row]], limit: int
+) -> list[Row]:
+    from rayhpc.launch.observer import Observer
+
+    with Observer(showing.chosen_session(address).session_dir) as observer:
+        return reader(observer, limit)
+
+
+def _nodes(observer: Observer, _: int) -> list[Row]:
+    return [
+        {
+            "node_id": each.info.node_id,
+            "hostname": each.info.hostname,
+            "ip": each.info.ip,
+            "state": "ALIVE" if each.alive else "DEAD",
+            "is_head": each.info.is_head,
+            "total": showing.plain_resources(each.info.total),
+            "available": showing.plain_resources(each.available),
+            "ended": each.ended,
+        }
+        for each in observer.nodes()
+    ]
+
+
+def _actors(observer: Observer, _: int) -> list[Row]:
+    from rayhpc.wire.messages.actors import ActorRow
+    from rayhpc.wire.messages.cluster import ListActors
+
+    return [
+        {
+            "actor_id": each.spec.actor.hex(),
+            "class_name": each.spec.class_name,
+            "state": each.state,
+            "name": each.spec.name,
+            "namespace": each.spec.namespace,
+            "node_id": each.node_id,
+            "pid": each.pid,
+            "reason": each.reason,
+        }
+        for each in observer.ask(ListActors(), list[ActorRow])
+    ]
+
+
+def _groups(observer: Observer, _: int) -> list[Row]:
+    from rayhpc.wire.messages.actors import GroupRow
+    from rayhpc.wire.messages.cluster import ListGroups
+
+    return [
+        {
+            "placement_group_id": each.group.hex(),
+            "name": each.name,
+            "strategy": each.strategy,
+            "state": each.state,
+            "bundles": [showing.plain_resources(bundle) for bundle in each.bundles],
+            "nodes": each.nodes,
+            "text": each.text,
+        }
+        for each in observer.ask(ListGroups(), list[GroupRow])
+    ]
+
+
+def _jobs(observer: Observer, _: int) -> list[Row]:
+    from rayhpc.wire.messages.cluster import JobRow, ListJobs
+
+    return [
+        {
+            "job": each.job.number,
+            "state": "RUNNING" if each.alive else "ENDED",
+            "pid": each.job.pid,
+            "entrypoint": each.job.entrypoint,
+            "started": each.started,
+            "ended": each.ended,
+            "reason": each.reason,
+        }
+        for each in observer.ask(ListJobs(), list[JobRow])
+    ]
+
+
+def _workers(observer: Observer, _: int) -> list[Row]:
+    from rayhpc.wire.address import raylet_of
+    from rayhpc.wire.messages.cluster import WorkerRow, Workers
+
+    rows: list[Row] = []
+    for node in _living(observer):
+        found = observer.ask(Workers(), list[WorkerRow], raylet_of(node.info.number))
+        rows += [
+            {
+                "pid": each.pid,
+                "kind": each.kind,
+                "state": each.state,
+                "job": each.job,
+                "actor_id": each.actor.hex(),
+                "ip": node.info.ip,
+            }
+            for each in found
+        ]
+    return rows
+
+
+def _tasks(observer: Observer, limit: int) -> list[Row]:
+    from rayhpc.wire.address import raylet_of
+    from rayhpc.wire.messages.cluster import TaskEvent, TaskEvents
+
+    rows: list[Row] = []
+    for node in _living(observer):
+        question = TaskEvents(limit)
+        found = observer.ask(question, list[TaskEvent], raylet_of(node.info.number))
+        rows += [
+            {
+                "task_id": each.tid.hex(),
+                "name": each.name,
+                "type": each.kind,
+                "state": each.state,
+                "job": each.job,
+                "pid": each.pid,
+                "ip": node.info.ip,
+                "started": each.started,
+                "ended": each.ended,
+                "error": each.error,
+            }
+            for each in found
+        ]
+    return rows
+
+
+def _objects(observer: Observer, limit: int) -> list[Row]:
+    from rayhpc.wire.address import raylet_of
+    from rayhpc.wire.messages.cluster import ObjectRow, StoreObjects
+
+    rows: list[Row] = []
+    for node in _living(observer):
+        question = StoreObjects(limit)
+        found = observer.ask(question, list[ObjectRow], raylet_of(node.info.number))
+        rows += [
+            {
+                "object_id": each.oid.hex(),
+                "size": each.size,
+                "state": each.state or each.kind,
+                "pid": each.pid,
+                "ip": node.info.ip,
+                "pins": each.count,
+            }
+            for each in found
+        ]
+    return rows
+
+
+def _living(observer: Observer) -> list[Any]:
+    return [each for each in observer.nodes() if each.alive]
+
+
+def _trace(row: Row) -> Row:
+    """One complete event in Chrome's trace format; times in microseconds."""
+    ended = row["ended"] or row["started"]
+    return {
+        "name": row["name"],
+        "cat": row["type"],
+        "ph": "X",
+        "ts": row["started"] * 1e6,
+        "dur": (ended - row["started"]) * 1e6,
+        "pid": row["ip"],
+        "tid": row["pid"],
+        "args": {"task_id": row["task_id"], "state": row["state"]},
+    }
+
+
+def _show(rows: list[Row], as_json: bool, left_out: int) -> None:
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    if not rows:
+        click.echo("none")
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in rows[0]:
+        table.add_column(name.replace("_", " "), overflow="fold")
+    for row in rows:
+        table.add_row(*(_cell(name, value) for name, value in row.items()))
+    Console(highlight=False).print(table)
+    if left_out > 0:
+        click.echo(f"… and {left_out} more (--limit)")
+
+
+def _cell(name: str, value: Any) -> str:
+    if name in ("started", "ended") and isinstance(value, float):
+        import time
+
+        return time.strftime("%H:%M:%S", time.localtime(value)) if value else "-"
+    if name == "size":
+        return showing.size_in_words(value)
+    if name.endswith("_id"):
+        return str(value)[:16]
+    return str(value)

@@ -1,0 +1,132 @@
+"""The command `rayhpc`: its groups of commands, and how errors end one.
+
+The console script calls `main`.  A command's module is imported when it is called, so that help
+and `submit --dry-run` start at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import sys
+from typing import NoReturn
+
+import click
+
+from rayhpc.launch.exit_codes import ExitCode, LaunchError
+
+# Name → (module, attribute, what it does, group).  The order is that of the help.
+COMMANDS: dict[str, tuple[str, str, str, str]] = {
+    "submit": (
+        "submit",
+        "submit",
+        "Run a program on a cluster of its own, as a batch job.",
+        "Jobs",
+    ),
+    "jobs": ("jobs", "jobs", "List your jobs.", "Jobs"),
+    "logs": ("logs", "logs", "Show a job's output.", "Jobs"),
+    "explain": ("explain", "explain", "Say why a job is pending, or how it ended.", "Jobs"),
+    "wait": ("wait", "wait", "Wait for jobs to end.", "Jobs"),
+    "cancel": ("cancel", "cancel", "Cancel jobs.", "Jobs"),
+    "attach": ("attach", "attach", "Open a Python connected to a running job.", "Jobs"),
+    "exec": ("exec", "exec_", "Run a command on a job's first node.", "Jobs"),
+    "forward": ("forward", "forward", "Show how to reach a job from a laptop.", "Jobs"),
+    "template": ("template", "template", "Show the templates of job scripts.", "Jobs"),
+    "profile": ("profile", "profile", "List, show and choose profiles.", "Jobs"),
+    "run": ("run", "run", "Be one rank: what a launcher starts on every node.", "Clusters"),
+    "start": ("start", "start", "Start a head on this machine, or join one.", "Clusters"),
+    "stop": ("stop", "stop", "End your sessions on this machine.", "Clusters"),
+    "status": ("status", "status", "Show a cluster's nodes and what it does.", "Clusters"),
+    "list": ("listing", "list_", "List nodes, actors, tasks, objects, …", "Clusters"),
+    "memory": ("listing", "memory", "Show what fills the object stores.", "Clusters"),
+    "timeline": ("listing", "timeline", "Write a Chrome trace of the tasks.", "Clusters"),
+    "doctor": ("doctor", "doctor", "Show what this machine or allocation offers.", "This machine"),
+    "microbenchmark": (
+        "microbenchmark",
+        "microbenchmark",
+        "Measure this machine's speed beside multiprocessing's.",
+        "This machine",
+    ),
+}
+
+
+class Commands(click.Group):
+    """A group that imports a command's module when the command is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names, in the order of the help."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name; None if there is none."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute, _, _ = COMMANDS[cmd_name]
+        command: click.Command = getattr(importlib.import_module(f"rayhpc.cli.{module}"), attribute)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, with the nearest name where there is none like this."""
+        name = args[0] if args else ""
+        if name and not name.startswith("-") and name not in COMMANDS:
+            near = difflib.get_close_matches(name, COMMANDS, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else "`rayhpc --help` lists them all."
+            raise click.UsageError(f"there is no command {name!r}; {hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The commands by group, without importing any of them."""
+        groups = dict.fromkeys(group for _, _, _, group in COMMANDS.values())
+        for group in groups:
+            rows = [(name, row[2]) for name, row in COMMANDS.items() if row[3] == group]
+            with formatter.section(group):
+                formatter.write_dl(rows)
+
+
+def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        from rayhpc.launch.node_config import rayhpc_version
+
+        click.echo(f"rayhpc {rayhpc_version()}")
+        ctx.exit()
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Show the version and exit.",
+)
+def cli() -> None:
+    """Ray's programming model on batch clusters: start clusters, run programs, look at them."""
+
+
+def main(args: list[str] | None = None) -> NoReturn:
+    """Run one command and end the process with its exit code."""
+    try:
+        code = cli.main(args, prog_name="rayhpc", standalone_mode=False)
+    except click.UsageError as error:
+        error.show()
+        sys.exit(ExitCode.CONFIGURATION)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except (LaunchError, ConnectionError) as error:
+        click.echo(f"rayhpc: {error}", err=True)
+        sys.exit(getattr(error, "code", ExitCode.INTERNAL))
+    except BrokenPipeError:
+        sys.exit(141)  # whoever read our output has ended
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

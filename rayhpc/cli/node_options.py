@@ -1,0 +1,131 @@
+"""The options that describe a node, shared by `rayhpc start` and `rayhpc run`.
+
+Turns texts into values; what the values may be is checked by `launch.options`, where `init` meets
+the same rules.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from rayhpc.launch.options import NodeOptions
+
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
+
+
+class Size(click.ParamType):  # type: ignore[type-arg]
+    """Bytes: `4000000000`, `4G`, `512MiB`."""
+
+    name = "SIZE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Bytes as a whole number."""
+        if isinstance(value, int):
+            return value
+        match = _SIZE.fullmatch(value.strip())
+        if match is None:
+            self.fail(f"{value!r} is not a size in bytes like 4000000000, 4G or 512M", param, ctx)
+        return int(float(match[1]) * _UNITS[match[2].upper()])
+
+
+class Resources(click.ParamType):  # type: ignore[type-arg]
+    """A JSON object of names and amounts."""
+
+    name = "JSON"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> dict[str, float]:
+        """Amounts by name."""
+        if isinstance(value, dict):
+            return value
+        try:
+            found = json.loads(value)
+        except json.JSONDecodeError as error:
+            self.fail(
+                f"{value!r} is not JSON ({error}); write it like '{{\"disk\": 2}}'", param, ctx
+            )
+        if not isinstance(found, dict):
+            self.fail(f"{value!r} is not a JSON object like '{{\"disk\": 2}}'", param, ctx)
+        return found
+
+
+class Labels(click.ParamType):  # type: ignore[type-arg]
+    """Pairs like `zone=a,kind=fast`."""
+
+    name = "K=V,…"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> dict[str, str]:
+        """Values by key."""
+        if isinstance(value, dict):
+            return value
+        found: dict[str, str] = {}
+        for pair in filter(None, value.split(",")):
+            key, separator, text = pair.partition("=")
+            if not separator or not key.strip():
+                self.fail(f"{pair!r} is not a pair like zone=a", param, ctx)
+            found[key.strip()] = text.strip()
+        return found
+
+
+class Ports(click.ParamType):  # type: ignore[type-arg]
+    """A range of ports, `A-B`."""
+
+    name = "A-B"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        """First and last port."""
+        if isinstance(value, tuple):
+            return value
+        first, separator, last = value.partition("-")
+        if not separator or not first.strip().isdigit() or not last.strip().isdigit():
+            self.fail(f"{value!r} is not a range of ports like 20000-20100", param, ctx)
+        return int(first), int(last)
+
+
+_OPTIONS = (
+    click.option("--num-cpus", type=int, help="CPUs to offer (else: what this machine gives)."),
+    click.option("--num-gpus", type=int, help="GPUs to offer."),
+    click.option("--memory", type=Size(), help="Memory that tasks may ask for."),
+    click.option("--object-store-memory", type=Size(), help="Size of the object store."),
+    click.option("--resources", type=Resources(), default={}, help="Further resources."),
+    click.option("--labels", type=Labels(), default={}, help="Labels of the node."),
+    click.option("--node-ip-address", help="The address this node is known by."),
+    click.option("--interface", help="Interface, address or subnet to use (several: commas)."),
+    click.option("--port-range", type=Ports(), help="Every port this node listens on lies in it."),
+    click.option(
+        "--session-dir", type=click.Path(), help="Where the private session directory is made."
+    ),
+)
+
+
+def node_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options of a node; it gets them as `node`, a NodeOptions."""
+
+    @functools.wraps(command)
+    def wrapper(**given: Any) -> Any:
+        names = (
+            *("num_cpus", "num_gpus", "memory", "object_store_memory", "resources", "labels"),
+            *("interface", "session_dir"),
+        )
+        node = NodeOptions(
+            **{name: given.pop(name) for name in names},
+            node_ip=given.pop("node_ip_address"),
+            ports=given.pop("port_range"),
+        )
+        return command(node=node, **given)
+
+    for option in reversed(_OPTIONS):
+        wrapper = option(wrapper)
+    return wrapper

@@ -1,0 +1,101 @@
+"""`rayhpc run`: what a launcher starts on every node, and the shortest way on one machine."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from rayhpc.cli.node_options import node_options
+from rayhpc.launch.options import NodeOptions
+
+
+@click.command(context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False})
+@click.option(
+    "--nodes", type=click.IntRange(min=1), help="Refuse to start with other than so many."
+)
+@click.option("--rank", type=int, help="This rank's number, from 0 on (with --size).")
+@click.option("--size", type=int, help="How many ranks there are (with --rank).")
+@click.option(
+    "--rendezvous",
+    type=click.Path(),
+    metavar="DIR",
+    help="A directory that all ranks see, where they find each other.",
+)
+@click.option("--min-nodes", type=int, help="Begin when so many nodes are there (else: all).")
+@click.option(
+    "--start-timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=120.0,
+    show_default=True,
+    help="Seconds within which they must be there.",
+)
+@click.option(
+    "--drain",
+    type=click.FloatRange(min=0),
+    default=25.0,
+    show_default=True,
+    help="Seconds the program may go on after the job was told to end.",
+)
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="The head's port.")
+@node_options
+@click.option(
+    "--as-ray/--no-as-ray",
+    default=None,
+    help="Serve `import ray` (else: where the real Ray is not installed).",
+)
+@click.option("--quiet", is_flag=True, help="Say nothing but errors.")
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+def run(
+    nodes: int | None,
+    rank: int | None,
+    size: int | None,
+    rendezvous: str | None,
+    min_nodes: int | None,
+    start_timeout: float,
+    drain: float,
+    port: int,
+    node: NodeOptions,
+    as_ray: bool | None,
+    quiet: bool,
+    command: tuple[str, ...],
+) -> int:
+    """Run COMMAND on a cluster made of all ranks that a launcher has started.
+
+    Every rank runs the same line: `srun rayhpc run -- python train.py`.  Rank 0 becomes the head,
+    runs the command when all nodes are there, and ends with its exit code.  Without a launcher it
+    is a cluster of this machine; without a command, one to attach to.
+    """
+    from rayhpc.launch.slurm_step import step_command
+
+    if rank is None and size is None:
+        step = step_command(os.environ, _this_command())
+        if step is not None:
+            os.execvp(step[0], step)
+    from rayhpc.compat import shim
+    from rayhpc.launch import run as ranks
+
+    options = ranks.RunOptions(
+        command=command,
+        environ=shim.environment(os.environ, as_ray),
+        node=node,
+        rank=rank,
+        size=size,
+        rendezvous=rendezvous,
+        nodes=nodes,
+        min_nodes=min_nodes,
+        start_timeout_s=start_timeout,
+        drain_s=drain,
+        port=port,
+        quiet=quiet,
+    )
+    return ranks.run(options, os.environ)
+
+
+def _this_command() -> list[str]:
+    """The words that start this very command again, on another node."""
+    script = os.path.abspath(sys.argv[0])
+    if script.endswith(".py") or not os.access(script, os.X_OK):
+        return [sys.executable, "-m", "rayhpc.cli.main", *sys.argv[1:]]
+    return [script, *sys.argv[1:]]

@@ -1,0 +1,60 @@
+"""How the CLI shows amounts, bytes, ages and demands; and which session a command is about.
+
+Used by `status` and `listing`.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from rayhpc.launch import sessions
+
+if TYPE_CHECKING:
+    from rayhpc.launch.sessions import SessionRecord
+
+_UNIT = 10_000
+_BYTES = ("memory", "object_store_memory")
+
+
+def chosen_session(address: str | None) -> SessionRecord:
+    """The session a command is about: the one named, else the only cluster of this user here.
+
+    Raises:
+        SessionNotFoundError: there is none, or more than one.
+    """
+    sessions.sweep(os.environ)
+    return sessions.find(address or "auto")
+
+
+def size_in_words(number: float) -> str:
+    """Bytes with a unit."""
+    for unit, size in (("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if number >= size:
+            return f"{number / size:.1f} {unit}"
+    return f"{number:.0f} B"
+
+
+def amount(name: str, value: int) -> str:
+    """A resource amount (in units of 1/10000) as people read it."""
+    number = value / _UNIT
+    return size_in_words(number) if name in _BYTES else f"{number:g}"
+
+
+def demand_in_words(resources: dict[str, int]) -> str:
+    """`2 CPU, 1 GPU`."""
+    return ", ".join(f"{amount(name, value)} {name}" for name, value in resources.items())
+
+
+def plain_resources(resources: dict[str, int]) -> dict[str, float]:
+    """Amounts as numbers: CPUs, bytes."""
+    return {name: value / _UNIT for name, value in resources.items()}
+
+
+def age(seconds: float) -> str:
+    """A duration in its two largest units."""
+    minutes, rest = divmod(int(max(0.0, seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}h{minutes:02}m"
+    return f"{minutes}m{rest:02}s" if minutes else f"{rest}s"

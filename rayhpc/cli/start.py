@@ -1,0 +1,98 @@
+"""`rayhpc start`: a cluster by hand, machine by machine."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from rayhpc.cli.node_options import node_options
+from rayhpc.launch.options import NodeOptions, wrong
+
+if TYPE_CHECKING:
+    from rayhpc.launch.start_stop import Started, StartOptions
+
+
+@click.command()
+@click.option("--head", is_flag=True, help="Start a new cluster with its head here.")
+@click.option("--address", metavar="IP:PORT", help="Join the cluster whose head is there.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    help="The head's port (6379, or a free one if that is taken; 0: always a free one).",
+)
+@node_options
+@click.option(
+    "--key-file",
+    metavar="FILE",
+    help="The cluster's key: written by a head, read when joining (-: standard input).",
+)
+@click.option("--block", is_flag=True, help="Stay in the foreground until the node ends.")
+def start(
+    head: bool,
+    address: str | None,
+    port: int | None,
+    node: NodeOptions,
+    key_file: str | None,
+    block: bool,
+) -> int:
+    """Start a head on this machine, or join this machine to one.
+
+    Without --block one process stays in the background, and everything hangs on it; `rayhpc stop`
+    ends it.
+    """
+    if head == (address is not None):
+        raise wrong("give either --head, for a new cluster, or --address, to join one")
+    if address is not None and port is not None:
+        raise wrong("--port is the head's; when joining, the port is part of --address")
+    if head and key_file == "-":
+        raise wrong("--key-file -: a head writes its key; name a file, or leave it out")
+    from rayhpc.launch import start_stop
+
+    options = start_stop.StartOptions(
+        address=address,
+        port=start_stop.DEFAULT_PORT if port is None else port,
+        node=node,
+        key_file=key_file,
+        block=block,
+    )
+    if head:
+        started = start_stop.start_head(options, os.environ)
+        _explain_head(started, options)
+    else:
+        started = start_stop.join(options, os.environ)
+        click.echo(f"This machine ({started.record.node_ip}) has joined {started.record.address}.")
+        click.echo(f"Leave again: {_stop_line(started, block)}")
+    sys.stdout.flush()
+    if block:
+        return start_stop.block(started)
+    started.process.detach()
+    return 0
+
+
+def _explain_head(started: Started, options: StartOptions) -> None:
+    record = started.record
+    port = record.address.rpartition(":")[2]
+    if options.port not in (0, int(port)):
+        click.echo(f"Port {options.port} is taken on this machine; the head listens on {port}.")
+    key = "" if options.key_file is None else f" --key-file={started.key_file}"
+    click.echo(
+        f"The cluster is ready at {record.address}.\n\n"
+        "Join another machine with\n"
+        f"    rayhpc start --address={record.address}{key}\n"
+        f"It needs the key {started.key_file}. Where that is not on a home directory that both\n"
+        "share, bring it over:\n"
+        f"    ssh {record.node_ip} cat {started.key_file} | "
+        f"rayhpc start --address={record.address} --key-file -\n\n"
+        "Connect from Python on any of its machines with\n"
+        f'    rayhpc.init(address="{record.address}")\n'
+        f'or, for programs that call init() or init("auto"),\n'
+        f"    export RAYHPC_ADDRESS={record.address}\n\n"
+        f"Stop it: {_stop_line(started, options.block)}"
+    )
+
+
+def _stop_line(started: Started, block: bool) -> str:
+    return "Ctrl-C" if block else f"rayhpc stop --session {started.record.session_dir}"

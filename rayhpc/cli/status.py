@@ -1,0 +1,181 @@
+"""`rayhpc status`: what a cluster has, what it does, and what waits for what."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rayhpc.cli import showing
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from rayhpc.launch.sessions import SessionRecord
+    from rayhpc.wire.messages.cluster import ClusterState, NodeState
+
+# Resources that only name a node say nothing in a table.
+_NAMES_A_NODE = "node:"
+_SHOWN_APART = ("CPU", "GPU", "memory", "object_store_memory")
+
+
+@click.command()
+@click.option("--address", metavar="IP:PORT", help="The cluster there (else: yours on this node).")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def status(address: str | None, as_json: bool) -> int:
+    """Show a cluster's nodes, its resources, actors, and what is pending and why."""
+    from rayhpc.launch.observer import Observer
+
+    record = showing.chosen_session(address)
+    with Observer(record.session_dir) as observer:
+        state = observer.state()
+    if as_json:
+        click.echo(json.dumps(to_json(record, state), indent=2))
+        return 0
+    from rich.console import Console
+
+    render(record, state, Console(highlight=False))
+    return 0
+
+
+def to_json(record: SessionRecord, state: ClusterState) -> dict[str, Any]:
+    """Everything as plain values; memory in bytes, times in seconds since 1970."""
+    return {
+        "address": record.address,
+        "cluster_id": state.cluster_id,
+        "started": state.started,
+        "session": record.session_dir,
+        "nodes": [_node_json(each) for each in state.nodes],
+        "resources": {
+            name: {"total": total, "used": used}
+            for name, (total, used) in _totals(state.nodes).items()
+        },
+        "actors": state.actors,
+        "placement_groups": state.groups,
+        "jobs": state.jobs,
+        "pending": [
+            {"resources": showing.plain_resources(wanted), "count": count, "reason": reason}
+            for wanted, count, reason in state.demand
+        ],
+    }
+
+
+def render(record: SessionRecord, state: ClusterState, console: Console) -> None:
+    """Print the page."""
+    from rich.text import Text
+
+    alive = [node for node in state.nodes if node.alive]
+    console.print(
+        Text.assemble(
+            ("cluster ", "bold"),
+            record.address,
+            f", {len(alive)} node{'s' * (len(alive) != 1)}, up ",
+            showing.age(time.time() - state.started),
+        )
+    )
+    console.print(_nodes_table(state.nodes))
+    console.print(_resources_line(state.nodes))
+    for what, counts in (("actors", state.actors), ("placement groups", state.groups)):
+        if counts:
+            shown = ", ".join(f"{number} {name.lower()}" for name, number in counts.items())
+            console.print(f"{what}: {shown}")
+    console.print(f"programs attached: {state.jobs}")
+    _render_demand(state, console)
+
+
+def _nodes_table(nodes: list[NodeState]) -> Any:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("node", no_wrap=True)
+    table.add_column("address", no_wrap=True)
+    for name in ("CPU", "GPU", "memory", "object store", "workers"):
+        table.add_column(name, justify="right")
+    table.add_column("state", overflow="fold")
+    for node in sorted(nodes, key=lambda each: (not each.info.is_head, each.info.number)):
+        name = node.info.hostname + (" (head)" if node.info.is_head else "")
+        cells = [_used(node, each) for each in ("CPU", "GPU", "memory")]
+        store = f"{showing.size_in_words(node.store_used)}/"
+        store += showing.size_in_words(node.info.store_bytes)
+        if node.store_spilled:
+            store += f" +{showing.size_in_words(node.store_spilled)} spilled"
+        table.add_row(name, node.info.ip, *cells, store, str(node.workers), _state(node))
+    return table
+
+
+def _used(node: NodeState, name: str) -> str:
+    total = node.info.total.get(name, 0)
+    if not total:
+        return "-"
+    used = total - node.available.get(name, 0) if node.alive else 0
+    return f"{showing.amount(name, used)}/{showing.amount(name, total)}"
+
+
+def _state(node: NodeState) -> str:
+    if not node.alive:
+        return f"gone: {node.ended}"
+    return "draining" if node.draining else "alive"
+
+
+def _resources_line(nodes: list[NodeState]) -> str:
+    parts = []
+    for name, (total, used) in _totals(nodes).items():
+        if name in _SHOWN_APART and "memory" in name:
+            parts.append(f"{showing.size_in_words(used)}/{showing.size_in_words(total)} {name}")
+        else:
+            parts.append(f"{used:g}/{total:g} {name}")
+    return "in use: " + ", ".join(parts)
+
+
+def _totals(nodes: list[NodeState]) -> dict[str, tuple[float, float]]:
+    """Total and used amount of each resource over the living nodes."""
+    found: dict[str, tuple[float, float]] = {}
+    for node in nodes:
+        if not node.alive:
+            continue
+        for name, total in showing.plain_resources(node.info.total).items():
+            if name.startswith(_NAMES_A_NODE):
+                continue
+            used = total - showing.plain_resources(node.available).get(name, 0.0)
+            if name == "object_store_memory":
+                used = float(node.store_used)
+            before = found.get(name, (0.0, 0.0))
+            found[name] = (before[0] + total, before[1] + used)
+    return found
+
+
+def _render_demand(state: ClusterState, console: Console) -> None:
+    if not state.demand:
+        console.print("nothing is pending")
+        return
+    console.print("pending:")
+    for wanted, count, reason in state.demand:
+        console.print(f"  {count} of {showing.demand_in_words(wanted) or 'nothing'}: {reason}")
+
+
+def _node_json(node: NodeState) -> dict[str, Any]:
+    info = node.info
+    return {
+        "node_id": info.node_id,
+        "hostname": info.hostname,
+        "ip": info.ip,
+        "rank": info.rank,
+        "is_head": info.is_head,
+        "pid": info.pid,
+        "alive": node.alive,
+        "ended": node.ended,
+        "draining": node.draining,
+        "total": showing.plain_resources(info.total),
+        "available": showing.plain_resources(node.available),
+        "labels": info.labels,
+        "object_store": {
+            "total": info.store_bytes,
+            "used": node.store_used,
+            "spilled": node.store_spilled,
+        },
+        "workers": node.workers,
+        "pending": node.pending,
+    }

@@ -1,0 +1,40 @@
+"""`rayhpc stop`: end this user's sessions on this machine, and nothing else."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+
+@click.command()
+@click.option("--session", metavar="DIR", help="Just this session (its directory or its name).")
+@click.option("--address", metavar="IP:PORT", help="Just the sessions of the cluster there.")
+@click.option(
+    "--grace",
+    type=click.FloatRange(min=0),
+    default=30.0,
+    show_default=True,
+    help="Seconds until what has not ended is killed.",
+)
+def stop(session: str | None, address: str | None, grace: float) -> int:
+    """End your sessions on this machine.
+
+    Only processes that a session of yours has recorded, by pid and start time, are told to end.
+    Ending a head's session ends its cluster.
+    """
+    from rayhpc.launch import sessions, start_stop
+    from rayhpc.launch.exit_codes import ExitCode
+
+    chosen = start_stop.chosen_sessions(os.environ, session=session, address=address)
+    problems = start_stop.stop_sessions(chosen, grace)
+    for path in sessions.sweep(os.environ):
+        click.echo(f"Removed what a dead session had left: {path}")
+    for record in chosen:
+        role = "the head's node" if record.is_head else "a node"
+        click.echo(f"Stopped {role} of the cluster at {record.address or '(starting)'}.")
+    if not chosen:
+        click.echo("No session of yours runs on this machine.")
+    for sentence in problems:
+        click.echo(f"rayhpc: {sentence}", err=True)
+    return int(ExitCode.INTERNAL) if problems else 0

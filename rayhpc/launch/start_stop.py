@@ -1,0 +1,269 @@
+"""Clusters by hand: start a head, join a machine to it, end this user's sessions.
+
+Used by `cli.start` and `cli.stop`.  Ends only processes whose pid and start time a session of this
+user has recorded, in this PID namespace; never looks for others.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from rayhpc.launch import node_config, sessions
+from rayhpc.launch.exit_codes import ExitCode, LaunchError
+from rayhpc.launch.node_plan import NodePlan
+from rayhpc.launch.options import NodeOptions, wrong
+from rayhpc.launch.sessions import SessionRecord
+from rayhpc.launch.signals import Signals, Startup
+from rayhpc.launch.spawn import NodeProcess
+from rayhpc.machine import processes
+from rayhpc.wire import keys
+from rayhpc.wire.keys import ClusterKey, KeyFileError
+
+DEFAULT_PORT = 6379
+START_S = 60.0
+STOP_S = 10.0
+_KILL_S = 5.0
+# Nodes that are started by hand are in no order.
+_NO_RANK = -1
+
+
+@dataclass(frozen=True)
+class StartOptions:
+    """What the user says about a node that is started by hand.
+
+    `address` is the head's, for a node that joins; `port` the head's wish, 0 a free one.
+    `key_file` is written by a head and read by a node that joins (`-`: standard input).
+    """
+
+    address: str | None = None
+    port: int = DEFAULT_PORT
+    node: NodeOptions = field(default_factory=NodeOptions)
+    key_file: str | None = None
+    block: bool = False
+
+
+@dataclass(frozen=True)
+class Started:
+    """A node that serves: its record, where the key lies, and its process."""
+
+    record: SessionRecord
+    key_file: str
+    process: NodeProcess
+
+
+def start_head(options: StartOptions, environ: Mapping[str, str]) -> Started:
+    """Start a node with a new cluster's head.
+
+    Raises:
+        LaunchError: an option that cannot be, or the node does not start.
+    """
+    process = NodeProcess(detached=not options.block)
+    try:
+        cluster = node_config.new_cluster()
+        plan = node_config.make_plan(
+            node_config.look_around(environ, rank=0, size=1),
+            options.node,
+            cluster.key,
+            kind="start",
+            head=cluster.head,
+            head_port=options.port,
+            tied=options.block,
+            rank=_NO_RANK,
+        )
+        record = _bring_up(process, plan)
+        path = _save_key(record.completed(cluster.key), options.key_file)
+    except BaseException:
+        _take_back(process)
+        raise
+    return Started(record, path, process)
+
+
+def join(options: StartOptions, environ: Mapping[str, str]) -> Started:
+    """Start a node that joins the cluster at `options.address`.
+
+    Raises:
+        LaunchError: no key, no head there, or it does not take us; says what to do.
+    """
+    assert options.address is not None
+    address = _numeric(options.address)
+    key = _find_key(address, options.key_file)
+    process = NodeProcess(detached=not options.block)
+    try:
+        plan = node_config.make_plan(
+            node_config.look_around(environ, rank=0, size=1),
+            options.node,
+            key,
+            kind="start",
+            tied=options.block,
+            rank=_NO_RANK,
+        )
+        record = _bring_up(process, plan)
+    except BaseException:
+        _take_back(process)
+        raise
+    return Started(record, options.key_file or "", process)
+
+
+def block(started: Started) -> int:
+    """Stay until the node ends or somebody ends us; returns the exit code."""
+    with Signals() as signals:
+        while (code := started.process.poll()) is None:
+            for number in signals.wait(None):
+                if number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                    started.process.stop()
+                    return 0 if number == signal.SIGINT else 128 + number
+    return code
+
+
+def chosen_sessions(
+    environ: Mapping[str, str], *, session: str | None = None, address: str | None = None
+) -> list[SessionRecord]:
+    """The sessions to end: the one named, all at an address, or all of this user on this node.
+
+    Raises:
+        SessionNotFoundError: the one that is named does not exist.
+    """
+    if session is not None:
+        return [sessions.find(session if "/" in session else _directory(session, environ))]
+    found = sessions.living(environ, ready=False)
+    if address is None:
+        return found
+    named = sessions.find(address, environ)
+    return [each for each in found if each.cluster_id == named.cluster_id]
+
+
+def stop_sessions(records: Iterable[SessionRecord], grace_s: float = STOP_S) -> list[str]:
+    """End sessions, the heads' last, in good order or, after `grace_s` seconds, by force.
+
+    Returns:
+        A sentence for each that could not be ended.
+    """
+    ordered = sorted(records, key=lambda record: record.is_head)
+    problems = []
+    for record in ordered:
+        _signal(record, signal.SIGTERM)
+    for record in ordered:
+        if _wait_for_end(record, grace_s):
+            continue
+        _signal(record, signal.SIGKILL)
+        if not _wait_for_end(record, _KILL_S):
+            problems.append(f"process {record.pid} of {record.session_dir} does not end")
+    return problems
+
+
+def _bring_up(process: NodeProcess, plan: NodePlan) -> SessionRecord:
+    with Signals() as signals:
+        startup = Startup(signals, time.monotonic() + START_S)
+        process.send(plan)
+        process.wait_ready(START_S, startup.pause)
+    return process.record()
+
+
+def _take_back(process: NodeProcess) -> None:
+    """End a node whose start has failed; a detached one hangs on nothing that we could close."""
+    if process.poll() is None:
+        process.terminate()
+    process.stop()
+
+
+def _save_key(key: ClusterKey, path: str | None) -> str:
+    """Keep the key where later commands find it, or just where the user wants it."""
+    ip, port = key.head_endpoints[0]
+    try:
+        # Whoever listened there before us is gone, though its key may have been left behind.
+        while (old := keys.find(f"{ip}:{port}")) is not None:
+            keys.remove(old.cluster_id)
+        if path is None:
+            return str(keys.save(key))
+        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+        with os.fdopen(os.open(path, flags, 0o600), "wb") as file:
+            file.write(keys.encode(key))
+    except KeyFileError as error:
+        raise LaunchError(str(error), ExitCode.PERMISSION) from None
+    except OSError as error:
+        raise LaunchError(
+            f"--key-file {path} cannot be written: {error.strerror}", ExitCode.PERMISSION
+        ) from None
+    return str(path)
+
+
+def _find_key(address: str, path: str | None) -> ClusterKey:
+    try:
+        key = keys.find(address) if path is None else keys.load(path)
+    except KeyFileError as error:
+        raise LaunchError(str(error), ExitCode.PERMISSION) from None
+    if key is None:
+        raise LaunchError(
+            f"the key of the cluster at {address} is not in this machine's home directory: copy "
+            "the key file that `rayhpc start --head` named to here and give it with --key-file, or "
+            f"pipe it: ssh HEAD cat KEYFILE | rayhpc start --address={address} --key-file -",
+            ExitCode.PERMISSION,
+        )
+    ip, _, port = address.rpartition(":")
+    named = (ip.strip("[]"), int(port))
+    others = [each for each in key.head_endpoints if each != named]
+    return msgspec.structs.replace(key, head_endpoints=[named, *others])
+
+
+def _numeric(address: str) -> str:
+    """`host:port` with the host as a number.  Raises LaunchError for anything else."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise wrong(f"--address {address!r} is not the head's address: give it as ip:port")
+    bare = host.strip("[]")
+    try:
+        found = socket.getaddrinfo(bare, int(port), type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise wrong(f"--address: {bare} is no known host ({error}); give its number") from None
+    ip = str(found[0][4][0])
+    return f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
+
+
+def _directory(name: str, environ: Mapping[str, str]) -> str:
+    """A session's directory by the last part of its name."""
+    for record in sessions.living(environ, ready=False):
+        if Path(record.session_dir).name == name:
+            return record.session_dir
+    raise sessions.SessionNotFoundError(
+        f"no session of yours on this machine is called {name!r}; `rayhpc status` lists them"
+    )
+
+
+def _signal(record: SessionRecord, number: int) -> bool:
+    """Signal a session's node process, or who drains it; False if it has ended."""
+    if not sessions.is_running(record):
+        return False
+    if record.launcher is not None and number == signal.SIGTERM:
+        return processes.send_signal(*record.launcher, number)
+    return processes.send_signal(record.pid, record.started, number)
+
+
+def _wait_for_end(record: SessionRecord, timeout_s: float) -> bool:
+    """Whether the node process ends within the time."""
+    deadline = time.monotonic() + timeout_s
+    try:
+        descriptor = processes.open_pidfd(record.pid)
+    except ProcessLookupError:
+        return True
+    try:
+        while sessions.is_running(record):
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            if descriptor is None:
+                time.sleep(min(left, 0.02))
+            else:
+                select.select([descriptor], [], [], left)
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+    return True

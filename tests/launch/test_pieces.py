@@ -1,0 +1,141 @@
+"""Small parts on the way from a start to an end: plans, private descriptors, signals, progress."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from rayhpc.launch.driver_process import DriverProcess
+from rayhpc.launch.election import Role
+from rayhpc.launch.exit_codes import ExitCode, LaunchError
+from rayhpc.launch.missing import describe_missing
+from rayhpc.launch.private_fds import close_private, keep_private
+from rayhpc.launch.progress import Progress
+from rayhpc.launch.rendezvous import Report
+from rayhpc.launch.signals import Signals, Startup
+
+
+def test_a_private_descriptor_does_not_live_on_in_a_child() -> None:
+    read, write = os.pipe()
+    keep_private(write)
+    go_read, go_write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.read(go_read, 1)
+        os._exit(0)
+    close_private(write)
+    try:
+        # End of file although the child still lives.
+        assert os.read(read, 1) == b""
+        assert os.waitpid(child, os.WNOHANG) == (0, 0)
+    finally:
+        os.write(go_write, b"x")
+        os.waitpid(child, 0)
+        for descriptor in (read, go_read, go_write):
+            os.close(descriptor)
+
+
+def test_closing_twice_closes_nobody_elses() -> None:
+    read, write = os.pipe()
+    keep_private(write)
+    close_private(write)
+    other = os.dup(read)
+    close_private(other if other == write else write)
+    os.fstat(other)
+    os.close(other)
+    os.close(read)
+
+
+def test_signals_are_noted_in_order() -> None:
+    with Signals() as signals:
+        os.kill(os.getpid(), signal.SIGUSR1)
+        found = signals.wait(5.0)
+        os.kill(os.getpid(), signal.SIGTERM)
+        found += signals.wait(5.0)
+    assert found == [signal.SIGUSR1, signal.SIGTERM]
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_the_end_of_a_child_wakes_the_wait() -> None:
+    with Signals() as signals:
+        driver = DriverProcess(["true"], os.environ)
+        before = time.monotonic()
+        while driver.poll() is None:
+            signals.wait(20.0)
+        assert time.monotonic() - before < 10.0
+
+
+def test_a_signal_while_starting_gives_up() -> None:
+    with Signals() as signals:
+        startup = Startup(signals, time.monotonic() + 5)
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(LaunchError, match="SIGTERM") as caught:
+            startup.pause(5.0)
+    assert caught.value.code == ExitCode.CANCELLED
+
+
+@pytest.mark.parametrize(
+    ("script", "code"), [("exit 0", 0), ("exit 7", 7), ("kill -TERM $$", 143), ("kill -9 $$", 137)]
+)
+def test_the_programs_exit_code(script: str, code: int) -> None:
+    with Signals() as signals:
+        driver = DriverProcess(["sh", "-c", script], os.environ)
+        while driver.poll() is None:
+            signals.wait(20.0)
+        assert driver.poll() == code
+
+
+def test_the_program_gets_signals_as_from_a_shell() -> None:
+    with Signals() as signals:
+        driver = DriverProcess(["sleep", "60"], os.environ)
+        driver.send(signal.SIGTERM)
+        while driver.poll() is None:
+            signals.wait(20.0)
+        assert driver.poll() == 143
+
+
+def test_a_program_that_does_not_exist() -> None:
+    with pytest.raises(LaunchError, match="no program 'pithon'") as caught:
+        DriverProcess(["pithon", "x.py"], os.environ)
+    assert caught.value.code == ExitCode.CONFIGURATION
+
+
+def test_progress_off_a_terminal_is_a_line_at_each_end() -> None:
+    stream = io.StringIO()
+    progress = Progress(3, stream=stream)
+    for count in (0, 1, 2, 3):
+        progress.joined(count)
+    progress.ready(3, "10.0.0.1:5")
+    progress.ended(3, 0, 12.34)
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == 3
+    assert "0 of 3 nodes" in lines[0]
+    assert "ready, 3 nodes at 10.0.0.1:5" in lines[1]
+    assert "12.3 s" in lines[2]
+    assert "exit code 0" in lines[2]
+
+
+def test_quiet_keeps_what_must_be_known() -> None:
+    stream = io.StringIO()
+    progress = Progress(3, quiet=True, stream=stream)
+    progress.joined(1)
+    progress.ready(3, "x:1")
+    progress.note("node n2 was lost")
+    progress.ended(3, 0, 1)
+    assert stream.getvalue() == "rayhpc: node n2 was lost\n"
+
+
+def test_who_is_missing_and_why(tmp_path: Path) -> None:
+    (tmp_path / "00002-n2-stderr.log").write_text("one\nsegmentation fault\n")
+    role = Role("7.0.0", 0, 3, 0, 1, 0, 3, ("n0", "n1", "n2"))
+    reports = {1: Report(rank=1, node=1, host="n1", error="Python 3.9 is not 3.11", code=73)}
+    text = describe_missing(role, [], reports, 3, str(tmp_path))
+    assert "0 of 3 nodes joined" in text
+    assert "n1: Python 3.9 is not 3.11" in text
+    assert "segmentation fault" in text
+    assert "--min-nodes" in text
