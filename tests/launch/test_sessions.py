@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -25,11 +24,11 @@ def base(environ: dict[str, str]) -> Path:
 
 
 @pytest.fixture
-def dead() -> Iterator[subprocess.Popen[bytes]]:
+def dead() -> subprocess.Popen[bytes]:
     """A process that has ended, whose pid we know."""
     child = subprocess.Popen([sys.executable, "-c", ""])
     child.wait()
-    yield child
+    return child
 
 
 def make(base: Path, *, cluster_id: str = CLUSTER, **changes: object) -> tuple[SessionRecord, int]:

@@ -1,0 +1,23 @@
+"""What the tests of the command line share."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rayhpc.machine import scratch
+
+
+@pytest.fixture
+def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Directories of the test's own for sessions and keys, with names short enough for sockets."""
+    path = Path(tempfile.mkdtemp(prefix="rt-", dir="/tmp"))
+    monkeypatch.setenv(scratch.VARIABLE, str(path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(path / "config"))
+    monkeypatch.delenv("RAYHPC_ADDRESS", raising=False)
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
