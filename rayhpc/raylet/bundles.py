@@ -59,11 +59,16 @@ class Bundles:
         self._mine.setdefault(group, {}).update(made)
         return True
 
-    def give_back(self, group: bytes) -> None:
-        """The group's bundles return to the node; what still runs in them keeps nothing."""
-        for bundle in self._mine.pop(group, {}).values():
-            bundle.pool.is_closed = True
-            self._node.give_back(bundle.held)
+    def give_back(self, group: bytes, indexes: list[int]) -> None:
+        """These bundles (none named: all) return to the node; what runs in them keeps nothing."""
+        mine = self._mine.get(group, {})
+        for index in indexes or list(mine):
+            bundle = mine.pop(index, None)
+            if bundle is not None:
+                bundle.pool.is_closed = True
+                self._node.give_back(bundle.held)
+        if not mine:
+            self._mine.pop(group, None)
 
     def pools(self, group: bytes, index: int) -> list[Pool]:
         """The pools that bundle `index` (-1: any) may be served from here."""

@@ -13,6 +13,9 @@ import msgspec
 from rayhpc.wire.keys import ClusterKey
 from rayhpc.wire.messages.common import UNIT, Resources
 
+# Exit codes of a node (all of them: `launch.exit_codes`).
+INTERNAL, HEAD_LOST, REFUSED, NODE_LOST = 70, 71, 73, 76
+
 PortRange = tuple[int, int] | None
 
 

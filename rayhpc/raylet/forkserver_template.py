@@ -97,7 +97,7 @@ class _ContextsMade:
             original(context, *args, **kwargs)
             made.append(weakref.ref(context))
 
-        zmq.Context.__init__ = noting  # type: ignore[method-assign]
+        zmq.Context.__init__ = noting  # type: ignore[assignment,method-assign]
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from rayhpc.wire.address import HEAD, Address, NodeNumber
+from rayhpc.wire.address import HEAD, Address, NodeNumber, node_of, raylet_of
 from rayhpc.wire.messages import cluster, leases
 from rayhpc.wire.messages.common import JobConfig
 
@@ -65,6 +65,10 @@ class Jobs:
             if x.driver == driver and x.number not in self._ended
         ]
 
+    def on_node(self, node: NodeNumber) -> list[JobConfig]:
+        """The jobs whose driver is on a node."""
+        return [x for x in self._known.values() if node_of(x.driver) == node]
+
     def end(self, number: int) -> None:
         """A job's driver has ended; detached actors of it may live on."""
         self._ended.add(number)
@@ -74,6 +78,6 @@ class Jobs:
         return number in self._ended
 
     def _send_watch(self, driver: Address) -> None:
-        raylet = driver >> 32 << 32
+        raylet = raylet_of(node_of(driver))
         if raylet != self._me:
             self._send(raylet, leases.Watch(driver, self._me))

@@ -96,6 +96,10 @@ class Templates:
         ]
         return min(times, default=None)
 
+    def with_channel(self, channel: ChannelLike) -> Template | None:
+        """The template at the other end of a channel."""
+        return next((x for x in self._templates.values() if x.channel is channel), None)
+
     def on_ready(self, template: Template, message: messages.Ready) -> None:
         """A template has imported everything it could."""
         if template.state == STARTING:

@@ -36,6 +36,7 @@ RAYLET_TAKES = (
     cluster.Drain,
     cluster.JobIs,
     cluster.Request,
+    cluster.Reply,
     cluster.ReportEvents,
     actors.StartActor,
     actors.StopActor,

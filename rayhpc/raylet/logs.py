@@ -1,0 +1,198 @@
+"""What workers print: read from their pipes, cut into lines, passed on.
+
+Used by `main`, whose loop says which pipe can be read.  Lines go to the job's driver (`LogLines`)
+and to the node's one log file, which is rotated.  What a worker printed before its end is read
+before its end is told.  A line is cut where it becomes too long; a progress bar that redraws itself
+with carriage returns becomes at most one line a second.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+LINE_MAX = 64 * 1024
+READ_BYTES = 64 * 1024
+PROGRESS_EVERY_S = 1.0
+LOG_FILE_BYTES = 32 * 1024 * 1024
+# A line of a worker that starts so names what it runs from now on, and is not shown.
+NAME_MARK = "\x1e:rayhpc:"
+
+Deliver = Callable[[int, str, bool, list[str]], None]
+
+
+class Lines:
+    """Cuts one stream into lines.
+
+    Args:
+        now: the time in seconds, monotonic.
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._rest = b""
+        self._shown_at = float("-inf")
+
+    def feed(self, data: bytes) -> list[str]:
+        """The lines that are complete now."""
+        *whole, self._rest = (self._rest + data).split(b"\n")
+        lines = [_last_drawn(x) for x in whole]
+        if b"\r" in self._rest.rstrip(b"\r"):
+            drawn = self._rest.rstrip(b"\r")
+            self._rest = drawn[drawn.rindex(b"\r") + 1 :] + self._rest[len(drawn) :]
+            if self._now() - self._shown_at >= PROGRESS_EVERY_S:
+                self._shown_at = self._now()
+                lines.append(_last_drawn(drawn))
+        if len(self._rest) > LINE_MAX:
+            lines.append(_text(self._rest))
+            self._rest = b""
+        return lines
+
+    def end(self) -> list[str]:
+        """What is left when the stream has ended."""
+        rest, self._rest = self._rest, b""
+        return [_last_drawn(rest)] if rest else []
+
+
+@dataclass(eq=False)
+class Stream:
+    """One of a worker's two streams; `name` is what the worker last said it runs."""
+
+    number: int
+    descriptor: int
+    is_error: bool
+    lines: Lines
+    name: str = ""
+
+
+@dataclass
+class Logs:
+    """The streams of all workers.
+
+    Args:
+        deliver: called with worker number, name, whether it is stderr, and lines.
+        now: the time in seconds, monotonic.
+    """
+
+    deliver: Deliver
+    now: Callable[[], float]
+    streams: dict[int, Stream] = field(default_factory=dict)
+
+    def add(self, number: int, out: int, error: int) -> list[int]:
+        """A new worker's pipes; returns the descriptors to poll."""
+        for descriptor, is_error in ((out, False), (error, True)):
+            os.set_blocking(descriptor, False)
+            self.streams[descriptor] = Stream(number, descriptor, is_error, Lines(self.now))
+        return [out, error]
+
+    def read(self, descriptor: int) -> bool:
+        """Read once from a pipe; False: it has ended and is closed."""
+        stream = self.streams.get(descriptor)
+        if stream is None:
+            return False
+        try:
+            data = os.read(descriptor, READ_BYTES)
+        except BlockingIOError:
+            return True
+        self._deliver(stream, stream.lines.feed(data) if data else stream.lines.end())
+        if not data:
+            self._close(stream)
+        return bool(data)
+
+    def drain(self, number: int) -> None:
+        """A worker has ended: deliver all that it printed and forget its pipes."""
+        for stream in [x for x in self.streams.values() if x.number == number]:
+            while True:
+                try:
+                    data = os.read(stream.descriptor, READ_BYTES)
+                except BlockingIOError:
+                    break  # something the worker started still holds it open
+                if not data:
+                    break
+                self._deliver(stream, stream.lines.feed(data))
+            self._deliver(stream, stream.lines.end())
+            self._close(stream)
+
+    def close(self) -> None:
+        """Deliver everything, forget everything."""
+        for number in {x.number for x in self.streams.values()}:
+            self.drain(number)
+
+    def _deliver(self, stream: Stream, lines: list[str]) -> None:
+        shown: list[str] = []
+        for line in lines:
+            if line.startswith(NAME_MARK):
+                if shown:
+                    self.deliver(stream.number, stream.name, stream.is_error, shown)
+                    shown = []
+                stream.name = line[len(NAME_MARK) :]
+            else:
+                shown.append(line)
+        if shown:
+            self.deliver(stream.number, stream.name, stream.is_error, shown)
+
+    def _close(self, stream: Stream) -> None:
+        del self.streams[stream.descriptor]
+        os.close(stream.descriptor)
+
+
+class LogFile(logging.Handler):
+    """The node's log file: what workers print and what the raylet says.
+
+    Args:
+        path: the file; its predecessor is kept as `<path>.1`.
+        limit: bytes after which a new one is begun.
+    """
+
+    def __init__(self, path: str, limit: int = LOG_FILE_BYTES) -> None:
+        super().__init__()
+        self._path = path
+        self._limit = limit
+        self._file = _append_to(path)
+        self._size = os.fstat(self._file.fileno()).st_size
+
+    def write(self, origin: str, lines: Iterable[str]) -> None:
+        """Append lines of somebody; a full disk loses them rather than the node."""
+        stamp = time.strftime("%Y-%m-%d %H:%M:%S")
+        text = "".join(f"{stamp} {origin} {line}\n" for line in lines)
+        data = text.encode(errors="backslashreplace")
+        try:
+            self._file.write(data)
+            self._size += len(data)
+            if self._size > self._limit:
+                self._rotate()
+        except OSError:
+            return
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """A message of the raylet itself."""
+        self.write(f"raylet {record.levelname}", self.format(record).splitlines())
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+        super().close()
+
+    def _rotate(self) -> None:
+        self._file.close()
+        os.replace(self._path, self._path + ".1")
+        self._file = _append_to(self._path)
+        self._size = 0
+
+
+def _append_to(path: str) -> io.FileIO:
+    return open(path, "ab", buffering=0)
+
+
+def _last_drawn(line: bytes) -> str:
+    """A line as a terminal would show it in the end: after its last carriage return."""
+    line = line.rstrip(b"\r")
+    return _text(line[line.rfind(b"\r") + 1 :])
+
+
+def _text(line: bytes) -> str:
+    return line.decode("utf-8", errors="replace")

@@ -1,0 +1,349 @@
+"""A raylet's process: its sockets, its loop, its end.
+
+`run` is called by `launch.node` once the fork server (and on the head's node the head) has been
+forked.  It registers with the head, serves until somebody ends the session, and leaves no process
+and no socket behind.  All decisions are `node.Raylet`'s.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import random
+import shutil
+import signal
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+
+import msgspec
+import zmq
+
+from rayhpc.machine.processes import become_subreaper
+from rayhpc.raylet.attach import Attaching
+from rayhpc.raylet.config import HEAD_LOST, INTERNAL, NodeConfig
+from rayhpc.raylet.descriptors import Descriptors
+from rayhpc.raylet.forkserver import ForkServer
+from rayhpc.raylet.joining import JoinError, join, node_info
+from rayhpc.raylet.logs import LogFile
+from rayhpc.raylet.memory_monitor import MemoryMonitor, Readings, private_bytes
+from rayhpc.raylet.node import Raylet
+from rayhpc.raylet.objects import ObjectManager
+from rayhpc.raylet.routing import Router
+from rayhpc.raylet.world import World
+from rayhpc.store.arena import Arena
+from rayhpc.wire import codec, messages
+from rayhpc.wire.address import HEAD, Address, raylet_of
+from rayhpc.wire.bootstrap import AttachServer
+from rayhpc.wire.head_link import HeadLink
+from rayhpc.wire.links import Links
+from rayhpc.wire.messages import cluster, leases
+from rayhpc.wire.messages.start import Facts, WorkerConfig
+from rayhpc.wire.slots import SlotTable
+
+logger = logging.getLogger("rayhpc")
+
+# After SIGTERM, what runs may go on for so long.
+TERM_GRACE_S = 2.0
+# So long the head has to tell everybody that the cluster ends.
+END_WITHIN_S = 1.0
+WORKERS_MAX = 4096
+
+
+def run(
+    config: NodeConfig,
+    forkserver: ForkServer,
+    ready_fd: int,
+    life_fd: int | None,
+    *,
+    signals: bool = True,
+) -> int:
+    """Be the raylet of this process; returns the exit code.
+
+    Args:
+        config: what the launcher decided.
+        forkserver: started while the process was bare.
+        ready_fd: gets one line of JSON: {"ok": true, "node", "node_id", "port"}, or {"error",
+            "code"}.
+        life_fd: the session ends when its other end is closed; None: it lives by itself.
+        signals: SIGTERM and SIGUSR1 end the node (False: they are the launcher's business).
+    """
+    os.makedirs(f"{config.session_dir}/logs", mode=0o700, exist_ok=True)
+    os.makedirs(f"{config.session_dir}/p", mode=0o700, exist_ok=True)
+    log = LogFile(f"{config.session_dir}/logs/node.log")
+    logger.addHandler(log)
+    logger.setLevel(logging.INFO)
+    become_subreaper()
+    node = _Node(config, forkserver, log)
+    try:
+        node.start(life_fd, signals)
+    except JoinError as error:
+        _say(ready_fd, {"error": str(error), "code": error.code})
+        node.finish(error.code, str(error))
+        return error.code
+    _say(
+        ready_fd,
+        {"ok": True, "node": node.number, "node_id": config.node_id, "port": node.port},
+    )
+    try:
+        code, reason = node.serve()
+    except Exception as error:
+        logger.exception("an error inside the raylet")
+        code, reason = INTERNAL, f"an error inside the raylet: {error!r}"
+    logger.info("the node ends (%d): %s", code, reason)
+    node.finish(code, reason)
+    return code
+
+
+class _Node:
+    """The raylet's process."""
+
+    def __init__(self, config: NodeConfig, server: ForkServer, log: LogFile) -> None:
+        self._config = config
+        self._server = server
+        self._log = log
+        self._descriptors = Descriptors()
+        self._signals: deque[int] = deque()
+        self._end_by: tuple[float, str] | None = None
+        self._decode = codec.Decoder(messages.RAYLET_TAKES)
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
+        self._arena = Arena.create(config.store_bytes)
+        self._slots = SlotTable.create(WORKERS_MAX)
+        server.share((self._arena.fd, self._slots.fd))
+        self._links = Links(self._context, config.cluster.node)
+        self._head = HeadLink(self._context, config.cluster)
+        self._closing: list[Callable[[], None]] = []
+        self._raylet: Raylet | None = None
+        self._world: World | None = None
+        self.number = 0
+        self.port = 0
+
+    # -- beginning --------------------------------------------------------------------------------
+    def start(self, life_fd: int | None, signals: bool) -> None:
+        """Listen, join, and open the node to its processes.
+
+        Raises:
+            JoinError: the head does not take this node.
+        """
+        config = self._config
+        endpoints = self._links.listen(config.bind, config.port, config.ports)
+        self.port = endpoints[0][1]
+        self._take_signals(signals)
+        if life_fd is not None:
+            self._descriptors.watch(life_fd, lambda: self._life_ended(life_fd))
+        info = node_info(config, endpoints, self._links.public_key)
+        registered, early = join(config, info, self._head, self._descriptors)
+        self.number = registered.number
+        self._open(registered)
+        self._handle(early)
+
+    def _open(self, registered: cluster.Registered) -> None:
+        config, me = self._config, raylet_of(registered.number)
+        router = self._router = Router(
+            self._context, me, config.session_dir, self._links, self._head
+        )
+        world = self._world = World(
+            config,
+            registered.number,
+            self._server,
+            router,
+            self._links,
+            self._slots,
+            self._log,
+            self._descriptors,
+        )
+        store = self._store = ObjectManager(
+            registered.number,
+            self._arena,
+            config.spill_dirs,
+            router.send,
+            time.monotonic,
+            random.Random(),
+            self._pid_of,
+        )
+        if store.wake_fd >= 0:
+            self._descriptors.watch(store.wake_fd, store.on_time)
+        readings = Readings(config.memory_limit, self._pids, lambda: store.used)
+        raylet = self._raylet = Raylet(
+            config,
+            registered,
+            self._worker_config(),
+            world,
+            store,
+            MemoryMonitor(readings.read, private_bytes, time.monotonic),
+            router.send,
+            time.monotonic,
+        )
+        world.belong_to(raylet)
+        attaching = Attaching(
+            AttachServer(f"{config.session_dir}/raylet.sock"),
+            config,
+            self._arena,
+            raylet,
+            self._descriptors.watch,
+            self._descriptors.unwatch,
+        )
+        self._closing = [attaching.close, store.close, router.close]
+
+    def _worker_config(self) -> WorkerConfig:
+        config = self._config
+        facts = Facts(
+            0,
+            config.cluster.cluster_id,
+            config.session_dir,
+            config.node_id,
+            config.node_ip,
+            0,
+            "",
+        )
+        arena_fd, slots_fd = self._server.shared
+        return WorkerConfig(facts, arena_fd, self._arena.size, slots_fd, 0, config.gpu_variable)
+
+    # -- serving ----------------------------------------------------------------------------------
+    def serve(self) -> tuple[int, str]:
+        """Work until the node is to end; returns the exit code and the reason."""
+        poller = zmq.Poller()
+        for each in (*self._router.sockets, self._descriptors.fileno()):
+            poller.register(each, zmq.POLLIN)
+        raylet = self._node
+        deadline = 0.0
+        while raylet.ended is None:
+            left = 0.0 if self._router.has_input() else max(0.0, deadline - time.monotonic())
+            # Rounded up: a poll of 0 ms before the deadline would spin.
+            ready = poller.poll(int(left * 1000 + 0.999))
+            handled = self._handle(self._router.receive())
+            if any(each == self._descriptors.fileno() for each, _ in ready):
+                self._descriptors.serve()
+                handled = True
+            handled = self._look_at_links() or handled
+            if time.monotonic() >= deadline:
+                raylet.on_time()
+                self._look_at_time()
+                handled = True
+            if handled:
+                raylet.settle()
+                deadline = self._deadline()
+        return raylet.ended
+
+    def _handle(self, frames: Iterable[bytes]) -> bool:
+        """Hand messages to the raylet; True: there were some."""
+        raylet = self._node
+        any_ = False
+        for frame in frames:
+            any_ = True
+            try:
+                message = self._decode(frame)
+            except msgspec.DecodeError as error:
+                logger.warning("refused a malformed message: %s", error)
+                continue
+            raylet.handle(codec.source_of(frame), message)
+        return any_
+
+    def _look_at_links(self) -> bool:
+        any_ = False
+        for node in self._links.lost():
+            self._node.link_broken(node)
+            any_ = True
+        if self._head.is_lost():
+            self._node.end(HEAD_LOST, f"the head is lost: {self._head.why()}")
+            any_ = True
+        return any_
+
+    def _deadline(self) -> float:
+        deadline = self._node.deadline()
+        return deadline if self._end_by is None else min(deadline, self._end_by[0])
+
+    def _look_at_time(self) -> None:
+        if self._end_by is not None and time.monotonic() >= self._end_by[0]:
+            self._node.end(0, self._end_by[1])
+
+    # -- being told to end ------------------------------------------------------------------------
+    def _take_signals(self, act: bool) -> None:
+        signal.signal(signal.SIGINT, _do_nothing)
+        for number in (signal.SIGTERM, signal.SIGUSR1):
+            signal.signal(number, self._note_signal if act else _do_nothing)
+        signal.set_wakeup_fd(self._descriptors.wake_fd, warn_on_full_buffer=False)
+        self._descriptors.after_wake = self._on_signals
+
+    def _note_signal(self, number: int, _: object) -> None:
+        self._signals.append(number)
+
+    def _on_signals(self) -> None:
+        while self._signals:
+            number = self._signals.popleft()
+            if self._raylet is None:
+                raise JoinError("it was told to end before it had joined", 128 + number)
+            reason = f"the node was told to end ({signal.Signals(number).name})"
+            if number == signal.SIGUSR1:
+                self._raylet.drain(reason)
+            elif self._config.is_head:
+                self._end_cluster(reason)
+            else:
+                self._raylet.drain(reason, TERM_GRACE_S)
+
+    def _life_ended(self, life_fd: int) -> None:
+        if os.read(life_fd, 4096):
+            return
+        self._descriptors.unwatch(life_fd)
+        reason = "whoever started the session has ended"
+        if self._raylet is None:
+            raise JoinError(reason, 0)
+        if self._config.is_head:
+            self._end_cluster(reason)
+        else:
+            self._raylet.end(0, reason)
+
+    def _end_cluster(self, reason: str) -> None:
+        """Have the head tell everybody; if it does not, this node ends all the same."""
+        if self._end_by is None:
+            self._end_by = (time.monotonic() + END_WITHIN_S, reason)
+            self._router.send(HEAD, cluster.EndCluster(reason))
+
+    # -- the end ----------------------------------------------------------------------------------
+    def finish(self, code: int, reason: str) -> None:
+        """End everything of this node, in order (bounded in time)."""
+        if self._raylet is not None and self._world is not None:
+            for address in self._raylet.processes():
+                self._router.send(address, leases.Shutdown(reason, code))
+            self._router.send(HEAD, cluster.Leave(reason))
+            self._world.finish()
+        else:
+            self._server.finish(END_WITHIN_S)
+        signal.set_wakeup_fd(-1)
+        for close in (*self._closing, self._links.close, self._head.close):
+            close()
+        self._context.destroy(linger=500)
+        self._descriptors.close()
+        shutil.rmtree(f"{self._config.session_dir}/p", ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{self._config.session_dir}/raylet.sock")
+        logger.removeHandler(self._log)
+        self._log.close()
+
+    # -- details ----------------------------------------------------------------------------------
+    @property
+    def _node(self) -> Raylet:
+        assert self._raylet is not None
+        return self._raylet
+
+    def _pids(self) -> list[int]:
+        return [x.pid for x in self._node.workers.by_address.values() if x.pid]
+
+    def _pid_of(self, address: Address) -> int:
+        raylet = self._node
+        found = raylet.workers.by_address.get(address) or raylet.attached.get(address)
+        return 0 if found is None else found.pid
+
+
+def _say(descriptor: int, what: dict[str, object]) -> None:
+    """One line to whoever waits for this node."""
+    try:
+        os.write(descriptor, json.dumps(what).encode() + b"\n")
+    except OSError:
+        logger.info("nobody waits to hear that the node is ready")
+
+
+def _do_nothing(*_: object) -> None:
+    """Handle a signal by going on."""

@@ -1,0 +1,174 @@
+"""Ends a worker before the kernel ends something more valuable for want of memory.
+
+Asked by `node` a few times a second.  Compares what is used with what may be used: the control
+group's numbers where it has a limit, else the machine's, and what the launcher gave this node.
+Kills nothing itself: it names a worker and the reason.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from rayhpc.machine.cgroups import read_cgroups
+from rayhpc.machine.memory import read_memory
+from rayhpc.raylet.workers import ACTOR, LEASED, Worker
+
+THRESHOLD = 0.95
+RELAXED_EVERY_S = 1.0
+TENSE_EVERY_S = 0.1
+# Near the limit it looks more often; after a kill it waits for the memory to come back.
+_TENSE_FROM = 0.8
+_SETTLE_S = 1.0
+# Only a worker with these parts of the largest one's memory and of the limit is worth ending.
+_WORTH = 0.25
+_WORTH_OF_LIMIT = 0.01
+_SHOWN = 8
+_PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
+
+
+@dataclass(frozen=True)
+class Pressure:
+    """Bytes used, the limit, and whose limit it is."""
+
+    used: int
+    limit: int
+    source: str
+
+    @property
+    def share(self) -> float:
+        """The part of the limit that is used."""
+        return self.used / self.limit if self.limit else 0.0
+
+
+class MemoryMonitor:
+    """Watches one node's memory.
+
+    Args:
+        read: returns all limits and what counts against each.
+        private: the private bytes of a process.
+        now: the time in seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[], list[Pressure]],
+        private: Callable[[int], int],
+        now: Callable[[], float],
+    ) -> None:
+        self._read = read
+        self._private = private
+        self._now = now
+        self._next = now() + RELAXED_EVERY_S
+
+    def deadline(self) -> float:
+        """When `look` wants to be called."""
+        return self._next
+
+    def look(self, workers: list[Worker]) -> tuple[Worker, str] | None:
+        """The worker to end, and why; None: there is memory enough, or it is not time yet."""
+        now = self._now()
+        if now < self._next:
+            return None
+        worst = max(self._read(), key=lambda x: x.share, default=Pressure(0, 0, ""))
+        self._next = now + (TENSE_EVERY_S if worst.share > _TENSE_FROM else RELAXED_EVERY_S)
+        if worst.share <= THRESHOLD:
+            return None
+        sizes = {x: self._private(x.pid) for x in workers if x.pid}
+        victim = choose_victim(sizes, int(worst.limit * _WORTH_OF_LIMIT))
+        if victim is None:
+            return None
+        self._next = now + _SETTLE_S
+        return victim, _in_words(worst, victim, sizes)
+
+
+def choose_victim(sizes: dict[Worker, int], least: int) -> Worker | None:
+    """The newest large worker that runs a task; actors only if there is none.
+
+    A worker with less than `least` bytes is never chosen: its end would help nobody.
+    """
+    usable = [x for x in sizes if x.state in (LEASED, ACTOR)]
+    largest = max((sizes[x] for x in usable), default=0)
+    large = [x for x in usable if sizes[x] >= max(least, _WORTH * largest)]
+    tasks = [x for x in large if x.state == LEASED]
+    return max(tasks or large, key=lambda x: x.lease, default=None)
+
+
+class Readings:
+    """Where the numbers come from.
+
+    Args:
+        limit: bytes that this node's processes may use together; 0: no limit of ours.
+        pids: the processes that count against it.
+        shared: bytes of the object store in use.
+    """
+
+    def __init__(
+        self, limit: int, pids: Callable[[], list[int]], shared: Callable[[], int]
+    ) -> None:
+        self._limit = limit
+        self._pids = pids
+        self._shared = shared
+        found = read_cgroups().memory_limit
+        self._cgroup_limit = int(found.value) if found is not None else 0
+        self._cgroup = Path(found.path).parent if found is not None else None
+
+    def read(self) -> list[Pressure]:
+        """Everything that could be short."""
+        found = []
+        if self._cgroup is not None:
+            used = _cgroup_use(self._cgroup)
+            found.append(Pressure(used, self._cgroup_limit, "the control group's limit"))
+        else:
+            memory = read_memory()
+            found.append(Pressure(memory.total - memory.available, memory.total, "the machine"))
+        if self._limit:
+            used = sum(private_bytes(pid) for pid in self._pids()) + self._shared()
+            found.append(Pressure(used, self._limit, "what this node was given"))
+        return found
+
+
+def private_bytes(pid: int) -> int:
+    """Memory that only this process has (resident less shared); 0 if it has ended."""
+    try:
+        with open(f"/proc/{pid}/statm") as file:
+            fields = file.read().split()
+        return (int(fields[1]) - int(fields[2])) * _PAGE
+    except (OSError, IndexError, ValueError):
+        return 0
+
+
+def _cgroup_use(folder: Path) -> int:
+    """What a control group uses and cannot drop at once (page cache can)."""
+    used = 0
+    for name in ("memory.current", "memory.usage_in_bytes"):
+        try:
+            used = int((folder / name).read_text())
+            break
+        except (OSError, ValueError):
+            continue
+    try:
+        for line in (folder / "memory.stat").read_text().splitlines():
+            name, _, value = line.partition(" ")
+            if name in ("inactive_file", "total_inactive_file"):
+                return max(0, used - int(value))
+    except (OSError, ValueError):
+        pass
+    return used
+
+
+def _in_words(worst: Pressure, victim: Worker, sizes: dict[Worker, int]) -> str:
+    top = sorted(sizes.items(), key=lambda item: -item[1])[:_SHOWN]
+    table = "\n".join(f"  {x.pid:>8}  {_gib(size):>9}  {x.name or x.state}" for x, size in top)
+    return (
+        f"it was ended because memory ran short: {_gib(worst.used)} of {_gib(worst.limit)} "
+        f"({worst.source}) were used, {_gib(sizes[victim])} by this worker. The largest workers "
+        f"(pid, private memory, what):\n{table}\n"
+        "Give tasks more CPUs each so that fewer run at a time, or ask for memory=…"
+    )
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.2f} GiB"

@@ -1,0 +1,499 @@
+"""The raylet: one node's state machine, composed of its parts; messages in, messages out.
+
+Made by `main` (and by the simulation) once the head has given the node its number.  Decides
+nothing itself: each message goes to the part whose business it is, and what a death or a change of
+the cluster means is passed to all parts in the order of `docs/explanation/protocol.md`.  Touches no
+socket, no process and no clock but those handed in.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import msgspec
+
+from rayhpc.raylet import deaths
+from rayhpc.raylet import forkserver_messages as fork
+from rayhpc.raylet.actors import Actors
+from rayhpc.raylet.bundles import Bundles
+from rayhpc.raylet.claims import Claim, Claims
+from rayhpc.raylet.config import NODE_LOST, NodeConfig
+from rayhpc.raylet.environments import Environments
+from rayhpc.raylet.jobs import Jobs
+from rayhpc.raylet.leases import Leases
+from rayhpc.raylet.memory_monitor import MemoryMonitor
+from rayhpc.raylet.objects import ObjectManager
+from rayhpc.raylet.reporting import Answers, Heartbeats
+from rayhpc.raylet.resources import Allocation, Pool, total_of
+from rayhpc.raylet.templates import ChannelLike, Templates
+from rayhpc.raylet.view import ClusterView
+from rayhpc.raylet.watches import Watches
+from rayhpc.raylet.workers import Spawner, WorkerPool
+from rayhpc.wire.address import HEAD, Address, NodeNumber, make_address, node_of, raylet_of
+from rayhpc.wire.messages import actors, cluster, leases
+from rayhpc.wire.messages.common import UNIT, JobConfig, NodeInfo
+from rayhpc.wire.messages.start import Facts, WorkerConfig
+
+logger = logging.getLogger("rayhpc")
+
+# A link to a living node that has broken: so long the head may say that the node is dead.
+LINK_PATIENCE_S = 6.0
+# Bundles for which there is no room within this time are refused; the head looks elsewhere.
+BUNDLES_WITHIN_S = 0.5
+
+Send = Callable[[Address, msgspec.Struct], None]
+
+
+class Slots(Protocol):
+    """What workers note before they run something (`wire.slots.SlotTable`)."""
+
+    count: int
+
+    def read(self, index: int) -> tuple[bytes, list[bytes]]:
+        """What had been started last, and which results may not have been sent."""
+
+    def clear(self, index: int) -> None:
+        """Make a slot ready for its next worker."""
+
+
+class NodeIO(Spawner, Protocol):
+    """What the raylet does to the world beside sending messages."""
+
+    slots: Slots
+
+    def make_template(self, wanted: fork.MakeTemplate) -> ChannelLike:
+        """Start a template."""
+
+    def drain_output(self, number: int) -> None:
+        """Deliver all that a dead worker has printed."""
+
+    def forget_process(self, address: Address) -> None:
+        """A process of this node is gone: drop the way to it."""
+
+    def forget_node(self, node: NodeNumber, reason: str) -> None:
+        """Another node is gone: drop the way to it."""
+
+    def learn_node(self, info: NodeInfo) -> None:
+        """Another node is there: this is the way to it."""
+
+    def wake(self) -> None:
+        """Have the loop turn once (from another thread)."""
+
+
+@dataclass(eq=False)
+class Attached:
+    """A driver or observer of this node."""
+
+    address: Address
+    pid: int
+    role: str
+    job: int
+
+
+class Raylet:
+    """One node.
+
+    Args:
+        config: what its launcher decided.
+        registered: the head's welcome.
+        base: what every worker is told; the facts of the node are filled in.
+        io: the world.
+        objects: the object manager.
+        memory: the memory monitor.
+        send: puts a message on its way.
+        now: the time in seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        config: NodeConfig,
+        registered: cluster.Registered,
+        base: WorkerConfig,
+        io: NodeIO,
+        objects: ObjectManager,
+        memory: MemoryMonitor,
+        send: Send,
+        now: Callable[[], float],
+    ) -> None:
+        self.config = config
+        self.number = registered.number
+        self.me = raylet_of(self.number)
+        self.io = io
+        self.objects = objects
+        self.send = send
+        self.is_draining = False
+        # StartActor and PrepareBundles had so far: tells the head what our reports include.
+        self.orders = 0
+        self.ended: tuple[int, str] | None = None
+        self.attached: dict[Address, Attached] = {}
+        self._facts = base.facts
+        self._now = now
+        self._memory = memory
+        self._process_numbers = itertools.count(1)
+        self._tokens = itertools.count(1)
+        self._broken_links: dict[NodeNumber, float] = {}
+        self._watched: set[Address] = set()
+        self._leaving = ""
+        self._leave_by = math.inf
+        self._make_parts(base)
+        for info in registered.nodes:
+            self._add_node(info)
+        self._handlers = self._make_handlers()
+        self.workers.advance()
+
+    def _make_parts(self, base: WorkerConfig) -> None:
+        config, send, now = self.config, self.send, self._now
+        self.pool = Pool(config.total, dict.fromkeys(config.gpu_ids, UNIT))
+        self.view = ClusterView(self.number)
+        self.bundles = Bundles(self.pool, send)
+        self.claims = Claims(now)
+        self.jobs = Jobs(self.me, self.number, send)
+        self.environments = Environments(
+            f"{config.session_dir}/packages", send, self._new_token, self.io.wake
+        )
+        self.templates = Templates(self.io.make_template, now)
+        self.workers = WorkerPool(
+            base,
+            self.number,
+            config.cpus,
+            min(config.prestart, config.cpus),
+            self.io.slots.count,
+            self.io,
+            self.templates,
+            self.environments,
+            self.jobs,
+            send,
+            now,
+            self._new_process,
+        )
+        self.leases = Leases(
+            self.pool, self.bundles, self.claims, self.view, self.workers, send, now, self._watch
+        )
+        self.actors = Actors(
+            self.pool,
+            self.bundles,
+            self.claims,
+            self.workers,
+            send,
+            now,
+            self.leases.new_number,
+        )
+        self.watches = Watches(send, self.is_alive)
+        self.heartbeats = Heartbeats(self.number, self.pool, send, now)
+        self.answers = Answers(self)
+
+    def _make_handlers(self) -> dict[type, Callable[[Address, Any], None]]:
+        workers, lease, actor = self.workers, self.leases, self.actors
+        return {
+            **self.objects.handlers(),
+            cluster.NodeUp: self._on_node_up,
+            cluster.View: self._on_view,
+            cluster.Drain: lambda _, m: self.drain(m.reason, m.deadline),
+            cluster.JobIs: self._on_job_is,
+            cluster.Request: self.answers.on_request,
+            cluster.Reply: self._on_reply,
+            cluster.ReportEvents: lambda _, m: self.answers.on_events(m),
+            cluster.RegistrationRefused: lambda _, m: self.end(NODE_LOST, m.reason),
+            actors.StartActor: self._on_start_actor,
+            actors.StopActor: lambda _, m: actor.on_stop(m),
+            actors.Constructed: actor.on_constructed,
+            actors.PrepareBundles: self._on_prepare_bundles,
+            actors.ReleaseBundles: self._on_release_bundles,
+            actors.GroupIs: self._on_group_is,
+            leases.LeaseRequest: self._on_lease_request,
+            leases.LeaseCancel: lambda _, m: lease.on_cancel(m),
+            leases.LeaseReturn: lambda _, m: lease.on_return(m),
+            leases.Revoked: lambda _, m: lease.on_revoked(m),
+            leases.WorkerReady: lambda source, m: workers.on_ready(source, m.pid),
+            leases.Blocked: self._on_blocked,
+            leases.Unblocked: self._on_unblocked,
+            leases.Leaving: lambda source, m: workers.on_leaving(source, m.reason),
+            leases.StillNeeded: lambda source, m: workers.on_still_needed(source),
+            leases.Watch: lambda _, m: self.watches.on_watch(m),
+            leases.Died: lambda _, m: self._remote_died(m.target, m.reason),
+            leases.NodeGone: lambda _, m: self.node_gone(m.node, m.reason),
+            leases.Shutdown: lambda _, m: self.end(m.code, m.reason),
+        }
+
+    # -- for the loop ---------------------------------------------------------------------------
+    def handle(self, source: Address, message: msgspec.Struct) -> None:
+        """Take in one message."""
+        handler = self._handlers.get(type(message))
+        if handler is None:
+            logger.warning("a message that means nothing here: %s", type(message).__name__)
+            return
+        handler(source, message)
+
+    def settle(self) -> None:
+        """After each turn: grant what can be granted, tell the head what has changed."""
+        if self._leaving and (self.is_idle() or self._now() >= self._leave_by):
+            self.end(0, self._leaving)
+        if self.claims.is_dirty:
+            self.claims.dispatch()
+        self.heartbeats.beat(self)
+
+    def on_time(self) -> None:
+        """Do everything that is due."""
+        now = self._now()
+        self.environments.collect()
+        self.workers.on_time()
+        self.leases.on_time()
+        self.objects.on_time()
+        self.claims.is_dirty = True
+        for node, since in list(self._broken_links.items()):
+            if now - since >= LINK_PATIENCE_S:
+                self.node_gone(node, "the connection to its raylet broke and was not explained")
+        self._look_at_memory()
+
+    def deadline(self) -> float:
+        """When `on_time` and `settle` want to be called at the latest."""
+        times = [
+            self.workers.deadline(),
+            self.leases.deadline(),
+            self.claims.deadline(),
+            self.objects.deadline(),
+            self.heartbeats.deadline(self),
+            self._memory.deadline(),
+            self._leave_by,
+        ]
+        times += [x + LINK_PATIENCE_S for x in self._broken_links.values()]
+        return min(x for x in times if x is not None)
+
+    # -- processes of this node -----------------------------------------------------------------
+    def is_alive(self, address: Address) -> bool:
+        """Whether a process of this node lives."""
+        return address in self.workers.by_address or address in self.attached
+
+    def attach(self, hello: dict[str, Any], pid: int) -> Facts:
+        """A driver or observer has come: give it an address, and a driver a job."""
+        address = make_address(self.number, self._new_process())
+        role = str(hello.get("role", "driver"))
+        facts = msgspec.structs.replace(self._facts, address=address)
+        if role == "driver":
+            job = _job_of(hello, self.jobs.new_number(), address, pid)
+            self.jobs.add(job)
+            self.send(HEAD, cluster.JobStarted(job))
+            facts = msgspec.structs.replace(
+                facts, job=job.number, namespace=job.namespace, environment=job.environment
+            )
+            self._warm_up(job)
+        self.attached[address] = Attached(address, pid, role, facts.job)
+        return facts
+
+    def detach(self, address: Address, reason: str) -> None:
+        """A driver or observer has ended or left."""
+        if self.attached.pop(address, None) is not None:
+            deaths.driver_ended(self, address, reason)
+
+    def worker_ended(self, pid: int, status: int) -> None:
+        """A child of the fork server has ended."""
+        for worker in self.workers.by_address.values():
+            if worker.pid == pid:
+                deaths.worker_ended(self, worker, status)
+                return
+
+    def job_over(self, driver: Address) -> None:
+        """A driver is gone: its jobs' idle workers and templates are not needed any more."""
+        for number in self.jobs.of_driver(driver):
+            self.jobs.end(number)
+            self.workers.on_job_over(number)
+
+    def processes(self) -> list[Address]:
+        """Everybody on this node who can be sent something."""
+        return [*self.attached, *self.workers.by_address]
+
+    # -- the cluster ----------------------------------------------------------------------------
+    def node_gone(self, node: NodeNumber, reason: str) -> None:
+        """A node is dead: everything there is, too."""
+        self._broken_links.pop(node, None)
+        if node == self.number:
+            self.end(NODE_LOST, f"the head has declared this node dead: {reason}")
+            return
+        if self.view.remove(node) is None:
+            return
+        logger.warning("node %d is gone: %s", node, reason)
+        self.io.forget_node(node, reason)
+        self.objects.on_node_gone(node, reason)
+        self.watches.on_node_gone(node)
+        self.leases.on_node_gone(node, reason)
+        for job in self.jobs.on_node(node):
+            self.job_over(job.driver)
+        for address in self.processes():
+            self.send(address, leases.NodeGone(node, reason))
+        self._watched = {x for x in self._watched if node_of(x) != node}
+        self.leases.on_view_changed()
+
+    def link_broken(self, node: NodeNumber) -> None:
+        """The connection to a raylet is gone: if the head does not explain it, the node is."""
+        if node in self.view.nodes:
+            self._broken_links.setdefault(node, self._now())
+
+    def drain(self, reason: str, within: float | None = None) -> None:
+        """Take no new work, and end when nothing runs any more, or after `within` seconds."""
+        if not self.is_draining:
+            logger.info("draining: %s", reason)
+            self.is_draining = self.actors.is_draining = True
+            self.leases.drain()
+        self._leaving = reason
+        if within is not None:
+            self._leave_by = min(self._leave_by, self._now() + within)
+
+    def is_idle(self) -> bool:
+        """Whether nothing runs here for anybody, and no driver is attached."""
+        drivers = any(x.role == "driver" for x in self.attached.values())
+        return not drivers and not self.leases.active() and not self.actors.count()
+
+    def end(self, code: int, reason: str) -> None:
+        """The node is to end, with this exit code."""
+        if self.ended is None:
+            self.ended = (code, reason)
+            self.workers.is_closing = True
+
+    # -- messages -------------------------------------------------------------------------------
+    def _add_node(self, info: NodeInfo) -> None:
+        self.view.add(info)
+        if info.number != self.number:
+            self.io.learn_node(info)
+            self.leases.on_view_changed()
+
+    def _on_node_up(self, _: Address, message: cluster.NodeUp) -> None:
+        for info in (message.info, *message.more):
+            self._add_node(info)
+
+    def _on_start_actor(self, _: Address, message: actors.StartActor) -> None:
+        self.orders += 1
+        self.actors.on_start(message)
+
+    def _on_view(self, _: Address, message: cluster.View) -> None:
+        news = [x for x in message.changed if self.view.update(x)]
+        if news:
+            self.leases.on_view_changed()
+
+    def _on_job_is(self, _: Address, message: cluster.JobIs) -> None:
+        self.jobs.add(message.job)
+        self.workers.advance()
+
+    def _on_reply(self, _: Address, message: cluster.Reply) -> None:
+        if self.environments.on_reply(message):
+            self.workers.advance()
+
+    def _on_lease_request(self, _: Address, message: leases.LeaseRequest) -> None:
+        client = message.client
+        gone = node_of(client) not in self.view.nodes
+        if gone or (node_of(client) == self.number and not self.is_alive(client)):
+            return
+        self.leases.on_request(message)
+
+    def _on_blocked(self, source: Address, message: leases.Blocked) -> None:
+        allocation = self._allocation(source, message.lease)
+        if allocation is not None:
+            self.leases.on_blocked(allocation)
+
+    def _on_unblocked(self, source: Address, message: leases.Unblocked) -> None:
+        allocation = self._allocation(source, message.lease)
+        if allocation is not None:
+            self.leases.on_unblocked(allocation)
+
+    def _on_prepare_bundles(self, _: Address, message: actors.PrepareBundles) -> None:
+        self.orders += 1
+        group, attempt, bundles = message.group, message.attempt, message.bundles
+
+        def answer(ok: bool) -> None:
+            self.send(HEAD, actors.BundlesPrepared(group, attempt, ok))
+
+        def granted(allocation: Allocation) -> None:
+            self.pool.give_back(allocation)
+            answer(self.bundles.set_aside(group, bundles))
+
+        if self.is_draining:
+            answer(False)
+            return
+        now = self._now()
+        self.claims.add(
+            Claim(
+                ("bundles", group),
+                total_of(list(bundles.values())),
+                lambda: [self.pool],
+                granted,
+                now,
+                now + BUNDLES_WITHIN_S,
+                lambda: answer(False),
+            )
+        )
+
+    def _on_release_bundles(self, _: Address, message: actors.ReleaseBundles) -> None:
+        if message.removed:
+            self.leases.on_group_removed(message.group)
+            self.actors.on_group_removed(message.group)
+        self.bundles.give_back(message.group, message.bundles)
+        self.claims.is_dirty = True
+
+    def _on_group_is(self, _: Address, message: actors.GroupIs) -> None:
+        self.bundles.on_group_is(message)
+        if message.state == actors.GROUP_REMOVED:
+            self.leases.on_group_removed(message.group)
+        self.leases.on_view_changed()
+        self.claims.is_dirty = True
+
+    # -- details --------------------------------------------------------------------------------
+    def _warm_up(self, job: JobConfig) -> None:
+        """Start the template of a job's workers before the first of them is asked for."""
+        prepared = self.environments.get(job.environment)
+        if prepared is not None and not prepared.error:
+            self.templates.prepare(job, job.environment, prepared)
+        self.workers.advance()
+
+    def _remote_died(self, address: Address, reason: str) -> None:
+        """A process of another node whose end we asked to be told."""
+        self._watched.discard(address)
+        self.leases.on_client_gone(address, reason)
+        self.job_over(address)
+
+    def _watch(self, address: Address) -> None:
+        """Be told of a submitter's end; those of this node need no asking."""
+        node = node_of(address)
+        if node != self.number and address not in self._watched:
+            self._watched.add(address)
+            self.send(raylet_of(node), leases.Watch(address, self.me))
+
+    def _allocation(self, worker: Address, lease: int) -> Allocation | None:
+        found = self.workers.by_address.get(worker)
+        if found is None or found.lease != lease:
+            return None
+        return self.leases.allocation_of(lease) or self.actors.allocation_of(lease)
+
+    def _look_at_memory(self) -> None:
+        found = self._memory.look(list(self.workers.by_address.values()))
+        if found is not None:
+            worker, reason = found
+            logger.warning("worker %d: %s", worker.pid, reason)
+            self.workers.kill(worker, reason, for_memory=True)
+
+    def _new_process(self) -> int:
+        return next(self._process_numbers)
+
+    def _new_token(self) -> int:
+        return next(self._tokens)
+
+
+def _job_of(hello: dict[str, Any], number: int, driver: Address, pid: int) -> JobConfig:
+    """A driver's hello as the cluster knows it."""
+    return JobConfig(
+        number,
+        driver,
+        str(hello.get("namespace", "")),
+        list(hello.get("path", [])),
+        str(hello.get("folder", "")),
+        list(hello.get("preload", [])),
+        bytes(hello.get("environment", b"")),
+        bool(hello.get("log_to_driver", True)),
+        str(hello.get("entrypoint", "")),
+        pid,
+        float(hello.get("started", 0.0)),
+        bool(hello.get("as_ray", False)),
+    )

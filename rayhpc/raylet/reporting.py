@@ -1,0 +1,138 @@
+"""What a raylet tells of itself: heartbeats to the head, answers to questions.
+
+Used by `node`.  A heartbeat goes out at least once a second, and soon after anything has changed;
+never more than one each 50 ms.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from rayhpc.raylet.resources import Pool
+from rayhpc.wire.address import HEAD, Address
+from rayhpc.wire.messages import cluster
+
+if TYPE_CHECKING:
+    from rayhpc.raylet.node import Raylet
+
+BEAT_S = 1.0
+SOONEST_S = 0.05
+EVENTS_MAX = 100_000
+
+
+class Heartbeats:
+    """Decides when to say what.
+
+    Args:
+        node: this node's number.
+        pool: its resources.
+        send: puts a message on its way.
+        now: the time in seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        node: int,
+        pool: Pool,
+        send: Callable[[Address, msgspec.Struct], None],
+        now: Callable[[], float],
+    ) -> None:
+        self._node = node
+        self._pool = pool
+        self._send = send
+        self._now = now
+        self._last = float("-inf")
+        self._version = 0
+        self._told: tuple[object, ...] = ()
+
+    def beat(self, raylet: Raylet) -> None:
+        """Send a heartbeat if one is due."""
+        now = self._now()
+        state = self._state(raylet)
+        if now - self._last < (BEAT_S if state == self._told else SOONEST_S):
+            return
+        usage = None
+        if state != self._told:
+            self._version += 1
+            self._told = state
+            usage = cluster.Usage(
+                self._node,
+                {name: max(0, amount) for name, amount in self._pool.free.items()},
+                raylet.leases.waiting(),
+                self._version,
+                raylet.is_draining,
+                raylet.orders,
+            )
+        self._last = now
+        message = cluster.Heartbeat(
+            usage,
+            raylet.objects.used,
+            raylet.objects.spilled,
+            raylet.workers.count(),
+            raylet.leases.demand(),
+        )
+        self._send(HEAD, message)
+
+    def deadline(self, raylet: Raylet) -> float:
+        """When `beat` wants to be called."""
+        changed = self._state(raylet) != self._told
+        return self._last + (SOONEST_S if changed else BEAT_S)
+
+    def _state(self, raylet: Raylet) -> tuple[object, ...]:
+        return (
+            self._pool.version,
+            raylet.leases.waiting(),
+            raylet.is_draining,
+            raylet.orders,
+        )
+
+
+class Answers:
+    """Answers questions about this node.
+
+    Args:
+        raylet: the node.
+    """
+
+    def __init__(self, raylet: Raylet) -> None:
+        self._raylet = raylet
+        self._events: deque[cluster.TaskEvent] = deque(maxlen=EVENTS_MAX)
+
+    def on_events(self, message: cluster.ReportEvents) -> None:
+        """A worker tells what it has run."""
+        self._events.extend(message.events)
+
+    def on_request(self, source: Address, message: cluster.Request) -> None:
+        """Somebody asks."""
+        rows = self._rows(message.question)
+        if rows is None:
+            name = type(message.question).__name__
+            reply = cluster.Reply(message.token, error=f"A raylet does not answer {name}.")
+        else:
+            reply = cluster.Reply(message.token, msgspec.msgpack.encode(rows))
+        self._raylet.send(source, reply)
+
+    def _rows(self, question: Any) -> list[Any] | None:
+        if isinstance(question, cluster.StoreObjects):
+            return self._raylet.objects.rows(question.limit)
+        if isinstance(question, cluster.TaskEvents):
+            events = list(self._events)
+            return events[-question.limit :]
+        if isinstance(question, cluster.Workers):
+            return self._processes()
+        return None
+
+    def _processes(self) -> list[cluster.WorkerRow]:
+        rows = [
+            cluster.WorkerRow(x.address, x.pid, "worker", x.state, x.key[0], x.actor, x.lease)
+            for x in self._raylet.workers.by_address.values()
+        ]
+        rows += [
+            cluster.WorkerRow(x.address, x.pid, x.role, "attached", x.job)
+            for x in self._raylet.attached.values()
+        ]
+        return rows
