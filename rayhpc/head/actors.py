@@ -146,6 +146,7 @@ class Actors:
             return
         if message.status == "busy" and not actor.unreferenced:
             actor.avoid = node_of(source)
+            actor.reason = f"a node had no room for it: {message.reason or 'it will be tried again'}"
             self.waiting.add_later(actor)
             actor.tries += 1
         else:

@@ -115,6 +115,9 @@ class Groups:
         """A raylet has set its bundles aside, or has no room."""
         group = self._groups.get(message.group)
         number = node_of(source)
+        if group is None and message.ok:
+            # Removed meanwhile; the raylet may have had the removal before it had room.
+            self._send(source, actors.ReleaseBundles(message.group, True))
         if group is None or group.attempt != message.attempt or number not in group.asked:
             return
         order = group.asked.pop(number)

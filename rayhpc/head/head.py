@@ -7,6 +7,7 @@ After each batch of messages the caller calls `advance`, and again at `deadline`
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 from typing import Any
@@ -160,6 +161,8 @@ class Head:
 
     def deadline(self) -> float:
         """When `advance` wants to be called at the latest, on the clock that was handed in."""
+        if self.ended is not None:
+            return math.inf
         others = (self.groups.deadline(), self.actors.deadline())
         return min([self.membership.deadline(), *(x for x in others if x is not None)])
 

@@ -125,7 +125,9 @@ class Starter:
         some = any(can_ever(n.info, demand.placing, demand.strategy) for n in candidates)
         possible = some or (kind.possible and not kind.fresh)
         if possible:
-            reason = f"it waits for a node with {describe_demand(demand.placing)} free"
+            bound = len(candidates) == 1 and demand.strategy.kind == "node"
+            where = f"its node ({candidates[0].info.ip}) to have" if bound else "a node with"
+            reason = f"it waits for {where} {describe_demand(demand.placing)} free"
         elif kind.fresh or not kind.reason:
             infos = [node.info for node in self._nodes.alive.values()]
             reason = explain(infos, demand.placing, demand.strategy)
