@@ -12,6 +12,7 @@ import sys
 import time
 from typing import TextIO
 
+from rayhpc.runtime.bars import board
 from rayhpc.wire.messages.leases import LogLines
 
 FOLD_S = 5.0
@@ -49,15 +50,18 @@ class LogPrinter:
         out = sys.stderr if message.error else sys.stdout
         prefix = _prefix(message, out)
         now = time.monotonic()
-        self._expire(now)
-        for line in message.lines:
-            if not self._fold or not line.strip() or self._is_new(prefix, line, message, now):
-                _write(out, f"{prefix}{line}\n")
-        _flush(out)
+        lines = [x for x in message.lines if not board.take(x, f"{message.name} {message.pid} ")]
+        with board.above():
+            self._expire(now)
+            for line in lines:
+                if not self._fold or not line.strip() or self._is_new(prefix, line, message, now):
+                    _write(out, f"{prefix}{line}\n")
+            _flush(out)
 
     def flush(self) -> None:
         """Say what was folded."""
-        self._expire(float("inf"))
+        with board.above():
+            self._expire(float("inf"))
 
     def _is_new(self, prefix: str, line: str, message: LogLines, now: float) -> bool:
         key = _NUMBERS.sub("#", line)

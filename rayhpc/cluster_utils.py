@@ -1,0 +1,212 @@
+"""`Cluster`: several nodes on this machine, for people who test their own programs.
+
+Used by programs' tests.  Each node has its own raylet, object store and loopback address; all end
+with this process.
+"""
+
+from __future__ import annotations
+
+import atexit
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import rayhpc
+from rayhpc.exceptions import RaySystemError
+from rayhpc.launch.cluster import LocalCluster, LocalNode
+from rayhpc.launch.exit_codes import ExitCode, LaunchError
+from rayhpc.launch.options import NodeOptions
+
+# A node that is not told otherwise is small, so that many fit one machine.
+DEFAULT_CPUS = 1
+DEFAULT_STORE_BYTES = 150 * 1024 * 1024
+# Of Ray's own processes; taken without effect.
+_WITHOUT_EFFECT = frozenset(
+    ("dashboard_port", "env_vars", "include_dashboard", "min_worker_port", "max_worker_port")
+)
+_OPTIONS = {
+    "num_cpus": "num_cpus",
+    "num_gpus": "num_gpus",
+    "memory": "memory",
+    "object_store_memory": "object_store_memory",
+    "resources": "resources",
+    "labels": "labels",
+    "node_ip_address": "node_ip",
+}
+
+
+class ClusterNode:
+    """A node of a `Cluster`."""
+
+    def __init__(self, node: LocalNode) -> None:
+        self.node = node
+
+    @property
+    def node_id(self) -> str:
+        """The node's id in hex."""
+        return self.node.node_id
+
+    @property
+    def unique_id(self) -> str:
+        """The node's id in hex."""
+        return self.node.node_id
+
+    @property
+    def node_ip_address(self) -> str:
+        """The node's address."""
+        return self.node.node_ip
+
+    def __repr__(self) -> str:
+        return f"ClusterNode({self.node_ip_address}, {self.node_id})"
+
+
+class Cluster:
+    """A cluster on this machine whose nodes come and go as a test wants.
+
+    Args:
+        initialize_head: start the head's node at once.
+        connect: also connect this process to it.
+        head_node_args: options of the head's node, as for `add_node`.
+        shutdown_at_exit: end it in good order when the interpreter ends.
+
+    Raises:
+        ValueError: connect without a head, or an option that cannot be.
+        RaySystemError: a node does not start.
+    """
+
+    def __init__(
+        self,
+        initialize_head: bool = False,
+        connect: bool = False,
+        head_node_args: dict[str, Any] | None = None,
+        shutdown_at_exit: bool = True,
+    ) -> None:
+        if connect and not initialize_head:
+            raise ValueError("connect=True needs a head: give initialize_head=True as well.")
+        if head_node_args and not initialize_head:
+            raise ValueError("head_node_args need a head: give initialize_head=True as well.")
+        self._cluster = LocalCluster()
+        self.head_node: ClusterNode | None = None
+        self.worker_nodes: list[ClusterNode] = []
+        if shutdown_at_exit:
+            atexit.register(self.shutdown)
+        if initialize_head:
+            self.add_node(**(head_node_args or {}))
+            if connect:
+                self.connect()
+
+    @property
+    def address(self) -> str:
+        """The head's address, as `init(address=…)` takes it."""
+        return self._cluster.address
+
+    def connect(self, namespace: str | None = None) -> Any:
+        """Make this process a driver of the cluster; the context that `init` returns.
+
+        Args:
+            namespace: as for `init`.
+
+        Raises:
+            ValueError: the cluster has no node yet.
+        """
+        with _understandable():
+            head = self._cluster.head
+        return rayhpc.init(
+            address=head.session_dir, namespace=namespace, ignore_reinit_error=True
+        )
+
+    def add_node(self, wait: bool = True, **node_args: Any) -> ClusterNode:
+        """Start a node; the first one has the head.
+
+        Args:
+            wait: ignored: the node serves when this returns.
+            node_args: num_cpus (1), num_gpus (0), memory, object_store_memory (150 MiB),
+                resources, labels, node_ip_address.
+
+        Raises:
+            ValueError: an option that cannot be.
+            TypeError: an unknown option.
+            RaySystemError: the node does not start.
+        """
+        given = {
+            "num_cpus": DEFAULT_CPUS,
+            "num_gpus": 0,
+            "object_store_memory": DEFAULT_STORE_BYTES,
+            **{k: v for k, v in node_args.items() if v is not None},
+        }
+        unknown = [x for x in given if x not in _OPTIONS and not _is_ignored(x)]
+        if unknown:
+            raise TypeError(
+                f"add_node has no option {unknown[0]!r}; there are: {', '.join(sorted(_OPTIONS))}."
+            )
+        fields = {_OPTIONS[k]: v for k, v in given.items() if k in _OPTIONS}
+        with _understandable():
+            node = ClusterNode(self._cluster.add_node(NodeOptions(**fields)))
+        if self.head_node is None:
+            self.head_node = node
+        else:
+            self.worker_nodes.append(node)
+        return node
+
+    def remove_node(self, node: ClusterNode, allow_graceful: bool = True) -> None:
+        """End a node.
+
+        Args:
+            node: what `add_node` returned.
+            allow_graceful: in good order; False: as a crash would.
+
+        Raises:
+            ValueError: it is no node of this cluster (any more), or the head's while others live.
+        """
+        if node is not self.head_node and node not in self.worker_nodes:
+            raise ValueError(f"{node!r} is not a node of this cluster.")
+        if node is self.head_node and not self.worker_nodes:
+            self.shutdown()
+            return
+        with _understandable():
+            self._cluster.remove_node(node.node, graceful=allow_graceful)
+        self.worker_nodes.remove(node)
+
+    def wait_for_nodes(self, timeout: float = 30) -> None:
+        """Wait until just the nodes that were added and not removed are alive.
+
+        Raises:
+            TimeoutError: they are not within `timeout` seconds.
+        """
+        try:
+            self._cluster.wait_for_nodes(timeout_s=timeout)
+        except LaunchError as error:
+            raise TimeoutError(f"Timed out while waiting for nodes to join: {error}") from error
+
+    def list_all_nodes(self) -> list[ClusterNode]:
+        """The nodes, the head's first."""
+        head = [] if self.head_node is None else [self.head_node]
+        return [*head, *self.worker_nodes]
+
+    def shutdown(self) -> None:
+        """End all nodes and disconnect this process if it is connected to them."""
+        if self.head_node is None:
+            return
+        atexit.unregister(self.shutdown)
+        if rayhpc.is_initialized():
+            rayhpc.shutdown()
+        self._cluster.shutdown()
+        self.head_node = None
+        self.worker_nodes = []
+
+
+def _is_ignored(name: str) -> bool:
+    return name.startswith("_") or name in _WITHOUT_EFFECT
+
+
+@contextmanager
+def _understandable() -> Iterator[None]:
+    try:
+        yield
+    except LaunchError as error:
+        if error.code == ExitCode.CONFIGURATION:
+            raise ValueError(str(error)) from error
+        raise RaySystemError(str(error)) from error
+
+
+__all__ = ["Cluster", "ClusterNode"]

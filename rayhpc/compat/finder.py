@@ -1,0 +1,140 @@
+"""Ray's module names, answered with rayhpc's modules: the same objects under a second name.
+
+Used by `serving`, which puts it on `sys.meta_path`.  `ray.util.queue` is `rayhpc.util.queue`;
+what rayhpc has under no public name of its own (`ray._private`, `ray.experimental`, …) lies in
+`rayhpc.compat.served`, laid out as Ray is.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.abc
+import importlib.util
+import sys
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
+from rayhpc.compat import not_served, statement
+
+# Trees that rayhpc has itself, under the same names.
+_SAME = ("util", "exceptions", "cluster_utils")
+# Old names that programs still use.
+_RENAMED = {
+    "ray.services": "ray._private.services",
+    "ray.state": "ray._private.state",
+    "ray.worker": "ray._private.worker",
+    "ray.ray_constants": "ray._private.ray_constants",
+    "ray.serialization": "ray.util.serialization",
+    "ray.experimental.state": "ray.util.state",
+    "ray.experimental.tqdm_ray": "ray.util.tqdm_ray",
+}
+# Names that libraries import at their top and do not call: only just these can be imported.
+_PARTS = {
+    "ray.data": ("from_pandas_refs",),
+    "ray.train._internal.session": ("get_session",),
+}
+
+
+class AliasFinder(importlib.abc.MetaPathFinder):
+    """Finds every module below `ray`."""
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None = None,
+        target: ModuleType | None = None,
+    ) -> ModuleSpec | None:
+        """The spec of an alias; None: no such module, and nobody imports it."""
+        if not fullname.startswith("ray."):
+            return None
+        real = target_of(fullname)
+        if real is not None:
+            return importlib.util.spec_from_loader(
+                fullname, _AliasLoader(real.name), is_package=_is_package(real)
+            )
+        asked = statement.under_way("ray.")
+        if asked is None:
+            return None
+        if _is_part(fullname, asked):
+            return importlib.util.spec_from_loader(fullname, _PartLoader(asked), is_package=True)
+        instead = not_served.alternative_to(fullname)
+        if instead is not None:
+            raise not_served.NotServedModuleError(fullname, instead)
+        return None
+
+
+class _AliasLoader(importlib.abc.Loader):
+    """Gives a module that exists under its other name."""
+
+    def __init__(self, real: str) -> None:
+        self._real = real
+        self._spec: ModuleSpec | None = None
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        """The module itself."""
+        module = importlib.import_module(self._real)
+        self._spec = module.__spec__
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        """It has run already; the import system has just overwritten its spec."""
+        module.__spec__ = self._spec
+
+
+class _PartLoader(importlib.abc.Loader):
+    """Makes a module that has only the names of one import statement, for just that statement."""
+
+    def __init__(self, asked: statement.Statement) -> None:
+        self._asked = asked
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        """An empty package."""
+        return ModuleType(spec.name, "Only the names that libraries import and do not call.")
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Give it its names, if it is the one they are imported from."""
+        if module.__name__ == self._asked.module:
+            vars(module)["__getattr__"] = lambda name: _part(self._asked.module, name)
+
+
+def target_of(fullname: str) -> ModuleSpec | None:
+    """The spec of the rayhpc module that a module name of Ray stands for; None: none does."""
+    for old, new in _RENAMED.items():
+        if fullname == old or fullname.startswith(old + "."):
+            return target_of(new + fullname[len(old) :])
+    below = fullname[len("ray.") :]
+    package = "rayhpc" if below.partition(".")[0] in _SAME else "rayhpc.compat.served"
+    real = f"{package}.{below}"
+    try:
+        return importlib.util.find_spec(real)
+    except ModuleNotFoundError:  # its parent is no package
+        return None
+
+
+def install() -> None:
+    """Answer for Ray's names from now on."""
+    if not any(isinstance(x, AliasFinder) for x in sys.meta_path):
+        sys.meta_path.insert(0, AliasFinder())
+
+
+def _is_package(spec: ModuleSpec) -> bool:
+    return spec.submodule_search_locations is not None
+
+
+def _is_part(fullname: str, asked: statement.Statement) -> bool:
+    served = _PARTS.get(asked.module)
+    if served is None or not asked.names or not set(asked.names) <= set(served):
+        return False
+    return asked.module == fullname or asked.module.startswith(fullname + ".")
+
+
+def _part(module: str, name: str) -> object:
+    """One name; the import system forgets the module, so that the next probe fails again."""
+    if name not in _PARTS[module]:
+        raise AttributeError(f"module {module!r} has no attribute {name!r}")
+    made = f"ray.{module.split('.')[1]}"
+    for known in [x for x in sys.modules if x == made or x.startswith(made + ".")]:
+        del sys.modules[known]
+    vars(sys.modules["ray"]).pop(module.split(".")[1], None)
+    return not_served.refuse(f"{module}.{name}")

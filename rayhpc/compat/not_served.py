@@ -1,0 +1,76 @@
+"""What of Ray rayhpc does not serve, with what to use instead; and the errors that say so.
+
+Used by `finder` (modules) and `serving` (names).  The table for people is
+`docs/reference/not-served.md`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rayhpc.exceptions import NotServedError
+
+# Modules, and names of the package itself; what is below one of them goes with it.
+ALTERNATIVES = {
+    "ray.air": "use the framework's own training loop in tasks, actors and placement groups",
+    "ray.autoscaler": "the allocation has a fixed size: ask the scheduler for more nodes "
+    "(rayhpc submit --nodes)",
+    "ray.client": "run the program on a node of the cluster (rayhpc submit, rayhpc attach)",
+    "ray.client_builder": "run the program on a node of the cluster (rayhpc submit, rayhpc attach)",
+    "ray.cpp_function": "use Python",
+    "ray.cross_language": "use Python",
+    "ray.dashboard": "use rayhpc status, rayhpc list or rayhpc memory",
+    "ray.data": "use Modin, Dask (rayhpc.util.dask), or tasks over files",
+    "ray.experimental.channel": "pass references between actors",
+    "ray.experimental.collective": "use MPI (mpi4py), or NCCL and Gloo through PyTorch, in actors",
+    "ray.java_actor_class": "use Python",
+    "ray.java_function": "use Python",
+    "ray.job_submission": "use rayhpc submit",
+    "ray.llm": "use the framework's own servers in actors",
+    "ray.rllib": "use the framework's own training loop in tasks and actors",
+    "ray.serve": "use a web server in your job, with actors behind it",
+    "ray.train": "use the framework's own training loop in actors and placement groups",
+    "ray.tune": "use a search library (Optuna, Hyperopt) over tasks or actors",
+    "ray.util.client": "run the program on a node of the cluster (rayhpc submit, rayhpc attach)",
+    "ray.util.collective": "use MPI (mpi4py), or NCCL and Gloo through PyTorch, in actors",
+    "ray.util.connect": "run the program on a node of the cluster (rayhpc submit, rayhpc attach)",
+    "ray.util.disconnect": "call rayhpc.shutdown()",
+    "ray.util.iter": "use a generator task (num_returns='streaming')",
+    "ray.util.rpdb": "use a debugger in the task's own process, or print",
+    "ray.util.pdb": "use a debugger in the task's own process, or print",
+    "ray.util.spark": "start Spark with its own launcher",
+    "ray.workflow": "use tasks that write their results to files",
+}
+
+
+class NotServedModuleError(NotServedError, ModuleNotFoundError):
+    """An import of part of Ray that rayhpc does not serve.
+
+    Its `name` stays empty: `from ray import tune` would otherwise hide the text.
+    """
+
+
+class NotServedNameError(NotServedError, AttributeError):
+    """A name of Ray that rayhpc does not serve."""
+
+
+def alternative_to(name: str) -> str | None:
+    """What to use instead of a dotted name of Ray; None: the table does not have it."""
+    while name:
+        found = ALTERNATIVES.get(name)
+        if found is not None:
+            return found
+        name = name.rpartition(".")[0]
+    return None
+
+
+def refuse(name: str) -> Any:
+    """A function called `name` that raises when it is called."""
+    text = alternative_to(name) or "see docs/reference/not-served.md"
+
+    def refused(*args: Any, **kwargs: Any) -> Any:
+        raise NotServedError(name, text)
+
+    refused.__name__ = refused.__qualname__ = name.rpartition(".")[2]
+    refused.__doc__ = f"Not served: {text}."
+    return refused

@@ -1,0 +1,7 @@
+"""What a process can be; the numbers are Ray's."""
+
+SCRIPT_MODE = 0
+WORKER_MODE = 1
+LOCAL_MODE = 2
+SPILL_WORKER_MODE = 3
+RESTORE_WORKER_MODE = 4

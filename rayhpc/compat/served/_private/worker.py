@@ -1,0 +1,91 @@
+"""`ray._private.worker`: modes, the process as Ray names it, and the API once more."""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import Any
+
+import rayhpc
+from rayhpc.api import objects
+from rayhpc.api.ids import JobID, NodeID
+from rayhpc.compat.served._private.modes import (
+    LOCAL_MODE,
+    RESTORE_WORKER_MODE,
+    SCRIPT_MODE,
+    SPILL_WORKER_MODE,
+    WORKER_MODE,
+)
+from rayhpc.exceptions import RaySystemError
+from rayhpc.runtime import current
+
+
+class Worker:
+    """This process, with the attributes libraries read."""
+
+    @property
+    def mode(self) -> int | None:
+        """SCRIPT_MODE in a driver, WORKER_MODE in a worker; None: not connected."""
+        process = current.existing()
+        if process is None:
+            return None
+        return WORKER_MODE if process.is_worker else SCRIPT_MODE
+
+    @property
+    def connected(self) -> bool:
+        """Whether this process takes part in a cluster."""
+        return current.is_connected()
+
+    @property
+    def namespace(self) -> str:
+        """The namespace of the job."""
+        return current.process().facts.namespace
+
+    @property
+    def current_job_id(self) -> JobID:
+        """The id of the job."""
+        return JobID.from_int(current.process().facts.job)
+
+    @property
+    def current_node_id(self) -> NodeID:
+        """The id of the node."""
+        return NodeID.from_hex(current.process().facts.node_id)
+
+    def check_connected(self) -> None:
+        """Raise RaySystemError if this process does not take part in a cluster."""
+        if not current.is_connected():
+            raise RaySystemError("Ray has not been started yet: call ray.init() first.")
+
+
+class _Module(ModuleType):
+    """The module: libraries set its flag to be spared a warning, which `api` gives."""
+
+    @property
+    def blocking_get_inside_async_warned(self) -> bool:
+        """Whether the warning was given."""
+        return objects.blocking_get_inside_async_warned
+
+    @blocking_get_inside_async_warned.setter
+    def blocking_get_inside_async_warned(self, value: bool) -> None:
+        objects.blocking_get_inside_async_warned = value
+
+
+sys.modules[__name__].__class__ = _Module
+global_worker = Worker()
+
+
+def __getattr__(name: str) -> Any:
+    if name in rayhpc.__all__:
+        return getattr(rayhpc, name)
+    raise AttributeError(f"module 'ray._private.worker' (served by rayhpc) has no {name!r}")
+
+
+__all__ = [
+    "LOCAL_MODE",
+    "RESTORE_WORKER_MODE",
+    "SCRIPT_MODE",
+    "SPILL_WORKER_MODE",
+    "WORKER_MODE",
+    "Worker",
+    "global_worker",
+]

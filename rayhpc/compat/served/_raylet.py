@@ -1,0 +1,37 @@
+"""`ray._raylet`: references and ids, where libraries look for them."""
+
+from rayhpc.api.ids import (
+    ActorClassID,
+    ActorID,
+    BaseID,
+    FunctionID,
+    JobID,
+    NodeID,
+    ObjectID,
+    ObjectRef,
+    PlacementGroupID,
+    TaskID,
+    UniqueID,
+    WorkerID,
+)
+from rayhpc.runtime.streams import DynamicObjectRefGenerator, ObjectRefGenerator
+
+StreamingObjectRefGenerator = ObjectRefGenerator
+
+__all__ = [
+    "ActorClassID",
+    "ActorID",
+    "BaseID",
+    "DynamicObjectRefGenerator",
+    "FunctionID",
+    "JobID",
+    "NodeID",
+    "ObjectID",
+    "ObjectRef",
+    "ObjectRefGenerator",
+    "PlacementGroupID",
+    "StreamingObjectRefGenerator",
+    "TaskID",
+    "UniqueID",
+    "WorkerID",
+]

@@ -1,0 +1,1 @@
+"""`ray.autoscaler`: imported by libraries; an allocation has a fixed size."""

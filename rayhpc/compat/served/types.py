@@ -1,0 +1,5 @@
+"""`ray.types`."""
+
+from rayhpc.runtime.references import ObjectRef
+
+__all__ = ["ObjectRef"]

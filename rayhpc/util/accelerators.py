@@ -1,0 +1,23 @@
+"""Names of accelerator types, as labels and custom resources use them.
+
+Used by programs that were written for Ray; the values are Ray's.
+"""
+
+NVIDIA_TESLA_V100 = "V100"
+NVIDIA_TESLA_P100 = "P100"
+NVIDIA_TESLA_T4 = "T4"
+NVIDIA_TESLA_P4 = "P4"
+NVIDIA_TESLA_K80 = "K80"
+NVIDIA_TESLA_A10G = "A10G"
+NVIDIA_L4 = "L4"
+NVIDIA_L40S = "L40S"
+NVIDIA_A100 = "A100"
+NVIDIA_A100_40G = "A100-40G"
+NVIDIA_A100_80G = "A100-80G"
+NVIDIA_H100 = "H100"
+NVIDIA_H200 = "H200"
+NVIDIA_B200 = "B200"
+AMD_INSTINCT_MI100 = "AMD-Instinct-MI100"
+AMD_INSTINCT_MI250X = "AMD-Instinct-MI250X"
+AMD_INSTINCT_MI300X = "AMD-Instinct-MI300X-OAM"
+INTEL_MAX_1550 = "Intel-GPU-Max-1550"

@@ -1,0 +1,204 @@
+"""`Executor`: `concurrent.futures` on the cluster.
+
+Used by programs and by libraries that take an executor.  Calls that have not been handed to the
+cluster can be cancelled, as the standard library's can.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import rayhpc
+from rayhpc.util.lanes import Feeder, Lane, Piece
+
+# Without max_workers, this many calls per CPU of the cluster are handed over ahead of need.
+AHEAD_PER_CPU = 4
+
+
+class Executor(concurrent.futures.Executor):
+    """Runs functions as tasks anywhere in the cluster.
+
+    Args:
+        max_workers: how many calls may run at a time; None: as many as the cluster has room for.
+        remote_options: options of the tasks, as for `remote` (num_cpus, resources, max_retries, …).
+
+    Raises:
+        ValueError: max_workers is below 1, or an option is not one of `remote`'s.
+    """
+
+    def __init__(self, max_workers: int | None = None, **remote_options: Any) -> None:
+        if max_workers is not None and max_workers < 1:
+            raise ValueError("max_workers must be greater than 0")
+        self._remote = rayhpc.remote(_call)
+        if remote_options:
+            self._remote = self._remote.options(**remote_options)
+        self._max_workers = max_workers or int(rayhpc.cluster_resources().get("CPU", 1)) or 1
+        limit = max_workers or self._max_workers * AHEAD_PER_CPU
+        self._feeder = Feeder([Lane(self._remote, limit)])
+        self._closed = threading.Event()
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future:
+        """Run `fn(*args, **kwargs)`.
+
+        Args:
+            fn: the function.
+            args: its arguments; references are resolved, as in a task.
+            kwargs: its keyword arguments.
+
+        Raises:
+            RuntimeError: the executor was shut down.
+        """
+        if self._closed.is_set():
+            raise RuntimeError("cannot schedule new futures after shutdown")
+        future = Future(self._feeder, fn, args, kwargs)
+        self._feeder.add([future.piece])
+        return future
+
+    def map(
+        self,
+        fn: Callable[..., Any],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+    ) -> Iterator[Any]:
+        """Results of `fn` for the items of `iterables`, in order.
+
+        Args:
+            fn: the function.
+            iterables: its arguments, one of each per call.
+            timeout: seconds, from now, after which taking a result raises TimeoutError.
+            chunksize: how many calls make one task.
+            buffersize: how many tasks may be ahead of the results taken; None: all.
+        """
+        if chunksize < 1:
+            raise ValueError("chunksize must be >= 1.")
+        deadline = None if timeout is None else time.monotonic() + timeout
+        calls = zip(*iterables, strict=False)
+        chunks = iter(lambda: list(itertools.islice(calls, chunksize)), [])
+        ahead = list(itertools.islice(chunks, buffersize))
+        futures = [self.submit(_run_chunk, fn, chunk) for chunk in ahead]
+        return self._results(fn, futures, chunks, deadline)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Take no more calls.
+
+        Args:
+            wait: until all are done.
+            cancel_futures: cancel those that were not handed to the cluster yet.
+        """
+        self._closed.set()
+        if cancel_futures:
+            self._feeder.drop_waiting(concurrent.futures.CancelledError())
+        if wait:
+            self._feeder.wait(self._feeder.is_idle)
+
+    def _results(
+        self, fn: Any, futures: list[Future], chunks: Iterator[Any], deadline: float | None
+    ) -> Iterator[Any]:
+        futures.reverse()
+        try:
+            while futures:
+                left = None if deadline is None else deadline - time.monotonic()
+                values = futures.pop().result(left)
+                following = next(chunks, None)
+                if following is not None:
+                    futures.insert(0, self.submit(_run_chunk, fn, following))
+                yield from values
+        finally:
+            for future in futures:
+                future.cancel()
+
+
+class Future(concurrent.futures.Future[Any]):
+    """The result of a call; waiting for it in a task gives the task's CPUs to others."""
+
+    def __init__(self, feeder: Feeder, fn: Any, args: Any, kwargs: Any) -> None:
+        super().__init__()
+        self._feeder = feeder
+        self.piece = _Call(self, fn, args, kwargs)
+
+    def result(self, timeout: float | None = None) -> Any:
+        """The call's result.
+
+        Raises:
+            TimeoutError: it is not there within `timeout` seconds.
+            CancelledError: the call was cancelled.
+            Exception: what it raised.
+        """
+        self._wait(timeout)
+        return super().result(0 if timeout is not None and not self.piece.ended else None)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """What the call raised; None: nothing. Raises as `result` does otherwise."""
+        self._wait(timeout)
+        return super().exception(0 if timeout is not None and not self.piece.ended else None)
+
+    def cancel(self) -> bool:
+        """Cancel the call if it was not handed to the cluster yet; whether it was."""
+        if self._feeder.withdraw(self.piece):
+            self.piece.finish(concurrent.futures.CancelledError(), True)
+            self.piece.tell()
+        return self.cancelled()
+
+    def _wait(self, timeout: float | None) -> None:
+        if not self.piece.ended and self._feeder.wait(lambda: self.piece.ended, timeout):
+            self.piece.tell()
+
+
+class _Call(Piece):
+    """A call on its way; completes its future."""
+
+    def __init__(self, future: Future, fn: Any, args: Any, kwargs: Any) -> None:
+        self._future = future
+        self._work = (fn, args, kwargs)
+        self._error: BaseException | None = None
+        self._told = threading.Lock()
+        self.ended = False
+
+    def start(self, lane: Lane) -> Any:
+        fn, args, kwargs = self._work
+        ref = lane.target.remote(fn, *args, **kwargs)
+        self._future.set_running_or_notify_cancel()
+        return ref
+
+    def finish(self, error: BaseException | None, failed: bool) -> None:
+        self._work = (None, (), {})
+        self._error = error
+        self.ended = True
+
+    def tell(self) -> None:
+        """Complete the future; the first thread that comes does it."""
+        if not self._told.acquire(blocking=False):
+            return
+        future = self._future
+        if isinstance(self._error, concurrent.futures.CancelledError):
+            concurrent.futures.Future.cancel(future)
+            future.set_running_or_notify_cancel()
+            return
+        if self._error is not None:
+            future.set_exception(self._error)
+            return
+        try:
+            value = rayhpc.get(self.ref)
+        except Exception as error:
+            future.set_exception(error)
+        else:
+            future.set_result(value)
+        self.ref = None
+
+
+def _call(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    return fn(*args, **kwargs)
+
+
+def _run_chunk(fn: Callable[..., Any], calls: list[tuple[Any, ...]]) -> list[Any]:
+    return [fn(*args) for args in calls]
+
+
+__all__ = ["Executor", "Future"]

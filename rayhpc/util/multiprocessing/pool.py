@@ -1,0 +1,300 @@
+"""`Pool`: `multiprocessing.Pool` whose processes are actors anywhere in the cluster.
+
+Used by programs and by libraries that take a pool.  The scheduling of work over the processes is
+in `rayhpc.util.lanes`.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import rayhpc
+from rayhpc.util.debug import log_once
+from rayhpc.util.lanes import Feeder, Lane
+from rayhpc.util.multiprocessing.results import AsyncResult, IMapIterator
+
+# A map is cut into this many chunks per process unless told.
+CHUNKS_PER_PROCESS = 4
+
+
+class Pool:
+    """A pool of processes that run functions.
+
+    Args:
+        processes: how many; None: as many as the cluster has CPUs.
+        initializer: runs in each process when it starts.
+        initargs: its arguments.
+        maxtasksperchild: after so many chunks a process is replaced by a new one.
+        context: ignored; the standard library has it.
+        ray_address: the cluster to connect to, if this process is not connected yet.
+        ray_remote_args: options of the actors, as for `remote`.
+
+    Raises:
+        ValueError: no processes, or more than the cluster has CPUs.
+    """
+
+    def __init__(
+        self,
+        processes: int | None = None,
+        initializer: Callable[..., Any] | None = None,
+        initargs: Iterable[Any] | None = None,
+        maxtasksperchild: int | None = None,
+        context: Any = None,
+        ray_address: str | None = None,
+        ray_remote_args: dict[str, Any] | None = None,
+    ) -> None:
+        if initializer is not None and not callable(initializer):
+            raise TypeError("initializer must be a callable")
+        if not rayhpc.is_initialized():
+            _connect(processes, ray_address)
+        self._processes = _checked(processes)
+        options = {"num_cpus": 0, "scheduling_strategy": "SPREAD", "max_restarts": -1}
+        actor_class = rayhpc.remote(_Process).options(**{**options, **(ray_remote_args or {})})
+        arguments = (initializer, tuple(initargs or ()))
+        self._children = [
+            _Child(actor_class, arguments, maxtasksperchild or 0) for _ in range(self._processes)
+        ]
+        self._feeder = Feeder([Lane(child) for child in self._children])
+        self._closed = False
+        self._terminated = False
+        self._callbacks: concurrent.futures.ThreadPoolExecutor | None = None
+        if context is not None and log_once("rayhpc.Pool.context"):
+            print("rayhpc: the pool's 'context' has no meaning on a cluster and is ignored.")
+        rayhpc.get([child.actor.__ray_ready__.remote() for child in self._children])
+
+    # -- one call -------------------------------------------------------------------------------
+    def apply(
+        self,
+        func: Callable[..., Any],
+        args: Iterable[Any] | None = None,
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """The result of `func(*args, **kwargs)`."""
+        return self.apply_async(func, args, kwargs).get()
+
+    def apply_async(
+        self,
+        func: Callable[..., Any],
+        args: Iterable[Any] | None = None,
+        kwargs: dict[str, Any] | None = None,
+        callback: Callable[[Any], Any] | None = None,
+        error_callback: Callable[[BaseException], Any] | None = None,
+    ) -> AsyncResult:
+        """Run `func(*args, **kwargs)`.
+
+        Args:
+            func: the function.
+            args: its arguments.
+            kwargs: its keyword arguments.
+            callback: is called with the result, in a thread of the pool.
+            error_callback: is called with the exception.
+        """
+        self._check_running()
+        result = self._result(True, callback, error_callback)
+        return result.start(func, [[(tuple(args or ()), dict(kwargs or {}))]])
+
+    # -- many calls -------------------------------------------------------------------------------
+    def map(
+        self, func: Callable[..., Any], iterable: Iterable[Any], chunksize: int | None = None
+    ) -> list[Any]:
+        """The results of `func(x)` for each x, in order.
+
+        Args:
+            func: the function.
+            iterable: its arguments.
+            chunksize: how many calls go to a process at a time; None: a quarter of its share.
+        """
+        return list(self.map_async(func, iterable, chunksize).get())
+
+    def map_async(
+        self,
+        func: Callable[..., Any],
+        iterable: Iterable[Any],
+        chunksize: int | None = None,
+        callback: Callable[[list[Any]], Any] | None = None,
+        error_callback: Callable[[BaseException], Any] | None = None,
+    ) -> AsyncResult:
+        """`map` that does not wait; callbacks as in `apply_async`."""
+        calls = [((x,), None) for x in iterable]
+        return self._map(func, calls, chunksize, callback, error_callback)
+
+    def starmap(
+        self,
+        func: Callable[..., Any],
+        iterable: Iterable[Iterable[Any]],
+        chunksize: int | None = None,
+    ) -> list[Any]:
+        """The results of `func(*x)` for each x, in order."""
+        return list(self.starmap_async(func, iterable, chunksize).get())
+
+    def starmap_async(
+        self,
+        func: Callable[..., Any],
+        iterable: Iterable[Iterable[Any]],
+        chunksize: int | None = None,
+        callback: Callable[[list[Any]], Any] | None = None,
+        error_callback: Callable[[BaseException], Any] | None = None,
+    ) -> AsyncResult:
+        """`starmap` that does not wait; callbacks as in `apply_async`."""
+        calls = [(tuple(x), None) for x in iterable]
+        return self._map(func, calls, chunksize, callback, error_callback)
+
+    def imap(
+        self, func: Callable[..., Any], iterable: Iterable[Any], chunksize: int | None = 1
+    ) -> IMapIterator:
+        """Like `map`, as an iterator; takes from the iterable as results are taken."""
+        return self._imap(func, iterable, chunksize, in_order=True)
+
+    def imap_unordered(
+        self, func: Callable[..., Any], iterable: Iterable[Any], chunksize: int | None = 1
+    ) -> IMapIterator:
+        """Like `imap`; results come as they are there."""
+        return self._imap(func, iterable, chunksize, in_order=False)
+
+    # -- the end ----------------------------------------------------------------------------------
+    def close(self) -> None:
+        """Take no more work; what there is goes on."""
+        self._closed = True
+
+    def terminate(self) -> None:
+        """End the processes at once; results that are not there yet become errors."""
+        self._closed = True
+        if not self._terminated:
+            self._terminated = True
+            self._feeder.drop_waiting(RuntimeError("The pool was terminated."))
+            for child in self._children:
+                rayhpc.kill(child.actor)
+            self._end_callbacks()
+
+    def join(self) -> None:
+        """Wait until all work is done and the processes have ended.
+
+        Raises:
+            ValueError: the pool is neither closed nor terminated.
+        """
+        if not self._closed:
+            raise ValueError("Pool is still running")
+        if self._terminated:
+            return
+        self._feeder.wait(self._feeder.is_idle)
+        self._terminated = True
+        ended = [child.actor.__ray_terminate__.remote() for child in self._children]
+        rayhpc.wait(ended, num_returns=len(ended), timeout=10.0)
+        self._end_callbacks()
+
+    def __enter__(self) -> Pool:
+        self._check_running()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.terminate()
+
+    # -- details ----------------------------------------------------------------------------------
+    def _map(
+        self,
+        func: Any,
+        calls: list[tuple[Any, Any]],
+        chunksize: int | None,
+        callback: Any,
+        error_callback: Any,
+    ) -> AsyncResult:
+        self._check_running()
+        size = chunksize or -(-len(calls) // (self._processes * CHUNKS_PER_PROCESS)) or 1
+        chunks = [calls[i : i + size] for i in range(0, len(calls), size)]
+        # Once for all chunks: it may hold large data.
+        function = rayhpc.put(func) if len(chunks) > 1 else func
+        return self._result(False, callback, error_callback).start(function, chunks)
+
+    def _imap(
+        self, func: Any, iterable: Iterable[Any], chunksize: int | None, in_order: bool
+    ) -> IMapIterator:
+        self._check_running()
+        size = chunksize if chunksize is not None else 1
+        if size < 1:
+            raise ValueError(f"Chunksize must be 1+, not {size}")
+        chunks = _chunks((((x,), None) for x in iterable), size)
+        ahead = 2 * self._processes
+        return IMapIterator(self._feeder, rayhpc.put(func), chunks, ahead, in_order)
+
+    def _result(self, is_single: bool, callback: Any, error_callback: Any) -> AsyncResult:
+        return AsyncResult(
+            self._feeder, is_single, callback, error_callback, self._callback_thread
+        )
+
+    def _callback_thread(self) -> concurrent.futures.ThreadPoolExecutor:
+        if self._callbacks is None:
+            self._callbacks = concurrent.futures.ThreadPoolExecutor(1, "rayhpc-pool")
+        return self._callbacks
+
+    def _end_callbacks(self) -> None:
+        if self._callbacks is not None:
+            self._callbacks.shutdown(wait=False)
+
+    def _check_running(self) -> None:
+        if self._closed:
+            raise ValueError("Pool not running")
+
+    def __reduce__(self) -> Any:
+        raise NotImplementedError("pool objects cannot be passed between processes or pickled")
+
+
+class _Child:
+    """One process of the pool, replaced by a new one when it has run its share."""
+
+    def __init__(self, actor_class: Any, arguments: tuple[Any, Any], limit: int) -> None:
+        self._actor_class = actor_class
+        self._arguments = arguments
+        self._limit = limit
+        self._runs = 0
+        self.actor = actor_class.remote(*arguments)
+
+    def run(self, function: Any, calls: list[tuple[Any, Any]]) -> Any:
+        """Send it a chunk; the reference of the results."""
+        if self._limit and self._runs >= self._limit:
+            # Its calls have their answers before it ends: the handle's end waits for them.
+            self.actor = self._actor_class.remote(*self._arguments)
+            self._runs = 0
+        self._runs += 1
+        return self.actor.run.remote(function, calls)
+
+
+class _Process:
+    """The actor."""
+
+    def __init__(self, initializer: Callable[..., Any] | None, arguments: tuple[Any, ...]) -> None:
+        if initializer is not None:
+            initializer(*arguments)
+
+    def run(self, function: Callable[..., Any], calls: list[tuple[Any, Any]]) -> list[Any]:
+        return [function(*args, **(kwargs or {})) for args, kwargs in calls]
+
+
+def _connect(processes: int | None, address: str | None) -> None:
+    """A pool makes its own cluster, of its own size, where there is none."""
+    if address is not None and address != "local":
+        rayhpc.init(address=address)
+    elif processes is not None and processes > 0:
+        rayhpc.init(address=address, num_cpus=processes)
+    else:
+        rayhpc.init(address=address)
+
+
+def _checked(processes: int | None) -> int:
+    cpus = int(rayhpc.cluster_resources().get("CPU", 0))
+    count = cpus if processes is None else processes
+    if count < 1:
+        raise ValueError("Number of processes must be at least 1")
+    if count > cpus:
+        raise ValueError(
+            f"A pool of {count} processes does not fit a cluster with {cpus} CPUs. Ask for fewer "
+            "processes, or for a larger allocation."
+        )
+    return count
+
+
+def _chunks(calls: Iterator[Any], size: int) -> Iterator[list[Any]]:
+    while chunk := list(itertools.islice(calls, size)):
+        yield chunk

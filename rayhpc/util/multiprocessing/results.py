@@ -1,0 +1,236 @@
+"""What the asynchronous methods of a pool return: results of chunks, and iterators over them.
+
+Used by `pool`.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import multiprocessing
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import rayhpc
+from rayhpc.util.lanes import Feeder, Lane, Piece
+
+
+class PoolTaskError(Exception):
+    """Kept so that programs can name it: errors of tasks are raised as themselves."""
+
+
+class Chunk(Piece):
+    """Calls of one function that run one after the other in one process of the pool.
+
+    Args:
+        function: the function, or a reference to it.
+        calls: its arguments, for each call (args, kwargs).
+        on_end: is told of the end, quickly: whether it failed.
+        tell: then runs, where it may take its time.
+    """
+
+    def __init__(
+        self,
+        function: Any,
+        calls: list[tuple[Any, Any]],
+        on_end: Callable[[Chunk, bool], None],
+        tell: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._function = function
+        self._calls = calls
+        self._on_end = on_end
+        self._tell = tell
+        self._error: BaseException | None = None
+
+    def start(self, lane: Lane) -> Any:
+        """Send the calls to the lane's actor."""
+        return lane.target.run(self._function, self._calls)
+
+    def finish(self, error: BaseException | None, failed: bool) -> None:
+        """The actor has answered, or died, or was never asked."""
+        self._calls = []
+        self._error = error
+        self._on_end(self, failed)
+
+    def tell(self) -> None:
+        """Tell whoever wants to know."""
+        self._tell()
+
+    def values(self) -> list[Any]:
+        """The results.
+
+        Raises:
+            RayError: a call failed, with its own exception's type too; or the process ended.
+            Exception: it could not be started.
+        """
+        if self._error is not None:
+            raise self._error
+        found: list[Any] = rayhpc.get(self.ref)
+        return found
+
+
+class AsyncResult:
+    """The result of `apply_async`, `map_async` or `starmap_async`."""
+
+    def __init__(
+        self,
+        feeder: Feeder,
+        is_single: bool,
+        callback: Callable[[Any], Any] | None,
+        error_callback: Callable[[BaseException], Any] | None,
+        pool_of_callbacks: Callable[[], concurrent.futures.Executor],
+    ) -> None:
+        self._feeder = feeder
+        self._is_single = is_single
+        self._callback = callback
+        self._error_callback = error_callback
+        self._pool_of_callbacks = pool_of_callbacks
+        self._chunks: list[Chunk] = []
+        self._left = 0
+        self._failed: Chunk | None = None
+        self._told = False
+
+    def start(self, function: Any, chunks: list[list[tuple[Any, Any]]]) -> AsyncResult:
+        """Hand the work over; returns itself."""
+        self._chunks = [Chunk(function, x, self._on_end, self._tell) for x in chunks]
+        self._left = len(self._chunks)
+        if not self._chunks:
+            self._tell()
+        self._feeder.add(list(self._chunks))
+        return self
+
+    def get(self, timeout: float | None = None) -> Any:
+        """The result, or the list of results.
+
+        Args:
+            timeout: seconds to wait.
+
+        Raises:
+            multiprocessing.TimeoutError: the time is over.
+            Exception: what a call raised.
+        """
+        if not self._feeder.wait(self.ready, timeout):
+            raise multiprocessing.TimeoutError(f"No result within {timeout} s")
+        return self._values()
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Wait until the result is there, or `timeout` seconds."""
+        self._feeder.wait(self.ready, timeout)
+
+    def ready(self) -> bool:
+        """Whether all calls have ended, or one has failed."""
+        return self._left <= 0 or self._failed is not None
+
+    def successful(self) -> bool:
+        """Whether all calls have ended well.
+
+        Raises:
+            ValueError: they have not all ended.
+        """
+        if not self.ready():
+            raise ValueError(f"{self!r} not ready")
+        return self._failed is None
+
+    def _values(self) -> Any:
+        if self._failed is not None:
+            self._failed.values()
+        found = [value for chunk in self._chunks for value in chunk.values()]
+        return found[0] if self._is_single else found
+
+    def _on_end(self, chunk: Chunk, failed: bool) -> None:
+        self._left -= 1
+        if failed and self._failed is None:
+            self._failed = chunk
+
+    def _tell(self) -> None:
+        wanted = self._callback is not None or self._error_callback is not None
+        if wanted and self.ready() and not self._told:
+            self._told = True
+            self._pool_of_callbacks().submit(self._call_back)
+
+    def _call_back(self) -> None:
+        try:
+            values = self._values()
+        except Exception as error:
+            if self._error_callback is not None:
+                self._error_callback(error)
+            return
+        if self._callback is not None:
+            self._callback(values)
+
+
+class IMapIterator:
+    """The iterator of `imap` and `imap_unordered`.
+
+    Takes from the iterable only as fast as results are taken, a bounded number of chunks ahead.
+
+    Args:
+        feeder: where the work goes.
+        function: the function, or a reference to it.
+        chunks: the arguments of the calls, by chunk.
+        ahead: how many chunks may be under way or waiting to be taken.
+        in_order: yield results in the order of the arguments.
+    """
+
+    def __init__(
+        self,
+        feeder: Feeder,
+        function: Any,
+        chunks: Iterator[list[tuple[Any, Any]]],
+        ahead: int,
+        in_order: bool,
+    ) -> None:
+        self._feeder = feeder
+        self._function = function
+        self._source = chunks
+        self._in_order = in_order
+        self._started: deque[Chunk] = deque()
+        self._ended: deque[Chunk] = deque()
+        self._finished: set[Chunk] = set()
+        self._values: deque[Any] = deque()
+        for _ in range(ahead):
+            self._start_one()
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        return self.next()
+
+    def next(self, timeout: float | None = None) -> Any:
+        """The next result.
+
+        Args:
+            timeout: seconds to wait.
+
+        Raises:
+            StopIteration: there are no more.
+            multiprocessing.TimeoutError: the time is over.
+            Exception: what the call raised.
+        """
+        while not self._values:
+            if not self._started:
+                raise StopIteration
+            if not self._feeder.wait(self._has_next, timeout):
+                raise multiprocessing.TimeoutError(f"No result within {timeout} s")
+            chunk = self._started[0] if self._in_order else self._ended.popleft()
+            self._started.remove(chunk)
+            self._finished.discard(chunk)
+            self._start_one()
+            self._values.extend(chunk.values())
+        return self._values.popleft()
+
+    def _has_next(self) -> bool:
+        return self._started[0] in self._finished if self._in_order else bool(self._ended)
+
+    def _on_end(self, chunk: Chunk, failed: bool) -> None:
+        self._finished.add(chunk)
+        if not self._in_order:
+            self._ended.append(chunk)
+
+    def _start_one(self) -> None:
+        calls = next(self._source, None)
+        if calls is not None:
+            chunk = Chunk(self._function, calls, self._on_end)
+            self._started.append(chunk)
+            self._feeder.add([chunk])

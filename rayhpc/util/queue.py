@@ -1,0 +1,228 @@
+"""`Queue`: a first-in, first-out queue that tasks, actors and the driver share.
+
+Used by programs.  The items are kept by an asynchronous actor, so that any number of callers can
+wait at a time; the interface is `queue.Queue`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+from collections.abc import Iterable
+from typing import Any
+
+import rayhpc
+
+
+class Empty(queue.Empty):
+    """There is nothing to take."""
+
+
+class Full(queue.Full):
+    """There is no room."""
+
+
+class Queue:
+    """A queue held by an actor; copies of it in tasks and actors are the same queue.
+
+    Args:
+        maxsize: how many items it holds at the most; 0: any number.
+        actor_options: options of the actor, as for `remote` (for example a name, resources).
+    """
+
+    def __init__(self, maxsize: int = 0, actor_options: dict[str, Any] | None = None) -> None:
+        options = actor_options or {}
+        self.maxsize = maxsize
+        self.actor = rayhpc.remote(_Items).options(**options).remote(maxsize)
+
+    def __len__(self) -> int:
+        return self.size()
+
+    def size(self) -> int:
+        """How many items there are."""
+        return int(rayhpc.get(self.actor.qsize.remote()))
+
+    def qsize(self) -> int:
+        """How many items there are."""
+        return self.size()
+
+    def empty(self) -> bool:
+        """Whether there are none."""
+        return bool(rayhpc.get(self.actor.empty.remote()))
+
+    def full(self) -> bool:
+        """Whether there is no room."""
+        return bool(rayhpc.get(self.actor.full.remote()))
+
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
+        """Add an item.
+
+        Args:
+            item: the item.
+            block: wait for room.
+            timeout: for how many seconds; None: as long as it takes.
+
+        Raises:
+            Full: there was no room (in time).
+            ValueError: the timeout is negative.
+        """
+        if not block:
+            self.put_nowait(item)
+        elif not rayhpc.get(self.actor.put.remote(item, _checked(timeout))):
+            raise Full
+
+    async def put_async(
+        self, item: Any, block: bool = True, timeout: float | None = None
+    ) -> None:
+        """`put` in a coroutine."""
+        done = (
+            await self.actor.put.remote(item, _checked(timeout))
+            if block
+            else await self.actor.put_nowait.remote([item])
+        )
+        if not done:
+            raise Full
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        """Take the oldest item.
+
+        Args:
+            block: wait for one.
+            timeout: for how many seconds; None: as long as it takes.
+
+        Raises:
+            Empty: there was none (in time).
+            ValueError: the timeout is negative.
+        """
+        if not block:
+            return self.get_nowait()
+        return _only(rayhpc.get(self.actor.get.remote(_checked(timeout))))
+
+    async def get_async(self, block: bool = True, timeout: float | None = None) -> Any:
+        """`get` in a coroutine."""
+        if block:
+            return _only(await self.actor.get.remote(_checked(timeout)))
+        return _only(await self.actor.get_nowait.remote(1))
+
+    def put_nowait(self, item: Any) -> None:
+        """Add an item if there is room.
+
+        Raises:
+            Full: there is none.
+        """
+        self.put_nowait_batch([item])
+
+    def put_nowait_batch(self, items: Iterable[Any]) -> None:
+        """Add all of these, or none.
+
+        Raises:
+            Full: they do not all fit.
+            TypeError: not iterable.
+        """
+        if not isinstance(items, Iterable):
+            raise TypeError(f"put_nowait_batch takes an iterable, not a {type(items).__name__}.")
+        batch = list(items)
+        if not rayhpc.get(self.actor.put_nowait.remote(batch)):
+            raise Full(f"Cannot add {len(batch)} item(s) to a queue of size {self.maxsize}.")
+
+    def get_nowait(self) -> Any:
+        """Take the oldest item if there is one.
+
+        Raises:
+            Empty: there is none.
+        """
+        return _only(rayhpc.get(self.actor.get_nowait.remote(1)))
+
+    def get_nowait_batch(self, num_items: int) -> list[Any]:
+        """Take exactly this many.
+
+        Raises:
+            Empty: there are fewer.
+            TypeError, ValueError: not a count.
+        """
+        if not isinstance(num_items, int):
+            raise TypeError(f"num_items is a whole number, not a {type(num_items).__name__}.")
+        if num_items < 0:
+            raise ValueError(f"num_items is at least 0, not {num_items}.")
+        items = rayhpc.get(self.actor.get_nowait.remote(num_items))
+        if items is None:
+            raise Empty(f"There are fewer than {num_items} items.")
+        return list(items)
+
+    def shutdown(self, force: bool = False, grace_period_s: float = 5.0) -> None:
+        """End the queue's actor; what is in it is lost.
+
+        Args:
+            force: at once.
+            grace_period_s: else how long calls that are under way may take.
+        """
+        if self.actor is None:
+            return
+        actor, self.actor = self.actor, None
+        if not force:
+            ended = actor.__ray_terminate__.remote()
+            rayhpc.wait([ended], timeout=grace_period_s)
+        rayhpc.kill(actor, no_restart=True)
+
+
+class _Items:
+    """The actor."""
+
+    def __init__(self, maxsize: int) -> None:
+        self._queue: asyncio.Queue[Any] = asyncio.Queue(max(0, maxsize))
+
+    async def qsize(self) -> int:
+        return self._queue.qsize()
+
+    async def empty(self) -> bool:
+        return self._queue.empty()
+
+    async def full(self) -> bool:
+        return self._queue.full()
+
+    async def put(self, item: Any, timeout: float | None) -> bool:
+        # A timeout of 0 would end the wait before it has looked.
+        if not self._queue.full():
+            self._queue.put_nowait(item)
+            return True
+        try:
+            await asyncio.wait_for(self._queue.put(item), timeout)
+        except (asyncio.TimeoutError, TimeoutError):
+            return False
+        return True
+
+    async def get(self, timeout: float | None) -> list[Any] | None:
+        if not self._queue.empty():
+            return [self._queue.get_nowait()]
+        try:
+            return [await asyncio.wait_for(self._queue.get(), timeout)]
+        except (asyncio.TimeoutError, TimeoutError):
+            return None
+
+    async def put_nowait(self, items: list[Any]) -> bool:
+        limit = self._queue.maxsize
+        if limit and self._queue.qsize() + len(items) > limit:
+            return False
+        for item in items:
+            self._queue.put_nowait(item)
+        return True
+
+    async def get_nowait(self, count: int) -> list[Any] | None:
+        if self._queue.qsize() < count:
+            return None
+        return [self._queue.get_nowait() for _ in range(count)]
+
+
+def _checked(timeout: float | None) -> float | None:
+    if timeout is not None and timeout < 0:
+        raise ValueError("'timeout' must be a non-negative number")
+    return timeout
+
+
+def _only(items: list[Any] | None) -> Any:
+    if items is None:
+        raise Empty
+    return items[0]
+
+
+__all__ = ["Empty", "Full", "Queue"]

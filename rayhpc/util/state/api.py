@@ -1,0 +1,7 @@
+"""The listings under the name Ray gives their module.
+
+Used by libraries.
+"""
+
+from rayhpc.util.state import *  # noqa: F403
+from rayhpc.util.state import __all__  # noqa: F401

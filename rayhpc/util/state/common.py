@@ -1,0 +1,29 @@
+"""The rows' classes under the name Ray gives their module.
+
+Used by libraries.
+"""
+
+from rayhpc.util.state.listing import DEFAULT_LIMIT, DEFAULT_RPC_TIMEOUT
+from rayhpc.util.state.schema import (
+    ActorState,
+    JobState,
+    NodeState,
+    ObjectState,
+    PlacementGroupState,
+    StateSchema,
+    TaskState,
+    WorkerState,
+)
+
+__all__ = [
+    "DEFAULT_LIMIT",
+    "DEFAULT_RPC_TIMEOUT",
+    "ActorState",
+    "JobState",
+    "NodeState",
+    "ObjectState",
+    "PlacementGroupState",
+    "StateSchema",
+    "TaskState",
+    "WorkerState",
+]

@@ -1,0 +1,292 @@
+"""Where rows come from: the head's tables, the raylets' lists, and what each process owns.
+
+Used by `listing` and by `rayhpc.compat` for Ray's private tables.  Only asks; a process that does
+not answer in time (its user code may hold the interpreter) is left out, and that is logged.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import json
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from rayhpc.api.ids import JobID
+from rayhpc.api.ids import worker_id as _worker_id
+from rayhpc.exceptions import RayError
+from rayhpc.runtime import current
+from rayhpc.runtime.process import Process
+from rayhpc.util.state import schema
+from rayhpc.wire.address import Address, describe, node_of, raylet_of
+from rayhpc.wire.messages import cluster
+from rayhpc.wire.messages.actors import ActorRow, GroupRow
+from rayhpc.wire.messages.common import UNIT, Resources
+
+logger = logging.getLogger("rayhpc")
+
+# A process that runs user code answers late; it is not waited for as long as a raylet.
+PROCESS_ANSWERS_S = 2.0
+
+
+class Sources:
+    """Asks the cluster.
+
+    Args:
+        timeout: seconds to wait for the head or a raylet.
+    """
+
+    def __init__(self, timeout: float = 30.0) -> None:
+        self._process: Process = current.process()
+        self._timeout = timeout
+        self._nodes: dict[int, cluster.NodeState] | None = None
+
+    # -- raw rows -------------------------------------------------------------------------------
+    def raw_nodes(self) -> dict[int, cluster.NodeState]:
+        """The nodes by number, dead ones included."""
+        if self._nodes is None:
+            found = self._ask_head(cluster.Nodes(), list[cluster.NodeState])
+            self._nodes = {x.info.number: x for x in found}
+        return self._nodes
+
+    def raw_actors(self) -> list[ActorRow]:
+        """All actors the head remembers."""
+        found: list[ActorRow] = self._ask_head(cluster.ListActors(), list[ActorRow])
+        return found
+
+    def raw_groups(self) -> list[GroupRow]:
+        """All placement groups the head remembers."""
+        found: list[GroupRow] = self._ask_head(cluster.ListGroups(), list[GroupRow])
+        return found
+
+    def raw_jobs(self) -> list[cluster.JobRow]:
+        """All jobs the head remembers."""
+        found: list[cluster.JobRow] = self._ask_head(cluster.ListJobs(), list[cluster.JobRow])
+        return found
+
+    def raw_workers(self) -> list[cluster.WorkerRow]:
+        """The processes of all living nodes."""
+        return list(self.of_raylets(cluster.Workers(), list[cluster.WorkerRow]))
+
+    # -- rows -------------------------------------------------------------------------------------
+    def nodes(self) -> Iterator[schema.NodeState]:
+        """The nodes."""
+        for state in self.raw_nodes().values():
+            info = state.info
+            yield schema.NodeState(
+                node_id=info.node_id,
+                node_ip=info.ip,
+                is_head_node=info.is_head,
+                state="ALIVE" if state.alive else "DEAD",
+                state_message=state.ended or None,
+                node_name=info.hostname,
+                resources_total=amounts(info.total),
+                labels=dict(info.labels),
+                resources_available=amounts(state.available),
+                object_store_used=state.store_used,
+            )
+
+    def actors(self) -> Iterator[schema.ActorState]:
+        """The actors."""
+        for row in self.raw_actors():
+            spec = row.spec
+            group = spec.placing.strategy.group
+            yield schema.ActorState(
+                actor_id=spec.actor.hex(),
+                class_name=spec.class_name,
+                state=row.state,
+                job_id=job_id(spec.job),
+                name=spec.name,
+                node_id=row.node_id or None,
+                pid=row.pid,
+                ray_namespace=spec.namespace,
+                serialized_runtime_env=spec.placing.environment.decode(),
+                required_resources=amounts(spec.holding),
+                death_cause=row.reason or None,
+                is_detached=spec.detached,
+                placement_group_id=group.hex() or None,
+                num_restarts=row.incarnation,
+                start_time_ms=millis(row.started),
+                end_time_ms=millis(row.ended),
+            )
+
+    def placement_groups(self) -> Iterator[schema.PlacementGroupState]:
+        """The placement groups."""
+        for row in self.raw_groups():
+            yield schema.PlacementGroupState(
+                placement_group_id=row.group.hex(),
+                name=row.name,
+                creator_job_id=job_id(row.job),
+                state=row.state,
+                bundles=self._bundles(row),
+                stats={"scheduling_state": row.text or row.state},
+                strategy=row.strategy,
+            )
+
+    def jobs(self) -> Iterator[schema.JobState]:
+        """The jobs."""
+        for row in self.raw_jobs():
+            job = row.job
+            status = "RUNNING" if row.alive else ("FAILED" if row.reason else "SUCCEEDED")
+            yield schema.JobState(
+                job_id=job_id(job.number),
+                submission_id=None,
+                entrypoint=job.entrypoint,
+                status=status,
+                message=row.reason,
+                start_time=millis(row.started),
+                end_time=millis(row.ended),
+                runtime_env=json.loads(job.environment) if job.environment else {},
+                driver_info={
+                    "id": job_id(job.number),
+                    "node_ip_address": self._ip(node_of(job.driver)),
+                    "pid": str(job.pid),
+                },
+            )
+
+    def workers(self) -> Iterator[schema.WorkerState]:
+        """The processes of all living nodes."""
+        for row in self.raw_workers():
+            node = node_of(row.address)
+            yield schema.WorkerState(
+                worker_id=worker_id(row.address) or "",
+                is_alive=True,
+                worker_type=row.kind.upper(),
+                exit_type=None,
+                node_id=self.node_id(node) or "",
+                ip=self._ip(node),
+                pid=row.pid,
+                state=row.state,
+                actor_id=row.actor.hex() or None,
+            )
+
+    def tasks(self) -> Iterator[schema.TaskState]:
+        """What runs and has run, as the raylets know it, and what its owners still wait for."""
+        found: dict[tuple[bytes, int], cluster.TaskEvent] = {}
+        for event in self._of_processes(cluster.OwnedTasks(), list[cluster.TaskEvent]):
+            found[event.tid, event.attempt] = event
+        for event in self.of_raylets(cluster.TaskEvents(), list[cluster.TaskEvent]):
+            found[event.tid, event.attempt] = event
+        for event in sorted(found.values(), key=lambda x: x.submitted or x.started):
+            yield self._task(event)
+
+    def objects(self) -> Iterator[schema.ObjectState]:
+        """What each process refers to, and what lies in each node's store."""
+        rows = [
+            *self._of_processes(cluster.OwnedObjects(), list[cluster.ObjectRow]),
+            *self.of_raylets(cluster.StoreObjects(), list[cluster.ObjectRow]),
+        ]
+        for row in rows:
+            yield schema.ObjectState(
+                object_id=row.oid.hex(),
+                object_size=row.size,
+                task_status=row.state,
+                attempt_number=0,
+                reference_type=row.kind,
+                call_site=row.call_site,
+                type="STORE" if row.kind.startswith("STORE") else "WORKER",
+                pid=row.pid,
+                ip=self._ip(row.node),
+                node_id=self.node_id(row.node) or "",
+            )
+
+    def node_id(self, number: int) -> str | None:
+        """The id of a node by its number."""
+        state = self.raw_nodes().get(number)
+        return None if state is None else state.info.node_id
+
+    # -- asking -----------------------------------------------------------------------------------
+    def _ask_head(self, question: Any, kind: Any) -> Any:
+        return self._process.ask_head(question, kind, self._timeout)
+
+    def of_raylets(self, question: Any, kind: Any) -> Iterable[Any]:
+        """The rows that the raylets of all living nodes give."""
+        alive = [raylet_of(x.info.number) for x in self.raw_nodes().values() if x.alive]
+        return self._of_all(alive, question, kind, self._timeout)
+
+    def _of_processes(self, question: Any, kind: Any) -> Iterable[Any]:
+        """What this process says, and every other that may own something."""
+        own = list(self._process.answer(question))
+        others = [
+            row.address
+            for row in self.raw_workers()
+            if row.address != self._process.me and row.state != "idle"
+        ]
+        timeout = min(PROCESS_ANSWERS_S, self._timeout)
+        return [*own, *self._of_all(others, question, kind, timeout)]
+
+    def _of_all(
+        self, addresses: list[Address], question: Any, kind: Any, timeout: float
+    ) -> list[Any]:
+        """Ask all of these at once; who does not answer is left out."""
+        if not addresses:
+            return []
+        ask: Callable[[Address], Any] = lambda x: self._one(x, question, kind, timeout)  # noqa: E731
+        with concurrent.futures.ThreadPoolExecutor(min(8, len(addresses))) as pool:
+            return [row for rows in pool.map(ask, addresses) for row in rows]
+
+    def _one(self, address: Address, question: Any, kind: Any, timeout: float) -> list[Any]:
+        try:
+            found: list[Any] = self._process.ask(address, question, kind, timeout)
+        except RayError as error:
+            logger.warning("the listing lacks what %s knows: %s", describe(address), error)
+            return []
+        return found
+
+    # -- details ----------------------------------------------------------------------------------
+    def _ip(self, number: int) -> str:
+        state = self.raw_nodes().get(number)
+        return "" if state is None else state.info.ip
+
+    def _bundles(self, row: GroupRow) -> list[dict[str, Any]]:
+        nodes = row.nodes or [0] * len(row.bundles)
+        return [
+            {
+                "bundle_id": f"{{{row.group.hex()}, {i}}}",
+                "unit_resources": amounts(resources),
+                "node_id": self.node_id(node) or "",
+            }
+            for i, (resources, node) in enumerate(zip(row.bundles, nodes, strict=False))
+        ]
+
+    def _task(self, event: cluster.TaskEvent) -> schema.TaskState:
+        return schema.TaskState(
+            task_id=event.tid.hex(),
+            attempt_number=event.attempt,
+            name=event.name,
+            state=event.state,
+            job_id=job_id(event.job),
+            actor_id=event.actor.hex() or None,
+            type=event.kind,
+            func_or_class_name=event.name,
+            parent_task_id=event.parent.hex() or None,
+            node_id=self.node_id(node_of(event.worker)) if event.worker else None,
+            worker_id=worker_id(event.worker),
+            worker_pid=event.pid or None,
+            error_type="TASK_EXECUTION_EXCEPTION" if event.error else None,
+            error_message=event.error or None,
+            required_resources=amounts(event.resources),
+            creation_time_ms=millis(event.submitted),
+            start_time_ms=millis(event.started),
+            end_time_ms=millis(event.ended),
+        )
+
+
+def amounts(resources: Resources) -> dict[str, float]:
+    """Resources as users write them."""
+    return {name: amount / UNIT for name, amount in resources.items()}
+
+
+def millis(seconds: float) -> int | None:
+    """Milliseconds since the epoch; None: it has not happened."""
+    return int(seconds * 1000) if seconds else None
+
+
+def job_id(number: int) -> str:
+    """The id of job `number` in hex."""
+    return JobID.from_int(number).hex()
+
+
+def worker_id(address: Address) -> str | None:
+    """The id of a process in hex; None: of none."""
+    return _worker_id(address).hex() if address else None

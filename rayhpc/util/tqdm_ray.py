@@ -1,0 +1,123 @@
+"""`tqdm` for tasks and actors: a worker's bar is drawn by the driver, where it garbles nothing.
+
+Used by programs and libraries, as `rayhpc.util.tqdm_ray.tqdm` or Ray's
+`ray.experimental.tqdm_ray.tqdm`.
+"""
+
+from __future__ import annotations
+
+import builtins
+import time
+import uuid
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from rayhpc.runtime import current
+from rayhpc.runtime.bars import Bar, board, pack
+
+
+class tqdm:  # noqa: N801
+    """A progress bar.
+
+    Args:
+        iterable: what to iterate over; its length is the total unless one is given.
+        desc: what stands before the bar.
+        total: how many there will be.
+        unit: what one of them is called.
+        position: ignored; bars are drawn in the order they were made.
+        flush_interval_s: a worker tells its state as often at the most, in seconds.
+    """
+
+    def __init__(
+        self,
+        iterable: Iterable[Any] | None = None,
+        desc: str | None = None,
+        total: int | None = None,
+        unit: str | None = None,
+        position: int | None = None,
+        flush_interval_s: float = 1.0,
+    ) -> None:
+        self._iterable = iterable
+        if total is None and iterable is not None and hasattr(iterable, "__len__"):
+            total = len(iterable)
+        self._bar = Bar(uuid.uuid4().hex, desc or "", 0, total, unit or "it", time.time())
+        self._interval = flush_interval_s
+        self._next = 0.0
+        self._tell()
+
+    def set_description(self, desc: str) -> None:
+        """Change what stands before the bar."""
+        self._bar.text = desc
+        self._tell()
+
+    def update(self, n: float = 1) -> None:
+        """Move on by `n`."""
+        self._bar.count += n
+        self._tell()
+
+    def refresh(self) -> None:
+        """Show the present state now."""
+        self._tell(at_once=True)
+
+    def close(self) -> None:
+        """The bar is at its end."""
+        if not self._bar.closed:
+            self._bar.closed = True
+            self._tell(at_once=True)
+
+    @property
+    def n(self) -> float:
+        """How far it is."""
+        return self._bar.count
+
+    @property
+    def total(self) -> float | None:
+        """How far it goes."""
+        return self._bar.total
+
+    @total.setter
+    def total(self, total: float) -> None:
+        self._bar.total = total
+
+    def __iter__(self) -> Iterator[Any]:
+        if self._iterable is None:
+            raise ValueError("This bar was made without an iterable: call update() instead.")
+        try:
+            for item in self._iterable:
+                yield item
+                self.update(1)
+        finally:
+            self.close()
+
+    def __len__(self) -> int:
+        return int(self._bar.total or 0)
+
+    def __enter__(self) -> tqdm:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _tell(self, at_once: bool = False) -> None:
+        process = current.existing()
+        if process is None or not process.is_worker:
+            board.show(self._bar)
+            return
+        now = time.monotonic()
+        if at_once or now >= self._next:
+            self._next = now + self._interval
+            builtins.print(pack(self._bar), flush=True)
+
+
+def trange(*args: Any, **kwargs: Any) -> tqdm:
+    """`tqdm(range(*args), **kwargs)`."""
+    return tqdm(range(*args), **kwargs)
+
+
+def safe_print(*args: Any, **kwargs: Any) -> None:
+    """`print` above the bars."""
+    with board.above():
+        builtins.print(*args, **kwargs)
+
+
+__all__ = ["safe_print", "tqdm", "trange"]
