@@ -191,7 +191,12 @@ class HeadProcess:
             self._last = message
             self._last_body = codec.encode(HEAD, HEAD, message)[codec.HEADER_BYTES :]
         header = (address << 64 | HEAD).to_bytes(codec.HEADER_BYTES, "big")
-        self._server.send_frame(peer, header + self._last_body)
+        try:
+            self._server.send_frame(peer, header + self._last_body)
+        except ValueError as error:
+            logger.error("cannot send %s: %s", type(message).__name__, error)
+            if isinstance(message, cluster.Reply):
+                self._send(address, cluster.Reply(message.token, error=str(error)))
 
     # -- signals and life ------------------------------------------------------------------------
     def _catch_signals(self) -> None:
