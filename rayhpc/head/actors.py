@@ -146,7 +146,9 @@ class Actors:
             return
         if message.status == "busy" and not actor.unreferenced:
             actor.avoid = node_of(source)
-            actor.reason = f"a node had no room for it: {message.reason or 'it will be tried again'}"
+            actor.reason = (
+                f"a node had no room for it: {message.reason or 'it will be tried again'}"
+            )
             self.waiting.add_later(actor)
             actor.tries += 1
         else:
@@ -230,9 +232,7 @@ class Actors:
         self.table.set_state(actor, ALIVE)
         self._tell(actor)
 
-    def _process_ended(
-        self, actor: Actor, reason: str, final: bool, counts: bool = True
-    ) -> None:
+    def _process_ended(self, actor: Actor, reason: str, final: bool, counts: bool = True) -> None:
         """The process is gone; start it again, or not."""
         self._starter.release(actor)
         if actor.state == DEAD:

@@ -49,8 +49,11 @@ def test_it_keeps_what_it_holds_and_gives_it_back() -> None:
     world.run()
     assert sorted(world.state(a) for a in first) == [ALIVE, ALIVE, PENDING]
     waiting = next(a for a in first if world.state(a) == PENDING)
-    row = next(r for r in world.ask(nodes[0], cluster.ListActors(), list[actors.ActorRow])
-               if r.spec.actor == waiting)
+    row = next(
+        r
+        for r in world.ask(nodes[0], cluster.ListActors(), list[actors.ActorRow])
+        if r.spec.actor == waiting
+    )
     assert "{CPU: 1} free" in row.reason
     gone = next(a for a in first if a != waiting)
     world.to_head(driver, actors.KillActor(gone))
