@@ -42,8 +42,8 @@ def get_actor(name: str, namespace: str | None = None) -> ActorHandle[Any]:
         )
     if found is None:
         raise ValueError(
-            f"Failed to look up actor with name '{name}' in namespace '{where}': it was never made, "
-            "it has died, or it lives in another namespace (give namespace=…; "
+            f"Failed to look up actor with name '{name}' in namespace '{where}': it was never "
+            "made, it has died, or it lives in another namespace (give namespace=…; "
             "util.list_named_actors(all_namespaces=True) lists them all)."
         )
     return from_spec(found.spec)

@@ -48,7 +48,8 @@ class ActorClass(Generic[T]):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         name = self.__ray_actor_class__.__name__
         raise TypeError(
-            f"Actors cannot be instantiated directly: use {name}.remote(...) instead of {name}(...)."
+            f"Actors cannot be instantiated directly: use {name}.remote(...) instead of "
+            f"{name}(...)."
         )
 
     def remote(self, *args: Any, **kwargs: Any) -> ActorHandle[T]:

@@ -160,7 +160,7 @@ def methods_of(cls: type[Any]) -> dict[str, Method]:
 
 def has_async_methods(cls: type[Any]) -> bool:
     """Whether the class makes an asynchronous actor."""
-    return any(is_async(getattr(cls, name, None)) for name in dir(cls))
+    return any(is_async(member) for name in dir(cls) if (member := getattr(cls, name, None)))
 
 
 def _over(base: MethodOptions, changed: MethodOptions) -> MethodOptions:

@@ -43,8 +43,8 @@ class ActorMethod:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         raise TypeError(
-            f"Actor methods cannot be called directly: use {self._plan.title}.remote(...) instead of "
-            f"{self._plan.title}(...)."
+            f"Actor methods cannot be called directly: use {self._plan.title}.remote(...) instead "
+            f"of {self._plan.title}(...)."
         )
 
     def remote(self, *args: Any, **kwargs: Any) -> Any:
@@ -167,8 +167,9 @@ def _queue(process: Process, client: ActorClient, pending: Pending, concurrent: 
 
 def _check_room(process: Process, client: ActorClient, limit: int, plan: CallPlan) -> None:
     process.flush()
-    if client.calls_waiting() >= limit:
+    waiting = client.calls_waiting()
+    if waiting >= limit:
         raise PendingCallsLimitExceeded(
-            f"{plan.title}: {client.calls_waiting()} calls wait, and the actor's max_pending_calls is "
-            f"{limit}. Wait for some of them, or raise the limit."
+            f"{plan.title}: {waiting} calls wait, and the actor's max_pending_calls is {limit}. "
+            "Wait for some of them, or raise the limit."
         )

@@ -156,8 +156,8 @@ def cancel(ray_waitable: Any, *, force: bool = False, recursive: bool = True) ->
         ray_waitable = ray_waitable.completed()
     if not isinstance(ray_waitable, ObjectRef):
         raise TypeError(
-            "cancel() is only for references to what tasks and actor calls return (for actors there "
-            f"is kill()). Got: {type(ray_waitable).__name__}."
+            "cancel() is only for references to what tasks and actor calls return (for actors "
+            f"there is kill()). Got: {type(ray_waitable).__name__}."
         )
     process = current.process()
     oid = ray_waitable.binary()
@@ -216,7 +216,7 @@ def _put_there(_: Any, value: Any) -> ObjectRef[Any]:
     return put(value)
 
 
-# -- checks -------------------------------------------------------------------------------------------
+# -- checks ----------------------------------------------------------------------------------------
 def _list_of_refs(given: Any) -> list[ObjectRef[Any]]:
     if not isinstance(given, list):
         raise ValueError(

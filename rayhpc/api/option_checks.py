@@ -39,10 +39,11 @@ STRATEGIES = (
 
 def wrong_type(name: str, wanted: str, value: Any) -> TypeError:
     """The error for a value of the wrong type."""
-    return TypeError(f"The option {name!r} must be {wanted}, not {value!r} ({type(value).__name__}).")
+    kind = type(value).__name__
+    return TypeError(f"The option {name!r} must be {wanted}, not {value!r} ({kind}).")
 
 
-# -- numbers ----------------------------------------------------------------------------------------
+# -- numbers ---------------------------------------------------------------------------------------
 def amount(name: str, value: Any) -> float:
     """An amount of a resource: not negative, no finer than 0.0001."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
@@ -140,7 +141,7 @@ def _whole(name: str, value: Any, allowed: str) -> int:
         raise wrong_type(name, allowed, value) from None
 
 
-# -- words --------------------------------------------------------------------------------------------
+# -- words -----------------------------------------------------------------------------------------
 def text(name: str, value: Any) -> str:
     """A name: not empty."""
     if not isinstance(value, str):
@@ -173,7 +174,7 @@ def flag(name: str, value: Any) -> bool:
     return value
 
 
-# -- structures ---------------------------------------------------------------------------------------
+# -- structures ------------------------------------------------------------------------------------
 def retry_exceptions(name: str, value: Any) -> bool | tuple[type[BaseException], ...]:
     """True (all), False (none), or the types of exceptions that are worth another try."""
     if isinstance(value, bool):

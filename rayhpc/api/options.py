@@ -276,7 +276,7 @@ def _replace_old_group(kept: dict[str, Any], given: Mapping[str, Any]) -> None:
     kept["scheduling_strategy"] = checks.strategy("scheduling_strategy", strategy)
 
 
-# -- resources ------------------------------------------------------------------------------------------
+# -- resources -------------------------------------------------------------------------------------
 def resources(options: FunctionOptions) -> dict[str, float]:
     """What a task of these options needs: one CPU unless it says otherwise."""
     return _asked(options, 1.0 if options.num_cpus is None else options.num_cpus)

@@ -266,7 +266,7 @@ def _removed(group: PlacementGroup, state: actors.GroupIs) -> TaskPlacementGroup
     return TaskPlacementGroupRemoved(f"The placement group {group.id.hex()} is removed{reason}.")
 
 
-# -- news of a group ---------------------------------------------------------------------------------
+# -- news of a group -------------------------------------------------------------------------------
 def _when_settled(process: Process, group: bytes, callback: Any) -> None:
     """Call `callback` with the group's state once it is CREATED or REMOVED (leading thread)."""
     watchers = process.group_watchers.setdefault(group, [])
@@ -285,7 +285,7 @@ def _when_settled(process: Process, group: bytes, callback: Any) -> None:
     process.transport.send(HEAD, actors.WatchGroup(group))
 
 
-# -- checks --------------------------------------------------------------------------------------------
+# -- checks ----------------------------------------------------------------------------------------
 def _checked_bundles(bundles: Any) -> list[dict[str, float]]:
     if isinstance(bundles, (str, bytes)) or not isinstance(bundles, Sequence):
         raise TypeError(

@@ -19,14 +19,14 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 _USAGE = (
-    "The @remote decorator must be applied either with no arguments and no parentheses, for example "
-    "'@remote', or with options by name, for example "
+    "The @remote decorator must be applied either with no arguments and no parentheses, for "
+    "example '@remote', or with options by name, for example "
     "'@remote(num_cpus=2, resources={\"disk\": 1})'."
 )
 
 
 @overload
-def remote(target: type[T], /) -> ActorClass[T]: ...
+def remote(target: type[T], /) -> ActorClass[T]: ...  # type: ignore[overload-overlap]
 
 
 @overload

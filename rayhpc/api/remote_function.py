@@ -182,9 +182,9 @@ def _rebuild(function: Any, options: opts.FunctionOptions) -> RemoteFunction[Any
 def _submit(process: Process, prepared: _Prepared, args: Any, kwargs: Any) -> Any:
     queue = prepared.queue
     more = prepared.more
-    pending = Pending(
-        process.new_id(), b"", prepared.definition, prepared.returns, more.max_retries, prepared.name
-    )
+    tid = process.new_id()
+    retries = more.max_retries
+    pending = Pending(tid, b"", prepared.definition, prepared.returns, retries, prepared.name)
     pending.queue = queue
     packed = bool(args or kwargs) and submitting.set_arguments(process, pending, args, kwargs)
     context = running.get()

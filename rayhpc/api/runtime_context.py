@@ -25,7 +25,7 @@ class RuntimeContext:
     def _process(self) -> Process:
         return current.process()
 
-    # -- ids as text -----------------------------------------------------------------------------
+    # -- ids as text -------------------------------------------------------------------------------
     def get_job_id(self) -> str:
         """The job's id in hex."""
         return self.job_id.hex()
@@ -72,7 +72,7 @@ class RuntimeContext:
         context = running.get()
         return context.grant.group.hex() if context is not None and context.grant.group else None
 
-    # -- ids as objects --------------------------------------------------------------------------
+    # -- ids as objects ----------------------------------------------------------------------------
     @property
     def job_id(self) -> JobID:
         """The job's id."""
@@ -108,7 +108,7 @@ class RuntimeContext:
             return None
         return PlacementGroupID(context.grant.group)
 
-    # -- what it may use -------------------------------------------------------------------------
+    # -- what it may use ---------------------------------------------------------------------------
     def get_assigned_resources(self) -> dict[str, float]:
         """Resource → amount of the running task or actor; empty in a driver."""
         context = running.get()
@@ -130,7 +130,7 @@ class RuntimeContext:
         context = running.get()
         return context is not None and context.capture_group
 
-    # -- the actor -------------------------------------------------------------------------------
+    # -- the actor ---------------------------------------------------------------------------------
     @property
     def current_actor(self) -> ActorHandle[Any]:
         """A handle to the actor this runs in; it does not keep the actor alive.
@@ -157,7 +157,7 @@ class RuntimeContext:
             )
         return bool(host.incarnation > 0)
 
-    # -- the rest --------------------------------------------------------------------------------
+    # -- the rest ----------------------------------------------------------------------------------
     @property
     def namespace(self) -> str:
         """The job's namespace for names of actors."""

@@ -5,7 +5,7 @@ Used by users, `options` (checks them) and `placing` (turns them into messages).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rayhpc.api.placement_group import PlacementGroup
@@ -102,7 +102,7 @@ class DoesNotExist:
         return "DoesNotExist()"
 
 
-LabelCondition = Union[In, NotIn, Exists, DoesNotExist]
+LabelCondition = In | NotIn | Exists | DoesNotExist
 
 
 class NodeLabelSchedulingStrategy:
@@ -135,13 +135,13 @@ class NodeLabelSchedulingStrategy:
         return f"NodeLabelSchedulingStrategy({self.hard!r}, soft={self.soft!r})"
 
 
-SchedulingStrategy = Union[
-    None,
-    str,
-    PlacementGroupSchedulingStrategy,
-    NodeAffinitySchedulingStrategy,
-    NodeLabelSchedulingStrategy,
-]
+SchedulingStrategy = (
+    str
+    | PlacementGroupSchedulingStrategy
+    | NodeAffinitySchedulingStrategy
+    | NodeLabelSchedulingStrategy
+    | None
+)
 
 
 def _checked(name: str, conditions: Any) -> dict[str, LabelCondition]:

@@ -1,7 +1,7 @@
 """The common part of `f.remote()` and `actor.method.remote()`: arguments, records, references.
 
-Used by `remote_function` and `actor_method`.  Runs in the user's thread; what it makes is taken in by
-the leading thread.
+Used by `remote_function`, `actor_method` and `actor_class`.  Runs in the user's thread; what it
+makes is taken in by the leading thread.
 """
 
 from __future__ import annotations
@@ -77,8 +77,8 @@ def _unpicklable(
             path, culprit = pickle_path.find(value)
             return TypeError(
                 f"Cannot send {where}{path} of {name}(): a {type(culprit).__name__} cannot be "
-                f"pickled ({error.__cause__ or error}). Make it inside the task or actor that needs "
-                "it, leave it out with __getstate__, or send what it is made from."
+                f"pickled ({error.__cause__ or error}). Make it inside the task or actor that "
+                "needs it, leave it out with __getstate__, or send what it is made from."
             )
     return error
 
@@ -96,7 +96,7 @@ def references_of(process: Process, pending: Pending) -> Any:
         table[tid] = Entry(pending)
         return ObjectRef(tid)
     if returns > 1:
-        refs = []
+        refs: list[ObjectRef[Any]] = []
         for i in range(returns):
             oid = sibling(tid, i)
             table[oid] = Entry(pending)

@@ -39,7 +39,7 @@ class Wait:
         self._fetch_local = fetch_local
         self._node = node_of(process.me)
         self._ready = bytearray(len(things))
-        self._left = range(len(things)) if things else range(0)
+        self._left: Sequence[int] = range(len(things))
         self._missing = count
         self._brought: dict[bytes, Box] = {}
         self._arrived = 0
@@ -126,7 +126,7 @@ class _Arrival(Box):
         self._filled: Any = None
 
     @property
-    def value(self) -> Any:  # type: ignore[override]
+    def value(self) -> Any:
         """What has come; None: nothing yet."""
         return self._filled
 

@@ -1,0 +1,34 @@
+"""Names of Ray that users may look for here and that rayhpc does not serve.
+
+Used by `rayhpc` when such a name is asked for.  What `import ray` gives is `compat`'s business.
+"""
+
+from __future__ import annotations
+
+from rayhpc.exceptions import NotServedError
+
+ALTERNATIVES = {
+    "ClientBuilder": "run the program on a node of the cluster: rayhpc submit or rayhpc run",
+    "client": "run the program on a node of the cluster: rayhpc submit or rayhpc run",
+    "cpp_function": "write the function in Python",
+    "data": "use Modin, Dask (rayhpc.util.dask), or tasks over files",
+    "java_actor_class": "write the class in Python",
+    "java_function": "write the function in Python",
+    "job_submission": "use rayhpc submit",
+    "rllib": "use the framework's own training loop in tasks and actors",
+    "serve": "run a web server in the job, with actors behind it",
+    "train": "use the framework's own training loop in actors and placement groups",
+    "tune": "use a search library (Optuna, Hyperopt) over tasks or actors",
+    "workflow": "use tasks that write their results to files",
+}
+
+
+class NotServedNameError(NotServedError, AttributeError):
+    """A name that rayhpc does not serve; also an AttributeError, so that `hasattr` is False."""
+
+
+def missing(name: str) -> AttributeError:
+    """The error for a name that `rayhpc` does not have."""
+    if name in ALTERNATIVES:
+        return NotServedNameError(name, ALTERNATIVES[name])
+    return AttributeError(f"module 'rayhpc' has no attribute {name!r}")
