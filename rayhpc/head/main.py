@@ -34,13 +34,16 @@ BATCH = 2_000
 HEAD_LOST = 71
 
 
-def run(config: HeadConfig, ready_fd: int, life_fd: int | None) -> int:
+def run(
+    config: HeadConfig, ready_fd: int, life_fd: int | None, *, signals: bool = True
+) -> int:
     """Serve until the cluster ends.
 
     Args:
         config: what to be.
         ready_fd: gets one line of JSON: the endpoints, or why there are none; then it is closed.
         life_fd: end of file there ends the cluster.
+        signals: SIGTERM ends the cluster (False: it is the launcher's business).
 
     Returns:
         The process's exit code.
@@ -58,7 +61,7 @@ def run(config: HeadConfig, ready_fd: int, life_fd: int | None) -> int:
     process = HeadProcess(config, server, life_fd)
     _report(ready_fd, {"ok": True, "endpoints": endpoints})
     try:
-        return process.serve()
+        return process.serve(signals)
     finally:
         process.close()
         context.destroy(linger=500)
@@ -108,9 +111,9 @@ class HeadProcess:
             self._poller.register(life_fd, zmq.POLLIN)
 
     # -- the loop --------------------------------------------------------------------------------
-    def serve(self) -> int:
+    def serve(self, signals: bool = True) -> int:
         """Until the cluster has ended and its nodes are gone (or took too long)."""
-        self._catch_signals()
+        self._catch_signals(signals)
         while self._head.ended is None:
             self._turn(max(0.0, self._head.deadline() - time.monotonic()))
         until = time.monotonic() + GRACE_S
@@ -199,10 +202,10 @@ class HeadProcess:
                 self._send(address, cluster.Reply(message.token, error=str(error)))
 
     # -- signals and life ------------------------------------------------------------------------
-    def _catch_signals(self) -> None:
+    def _catch_signals(self, act: bool) -> None:
         """SIGTERM ends the cluster; SIGINT goes to the whole foreground group, not to us."""
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
-        signal.signal(signal.SIGTERM, self._on_term)
+        signal.signal(signal.SIGTERM, self._on_term if act else _do_nothing)
         signal.signal(signal.SIGINT, _do_nothing)
 
     def _on_term(self, _: int, __: FrameType | None) -> None:

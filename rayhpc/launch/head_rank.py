@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from rayhpc.launch import node_config
 from rayhpc.launch.driver_process import DriverProcess, shares_our_terminal
 from rayhpc.launch.exit_codes import ExitCode, LaunchError
-from rayhpc.launch.missing import describe_missing, end_cluster, lost_nodes
+from rayhpc.launch.missing import describe_missing, lost_nodes
 from rayhpc.launch.rendezvous import Record
 from rayhpc.launch.sessions import SessionRecord
 from rayhpc.launch.spawn import NodeProcess
@@ -201,9 +201,6 @@ class HeadRank:
 
     def _end(self) -> None:
         assert self._node is not None
-        if self._run.role.nodes > 1 and not self._node_lost:
-            # Else the others would take the head's end for its loss.
-            end_cluster(self._node.record().session_dir, "the program has ended")
         self._node.stop()
         if self._run.channel is not None:
             self._run.channel.leave()

@@ -53,17 +53,6 @@ def lost_nodes(session_dir: str) -> list[str]:
     return [f"node {each.info.hostname} ({each.info.ip}) was lost: {each.ended}" for each in gone]
 
 
-def end_cluster(session_dir: str, reason: str) -> None:
-    """Tell all nodes that this is the end, as it should be; in vain if they are gone already."""
-    from rayhpc.launch.observer import Observer
-
-    try:
-        with Observer(session_dir) as observer:
-            observer.end_cluster(reason)
-    except LaunchError:
-        pass
-
-
 def _row(host: str, report: Report | None, node: int, log_folder: str) -> list[str]:
     if report is not None:
         first, *rest = report.error.splitlines() or [""]

@@ -35,9 +35,9 @@ _LOG_BYTES = 1 << 20
 
 def main() -> int:
     """Receive a plan and live by it; returns the process's exit code."""
-    # Ctrl-C reaches the whole foreground group; driver and launcher alone act on it.  Not SIG_IGN,
-    # which the users' own subprocesses would inherit.
-    for signum in (signal.SIGINT, signal.SIGHUP):
+    # Ctrl-C reaches the whole foreground group, the scheduler's signals the whole job; who acts on
+    # them says so later.  Not SIG_IGN, which the users' own subprocesses would inherit.
+    for signum in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(signum, _do_nothing)
     ready = keep_private(os.dup(1))
     life = keep_private(os.dup(0))
@@ -102,7 +102,8 @@ class _Node:
         life = self._life if plan.tied else None
         if life is None:
             close_private(self._life)
-        return main.run(plan.raylet, workers, self._ready, life)
+        signals = plan.launcher is None
+        return main.run(plan.raylet, workers, self._ready, life, signals=signals)
 
     def _write_record(self) -> None:
         plan = self._plan
@@ -187,7 +188,7 @@ def _run_head(plan: NodePlan, ready: int, life: int) -> int:
     from rayhpc.head import main
 
     assert plan.head is not None
-    return main.run(plan.head, ready, life)
+    return main.run(plan.head, ready, life, signals=plan.launcher is None)
 
 
 def _become(body: Callable[[], int]) -> None:
