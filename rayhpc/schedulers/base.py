@@ -35,7 +35,7 @@ class JobStatus:
     """A job as its batch system sees it now.
 
     `word` is the batch system's own name of the state, `reason` a sentence; `start` is expected or
-    real, in seconds since 1970.
+    real, in seconds since 1970; `hopeless` is a job that waits for what never comes.
     """
 
     id: str
@@ -45,6 +45,7 @@ class JobStatus:
     start: float | None = None
     nodes: str = ""
     exit_code: int | None = None
+    hopeless: bool = False
 
     @classmethod
     def of_summary(cls, job_id: str, summary: Summary) -> JobStatus:

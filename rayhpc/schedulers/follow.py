@@ -31,6 +31,7 @@ class World:
     """What the follower needs of the world outside; the tests have their own."""
 
     ask: Callable[[], JobStatus | None]
+    cancel: Callable[[], None]
     emit: Callable[[str, bytes], None]
     say: Say
     now: Callable[[], float] = time.monotonic
@@ -93,6 +94,10 @@ class Follower:
             return self._gone(None)
         if status.state.ended:
             return self._gone(status)
+        if status.hopeless:
+            self._world.cancel()
+            self._world.say(f"job {status.id} can never start, so it is cancelled: {status.reason}")
+            return ExitCode.SCHEDULER
         self._tell(_in_words(status))
         return None
 

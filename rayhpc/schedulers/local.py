@@ -76,7 +76,12 @@ class Local:
     def follow(self, folder: JobFolder, say: Say, quiet: bool = False) -> int:
         """Our own nodes to their end; those of another command by what its folder tells."""
         if self._running is None:
-            world = World(partial(self._ask, folder), nowhere if quiet else emit, say)
+            world = World(
+                partial(self._ask, folder),
+                partial(self.cancel, [folder]),
+                nowhere if quiet else emit,
+                say,
+            )
             return Follower(folder, world).run()
         started = time.time()
         code = self._running.to_the_end()

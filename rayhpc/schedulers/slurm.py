@@ -21,7 +21,13 @@ from rayhpc.schedulers.rendering import render_job
 from rayhpc.schedulers.request import JobRequest
 from rayhpc.schedulers.slurm_commands import attempt, call, has
 from rayhpc.schedulers.slurm_explain import explain_job
-from rayhpc.schedulers.slurm_words import end_in_words, reason_in_words, refusal, state_of
+from rayhpc.schedulers.slurm_words import (
+    end_in_words,
+    is_hopeless,
+    reason_in_words,
+    refusal,
+    state_of,
+)
 from rayhpc.schedulers.terminal import emit, nowhere
 
 _FIELDS = "%F|%T|%r|%S|%N"
@@ -70,7 +76,12 @@ class Slurm:
 
     def follow(self, folder: JobFolder, say: Say, quiet: bool = False) -> int:
         """Queue, start, output, end."""
-        world = World(partial(self._ask, folder), nowhere if quiet else emit, say)
+        world = World(
+            partial(self._ask, folder),
+            partial(self.cancel, [folder]),
+            nowhere if quiet else emit,
+            say,
+        )
         return Follower(folder, world).run()
 
     def _ask(self, folder: JobFolder) -> JobStatus | None:
@@ -165,8 +176,10 @@ def _ask_queue(ids: Sequence[str]) -> dict[str, JobStatus]:
 
 def _from_row(job_id: str, word: str, reason: str, start: str, nodes: str) -> JobStatus:
     state = state_of(word)
-    sentence = reason_in_words(reason) if state is State.PENDING else end_in_words(word)
-    return JobStatus(job_id, state, word, sentence, _time(start), nodes)
+    if state is not State.PENDING:
+        return JobStatus(job_id, state, word, end_in_words(word), _time(start), nodes)
+    hopeless, words = is_hopeless(reason), reason_in_words(reason)
+    return JobStatus(job_id, state, word, words, _time(start), nodes, hopeless=hopeless)
 
 
 def _ask_accounting(ids: Sequence[str]) -> dict[str, JobStatus]:

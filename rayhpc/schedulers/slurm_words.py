@@ -66,7 +66,8 @@ _REASONS = {
     "another --partition",
     "PartitionTimeLimit": "it asks for more time than its partition allows: less --time, or "
     "another --partition",
-    "PartitionConfig": "its partition cannot give what it asks for",
+    "PartitionConfig": "its partition has fewer nodes, or its nodes fewer CPUs or GPUs or less "
+    "memory: `sinfo -o '%P %D %c %m %G'`",
     "NodeDown": "a node it needs is down",
     "BadConstraints": "no node has what --constraint asks for",
     "Licenses": "it waits for a licence",
@@ -86,6 +87,20 @@ _REASONS = {
     "OutOfMemory": "it used more memory than it was given",
     "launch_failed_requeued_held": "it could not be started on its nodes and is held: see the logs "
     "of its nodes, then `scontrol release`",
+}
+
+# Reasons that waiting does not change.
+_HOPELESS = {
+    "DependencyNeverSatisfied",
+    "PartitionNodeLimit",
+    "PartitionTimeLimit",
+    "PartitionConfig",
+    "BadConstraints",
+    "ReservationDeleted",
+    "InvalidAccount",
+    "InvalidQOS",
+    "AccountNotAllowed",
+    "QOSNotAllowed",
 }
 
 # A family of reasons, told by its beginning or end, with what it is about.
@@ -135,7 +150,10 @@ _REFUSALS = {
     ),
 }
 
-_NOISE = re.compile(r"^(?:sbatch|srun|squeue|scancel|scontrol|sinfo): (?:error: )?", re.MULTILINE)
+_NOISE = re.compile(
+    r"^(?:(?:sbatch|srun|squeue|scancel|scontrol|sinfo): (?:error: )?|allocation failure: )",
+    re.MULTILINE,
+)
 
 
 def state_of(word: str) -> State:
@@ -145,13 +163,18 @@ def state_of(word: str) -> State:
 
 def reason_in_words(reason: str) -> str:
     """Why a job is pending, as a sentence's second half; empty where there is nothing to say."""
-    name = reason.strip().strip("()").split(",")[0].strip()
+    name = _name_of(reason)
     if name in _REASONS:
         return _REASONS[name]
     for pattern, words in _FAMILIES:
         if pattern.fullmatch(name):
             return f"{words} ({name})"
     return reason.strip()
+
+
+def is_hopeless(reason: str) -> bool:
+    """Whether a job that is pending for this reason can never start as it is."""
+    return _name_of(reason) in _HOPELESS
 
 
 def end_in_words(word: str) -> str:
@@ -166,3 +189,8 @@ def refusal(program: str, text: str) -> str:
         if re.search(pattern, said, re.IGNORECASE):
             return f"{program}: {said}\n{remedy}"
     return f"{program}: {said or 'failed without a word'}"
+
+
+def _name_of(reason: str) -> str:
+    """`Resources` in `(Resources, …)`."""
+    return reason.strip().strip("()").split(",")[0].strip()

@@ -1,0 +1,96 @@
+"""A running lab (`slurm/lab`): a real SLURM, as the tests hold it.
+
+Comes up once per test run where root and Debian's packages are there; `why_not` says what is
+missing elsewhere.
+"""
+
+from __future__ import annotations
+
+import compileall
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.slurm.fake.cluster import ROOT, clean_environ
+
+SCRIPT = ROOT / "slurm" / "lab" / "slurmlab.sh"
+_NEEDED = ("slurmctld", "slurmd", "munged", "srun", "nsenter", "unshare", "ip", "setpriv")
+
+
+def why_not() -> str:
+    """Why there can be no lab here; empty if there can."""
+    if os.geteuid() != 0:
+        return "the SLURM lab needs root"
+    path = "/usr/sbin:/sbin:" + os.environ["PATH"]
+    missing = [name for name in _NEEDED if shutil.which(name, path=path) is None]
+    if missing:
+        return f"the SLURM lab needs {', '.join(missing)}: apt-get install slurm-wlm munge iproute2"
+    return ""
+
+
+class LabCluster:
+    """The lab, and its ordinary user on the login node."""
+
+    kind = "lab"
+
+    def __init__(self, nodes: int, **settings: str) -> None:
+        self.base = Path(tempfile.mkdtemp(prefix="rayhpc-lab-"))
+        self.base.chmod(0o755)
+        self.names = [f"node{index + 1}" for index in range(nodes)]
+        self._settings = {
+            "SLURMLAB_DIR": str(self.base / "lab"),
+            "SLURMLAB_EXPOSE": ":".join(dict.fromkeys((sys.base_prefix, sys.prefix, str(ROOT)))),
+            "SLURMLAB_OTHERS": "hpcother",
+            **settings,
+        }
+        self.home = self.base / "home" / "hpcuser"
+        # The user cannot write beside the sources: without this each process compiles them anew.
+        compileall.compile_dir(ROOT / "rayhpc", quiet=2)
+        self.verb("up", str(nodes))
+
+    def verb(self, *words: str, timeout: float = 60.0) -> str:
+        """One verb of the lab's script; what it printed.  Raises AssertionError if it failed."""
+        done = subprocess.run(
+            [str(SCRIPT), *words],
+            env={**os.environ, **self._settings},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        assert done.returncode == 0, f"slurmlab.sh {words}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def prefix(self, user: str = "hpcuser", node: str | None = None) -> list[str]:
+        """What stands before a command that the user runs on the login node, or on a node."""
+        verb = ["exec"] if node is None else ["node", node]
+        return [str(SCRIPT), *verb, "-u", user]
+
+    def environ(self, **more: str) -> dict[str, str]:
+        """Of the user there."""
+        return {
+            **clean_environ(),
+            **self._settings,
+            "SLURMLAB_CWD": str(self.home),
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PYTHONPATH": str(ROOT),
+            **more,
+        }
+
+    def requests(self) -> list[str]:
+        """Remote procedure calls of ordinary users that the controller counts, by name."""
+        text = self.verb("exec", "-u", "root", "sdiag")
+        names = []
+        for line in text.splitlines():
+            if line.strip().startswith(("REQUEST_", "MESSAGE_")) and "count:" in line:
+                name, _, rest = line.strip().partition(" ")
+                names += [name] * int(rest.split("count:")[1].split()[0])
+        return names
+
+    def close(self) -> None:
+        """Take it down, and remove what it wrote."""
+        self.verb("down")
+        shutil.rmtree(self.base, ignore_errors=True)
