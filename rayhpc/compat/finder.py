@@ -17,8 +17,17 @@ from types import ModuleType
 
 from rayhpc.compat import not_served, statement
 
-# Trees that rayhpc has itself, under the same names.
-_SAME = ("util", "exceptions", "cluster_utils")
+# What rayhpc has itself, under the same names or its own; the rest is in `served`.
+_OURS = {
+    "actor": "rayhpc.api.actor",
+    "cluster_utils": "rayhpc.cluster_utils",
+    "exceptions": "rayhpc.exceptions",
+    "job_config": "rayhpc.api.language",
+    "remote_function": "rayhpc.api.remote_function",
+    "runtime_context": "rayhpc.api.runtime_context",
+    "runtime_env": "rayhpc.api.runtime_env",
+    "util": "rayhpc.util",
+}
 # Old names that programs still use.
 _RENAMED = {
     "ray.services": "ray._private.services",
@@ -103,9 +112,8 @@ def target_of(fullname: str) -> ModuleSpec | None:
     for old, new in _RENAMED.items():
         if fullname == old or fullname.startswith(old + "."):
             return target_of(new + fullname[len(old) :])
-    below = fullname[len("ray.") :]
-    package = "rayhpc" if below.partition(".")[0] in _SAME else "rayhpc.compat.served"
-    real = f"{package}.{below}"
+    first, dot, rest = fullname[len("ray.") :].partition(".")
+    real = _OURS.get(first, f"rayhpc.compat.served.{first}") + dot + rest
     try:
         return importlib.util.find_spec(real)
     except ModuleNotFoundError:  # its parent is no package

@@ -35,15 +35,14 @@ def serve(module: ModuleType) -> None:
 
 def _attribute(name: str) -> Any:
     """A name of the package: looked up once, then kept in the module."""
-    extras = _extras()
-    if name in rayhpc.__all__:
+    if not name.startswith("__") and finder.target_of(f"ray.{name}") is not None:
+        value: Any = importlib.import_module(f"ray.{name}")
+    elif name in _extras().__all__:
+        value = getattr(_extras(), name)
+    elif name in rayhpc.__all__:
         value = getattr(rayhpc, name)
-    elif name in extras.__all__:
-        value = getattr(extras, name)
-    elif name.startswith("__") or finder.target_of(f"ray.{name}") is None:
-        raise _no_such(name)
     else:
-        value = importlib.import_module(f"ray.{name}")
+        raise _no_such(name)
     vars(sys.modules["ray"])[name] = value
     return value
 

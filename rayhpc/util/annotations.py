@@ -105,7 +105,8 @@ def _warning(thing: Any, text: str) -> Any:
             warnings.warn(text, RayDeprecationWarning, stacklevel=2)
             initialise(self, *args, **kwargs)
 
-        thing.__init__ = warn_and_initialise
+        vars_of: Any = thing
+        vars_of.__init__ = warn_and_initialise
         return thing
 
     @functools.wraps(thing)

@@ -6,6 +6,7 @@ batched by joblib's own rule; arrays that many calls share go to the object stor
 
 from __future__ import annotations
 
+import importlib
 import sys
 import weakref
 from collections.abc import Callable
@@ -163,10 +164,10 @@ def _run(data: bytes, threads: int | None, *values: Any) -> Any:
 
 def _with_threads(batch: Callable[[], Any], threads: int) -> Any:
     try:
-        from threadpoolctl import threadpool_limits
+        threadpoolctl = importlib.import_module("threadpoolctl")
     except ImportError:
         return batch()
-    with threadpool_limits(threads):
+    with threadpoolctl.threadpool_limits(threads):
         return batch()
 
 

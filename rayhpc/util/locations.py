@@ -64,7 +64,7 @@ def get_local_object_locations(obj_refs: Sequence[Any]) -> Places:
 
 def _known_here(obj_refs: Sequence[Any]) -> Places:
     process = current.process()
-    found = {}
+    found: Places = {}
     for ref in obj_refs:
         entry = process.entry_of(ref)
         size = entry.size or (len(entry.value) if isinstance(entry.value, bytes) else None)

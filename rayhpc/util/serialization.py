@@ -37,7 +37,7 @@ def register_serializer(
     def reduce(instance: T) -> tuple[Any, ...]:
         return _rebuild, (packed, serializer(instance))
 
-    copyreg.pickle(cls, reduce)  # type: ignore[arg-type]
+    copyreg.pickle(cls, reduce)
 
 
 def deregister_serializer(cls: type[Any]) -> None:

@@ -5,22 +5,8 @@ Used through `finder` and `serving`; nobody imports this tree by its own name.
 
 from __future__ import annotations
 
-import enum
-import logging
 from typing import Any
 
-from rayhpc.api.ids import (
-    ActorClassID,
-    ActorID,
-    FunctionID,
-    JobID,
-    NodeID,
-    ObjectID,
-    PlacementGroupID,
-    TaskID,
-    UniqueID,
-    WorkerID,
-)
 from rayhpc.compat.not_served import refuse
 from rayhpc.compat.served._private.modes import (
     LOCAL_MODE,
@@ -29,16 +15,6 @@ from rayhpc.compat.served._private.modes import (
     SPILL_WORKER_MODE,
     WORKER_MODE,
 )
-
-logger = logging.getLogger("rayhpc")
-
-
-class Language(enum.Enum):
-    """The languages Ray knows; rayhpc speaks Python."""
-
-    PYTHON = 0
-    JAVA = 1
-    CPP = 2
 
 
 class ClientBuilder:
@@ -49,9 +25,9 @@ class ClientBuilder:
 
 
 client = refuse("ray.client")
-java_function = refuse("ray.java_function")
-java_actor_class = refuse("ray.java_actor_class")
 cpp_function = refuse("ray.cpp_function")
+java_actor_class = refuse("ray.java_actor_class")
+java_function = refuse("ray.java_function")
 
 __all__ = [
     "LOCAL_MODE",
@@ -59,21 +35,9 @@ __all__ = [
     "SCRIPT_MODE",
     "SPILL_WORKER_MODE",
     "WORKER_MODE",
-    "ActorClassID",
-    "ActorID",
     "ClientBuilder",
-    "FunctionID",
-    "JobID",
-    "Language",
-    "NodeID",
-    "ObjectID",
-    "PlacementGroupID",
-    "TaskID",
-    "UniqueID",
-    "WorkerID",
     "client",
     "cpp_function",
     "java_actor_class",
     "java_function",
-    "logger",
 ]

@@ -15,7 +15,7 @@ _FOLDER = _os.path.dirname(_os.path.dirname(_OURS))
 _COMPAT = _os.path.dirname(_FOLDER)
 
 
-def _paths_without_us() -> list:
+def _paths_without_us() -> list[str]:
     return [x for x in _sys.path if not _os.path.realpath(x or ".").startswith(_COMPAT)]
 
 
@@ -28,7 +28,8 @@ def _find_real() -> "_machinery.ModuleSpec | None":
             find = getattr(finder, "find_spec", None)
             spec = find("ray", None) if find is not None else None
         # A folder that happens to be called ray has no loader's file: it is not Ray.
-        if spec is not None and spec.has_location and _os.path.realpath(spec.origin) != _OURS:
+        origin = spec.origin if spec is not None and spec.has_location else None
+        if origin is not None and _os.path.realpath(origin) != _OURS:
             return spec
     return None
 
@@ -38,7 +39,8 @@ def _load_real(spec: "_machinery.ModuleSpec") -> None:
     _sys.path[:] = _paths_without_us()
     module = _util.module_from_spec(spec)
     _sys.modules[__name__] = module
-    spec.loader.exec_module(module)
+    if spec.loader is not None:
+        spec.loader.exec_module(module)
 
 
 def _serve() -> None:

@@ -1,5 +1,0 @@
-"""`ray.actor`."""
-
-from rayhpc.api.actor import ActorClass, ActorHandle, ActorMethod, exit_actor, method
-
-__all__ = ["ActorClass", "ActorHandle", "ActorMethod", "exit_actor", "method"]

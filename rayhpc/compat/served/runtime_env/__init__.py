@@ -1,5 +1,0 @@
-"""`ray.runtime_env`."""
-
-from rayhpc.api.runtime_env import RuntimeEnv, RuntimeEnvConfig
-
-__all__ = ["RuntimeEnv", "RuntimeEnvConfig"]
