@@ -94,6 +94,11 @@ class Memory:
         """Bytes there can be: less than the arena while the machine has no more memory."""
         return self._allocator.capacity
 
+    @property
+    def unused(self) -> int:
+        """Bytes that are free, in however small gaps."""
+        return self._allocator.capacity - self._allocator.used
+
     def take(self, size: int, process: Address) -> int | None:
         """Room that is free now, or None; nobody who waits is passed."""
         if self._writers or self._readers:

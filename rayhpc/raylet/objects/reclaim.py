@@ -78,8 +78,10 @@ class Reclaimer:
         if self._fresh:
             self._evict(next(iter(self._fresh)))
             return True
-        while self._jobs < _JOBS and self._job_bytes < size:
-            if not self._spill_largest():
+        while self._jobs < _JOBS:
+            enough = self._memory.unused + self._job_bytes >= size
+            # Room enough in all, and yet no place: the gaps are too small.
+            if (enough and self._jobs) or not self._spill_largest():
                 break
         return False
 

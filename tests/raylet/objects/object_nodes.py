@@ -134,6 +134,8 @@ class Process:
             self.waiting.discard((message.oid, True))
             self.waiting.discard((message.oid, False))
         elif isinstance(message, Done):
+            if message.ok:
+                self.cluster.writers.pop(message.oid, None)
             if self.owned.get(message.oid) == "pending":
                 self._resolve(message.oid, "stored" if message.ok else "error")
             elif message.ok and message.oid not in self.owned:

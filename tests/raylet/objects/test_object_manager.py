@@ -1,0 +1,406 @@
+"""What one node's object manager, or two or three of them, do with one object at a time."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from object_nodes import Cluster, Process, leftovers
+
+from rayhpc.raylet.objects import directory
+from rayhpc.wire.address import ObjectId, raylet_of
+from rayhpc.wire.messages import objects
+
+STORE_BYTES = 1 << 20
+LARGE = 300_000
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    cluster = Cluster(1, 3, STORE_BYTES, str(tmp_path))
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture
+def diskless() -> Iterator[Cluster]:
+    cluster = Cluster(1, 1, STORE_BYTES, None)
+    yield cluster
+    cluster.close()
+
+
+def put(process: Process, size: int = LARGE) -> ObjectId:
+    """Put an object of ours; should there be no room, until that is known."""
+    oid = process.new()
+    process.write(oid, size)
+    for _ in range(10):
+        process.cluster.settle()
+        if process.owned[oid] != "pending":
+            break
+        process.cluster.pass_time(1)
+    return oid
+
+
+def get(process: Process, oid: ObjectId, pin: bool = True) -> Any:
+    """Fetch; the answer."""
+    process.fetch(oid, pin)
+    process.cluster.settle()
+    return process.answers.pop() if process.answers else None
+
+
+def sent(cluster: Cluster, kind: type) -> list[Any]:
+    """Which messages of a kind raylets have got."""
+    return [message for _, _, message in cluster.delivered if isinstance(message, kind)]
+
+
+# -- one node --------------------------------------------------------------------------------------
+def test_put_get_free(cluster: Cluster) -> None:
+    process = cluster.process(1)
+    oid = put(process)
+    assert cluster.managers[1].used >= LARGE
+    assert get(process, oid).size == LARGE
+    process.unpin()
+    process.free(oid)
+    cluster.settle()
+    assert not leftovers(cluster)
+
+
+def test_a_freed_object_stays_until_its_last_view_goes(cluster: Cluster) -> None:
+    owner, reader = cluster.process(1), cluster.process(1)
+    oid = put(owner)
+    get(reader, oid)
+    owner.free(oid)
+    cluster.settle()
+    assert cluster.managers[1].used >= LARGE
+    assert [row.state for row in cluster.managers[1].rows(10)] == ["freed, in use"]
+    reader.unpin()
+    cluster.settle()
+    assert not leftovers(cluster)
+
+
+def test_what_a_dead_process_held_goes(cluster: Cluster) -> None:
+    owner, reader = cluster.process(1), cluster.process(1)
+    read, unsealed = put(owner), owner.new()
+    get(reader, read)
+    manager = cluster.managers[1]
+    manager.handlers()[objects.StoreCreate](reader.address, objects.StoreCreate(unsealed, LARGE))
+    owner.free(read)
+    cluster.kill_process(reader.address)
+    cluster.settle()
+    assert manager.used == 0
+
+
+def test_messages_of_the_dead_are_ignored(cluster: Cluster) -> None:
+    process = cluster.process(1)
+    cluster.kill_process(process.address)
+    create = cluster.managers[1].handlers()[objects.StoreCreate]
+    create(process.address, objects.StoreCreate(process.new(), LARGE))
+    assert cluster.managers[1].used == 0
+
+
+def test_an_object_freed_before_it_is_sealed_goes(cluster: Cluster) -> None:
+    """A local worker's result can reach its owner before its seal reaches the raylet."""
+    owner, writer = cluster.process(1), cluster.process(1)
+    handlers = cluster.managers[1].handlers()
+    oid = owner.new()
+    handlers[objects.StoreCreate](writer.address, objects.StoreCreate(oid, LARGE))
+    handlers[objects.Free](owner.address, objects.Free([oid]))
+    handlers[objects.StoreSeal](writer.address, objects.StoreSeal(oid, LARGE))
+    assert cluster.managers[1].used == 0
+
+
+def test_only_the_owner_can_free(cluster: Cluster) -> None:
+    owner, other = cluster.process(1), cluster.process(1)
+    oid = put(owner)
+    other.send(objects.Free([oid]))
+    cluster.settle()
+    assert get(owner, oid).size == LARGE
+
+
+def test_a_cancelled_look_does_not_cancel_the_read(cluster: Cluster) -> None:
+    owner, reader = cluster.process(1), cluster.process(2)
+    oid = owner.new()
+    reader.fetch(oid, pin=True)
+    reader.fetch(oid, pin=False)
+    cluster.settle()
+    reader.cancel(oid, pin=False)
+    owner.write(oid, LARGE)
+    cluster.settle()
+    assert [view[0] for view in reader.views] == [oid]
+
+
+# -- a full store ----------------------------------------------------------------------------------
+def test_a_value_larger_than_the_store_is_refused_at_once(cluster: Cluster) -> None:
+    process = cluster.process(1)
+    process.write(process.new(), STORE_BYTES + 1)
+    cluster.settle()
+    assert "larger than this node's whole object store (1.0 MiB)" in process.answers[0].error
+    assert cluster.time < 1
+
+
+def test_a_full_store_says_who_fills_it(diskless: Cluster) -> None:
+    process, reader = diskless.process(1), diskless.process(1)
+    held, unread = put(process, 600_000), put(process, 200_000)
+    get(reader, held)
+    put(process, 400_000)
+    error = process.answers.pop().error
+    assert "no room for 390.6 KiB" in error
+    assert "there is no directory to spill to" in error
+    assert f"{held.hex()} owned by process 1.1, in use by process 1.2" in error
+    assert f"{unread.hex()} owned by process 1.1, not in use" in error
+    assert 4 < diskless.time < 10
+
+
+def test_a_writer_waits_until_another_frees(diskless: Cluster) -> None:
+    process = diskless.process(1)
+    first = put(process, 800_000)
+    second = process.new()
+    process.write(second, 800_000)
+    while diskless.step():
+        pass
+    diskless.pass_time(3)
+    assert not process.answers
+    process.free(first)
+    diskless.settle()
+    assert process.owned[second] == "stored"
+
+
+def test_the_largest_is_spilled_and_comes_back_as_it_was(cluster: Cluster) -> None:
+    process = cluster.process(1)
+    small, large = put(process, 200_000), put(process, 500_000)
+    put(process, 600_000)
+    states = {row.oid: row.state for row in cluster.managers[1].rows(10)}
+    assert states[large] == "on disk"
+    assert states[small] == "in memory"
+    assert cluster.managers[1].spilled == 500_000
+    assert get(process, large, pin=False).offset == -1, "on disk counts as here"
+    assert get(process, large).offset >= 0
+    process.unpin()
+    for oid in list(process.owned):
+        process.free(oid)
+    cluster.settle()
+    assert not leftovers(cluster)
+
+
+def test_spill_files_have_no_names(cluster: Cluster, tmp_path: Path) -> None:
+    process = cluster.process(1)
+    for _ in range(4):
+        put(process, 400_000)
+    assert cluster.managers[1].spilled
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_damaged_spill_file_is_noticed_and_the_object_made_again(cluster: Cluster) -> None:
+    process = cluster.process(1)
+    oid = put(process, 500_000)
+    put(process, 600_000)
+    place = cluster.managers[1]._table.objects[oid].disk
+    assert place is not None
+    os.pwrite(place.directory.fd, b"damage", place.offset + 1000)
+    made = len(sent(cluster, objects.StoreCreate))
+    process.fetch(oid)
+    cluster.settle()
+    assert len(sent(cluster, objects.StoreCreate)) == made + 1
+    assert [view[0] for view in process.views] == [oid]
+
+
+def test_a_damaged_spill_file_is_reported_if_nothing_can_make_it_again(cluster: Cluster) -> None:
+    process = cluster.process(1)
+    process.remake = False
+    oid = put(process, 500_000)
+    put(process, 600_000)
+    place = cluster.managers[1]._table.objects[oid].disk
+    assert place is not None
+    os.ftruncate(place.directory.fd, 0)
+    assert get(process, oid).kind == objects.ERROR
+
+
+@pytest.mark.parametrize("problem", ["absent", "a file"])
+def test_an_unusable_spill_directory_is_named(tmp_path: Path, problem: str) -> None:
+    path = tmp_path / "spill"
+    if problem == "a file":
+        path.write_text("")
+    cluster = Cluster(1, 1, STORE_BYTES, str(path))
+    process = cluster.process(1)
+    put(process, 800_000)
+    put(process, 800_000)
+    assert f"Spilling to disk does not help: {path}: N" in process.answers[0].error
+    cluster.close()
+
+
+def test_a_machine_without_memory_limits_the_store(
+    diskless: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`fallocate` says no: an error instead of a SIGBUS, and another try later."""
+    arena = diskless.arenas[1]
+    process = diskless.process(1)
+    with monkeypatch.context() as context:
+        context.setattr(arena, "commit", lambda offset, size: offset + size <= 500_000)
+        put(process, 800_000)
+        assert "no more memory to give" in process.answers.pop().error
+        assert process.owned[put(process, 300_000)] == "stored"
+    diskless.pass_time(6)
+    assert process.owned[put(process, 600_000)] == "stored"
+
+
+def test_a_reader_goes_before_a_writer(diskless: Cluster) -> None:
+    """What readers get leads to memory let go of; what writers write does not."""
+    cluster = Cluster(1, 2, STORE_BYTES, None)
+    near, far = cluster.process(1), cluster.process(2)
+    oid = put(far, 400_000)
+    filler = put(near, 900_000)
+    near.write(near.new(), 700_000)
+    near.fetch(oid)
+    while cluster.step():
+        pass
+    near.free(filler)
+    cluster.settle()
+    assert [view[0] for view in near.views] == [oid]
+    cluster.close()
+
+
+# -- several nodes ---------------------------------------------------------------------------------
+def test_a_reader_elsewhere_gets_a_copy_that_goes_with_the_object(cluster: Cluster) -> None:
+    owner, reader = cluster.process(1), cluster.process(2)
+    oid = put(owner)
+    assert get(reader, oid).size == LARGE
+    owner.free(oid)
+    cluster.settle()
+    assert cluster.managers[1].used == 0
+    assert cluster.managers[2].used >= LARGE, "it has a view"
+    reader.unpin()
+    cluster.settle()
+    assert not leftovers(cluster)
+
+
+def test_a_copy_is_evicted_and_fetched_again(cluster: Cluster) -> None:
+    owner, reader = cluster.process(1), cluster.process(2)
+    oid = put(owner)
+    get(reader, oid)
+    reader.unpin()
+    mine = put(reader, 900_000)
+    assert cluster.managers[2].spilled == 0, "a copy goes before anything is spilled"
+    assert sent(cluster, objects.ObjectGone)
+    reader.free(mine)
+    assert get(reader, oid).size == LARGE
+
+
+def test_the_last_copy_is_kept_when_the_first_one_dies(cluster: Cluster) -> None:
+    """A copy on another node becomes the one to keep: spilled, not evicted."""
+    owner, writer, reader = (cluster.process(node) for node in (1, 2, 3))
+    oid = owner.new()
+    writer.write(oid, LARGE)
+    cluster.settle()
+    get(reader, oid)
+    reader.unpin()
+    cluster.kill_node(2)
+    cluster.settle()
+    put(reader, 900_000)
+    assert cluster.managers[3].spilled == LARGE
+    assert get(reader, oid).size == LARGE
+
+
+def test_a_transfer_cut_by_a_death_goes_on_from_another_copy(cluster: Cluster) -> None:
+    owner, writer, reader = (cluster.process(node) for node in (1, 2, 3))
+    oid = owner.new()
+    writer.write(oid, LARGE)
+    cluster.settle()
+    get(owner, oid)
+    owner.unpin()
+    cluster.managers[3]._site.random = _Always(2)  # type: ignore[assignment]
+    reader.fetch(oid)
+    while cluster.step() and sent(cluster, objects.ReadChunk)[-1].node != 3:
+        pass
+    assert not reader.views
+    cluster.kill_node(2)
+    cluster.settle()
+    assert [view[0] for view in reader.views] == [oid]
+
+
+class _Always:
+    """A chance that always chooses the same node, if it may."""
+
+    def __init__(self, node: int) -> None:
+        self._node = node
+
+    def choice(self, nodes: list[int]) -> int:
+        return self._node if self._node in nodes else nodes[0]
+
+
+def test_an_object_that_is_nowhere_is_made_again(cluster: Cluster) -> None:
+    owner, writer = cluster.process(1), cluster.process(2)
+    oid = owner.new()
+    writer.write(oid, LARGE)
+    cluster.settle()
+    cluster.kill_node(2)
+    assert get(owner, oid).size > 0
+    assert owner.owned[oid] == "stored"
+
+
+def test_readers_of_a_dead_owner_are_told(cluster: Cluster) -> None:
+    owner, early, late = (cluster.process(node) for node in (1, 2, 3))
+    oid = owner.new()
+    early.fetch(oid)
+    cluster.settle()
+    cluster.kill_process(owner.address)
+    cluster.settle()
+    assert early.answers.pop().kind == objects.OWNER_DIED
+    assert get(late, oid).kind == objects.OWNER_DIED
+    cluster.kill_node(1)
+    assert get(late, oid).kind == objects.OWNER_DIED
+
+
+def test_copies_of_a_dead_owner_go(cluster: Cluster) -> None:
+    owner, reader = cluster.process(1), cluster.process(2)
+    oid = put(owner)
+    get(reader, oid)
+    reader.unpin()
+    cluster.settle()
+    cluster.kill_process(owner.address)
+    cluster.settle()
+    assert not leftovers(cluster)
+
+
+def test_a_busy_owner_holds_up_nobody(cluster: Cluster) -> None:
+    owner, reader = cluster.process(1), cluster.process(2)
+    oid = put(owner)
+    owner.take = lambda message: pytest.fail(f"the owner was asked: {message}")  # type: ignore[method-assign]
+    assert get(reader, oid).size == LARGE
+
+
+def test_a_broadcast_spreads_instead_of_draining_one_node(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(directory, "_TURNS_FROM", 1000)
+    cluster = Cluster(5, 12, STORE_BYTES, None)
+    owner = cluster.process(1)
+    oid = put(owner)
+    readers = [cluster.process(node) for node in range(2, 13)]
+    for reader in readers:
+        reader.fetch(oid)
+    cluster.settle()
+    assert all(reader.views for reader in readers)
+    asked = [to for _, to, m in cluster.delivered if isinstance(m, objects.ReadChunk)]
+    assert asked.count(raylet_of(1)) < len(readers) - 2
+    cluster.close()
+
+
+def test_looking_for_more_than_fits_fails_nobody(cluster: Cluster) -> None:
+    """`wait(fetch_local=True)` on more than the store takes: all are there, some elsewhere."""
+    owner, reader = cluster.process(1), cluster.process(2)
+    oids = [put(owner, 250_000) for _ in range(8)]
+    for oid in oids:
+        reader.fetch(oid, pin=False)
+    cluster.settle()
+    assert {answer.oid for answer in reader.answers} == set(oids)
+    assert all(isinstance(answer, objects.Fetched) for answer in reader.answers)
+    assert cluster.managers[2].used <= STORE_BYTES
+
+
+def test_more_than_fits_can_be_read_piecewise(cluster: Cluster) -> None:
+    owner, reader = cluster.process(1), cluster.process(2)
+    for oid in [put(owner, 250_000) for _ in range(8)]:
+        assert get(reader, oid).size == 250_000
+        reader.unpin()
+        cluster.settle()
