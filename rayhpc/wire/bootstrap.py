@@ -111,8 +111,10 @@ class AttachServer:
         return found
 
     def ended(self) -> list[Connection]:
-        """The connections returned by `accept` whose peer has ended since the last call."""
-        self._look()
+        """The connections returned by `accept` whose peer has ended; to be called after it.
+
+        Does not look by itself: what it found on the way would not be polled for any more.
+        """
         found = list(self._gone)
         self._gone.clear()
         return found
