@@ -9,7 +9,7 @@ from __future__ import annotations
 import builtins
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from rayhpc.runtime import current
@@ -38,8 +38,9 @@ class tqdm:  # noqa: N801
         flush_interval_s: float = 1.0,
     ) -> None:
         self._iterable = iterable
-        if total is None and isinstance(iterable, Sized):
-            total = len(iterable)
+        length = getattr(iterable, "__len__", None)
+        if total is None and length is not None:
+            total = int(length())
         self._bar = Bar(uuid.uuid4().hex, desc or "", 0, total, unit or "it", time.time())
         self._interval = flush_interval_s
         self._next = 0.0
