@@ -7,7 +7,7 @@ program ends, the kernel closes it, and the node ends.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from rayhpc.launch.spawn import NodeProcess
 
@@ -47,6 +47,7 @@ def start(
     resources: Mapping[str, float] | None = None,
     labels: Mapping[str, str] | None = None,
     session_dir: str | None = None,
+    meanwhile: Callable[[], object] | None = None,
 ) -> EmbeddedSession:
     """Start a node with a head on this machine's loopback, for this process alone.
 
@@ -58,6 +59,7 @@ def start(
         resources: further resources by name.
         labels: node labels.
         session_dir: where to make the session's private directory; None: as usual.
+        meanwhile: called once while the node starts: what can be loaded in that time costs none.
 
     Raises:
         LaunchError: an argument that cannot be, or the node does not start; says why.
@@ -84,6 +86,8 @@ def start(
             place, options, cluster.key, kind="embedded", head=cluster.head
         )
         process.send(plan)
+        if meanwhile is not None:
+            meanwhile()
         ready = process.wait_ready()
         record = process.record()
     except BaseException:

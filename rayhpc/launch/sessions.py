@@ -13,7 +13,6 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-import secrets
 import socket
 import stat
 import time
@@ -89,7 +88,7 @@ class SessionNotFoundError(ConnectionError):
 
 def new_name(cluster_id: str) -> str:
     """A name nobody else has, at most 16 bytes: a piece of the cluster's id and six hex digits."""
-    return f"{cluster_id[:8]}.{secrets.token_hex(3)}"
+    return f"{cluster_id[:8]}.{os.urandom(3).hex()}"
 
 
 def make_directory(base: Path, name: str) -> tuple[Path, int]:

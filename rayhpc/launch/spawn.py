@@ -11,36 +11,34 @@ import os
 import select
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import TYPE_CHECKING
 
-import msgspec
-
-from rayhpc.launch import sessions
 from rayhpc.launch.exit_codes import ExitCode, LaunchError
-from rayhpc.launch.node_plan import NodePlan, send_plan
 from rayhpc.launch.private_fds import close_private, keep_private
-from rayhpc.launch.sessions import SessionRecord
 
-Wait = Callable[[float, int], None]
+if TYPE_CHECKING:
+    # Loaded when they are needed: by then the other interpreter starts already.
+    from rayhpc.launch.node_plan import NodePlan
+    from rayhpc.launch.sessions import SessionRecord
+
+Wait = Callable[[float, int], object]
 
 READY_S = 60.0
 STOP_S = 15.0
 _STDERR_TAIL = 4000
 
 
-class Ready(msgspec.Struct):
-    """A node's answer when it can serve, or why it cannot."""
+@dataclass(frozen=True)
+class Ready:
+    """What a node says when it can serve: its number and id in the cluster, its port."""
 
-    ok: bool = False
-    node: int = 0
-    node_id: str = ""
-    port: int = 0
-    error: str = ""
-    code: int = int(ExitCode.INTERNAL)
+    node: int
+    node_id: str
+    port: int
 
 
 class NodeProcess:
@@ -55,7 +53,7 @@ class NodeProcess:
         environment = dict(os.environ if environ is None else environ)
         self._python_path = environment.get("PYTHONPATH")
         _make_importable(environment)
-        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
+        self._errors = _unnamed_file()
         self._process = subprocess.Popen(
             [sys.executable, *_interpreter_options(), "-m", "rayhpc.launch.node"],
             stdin=subprocess.PIPE,
@@ -83,6 +81,8 @@ class NodeProcess:
         Raises:
             LaunchError: it has ended before.
         """
+        from rayhpc.launch.node_plan import send_plan
+
         plan.python_path = self._python_path
         self._plan = plan
         try:
@@ -105,14 +105,16 @@ class NodeProcess:
         line = self._read_line(time.monotonic() + timeout_s, wait or _wait)
         if not line:
             raise self._ended_early()
-        ready = msgspec.convert(json.loads(line), Ready)
-        if not ready.ok:
+        said = json.loads(line)
+        if not said.get("ok"):
             self.stop()
-            raise LaunchError(ready.error, ready.code)
-        return ready
+            raise LaunchError(said["error"], said.get("code", ExitCode.INTERNAL))
+        return Ready(said["node"], said["node_id"], said["port"])
 
     def record(self) -> SessionRecord:
         """What the node, once ready, says about itself.  Raises LaunchError if it has ended."""
+        from rayhpc.launch import sessions
+
         assert self._plan is not None
         record = sessions.read_record(Path(self._plan.base, self._plan.name))
         if record is None:
@@ -125,6 +127,15 @@ class NodeProcess:
 
     def wait(self, timeout_s: float | None = None) -> int | None:
         """Wait for the end; returns the exit code, or None when the time is over."""
+        from rayhpc.machine.processes import open_pidfd
+
+        # Popen's own wait looks every 50 ms; a pidfd tells at once, where the kernel has them.
+        descriptor = open_pidfd(self.pid) if self._process.poll() is None else None
+        if descriptor is not None and timeout_s is not None:
+            _wait(timeout_s, descriptor)
+        if descriptor is not None:
+            os.close(descriptor)
+            timeout_s = 0.0 if timeout_s is not None else None
         try:
             return self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:
@@ -132,13 +143,17 @@ class NodeProcess:
 
     def stop(self, timeout_s: float = STOP_S) -> int:
         """End the node and wait for it; killed (it is our child) if it takes too long."""
+        code = self._end(timeout_s)
+        self._close()
+        return code
+
+    def _end(self, timeout_s: float) -> int:
         self.let_go()
         # Without a plan there is nothing yet that would have to end in order.
         code = self.wait(timeout_s) if self._plan is not None else None
         if code is None:
             self._process.kill()
             code = self._process.wait()
-        self._close()
         return code
 
     def let_go(self) -> None:
@@ -165,7 +180,7 @@ class NodeProcess:
     def _read_line(self, deadline: float, wait: Wait) -> bytes:
         out = self._process.stdout
         assert out is not None
-        while not select.select([out], [], [], 0)[0]:
+        while not _wait(0.0, out.fileno()):
             if time.monotonic() >= deadline:
                 self._process.kill()
                 return b""
@@ -174,9 +189,11 @@ class NodeProcess:
 
     def _ended_early(self) -> LaunchError:
         """What to say of a process that ended without a word."""
-        code = self.stop(STOP_S)
-        self._errors.seek(0)
-        said = self._errors.read().decode(errors="replace").strip()[-_STDERR_TAIL:]
+        code = self._end(STOP_S)
+        end = os.lseek(self._errors, 0, os.SEEK_END)
+        tail = os.pread(self._errors, _STDERR_TAIL, max(0, end - _STDERR_TAIL))
+        self._close()
+        said = tail.decode(errors="replace").strip()
         return LaunchError(
             f"a node process did not start (exit code {code})"
             + (f"; it said:\n{said}" if said else "; it said nothing"),
@@ -186,10 +203,21 @@ class NodeProcess:
     def _close(self) -> None:
         if self._process.stdout is not None:
             self._process.stdout.close()
+        if self._errors >= 0:
+            os.close(self._errors)
+            self._errors = -1
 
 
-def _wait(seconds: float, descriptor: int) -> None:
-    select.select([descriptor], [], [], seconds)
+def _unnamed_file() -> int:
+    """Where a process that fails early leaves its last words."""
+    return os.memfd_create("rayhpc-node", os.MFD_CLOEXEC)
+
+
+def _wait(seconds: float, descriptor: int) -> bool:
+    """Whether a descriptor is readable within the time.  select(2) takes none above 1023."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(int(seconds * 1000 + 0.999)))
 
 
 def _make_importable(environment: dict[str, str]) -> None:

@@ -6,7 +6,7 @@ polls `sockets` and calls `receive`.  Never decodes a frame.
 
 from __future__ import annotations
 
-import secrets
+import os
 from collections.abc import Iterator, Sequence
 
 import zmq
@@ -122,4 +122,4 @@ class HeadServer(Listener):
 
 def _new_name() -> bytes:
     # Random: nobody who has lost a connection may be taken for who comes next.
-    return b"n" + secrets.token_bytes(16)
+    return b"n" + os.urandom(16)

@@ -11,7 +11,6 @@ by its owner alone, and removed when the cluster ends.
 from __future__ import annotations
 
 import os
-import secrets
 import stat
 import sys
 from pathlib import Path
@@ -71,7 +70,7 @@ def new_key_pair() -> KeyPair:
 
 def new_cluster_id() -> str:
     """A fresh cluster id: 32 hex digits."""
-    return secrets.token_hex(16)
+    return os.urandom(16).hex()
 
 
 def encode(key: ClusterKey) -> bytes:
