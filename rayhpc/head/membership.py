@@ -51,6 +51,7 @@ class Membership:
         self._announcer = Announcer(nodes, send, now)
         # In the order in which they were last heard, so that only the first must be looked at.
         self._heard: dict[NodeNumber, float] = {}
+        self._lost: dict[NodeNumber, str] = {}
         self._checked = now()
 
     # -- joining ---------------------------------------------------------------------------------
@@ -124,14 +125,9 @@ class Membership:
 
     # -- ending ----------------------------------------------------------------------------------
     def lost(self, number: NodeNumber, reason: str) -> None:
-        """A node's connection is gone, or it is silent: it is dead."""
-        node = self._nodes.alive.get(number)
-        if node is None:
-            return
-        del self._heard[number]
-        self._nodes.bury(node, f"it left ({node.leaving})" if node.leaving else reason)
-        self._announcer.gone(number, node.ended)
-        self._on_gone(node)
+        """A node's connection is gone, or it is silent: `advance` declares it dead."""
+        if self._heard.pop(number, None) is not None:
+            self._lost[number] = reason
 
     def advance(self) -> None:
         """Declare the silent ones dead, tell what is new."""
@@ -144,10 +140,27 @@ class Membership:
             if now - when < SILENT_S:
                 break
             self.lost(number, f"nothing was heard of it for {SILENT_S:g} s")
+        self._bury_lost()
         self._announcer.advance()
+
+    def _bury_lost(self) -> None:
+        """Many may go at once (a switch, say): all are dead before anybody draws conclusions."""
+        lost, self._lost = self._lost, {}
+        buried = [self._nodes.alive[number] for number in lost]
+        together: dict[str, list[NodeNumber]] = {}
+        for node in buried:
+            reason = f"it left ({node.leaving})" if node.leaving else lost[node.number]
+            self._nodes.bury(node, reason)
+            together.setdefault(reason, []).append(node.number)
+        for reason, numbers in together.items():
+            self._announcer.gone(numbers, reason)
+        for node in buried:
+            self._on_gone(node)
 
     def deadline(self) -> float:
         """When `advance` wants to be called at the latest."""
+        if self._lost:
+            return self._checked
         check = self._checked + CHECK_S
         news = self._announcer.deadline()
         return check if news is None else min(check, news)

@@ -216,7 +216,7 @@ class Raylet:
             leases.StillNeeded: lambda source, m: workers.on_still_needed(source),
             leases.Watch: lambda _, m: self.watches.on_watch(m),
             leases.Died: lambda _, m: self._remote_died(m.target, m.reason),
-            leases.NodeGone: lambda _, m: self.node_gone(m.node, m.reason),
+            leases.NodeGone: self._on_node_gone,
             leases.Shutdown: lambda _, m: self.end(m.code, m.reason),
         }
 
@@ -364,6 +364,10 @@ class Raylet:
     def _on_node_up(self, _: Address, message: cluster.NodeUp) -> None:
         for info in (message.info, *message.more):
             self._add_node(info)
+
+    def _on_node_gone(self, _: Address, message: leases.NodeGone) -> None:
+        for node in (message.node, *message.more):
+            self.node_gone(node, message.reason)
 
     def _on_start_actor(self, _: Address, message: actors.StartActor) -> None:
         self.orders += 1

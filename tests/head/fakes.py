@@ -126,7 +126,7 @@ class FakeRaylet:
         self.known.update(info.number for info in (message.info, *message.more))
 
     def on_NodeGone(self, message: leases.NodeGone) -> None:  # noqa: N802
-        self.known.discard(message.node)
+        self.known.difference_update([message.node, *message.more])
 
     def on_Shutdown(self, message: leases.Shutdown) -> None:  # noqa: N802
         self.ended = message

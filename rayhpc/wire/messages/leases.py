@@ -154,10 +154,14 @@ class Died(msgspec.Struct, array_like=True, tag=78):
 
 
 class NodeGone(msgspec.Struct, array_like=True, tag=79):
-    """Head to raylets, raylet to its processes: everything on that node is dead."""
+    """Head to raylets, raylet to its processes: everything on that node is dead.
+
+    The head names all that went at the same time for the same reason in one message (`more`).
+    """
 
     node: int
     reason: str
+    more: list[int] = []
 
 
 class LogLines(msgspec.Struct, array_like=True, tag=80):
