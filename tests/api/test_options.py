@@ -1,0 +1,190 @@
+"""Options are checked when they are given, with messages that name what is allowed."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+import rayhpc
+from rayhpc.api import options as opts
+from rayhpc.api import strategies
+from rayhpc.exceptions import NotServedError
+
+
+def _function() -> int:
+    return 1
+
+
+class _Class:
+    def method(self) -> int:
+        return 1
+
+
+def test_an_unknown_option_names_the_nearest_right_one() -> None:
+    with pytest.raises(ValueError, match="'num_cpu' .*Did you mean 'num_cpus'"):
+        rayhpc.remote(num_cpu=1)
+    with pytest.raises(ValueError, match="'max_restart'.*Did you mean 'max_restarts'"):
+        rayhpc.remote(_Class).options(max_restart=1)
+    with pytest.raises(ValueError, match="num_return.*Did you mean 'num_returns'"):
+        rayhpc.method(num_return=2)
+
+
+def test_options_of_the_other_kind_are_refused_once_the_kind_is_known() -> None:
+    with pytest.raises(ValueError, match="'max_restarts' for remote functions"):
+        rayhpc.remote(max_restarts=1)(_function)
+    with pytest.raises(ValueError, match="'max_retries' for actors"):
+        rayhpc.remote(max_retries=1)(_Class)
+    with pytest.raises(ValueError, match="'num_cpus' for actor methods"):
+        rayhpc.method(num_cpus=1)
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "words"),
+    [
+        ({"num_cpus": "two"}, TypeError, "a number"),
+        ({"num_cpus": True}, TypeError, "a number"),
+        ({"num_cpus": -1}, ValueError, "negative"),
+        ({"num_cpus": 0.00001}, ValueError, "0.0001"),
+        ({"num_cpus": float("nan")}, ValueError, "finite"),
+        ({"num_gpus": 1.5}, ValueError, "whole number above 1"),
+        ({"memory": -5}, ValueError, "negative"),
+        ({"resources": {"CPU": 1}}, ValueError, "num_cpus"),
+        ({"resources": {"GPU": 1}}, ValueError, "num_gpus"),
+        ({"resources": {"disk": -1}}, ValueError, "negative"),
+        ({"resources": {"disk": "x"}}, TypeError, "a number"),
+        ({"resources": ["disk"]}, TypeError, "a dict"),
+        ({"num_returns": -1}, ValueError, "'dynamic' or 'streaming'"),
+        ({"num_returns": "many"}, ValueError, "'dynamic' or 'streaming'"),
+        ({"num_returns": 1.5}, TypeError, "'dynamic' or 'streaming'"),
+        ({"max_retries": -2}, ValueError, "-1 for infinity"),
+        ({"max_retries": "x"}, TypeError, "-1 for infinity"),
+        ({"max_calls": -1}, ValueError, "0 or a positive integer"),
+        ({"retry_exceptions": [3]}, ValueError, "no exception type"),
+        ({"retry_exceptions": "all"}, TypeError, "list of exception types"),
+        ({"scheduling_strategy": "NEAR"}, ValueError, "'DEFAULT', 'SPREAD'"),
+        ({"scheduling_strategy": 3}, TypeError, "NodeAffinitySchedulingStrategy"),
+        ({"label_selector": {"zone": 3}}, TypeError, "text"),
+        ({"label_selector": {"zone": ""}}, ValueError, "in\\(a,b\\)"),
+        ({"name": ""}, ValueError, "empty"),
+        ({"name": 3}, TypeError, "text"),
+        ({"runtime_env": "x"}, TypeError, "RuntimeEnv"),
+        ({"_generator_backpressure_num_objects": 0}, ValueError, "-1 for no bound"),
+        ({"max_restarts": -2}, ValueError, "-1 for infinity"),
+        ({"max_task_retries": -2}, ValueError, "-1 for infinity"),
+        ({"max_concurrency": 0}, ValueError, "a positive integer"),
+        ({"lifetime": "forever"}, ValueError, "'detached'"),
+        ({"concurrency_groups": {"io": 0}}, ValueError, "positive"),
+        ({"concurrency_groups": ["io"]}, TypeError, "a dict"),
+        ({"namespace": ""}, ValueError, "empty"),
+        ({"get_if_exists": "yes"}, TypeError, "True or False"),
+    ],
+)
+def test_impossible_values_are_refused_at_decoration(
+    options: dict[str, object], kind: type[Exception], words: str
+) -> None:
+    with pytest.raises(kind, match=words):
+        rayhpc.remote(**options)
+
+
+def test_values_that_are_right() -> None:
+    checked = opts.FunctionOptions().merged(
+        num_cpus=1 / 3,
+        num_gpus=0.5,
+        memory=2**30,
+        resources={"disk": 0.25},
+        num_returns="streaming",
+        max_retries=-1,
+        retry_exceptions=[ValueError],
+        max_calls=3,
+    )
+    assert checked.num_cpus == 1 / 3
+    assert opts.resources(checked) == {
+        "CPU": 1 / 3,
+        "GPU": 0.5,
+        "memory": 2**30,
+        "disk": 0.25,
+    }
+    assert pickle.loads(pickle.dumps(checked)) == checked
+
+
+def test_none_takes_an_option_back() -> None:
+    two = opts.FunctionOptions().merged(num_cpus=2, max_retries=7)
+    back = two.merged(num_cpus=None, max_retries=None, resources=None)
+    assert back == opts.FunctionOptions()
+    assert opts.resources(back) == {"CPU": 1.0}
+
+
+def test_numpy_numbers_count_as_numbers() -> None:
+    numpy = pytest.importorskip("numpy")
+    checked = opts.FunctionOptions().merged(
+        num_cpus=numpy.float64(0.5), num_returns=numpy.int64(3)
+    )
+    assert (checked.num_cpus, checked.num_returns) == (0.5, 3)
+    assert type(checked.num_returns) is int
+
+
+def test_an_actor_is_placed_with_a_cpu_and_holds_none_unless_it_says_so() -> None:
+    bare = opts.ActorOptions()
+    assert opts.actor_resources(bare) == ({"CPU": 1.0}, {"CPU": 0.0})
+    two = bare.merged(num_cpus=2)
+    assert opts.actor_resources(two) == ({"CPU": 2}, {"CPU": 2})
+    none = bare.merged(num_cpus=0)
+    assert opts.actor_resources(none) == ({"CPU": 0}, {"CPU": 0})
+    gpu = bare.merged(num_gpus=1)
+    assert opts.actor_resources(gpu) == ({"CPU": 1.0, "GPU": 1}, {"CPU": 1.0, "GPU": 1})
+
+
+def test_get_if_exists_needs_a_name() -> None:
+    with pytest.raises(ValueError, match="name must be specified"):
+        rayhpc.remote(_Class).options(get_if_exists=True)
+    rayhpc.remote(_Class).options(get_if_exists=True, name="x")
+
+
+def test_the_bundle_index_needs_a_group() -> None:
+    strategy = strategies.PlacementGroupSchedulingStrategy(None, placement_group_bundle_index=0)
+    with pytest.raises(ValueError, match="there is no placement group"):
+        rayhpc.remote(_function).options(scheduling_strategy=strategy)
+    none = strategies.PlacementGroupSchedulingStrategy(None)
+    rayhpc.remote(_function).options(scheduling_strategy=none)
+    with pytest.raises(ValueError, match="there is no placement group"):
+        rayhpc.remote(_function).options(placement_group_bundle_index=1)
+
+
+def test_the_old_placement_group_option_is_the_strategy() -> None:
+    from rayhpc.api.ids import PlacementGroupID
+    from rayhpc.api.placement_group import PlacementGroup
+
+    group = PlacementGroup(PlacementGroupID.from_random(), [{"CPU": 1.0}])
+    checked = opts.FunctionOptions().merged(placement_group=group, placement_group_bundle_index=0)
+    assert checked.scheduling_strategy.placement_group == group
+    assert checked.scheduling_strategy.placement_group_bundle_index == 0
+    with pytest.raises(ValueError, match="either placement_group or scheduling_strategy"):
+        opts.FunctionOptions().merged(placement_group=group, scheduling_strategy="SPREAD")
+    for index in (-2, 1):
+        strategy = strategies.PlacementGroupSchedulingStrategy(group, index)
+        with pytest.raises(ValueError, match="from 0 to 0"):
+            opts.FunctionOptions().merged(scheduling_strategy=strategy)
+
+
+@pytest.mark.parametrize("field", ["pip", "conda", "container", "uv", "image_uri"])
+def test_environments_that_are_not_served_name_the_alternative(field: str) -> None:
+    with pytest.raises(NotServedError, match=field):
+        rayhpc.remote(runtime_env={field: ["x"]})
+    with pytest.raises(NotImplementedError):
+        rayhpc.RuntimeEnv(**{field: "x"})
+
+
+def test_methods_take_their_own_options() -> None:
+    from rayhpc.api.actor_kind import OPTIONS_ATTRIBUTE
+
+    @rayhpc.method(num_returns=2, concurrency_group="io")
+    def method(self: object) -> tuple[int, int]:
+        return 1, 2
+
+    options = getattr(method, OPTIONS_ATTRIBUTE)
+    assert (options.num_returns, options.concurrency_group) == (2, "io")
+    with pytest.raises(TypeError, match="at least one of its options"):
+        rayhpc.method(_function)
+    with pytest.raises(TypeError, match="at least one of its options"):
+        rayhpc.method()

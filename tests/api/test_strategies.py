@@ -1,0 +1,88 @@
+"""Scheduling strategies and what placing makes of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from rayhpc.api import placing
+from rayhpc.api.ids import NodeID, PlacementGroupID
+from rayhpc.api.options import FunctionOptions, resources
+from rayhpc.api.placement_group import PlacementGroup
+from rayhpc.api.strategies import (
+    DoesNotExist,
+    Exists,
+    In,
+    NodeAffinitySchedulingStrategy,
+    NodeLabelSchedulingStrategy,
+    NotIn,
+    PlacementGroupSchedulingStrategy,
+)
+from rayhpc.wire.messages.common import Labels, Strategy
+
+
+def _strategy(**given: Any) -> Strategy:
+    options = FunctionOptions().merged(**given)
+    return placing.scheduling_class(options, resources(options), 1, b"").strategy
+
+
+def test_words() -> None:
+    assert _strategy() == Strategy()
+    assert _strategy(scheduling_strategy="DEFAULT") == Strategy()
+    assert _strategy(scheduling_strategy="SPREAD").kind == "spread"
+
+
+def test_node_affinity_takes_text_or_an_id() -> None:
+    node = NodeID.from_random()
+    by_id = _strategy(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=True))
+    by_text = _strategy(scheduling_strategy=NodeAffinitySchedulingStrategy(node.hex(), soft=True))
+    assert by_id == by_text == Strategy("node", node=node.hex(), soft=True)
+
+
+def test_labels() -> None:
+    strategy = NodeLabelSchedulingStrategy(
+        hard={"zone": In("a", "b"), "gpu": Exists()},
+        soft={"old": DoesNotExist(), "rack": NotIn("7")},
+    )
+    made = _strategy(scheduling_strategy=strategy)
+    assert made.kind == "labels"
+    assert made.hard == [Labels("zone", "in", ["a", "b"]), Labels("gpu", "exists")]
+    assert made.wish == [Labels("old", "not_exists"), Labels("rack", "not_in", ["7"])]
+
+
+def test_label_strategies_are_checked() -> None:
+    with pytest.raises(ValueError, match="at least one label"):
+        NodeLabelSchedulingStrategy(hard={})
+    with pytest.raises(TypeError, match="In\\(…\\)"):
+        NodeLabelSchedulingStrategy(hard={"zone": "a"})  # type: ignore[dict-item]
+    with pytest.raises(TypeError, match="must be text"):
+        NodeLabelSchedulingStrategy(hard={"zone": In(3)})  # type: ignore[arg-type]
+
+
+def test_label_selectors() -> None:
+    made = _strategy(label_selector={"zone": "!in(a, b)", "kind": "fast"})
+    assert made.hard == [Labels("zone", "not_in", ["a", "b"]), Labels("kind", "in", ["fast"])]
+
+
+def test_a_group_and_no_group() -> None:
+    group = PlacementGroup(PlacementGroupID.from_random(), [{"CPU": 1.0}, {"CPU": 2.0}])
+    made = _strategy(scheduling_strategy=PlacementGroupSchedulingStrategy(group, 1))
+    assert made == Strategy("group", group=group.id.binary(), bundle=1)
+    assert _strategy(scheduling_strategy=PlacementGroupSchedulingStrategy(None)) == Strategy()
+
+
+def test_what_fits_no_bundle_is_refused_before_the_call() -> None:
+    group = PlacementGroup(PlacementGroupID.from_random(), [{"CPU": 1.0}, {"CPU": 2.0}])
+    inside = PlacementGroupSchedulingStrategy(group)
+    assert _strategy(num_cpus=2, scheduling_strategy=inside).bundle == -1
+    with pytest.raises(ValueError, match="any bundle"):
+        _strategy(num_cpus=3, scheduling_strategy=inside)
+    with pytest.raises(ValueError, match="bundle 0"):
+        first = PlacementGroupSchedulingStrategy(group, 0)
+        _strategy(num_cpus=2, scheduling_strategy=first)
+
+
+def test_amounts_are_exact_in_units() -> None:
+    assert placing.fixed_point({"CPU": 0.3, "GPU": 0, "disk": 1}) == {"CPU": 3000, "disk": 10000}
+    assert placing.amounts({"CPU": 3000}) == {"CPU": 0.3}
