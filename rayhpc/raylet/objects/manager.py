@@ -32,7 +32,7 @@ from rayhpc.wire.messages.cluster import ObjectRow
 
 Handler = Callable[[Address, Any], None]
 
-# Whoever does not poll `wake_fd` looks for finished work this often.
+# Where there is no `wake_fd` to poll, finished work is looked for this often.
 _LOOK_SECONDS = 0.02
 
 
@@ -110,7 +110,7 @@ class ObjectManager:
     def deadline(self) -> float | None:
         """When `on_time` wants to be called (by the clock handed in)."""
         deadline = self._site.timers.deadline()
-        if self._worker.busy:
+        if self._worker.busy and self.wake_fd < 0:
             soon = self._site.now() + _LOOK_SECONDS
             return soon if deadline is None else min(deadline, soon)
         return deadline

@@ -19,7 +19,7 @@ from rayhpc.wire.address import Address
 
 # Committed in the loop itself: less than a millisecond.
 _AT_ONCE = 2 * 2**20
-_AHEAD_MIN, _AHEAD_MAX = 16 * 2**20, 128 * 2**20
+_AHEAD_MIN, _AHEAD_MAX = 16 * 2**20, 64 * 2**20
 # A request is refused when nothing at all has become free for so long.
 WRITER_PATIENCE = 5.0
 READER_PATIENCE = 30.0

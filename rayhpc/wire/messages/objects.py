@@ -110,7 +110,10 @@ class FetchCancel(msgspec.Struct, array_like=True, tag=33):
 
 # -- between the raylets, and from the owner's raylet to the owner -------------------------------
 class ObjectAt(msgspec.Struct, array_like=True, tag=35):
-    """Raylet to the owner's raylet: `node` has a sealed copy."""
+    """Raylet to the owner's raylet: `node` has a sealed copy.
+
+    From the owner's raylet to `node`: yours is the copy to keep from now on.
+    """
 
     oid: bytes
     size: int

@@ -1,10 +1,19 @@
 """The threads for slow work: results come in the caller's thread, and a descriptor tells when."""
 
 import os
+import random
 import select
 import threading
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any
 
+from rayhpc.raylet.objects import ObjectManager
 from rayhpc.raylet.objects.background import Background
+from rayhpc.store.arena import Arena
+from rayhpc.wire.address import make_address, make_object_id
+from rayhpc.wire.messages import objects
 
 
 def wait_for(background: Background) -> None:
@@ -60,3 +69,41 @@ def test_closing_waits_for_what_runs_and_drops_the_rest() -> None:
     background.close()
     assert 2 not in ran
     assert len(os.listdir("/proc/self/fd")) < descriptors
+
+
+def test_a_store_spills_and_restores_through_real_threads(tmp_path: Path) -> None:
+    sent: deque[tuple[int, Any]] = deque()
+    arena = Arena.create(8 * 2**20)
+    manager = ObjectManager(
+        1,
+        arena,
+        [str(tmp_path)],
+        send=lambda to, message: sent.append((to, message)),
+        now=time.monotonic,
+        random=random.Random(0),
+    )
+    handlers, me = manager.handlers(), make_address(1, 1)
+
+    def ask(message: Any) -> Any:
+        handlers[type(message)](me, message)
+        while not sent:
+            deadline = manager.deadline() or time.monotonic() + 10
+            select.select([manager.wake_fd], [], [], max(0, deadline - time.monotonic()))
+            manager.on_time()
+        return sent.popleft()[1]
+
+    size = 3 * 2**20
+    oids = [make_object_id(me, number) for number in range(1, 7)]
+    for oid in oids:
+        place = ask(objects.StoreCreate(oid, size))
+        arena.view(place.offset, size)[:] = oid[-1:] * size
+        handlers[objects.StoreSeal](me, objects.StoreSeal(oid, size))
+    assert manager.spilled >= 4 * size
+    for oid in oids:
+        found = ask(objects.Fetch([oid]))
+        assert bytes(arena.view(found.offset, size)) == oid[-1:] * size
+        handlers[objects.Unpin](me, objects.Unpin([oid]))
+    handlers[objects.Free](me, objects.Free(oids))
+    assert manager.used == manager.spilled == 0
+    manager.close()
+    arena.close()
