@@ -89,7 +89,7 @@ def gone(pid: int) -> bool:
 
 
 def life(node: Node) -> Any:
-    """One worker: its number, streams, environment, exit code.  The directory is left to the raylet."""
+    """One worker: number, streams, environment, exit code.  The directory is left alone."""
     os.environ["TAKEN"] = "1"
     node.spawn(
         7,

@@ -1,0 +1,121 @@
+"""Which node a scheduling class goes to, and what is said when none can ever serve it."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from doubles import node_info, units, wanted
+
+from rayhpc.raylet import scheduling
+from rayhpc.raylet.view import ClusterView
+from rayhpc.wire.messages.cluster import Usage
+from rayhpc.wire.messages.common import Labels, SchedulingClass, Strategy
+
+
+def cluster(*cpus: int) -> ClusterView:
+    view = ClusterView(1)
+    for number, amount in enumerate(cpus, 1):
+        view.add(node_info(number, {"disk": "ssd" if number % 2 else "hdd"}, CPU=amount))
+    return view
+
+
+def use(view: ClusterView, number: int, free: float, version: int = 1, pending: int = 0) -> None:
+    view.update(Usage(number, units(CPU=free), pending, version))
+
+
+def choose(view: ClusterView, what: SchedulingClass, here: bool, turn: int = 0) -> tuple[int, bool]:
+    found = scheduling.choose(what, view, here, turn)
+    return found.node, found.now
+
+
+def test_default_packs_here_then_goes_where_there_is_room() -> None:
+    view = cluster(2, 2, 2)
+    assert choose(view, wanted(), True) == (1, True)
+    use(view, 2, 0)
+    assert choose(view, wanted(), False) == (3, True)
+    use(view, 3, 0)
+    assert choose(view, wanted(), False) == (1, False)
+
+
+def test_what_was_sent_to_a_node_counts_until_it_reports() -> None:
+    view = cluster(1, 1)
+    view.debit(2, units(CPU=1))
+    assert choose(view, wanted(), False) == (1, False)
+    use(view, 2, 1)
+    assert choose(view, wanted(), False) == (2, True)
+    use(view, 2, 0, version=1)  # not newer
+    assert choose(view, wanted(), False) == (2, True)
+
+
+def test_spread_takes_turns() -> None:
+    view = cluster(4, 4, 4)
+    what = wanted(Strategy("spread"))
+    seen = Counter(choose(view, what, True, turn)[0] for turn in range(9))
+    assert seen == {1: 3, 2: 3, 3: 3}
+
+
+def test_only_a_node_that_is_large_enough_is_waited_for() -> None:
+    view = cluster(1, 4, 4)
+    use(view, 2, 0, pending=5)
+    use(view, 3, 0, pending=2)
+    assert choose(view, wanted(CPU=3), False) == (3, False)
+
+
+def test_hard_affinity_waits_for_its_node_and_soft_goes_elsewhere_when_it_is_gone() -> None:
+    view = cluster(1, 1)
+    hard = wanted(Strategy("node", node=f"{2:056x}"))
+    assert choose(view, hard, True) == (2, True)
+    use(view, 2, 0)
+    assert choose(view, hard, True) == (2, False)
+    soft = wanted(Strategy("node", node=f"{2:056x}", soft=True))
+    assert choose(view, soft, True) == (2, False)
+    view.remove(2)
+    assert choose(view, soft, True) == (1, True)
+    refused = scheduling.choose(hard, view, True, 0)
+    assert refused.node == 0
+    assert "not in the cluster" in refused.text
+
+
+def test_hard_affinity_to_a_node_that_is_too_small_is_refused() -> None:
+    view = cluster(1, 2)
+    found = scheduling.choose(wanted(Strategy("node", node=f"{2:056x}"), CPU=3), view, True, 0)
+    assert found.node == 0
+    assert "2 CPU" in found.text
+
+
+def test_labels() -> None:
+    view = cluster(2, 2)
+    ssd, hdd = Labels("disk", "in", ["ssd"]), Labels("disk", "in", ["hdd"])
+    assert choose(view, wanted(Strategy("labels", hard=[hdd])), True) == (2, True)
+    assert choose(view, wanted(Strategy("labels", hard=[Labels("disk", "not_in", ["ssd"])])), True)[
+        0
+    ] == (2)
+    assert choose(view, wanted(Strategy("labels", wish=[hdd])), True) == (2, True)
+    use(view, 2, 0)
+    # A wish gives way to room; a condition does not.
+    assert choose(view, wanted(Strategy("labels", wish=[hdd])), True) == (1, True)
+    assert choose(view, wanted(Strategy("labels", hard=[hdd])), True) == (2, False)
+    assert choose(view, wanted(Strategy("labels", hard=[ssd])), True) == (1, True)
+    none = scheduling.choose(
+        wanted(Strategy("labels", hard=[Labels("gpu", "exists")])), view, True, 0
+    )
+    assert "No node has the labels" in none.text
+    by_id = Labels("ray.io/node-id", "in", [f"{2:056x}"])
+    assert choose(view, wanted(Strategy("labels", hard=[by_id])), True) == (2, False)
+
+
+def test_an_impossible_demand_names_what_the_largest_node_has() -> None:
+    view = cluster(2, 16)
+    found = scheduling.choose(wanted(CPU=64, GPU=1), view, False, 0)
+    assert found.node == 1
+    assert "64 CPU, 1 GPU" in found.text
+    assert "host2, has 16 CPU, no GPU" in found.text
+    assert scheduling.infeasible_text(units(CPU=16), view) == ""
+
+
+def test_a_leaving_node_takes_nothing() -> None:
+    view = cluster(1, 4, 4)
+    view.update(Usage(3, units(CPU=4), 0, 1, draining=True))
+    assert choose(view, wanted(), False) == (2, True)
+    found = scheduling.choose(wanted(), view, True, 0, serve=False)
+    assert (found.node, found.now) == (2, True)

@@ -1,0 +1,226 @@
+"""The worker pool: how many are started, who gets which, and when they end."""
+
+from __future__ import annotations
+
+from doubles import JOB, Node, job
+
+from rayhpc.raylet import forkserver_messages as fork
+from rayhpc.raylet import workers as pool
+from rayhpc.raylet.workers import Waiter, Worker
+from rayhpc.wire.messages import leases
+
+
+class Wish:
+    """Somebody who wants a worker."""
+
+    def __init__(self, node: Node, number: int = JOB, environment: bytes = b"") -> None:
+        self.worker: Worker | None = None
+        self.error = ""
+        self.waiter = Waiter((number, environment), self.got, self.failed)
+        node.workers.acquire(self.waiter)
+
+    def got(self, worker: Worker) -> None:
+        self.worker = worker
+
+    def failed(self, text: str) -> None:
+        self.error = text
+
+
+def node(**more: int) -> Node:
+    made = Node(**more)
+    made.jobs.add(job())
+    return made
+
+
+def test_at_most_two_plain_workers_wait_on_an_idle_node() -> None:
+    n = node(prestart=2, CPU=16)
+    n.workers.advance()
+    n.workers.advance()
+    assert len(n.boot()) == 2
+    n.pass_time(100)
+    assert not n.spawned
+
+
+def test_a_plain_worker_becomes_a_jobs_and_stays_it() -> None:
+    n = node(prestart=1)
+    n.workers.advance()
+    n.boot()
+    wish = Wish(n)
+    assert wish.worker is not None
+    assert [m.job.number for m in n.take(leases.AssignJob)] == [JOB]
+    n.workers.release(wish.worker)
+    n.jobs.add(job(8))
+    other = Wish(n, 8)
+    assert other.worker is None
+    again = Wish(n)
+    assert again.worker is wish.worker
+    assert n.take(leases.AssignJob) == []
+
+
+def test_environments_get_workers_of_their_own_with_their_variables() -> None:
+    n = node(prestart=1)
+    n.workers.advance()
+    n.boot()
+    environment = b'{"env_vars": {"A": "1"}}'
+    wish = Wish(n, environment=environment)
+    assert wish.worker is None
+    ((_, config, prepared, _),) = n.spawned
+    assert prepared.environ == {"A": "1"}
+    assert config.facts.environment == environment
+    n.boot()
+    assert wish.worker is not None
+    assert wish.worker.key == (JOB, environment)
+
+
+def test_the_worker_used_last_is_used_next() -> None:
+    n = node()
+    wishes = [Wish(n) for _ in range(3)]
+    n.boot()
+    for wish in wishes:
+        n.time += 1
+        assert wish.worker is not None
+        n.workers.release(wish.worker)
+    assert Wish(n).worker is wishes[2].worker
+
+
+def test_workers_beyond_the_cpus_are_asked_to_end_after_a_while() -> None:
+    n = node(CPU=1)
+    wishes = [Wish(n) for _ in range(3)]
+    n.boot()
+    for wish in wishes:
+        assert wish.worker is not None
+        n.workers.release(wish.worker)
+    n.pass_time(5)
+    assert n.take(leases.ExitIfIdle) == []
+    n.pass_time(6)
+    assert len(n.take(leases.ExitIfIdle)) == 2
+    leaving = [x for x in n.workers.by_address.values() if x.state == pool.LEAVING]
+    # One of them owns what others hold: it stays, and another is asked in its place.
+    n.workers.on_still_needed(leaving[0].address)
+    n.pass_time(1)
+    assert n.take(leases.ExitIfIdle, leaving[0].address) == []
+    assert len(n.take(leases.ExitIfIdle)) == 1
+    n.workers.on_leaving(leaving[1].address, "idle")
+    n.workers.on_ended(leaving[1], "it ended by itself")
+    assert n.workers.count() == 2
+
+
+def test_workers_that_die_at_start_fail_their_waiters_instead_of_being_started_for_ever() -> None:
+    n = node()
+    wish = Wish(n)
+    for _ in range(pool.START_FAILURES_MAX):
+        number = n.spawned.popleft()[0]
+        worker = n.workers._with_number(number)
+        assert worker is not None
+        n.workers.on_ended(worker, "it ended with exit code 1")
+    assert "exit code 1" in wish.error
+    assert not n.spawned
+
+
+def test_a_worker_that_could_not_be_forked_is_tried_again_later() -> None:
+    n = node()
+    wish = Wish(n)
+    number = n.spawned.popleft()[0]
+    n.workers.on_spawn_failed(number, "Resource temporarily unavailable")
+    n.workers.advance()
+    assert not n.spawned
+    n.pass_time(1.1)
+    n.boot()
+    assert wish.worker is not None
+
+
+def test_a_worker_that_is_never_ready_is_killed() -> None:
+    n = node()
+    Wish(n)
+    n.pass_time(61)
+    assert n.killed == [1]
+
+
+def test_slots_are_not_given_to_two() -> None:
+    n = node(slots=2)
+    wishes = [Wish(n) for _ in range(3)]
+    workers = n.boot()
+    assert sorted(x.slot for x in workers) == [0, 1]
+    assert wishes[2].worker is None
+    n.workers.on_ended(workers[0], "gone")
+    (third,) = n.boot()
+    assert third.slot == workers[0].slot
+    assert wishes[2].worker is third
+
+
+def test_the_end_of_a_job_ends_its_idle_workers_and_fails_its_waiters() -> None:
+    n = node()
+    idle = Wish(n)
+    n.boot()
+    assert idle.worker is not None
+    n.workers.release(idle.worker)
+    waits = Wish(n, environment=b'{"env_vars": {"A": "1"}}')
+    n.jobs.end(JOB)
+    n.workers.on_job_over(JOB)
+    assert len(n.take(leases.ExitIfIdle, idle.worker.address)) == 1
+    assert "ended" in waits.error
+    assert len(n.killed) == 1
+
+
+def test_a_cancelled_wish_leaves_its_worker_to_others() -> None:
+    n = node()
+    first, second = Wish(n), Wish(n)
+    first.waiter.is_cancelled = True
+    n.boot()
+    assert first.worker is None
+    assert second.worker is not None
+
+
+# -- templates ------------------------------------------------------------------------------------
+def test_workers_wait_for_the_template_that_imports_what_the_driver_had() -> None:
+    n = Node()
+    n.jobs.add(job(preload=["numpy"]))
+    wish = Wish(n)
+    (made,) = n.templates_made
+    assert (made.preload, made.path) == (["numpy"], ["/driver"])
+    assert not n.spawned
+    template = n.templates._templates[JOB, b""]
+    n.templates.on_ready(template, fork.Ready())
+    n.workers.advance()
+    assert n.spawned[0][3] is template
+    n.boot()
+    assert wish.worker is not None
+
+
+def test_an_unfit_template_is_done_without(caplog: object) -> None:
+    n = Node()
+    n.jobs.add(job(preload=["threads"]))
+    Wish(n)
+    template = n.templates._templates[JOB, b""]
+    n.templates.on_unfit(template, fork.Unfit("threads", "it started a thread"))
+    n.templates.on_gone(template)
+    n.workers.advance()
+    assert n.spawned[0][3] is None
+    assert "threads" in caplog.text  # type: ignore[attr-defined]
+    assert len(n.templates_made) == 1
+
+
+def test_a_slow_template_is_not_waited_for_for_ever() -> None:
+    n = Node()
+    n.jobs.add(job(preload=["slow"]))
+    Wish(n)
+    deadline = n.workers.deadline()
+    assert deadline is not None
+    n.pass_time(deadline - n.time + 0.001)
+    assert n.spawned[0][3] is None
+
+
+def test_a_template_leaves_with_the_last_worker_of_its_job() -> None:
+    n = Node()
+    n.jobs.add(job(preload=["numpy"]))
+    wish = Wish(n)
+    template = n.templates._templates[JOB, b""]
+    n.templates.on_ready(template, fork.Ready())
+    n.workers.advance()
+    n.boot()
+    n.jobs.end(JOB)
+    n.workers.on_job_over(JOB)
+    assert not template.channel.is_closed  # type: ignore[attr-defined]
+    assert wish.worker is not None
+    n.workers.on_ended(wish.worker, "gone")
+    assert template.channel.is_closed  # type: ignore[attr-defined]
