@@ -17,6 +17,7 @@ import select
 import socket
 import struct
 import time
+from array import array
 from collections import deque
 from typing import Any
 
@@ -243,14 +244,25 @@ def _receive_reply(sock: socket.socket, fds: list[int], deadline: float) -> dict
     wanted = _LENGTH.size
     while len(received) < wanted:
         sock.settimeout(max(0.001, deadline - time.monotonic()))
-        data, new, _, _ = socket.recv_fds(sock, 65536, _FDS_MAX, socket.MSG_CMSG_CLOEXEC)
-        fds += new
+        data = _receive_some(sock, fds)
         if not data:
             raise ConnectionResetError("it closed the connection")
         received += data
         if len(received) >= _LENGTH.size:
             wanted = _LENGTH.size + _LENGTH.unpack_from(received)[0]
     return _decode(received)
+
+
+def _receive_some(sock: socket.socket, fds: list[int]) -> bytes:
+    # Not `socket.recv_fds`: it forgets its flags, and with them close-on-exec.
+    space = socket.CMSG_LEN(_FDS_MAX * array("i").itemsize)
+    data, messages, _, _ = sock.recvmsg(65536, space, socket.MSG_CMSG_CLOEXEC)
+    for level, kind, content in messages:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            found = array("i")
+            found.frombytes(content[: len(content) - len(content) % found.itemsize])
+            fds.extend(found)
+    return data
 
 
 def _decode(received: bytearray) -> dict[str, Any]:

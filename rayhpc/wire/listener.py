@@ -91,6 +91,7 @@ class Listener:
             self._look()
             parted = len(self._parted)
             yield from self._read()
+            self._known.difference_update(self._parted[:parted])
             self._lost.extend(self._parted[:parted])
             del self._parted[:parted]
             if not self._parted:
@@ -148,5 +149,4 @@ class Listener:
     def _part(self, descriptor: int) -> None:
         name = self._by_descriptor.pop(descriptor, None)
         if name is not None:
-            self._known.discard(name)
             self._parted.append(name)

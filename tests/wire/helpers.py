@@ -1,4 +1,4 @@
-"""What the tests of `rayhpc.wire` share: polling several owners of sockets until something holds."""
+"""What the tests of `rayhpc.wire` share: polling owners of sockets until something holds."""
 
 from __future__ import annotations
 
