@@ -388,7 +388,7 @@ class Raylet:
 
     def _on_lease_request(self, _: Address, message: leases.LeaseRequest) -> None:
         client = message.client
-        gone = node_of(client) not in self.view.nodes
+        gone = node_of(client) in self.view.gone
         if gone or (node_of(client) == self.number and not self.is_alive(client)):
             return
         self.leases.on_request(message)

@@ -43,6 +43,8 @@ class ClusterView:
     def __init__(self, me: NodeNumber) -> None:
         self.me = me
         self.nodes: dict[NodeNumber, Node] = {}
+        # Numbers are never used again.  A node in neither is yet to be announced.
+        self.gone: set[NodeNumber] = set()
         self._by_id: dict[str, NodeNumber] = {}
 
     def add(self, info: NodeInfo) -> None:
@@ -64,6 +66,7 @@ class ClusterView:
 
     def remove(self, number: NodeNumber) -> NodeInfo | None:
         """A node is gone; what it was, if it was known."""
+        self.gone.add(number)
         node = self.nodes.pop(number, None)
         if node is None:
             return None
