@@ -16,6 +16,7 @@ from rayhpc.wire.messages import actors
 from rayhpc.wire.messages.actors import ActorRow, ActorSpec
 
 DEAD_KEPT = 10_000
+IDS_KEPT = 200_000
 
 
 class Actor:
@@ -120,12 +121,13 @@ def lightened(spec: ActorSpec) -> ActorSpec:
 class ActorTable:
     """All actors, and the ways to find them.
 
-    Dead ones are kept, lightened, up to `DEAD_KEPT`.
+    Dead ones are kept, lightened, up to `DEAD_KEPT`; after that only that they have been.
     """
 
     def __init__(self) -> None:
         self._all: dict[ObjectId, Actor] = {}
         self._dead: deque[ObjectId] = deque()
+        self._forgotten: dict[ObjectId, None] = {}
         self._names: dict[tuple[str, str], Actor] = {}
         self._owned: dict[NodeNumber, dict[Address, dict[ObjectId, Actor]]] = {}
         self._in_group: dict[bytes, dict[ObjectId, Actor]] = {}
@@ -137,6 +139,10 @@ class ActorTable:
     def get(self, actor: ObjectId) -> Actor | None:
         """The actor of that id, alive or lately dead."""
         return self._all.get(actor)
+
+    def has_been(self, actor: ObjectId) -> bool:
+        """Whether there was an actor of that id, dead for so long that no more is known."""
+        return actor in self._forgotten
 
     def named(self, namespace: str, name: str) -> Actor | None:
         """The living actor of that name."""
@@ -236,9 +242,13 @@ class ActorTable:
         actor.spec = msgspec.structs.replace(lightened(spec), methods=b"")
         self._dead.append(actor.id)
         if len(self._dead) > DEAD_KEPT:
-            gone = self._all.pop(self._dead.popleft(), None)
-            if gone is not None:
-                self._count(gone.state, -1)
+            self._forget(self._all.pop(self._dead.popleft()))
+
+    def _forget(self, actor: Actor) -> None:
+        self._count(actor.state, -1)
+        self._forgotten[actor.id] = None
+        if len(self._forgotten) > IDS_KEPT:
+            del self._forgotten[next(iter(self._forgotten))]
 
     def _count(self, state: str, by: int) -> None:
         self.counts[state] = self.counts.get(state, 0) + by

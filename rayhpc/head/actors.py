@@ -54,7 +54,7 @@ class Actors:
         self._on_dead = on_dead
         self.table = ActorTable()
         self.waiting = Waiting(now)
-        self._watchers = Watchers(now)
+        self._watchers = Watchers()
         self._starter = Starter(
             self.table, self.waiting, nodes, groups, send, random, self._give_up, self._tell
         )
@@ -72,6 +72,7 @@ class Actors:
         self._send(source, actors.ActorCreated(message.token, spec.actor))
         if self.table.get(spec.actor) is not None:
             return
+        self._watchers.came(spec.actor)
         actor = Actor(spec, self._wall())
         self.table.add(actor)
         self.waiting.add(actor)
@@ -94,18 +95,23 @@ class Actors:
     def on_watch(self, source: Address, message: actors.WatchActor) -> None:
         """Tell a process of an actor's state, now and at each change."""
         actor = self.table.get(message.actor)
-        if actor is None and self._is_gone(owner_of(message.actor)):
-            self._send(source, self._unknown(message.actor))
+        known = self.table.has_been(message.actor)
+        if actor is None and (known or self._is_gone(owner_of(message.actor))):
+            self._send(source, _unknown(message.actor))
         elif actor is None:
-            self._watchers.add_early(message.actor, source)
+            self._watchers.expect(message.actor)
+            self._watchers.add(message.actor, source)
         else:
             self._send(source, actor.message())
             if actor.state != DEAD:
                 self._watchers.add(actor.id, source)
 
-    def _unknown(self, actor: ObjectId) -> actors.ActorIs:
-        reason = "no such actor is known: its creator has ended, or it is dead for a long time"
-        return actors.ActorIs(actor, DEAD, 0, 0, reason)
+    def _never_came(self, expected: list[ObjectId]) -> None:
+        for actor_id in expected:
+            message = _unknown(actor_id)
+            for watcher in self._watchers.of(actor_id):
+                self._send(watcher, message)
+            self._watchers.forget(actor_id)
 
     def on_kill(self, _: Address, message: actors.KillActor) -> None:
         """End an actor's process at once; for good, or to be started again."""
@@ -172,7 +178,7 @@ class Actors:
     # -- what ends around them -------------------------------------------------------------------
     def process_gone(self, address: Address, reason: str) -> None:
         """A driver or worker has ended: its actors end, and it watches no longer."""
-        self._watchers.process_gone(address)
+        self._never_came(self._watchers.process_gone(address))
         actor = self.table.at(address)
         if actor is not None:
             self._process_ended(actor, reason, final=False)
@@ -181,7 +187,7 @@ class Actors:
     def node_gone(self, node: Node) -> None:
         """A node is dead, with every process on it."""
         reason = f"its node {node.info.ip} ({node.info.hostname}) is gone: {node.ended}"
-        self._watchers.node_gone(node.number)
+        self._never_came(self._watchers.node_gone(node.number))
         for actor in self.table.placed_on(node.number):
             actor.preempted = bool(node.leaving)
             self._process_ended(actor, reason, final=False, counts=self._counts(actor, node))
@@ -211,19 +217,12 @@ class Actors:
 
     # -- time ------------------------------------------------------------------------------------
     def advance(self) -> None:
-        """Start what can be started; answer those who watch what never came."""
-        for actor_id in self._watchers.run_out():
-            if self.table.get(actor_id) is None:
-                message = self._unknown(actor_id)
-                for watcher in self._watchers.of(actor_id):
-                    self._send(watcher, message)
-                self._watchers.forget(actor_id)
+        """Start what can be started."""
         self._starter.advance()
 
     def deadline(self) -> float | None:
         """When `advance` has something to do."""
-        times = [self._watchers.deadline(), self.waiting.deadline()]
-        return min((x for x in times if x is not None), default=None)
+        return self.waiting.deadline()
 
     # -- transitions -----------------------------------------------------------------------------
     def _alive(self, actor: Actor, address: Address) -> None:
@@ -280,3 +279,8 @@ class Actors:
             message = actor.message()
             for watcher in watchers:
                 self._send(watcher, message)
+
+
+def _unknown(actor: ObjectId) -> actors.ActorIs:
+    reason = "it is not known: its creator ended before it was made, or it died long ago"
+    return actors.ActorIs(actor, DEAD, 0, 0, reason)

@@ -68,7 +68,7 @@ class Groups:
         self._is_gone = is_gone
         self._on_changed = on_changed
         self._on_removed = on_removed
-        self._watchers = Watchers(now)
+        self._watchers = Watchers()
         self._groups: dict[bytes, Group] = {}
         self._names: dict[tuple[str, str], Group] = {}
         # Those with bundles to place and no attempt under way.
@@ -82,6 +82,7 @@ class Groups:
         if self._known(message.group) is not None:
             return
         group = Group(message, self._creator_of(message.creator))
+        self._watchers.came(group.id)
         self._groups[group.id] = group
         key = (message.namespace, message.name)
         if message.name and key in self._names:
@@ -102,7 +103,8 @@ class Groups:
         elif self._is_gone(owner_of(message.group)):
             self._send(source, _unknown(message.group))
         else:
-            self._watchers.add_early(message.group, source)
+            self._watchers.expect(message.group)
+            self._watchers.add(message.group, source)
 
     def on_remove(self, _: Address, message: actors.RemoveGroup) -> None:
         """Give the bundles back."""
@@ -133,7 +135,7 @@ class Groups:
     # -- what ends around them -------------------------------------------------------------------
     def node_gone(self, node: Node) -> None:
         """A node is dead: what it held of groups must be placed again."""
-        self._watchers.node_gone(node.number)
+        self._never_came(self._watchers.node_gone(node.number))
         for group in list(self._groups.values()):
             if group.touches(node.number):
                 self._lost_node(group, node)
@@ -153,8 +155,15 @@ class Groups:
             self._conclude(group)
 
     def process_gone(self, address: Address) -> None:
-        """A process has ended: it watches no longer."""
-        self._watchers.process_gone(address)
+        """A process has ended: it watches no longer, and makes no group any more."""
+        self._never_came(self._watchers.process_gone(address))
+
+    def _never_came(self, expected: list[bytes]) -> None:
+        for group_id in expected:
+            for watcher in self._watchers.of(group_id):
+                self._send(watcher, _unknown(group_id))
+            self._watchers.forget(group_id)
+            self._on_removed(group_id)
 
     def actor_dead(self, actor: ObjectId) -> None:
         """An actor is dead for good: groups that it made end with it."""
@@ -243,13 +252,7 @@ class Groups:
 
     # -- time ------------------------------------------------------------------------------------
     def advance(self) -> None:
-        """Try to place what is not placed; answer those who watch what never came."""
-        for group_id in self._watchers.run_out():
-            if self._known(group_id) is None:
-                for watcher in self._watchers.of(group_id):
-                    self._send(watcher, _unknown(group_id))
-                self._watchers.forget(group_id)
-                self._on_removed(group_id)
+        """Try to place what is not placed."""
         now = self._now()
         grown = bool(self._nodes.grown)
         for group in list(self._open.values()):
@@ -259,9 +262,7 @@ class Groups:
 
     def deadline(self) -> float | None:
         """When `advance` has something to do."""
-        times = [group.next_try for group in self._open.values() if group.stale]
-        early = self._watchers.deadline()
-        return min(times if early is None else [*times, early], default=None)
+        return min((g.next_try for g in self._open.values() if g.stale), default=None)
 
     # -- placing ---------------------------------------------------------------------------------
     def _try(self, group: Group) -> None:

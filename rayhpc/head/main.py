@@ -34,9 +34,7 @@ BATCH = 2_000
 HEAD_LOST = 71
 
 
-def run(
-    config: HeadConfig, ready_fd: int, life_fd: int | None, *, signals: bool = True
-) -> int:
+def run(config: HeadConfig, ready_fd: int, life_fd: int | None, *, signals: bool = True) -> int:
     """Serve until the cluster ends.
 
     Args:

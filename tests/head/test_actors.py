@@ -391,12 +391,24 @@ def test_a_watch_before_the_creation_is_answered_when_it_comes() -> None:
     assert states(world, watcher, actor) == [PENDING, ALIVE]
 
 
-def test_a_watch_of_what_never_comes_runs_out() -> None:
-    world, nodes, driver = cluster_of(1)
-    watcher = world.process(nodes[0])
-    world.to_head(watcher, actors.WatchActor(world.new_id(driver)))
-    world.run(11)
-    assert states(world, watcher, world.told(watcher, actors.ActorIs)[0].actor) == [DEAD]
+@pytest.mark.parametrize("with_its_node", [False, True])
+def test_a_watch_lasts_until_the_creator_has_ended(with_its_node: bool) -> None:
+    world, nodes, _ = cluster_of(2)
+    creator, watcher = world.process(nodes[1]), world.process(nodes[0])
+    actor = world.new_id(creator)
+    world.to_head(watcher, actors.WatchActor(actor))
+    world.run(60)
+    assert states(world, watcher, actor) == []
+    if with_its_node:
+        world.kill_node(nodes[1])
+    else:
+        nodes[1].say(cluster.ProcessDied(creator, "signal 9", False))
+    world.run()
+    assert states(world, watcher, actor) == [DEAD]
+    late = world.process(nodes[0])
+    world.to_head(late, actors.WatchActor(actor))
+    world.run()
+    assert states(world, late, actor) == [DEAD]
 
 
 def test_a_dead_actor_answers_late_watchers() -> None:

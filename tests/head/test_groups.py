@@ -229,10 +229,13 @@ def test_a_taken_name_is_refused_in_words() -> None:
 
 
 def test_a_group_nobody_made_is_said_to_be_gone() -> None:
-    world, _nodes, driver = cluster_of(1)
-    unknown = world.new_id(driver)
+    world, nodes, driver = cluster_of(1)
+    creator = world.process(nodes[0])
+    unknown = world.new_id(creator)
     actor = world.create(driver, strategy=Strategy("group", group=unknown))
     world.to_head(driver, actors.WatchGroup(unknown))
-    world.run(12)
+    world.run(30)
+    assert world.state(actor) == PENDING
+    nodes[0].say(cluster.ProcessDied(creator, "signal 9", False))
     assert now(world, driver, unknown).state == GROUP_REMOVED
     assert world.state(actor) == DEAD

@@ -1,0 +1,67 @@
+"""Whether a demand fits, and the words when it does not."""
+
+from __future__ import annotations
+
+import pytest
+
+from rayhpc.wire import fitting
+from rayhpc.wire.messages.common import UNIT, Labels, NodeInfo, Strategy
+
+
+def node(name: str, cpus: float, **labels: str) -> NodeInfo:
+    total = {"CPU": round(cpus * UNIT)}
+    return NodeInfo(0, name, "10.0.0.1", name, [], b"", total, labels, 0, False, 1, "")
+
+
+@pytest.mark.parametrize(
+    ("condition", "matches"),
+    [
+        (Labels("zone", "in", ["a", "b"]), True),
+        (Labels("zone", "in", ["b"]), False),
+        (Labels("zone", "not_in", ["b"]), True),
+        (Labels("zone", "not_in", ["a"]), False),
+        (Labels("other", "not_in", ["a"]), True),
+        (Labels("other", "in", ["a"]), False),
+        (Labels("zone", "exists"), True),
+        (Labels("other", "exists"), False),
+        (Labels("other", "not_exists"), True),
+        (Labels("zone", "not_exists"), False),
+    ],
+)
+def test_labels(condition: Labels, matches: bool) -> None:
+    assert fitting.labels_match({"zone": "a"}, [condition]) is matches
+
+
+@pytest.mark.parametrize(
+    ("text", "op", "values"),
+    [
+        ("a", "in", ["a"]),
+        ("!a", "not_in", ["a"]),
+        ("in(a, b)", "in", ["a", "b"]),
+        ("!in(a,b)", "not_in", ["a", "b"]),
+    ],
+)
+def test_selectors(text: str, op: str, values: list[str]) -> None:
+    assert fitting.conditions_of([("zone", text)]) == [Labels("zone", op, values)]
+
+
+def test_demands_in_words() -> None:
+    wanted = {"GPU": UNIT // 2, "CPU": 4 * UNIT, "memory": 2 * 2**30 * UNIT, "zero": 0}
+    assert fitting.describe_demand(wanted) == "{CPU: 4, GPU: 0.5, memory: 2 GiB}"
+
+
+def test_why_nothing_fits_names_the_node_that_comes_closest() -> None:
+    nodes = [node("small", 2), node("large", 8)]
+    assert fitting.explain(nodes, {"CPU": 8 * UNIT}, Strategy()) == ""
+    text = fitting.explain(nodes, {"CPU": 16 * UNIT}, Strategy())
+    assert "{CPU: 16}" in text
+    assert "(large) has 8 CPU" in text
+    assert "0 GPU" in fitting.explain(nodes, {"GPU": UNIT}, Strategy())
+
+
+def test_why_labels_and_affinity_allow_no_node() -> None:
+    nodes = [node("n", 2, zone="a")]
+    labels = Strategy("labels", hard=[Labels("zone", "in", ["b"])])
+    assert "zone in (b)" in fitting.explain(nodes, {}, labels)
+    assert "no node nowhere" in fitting.explain(nodes, {}, Strategy("node", "nowhere"))
+    assert fitting.explain(nodes, {}, Strategy("node", "nowhere", soft=True)) == ""
