@@ -67,7 +67,8 @@ def submit(
         script = system.render(request, JobFolder(base / _NO_FOLDER))
         _show(script, as_json) if dry_run else _ask(system, script, as_json)
         return
-    say(f"scheduler {choice.name} ({choice.why})")
+    for note in (f"scheduler {choice.name} ({choice.why})", *system.notes(request)):
+        say(note)
     folder = _submit(system, choice.name, request, base, detach)
     if as_json and detach:
         print_json({"id": folder.record().id, "folder": str(folder.path), "scheduler": choice.name})

@@ -88,6 +88,10 @@ class Scheduler(Protocol):
         """The script that `submit` would hand over."""
         ...
 
+    def notes(self, request: JobRequest) -> list[str]:
+        """What the user should know before it is submitted, in sentences."""
+        ...
+
     def test(self, script: str) -> str:
         """Ask, without submitting, whether and when this script would run; a sentence."""
         ...

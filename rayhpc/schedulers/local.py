@@ -24,7 +24,7 @@ from rayhpc.schedulers.folder import JobFolder, Summary
 from rayhpc.schedulers.follow import Follower, World
 from rayhpc.schedulers.local_pump import LocalNodes, Node
 from rayhpc.schedulers.local_share import Share, share_of
-from rayhpc.schedulers.rendering import render_job
+from rayhpc.schedulers.rendering import render_job, uses_pyxis
 from rayhpc.schedulers.request import JobRequest
 from rayhpc.schedulers.terminal import emit, nowhere
 
@@ -57,6 +57,11 @@ class Local:
         _check(request)
         share = share_of(os.environ, request)
         return render_job("local/job.sh.j2", request, folder, {"node_options": share.options()})
+
+    def notes(self, request: JobRequest) -> list[str]:
+        """Which options mean nothing on a single machine."""
+        options = left_out(request)
+        return [f"only a batch system knows {', '.join(options)}: left out"] if options else []
 
     def test(self, script: str) -> str:
         """There is nobody to ask."""
@@ -148,6 +153,8 @@ def _check(request: JobRequest) -> None:
                 f"--{name} needs a batch system, and this machine has none: start the tasks one "
                 "after another, or submit where sbatch is"
             )
+    if request.container is not None and uses_pyxis(request):
+        raise OptionError("pyxis needs SLURM; here give an image that apptainer can run")
     if request.output is not None and "%" in request.output:
         raise OptionError(f"--output {request.output}: only a batch system knows % names")
 

@@ -20,6 +20,23 @@ from rayhpc.schedulers.templates import render
 _ENROOT = (".sqsh", ".squashfs")
 
 
+def _our_rayhpc() -> list[str]:
+    """The console script where there is one: `-m` looks into the working directory first."""
+    script = Path(sys.executable).parent / "rayhpc"
+    if os.access(script, os.X_OK):
+        return [str(script)]
+    return [sys.executable, "-m", "rayhpc.cli.main"]
+
+
+def _missing_on_path() -> str | None:
+    """Where our own `python` is, if the user has not activated its environment."""
+    folder = str(Path(sys.executable).parent)
+    return None if folder in os.environ.get("PATH", "").split(os.pathsep) else folder
+
+
+OUR_RAYHPC = _our_rayhpc()
+
+
 @dataclass(frozen=True)
 class Container:
     """The image, what runs it, and the directories it must see, in the runtime's own words."""
@@ -50,6 +67,7 @@ def render_job(
         "job": request,
         "folder": str(folder.path),
         "launcher": launcher(request),
+        "path": None if request.has_own_python else _missing_on_path(),
         "run_options": run_options(request),
         "container": container(request, folder),
     }
@@ -58,14 +76,7 @@ def render_job(
 
 def launcher(request: JobRequest) -> list[str]:
     """The words that start `rayhpc` on a node: ours, or that of the job's own environment."""
-    if request.has_own_python:
-        return ["rayhpc"]
-    # Not "python -m rayhpc" where there is a choice: that looks for modules in the working
-    # directory first.
-    script = Path(sys.executable).parent / "rayhpc"
-    return (
-        [str(script)] if os.access(script, os.X_OK) else [sys.executable, "-m", "rayhpc.cli.main"]
-    )
+    return ["rayhpc"] if request.has_own_python else OUR_RAYHPC
 
 
 def inside(request: JobRequest) -> list[str]:
@@ -77,7 +88,7 @@ def inside(request: JobRequest) -> list[str]:
     if request.container is None:
         return launcher(request)
     runtime = _runtime(request)
-    if runtime == "pyxis":
+    if uses_pyxis(request):
         return ["srun", "--overlap", f"--container-image={request.container}", "rayhpc"]
     program = "apptainer" if runtime == "auto" else runtime
     return [program, "exec", request.container, "rayhpc"]
@@ -110,6 +121,11 @@ def container(request: JobRequest, folder: JobFolder) -> Container | None:
                 "there; use another directory"
             )
     return Container(request.container, _runtime(request), directories)
+
+
+def uses_pyxis(request: JobRequest) -> bool:
+    """Whether srun itself is to start the container."""
+    return _runtime(request) == "pyxis"
 
 
 def _runtime(request: JobRequest) -> str:

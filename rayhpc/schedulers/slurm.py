@@ -59,6 +59,10 @@ class Slurm:
             },
         )
 
+    def notes(self, request: JobRequest) -> list[str]:
+        """Nothing: SLURM says itself what it does not like."""
+        return []
+
     def test(self, script: str) -> str:
         """Ask the controller whether, when and where it would run."""
         done = attempt(["sbatch", "--test-only"], stdin=script)

@@ -107,7 +107,8 @@ def _line_of(error: Exception) -> str:
     """The template's line, which jinja2 puts as the last frame of the traceback."""
     frame, line = error.__traceback__, 0
     while frame is not None:
-        if "template" in frame.tb_frame.f_code.co_filename:
+        name = frame.tb_frame.f_code.co_filename
+        if name == "<template>" or name.endswith(".j2"):
             line = frame.tb_lineno
         frame = frame.tb_next
     return f":{line}" if line else ""

@@ -1,0 +1,43 @@
+#!/bin/bash
+#SBATCH --job-name=python
+#SBATCH --nodes=2
+#SBATCH --ntasks-per-node=1
+#SBATCH --gpus-per-node=4
+#SBATCH --chdir=/home/ada/work
+#SBATCH --output=/home/ada/jobs/20261124-120000-abcdef/stdout
+#SBATCH --error=/home/ada/jobs/20261124-120000-abcdef/stderr
+#SBATCH --open-mode=append
+
+# The job's private folder; `rayhpc jobs`, `logs` and `wait` look there for output and end.
+export RAYHPC_JOB_DIR=/home/ada/jobs/20261124-120000-abcdef
+summary="$RAYHPC_JOB_DIR/summary${SLURM_ARRAY_TASK_ID:+.$SLURM_ARRAY_TASK_ID}.json"
+printf -v started '%(%s)T' -1
+rm -f "$summary"
+
+finish() {  # finish CODE: note how the job ended, and end it
+    sync -d /home/ada/jobs/20261124-120000-abcdef/stdout /home/ada/jobs/20261124-120000-abcdef/stderr 2>/dev/null
+    printf '{"job_id": "%s", "exit_code": %d, "started": %d, "ended": %(%s)T, "nodes": "%s", "restarts": %d}\n' \
+        "$SLURM_JOB_ID" "$1" "$started" -1 "$SLURM_JOB_NODELIST" "${SLURM_RESTART_COUNT:-0}" \
+        >"$summary.part" && mv -f "$summary.part" "$summary"
+    exit "$1"
+}
+give_up() { printf 'rayhpc: %s: %s\n' "$HOSTNAME" "$*" >&2; finish 78; }
+trap : TERM INT USR1 USR2  # the step gets them too; this shell stays to note how it ended
+
+container=$(command -v apptainer || command -v singularity) || give_up 'neither apptainer nor singularity is on PATH'
+if [ -e /dev/kfd ]; then gpu=--rocm; else gpu=--nv; fi
+
+# srun takes neither --cpus-per-task (since 22.05) nor, after --export=NONE, the environment from sbatch.
+case $SLURM_JOB_CPUS_PER_NODE in
+*,*) ;;  # nodes with different numbers of CPUs: each gives all it has
+*) export SRUN_CPUS_PER_TASK="${SLURM_CPUS_PER_TASK:-$SLURM_CPUS_ON_NODE}" ;;
+esac
+export PYTHONUNBUFFERED="${PYTHONUNBUFFERED-1}"
+
+srun --no-kill --kill-on-bad-exit=0 --wait=0 --mpi=none --export=ALL \
+    "$container" exec "$gpu" --bind /home/ada/work,/home/ada/jobs/20261124-120000-abcdef --pwd /home/ada/work \
+    'my image.sif' \
+    rayhpc run \
+    --rendezvous "$RAYHPC_JOB_DIR/rendezvous" \
+    -- python train.py
+finish $?

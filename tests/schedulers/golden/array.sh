@@ -1,0 +1,40 @@
+#!/bin/bash
+#SBATCH --job-name=bash
+#SBATCH --nodes=1
+#SBATCH --ntasks-per-node=1
+#SBATCH --array=0-9%3
+#SBATCH --no-requeue
+#SBATCH --chdir=/home/ada/work
+#SBATCH --output=/home/ada/jobs/20261124-120000-abcdef/stdout.%a
+#SBATCH --error=/home/ada/jobs/20261124-120000-abcdef/stderr.%a
+#SBATCH --open-mode=append
+
+# The job's private folder; `rayhpc jobs`, `logs` and `wait` look there for output and end.
+export RAYHPC_JOB_DIR=/home/ada/jobs/20261124-120000-abcdef
+summary="$RAYHPC_JOB_DIR/summary${SLURM_ARRAY_TASK_ID:+.$SLURM_ARRAY_TASK_ID}.json"
+printf -v started '%(%s)T' -1
+rm -f "$summary"
+
+finish() {  # finish CODE: note how the job ended, and end it
+    sync -d /home/ada/jobs/20261124-120000-abcdef/stdout /home/ada/jobs/20261124-120000-abcdef/stderr 2>/dev/null
+    printf '{"job_id": "%s", "exit_code": %d, "started": %d, "ended": %(%s)T, "nodes": "%s", "restarts": %d}\n' \
+        "$SLURM_JOB_ID" "$1" "$started" -1 "$SLURM_JOB_NODELIST" "${SLURM_RESTART_COUNT:-0}" \
+        >"$summary.part" && mv -f "$summary.part" "$summary"
+    exit "$1"
+}
+give_up() { printf 'rayhpc: %s: %s\n' "$HOSTNAME" "$*" >&2; finish 78; }
+trap : TERM INT USR1 USR2  # the step gets them too; this shell stays to note how it ended
+
+
+# srun takes neither --cpus-per-task (since 22.05) nor, after --export=NONE, the environment from sbatch.
+case $SLURM_JOB_CPUS_PER_NODE in
+*,*) ;;  # nodes with different numbers of CPUs: each gives all it has
+*) export SRUN_CPUS_PER_TASK="${SLURM_CPUS_PER_TASK:-$SLURM_CPUS_ON_NODE}" ;;
+esac
+export PYTHONUNBUFFERED="${PYTHONUNBUFFERED-1}"
+
+srun --no-kill --kill-on-bad-exit=0 --wait=0 --mpi=none --export=ALL \
+    /opt/rayhpc/bin/rayhpc run \
+    --rendezvous "$RAYHPC_JOB_DIR/rendezvous" \
+    -- bash one.sh
+finish $?

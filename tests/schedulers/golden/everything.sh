@@ -1,0 +1,60 @@
+#!/bin/bash
+#SBATCH --job-name='it'"'"'s a "job"'
+#SBATCH --nodes=4
+#SBATCH --ntasks-per-node=1
+#SBATCH --cpus-per-task=16
+#SBATCH --gpus-per-node=a100:2
+#SBATCH --mem=64G
+#SBATCH --time=1-12
+#SBATCH --partition=gpu,long
+#SBATCH --account='proj 7'
+#SBATCH --qos=normal
+#SBATCH --constraint='a100|h100'
+#SBATCH --reservation=friday
+#SBATCH --exclusive
+#SBATCH --dependency=afterok:12
+#SBATCH --requeue
+#SBATCH --no-kill
+#SBATCH --chdir=/home/ada/work
+#SBATCH --output=out-%j.txt
+#SBATCH --error=/home/ada/jobs/20261124-120000-abcdef/stderr
+#SBATCH --open-mode=append
+#SBATCH --licenses=matlab:2 --comment 'two words'
+
+# The job's private folder; `rayhpc jobs`, `logs` and `wait` look there for output and end.
+export RAYHPC_JOB_DIR=/home/ada/jobs/20261124-120000-abcdef
+summary="$RAYHPC_JOB_DIR/summary${SLURM_ARRAY_TASK_ID:+.$SLURM_ARRAY_TASK_ID}.json"
+printf -v started '%(%s)T' -1
+rm -f "$summary"
+
+finish() {  # finish CODE: note how the job ended, and end it
+    sync -d /home/ada/jobs/20261124-120000-abcdef/stdout /home/ada/jobs/20261124-120000-abcdef/stderr 2>/dev/null
+    printf '{"job_id": "%s", "exit_code": %d, "started": %d, "ended": %(%s)T, "nodes": "%s", "restarts": %d}\n' \
+        "$SLURM_JOB_ID" "$1" "$started" -1 "$SLURM_JOB_NODELIST" "${SLURM_RESTART_COUNT:-0}" \
+        >"$summary.part" && mv -f "$summary.part" "$summary"
+    exit "$1"
+}
+give_up() { printf 'rayhpc: %s: %s\n' "$HOSTNAME" "$*" >&2; finish 78; }
+trap : TERM INT USR1 USR2  # the step gets them too; this shell stays to note how it ended
+
+type module >/dev/null 2>&1 || . /etc/profile
+module load gcc/13 || give_up 'module load' gcc/13 'failed: see `module avail`'
+module load cuda || give_up 'module load' cuda 'failed: see `module avail`'
+export TOKEN='a b'"'"'c
+d'
+export EMPTY=''
+ulimit -n 4096
+export PATH="$HOME/bin:$PATH"
+
+# srun takes neither --cpus-per-task (since 22.05) nor, after --export=NONE, the environment from sbatch.
+case $SLURM_JOB_CPUS_PER_NODE in
+*,*) ;;  # nodes with different numbers of CPUs: each gives all it has
+*) export SRUN_CPUS_PER_TASK="${SLURM_CPUS_PER_TASK:-$SLURM_CPUS_ON_NODE}" ;;
+esac
+export PYTHONUNBUFFERED="${PYTHONUNBUFFERED-1}"
+
+srun --no-kill --kill-on-bad-exit=0 --wait=0 --mpi=none --export=ALL \
+    /opt/rayhpc/bin/rayhpc run \
+    --rendezvous "$RAYHPC_JOB_DIR/rendezvous" --min-nodes 3 --start-timeout 90 --as-ray \
+    -- python -u train.py --name 'Ada'"'"'s best'
+finish $?
