@@ -142,7 +142,7 @@ class Future(concurrent.futures.Future[Any]):
     def cancel(self) -> bool:
         """Cancel the call if it was not handed to the cluster yet; whether it was."""
         if self._feeder.withdraw(self.piece):
-            self.piece.finish(concurrent.futures.CancelledError(), True)
+            self.piece.finish(concurrent.futures.CancelledError())
             self.piece.tell()
         return self.cancelled()
 
@@ -167,7 +167,7 @@ class _Call(Piece):
         self._future.set_running_or_notify_cancel()
         return ref
 
-    def finish(self, error: BaseException | None, failed: bool) -> None:
+    def finish(self, error: BaseException | None) -> None:
         self._work = (None, (), {})
         self._error = error
         self.ended = True

@@ -1,8 +1,9 @@
 """Hands pieces of work to lanes (the actors of a pool, or the cluster), so many at a time.
 
 Used by `multiprocessing.Pool` and `futures.Executor`.  A lane gets its next piece when one is
-done; how many it may have ahead is bounded by time, so that a long piece holds up nobody.
-Completions are handled by whoever waits, and by the runtime's callback thread while nobody does.
+done, never ahead: a call that waits at an actor cannot be taken back, and would stand behind a
+long one while another actor idles.  Completions are handled by whoever waits, and by the
+runtime's callback thread while nobody does.
 """
 
 from __future__ import annotations
@@ -16,43 +17,25 @@ from typing import Any
 import rayhpc
 from rayhpc.runtime import current
 from rayhpc.runtime.entries import ERROR
-
-# As much expected work may wait on a lane behind what runs.
-AHEAD_S = 0.005
-AHEAD_PIECES = 32
+from rayhpc.runtime.errors import load_error
 
 
 class Lane:
-    """Something that runs pieces in order.
+    """Something that runs pieces.
 
     Args:
         target: what the pieces are started on.
-        limit: how many it may have at a time; 0: bounded by time alone.
+        limit: how many it may have at a time.
     """
 
-    def __init__(self, target: Any, limit: int = 0) -> None:
+    def __init__(self, target: Any, limit: int = 1) -> None:
         self.target = target
         self.limit = limit
         self.busy = 0
-        self._seconds = 0.0
-        self._last = 0.0
 
     def has_room(self) -> bool:
         """Whether it takes another piece now."""
-        if self.limit:
-            return self.busy < self.limit
-        if not self._seconds:
-            return self.busy < 1
-        ahead = min(AHEAD_PIECES, int(AHEAD_S / self._seconds))
-        return self.busy < 1 + ahead
-
-    def note_done(self, started: float) -> None:
-        """A piece is done that was given to it at `started`."""
-        now = time.monotonic()
-        seconds = max(1e-6, now - max(started, self._last))
-        self._last = now
-        self._seconds = seconds if not self._seconds else 0.7 * self._seconds + 0.3 * seconds
-        self.busy -= 1
+        return self.busy < self.limit
 
 
 class Piece:
@@ -64,8 +47,8 @@ class Piece:
         """Put it on its way; the reference of its result."""
         raise TypeError(f"{type(self).__name__} does not say how it is started")
 
-    def finish(self, error: BaseException | None, failed: bool) -> None:
-        """Its result or error is there; `error`: it was never started.  Must be quick."""
+    def finish(self, error: BaseException | None) -> None:
+        """Its result is there, or its error, which may be that it was never started; quick."""
 
     def tell(self) -> None:
         """Run what others want to run at its end (no lock is held)."""
@@ -78,7 +61,7 @@ class Feeder:
         self.lanes = lanes
         self._lock = threading.RLock()
         self._waiting: deque[Piece] = deque()
-        self._under_way: dict[Any, tuple[Piece, Lane, float]] = {}
+        self._under_way: dict[Any, tuple[Piece, Lane]] = {}
 
     def add(self, pieces: list[Piece]) -> None:
         """More work."""
@@ -102,7 +85,7 @@ class Feeder:
         with self._lock:
             waiting, self._waiting = list(self._waiting), deque()
             for piece in waiting:
-                piece.finish(error, True)
+                piece.finish(error)
         for piece in waiting:
             piece.tell()
 
@@ -141,14 +124,14 @@ class Feeder:
                 try:
                     self._start(piece, lane)
                 except Exception as error:  # it cannot be pickled, or the cluster has ended
-                    piece.finish(error, True)
+                    piece.finish(error)
                     refused.append(piece)
         return refused
 
     def _start(self, piece: Piece, lane: Lane) -> None:
         piece.ref = ref = piece.start(lane)
         lane.busy += 1
-        self._under_way[ref] = (piece, lane, time.monotonic())
+        self._under_way[ref] = (piece, lane)
         process = current.process()
 
         def hand_over() -> None:
@@ -162,14 +145,15 @@ class Feeder:
             found = self._under_way.pop(ref, None)
             if found is None:
                 return
-            piece, lane, started = found
-            lane.note_done(started)
-            piece.finish(None, is_failed(ref))
+            piece, lane = found
+            lane.busy -= 1
+            piece.finish(error_of(ref))
             refused = self._feed()
         for ended in (piece, *refused):
             ended.tell()
 
 
-def is_failed(ref: Any) -> bool:
-    """Whether the result of a reference that is ready is an error."""
-    return current.process().entry_of(ref).state == ERROR
+def error_of(ref: Any) -> BaseException | None:
+    """The error that a reference that is ready stands for; None: a value."""
+    entry = current.process().entry_of(ref)
+    return load_error(entry.value) if entry.state == ERROR else None

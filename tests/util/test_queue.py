@@ -7,6 +7,7 @@ import queue
 from typing import Any
 
 import pytest
+
 import rayhpc
 from rayhpc.util.queue import Empty, Full, Queue
 

@@ -51,7 +51,7 @@ class Pool:
         if not rayhpc.is_initialized():
             _connect(processes, ray_address)
         self._processes = _checked(processes)
-        options = {"num_cpus": 0, "scheduling_strategy": "SPREAD", "max_restarts": -1}
+        options = {"num_cpus": 0, "scheduling_strategy": "SPREAD"}
         actor_class = rayhpc.remote(_Process).options(**{**options, **(ray_remote_args or {})})
         arguments = (initializer, tuple(initargs or ()))
         self._children = [
@@ -254,11 +254,14 @@ class _Child:
     def run(self, function: Any, calls: list[tuple[Any, Any]]) -> Any:
         """Send it a chunk; the reference of the results."""
         if self._limit and self._runs >= self._limit:
-            # Its calls have their answers before it ends: the handle's end waits for them.
-            self.actor = self._actor_class.remote(*self._arguments)
-            self._runs = 0
+            self.replace()
         self._runs += 1
         return self.actor.run.remote(function, calls)
+
+    def replace(self) -> None:
+        """Go on in a new process; the old one, if it lives, ends with its last handle."""
+        self.actor = self._actor_class.remote(*self._arguments)
+        self._runs = 0
 
 
 class _Process:

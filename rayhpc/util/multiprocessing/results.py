@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import rayhpc
+from rayhpc.exceptions import RayActorError
 from rayhpc.util.lanes import Feeder, Lane, Piece
 
 
@@ -25,7 +26,7 @@ class Chunk(Piece):
     Args:
         function: the function, or a reference to it.
         calls: its arguments, for each call (args, kwargs).
-        on_end: is told of the end, quickly: whether it failed.
+        on_end: is told of the end, quickly.
         tell: then runs, where it may take its time.
     """
 
@@ -33,24 +34,28 @@ class Chunk(Piece):
         self,
         function: Any,
         calls: list[tuple[Any, Any]],
-        on_end: Callable[[Chunk, bool], None],
+        on_end: Callable[[Chunk], None],
         tell: Callable[[], None] = lambda: None,
     ) -> None:
         self._function = function
         self._calls = calls
         self._on_end = on_end
         self._tell = tell
-        self._error: BaseException | None = None
+        self._child: Any = None
+        self.error: BaseException | None = None
 
     def start(self, lane: Lane) -> Any:
         """Send the calls to the lane's actor."""
-        return lane.target.run(self._function, self._calls)
+        self._child = lane.target
+        return self._child.run(self._function, self._calls)
 
-    def finish(self, error: BaseException | None, failed: bool) -> None:
+    def finish(self, error: BaseException | None) -> None:
         """The actor has answered, or died, or was never asked."""
         self._calls = []
-        self._error = error
-        self._on_end(self, failed)
+        self.error = error
+        if isinstance(error, RayActorError):
+            self._child.replace()
+        self._on_end(self)
 
     def tell(self) -> None:
         """Tell whoever wants to know."""
@@ -63,8 +68,8 @@ class Chunk(Piece):
             RayError: a call failed, with its own exception's type too; or the process ended.
             Exception: it could not be started.
         """
-        if self._error is not None:
-            raise self._error
+        if self.error is not None:
+            raise self.error
         found: list[Any] = rayhpc.get(self.ref)
         return found
 
@@ -137,9 +142,9 @@ class AsyncResult:
         found = [value for chunk in self._chunks for value in chunk.values()]
         return found[0] if self._is_single else found
 
-    def _on_end(self, chunk: Chunk, failed: bool) -> None:
+    def _on_end(self, chunk: Chunk) -> None:
         self._left -= 1
-        if failed and self._failed is None:
+        if chunk.error is not None and self._failed is None:
             self._failed = chunk
 
     def _tell(self) -> None:
@@ -223,7 +228,7 @@ class IMapIterator:
     def _has_next(self) -> bool:
         return self._started[0] in self._finished if self._in_order else bool(self._ended)
 
-    def _on_end(self, chunk: Chunk, failed: bool) -> None:
+    def _on_end(self, chunk: Chunk) -> None:
         self._finished.add(chunk)
         if not self._in_order:
             self._ended.append(chunk)
