@@ -1,0 +1,186 @@
+"""A process's two sockets: order, routes, and processes that end, over real ipc."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import zmq
+
+from rayhpc.wire import codec, sockets
+from rayhpc.wire.address import make_address, raylet_of
+from rayhpc.wire.messages.leases import Leaving
+from rayhpc.wire.transport import Transport
+from tests.wire.helpers import poll_until
+
+NODE = 5
+
+
+class Party:
+    """One process's transport, and what it has brought."""
+
+    def __init__(self, number: int, session: str) -> None:
+        self.context = zmq.Context()
+        self.me = make_address(NODE, number)
+        self.transport = Transport(self.context, self.me, session)
+        self.frames: list[bytes] = []
+
+    def send(self, to: int, text: str) -> None:
+        self.transport.send(to, Leaving(text))
+
+    def texts(self) -> list[str]:
+        decode = codec.Decoder([Leaving])
+        return [decode(x).reason for x in self.frames]
+
+    def turn(self) -> None:
+        self.frames += self.transport.receive()
+
+    def expect(self, texts: list[str]) -> None:
+        enough = lambda: len(self.frames) >= len(texts)  # noqa: E731
+        assert poll_until(enough, self.transport.sockets, self.turn)
+        assert self.texts() == texts
+        self.frames.clear()
+
+    def close(self) -> None:
+        self.transport.close()
+        self.context.destroy(linger=0)
+
+
+class Session:
+    """Some processes of one node; number 0 stands for the raylet."""
+
+    def __init__(self, folder: Path) -> None:
+        (folder / "p").mkdir()
+        self.folder = str(folder)
+        self.parties: list[Party] = []
+
+    def add(self, number: int) -> Party:
+        self.parties.append(Party(number, self.folder))
+        return self.parties[-1]
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Iterator[Session]:
+    session = Session(tmp_path)
+    session.add(0)
+    yield session
+    for party in session.parties:
+        party.close()
+
+
+def numbers(count: int) -> list[str]:
+    return [str(x) for x in range(count)]
+
+
+def test_messages_keep_their_order_both_ways(session: Session) -> None:
+    one, other = session.add(1), session.add(2)
+    for text in numbers(500):
+        one.send(other.me, text)
+        other.send(one.me, text)
+    other.expect(numbers(500))
+    one.expect(numbers(500))
+
+
+def test_an_answer_goes_back_the_way_the_question_came(session: Session) -> None:
+    one, other = session.add(1), session.add(2)
+    one.send(other.me, "question")
+    other.expect(["question"])
+    other.send(one.me, "answer")
+    one.expect(["answer"])
+    assert one.me in other.transport._routes
+    assert other.transport._opened == 1  # to the raylet only
+
+
+def test_other_nodes_are_reached_through_the_raylet(session: Session) -> None:
+    raylet, one = session.parties[0], session.add(1)
+    far = make_address(NODE + 1, 3)
+    one.send(far, "far")
+    one.send(raylet_of(NODE), "near")
+    assert poll_until(lambda: len(raylet.frames) == 2, raylet.transport.sockets, raylet.turn)
+    assert [codec.destination_of(x) for x in raylet.frames] == [far, raylet.me]
+    assert [codec.source_of(x) for x in raylet.frames] == [one.me, one.me]
+
+
+def test_a_process_may_write_to_itself(session: Session) -> None:
+    one = session.add(1)
+    one.send(one.me, "note")
+    one.expect(["note"])
+
+
+def test_what_a_dead_process_said_last_arrives(session: Session) -> None:
+    one = session.add(1)
+    read, write = os.pipe()
+    pid = os.fork()
+    if not pid:
+        try:
+            dying = Party(2, session.folder)
+            os.write(write, b"!")
+            dying.expect(["go"])
+            for text in numbers(100):
+                dying.send(one.me, text)
+            dying.transport.close()
+            dying.context.term()
+        finally:
+            os._exit(0)
+    dead = make_address(NODE, 2)
+    assert os.read(read, 1)
+    os.close(read)
+    os.close(write)
+    one.send(dead, "go")
+    os.waitpid(pid, 0)
+    one.expect(numbers(100))
+    one.transport.forget(dead)
+    one.send(dead, "to nobody")
+    assert dead not in one.transport._routes
+
+
+def test_processes_come_and_go_without_end(session: Session) -> None:
+    """libzmq aborts the process if a peer's name is used twice; nobody's ever is."""
+    one = session.add(1)
+    for number in range(2, 60):
+        party = Party(number, session.folder)
+        one.send(party.me, "hello")
+        party.expect(["hello"])
+        party.send(one.me, "hello")
+        one.expect(["hello"])
+        if number % 2:
+            party.close()
+        one.transport.forget(party.me)
+        one.send(party.me, "too late")
+        one.transport.forget(party.me)
+        if not party.context.closed:
+            party.close()
+    assert len(one.transport._graves) <= 16
+    assert len(one.transport._routes) == 1
+
+
+def test_a_process_that_was_killed_stops_nobody(session: Session) -> None:
+    one, other = session.add(1), session.add(3)
+    read, write = os.pipe()
+    pid = os.fork()
+    if not pid:
+        Party(2, session.folder)
+        os.write(write, b"!")
+        signal.pause()
+    assert os.read(read, 1)
+    one.send(make_address(NODE, 2), "hello")
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    for _ in range(100):
+        one.send(make_address(NODE, 2), "x" * 1000)
+    one.send(other.me, "still here")
+    other.expect(["still here"])
+    os.close(read)
+    os.close(write)
+
+
+def test_a_frame_that_nobody_would_take_is_refused(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = session.add(1)
+    monkeypatch.setattr(sockets, "MAX_FRAME_BYTES", 1000)
+    with pytest.raises(ValueError, match=r"rayhpc\.put"):
+        one.send(raylet_of(NODE), "x" * 2000)
