@@ -26,6 +26,7 @@ from rayhpc.raylet.attach import Attaching
 from rayhpc.raylet.config import HEAD_LOST, INTERNAL, NodeConfig
 from rayhpc.raylet.descriptors import Descriptors
 from rayhpc.raylet.forkserver import ForkServer
+from rayhpc.raylet.forkserver_loop import end_children, own_children
 from rayhpc.raylet.joining import JoinError, join, node_info
 from rayhpc.raylet.logs import LogFile
 from rayhpc.raylet.memory_monitor import MemoryMonitor, Readings, private_bytes
@@ -114,6 +115,8 @@ class _Node:
         server.share((self._arena.fd, self._slots.fd))
         self._links = Links(self._context, config.cluster.node)
         self._head = HeadLink(self._context, config.cluster)
+        # What was there before us is our launcher's (the head); all else that we inherit is ours.
+        self._others = own_children() - {server.pid}
         self._closing: list[Callable[[], None]] = []
         self._raylet: Raylet | None = None
         self._world: World | None = None
@@ -311,6 +314,7 @@ class _Node:
             self._world.finish()
         else:
             self._server.finish(END_WITHIN_S)
+        end_children(self._others)
         signal.set_wakeup_fd(-1)
         for close in (*self._closing, self._links.close, self._head.close):
             close()

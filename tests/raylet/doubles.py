@@ -1,4 +1,4 @@
-"""A node without sockets and processes: a clock that is set by hand, an outbox, workers on paper."""
+"""A node without sockets and processes: a clock set by hand, an outbox, workers on paper."""
 
 from __future__ import annotations
 
