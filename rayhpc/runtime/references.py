@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import concurrent.futures
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from rayhpc.runtime import current, serialization
@@ -37,7 +37,8 @@ class ObjectRef(Generic[T]):
     def __init__(self, oid: ObjectId) -> None:
         self._id = oid
 
-    def __del__(self) -> None:
+    # Bound here: at the interpreter's end the module's own names go before the last references.
+    def __del__(self, _note: Callable[[ObjectId], None] = _note) -> None:
         _note(self._id)
 
     def binary(self) -> bytes:

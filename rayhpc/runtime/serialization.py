@@ -14,6 +14,8 @@ import hashlib
 import io
 import pickle
 import threading
+import types
+from collections import ChainMap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -107,7 +109,7 @@ def dump_definition(definition: Any) -> bytes:
         TypeError: it cannot be pickled; the text names the path to what cannot.
     """
     try:
-        return bytes(cloudpickle.dumps(definition, 5))
+        return _by_value(definition, None)
     except Exception as error:
         raise _unpicklable(definition, error) from error
 
@@ -158,12 +160,29 @@ def _pickle(value: Any) -> tuple[bytes, list[memoryview]]:
         buffers.clear()
         if _collector.refs:
             _collector.refs.clear()
-    out = io.BytesIO()
     try:
-        cloudpickle.Pickler(out, protocol=5, buffer_callback=keep_apart).dump(value)
+        return _by_value(value, keep_apart), buffers
     except Exception as error:
         raise _unpicklable(value, error) from error
-    return out.getvalue(), buffers
+
+
+def _by_value(value: Any, keep_apart: Any) -> bytes:
+    out = io.BytesIO()
+    _Pickler(out, protocol=5, buffer_callback=keep_apart).dump(value)
+    return out.getvalue()
+
+
+def _reduce_code(code: types.CodeType) -> Any:
+    """As cloudpickle does it, with the file's name, which newer ones leave out: tracebacks show it.
+    """
+    make, parts = cloudpickle.Pickler.dispatch_table[types.CodeType](code)
+    return make, tuple(code.co_filename if x == "<dynamic-code>" else x for x in parts)
+
+
+class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+    """cloudpickle's, with code that knows where it was written."""
+
+    dispatch_table = ChainMap({types.CodeType: _reduce_code}, cloudpickle.Pickler.dispatch_table)
 
 
 def _unpicklable(value: Any, error: BaseException) -> TypeError:

@@ -22,11 +22,11 @@ class _Class:
 
 
 def test_an_unknown_option_names_the_nearest_right_one() -> None:
-    with pytest.raises(ValueError, match="'num_cpu' .*Did you mean 'num_cpus'"):
+    with pytest.raises(ValueError, match=r"'num_cpu' .*Did you mean 'num_cpus'"):
         rayhpc.remote(num_cpu=1)
-    with pytest.raises(ValueError, match="'max_restart'.*Did you mean 'max_restarts'"):
+    with pytest.raises(ValueError, match=r"'max_restart'.*Did you mean 'max_restarts'"):
         rayhpc.remote(_Class).options(max_restart=1)
-    with pytest.raises(ValueError, match="num_return.*Did you mean 'num_returns'"):
+    with pytest.raises(ValueError, match=r"num_return.*Did you mean 'num_returns'"):
         rayhpc.method(num_return=2)
 
 

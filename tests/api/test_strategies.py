@@ -78,8 +78,8 @@ def test_what_fits_no_bundle_is_refused_before_the_call() -> None:
     assert _strategy(num_cpus=2, scheduling_strategy=inside).bundle == -1
     with pytest.raises(ValueError, match="any bundle"):
         _strategy(num_cpus=3, scheduling_strategy=inside)
+    first = PlacementGroupSchedulingStrategy(group, 0)
     with pytest.raises(ValueError, match="bundle 0"):
-        first = PlacementGroupSchedulingStrategy(group, 0)
         _strategy(num_cpus=2, scheduling_strategy=first)
 
 

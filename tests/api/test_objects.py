@@ -1,0 +1,319 @@
+"""`get`, `put`, `wait` and what references are."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import copy
+import dataclasses
+import gc
+import pickle
+import time
+from typing import Any
+
+import pytest
+
+import rayhpc
+from rayhpc import exceptions
+
+
+@rayhpc.remote
+def after(seconds: float, value: Any = None) -> Any:
+    time.sleep(seconds)
+    return value
+
+
+@rayhpc.remote
+def fail() -> None:
+    raise KeyError("failed")
+
+
+@dataclasses.dataclass
+class _Holder:
+    ref: Any
+
+
+# -- get -----------------------------------------------------------------------------------------
+def test_one_a_list_and_an_empty_list(ray: Any) -> None:
+    refs = [ray.put(i) for i in range(3)]
+    assert ray.get(refs[1]) == 1
+    assert ray.get(refs) == [0, 1, 2]
+    assert ray.get([refs[0], refs[0]]) == [0, 0]
+    assert ray.get([]) == []
+
+
+@pytest.mark.parametrize("value", [3, "text", (1,), {"a": 1}])
+def test_what_is_no_reference_is_named(ray: Any, value: Any) -> None:
+    with pytest.raises(ValueError, match=type(value).__name__):
+        ray.get(value)
+    with pytest.raises(TypeError, match=type(value).__name__):
+        ray.get([ray.put(1), value])
+
+
+def test_a_timeout(ray: Any) -> None:
+    ref = after.remote(0.5, "late")
+    with pytest.raises(exceptions.GetTimeoutError, match="1 of 1"):
+        ray.get(ref, timeout=0.01)
+    with pytest.raises(TimeoutError):
+        ray.get(ref, timeout=0)
+    with pytest.raises(ValueError, match="timeout=-2"):
+        ray.get(ref, timeout=-2)
+    assert ray.get(ref, timeout=20) == "late"
+    assert ray.get(ref, timeout=0) == "late"
+
+
+def test_a_list_fails_with_its_first_failure_while_others_run(ray: Any) -> None:
+    slow = after.remote(5)
+    start = time.monotonic()
+    with pytest.raises(KeyError):
+        ray.get([slow, fail.remote()], timeout=20)
+    failed = fail.remote()
+    ray.wait([failed])
+    with pytest.raises(KeyError):
+        ray.get([slow, failed], timeout=20)
+    assert time.monotonic() - start < 4
+    ray.cancel(slow)
+
+
+def test_a_list_of_foreign_references_fails_at_once_too(ray: Any) -> None:
+    @ray.remote
+    def look(refs: list[Any]) -> str:
+        try:
+            rayhpc.get(refs, timeout=20)
+        except KeyError:
+            return "failed"
+        return "came through"
+
+    slow = after.remote(5)
+    start = time.monotonic()
+    assert ray.get(look.remote([slow, fail.remote()]), timeout=20) == "failed"
+    assert time.monotonic() - start < 4
+    ray.cancel(slow)
+
+
+# -- put -----------------------------------------------------------------------------------------
+@pytest.mark.parametrize("value", [None, 0, "x", [1, [2]], {"a": (1,)}, b"x" * 300_000])
+def test_what_is_put_comes_back(ray: Any, value: Any) -> None:
+    assert ray.get(ray.put(value)) == value
+
+
+def test_put_of_a_reference_is_refused(ray: Any) -> None:
+    with pytest.raises(TypeError, match=r"put\(\[ref\]\)"):
+        ray.put(ray.put(1))
+    inner = ray.get(ray.put([ray.put(1)]))[0]
+    assert ray.get(inner) == 1
+
+
+def test_put_names_what_cannot_be_pickled(ray: Any) -> None:
+    import threading
+
+    with pytest.raises(TypeError, match=r"\['deep'\]\[0\]"):
+        ray.put({"deep": [threading.Lock()]})
+
+
+def test_arrays_come_back_read_only_and_without_copying(ray: Any) -> None:
+    numpy = pytest.importorskip("numpy")
+    array = numpy.arange(200_000, dtype=numpy.float64)
+    ref = ray.put(array)
+    one, two = ray.get(ref), ray.get(ref)
+    assert (one == array).all()
+    assert not one.flags.writeable
+    assert one.__array_interface__["data"][0] == two.__array_interface__["data"][0]
+    assert one.__array_interface__["data"][0] % 64 == 0
+    with pytest.raises(ValueError, match="read-only"):
+        one[0] = 1
+
+
+def test_a_value_outlives_its_reference(ray: Any) -> None:
+    numpy = pytest.importorskip("numpy")
+    value = ray.get(ray.put(numpy.ones(200_000)))
+    gc.collect()
+    for i in range(5):
+        ray.put(numpy.full(200_000, i))
+    assert value.sum() == 200_000
+
+
+def test_an_object_owned_by_an_actor(ray: Any) -> None:
+    @ray.remote
+    class Owner:
+        def ping(self) -> bool:
+            return True
+
+    owner = Owner.remote()
+    ref = ray.put("of the actor", _owner=owner)
+    assert ray.get(ref) == "of the actor"
+    assert ref.owner_address() != ray.put(1).owner_address()
+    with pytest.raises(TypeError, match="handle"):
+        ray.put(1, _owner="actor")
+
+
+# -- wait ----------------------------------------------------------------------------------------
+def test_the_order_given_and_never_more_than_asked(ray: Any) -> None:
+    refs = [ray.put(i) for i in range(5)]
+    ready, rest = ray.wait(refs, num_returns=2)
+    assert (ready, rest) == (refs[:2], refs[2:])
+    ready, rest = ray.wait(refs, num_returns=5)
+    assert (ready, rest) == (refs, [])
+
+
+def test_the_first_that_is_there(ray: Any) -> None:
+    slow, quick = after.remote(3), after.remote(0.05)
+    ready, rest = ray.wait([slow, quick], timeout=20)
+    assert (ready, rest) == ([quick], [slow])
+    ray.cancel(slow)
+
+
+def test_a_timeout_only_looks(ray: Any) -> None:
+    slow = after.remote(0.5)
+    assert ray.wait([slow], timeout=0) == ([], [slow])
+    start = time.monotonic()
+    assert ray.wait([slow], timeout=0.05) == ([], [slow])
+    assert time.monotonic() - start < 0.4
+    assert ray.wait([slow], timeout=20) == ([slow], [])
+
+
+def test_a_failed_object_is_there(ray: Any) -> None:
+    failed = fail.remote()
+    assert ray.wait([failed], timeout=20) == ([failed], [])
+
+
+def test_waiting_leaves_nothing_behind(ray: Any) -> None:
+    from rayhpc.runtime import current
+
+    slow = after.remote(0.5)
+    for _ in range(20):
+        ray.wait([slow], timeout=0.001)
+    assert not current.process().entry_of(slow).callbacks
+    ray.get(slow, timeout=20)
+
+
+def test_generators_among_references(ray: Any) -> None:
+    @ray.remote
+    def yields(n: int) -> Any:
+        yield from range(n)
+
+    one, empty, ref = yields.remote(1), yields.remote(0), after.remote(3)
+    ready, rest = ray.wait([one, ref, empty], num_returns=2, timeout=20)
+    assert (ready, rest) == ([one, empty], [ref])
+    assert ray.get(next(one)) == 0
+    ray.cancel(ref)
+
+
+def test_foreign_references(ray: Any) -> None:
+    @ray.remote
+    def look(refs: list[Any]) -> tuple[int, int]:
+        ready, rest = rayhpc.wait(refs, num_returns=len(refs), timeout=10)
+        return len(ready), len(rest)
+
+    refs = [ray.put(1), ray.put(b"x" * 300_000), after.remote(0.2)]
+    assert ray.get(look.remote(refs), timeout=30) == (3, 0)
+
+
+def test_what_wait_refuses(ray: Any) -> None:
+    ref = ray.put(1)
+    with pytest.raises(TypeError, match="single ObjectRef"):
+        ray.wait(ref)
+    with pytest.raises(TypeError, match="tuple"):
+        ray.wait((ref,))
+    with pytest.raises(TypeError, match="int"):
+        ray.wait([ref, 3])
+    with pytest.raises(ValueError, match="unique"):
+        ray.wait([ref, ref])
+    with pytest.raises(ValueError, match="Invalid number"):
+        ray.wait([ref], num_returns=0)
+    with pytest.raises(ValueError, match="2 of 1"):
+        ray.wait([ref], num_returns=2)
+    with pytest.raises(ValueError, match="nonnegative"):
+        ray.wait([ref], timeout=-1)
+    assert ray.wait([]) == ([], [])
+
+
+# -- references ----------------------------------------------------------------------------------
+def test_identity_hash_and_copies(ray: Any) -> None:
+    ref = ray.put(1)
+    again = pickle.loads(pickle.dumps(ref))
+    assert again == ref
+    assert hash(again) == hash(ref)
+    assert {ref: "found"}[again] == "found"
+    assert copy.copy(ref) == copy.deepcopy(ref) == ref
+    assert ray.ObjectRef.from_hex(ref.hex()) == ref
+    assert ref != ray.put(1)
+    assert ref.hex() in repr(ref)
+
+
+def test_a_reference_pickled_by_hand_keeps_the_value(ray: Any) -> None:
+    data = pickle.dumps(ray.put([1, 2, 3]))
+    gc.collect()
+    assert ray.get(pickle.loads(data), timeout=20) == [1, 2, 3]
+
+
+def test_references_in_structures_keep_their_values(ray: Any) -> None:
+    @ray.remote
+    def makes() -> dict[str, _Holder]:
+        return {"held": _Holder(rayhpc.put("inside"))}
+
+    holder = ray.get(makes.remote(), timeout=20)["held"]
+    gc.collect()
+    assert ray.get(holder.ref, timeout=20) == "inside"
+    outer = ray.put([ray.put("deep")])
+    gc.collect()
+    assert ray.get(ray.get(outer)[0], timeout=20) == "deep"
+
+
+def test_the_store_is_empty_when_all_references_are_gone(ray: Any) -> None:
+    from rayhpc.runtime import current
+    from rayhpc.wire.messages import cluster
+
+    process = current.process()
+
+    def stored() -> set[bytes]:
+        rows = process.ask(process.raylet, cluster.StoreObjects(), list[cluster.ObjectRow])
+        return {row.oid for row in rows}
+
+    before = stored()
+    refs = [ray.put(bytes(500_000)) for _ in range(3)]
+    assert len(stored() - before) == 3
+    del refs
+    gc.collect()
+    deadline = time.monotonic() + 10
+    while stored() - before:
+        assert time.monotonic() < deadline
+        process.flush()
+
+
+def test_futures(ray: Any) -> None:
+    future = after.remote(0.05, "done").future()
+    assert isinstance(future, concurrent.futures.Future)
+    assert future.result(timeout=20) == "done"
+    with pytest.raises(KeyError):
+        fail.remote().future().result(timeout=20)
+
+
+def test_awaiting(ray: Any) -> None:
+    async def gather() -> list[Any]:
+        refs = [after.remote(0.02, i) for i in range(3)]
+        found = await asyncio.gather(*refs)
+        found.append(await asyncio.shield(after.remote(0, "shielded")))
+        ready, _ = await asyncio.wait([after.remote(0, "waited").as_future()])
+        found.append(ready.pop().result())
+        try:
+            await fail.remote()
+        except KeyError:
+            found.append("failed")
+        return found
+
+    assert asyncio.run(gather()) == [0, 1, 2, "shielded", "waited", "failed"]
+
+
+def test_freeing_is_seen(ray: Any) -> None:
+    small, large = ray.put("small"), ray.put(bytes(300_000))
+    ray.free([small, large])
+    for ref in (small, large):
+        with pytest.raises(exceptions.ObjectFreedError):
+            ray.get(ref, timeout=20)
+
+
+def test_ids_of_a_reference(ray: Any) -> None:
+    ref = after.remote(0)
+    assert ref.task_id().binary() == ref.binary()
+    assert ref.job_id() == ray.get_runtime_context().job_id
