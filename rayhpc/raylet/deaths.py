@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 def worker_ended(node: Raylet, worker: Worker, status: int) -> None:
     """A worker's process has ended, with a status as waitpid(2) gives it."""
     reason = worker.death or worker.left or in_words(status)
+    node.workers.on_dead(worker)
     node.io.drain_output(worker.number)
     started, unsent = node.io.slots.read(worker.slot)
     node.leases.on_worker_gone(worker, started, unsent, reason)

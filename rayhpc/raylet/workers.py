@@ -208,6 +208,11 @@ class WorkerPool:
             worker.state = IDLE
             worker.since = self._now()
 
+    def on_dead(self, worker: Worker) -> None:
+        """A worker's process is gone: nobody is given it any more, whoever lets go of it now."""
+        if worker.state != STARTING:
+            worker.state = LEAVING
+
     def on_ended(self, worker: Worker, reason: str) -> None:
         """A worker's process is gone."""
         died_at_start = worker.state == STARTING and not worker.death

@@ -32,6 +32,12 @@ ONE_CPU = {"CPU": 10_000}
 Routine = Generator[Callable[[], bool], None, Any]
 
 
+def _note_in(note: Callable[[Any], None]) -> None:
+    """Have references note their births and deaths there."""
+    references._note = note
+    ObjectRef.__del__.__defaults__ = (note,)  # type: ignore[attr-defined]
+
+
 class SimProcess(Party):
     """One process of the simulated cluster.
 
@@ -67,12 +73,12 @@ class SimProcess(Party):
     def turn(self) -> Iterator[None]:
         """References that are born or die now are this process's."""
         outer, outer_process = references._note, current._process
-        references._note = self.events.append
+        _note_in(self.events.append)
         current._process = self  # type: ignore[assignment]
         try:
             yield
         finally:
-            references._note = outer
+            _note_in(outer)
             current._process = outer_process
 
     def receive(self, source: Address, message: Any) -> None:
@@ -92,7 +98,7 @@ class SimProcess(Party):
         deadline = self.next_deadline()
         if deadline is not None and deadline < self._timer:
             self._timer = deadline
-            self.world.after(max(0.0, deadline - self.world.time), self._on_timer)
+            self.world.at(deadline, self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = float("inf")
@@ -124,6 +130,8 @@ class SimProcess(Party):
 
     def end(self) -> None:
         """Be dead from now on."""
+        if not self.alive:
+            return
         self.alive = False
         self.world.leave(self.me)
         with self.turn():

@@ -84,6 +84,7 @@ class SimWorker(SimProcess):
             return
         if message.grant is not None:
             self.grant = message.grant
+            self.facts = msgspec.structs.replace(self.facts, job=message.grant.job)
         self.queue.extend((task, submitter, message.lease) for task in message.tasks)
         self._go_on()
 

@@ -16,7 +16,11 @@ import msgspec
 
 from rayhpc.wire import codec
 from rayhpc.wire.address import Address, describe
+from rayhpc.wire.messages.cluster import Heartbeat, View
 
+# What comes all the time, and tells nothing in a report.
+_BEATS = (Heartbeat, View)
+EVENTS_MAX = 1_000_000
 Receive = Callable[[Address, Any], None]
 
 
@@ -38,6 +42,7 @@ class World:
         self.time = 1000.0
         self.delay = delay
         self.log: list[str] = []
+        self.happened = 0
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
         self._receivers: dict[Address, tuple[codec.Decoder, Receive]] = {}
@@ -54,6 +59,10 @@ class World:
         self._count += 1
         heapq.heappush(self._events, (self.time + seconds, self._count, action))
 
+    def at(self, moment: float, action: Callable[[], None]) -> None:
+        """Have something happen just after a moment, as a real clock would have it."""
+        self.after(max(0.0, moment - self.time) + 1e-7, action)
+
     def run(self, until: Callable[[], bool], limit: float) -> None:
         """Let things happen until `until()`.
 
@@ -64,16 +73,21 @@ class World:
         while not until():
             if not self._events or self._events[0][0] > end:
                 raise Stuck(f"seed {self.seed}: not done after {limit} s\n" + self.tail())
-            self.time, _, action = heapq.heappop(self._events)
-            action()
+            self._happen()
 
     def run_for(self, seconds: float) -> None:
         """Let things happen for some time."""
         end = self.time + seconds
         while self._events and self._events[0][0] <= end:
-            self.time, _, action = heapq.heappop(self._events)
-            action()
+            self._happen()
         self.time = end
+
+    def _happen(self) -> None:
+        self.happened += 1
+        if self.happened > EVENTS_MAX:
+            raise Stuck(f"seed {self.seed}: something goes round and round\n" + self.tail())
+        self.time, _, action = heapq.heappop(self._events)
+        action()
 
     # -- the network ------------------------------------------------------------------------------
     def join(self, address: Address, takes: Any, receive: Receive) -> None:
@@ -104,7 +118,8 @@ class World:
             return
         decode, receive = found
         message = decode(frame)
-        self.note(f"{describe(source)} → {describe(destination)} {message}")
+        if type(message) not in _BEATS:
+            self.note(f"{describe(source)} → {describe(destination)} {message}")
         receive(source, message)
 
     # -- the log ----------------------------------------------------------------------------------
