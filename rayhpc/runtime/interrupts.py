@@ -11,6 +11,8 @@ import signal
 import threading
 from types import FrameType, TracebackType
 
+from rayhpc.runtime import current
+
 
 class _Thread(threading.local):
     """How deep this thread is in the runtime."""
@@ -48,6 +50,9 @@ class Interrupts:
         """In the main thread, from a signal handler: raise now, or when the runtime is left."""
         if self.thread.depth:
             self.pending = True
+            process = current.existing()
+            if process is not None:  # it may be waiting, and a poll goes on after a signal
+                process.handover.nudge()
         else:
             raise KeyboardInterrupt
 
