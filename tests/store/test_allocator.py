@@ -1,6 +1,7 @@
 """The allocator: blocks never overlap, and whatever order they come back in, all bytes do."""
 
 import hypothesis.strategies as st
+import pytest
 from hypothesis import given, settings
 
 from rayhpc.store.allocator import Allocator
@@ -81,6 +82,23 @@ def test_a_writer_gets_its_own_block_back() -> None:
     assert allocator.allocate(5000, writer=1) == mine
     allocator.free(mine)
     assert allocator.allocate(5000, writer=2) == other
+
+
+@pytest.mark.parametrize("small_first", [True, False])
+def test_joined_blocks_belong_to_whoever_wrote_more(small_first: bool) -> None:
+    allocator = Allocator(CAPACITY)
+    large, small = allocator.allocate(50_000, writer=1), allocator.allocate(64, writer=2)
+    decoy = allocator.allocate(64, writer=3)
+    spare = allocator.allocate(50_000, writer=3)
+    allocator.allocate(64, writer=3)
+    assert large is not None
+    assert small is not None
+    assert spare is not None
+    assert decoy is not None
+    for offset in (small, large) if small_first else (large, small):
+        allocator.free(offset)
+    allocator.free(spare)
+    assert allocator.allocate(40_000, writer=1) == large
 
 
 def test_used_memory_is_reused_before_new_is_touched() -> None:

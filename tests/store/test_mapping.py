@@ -5,6 +5,7 @@ import os
 import pickle
 import subprocess
 import sys
+import weakref
 from collections import deque
 from collections.abc import Iterator
 from typing import Any
@@ -81,14 +82,31 @@ def test_each_reader_has_a_pin_of_its_own(arena: Arena) -> None:
     assert list(unpinned) == [OID, OID]
 
 
-def test_views_outlive_the_mapping(arena: Arena) -> None:
+@pytest.mark.parametrize("with_numpy", [True, False])
+def test_views_outlive_the_mapping(
+    arena: Arena, monkeypatch: pytest.MonkeyPatch, with_numpy: bool
+) -> None:
     mapping = Mapping(arena.fd, arena.size)
     size = store(mapping, np.arange(5000))
-    array = load(mapping.export(0, size, deque(), OID))
+    with monkeypatch.context() as context:
+        if not with_numpy:
+            context.setitem(sys.modules, "numpy", None)
+        array = load_later(mapping.export(0, size, deque(), OID))
+    memory = weakref.ref(mapping._read)
     mapping.close()
     del mapping
     gc.collect()
-    assert array.sum() == 5000 * 4999 // 2
+    assert memory() is not None, "unmapped under a view"
+    assert array().sum() == 5000 * 4999 // 2
+    del array
+    gc.collect()
+    assert memory() is None, "never unmapped"
+
+
+def load_later(exporter: Any) -> Any:
+    """What will load the object: keeps only what `layout.parse` gives."""
+    pickled, buffers = layout.parse(exporter)
+    return lambda: pickle.loads(pickled, buffers=buffers)
 
 
 def test_arrays_are_read_only_for_good(arena: Arena) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from object_nodes import Cluster, Process, leftovers
+from object_nodes import Cluster, Done, Process, leftovers
 
 from rayhpc.raylet.objects import directory
 from rayhpc.wire.address import ObjectId, raylet_of
@@ -244,6 +244,22 @@ def test_a_machine_without_memory_limits_the_store(
     assert process.owned[put(process, 600_000)] == "stored"
 
 
+def test_a_view_taken_while_the_object_is_being_spilled_stays(cluster: Cluster) -> None:
+    process = cluster.process(1)
+    oid = put(process, 500_000)
+    process.write(process.new(), 800_000)
+    while cluster.step():
+        pass
+    assert cluster.managers[1]._table.objects[oid].job == "spill"
+    process.fetch(oid)
+    while cluster.step():
+        pass
+    cluster.settle(1)
+    process.unpin()  # compares what it sees with what was written
+    cluster.settle()
+    assert "error" not in process.owned.values(), "room came when the view was gone"
+
+
 def test_a_reader_goes_before_a_writer(diskless: Cluster) -> None:
     """What readers get leads to memory let go of; what writers write does not."""
     cluster = Cluster(1, 2, STORE_BYTES, None)
@@ -301,6 +317,35 @@ def test_the_last_copy_is_kept_when_the_first_one_dies(cluster: Cluster) -> None
     assert get(reader, oid).size == LARGE
 
 
+def test_the_owners_own_node_can_keep_the_last_copy(cluster: Cluster) -> None:
+    owner, writer = cluster.process(1), cluster.process(2)
+    oid = owner.new()
+    writer.write(oid, LARGE)
+    cluster.settle()
+    get(owner, oid)
+    owner.unpin()
+    cluster.kill_node(2)
+    cluster.settle()
+    put(owner, 900_000)
+    assert cluster.managers[1].spilled == LARGE
+    assert get(owner, oid).size == LARGE
+
+
+def test_a_copy_of_another_size_is_not_mixed_in(cluster: Cluster) -> None:
+    """A task made again may give another value: what is there is asked for anew."""
+    owner, reader = cluster.process(1), cluster.process(2)
+    oid = put(owner)
+    reader.fetch(oid)
+    while not sent(cluster, objects.ReadChunk):
+        if not cluster.step():
+            cluster.pass_time(0.1)
+    chunk = objects.Chunk(oid, 0, LARGE + 1, b"x" * LARGE)
+    cluster.managers[2].handlers()[objects.Chunk](raylet_of(1), chunk)
+    cluster.settle()
+    assert [view[0] for view in reader.views] == [oid]
+    assert len(sent(cluster, objects.Locate)) == 2
+
+
 def test_a_transfer_cut_by_a_death_goes_on_from_another_copy(cluster: Cluster) -> None:
     owner, writer, reader = (cluster.process(node) for node in (1, 2, 3))
     oid = owner.new()
@@ -336,6 +381,48 @@ def test_an_object_that_is_nowhere_is_made_again(cluster: Cluster) -> None:
     cluster.kill_node(2)
     assert get(owner, oid).size > 0
     assert owner.owned[oid] == "stored"
+
+
+def test_a_seal_lost_with_its_writer_is_noticed_at_once(cluster: Cluster) -> None:
+    """The result was told to the owner, but the raylet never got the seal."""
+    owner, writer = cluster.process(1), cluster.process(2)
+    oid = owner.new()
+    create = cluster.managers[2].handlers()[objects.StoreCreate]
+    create(writer.address, objects.StoreCreate(oid, LARGE))
+    owner.take(Done(oid, True))
+    cluster.kill_process(writer.address)
+    cluster.settle()
+    assert sent(cluster, objects.ObjectGone)
+    assert get(owner, oid).size > 0
+    assert cluster.time < 1
+
+
+def test_an_object_said_to_be_stored_and_never_seen_is_made_again(cluster: Cluster) -> None:
+    owner = cluster.process(1)
+    oid = owner.new()
+    owner.take(Done(oid, True))
+    owner.fetch(oid)
+    cluster.settle(5)
+    assert [view[0] for view in owner.views] == [oid]
+
+
+def test_a_result_for_an_owner_whose_node_is_gone_goes(cluster: Cluster) -> None:
+    owner, writer = cluster.process(1), cluster.process(2)
+    oid = owner.new()
+    cluster.kill_node(1)
+    writer.write(oid, LARGE)
+    cluster.settle()
+    assert not leftovers(cluster)
+
+
+def test_a_result_for_an_owner_that_is_gone_goes(cluster: Cluster) -> None:
+    owner, near, far = cluster.process(1), cluster.process(1), cluster.process(2)
+    oids = [owner.new(), owner.new()]
+    cluster.kill_process(owner.address)
+    near.write(oids[0], LARGE)
+    far.write(oids[1], LARGE)
+    cluster.settle()
+    assert not leftovers(cluster)
 
 
 def test_readers_of_a_dead_owner_are_told(cluster: Cluster) -> None:
@@ -396,6 +483,17 @@ def test_looking_for_more_than_fits_fails_nobody(cluster: Cluster) -> None:
     assert {answer.oid for answer in reader.answers} == set(oids)
     assert all(isinstance(answer, objects.Fetched) for answer in reader.answers)
     assert cluster.managers[2].used <= STORE_BYTES
+
+
+def test_looking_may_displace_what_has_been_read(cluster: Cluster) -> None:
+    owner, reader = cluster.process(1), cluster.process(2)
+    for oid in [put(owner, 300_000) for _ in range(3)]:
+        get(reader, oid)
+        reader.unpin()
+    cluster.settle()
+    oid = put(owner, 300_000)
+    get(reader, oid, pin=False)
+    assert oid in {row.oid for row in cluster.managers[2].rows(10)}
 
 
 def test_more_than_fits_can_be_read_piecewise(cluster: Cluster) -> None:
