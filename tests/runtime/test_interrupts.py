@@ -1,4 +1,4 @@
-"""Ctrl-C while the main thread waits inside the runtime: the wait ends, user code is interrupted."""
+"""Ctrl-C while the main thread waits inside the runtime: the wait ends, user code gets it."""
 
 from __future__ import annotations
 
