@@ -215,7 +215,7 @@ class Submitter:
     def on_done(self, worker: Address, results: list[tasks.Result]) -> bool:
         """Results; False if they are not of a lease of ours (then they may be an actor's)."""
         lease = self._by_worker.get(worker)
-        if lease is None:
+        if lease is None or not any(result.tid in lease.inflight for result in results):
             return False
         queue = lease.queue
         inflight = lease.inflight

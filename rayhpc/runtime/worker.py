@@ -75,6 +75,7 @@ class Worker(Process):
         self.actor: ActorHost | None = None
         self.log = TaskLog()
         self._grant = Grant(0, facts.job, {})
+        self._holder: Address = 0
         self._revoked = 0
         self._revoke_after = 0
         self._blocked = False
@@ -304,6 +305,7 @@ class Worker(Process):
             self.transport.send(submitter, tasks.Refused(message.lease, tids, ended=True))
             return
         if message.grant is not None:
+            self._holder = submitter
             self._grant = message.grant
         for key, blob in message.definitions.items():
             self._definitions.setdefault(key, blob)
@@ -331,7 +333,10 @@ class Worker(Process):
 
     def _on_revoke(self, _: Address, message: leases.Revoke) -> None:
         self._revoked = max(self._revoked, message.lease)
-        for submitter, items in self._unstarted().items():
+        unstarted = self._unstarted()
+        if self._holder:
+            unstarted.setdefault(self._holder, [])  # also told of a lease that idles
+        for submitter, items in unstarted.items():
             tids = [x.task.tid for x in items]
             self.transport.send(submitter, tasks.Refused(message.lease, tids, ended=True))
         self._revoke_after = message.lease
