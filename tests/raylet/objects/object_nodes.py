@@ -339,3 +339,27 @@ def leftovers(cluster: Cluster) -> dict[str, Any]:
         }
         found.update({f"node {node}: {name}": t for name, t in tables.items() if t})
     return found
+
+
+def put(process: Process, size: int = 300_000) -> ObjectId:
+    """Put an object of ours; should there be no room, until that is known."""
+    oid = process.new()
+    process.write(oid, size)
+    for _ in range(10):
+        process.cluster.settle()
+        if process.owned[oid] != "pending":
+            break
+        process.cluster.pass_time(1)
+    return oid
+
+
+def get(process: Process, oid: ObjectId, pin: bool = True) -> Any:
+    """Fetch; the answer."""
+    process.fetch(oid, pin)
+    process.cluster.settle()
+    return process.answers.pop() if process.answers else None
+
+
+def sent(cluster: Cluster, kind: type) -> list[Any]:
+    """Which messages of a kind raylets have got."""
+    return [message for _, _, message in cluster.delivered if isinstance(message, kind)]
