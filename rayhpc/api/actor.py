@@ -12,7 +12,6 @@ from rayhpc.api.actor_handle import ActorHandle, from_spec
 from rayhpc.api.actor_method import ActorMethod, method
 from rayhpc.runtime import current
 from rayhpc.runtime.interrupts import inside
-from rayhpc.wire.address import HEAD
 from rayhpc.wire.messages import actors, cluster
 
 
@@ -66,8 +65,7 @@ def kill(actor: ActorHandle[Any], *, no_restart: bool = True) -> None:
         )
     process = current.process()
     with inside, process.lead():
-        process.callers.advance()
-        process.transport.send(HEAD, actors.KillActor(actor._ray_actor, no_restart))
+        process.callers.kill(actor._ray_actor, no_restart)
 
 
 def exit_actor() -> None:

@@ -59,6 +59,7 @@ class _Creation:
         self.lifeline = None if spec.detached else _make_lifeline(process, spec.actor)
         # The head must know the actor before it is asked about it.
         self.client.watched = True
+        self.client.unregistered = []
 
     def handle(self) -> ActorHandle[Any]:
         """A handle that keeps the actor alive (unless it is detached)."""
@@ -94,7 +95,11 @@ class _Creation:
         self._watch()
 
     def _watch(self) -> None:
-        self.process.transport.send(HEAD, actors.WatchActor(self.spec.actor))
+        send = self.process.transport.send
+        send(HEAD, actors.WatchActor(self.spec.actor))
+        waiting, self.client.unregistered = self.client.unregistered or (), None
+        for message in waiting:
+            send(HEAD, message)
         self.client.watchers.append(self._on_change)
         # From here on the handles alone keep the actor alive.
         self.lifeline = None

@@ -153,7 +153,7 @@ def _join(
         if where == "local":
             from rayhpc.launch import embedded
 
-            session = _session.embedded = embedded.start(**sizes)
+            session = _session.embedded = embedded.start(**sizes, meanwhile=_load_driver)
             session_dir, head = session.session_dir, session.address
         else:
             from rayhpc.launch import sessions
@@ -168,6 +168,11 @@ def _join(
     except BaseException:
         shutdown()
         raise
+
+
+def _load_driver() -> None:
+    """Load what attaching needs, in the time that a node takes to start."""
+    import rayhpc.runtime.driver  # noqa: F401
 
 
 def _attach(

@@ -27,6 +27,8 @@ class ActorClient:
     """One actor as this process sees it.
 
     `queue` are calls not sent yet, in order; `inflight` those sent and not answered, in order.
+    `killed`: this process has had it killed, and waits for the head to say so.  `unregistered` are
+    messages for the head that must follow the actor's registration (None: that has gone out).
     """
 
     def __init__(self, actor: ObjectId) -> None:
@@ -41,6 +43,8 @@ class ActorClient:
         self.queue: deque[Pending] = deque()
         self.inflight: dict[ObjectId, Pending] = {}
         self.watched = False
+        self.killed = False
+        self.unregistered: list[msgspec.Struct] | None = None
         self.watchers: list[Callable[[], None]] = []
 
     def calls_waiting(self) -> int:
@@ -82,6 +86,17 @@ class Callers:
             client.watched = True
             self._send(HEAD, actors.WatchActor(client.actor))
 
+    def kill(self, actor: ObjectId, no_restart: bool) -> None:
+        """Have an actor's process ended; calls made from here on do not reach it any more."""
+        self.advance()
+        client = self.client_of(actor)
+        message = actors.KillActor(actor, no_restart)
+        if client.unregistered is not None:
+            client.unregistered.append(message)
+            return
+        client.killed = no_restart or client.state == actors.ALIVE
+        self._send(HEAD, message)
+
     def advance(self) -> None:
         """Take in what was called, send what can be sent."""
         inbox = self.inbox
@@ -121,6 +136,8 @@ class Callers:
         if client.state == actors.DEAD or message.incarnation < client.incarnation:
             return
         moved = message.incarnation != client.incarnation and client.incarnation >= 0
+        if moved or message.state != actors.ALIVE:
+            client.killed = False
         if client.state == actors.ALIVE and (message.state != actors.ALIVE or moved):
             self._by_address.pop(client.address, None)
             self._lost(client, message)
@@ -196,7 +213,7 @@ class Callers:
 
     def _send_ready(self, client: ActorClient) -> None:
         """Send calls in order, up to the first whose arguments are not there yet."""
-        if client.state != actors.ALIVE:
+        if client.state != actors.ALIVE or client.killed:
             return
         queue = client.queue
         batch = []
