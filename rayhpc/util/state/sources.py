@@ -27,6 +27,8 @@ logger = logging.getLogger("rayhpc")
 
 # A process that runs user code answers late; it is not waited for as long as a raylet.
 PROCESS_ANSWERS_S = 2.0
+# States of processes that may own something; one that still starts must not be spoken to.
+_OWNING = ("leased", "actor", "attached")
 
 
 class Sources:
@@ -68,6 +70,12 @@ class Sources:
         """The processes of all living nodes."""
         return list(self.of_raylets(cluster.Workers(), list[cluster.WorkerRow]))
 
+    def pids_of(self, rows: list[ActorRow]) -> dict[Address, int]:
+        """The process ids of the actors that live, by address: their raylets know them."""
+        if not any(row.address for row in rows):
+            return {}
+        return {x.address: x.pid for x in self.raw_workers()}
+
     # -- rows -------------------------------------------------------------------------------------
     def nodes(self) -> Iterator[schema.NodeState]:
         """The nodes."""
@@ -88,7 +96,9 @@ class Sources:
 
     def actors(self) -> Iterator[schema.ActorState]:
         """The actors."""
-        for row in self.raw_actors():
+        rows = self.raw_actors()
+        pids = self.pids_of(rows)
+        for row in rows:
             spec = row.spec
             group = spec.placing.strategy.group
             yield schema.ActorState(
@@ -98,7 +108,7 @@ class Sources:
                 job_id=job_id(spec.job),
                 name=spec.name,
                 node_id=row.node_id or None,
-                pid=row.pid,
+                pid=pids.get(row.address, 0),
                 ray_namespace=spec.namespace,
                 serialized_runtime_env=spec.placing.environment.decode(),
                 required_resources=amounts(spec.holding),
@@ -210,7 +220,7 @@ class Sources:
         others = [
             row.address
             for row in self.raw_workers()
-            if row.address != self._process.me and row.state != "idle"
+            if row.address != self._process.me and row.state in _OWNING
         ]
         timeout = min(PROCESS_ANSWERS_S, self._timeout)
         return [*own, *self._of_all(others, question, kind, timeout)]

@@ -16,9 +16,14 @@ def actors(actor_id: Any = None, job: Any = None, actor_state_name: str | None =
     sources = Sources()
     wanted = actor_id if actor_id is None or isinstance(actor_id, str) else actor_id.hex()
     found = {}
-    for row in sources.raw_actors():
+    rows = sources.raw_actors()
+    pids = sources.pids_of(rows)
+    for row in rows:
         if wanted in (None, row.spec.actor.hex()) and actor_state_name in (None, row.state):
-            found[row.spec.actor.hex()] = _actor(sources, row)
+            found[row.spec.actor.hex()] = {
+                **_actor(sources, row),
+                "Pid": pids.get(row.address, 0),
+            }
     return found if wanted is None else found.get(wanted, {})
 
 
@@ -113,7 +118,6 @@ def _actor(sources: Sources, row: ActorRow) -> dict[str, Any]:
         "StartTime": millis(row.started) or 0,
         "EndTime": millis(row.ended) or 0,
         "DeathCause": row.reason,
-        "Pid": row.pid,
     }
 
 

@@ -1,0 +1,219 @@
+"""Listings of what there is in the cluster."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+import pytest
+import rayhpc
+from rayhpc.util import placement_group, remove_placement_group, state
+
+pytestmark = pytest.mark.usefixtures("cluster")
+
+
+@rayhpc.remote
+class Keeper:
+    def pid(self) -> int:
+        return os.getpid()
+
+    def node(self) -> str:
+        return str(rayhpc.get_runtime_context().get_node_id())
+
+
+@rayhpc.remote
+def held(gate: list[Any]) -> str:
+    rayhpc.get(gate)
+    return "done"
+
+
+@rayhpc.remote
+class Gate:
+    def __init__(self) -> None:
+        import asyncio
+
+        self._open = asyncio.Event()
+
+    async def open(self) -> None:
+        self._open.set()
+
+    async def wait(self) -> None:
+        await self._open.wait()
+
+
+def until(look: Any, wanted: Any = bool, seconds: float = 10) -> Any:
+    """What `look()` gives once it is as wanted: listings follow what happens after a moment."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = look()
+        if wanted(found) or time.monotonic() > deadline:
+            return found
+        time.sleep(0.05)
+
+
+def test_nodes() -> None:
+    (node,) = state.list_nodes()
+    (known,) = rayhpc.nodes()
+    assert node.node_id == known["NodeID"]
+    assert (node.state, node.is_head_node) == ("ALIVE", True)
+    assert node.node_ip == known["NodeManagerAddress"]
+    assert node.resources_total["CPU"] == 4
+    assert state.get_node(node.node_id) == node
+    assert state.get_node("f" * 32) is None
+
+
+def test_a_row_is_an_object_and_a_dict() -> None:
+    (node,) = state.list_nodes()
+    assert node["node_id"] == node.node_id == dict(node)["node_id"] == node.asdict()["node_id"]
+    assert node.get("nothing", 3) == 3
+    assert "node_id" in node
+    with pytest.raises(KeyError):
+        node["nothing"]
+
+
+def test_actors_with_filters() -> None:
+    actor = Keeper.options(name="keeper", namespace="here").remote()
+    pid = rayhpc.get(actor.pid.remote())
+    rows = state.list_actors(filters=[("class_name", "=", "Keeper"), ("state", "=", "ALIVE")])
+    (row,) = [x for x in rows if x.name == "keeper"]
+    assert row.actor_id == actor._actor_id.hex()
+    assert (row.pid, row.ray_namespace, row.num_restarts) == (pid, "here", 0)
+    assert row.node_id == rayhpc.get(actor.node.remote())
+    assert row.job_id == rayhpc.get_runtime_context().get_job_id()
+    assert state.get_actor(row.actor_id) == row
+    assert state.list_actors(filters=[("pid", "=", str(pid))]) == [row]
+    assert row not in state.list_actors(filters=[("class_name", "!=", "Keeper")])
+    rayhpc.kill(actor)
+    dead = until(lambda: state.get_actor(row.actor_id), lambda x: x.state == "DEAD")
+    assert dead.state == "DEAD"
+
+
+def test_limits_and_bad_filters(caplog: pytest.LogCaptureFixture) -> None:
+    actors = [Keeper.remote() for _ in range(3)]
+    rayhpc.get([x.pid.remote() for x in actors])
+    assert len(state.list_actors(limit=2)) == 2
+    with pytest.raises(ValueError, match="no column 'nonsense'"):
+        state.list_actors(filters=[("nonsense", "=", 1)])
+    with pytest.raises(ValueError, match="compares"):
+        state.list_actors(filters=[("pid", "~", 1)])
+    with pytest.raises(ValueError, match="A filter is"):
+        state.list_actors(filters=["pid=1"])  # type: ignore[list-item]
+    with pytest.raises(ValueError, match="limit"):
+        state.list_actors(limit=0)
+
+
+def test_tasks_that_run_and_have_run() -> None:
+    gate = Gate.remote()
+    ref = held.options(name="the held one").remote([gate.wait.remote()])
+    running = until(
+        lambda: state.list_tasks(filters=[("name", "=", "the held one")], limit=1000),
+        lambda rows: bool(rows) and rows[0].state == "RUNNING",
+    )
+    assert running[0].state == "RUNNING"
+    assert running[0].task_id == ref.task_id().hex()
+    gate.open.remote()
+    assert rayhpc.get(ref) == "done"
+    row = until(
+        lambda: state.get_task(ref.task_id().hex()), lambda x: x and x.state == "FINISHED"
+    )
+    assert row.state == "FINISHED"
+    assert row.end_time_ms >= row.start_time_ms
+    assert row.type == "NORMAL_TASK"
+    (worker,) = state.list_workers(filters=[("pid", "=", row.worker_pid)])
+    assert worker.worker_id == row.worker_id
+    assert state.get_worker(worker.worker_id).pid == worker.pid
+
+
+def test_objects_by_holder() -> None:
+    numpy = pytest.importorskip("numpy")
+    small, large = rayhpc.put("x"), rayhpc.put(numpy.zeros(200_000))
+    rows = until(lambda: state.get_objects(large.hex()), lambda x: len(x) >= 2)
+    assert {x.node_id for x in rows} == {rayhpc.get_runtime_context().get_node_id()}
+    assert any(x.pid == os.getpid() and x.reference_type == "LOCAL_REFERENCE" for x in rows)
+    assert max(x.object_size for x in rows) >= 1_600_000
+    assert state.get_objects(small.hex())[0].pid == os.getpid()
+    freed = large.hex()
+    del large
+    assert until(lambda: state.get_objects(freed), lambda x: not x) == []
+
+
+def test_jobs_and_workers() -> None:
+    (job,) = state.list_jobs()
+    assert job.job_id == rayhpc.get_runtime_context().get_job_id()
+    assert (job.status, job.type, job.driver_info["pid"]) == ("RUNNING", "DRIVER", str(os.getpid()))
+    assert state.get_job(job.job_id) == job
+    kinds = {x.worker_type for x in state.list_workers()}
+    assert "DRIVER" in kinds
+    assert "WORKER" in kinds
+
+
+def test_placement_groups() -> None:
+    group = placement_group([{"CPU": 1}, {"CPU": 1}], strategy="PACK", name="pair")
+    assert group.wait(10)
+    row = state.get_placement_group(group.id.hex())
+    assert (row.name, row.state, row.strategy) == ("pair", "CREATED", "PACK")
+    assert [x["unit_resources"] for x in row.bundles] == [{"CPU": 1}, {"CPU": 1}]
+    assert row.bundles[0]["node_id"] == rayhpc.get_runtime_context().get_node_id()
+    assert row in state.list_placement_groups()
+    remove_placement_group(group)
+    gone = until(
+        lambda: state.list_placement_groups(filters=[("placement_group_id", "=", group.id.hex())]),
+        lambda x: not x or x[0].state == "REMOVED",
+    )
+    assert not gone or gone[0].state == "REMOVED"
+
+
+def test_summaries_count() -> None:
+    actors = [Keeper.remote() for _ in range(2)]
+    rayhpc.get([x.pid.remote() for x in actors])
+    found = state.summarize_actors()["cluster"]
+    assert found["summary"]["Keeper"]["state_counts"]["ALIVE"] >= 2
+    assert found["total_actors"] >= 2
+    tasks = until(
+        lambda: state.summarize_tasks()["cluster"],
+        lambda x: "Keeper.pid" in x["summary"],
+    )
+    assert tasks["summary"]["Keeper.pid"]["state_counts"]["FINISHED"] >= 2
+    assert tasks["total_actor_tasks"] >= 2
+    objects = state.summarize_objects()["cluster"]
+    assert objects["total_objects"] == sum(
+        x["total_objects"] for x in objects["summary"].values()
+    )
+
+
+def test_rays_private_tables() -> None:
+    from rayhpc.compat.served._private import state as private
+
+    actor = Keeper.options(name="private").remote()
+    node = rayhpc.get(actor.node.remote())
+    row = private.actors(actor._ray_actor_id.hex())
+    assert row["Address"]["NodeID"] == node
+    assert (row["State"], row["Name"]) == ("ALIVE", "private")
+    assert private.actors()[actor._actor_id.hex()] == row
+    group = placement_group([{"CPU": 1}])
+    assert group.wait(10)
+    table = private.state.placement_group_table(group.id)
+    assert table["bundles_to_node_id"] == {0: node}
+    remove_placement_group(group)
+    assert set(private.available_resources_per_node()) == {node}
+    assert private.total_resources_per_node()[node]["CPU"] == 4
+    assert private.jobs()[0]["DriverPid"] == os.getpid()
+    assert private.state.node_table()[0]["NodeID"] == private.nodes()[0]["NodeID"] == node
+
+
+def test_where_objects_lie() -> None:
+    numpy = pytest.importorskip("numpy")
+    from rayhpc.util.locations import get_local_object_locations, get_object_locations
+
+    small, large = rayhpc.put(1), rayhpc.put(numpy.ones(100_000))
+    found = until(
+        lambda: get_object_locations([small, large]), lambda x: bool(x[large]["node_ids"])
+    )
+    node = rayhpc.get_runtime_context().get_node_id()
+    assert found[large]["node_ids"] == [node]
+    assert found[large]["object_size"] >= 800_000
+    assert found[small]["node_ids"] == []
+    assert get_local_object_locations([large])[large]["node_ids"] == [node]
+    with pytest.raises(TypeError):
+        get_object_locations(["x"])
