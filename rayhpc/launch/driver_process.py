@@ -66,14 +66,6 @@ class DriverProcess:
         self._process.wait()
 
 
-def shares_our_terminal() -> bool:
-    """Whether the terminal itself has sent its Ctrl-C to the program too."""
-    try:
-        return os.isatty(0) and os.tcgetpgrp(0) == os.getpgrp()
-    except OSError:
-        return False
-
-
 def _cannot_run(program: str, environ: Mapping[str, str], error: OSError) -> LaunchError:
     if shutil.which(program, path=environ.get("PATH")) is None and "/" not in program:
         return LaunchError(

@@ -6,16 +6,18 @@ the program, and ends the cluster with the program's exit code.
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from typing import TYPE_CHECKING
 
 from rayhpc.launch import node_config
-from rayhpc.launch.driver_process import DriverProcess, shares_our_terminal
+from rayhpc.launch.driver_process import DriverProcess
 from rayhpc.launch.exit_codes import ExitCode, LaunchError
 from rayhpc.launch.missing import describe_missing, lost_nodes
 from rayhpc.launch.rendezvous import Record
 from rayhpc.launch.sessions import SessionRecord
+from rayhpc.launch.signals import Arrival
 from rayhpc.launch.spawn import NodeProcess
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 # How long a program may go on whose node has died; its calls fail at once.
 _WITHOUT_NODE_S = 10.0
+# Launchers whose signals go to every process (slurmstepd, YARN) or to the group of the rank.
+_SIGNAL_ALL = ("srun", "mpiexec", "yarn")
 _FIRST_PAUSE_S = 0.01
 _LONGEST_PAUSE_S = 0.1
 _REPORTS_EVERY_S = 0.5
@@ -136,8 +140,8 @@ class HeadRank:
         driver = DriverProcess(this.options.command, environ)
         try:
             while (code := driver.poll()) is None:
-                for number in this.startup.signals.wait(self._left()):
-                    self._pass_on(number, driver)
+                for arrival in this.startup.signals.wait(self._left()):
+                    self._pass_on(arrival, driver)
                 self._watch_node()
                 if self._left() == 0:
                     driver.kill()
@@ -152,20 +156,28 @@ class HeadRank:
         this = self._run
         this.progress.note(f"attach with RAYHPC_ADDRESS={record.address}; Ctrl-C ends the cluster")
         while not self._node_lost:
-            for number in this.startup.signals.wait(None):
-                if number != signal.SIGUSR2:
-                    return 0 if number == signal.SIGINT else 128 + number
+            for arrival in this.startup.signals.wait(None):
+                if arrival.number != signal.SIGUSR2:
+                    return 0 if arrival.number == signal.SIGINT else 128 + arrival.number
             self._watch_node()
         return int(ExitCode.NODE_LOST)
 
-    def _pass_on(self, number: int, driver: DriverProcess) -> None:
-        """Give the program a signal that is meant for it, and start its last seconds."""
-        from_terminal = number == signal.SIGINT and shares_our_terminal()
-        if not from_terminal:
-            driver.send(number)
+    def _pass_on(self, arrival: Arrival, driver: DriverProcess) -> None:
+        """Give the program a signal that it has not got itself, and start its last seconds."""
+        if not arrival.from_terminal and not self._reached_all(arrival):
+            driver.send(arrival.number)
         # An interactive program may live on after a Ctrl-C; whoever else signals means the end.
-        if number != signal.SIGUSR2 and not from_terminal and self._deadline is None:
+        is_end = not arrival.from_terminal and arrival.number != signal.SIGUSR2
+        if is_end and self._deadline is None:
             self._deadline = time.monotonic() + self._run.options.drain_s
+
+    def _reached_all(self, arrival: Arrival) -> bool:
+        """Whether the launcher sent the signal, which then went to all processes of the rank.
+
+        Sent once more, it would meet a program that is busy ending already.
+        """
+        launcher = self._run.place.allocation.launcher.value
+        return launcher in _SIGNAL_ALL and arrival.sender in (0, os.getppid())
 
     def _watch_node(self) -> None:
         assert self._node is not None

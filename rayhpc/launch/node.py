@@ -25,6 +25,7 @@ from rayhpc.launch import sessions
 from rayhpc.launch.exit_codes import ExitCode, LaunchError
 from rayhpc.launch.node_plan import NodePlan, receive_plan
 from rayhpc.launch.private_fds import close_private, keep_private, release
+from rayhpc.launch.signals import take_all_again
 from rayhpc.machine import affinity, limits
 from rayhpc.wire import keys
 
@@ -35,6 +36,7 @@ _LOG_BYTES = 1 << 20
 
 def main() -> int:
     """Receive a plan and live by it; returns the process's exit code."""
+    take_all_again()
     # Ctrl-C reaches the whole foreground group, the scheduler's signals the whole job; who acts on
     # them says so later.  Not SIG_IGN, which the users' own subprocesses would inherit.
     for signum in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):

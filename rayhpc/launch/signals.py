@@ -1,84 +1,93 @@
-"""Signals as things to be waited for, beside children and time.
+"""Signals as things to be waited for, beside children, descriptors and time.
 
-Used by `run` and by `start --block`.  The handlers only note the number; what is done about it is
-done in the main loop.
+Used by `run` and by `start --block`, in the main thread.  They are blocked and read from a
+descriptor (signalfd(2)), which also tells who sent them; no handler runs.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
 import select
 import signal
+import struct
 import time
-from collections import deque
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from rayhpc.launch.exit_codes import ExitCode, LaunchError
 
-FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)
+ACTED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)
+
+_SI_KERNEL = 0x80
+_SIGSET_BYTES = 128
+_SIGINFO_BYTES = 128
+_FLAGS = os.O_CLOEXEC | os.O_NONBLOCK
+# The first fields of struct signalfd_siginfo: number, errno, code, the sender's pid.
+_FIELDS = struct.Struct("=IiiI")
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A signal that has come; `sender` is 0 where it is outside this PID namespace."""
+
+    number: int
+    from_terminal: bool
+    sender: int
+
+    @property
+    def name(self) -> str:
+        """SIGTERM and the like."""
+        return signal.Signals(self.number).name
 
 
 class Signals:
-    """Collects signals while it is in force (a context manager); for the main thread."""
+    """Takes signals while it is in force (a context manager)."""
 
-    def __init__(self, numbers: Iterable[int] = FORWARDED) -> None:
-        self._numbers = (*numbers, signal.SIGCHLD)
-        self._arrived: deque[int] = deque()
-        self._before: dict[int, object] = {}
-        self._wakeup_before = -1
-        self._read = self._write = -1
+    def __init__(self, numbers: Iterable[int] = ACTED_ON) -> None:
+        self._numbers = {*numbers, int(signal.SIGCHLD)}
+        self._descriptor = -1
+        self._before: set[int] = set()
 
     def __enter__(self) -> Signals:
-        self._read, self._write = os.pipe()
-        os.set_blocking(self._read, False)
-        os.set_blocking(self._write, False)
-        self._wakeup_before = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
-        for number in self._numbers:
-            self._before[number] = signal.signal(number, self._note)
+        self._descriptor = _signalfd(self._numbers)
+        self._before = {int(x) for x in signal.pthread_sigmask(signal.SIG_BLOCK, self._numbers)}
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
-        signal.set_wakeup_fd(self._wakeup_before)
-        os.close(self._read)
-        os.close(self._write)
+        self._read()  # what has come would otherwise act now
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._before)
+        os.close(self._descriptor)
 
-    def wait(self, timeout_s: float | None, *descriptors: int) -> list[int]:
+    def wait(self, timeout_s: float | None, *descriptors: int) -> list[Arrival]:
         """Wait for a signal, the end of a child, a readable descriptor or the end of the time.
 
         Returns:
             The signals that have come, without SIGCHLD.
         """
-        if not self._arrived:
-            select.select([self._read, *descriptors], [], [], timeout_s)
+        poll = select.poll()
+        for descriptor in (self._descriptor, *descriptors):
+            poll.register(descriptor, select.POLLIN)
+        poll.poll(None if timeout_s is None else int(timeout_s * 1000 + 0.999))
+        return [each for each in self._read() if each.number != signal.SIGCHLD]
+
+    def _read(self) -> list[Arrival]:
         try:
-            os.read(self._read, 4096)
+            data = os.read(self._descriptor, 64 * _SIGINFO_BYTES)
         except BlockingIOError:
-            pass
+            return []
         found = []
-        while self._arrived:
-            found.append(self._arrived.popleft())
-        return [number for number in found if number != signal.SIGCHLD]
-
-    def _note(self, number: int, frame: object) -> None:
-        self._arrived.append(number)
-
-
-def default_in_child() -> None:
-    """For a child before it executes its program: signals as a shell would leave them."""
-    for number in (*FORWARDED, signal.SIGCHLD):
-        signal.signal(number, signal.SIG_DFL)
-    signal.set_wakeup_fd(-1)
-    # Python itself ignores it; most programs expect to end when nobody reads their output.
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        for start in range(0, len(data), _SIGINFO_BYTES):
+            number, _, code, sender = _FIELDS.unpack_from(data, start)
+            found.append(Arrival(number, code == _SI_KERNEL, sender))
+        return found
 
 
 class Startup:
     """The time until a cluster must be ready; a signal in it gives up.
 
     Args:
-        signals: where signals are noted.
+        signals: where signals arrive.
         deadline: on the monotonic clock, in seconds.
     """
 
@@ -96,7 +105,30 @@ class Startup:
         Raises:
             LaunchError: a signal told us to end.
         """
-        for number in self.signals.wait(seconds, *descriptors):
-            if number != signal.SIGUSR2:
-                name = signal.Signals(number).name
-                raise LaunchError(f"cancelled by {name} while starting", ExitCode.CANCELLED)
+        for arrival in self.signals.wait(seconds, *descriptors):
+            if arrival.number != signal.SIGUSR2:
+                raise LaunchError(f"cancelled by {arrival.name} while starting", ExitCode.CANCELLED)
+
+
+def take_all_again() -> None:
+    """In a process that starts: whatever its starter had blocked arrives here."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def default_in_child() -> None:
+    """For a child before it executes its program: signals as a shell would leave them."""
+    # Python itself ignores it; most programs expect to end when nobody reads their output.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    take_all_again()
+
+
+def _signalfd(numbers: Iterable[int]) -> int:
+    libc = ctypes.CDLL(None, use_errno=True)
+    mask = ctypes.create_string_buffer(_SIGSET_BYTES)
+    libc.sigemptyset(mask)
+    for number in numbers:
+        libc.sigaddset(mask, int(number))
+    descriptor: int = libc.signalfd(-1, mask, _FLAGS)
+    if descriptor < 0:
+        raise OSError(ctypes.get_errno(), "signalfd failed")
+    return descriptor

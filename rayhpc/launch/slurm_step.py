@@ -7,6 +7,7 @@ the command: never runs it, never asks the controller.
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -40,12 +41,14 @@ def step_command(
     *,
     version: Callable[[], SlurmVersion] = installed_version,
     which: Callable[[str], str | None] = shutil.which,
+    terminal: bool | None = None,
 ) -> list[str] | None:
     """The command that runs `argv` once on every node of this allocation.
 
     None if there is no SLURM allocation, if this process is a rank already, or if this is the
-    batch script of a job of one node: then `argv` is to be run right here.  Raises LaunchError,
-    with a remedy, where srun is needed and missing.
+    batch script of a job of one node: then `argv` is to be run right here.  `terminal` is whether
+    the user sits at one, which the program then gets, too; None: look.  Raises LaunchError, with a
+    remedy, where srun is needed and missing.
     """
     if not _needs_step(environ):
         return None
@@ -58,7 +61,10 @@ def step_command(
         )
     unset = [name for name in _OF_OTHER_TASKS if name in environ]
     prefix = ["env", *(word for name in unset for word in ("-u", name))] if unset else []
-    return [*prefix, srun, *_options(environ, version()), *argv]
+    if terminal is None:
+        terminal = os.isatty(0) and os.isatty(1)
+    pty = ["--pty"] if terminal else []
+    return [*prefix, srun, *_options(environ, version()), *pty, *argv]
 
 
 def _needs_step(environ: Mapping[str, str]) -> bool:

@@ -117,10 +117,10 @@ def block(started: Started) -> int:
     """Stay until the node ends or somebody ends us; returns the exit code."""
     with Signals() as signals:
         while (code := started.process.poll()) is None:
-            for number in signals.wait(None):
-                if number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            for arrival in signals.wait(None):
+                if arrival.number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                     started.process.stop()
-                    return 0 if number == signal.SIGINT else 128 + number
+                    return 0 if arrival.number == signal.SIGINT else 128 + arrival.number
     return code
 
 

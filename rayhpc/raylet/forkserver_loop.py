@@ -62,7 +62,7 @@ class Loop:
             self._check_parent()
             self._serve()
         except RayletGoneError:
-            pass
+            in_order = self._has_said_the_end()
         except FinishedError:
             in_order = True
         for pid in self._workers | self._templates:
@@ -80,6 +80,16 @@ class Loop:
             self._channel.send(messages.encode(event))
         except OSError as error:
             raise RayletGoneError from error
+
+    def _has_said_the_end(self) -> bool:
+        """Whether `Finish` is among what we had not read yet when an answer found nobody."""
+        try:
+            while data := self._channel.recv(messages.PACKET_BYTES, socket.MSG_DONTWAIT):
+                if isinstance(messages.decode_command(data), messages.Finish):
+                    return True
+        except OSError:
+            pass
+        return False
 
     def _arm(self) -> None:
         """Have a child's end wake the poll."""

@@ -1,0 +1,84 @@
+"""Real processes in tests: whom one has started, and that all of them are gone."""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from rayhpc.machine import processes
+
+Known = dict[int, int]
+
+
+def family(pid: int) -> Known:
+    """A process and all its descendants now, with their start times."""
+    found: Known = {}
+    waiting = [pid]
+    while waiting:
+        each = waiting.pop()
+        started = processes.start_time(each)
+        if started is None or each in found:
+            continue
+        found[each] = started
+        try:
+            tasks = os.listdir(f"/proc/{each}/task")
+            for task in tasks:
+                text = Path(f"/proc/{each}/task/{task}/children").read_text()
+                waiting += [int(word) for word in text.split()]
+        except OSError:
+            continue  # it has ended meanwhile
+    return found
+
+
+def left_of(known: Known, within_s: float = 15.0) -> list[str]:
+    """The command lines of those that still run after the time; empty if all are gone."""
+    deadline = time.monotonic() + within_s
+    left = []
+    for pid, started in known.items():
+        if not _ends(pid, started, deadline):
+            left.append(f"{pid}: {_command(pid)}")
+    return left
+
+
+def names_in(path: Path) -> list[str]:
+    """What lies in a directory, sorted; nothing if it is not there."""
+    try:
+        return sorted(os.listdir(path))
+    except FileNotFoundError:
+        return []
+
+
+def wait_until_gone(paths: Iterable[Path], within_s: float = 15.0) -> list[Path]:
+    """Those of `paths` that are still there after the time."""
+    deadline = time.monotonic() + within_s
+    waiting = list(paths)
+    while (left := [path for path in waiting if path.exists()]) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return left
+
+
+def _ends(pid: int, started: int, deadline: float) -> bool:
+    try:
+        descriptor = processes.open_pidfd(pid)
+    except ProcessLookupError:
+        return True
+    assert descriptor is not None
+    try:
+        while processes.is_same_process(pid, started):
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            select.select([descriptor], [], [], left)
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def _command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return "?"

@@ -1,0 +1,391 @@
+"""`rayhpc run` as a launcher starts it: ranks that meet, a program, and every kind of end."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rayhpc.launch import sessions
+from rayhpc.launch.exit_codes import ExitCode
+from rayhpc.machine import scratch
+from tests.launch.processes import Known, family, left_of, names_in
+
+SAY_AND_WAIT = "import sys, time; print('here', flush=True); time.sleep(120)"
+
+
+class Ranks:
+    """Ranks of one start, each as its own process on its own loopback address."""
+
+    def __init__(self, folder: Path, environ: dict[str, str]) -> None:
+        self.meeting = folder / "meet"
+        self.base = scratch.session_base(environ)
+        self._environ = {**os.environ, **environ, "XDG_CONFIG_HOME": str(folder / "config")}
+        self._environ.pop("RAYHPC_ADDRESS", None)
+        self.started: list[subprocess.Popen[str]] = []
+
+    def start(
+        self,
+        rank: int,
+        size: int,
+        *words: str,
+        program: list[str],
+        terminal: int | None = None,
+        **environ: str,
+    ) -> subprocess.Popen[str]:
+        place = ["--rank", str(rank), "--size", str(size)]
+        return self._start(rank, [*place, *words], program, environ, terminal)
+
+    def start_as_step(self, rank: int, size: int, *, program: list[str]) -> subprocess.Popen[str]:
+        """As srun does: the place is in the environment, and we are the parent that signals."""
+        environ = {
+            "SLURM_JOB_ID": "7",
+            "SLURM_STEP_ID": "0",
+            "SLURM_PROCID": str(rank),
+            "SLURM_NODEID": str(rank),
+            "SLURM_LOCALID": "0",
+            "SLURM_STEP_NUM_TASKS": str(size),
+            "SLURM_STEP_NUM_NODES": str(size),
+            "SLURM_STEP_TASKS_PER_NODE": f"1(x{size})",
+            "SLURM_STEP_NODELIST": f"n[0-{size - 1}]",
+            "SLURMD_NODENAME": f"n{rank}",
+        }
+        return self._start(rank, [], program, environ, None)
+
+    def _start(
+        self,
+        rank: int,
+        words: list[str],
+        program: list[str],
+        environ: dict[str, str],
+        terminal: int | None,
+    ) -> subprocess.Popen[str]:
+        meet = ["--rendezvous", str(self.meeting), "--node-ip-address", f"127.0.0.{rank + 1}"]
+        command = [sys.executable, "-m", "rayhpc.cli.main", "run", *meet, "--num-cpus", "1"]
+
+        def take_terminal() -> None:
+            if terminal is not None:
+                fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+        process = subprocess.Popen(
+            [*command, *words, "--", *program],
+            env={**self._environ, **environ},
+            stdin=terminal,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=terminal is not None,
+            preexec_fn=take_terminal,  # noqa: PLW1509
+        )
+        self.started.append(process)
+        return process
+
+    def start_all(self, size: int, *words: str, program: list[str]) -> list[subprocess.Popen[str]]:
+        return [self.start(rank, size, *words, program=program) for rank in range(size)]
+
+    def family(self) -> Known:
+        known: Known = {}
+        for process in self.started:
+            known.update(family(process.pid))
+        return known
+
+
+@pytest.fixture
+def ranks(short_tmp: Path, environ: dict[str, str]) -> Iterator[Ranks]:
+    made = Ranks(short_tmp, environ)
+    yield made
+    for process in made.started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def finished(process: subprocess.Popen[str], within_s: float = 60) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=within_s)
+    return process.returncode, out, err
+
+
+def python(script: str) -> list[str]:
+    return [sys.executable, "-c", script]
+
+
+def nothing_left(ranks: Ranks, known: Known) -> None:
+    assert left_of(known) == []
+    assert names_in(ranks.base) == []
+    assert names_in(ranks.meeting) == []
+
+
+def test_three_ranks_run_a_program_on_three_addresses(ranks: Ranks) -> None:
+    script = (
+        "import json, time, rayhpc\n"
+        "rayhpc.init()\n"
+        "@rayhpc.remote\n"
+        "def where():\n"
+        "    time.sleep(0.3)\n"
+        "    return rayhpc.util.get_node_ip_address()\n"
+        "found = set(rayhpc.get([where.remote() for _ in range(6)]))\n"
+        "print(json.dumps(sorted(found)))\n"
+        "raise SystemExit(5)\n"
+    )
+    head, *others = ranks.start_all(3, program=python(script))
+    code, out, err = finished(head)
+    assert code == 5, err
+    assert json.loads(out) == ["127.0.0.1", "127.0.0.2", "127.0.0.3"]
+    assert "ready, 3 nodes at 127.0.0.1:" in err
+    assert "3 nodes, " in err.splitlines()[-1]
+    assert "exit code 5" in err.splitlines()[-1]
+    for other in others:
+        assert finished(other) == (0, "", "")
+    nothing_left(ranks, {})
+
+
+def test_one_rank_needs_nobody(ranks: Ranks) -> None:
+    head = ranks.start(0, 1, program=python("import os; print(os.environ['RAYHPC_ADDRESS'])"))
+    code, out, _ = finished(head)
+    assert code == 0
+    assert out.startswith("127.0.0.1:")
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_killed_rank_leaves_nothing_of_itself(ranks: Ranks, victim: int) -> None:
+    started = ranks.start_all(2, program=python(SAY_AND_WAIT))
+    assert started[0].stdout is not None
+    assert started[0].stdout.readline() == "here\n"
+    known = family(started[victim].pid)
+    started[victim].kill()
+    assert left_of(known) == []
+    if victim == 0:
+        # Nobody is left whom the cluster is for.
+        assert finished(started[1])[0] in (0, ExitCode.HEAD_LOST)
+        assert names_in(ranks.base) == []
+
+
+def test_killing_everything_at_once_leaves_nothing_running(ranks: Ranks) -> None:
+    started = ranks.start_all(2, program=python(SAY_AND_WAIT))
+    assert started[0].stdout is not None
+    assert started[0].stdout.readline() == "here\n"
+    known = ranks.family()
+    for pid in known:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    assert left_of(known) == []
+    # What may be left are directories of ours, which the next command removes.
+    sessions.sweep({scratch.VARIABLE: str(ranks.base.parent)})
+    assert names_in(ranks.base) == []
+
+
+def test_a_batch_systems_term_reaches_the_program_once(ranks: Ranks) -> None:
+    script = (
+        "import signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(9))\n"
+        "print('here', flush=True)\n"
+        "time.sleep(120)\n"
+    )
+    started = [ranks.start_as_step(rank, 2, program=python(script)) for rank in range(2)]
+    assert started[0].stdout is not None
+    assert started[0].stdout.readline() == "here\n"
+    known = ranks.family()
+    # As slurmstepd does it: every process of the step, at once.
+    for pid in known:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+    assert finished(started[0])[0] == 9
+    assert finished(started[1])[0] == 0
+    nothing_left(ranks, known)
+
+
+def test_a_terminals_interrupt_reaches_the_program_once(ranks: Ranks) -> None:
+    script = (
+        "import signal, time\n"
+        "came = []\n"
+        "signal.signal(signal.SIGINT, lambda *_: came.append(1))\n"
+        "print('here', flush=True)\n"
+        "while not came:\n"
+        "    time.sleep(0.01)\n"
+        "time.sleep(0.5)\n"
+        "raise SystemExit(len(came))\n"
+    )
+    terminal, its = os.openpty()
+    head = ranks.start(0, 1, program=python(script), terminal=its)
+    os.close(its)
+    assert head.stdout is not None
+    assert head.stdout.readline() == "here\n"
+    os.write(terminal, b"\x03")
+    assert finished(head)[0] == 1
+    os.close(terminal)
+
+
+def test_a_program_that_a_signal_ends(ranks: Ranks) -> None:
+    head = ranks.start(0, 1, program=python(SAY_AND_WAIT))
+    assert head.stdout is not None
+    assert head.stdout.readline() == "here\n"
+    known = ranks.family()
+    head.send_signal(signal.SIGUSR1)
+    code, _, err = finished(head)
+    assert code == 128 + signal.SIGUSR1
+    assert "ended by SIGUSR1" in err
+    nothing_left(ranks, known)
+
+
+def test_a_program_that_will_not_end_is_ended(ranks: Ranks) -> None:
+    script = (
+        "import signal, time\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "print('here', flush=True)\n"
+        "time.sleep(120)\n"
+    )
+    head = ranks.start(0, 1, "--drain", "0.3", program=python(script))
+    assert head.stdout is not None
+    assert head.stdout.readline() == "here\n"
+    known = ranks.family()
+    head.send_signal(signal.SIGTERM)
+    code, _, err = finished(head)
+    assert code == ExitCode.CANCELLED
+    assert "--drain" in err
+    nothing_left(ranks, known)
+
+
+def test_a_signal_while_ranks_are_missing_gives_up(ranks: Ranks) -> None:
+    head = ranks.start(0, 2, program=["true"])
+    until(lambda: names_in(ranks.meeting) != [])
+    known = ranks.family()
+    head.send_signal(signal.SIGTERM)
+    code, _, err = finished(head)
+    assert code == ExitCode.CANCELLED
+    assert "SIGTERM" in err
+    assert left_of(known) == []
+    assert names_in(ranks.base) == []
+
+
+def test_too_few_nodes_in_time_says_who_is_missing(ranks: Ranks) -> None:
+    head = ranks.start(0, 3, "--start-timeout", "2", program=["true"])
+    other = ranks.start(1, 3, program=["true"])
+    code, _, err = finished(head)
+    assert code == ExitCode.TOO_FEW_NODES
+    assert "2 of 3 nodes joined" in err
+    assert "node 2: no word from it" in err
+    assert finished(other)[0] == 0
+
+
+def test_min_nodes_is_enough(ranks: Ranks) -> None:
+    head = ranks.start(0, 3, "--min-nodes", "2", program=python("print('ran')"))
+    other = ranks.start(1, 3, program=["true"])
+    code, out, err = finished(head)
+    assert (code, out) == (0, "ran\n")
+    assert "2 of 3 nodes" in err
+    assert finished(other)[0] == 0
+
+
+def test_a_rank_that_cannot_start_ends_the_wait_at_once(ranks: Ranks) -> None:
+    began = time.monotonic()
+    head = ranks.start(0, 2, program=["true"])
+    other = ranks.start(1, 2, "--object-store-memory", "800T", program=["true"])
+    code, _, err = finished(head)
+    assert code == ExitCode.TOO_FEW_NODES
+    assert "does not fit" in err
+    code, _, err = finished(other)
+    assert code == ExitCode.CONFIGURATION
+    assert "does not fit" in err
+    assert time.monotonic() - began < 60
+
+
+def test_a_head_that_cannot_start_tells_the_others(ranks: Ranks) -> None:
+    other = ranks.start(1, 2, program=["true"])
+    head = ranks.start(0, 2, "--object-store-memory", "800T", program=["true"])
+    assert finished(head)[0] == ExitCode.CONFIGURATION
+    code, _, err = finished(other)
+    assert code == ExitCode.CONFIGURATION
+    assert "rank 0" in err
+    assert "does not fit" in err
+
+
+def test_a_program_that_is_not_there(ranks: Ranks) -> None:
+    head = ranks.start(0, 1, program=["pithon"])
+    code, _, err = finished(head)
+    assert code == ExitCode.CONFIGURATION
+    assert "pithon" in err
+    assert names_in(ranks.base) == []
+
+
+def test_a_stale_record_of_a_head_that_is_gone(ranks: Ranks) -> None:
+    """The record of an earlier start that had no time to remove it."""
+    first = ranks.start(0, 2, program=["true"])
+    until(lambda: names_in(ranks.meeting) != [])
+    (name,) = names_in(ranks.meeting)
+    stale = (ranks.meeting / name).read_bytes()
+    first.kill()
+    first.wait()
+    (ranks.meeting / name).write_bytes(stale)
+    (ranks.meeting / name).chmod(0o600)
+
+    other = ranks.start(1, 2, program=["true"])
+    until(lambda: len(family(other.pid)) > 1)
+    head = ranks.start(0, 2, program=python("print('ran')"))
+    code, out, err = finished(head)
+    assert (code, out) == (0, "ran\n"), err
+    assert finished(other)[0] == 0
+
+
+def test_the_head_nodes_death_ends_the_program(ranks: Ranks) -> None:
+    head = ranks.start(0, 1, program=python(SAY_AND_WAIT))
+    assert head.stdout is not None
+    assert head.stdout.readline() == "here\n"
+    (record,) = sessions.living({scratch.VARIABLE: str(ranks.base.parent)})
+    os.kill(record.pid, signal.SIGKILL)
+    assert head.stderr is not None
+    while "the head's node has ended" not in (line := head.stderr.readline()):
+        assert line
+    head.send_signal(signal.SIGTERM)
+    assert finished(head)[0] == ExitCode.NODE_LOST
+
+
+def test_a_lost_node_is_reported_although_the_program_succeeds(ranks: Ranks) -> None:
+    started = ranks.start_all(2, program=python(SAY_AND_WAIT))
+    assert started[0].stdout is not None
+    assert started[0].stdout.readline() == "here\n"
+    (other,) = [
+        each
+        for each in sessions.living({scratch.VARIABLE: str(ranks.base.parent)})
+        if not each.is_head
+    ]
+    os.kill(other.pid, signal.SIGKILL)
+    code, _, err = finished(started[1])
+    assert code not in (0, None)
+    assert "has ended" in err
+
+
+def test_logs_reach_the_jobs_folder(ranks: Ranks, tmp_path: Path) -> None:
+    environ = {"RAYHPC_JOB_DIR": str(tmp_path)}
+    head = ranks.start(0, 1, program=python("print('ran')"), **environ)
+    assert finished(head)[0] == 0
+    assert any(name.startswith("00000-") for name in names_in(tmp_path / "nodes"))
+
+
+def test_a_cluster_without_a_program_serves_until_it_is_told_to_end(ranks: Ranks) -> None:
+    head = ranks.start(0, 1, program=[])
+    assert head.stderr is not None
+    while "attach with" not in (line := head.stderr.readline()):
+        assert line
+    known = ranks.family()
+    head.send_signal(signal.SIGINT)
+    assert finished(head)[0] == 0
+    nothing_left(ranks, known)
+
+
+def until(condition: Any, within_s: float = 30) -> None:
+    """Wait for something that other processes bring about."""
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
