@@ -53,7 +53,7 @@ class Heartbeats:
         """Send a heartbeat if one is due."""
         now = self._now()
         state = self._state(raylet)
-        if now - self._last < (BEAT_S if state == self._told else SOONEST_S):
+        if now < self._last + (BEAT_S if state == self._told else SOONEST_S):
             return
         usage = None
         if state != self._told:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from doubles import Node, actor_spec, job, units, wanted
-
 from rayhpc.wire.address import HEAD
 from rayhpc.wire.messages import actors, leases
 from rayhpc.wire.messages.common import UNIT, Strategy
+from tests.raylet.doubles import Node, actor_spec, job, units, wanted
 
 ACTOR = b"a" * 16
 

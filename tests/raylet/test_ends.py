@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from forkserver_scenarios import gone
 
 from rayhpc.launch import embedded, node_config
+from tests.raylet.forkserver_scenarios import gone
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from forkserver_scenarios import gone
+
+from tests.raylet.forkserver_scenarios import gone
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import random
 
 import pytest
-from doubles import DRIVER, JOB, NODE, Node, job, units, wanted
 
 from rayhpc.wire.address import make_address
 from rayhpc.wire.messages import actors, cluster, leases
 from rayhpc.wire.messages.common import UNIT, Strategy
+from tests.raylet.doubles import DRIVER, JOB, NODE, Node, job, units, wanted
 
 OTHER = make_address(NODE, 101)
 FAR = make_address(2, 5)

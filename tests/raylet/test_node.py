@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from doubles import Channel, node_info, units, wanted
 
 from rayhpc.raylet.config import NODE_LOST, NodeConfig
 from rayhpc.raylet.memory_monitor import MemoryMonitor
@@ -20,6 +19,7 @@ from rayhpc.wire.address import HEAD, Address, make_address, raylet_of
 from rayhpc.wire.keys import ClusterKey, new_cluster_id, new_key_pair
 from rayhpc.wire.messages import actors, cluster, leases, objects
 from rayhpc.wire.messages.start import Facts, WorkerConfig
+from tests.raylet.doubles import Channel, node_info, units, wanted
 
 FAR = make_address(2, 9)
 
@@ -186,7 +186,7 @@ def test_what_follows_a_workers_death_has_its_order(site: Site) -> None:
 
 def test_an_actors_death_is_told_before_its_processs(site: Site) -> None:
     site.boot()
-    from doubles import actor_spec
+    from tests.raylet.doubles import actor_spec
 
     spec = msgspec.structs.replace(actor_spec(placing=wanted(number=65537)), job=65537)
     site.say(HEAD, actors.StartActor(spec, 0))
@@ -266,7 +266,7 @@ def test_heartbeats_come_each_second_and_soon_after_a_change(site: Site) -> None
     site.request(2, site.driver)
     assert len(site.sent(cluster.Heartbeat)) == before + 1
     assert site.raylet.deadline() <= site.time + 0.05
-    site.wait(0.05)
+    site.wait(0.06)
     assert len(site.sent(cluster.Heartbeat)) == before + 2
     site.wait(1.0)
     last = site.sent(cluster.Heartbeat)[-1][1]

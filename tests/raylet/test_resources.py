@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import random
 
-from doubles import units
-
 from rayhpc.raylet.resources import Allocation, Pool, in_words, shortage
 from rayhpc.wire.messages.common import UNIT
+from tests.raylet.doubles import units
 
 
 def gpus(count: int) -> Pool:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 
-from doubles import node_info, units, wanted
-
 from rayhpc.raylet import scheduling
 from rayhpc.raylet.view import ClusterView
 from rayhpc.wire.messages.cluster import Usage
 from rayhpc.wire.messages.common import Labels, SchedulingClass, Strategy
+from tests.raylet.doubles import node_info, units, wanted
 
 
 def cluster(*cpus: int) -> ClusterView:

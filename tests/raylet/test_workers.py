@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from doubles import JOB, Node, job
-
 from rayhpc.raylet import forkserver_messages as fork
 from rayhpc.raylet import workers as pool
 from rayhpc.raylet.workers import Waiter, Worker
 from rayhpc.wire.messages import leases
+from tests.raylet.doubles import JOB, Node, job
 
 
 class Wish:
