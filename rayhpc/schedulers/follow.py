@@ -22,6 +22,7 @@ from rayhpc.schedulers.tail import Tail
 _SETTLE_S = 0.2
 _QUICK_S = 0.1
 _SLOW_S = 1.0
+_LONGEST_CONFIRM_S = 10.0
 # From this exit code on a signal ended it, so the batch system may be about to run it again.
 _SIGNALLED = 128
 
@@ -49,8 +50,10 @@ class Follower:
         self._pace = Pace(world.now())
         self._told = ""
         self._ended: dict[int | None, Summary] = {}
+        self._stale: dict[int | None, Summary] = {}
         self._tails: list[tuple[str, Tail]] = []
         self._last_change = world.now()
+        self._confirm_at, self._confirm_every = 0.0, 0.5
 
     def run(self) -> int:
         """Follow to the end; the exit code, of an array the highest of its tasks."""
@@ -104,22 +107,32 @@ class Follower:
     def _conclude(self) -> int | None:
         """All summaries are there; a job that a signal ended may yet be run again."""
         worst = max(summary.exit_code for summary in self._ended.values())
-        if worst > _SIGNALLED:
-            status = self._asked_once_more()
-            if status is not None and not status.state.ended and status.word != "COMPLETING":
-                self._ended.clear()
-                self._pace.on_answer(self._world.now(), status.state is State.PENDING)
-                self._tell(f"the job is to run again: {_in_words(status)}")
-                return None
+        if worst > _SIGNALLED and not self._is_final():
+            return None
         self._world.pause(_SETTLE_S)
         self._drain()
         return worst
 
-    def _asked_once_more(self) -> JobStatus | None:
+    def _is_final(self) -> bool:
+        """Whether a job that a signal has ended is over, or is about to run again."""
+        now = self._world.now()
+        if now < self._confirm_at:
+            return False
         try:
-            return self._world.ask()
+            status = self._world.ask()
         except SchedulerError:
-            return None
+            return True
+        if status is None or status.state.ended:
+            return True
+        self._confirm_every = min(2 * self._confirm_every, _LONGEST_CONFIRM_S)
+        self._confirm_at = now + self._confirm_every
+        if status.word != "COMPLETING":
+            # Its next run replaces these; until then they are of the one before.
+            self._stale.update(self._ended)
+            self._ended.clear()
+            self._pace.on_answer(now, status.state is State.PENDING)
+            self._tell(f"the job is to run again: {_in_words(status)}")
+        return False
 
     def _gone(self, status: JobStatus | None) -> int:
         """The batch system says it is over, and the folder does not know yet, or never will."""
@@ -148,7 +161,7 @@ class Follower:
         moved = False
         for task in self._tasks:
             summary = self._folder.summary(task) if task not in self._ended else None
-            if summary is not None:
+            if summary is not None and summary != self._stale.get(task):
                 self._ended[task] = summary
                 moved = True
                 if task is not None:

@@ -90,8 +90,8 @@ class LocalNodes:
         self._streams.clear()
 
     def _turn(self, signals: Signals, timeout_s: float | None) -> None:
-        for number in signals.wait(timeout_s, *(stream.source for stream in self._streams)):
-            self._pass_on(number)
+        for arrival in signals.wait(timeout_s, *(stream.source for stream in self._streams)):
+            self._pass_on(arrival.number)
         self._copy()
 
     def _pass_on(self, number: int) -> None:

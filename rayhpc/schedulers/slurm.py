@@ -75,7 +75,9 @@ class Slurm:
         """One request to the controller; the job's number."""
         folder.script.write_text(script)
         folder.script.chmod(0o700)
-        said = call(["env", *_unset(os.environ), "sbatch", "--parsable", str(folder.script)])
+        # sbatch takes its environment along into the job.
+        drop = ("SLURM_TIME_FORMAT", *_of_another_allocation(os.environ))
+        said = call(["sbatch", "--parsable", str(folder.script)], drop=drop)
         return said.strip().splitlines()[-1].split(";")[0]
 
     def follow(self, folder: JobFolder, say: Say, quiet: bool = False) -> int:
@@ -131,19 +133,19 @@ class Slurm:
         """A step of its own beside the running one, on the job's first node."""
         overlap = ["--overlap"] if installed_version().steps_exclude_each_other else []
         pty = ["--pty"] if terminal else []
+        foreign = _of_another_allocation(os.environ)
         return [
-            *("env", *_unset(os.environ)),
+            *("env", *(word for name in foreign for word in ("-u", name))),
             *("srun", f"--jobid={folder.record().id}", *overlap, "--mpi=none", "--quiet"),
             *("--nodes=1", "--ntasks=1", "--relative=0", "--cpu-bind=none", "--mem=0", *pty),
             *command,
         ]
 
 
-def _unset(environ: Iterable[str]) -> list[str]:
-    """Options of `env` that drop what an allocation around us would tell the new job."""
-    keep = ("SLURM_CONF", "SLURM_CLUSTERS", "SLURM_TIME_FORMAT")
-    ours = [name for name in environ if name.startswith(("SLURM_", "SRUN_"))]
-    return [word for name in ours if name not in keep for word in ("-u", name)]
+def _of_another_allocation(environ: Iterable[str]) -> list[str]:
+    """Variables by which an allocation around us would talk into the new job."""
+    keep = ("SLURM_CONF", "SLURM_CLUSTERS")
+    return [name for name in environ if name.startswith(("SLURM_", "SRUN_")) and name not in keep]
 
 
 def _ended_status(folder: JobFolder) -> JobStatus | None:

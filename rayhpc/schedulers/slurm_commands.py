@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rayhpc.schedulers.errors import SchedulerError
 from rayhpc.schedulers.slurm_words import refusal
@@ -17,27 +17,33 @@ from rayhpc.schedulers.slurm_words import refusal
 SECONDS = 60.0
 
 
-def call(argv: Sequence[str], *, stdin: str | None = None, seconds: float = SECONDS) -> str:
-    """The standard output of one of SLURM's programs.
+def call(argv: Sequence[str], *, drop: Iterable[str] = ()) -> str:
+    """The standard output of one of SLURM's programs, run without the variables in `drop`.
 
     Raises SchedulerError with its own words and what to do when it fails, is missing, or does not
-    answer within `seconds`.
+    answer.
     """
-    done = attempt(argv, stdin=stdin, seconds=seconds)
+    done = attempt(argv, drop=drop)
     if done.returncode != 0:
         raise SchedulerError(refusal(argv[0], done.stderr or done.stdout))
     return done.stdout
 
 
 def attempt(
-    argv: Sequence[str], *, stdin: str | None = None, seconds: float = SECONDS
+    argv: Sequence[str],
+    *,
+    stdin: str = "",
+    seconds: float = SECONDS,
+    drop: Iterable[str] = (),
 ) -> subprocess.CompletedProcess[str]:
     """As `call`, but a failure of the program itself is the caller's to judge."""
-    environ = {**os.environ, "LC_ALL": "C", "SLURM_TIME_FORMAT": "standard"}
+    environ = {**os.environ, "SLURM_TIME_FORMAT": "standard"}
+    for name in drop:
+        environ.pop(name, None)
     try:
         return subprocess.run(
             list(argv),
-            input=stdin or "",
+            input=stdin,
             capture_output=True,
             text=True,
             errors="replace",

@@ -93,7 +93,9 @@ def _sooner(
     own: Partition | None,
 ) -> Iterator[str]:
     """What the controller says of a few variations of the same script."""
-    limit = status.start if status.start is not None else float("inf")
+    # A start that is over or just now is no promise while the job still waits.
+    promised = status.start is not None and status.start > time.time() + 1
+    limit = status.start if promised and status.start is not None else float("inf")
     tries = list(_variations(record, partitions, own))[:MOST_TRIES]
     for words in tries:
         at = _when(script, words)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -78,8 +79,8 @@ def test_asks_seldom_while_pending_and_never_while_output_comes(tmp_path: Path) 
     stage.at(1210, lambda: stage.end(3))
     assert stage.run() == 3
     assert all(at < 601 for at in stage.asked)
-    gaps = [after - before for before, after in zip(stage.asked, stage.asked[1:], strict=False)]
-    assert all(after >= before - 0.5 for before, after in zip(gaps, gaps[1:], strict=False))
+    gaps = [after - before for before, after in pairwise(stage.asked)]
+    assert all(after >= before - 0.5 for before, after in pairwise(gaps))
     assert max(gaps) <= 62
     assert len(stage.asked) <= 16
     assert stage.shown == b"started\n" + b"." * 20
@@ -144,6 +145,7 @@ def test_a_requeued_job_is_followed_again(tmp_path: Path) -> None:
     stage = Stage(tmp_path)
     stage.at(0.5, lambda: stage.write("once\n"))
     stage.at(1.0, lambda: stage.end(143))
+    stage.at(20.0, RUNNING)
     stage.at(30.0, (stage.folder.path / "summary.json").unlink)
     stage.at(31.0, lambda: stage.write("twice\n"))
     stage.at(32.0, lambda: stage.end(0))
@@ -182,3 +184,14 @@ def test_pace_starts_after_a_second(pending: bool) -> None:
     assert pace.is_due(11.0)
     pace.on_answer(11.0, pending)
     assert pace.is_due(13.0) is pending
+
+
+def test_a_job_that_completes_is_waited_for(tmp_path: Path) -> None:
+    """After a signal SLURM says COMPLETING for a while, whether or not it runs the job again."""
+    stage = Stage(tmp_path)
+    stage.answer = JobStatus("7", State.RUNNING, "COMPLETING")
+    stage.at(0.5, lambda: stage.end(143))
+    stage.at(4.0, JobStatus("7", State.CANCELLED, "CANCELLED"))
+    assert stage.run() == 143
+    assert 4 <= stage.time < 12
+    assert len(stage.asked) <= 5

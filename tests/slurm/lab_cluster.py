@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.slurm.fake.cluster import ROOT, clean_environ
+from tests.slurm.fake.cluster import ROOT, clean_environ, write_rayhpc
 
 SCRIPT = ROOT / "slurm" / "lab" / "slurmlab.sh"
 _NEEDED = ("slurmctld", "slurmd", "munged", "srun", "nsenter", "unshare", "ip", "setpriv")
@@ -46,6 +46,9 @@ class LabCluster:
             "SLURMLAB_OTHERS": "hpcother",
             **settings,
         }
+        self._bin = self.base / "bin"
+        self._bin.mkdir()
+        write_rayhpc(self._bin)
         self.home = self.base / "home" / "hpcuser"
         # The user cannot write beside the sources: without this each process compiles them anew.
         compileall.compile_dir(ROOT / "rayhpc", quiet=2)
@@ -75,7 +78,7 @@ class LabCluster:
             **clean_environ(),
             **self._settings,
             "SLURMLAB_CWD": str(self.home),
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PATH": f"{self._bin}:{Path(sys.executable).parent}:{os.environ['PATH']}",
             "PYTHONPATH": str(ROOT),
             **more,
         }

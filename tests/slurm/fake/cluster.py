@@ -27,6 +27,7 @@ class FakeCluster:
         self.home.mkdir()
         self._bin = folder / "bin"
         self._bin.mkdir()
+        write_rayhpc(self._bin)
         self._controller: subprocess.Popen[str] | None = None
         settings.save(folder)
         for name in PROGRAMS:
@@ -107,6 +108,13 @@ class FakeCluster:
             f"from tests.slurm.fake.programs import main\nmain({name!r}, sys.argv[1:])\n"
         )
         path.chmod(0o755)
+
+
+def write_rayhpc(folder: Path) -> None:
+    """The command `rayhpc` of this checkout, whether or not it is installed."""
+    path = folder / "rayhpc"
+    path.write_text(f"#!{sys.executable}\nfrom rayhpc.cli.main import main\nmain()\n")
+    path.chmod(0o755)
 
 
 def clean_environ() -> dict[str, str]:

@@ -78,7 +78,7 @@ class Controller:
         nodes = options["nodes"] or 1
         if test and nodes > settings.nodes:
             raise RefusedError(_CONFIGURATION)
-        cpus = settings.cpus if options["exclusive"] else options["cpus_per_task"] or 1
+        cpus = _cpus(settings, options)
         if test:
             return {"start": time.time(), "nodes": nodes, "cpus": cpus * nodes}
         first = self.next_id
@@ -96,7 +96,7 @@ class Controller:
     ) -> dict[str, Any]:
         """srun from the login node: an allocation without a batch script."""
         self._check(settings, options)
-        nodes, cpus = options["nodes"] or 1, options["cpus_per_task"] or 1
+        nodes, cpus = options["nodes"] or 1, _cpus(settings, options)
         job = Job(self.next_id, "", options, environ, [], nodes, cpus)
         self.next_id += 1
         free = self._free(settings, job)
@@ -134,7 +134,7 @@ class Controller:
         rows = [job.row() for job in known]
         for row, job in zip(rows, known, strict=True):
             if job.state == "PENDING":
-                row["start"] = job.not_before
+                row["start"] = job.not_before if job.not_before > time.time() else 0
         return {"rows": rows}
 
     def on_account(self, settings: Settings, jobs: list[int]) -> dict[str, Any]:
@@ -331,6 +331,13 @@ class Controller:
                     code = os.waitstatus_to_exitcode(status)
                     self._end_all(job)
                     self._finish(job, 128 - code if code < 0 else code)
+
+
+def _cpus(settings: Settings, options: dict[str, Any]) -> int:
+    """What each node gives."""
+    if options["exclusive"]:
+        return settings.cpus
+    return int(options["cpus_per_task"] or 1) * int(options["ntasks_per_node"] or 1)
 
 
 def main(folder: Path) -> None:

@@ -39,7 +39,14 @@ def _common(parser: Parser) -> None:
     add("-e", "--error")
     add("-k", "--no-kill", action="store_true")
     add("--mpi")
-    for name in ("--qos", "-C --constraint", "--reservation", "-d --dependency", "--signal"):
+    for name in (
+        "--qos",
+        "-C --constraint",
+        "--reservation",
+        "-d --dependency",
+        "--signal",
+        "--comment",
+    ):
         add(*name.split())
     for name in ("--exclusive", "--requeue", "--no-requeue"):
         add(name, action="store_true")

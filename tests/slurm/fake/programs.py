@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from tests.slurm.fake import stepd
 from tests.slurm.fake.environment import task_environment
+from tests.slurm.fake.model import ENDED
 from tests.slurm.fake.options import directives, sbatch_parser, srun_parser
 from tests.slurm.fake.settings import Settings
 from tests.slurm.fake.wire import NoAnswerError, ask, folder
@@ -59,7 +60,12 @@ def sbatch(settings: Settings, argv: list[str]) -> None:
             file=sys.stderr,
         )
         return
-    print(answer["id"] if parsed.parsable else f"Submitted batch job {answer['id']}")
+    print(answer["id"] if parsed.parsable else f"Submitted batch job {answer['id']}", flush=True)
+    while parsed.wait:
+        (row,) = call("sbatch", "queue", "", jobs=[answer["id"]])["rows"]
+        if row["state"] in ENDED:
+            sys.exit(row["code"])
+        time.sleep(0.05)
 
 
 def srun(settings: Settings, argv: list[str]) -> None:

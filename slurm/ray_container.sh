@@ -1,0 +1,16 @@
+#!/bin/bash
+# The nodes run in a container that has Python and rayhpc; srun itself stays outside.
+# Another image:  IMAGE=my.sif sbatch slurm/ray_container.sh
+#SBATCH --job-name=ray-container
+#SBATCH --nodes=2
+#SBATCH --ntasks-per-node=1
+#SBATCH --cpus-per-task=2
+#SBATCH --time=10
+#SBATCH --output=ray-container-%j.out
+
+export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK
+image=${IMAGE:-rayhpc.sif}
+
+# The working directory is where the nodes find each other; /tmp holds each node's private sockets.
+srun apptainer exec --bind "$PWD,/tmp" --pwd "$PWD" "$image" \
+    rayhpc run -- python docs/examples/word_count.py
