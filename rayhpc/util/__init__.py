@@ -3,8 +3,7 @@
 Used by programs.  Loads each tool when it is first named, so that `import rayhpc` stays quick.
 """
 
-from __future__ import annotations
-
+# No `from __future__ import annotations` here: it would hide the module of that name.
 import importlib
 from typing import TYPE_CHECKING, Any
 

@@ -9,6 +9,7 @@ import threading
 from typing import Any
 
 import pytest
+
 import rayhpc
 from rayhpc.util.futures import Executor
 

@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import pytest
+
 import rayhpc
 from rayhpc.util import placement_group, remove_placement_group, state
 
@@ -128,14 +129,14 @@ def test_tasks_that_run_and_have_run() -> None:
 def test_objects_by_holder() -> None:
     numpy = pytest.importorskip("numpy")
     small, large = rayhpc.put("x"), rayhpc.put(numpy.zeros(200_000))
-    rows = until(lambda: state.get_objects(large.hex()), lambda x: len(x) >= 2)
+    name = large.hex()
+    rows = until(lambda: state.get_objects(name), lambda x: len(x) >= 2)
     assert {x.node_id for x in rows} == {rayhpc.get_runtime_context().get_node_id()}
     assert any(x.pid == os.getpid() and x.reference_type == "LOCAL_REFERENCE" for x in rows)
     assert max(x.object_size for x in rows) >= 1_600_000
     assert state.get_objects(small.hex())[0].pid == os.getpid()
-    freed = large.hex()
     del large
-    assert until(lambda: state.get_objects(freed), lambda x: not x) == []
+    assert until(lambda: state.get_objects(name), lambda x: not x) == []
 
 
 def test_jobs_and_workers() -> None:
