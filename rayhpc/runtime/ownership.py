@@ -146,7 +146,7 @@ class Ownership:
         borrower = message.borrower
         for oid in message.oids:
             self._count_borrower(oid, borrower, +1)
-        self._watch(borrower)
+        self.watch(borrower)
         self._send(borrower, objects.Borrowed(message.token))
 
     def on_return(self, message: objects.Return) -> None:
@@ -242,7 +242,7 @@ class Ownership:
         for owner, oids in borrows.items():
             self._token += 1
             self._unacknowledged[self._token] = owner
-            self._watch(owner)
+            self.watch(owner)
             self._send(owner, objects.Borrow(self._token, oids, self.me))
 
     def _let_go(self) -> None:
@@ -251,7 +251,8 @@ class Ownership:
             _, destination, message = self._held_back.popleft()
             self._send(destination, message)
 
-    def _watch(self, address: Address) -> None:
+    def watch(self, address: Address) -> None:
+        """Be told when a process ends."""
         if address in self._watched:
             return
         self._watched.add(address)

@@ -161,12 +161,17 @@ class Party:
     def _on_died(self, _: Address, message: leases.Died) -> None:
         self.ownership.on_process_died(message.target)
         self.callers.on_process_died(message.target)
+        self.on_peers_gone(lambda address: address == message.target)
         self.forget(message.target)
+
+    def on_peers_gone(self, is_gone: Callable[[Address], bool]) -> None:
+        """Processes that this one watched have ended."""
 
     def _on_node_gone(self, _: Address, message: leases.NodeGone) -> None:
         self.submitter.on_node_gone(message.node, message.reason)
         self.callers.on_node_gone(message.node)
         self.ownership.on_node_gone(message.node)
+        self.on_peers_gone(lambda address: node_of(address) == message.node)
 
     def on_shutdown(self, _: Address, message: leases.Shutdown) -> None:
         """The cluster ends: whoever waits gets an error."""

@@ -10,10 +10,11 @@ from typing import Any
 
 import msgspec
 
-from rayhpc.runtime.entries import ERROR, INLINE, STORED
+from rayhpc.runtime import failures
+from rayhpc.runtime.entries import ERROR, INLINE, STORED, Entry
 from rayhpc.runtime.ownership import Ownership, hold
 from rayhpc.runtime.pending import Pending
-from rayhpc.wire.address import Address, ObjectId, owner_of
+from rayhpc.wire.address import Address, ObjectId, owner_of, sibling
 from rayhpc.wire.messages import tasks
 
 Send = Callable[[Address, msgspec.Struct], None]
@@ -39,6 +40,8 @@ class Results:
         """Note a result; False: it failed in a way that is to be retried."""
         if result.status == tasks.OK:
             self._succeed(worker, pending, result)
+        elif result.status == tasks.CANCELLED:
+            self.fail(pending, failures.cancelled(pending))
         elif result.retry and pending.retries != 0 and not pending.cancelled:
             return False
         else:
@@ -88,13 +91,32 @@ class Results:
                 self._stored(pending.tid, out)
             return
         inner = [self.adopt(worker, pending.tid, x) if x else None for x in result.inner]
-        for i, oid in enumerate(pending.result_ids()):
+        oids = pending.result_ids()
+        if pending.returns == tasks.DYNAMIC:
+            inner[0] = self._enter_dynamic(pending, len(outs) - 1)
+            # The generator itself last, when its items are there.
+            oids = [*(sibling(pending.tid, i) for i in range(1, len(outs))), pending.tid]
+            outs, inner = [*outs[1:], outs[0]], [*inner[1:], inner[0]]
+        for i, oid in enumerate(oids):
             out = outs[i]
             kept = inner[i] if i < len(inner) else None
             if type(out) is bytes:
                 resolve(oid, INLINE, out, inner=kept)
             else:
                 self._stored(oid, out, kept)
+
+    def _enter_dynamic(self, pending: Pending, count: int) -> list[Any]:
+        """Rows for the results of a task that alone knew how many there are; what holds them."""
+        table = self._ownership.table
+        for i in range(1, count + 1):
+            oid = sibling(pending.tid, i)
+            if oid not in table:
+                entry = Entry(pending)
+                entry.count = 0
+                self._ownership.add(oid, entry)
+        items = hold(sibling(pending.tid, i) for i in range(1, count + 1))
+        self._ownership.settle()
+        return items
 
     def _stored(self, oid: ObjectId, out: Any, inner: list[Any] | None = None) -> None:
         self._ownership.resolve(oid, STORED, out.node, out.size, inner)

@@ -368,6 +368,10 @@ class Worker(Process):
             return list(self.log.unreported(os.getpid(), self.me))
         return super().answer(question)
 
+    def on_peers_gone(self, is_gone: Callable[[Address], bool]) -> None:
+        """Generators whose items they took stop."""
+        self.producers.on_owners_gone(is_gone)
+
     def on_shutdown(self, source: Address, message: leases.Shutdown) -> None:
         """The node ends: so does this process, at once."""
         super().on_shutdown(source, message)

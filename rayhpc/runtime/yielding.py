@@ -7,7 +7,7 @@ window the producer waits until items have been taken; a dropped generator is cl
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -32,11 +32,29 @@ class Producers:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         self._taken: dict[ObjectId, int] = {}
+        self._owners: dict[ObjectId, Address] = {}
 
     def on_taken(self, message: tasks.StreamTaken) -> None:
         """The owner has taken items, or dropped the generator (leading thread)."""
         if message.tid in self._taken:
             self._taken[message.tid] = message.count
+
+    def on_owners_gone(self, is_gone: Callable[[Address], bool]) -> None:
+        """Nobody will take the items of these processes' generators any more (leading thread)."""
+        for tid in [tid for tid, owner in self._owners.items() if is_gone(owner)]:
+            self._taken[tid] = DROPPED
+
+    def _begin(self, owner: Address, tid: ObjectId) -> None:
+        self._taken[tid] = 0
+        # A leased worker ends with its submitter; an actor outlives its callers.
+        if self._worker.actor is not None:
+            self._owners[tid] = owner
+            with self._worker.lead():
+                self._worker.ownership.watch(owner)
+
+    def _end(self, tid: ObjectId) -> None:
+        self._owners.pop(tid, None)
+        del self._taken[tid]
 
     def run(
         self, owner: Address, task: execution.Runnable, values: Any, start: float
@@ -47,7 +65,7 @@ class Producers:
             TypeError: the user's code returned something that cannot be iterated.
         """
         items: Iterator[Any] = iter(values)
-        self._taken[task.tid] = 0
+        self._begin(owner, task.tid)
         count = 0
         try:
             for value in items:
@@ -57,7 +75,7 @@ class Producers:
                     _close(items)
                     break
         finally:
-            del self._taken[task.tid]
+            self._end(task.tid)
         return _ended(task, count, start)
 
     async def run_async(
@@ -66,7 +84,7 @@ class Producers:
         """`run` for an asynchronous generator, in the actor's event loop."""
         import asyncio
 
-        self._taken[task.tid] = 0
+        self._begin(owner, task.tid)
         count = 0
         try:
             async for value in items:
@@ -77,7 +95,7 @@ class Producers:
                 if self._taken[task.tid] == DROPPED:
                     break
         finally:
-            del self._taken[task.tid]
+            self._end(task.tid)
         return _ended(task, count, start)
 
     def _send_item(
