@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
+_RESOURCES = ("total", "available")
+
 _ADDRESS = click.option(
     "--address", metavar="IP:PORT", help="The cluster there (else: yours on this node)."
 )
@@ -100,9 +102,9 @@ def _nodes(observer: Observer, _: int) -> list[Row]:
             "ip": each.info.ip,
             "state": "ALIVE" if each.alive else "DEAD",
             "is_head": each.info.is_head,
-            "total": showing.plain_resources(each.info.total),
-            "available": showing.plain_resources(each.available),
             "ended": each.ended,
+            "total": each.info.total,
+            "available": each.available,
         }
         for each in observer.nodes()
     ]
@@ -137,7 +139,7 @@ def _groups(observer: Observer, _: int) -> list[Row]:
             "name": each.name,
             "strategy": each.strategy,
             "state": each.state,
-            "bundles": [showing.plain_resources(bundle) for bundle in each.bundles],
+            "bundles": each.bundles,
             "nodes": each.nodes,
             "text": each.text,
         }
@@ -252,7 +254,8 @@ def _trace(row: Row) -> Row:
 
 def _show(rows: list[Row], as_json: bool, left_out: int) -> None:
     if as_json:
-        click.echo(json.dumps(rows, indent=2))
+        plain = [{name: _plain(name, value) for name, value in row.items()} for row in rows]
+        click.echo(json.dumps(plain, indent=2))
         return
     if not rows:
         click.echo("none")
@@ -271,7 +274,18 @@ def _show(rows: list[Row], as_json: bool, left_out: int) -> None:
         click.echo(f"… and {left_out} more (--limit)")
 
 
+def _plain(name: str, value: Any) -> Any:
+    """Resource amounts as numbers, everything else as it is."""
+    if name in _RESOURCES:
+        return showing.plain_resources(value)
+    return [showing.plain_resources(each) for each in value] if name == "bundles" else value
+
+
 def _cell(name: str, value: Any) -> str:
+    if name in _RESOURCES:
+        return showing.demand_in_words(value)
+    if name == "bundles":
+        return "; ".join(map(showing.demand_in_words, value))
     if name in ("started", "ended") and isinstance(value, float):
         import time
 

@@ -29,10 +29,21 @@ def chosen_session(address: str | None) -> SessionRecord:
 
 def size_in_words(number: float) -> str:
     """Bytes with a unit."""
-    for unit, size in (("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
-        if number >= size:
-            return f"{number / size:.1f} {unit}"
-    return f"{number:.0f} B"
+    unit, size = _unit(number)
+    return f"{_short(number / size)} {unit}"
+
+
+def share_of_size(used: float, total: float) -> str:
+    """`1.5/16 GiB`."""
+    unit, size = _unit(total)
+    return f"{_short(used / size)}/{_short(total / size)} {unit}"
+
+
+def share(name: str, used: int, total: int) -> str:
+    """How much of a resource is in use (amounts in units of 1/10000)."""
+    if name in _BYTES:
+        return share_of_size(used / _UNIT, total / _UNIT)
+    return f"{used / _UNIT:g}/{total / _UNIT:g}"
 
 
 def amount(name: str, value: int) -> str:
@@ -42,8 +53,18 @@ def amount(name: str, value: int) -> str:
 
 
 def demand_in_words(resources: dict[str, int]) -> str:
-    """`2 CPU, 1 GPU`."""
-    return ", ".join(f"{amount(name, value)} {name}" for name, value in resources.items())
+    """`2 CPU, 1 GPU`; what only names a node is left out."""
+    shown = {name: value for name, value in resources.items() if not name.startswith("node:")}
+    return ", ".join(f"{amount(name, value)} {name}" for name, value in shown.items())
+
+
+def _unit(number: float) -> tuple[str, int]:
+    units = (("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10))
+    return next(((unit, size) for unit, size in units if number >= size), ("B", 1))
+
+
+def _short(number: float) -> str:
+    return f"{number:.1f}".removesuffix(".0")
 
 
 def plain_resources(resources: dict[str, int]) -> dict[str, float]:

@@ -93,13 +93,12 @@ def _nodes_table(nodes: list[NodeState]) -> Any:
     table.add_column("node", no_wrap=True)
     table.add_column("address", no_wrap=True)
     for name in ("CPU", "GPU", "memory", "object store", "workers"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     table.add_column("state", overflow="fold")
     for node in sorted(nodes, key=lambda each: (not each.info.is_head, each.info.number)):
         name = node.info.hostname + (" (head)" if node.info.is_head else "")
         cells = [_used(node, each) for each in ("CPU", "GPU", "memory")]
-        store = f"{showing.size_in_words(node.store_used)}/"
-        store += showing.size_in_words(node.info.store_bytes)
+        store = showing.share_of_size(node.store_used, node.info.store_bytes)
         if node.store_spilled:
             store += f" +{showing.size_in_words(node.store_spilled)} spilled"
         table.add_row(name, node.info.ip, *cells, store, str(node.workers), _state(node))
@@ -111,7 +110,7 @@ def _used(node: NodeState, name: str) -> str:
     if not total:
         return "-"
     used = total - node.available.get(name, 0) if node.alive else 0
-    return f"{showing.amount(name, used)}/{showing.amount(name, total)}"
+    return showing.share(name, used, total)
 
 
 def _state(node: NodeState) -> str:
@@ -124,7 +123,7 @@ def _resources_line(nodes: list[NodeState]) -> str:
     parts = []
     for name, (total, used) in _totals(nodes).items():
         if name in _SHOWN_APART and "memory" in name:
-            parts.append(f"{showing.size_in_words(used)}/{showing.size_in_words(total)} {name}")
+            parts.append(f"{showing.share_of_size(used, total)} {name.replace('_', ' ')}")
         else:
             parts.append(f"{used:g}/{total:g} {name}")
     return "in use: " + ", ".join(parts)
