@@ -91,7 +91,9 @@ class ActorHost:
 
     def lease_if_holding(self) -> int | None:
         """The lease whose CPUs a waiting call gives back; None: it holds none."""
-        return self._lease if self.spec.holding.get("CPU") else None
+        # Until it is constructed it holds what it was placed with.
+        holds = not self._constructed or self.spec.holding.get("CPU")
+        return self._lease if holds else None
 
     def has_work(self) -> bool:
         """Whether the main thread has something to do."""
