@@ -21,7 +21,12 @@ _EVERYBODY_S = 60.0
 # A record is far smaller; all ranks must agree on a size before they know it.
 _BYTES = 1 << 16
 # What makes a child process believe that it is the very MPI rank that its parent is.
-_PREFIXES = ("OMPI_", "PMI_", "PMIX_", "MV2_", "PALS_", "MPI_LOCAL", "HYDI_", "PRTE_", "ORTE_")
+_OF_A_RANK = (
+    *("PMI_", "PMIX_", "PALS_", "HYDI_", "MPI_LOCALRANKID", "MPI_LOCALNRANKS", "MV2_COMM_WORLD_"),
+    *("OMPI_COMM_WORLD_", "OMPI_WORLD_", "OMPI_UNIVERSE_", "OMPI_NUM_APP_CTX", "OMPI_APP_CTX_"),
+    *("OMPI_FILE_LOCATION", "OMPI_MCA_ess", "OMPI_MCA_orte_", "OMPI_MCA_num_procs"),
+    *("OMPI_MCA_initial_wdir", "PRTE_MCA_ess"),
+)
 
 
 def is_available() -> bool:
@@ -31,17 +36,20 @@ def is_available() -> bool:
 
 def without_mpi(environ: Mapping[str, str]) -> dict[str, str]:
     """`environ` for our children, which are not the rank: an MPI program would wait for others."""
-    return {name: value for name, value in environ.items() if not name.startswith(_PREFIXES)}
+    return {name: value for name, value in environ.items() if not name.startswith(_OF_A_RANK)}
 
 
 class MpiChannel:
     """One broadcast among all ranks, with the methods of `rendezvous.Rendezvous`.
 
+    Args:
+        finalize: leave MPI after the broadcast; False: something else in this process uses it.
+
     Raises:
         LaunchError: MPI cannot start.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, finalize: bool = True) -> None:
         try:
             import mpi4py
 
@@ -55,6 +63,7 @@ class MpiChannel:
             ) from None
         self._mpi: Any = MPI
         self._world: Any = MPI.COMM_WORLD
+        self._finalize = finalize
         self._is_over = False
 
     def count_nodes(self, is_first_here: bool) -> int:
@@ -114,4 +123,5 @@ class MpiChannel:
                 )
             pause(_PAUSE_S)
         self._is_over = True
-        self._mpi.Finalize()
+        if self._finalize:
+            self._mpi.Finalize()

@@ -81,7 +81,9 @@ def run(options: RunOptions, environ: Mapping[str, str]) -> int:
         channel = _channel(options, place.allocation, role, environ)
         if isinstance(channel, mpi_channel.MpiChannel):
             role = replace(role, nodes=channel.count_nodes(role.is_first_here))
+        if place.allocation.launcher.value == "mpiexec":
             environ = mpi_channel.without_mpi(environ)
+            options = replace(options, environ=mpi_channel.without_mpi(options.environ))
         _check_nodes(options, role)
         progress = Progress(role.nodes, quiet=options.quiet)
         this = Run(options, dict(environ), place, role, channel, startup, progress)
