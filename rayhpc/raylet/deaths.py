@@ -35,13 +35,13 @@ def worker_ended(node: Raylet, worker: Worker, status: int) -> None:
     node.workers.on_ended(worker, reason)
 
 
-def driver_ended(node: Raylet, address: Address, reason: str) -> None:
-    """A driver has ended or left: all that ran for it ends."""
+def attached_ended(node: Raylet, address: Address, reason: str, *, is_driver: bool) -> None:
+    """A driver (or observer) has ended or left: all that ran for it ends."""
     node.objects.on_process_died(address, reason)
     node.watches.on_died(address, reason)
     node.leases.on_client_gone(address, reason)
     node.job_over(address)
-    node.send(HEAD, cluster.ProcessDied(address, reason, True))
+    node.send(HEAD, cluster.ProcessDied(address, reason, is_driver))
     node.io.forget_process(address)
 
 

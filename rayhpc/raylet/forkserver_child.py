@@ -21,13 +21,42 @@ from rayhpc.raylet.forkserver_messages import Spawn
 
 # The launcher or batch system sends these to every process of the job; the raylet alone acts on
 # them.  A handler, not SIG_IGN, which programs started by a task would inherit.
-LEFT_TO_THE_RAYLET = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+LEFT_TO_THE_RAYLET = (
+    signal.SIGINT,
+    signal.SIGTERM,
+    signal.SIGHUP,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+)
 
 
 def ignore_job_signals() -> None:
     """Leave the job's signals to the raylet, without passing that on to started programs."""
     for number in LEFT_TO_THE_RAYLET:
         signal.signal(number, _do_nothing)
+
+
+def heed_in_forks() -> None:
+    """In processes that the user's code forks, signals mean again what they mean to Python.
+
+    They are held back during the fork, so that none meets the handler that does nothing.
+    """
+    before: list[set[signal.Signals]] = []
+
+    def hold_back() -> None:
+        before.append(signal.pthread_sigmask(signal.SIG_BLOCK, LEFT_TO_THE_RAYLET))  # type: ignore[arg-type]
+
+    def let_come() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before.pop())
+
+    def restore() -> None:
+        for number in LEFT_TO_THE_RAYLET:
+            if signal.getsignal(number) is _do_nothing:
+                interrupt = number == signal.SIGINT
+                signal.signal(number, signal.default_int_handler if interrupt else signal.SIG_DFL)
+        let_come()
+
+    os.register_at_fork(before=hold_back, after_in_parent=let_come, after_in_child=restore)
 
 
 def run(entry: str, spawn: Spawn, streams: list[int], parent: int) -> None:
@@ -70,6 +99,7 @@ def _settle_in(spawn: Spawn, streams: list[int], parent: int) -> None:
     if spawn.folder:
         os.chdir(spawn.folder)
     _new_randomness()
+    heed_in_forks()
     gc.enable()
 
 

@@ -25,7 +25,7 @@ from rayhpc.raylet import forkserver_child
 from rayhpc.raylet import forkserver_messages as messages
 
 END_PATIENCE_S = 5.0
-# Sent by the kernel when the raylet's process ends; a handler turns it into a wake-up.
+# Sent by the kernel when the raylet's process ends; it wakes the poll (and means nothing else).
 _PARENT_ENDED = signal.SIGUSR2
 
 
@@ -236,7 +236,6 @@ def run(channel: socket.socket, session_dir: str, entry: str, parent: int) -> No
     """
     become_subreaper()
     forkserver_child.ignore_job_signals()
-    signal.signal(_PARENT_ENDED, lambda *_: None)
     if not die_with_parent(parent, _PARENT_ENDED):
         shutil.rmtree(session_dir, ignore_errors=True)
         return

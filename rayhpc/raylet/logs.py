@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 
 LINE_MAX = 64 * 1024
 READ_BYTES = 64 * 1024
+DRAIN_READS = 16
 PROGRESS_EVERY_S = 1.0
 LOG_FILE_BYTES = 32 * 1024 * 1024
 # A line of a worker that starts so names what it runs from now on, and is not shown.
@@ -106,7 +107,8 @@ class Logs:
     def drain(self, number: int) -> None:
         """A worker has ended: deliver all that it printed and forget its pipes."""
         for stream in [x for x in self.streams.values() if x.number == number]:
-            while True:
+            # A pipe holds no more than this; what comes later is not the worker's.
+            for _ in range(DRAIN_READS):
                 try:
                     data = os.read(stream.descriptor, READ_BYTES)
                 except BlockingIOError:

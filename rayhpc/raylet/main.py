@@ -264,7 +264,8 @@ class _Node:
 
     # -- being told to end ------------------------------------------------------------------------
     def _take_signals(self, act: bool) -> None:
-        signal.signal(signal.SIGINT, _do_nothing)
+        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR2):
+            signal.signal(number, _do_nothing)
         for number in (signal.SIGTERM, signal.SIGUSR1):
             signal.signal(number, self._note_signal if act else _do_nothing)
         signal.set_wakeup_fd(self._descriptors.wake_fd, warn_on_full_buffer=False)

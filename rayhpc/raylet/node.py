@@ -138,6 +138,7 @@ class Raylet:
         self._tokens = itertools.count(1)
         self._broken_links: dict[NodeNumber, float] = {}
         self._watched: set[Address] = set()
+        self._gone: set[NodeNumber] = set()
         self._leaving = ""
         self._leave_by = math.inf
         self._make_parts(base)
@@ -287,8 +288,10 @@ class Raylet:
 
     def detach(self, address: Address, reason: str) -> None:
         """A driver or observer has ended or left."""
-        if self.attached.pop(address, None) is not None:
-            deaths.driver_ended(self, address, reason)
+        found = self.attached.pop(address, None)
+        if found is not None:
+            is_driver = found.role == "driver"
+            deaths.attached_ended(self, address, reason, is_driver=is_driver)
 
     def worker_ended(self, pid: int, status: int) -> None:
         """A child of the fork server has ended."""
@@ -314,8 +317,10 @@ class Raylet:
         if node == self.number:
             self.end(NODE_LOST, f"the head has declared this node dead: {reason}")
             return
-        if self.view.remove(node) is None:
+        if node in self._gone:
             return
+        self._gone.add(node)
+        self.view.remove(node)
         logger.warning("node %d is gone: %s", node, reason)
         self.io.forget_node(node, reason)
         self.objects.on_node_gone(node, reason)
@@ -356,6 +361,8 @@ class Raylet:
 
     # -- messages -------------------------------------------------------------------------------
     def _add_node(self, info: NodeInfo) -> None:
+        if info.number in self._gone:
+            return
         self.view.add(info)
         if info.number != self.number:
             self.io.learn_node(info)

@@ -306,7 +306,8 @@ class WorkerPool:
             return False
         if job is None or prepared is None:
             return False
-        self._templates.prepare(job, key[1], prepared)
+        if not self._jobs.is_over(key[0]):
+            self._templates.prepare(job, key[1], prepared)
         return True
 
     def _can_start(self, key: Key) -> bool:

@@ -249,7 +249,10 @@ def signals(node: Node) -> Any:
         "import os, signal, subprocess\n"
         "for x in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1): os.kill(os.getpid(), x)\n"
         "text = subprocess.check_output(['grep', 'SigIgn', '/proc/self/status'], text=True)\n"
-        "print(int(text.split()[1], 16) & (1 << signal.SIGTERM - 1))"
+        "print(int(text.split()[1], 16) & (1 << signal.SIGTERM - 1))\n"
+        "import multiprocessing, time\n"
+        "child = multiprocessing.get_context('fork').Process(target=time.sleep, args=(99,))\n"
+        "child.start(); child.terminate(); child.join(20); print(child.exitcode)"
     )
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         node.spawn(int(number), source)  # the server has its handlers once it answers
@@ -257,7 +260,7 @@ def signals(node: Node) -> Any:
         os.kill(node.server.pid, number)
     node.spawn(99, source)
     status = node.next(messages.Ended).status
-    return {"status": status, "ignored": node.output(99)[0].strip(), "clean": node.end()}
+    return {"status": status, "output": node.output(99)[0].split(), "clean": node.end()}
 
 
 def main() -> None:

@@ -97,5 +97,11 @@ def test_a_worker_is_cheap(tmp_path: Path) -> None:
     assert result["clean"]
 
 
-def test_the_jobs_signals_are_left_to_the_raylet(tmp_path: Path) -> None:
-    assert run("signals", tmp_path) == {"status": 0, "ignored": "0", "clean": True}
+def test_the_jobs_signals_are_left_to_the_raylet_but_not_by_the_users_own_forks(
+    tmp_path: Path,
+) -> None:
+    assert run("signals", tmp_path) == {
+        "status": 0,
+        "output": ["0", str(-signal.SIGTERM)],
+        "clean": True,
+    }
