@@ -15,13 +15,13 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from rayhpc.wire.messages.leases import NAME_MARK
+
 LINE_MAX = 64 * 1024
 READ_BYTES = 64 * 1024
 DRAIN_READS = 16
 PROGRESS_EVERY_S = 1.0
 LOG_FILE_BYTES = 32 * 1024 * 1024
-# A line of a worker that starts so names what it runs from now on, and is not shown.
-NAME_MARK = "\x1e:rayhpc:"
 
 Deliver = Callable[[int, str, bool, list[str]], None]
 
