@@ -11,7 +11,7 @@ import hashlib
 import io
 import os
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from rayhpc.wire.messages import cluster
@@ -73,6 +73,21 @@ def upload(process: Process, packages: dict[str, bytes]) -> None:
         if key not in process.ask_head(cluster.KvKeys(SPACE, key), list[bytes]):
             question = cluster.KvPut(SPACE, key, package, overwrite=False)
             process.ask_head(question, bool, UPLOAD_TIMEOUT_S)
+
+
+def check_known(process: Process, uris: Iterable[str]) -> None:
+    """Accept packages that were given by name.
+
+    Raises:
+        ValueError: the head does not have one of them.
+    """
+    for uri in uris:
+        key = uri[len(SCHEME) :].encode()
+        if key not in process.ask_head(cluster.KvKeys(SPACE, key), list[bytes]):
+            raise ValueError(
+                f"The cluster has no package {uri!r}: give the folder itself, which is packed and "
+                "sent."
+            )
 
 
 def _files(

@@ -160,9 +160,21 @@ def environment_for(process: Process, own: Mapping[str, Any] | None) -> bytes:
     if not own:
         return inherited
     travelling, found = packed(own)
-    if found:
-        packages.upload(process, found)
+    send_packages(process, travelling, found)
     return on_top(inherited, travelling)
+
+
+def send_packages(
+    process: Process, travelling: Mapping[str, Any], found: dict[str, bytes]
+) -> None:
+    """Make sure that the head has every package the fields name.
+
+    Raises:
+        ValueError: a package was given by a name that the head does not know.
+    """
+    packages.upload(process, found)
+    named = [travelling.get("working_dir"), *travelling.get("py_modules", ())]
+    packages.check_known(process, [x for x in named if x and x not in found])
 
 
 def _variables(given: Any) -> dict[str, str]:

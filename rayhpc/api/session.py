@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rayhpc.api import init_arguments as arguments
-from rayhpc.api import packages, runtime_env
+from rayhpc.api import runtime_env
 from rayhpc.api.session_context import RayContext, address_info
 from rayhpc.exceptions import NotServedError, RaySystemError
 from rayhpc.runtime import current
@@ -24,6 +24,7 @@ from rayhpc.runtime.interrupts import inside
 logger = logging.getLogger("rayhpc")
 
 ADDRESS_VARIABLES = ("RAYHPC_ADDRESS", "RAY_ADDRESS")
+_Environment = tuple[dict[str, Any], dict[str, bytes]]
 _LOG_FORMAT = "%(asctime)s\t%(levelname)s %(filename)s:%(lineno)s -- %(message)s"
 
 
@@ -141,7 +142,7 @@ def _join(
     where: str,
     sizes: dict[str, Any],
     namespace: str | None,
-    environment: tuple[bytes, dict[str, bytes]],
+    environment: _Environment,
     log_to_driver: bool,
 ) -> None:
     from rayhpc.launch.exit_codes import LaunchError
@@ -179,24 +180,23 @@ def _attach(
     session_dir: str,
     head: str,
     namespace: str | None,
-    environment: tuple[bytes, dict[str, bytes]],
+    environment: _Environment,
     log_to_driver: bool,
 ) -> None:
     import rayhpc
     from rayhpc.runtime import driver
 
-    text, found = environment
+    fields, found = environment
     process = driver.connect(
         session_dir,
         namespace=namespace or os.urandom(16).hex(),
-        environment=text,
+        environment=runtime_env.canonical(fields),
         log_to_driver=log_to_driver,
         version=rayhpc.__version__,
         as_ray=_is_served_as_ray(),
     )
     inside.take_sigint()
-    if found:
-        packages.upload(process, found)
+    runtime_env.send_packages(process, fields, found)
     facts = process.facts
     info = address_info(
         address=head, node_ip=facts.node_ip, node_id=facts.node_id, session_dir=session_dir
@@ -257,11 +257,9 @@ def _is_served_as_ray() -> bool:
     return bool(getattr(sys.modules.get("ray"), "__rayhpc__", False))
 
 
-def _environment(given: Mapping[str, Any] | None) -> tuple[bytes, dict[str, bytes]]:
-    if not given:
-        return b"", {}
-    fields, found = runtime_env.packed(runtime_env.checked(given))
-    return runtime_env.canonical(fields), found
+def _environment(given: Mapping[str, Any] | None) -> _Environment:
+    """The fields as they travel, and the packages they name."""
+    return runtime_env.packed(runtime_env.checked(given)) if given else ({}, {})
 
 
 def _say_that_it_exists(sizes: dict[str, Any]) -> None:

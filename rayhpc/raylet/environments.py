@@ -136,7 +136,8 @@ class Environments:
         token = self._new_token()
         self._asked[token] = uri
         key = uri[len(_SCHEME) :].encode()
-        self._send(HEAD, cluster.Request(token, cluster.KvGet(PACKAGES, key)))
+        # A driver brings its packages right after it has attached: they may still be on their way.
+        self._send(HEAD, cluster.Request(token, cluster.KvGet(PACKAGES, key, wait=True)))
 
     def _settle(self, uri: str, folder: str, error: str) -> None:
         if error:

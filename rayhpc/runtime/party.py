@@ -73,7 +73,7 @@ class Party:
 
     def make_handlers(self) -> dict[type, Callable[[Address, Any], None]]:
         """What is done with each message; a worker adds its own."""
-        own, sub, act, res = self.ownership, self.submitter, self.callers, self.results
+        own, sub, res = self.ownership, self.submitter, self.results
         return {
             tasks.Done: self._on_done,
             tasks.Refused: self._on_refused,
@@ -98,7 +98,7 @@ class Party:
             objects.Fetched: self._on_fetched,
             objects.FetchFailed: self._on_fetch_failed,
             actors.ActorCreated: lambda _, m: self.replies.__setitem__(m.token, m),
-            actors.ActorIs: lambda _, m: act.on_actor_is(m),
+            actors.ActorIs: self._on_actor_is,
             actors.GroupIs: self._on_group_is,
             cluster.Reply: lambda _, m: self.replies.__setitem__(m.token, m),
             cluster.Request: self.on_request,
@@ -198,6 +198,12 @@ class Party:
 
     def _on_cancel_owned(self, _: Address, message: tasks.CancelOwned) -> None:
         self.cancel_now(message.oid, message.force, message.recursive)
+
+    def _on_actor_is(self, _: Address, message: actors.ActorIs) -> None:
+        waits = message.state == actors.PENDING and message.reason
+        if waits and self.ownership.is_mine(message.actor):
+            self.warn_once(f"An actor of this program waits: {message.reason}.")
+        self.callers.on_actor_is(message)
 
     def _on_group_is(self, _: Address, message: actors.GroupIs) -> None:
         for waiting in self.group_watchers.get(message.group, ()):

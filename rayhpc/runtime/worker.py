@@ -19,7 +19,7 @@ from typing import Any
 
 import msgspec
 
-from rayhpc.runtime import current, execution, serialization
+from rayhpc.runtime import current, execution, output, serialization
 from rayhpc.runtime.actor_host import ActorHost
 from rayhpc.runtime.context import TaskContext, running
 from rayhpc.runtime.interrupts import inside
@@ -502,9 +502,7 @@ def main(worker_number: int, args: bytes) -> None:
     _main_thread = threading.get_ident()
     config = msgspec.msgpack.decode(args, type=WorkerConfig)
     current.allow_in_forked_worker()
-    for stream in (sys.stdout, sys.stderr):
-        # Pipes to the raylet: a line that was printed must not be lost with the process.
-        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    output.name_lines()
     mapping = Mapping(config.arena_fd, config.arena_bytes)
     slot = Slot(config.slots_fd, config.slot)
     worker = Worker(config.facts, mapping, slot, config.gpu_variable)

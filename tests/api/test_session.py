@@ -436,5 +436,5 @@ def test_a_demand_that_no_node_can_meet_is_told_within_a_second(run_program: Run
         assert not ready
         """
     )
-    assert "CPU: 64" in done.stderr
+    assert "64 CPU" in done.stderr
     assert "unicorn" in done.stderr

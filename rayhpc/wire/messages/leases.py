@@ -16,6 +16,10 @@ GROUP_REMOVED = 3
 OUT_OF_SERVICE = 4  # the node is leaving: ask again elsewhere
 
 
+# A line on a worker's stdout or stderr that starts so names what it runs from there on.
+NAME_MARK = "\x1e:rayhpc:"
+
+
 class LeaseRequest(msgspec.Struct, array_like=True, tag=60):
     """Submitter to a raylet: one worker for this class, please.
 
