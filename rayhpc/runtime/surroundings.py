@@ -6,6 +6,7 @@ main thread.  Never touches a socket.
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import sys
@@ -65,6 +66,9 @@ class Surroundings:
         for folder in reversed(job.path):
             if folder not in sys.path:
                 sys.path.insert(0, folder)
+        if job.as_ray:
+            # By its name only, like the job's own modules: the runtime does not know the shim.
+            importlib.import_module("rayhpc.compat.shim").install()
         if job.folder:
             try:
                 os.chdir(job.folder)
