@@ -22,10 +22,22 @@ _SHOWN_APART = ("CPU", "GPU", "memory", "object_store_memory")
 
 
 @click.command()
+@click.argument("jobs", nargs=-1, metavar="[last|all|ID|FROM-TO]...")
 @click.option("--address", metavar="IP:PORT", help="The cluster there (else: yours on this node).")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def status(address: str | None, as_json: bool) -> int:
-    """Show a cluster's nodes, its resources, actors, and what is pending and why."""
+@click.pass_context
+def status(
+    context: click.Context, /, jobs: tuple[str, ...], address: str | None, as_json: bool
+) -> int:
+    """Show a cluster's nodes, its resources, actors, and what is pending and why.
+
+    With jobs named, show how these batch jobs are, as `rayhpc jobs` does.
+    """
+    if jobs:
+        from rayhpc.cli import jobs as of_jobs
+
+        context.invoke(of_jobs.jobs, jobs=jobs, job_dir=None, as_json=as_json)
+        return 0
     from rayhpc.launch.observer import Observer
 
     record = showing.chosen_session(address)

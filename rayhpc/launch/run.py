@@ -96,7 +96,7 @@ def _live(this: Run) -> int:
     if this.role.local_size == 1:
         return _be_node(this)
     first = local_ranks.FirstRank(this.role, this.environ)
-    code = int(ExitCode.INTERNAL)
+    code = int(ExitCode.NODE_LOST)
     try:
         given = first.gather(this.startup.left(), this.startup.pause)
         own = local_facts(this.place.machine, this.place.allocation)
@@ -104,11 +104,15 @@ def _live(this: Run) -> int:
             this.place = replace(this.place, local=merge_local_ranks([own, *given]))
         except ValueError as error:
             raise LaunchError(str(error), ExitCode.CONFIGURATION) from None
-        code = _be_node(this)
+        result = _be_node(this)
+        # The exit code is told by this rank alone: those that lent what they had have done well.
+        code = 0
+    except LaunchError as error:
+        code = error.code
+        raise
     finally:
-        # The job's exit code is the program's, which one rank tells: the lenders have done well.
-        first.release(0 if code < ExitCode.INTERNAL else code)
-    return code
+        first.release(code)
+    return result
 
 
 def _be_node(this: Run) -> int:

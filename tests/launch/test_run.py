@@ -47,21 +47,24 @@ class Ranks:
         place = ["--rank", str(rank), "--size", str(size)]
         return self._start(rank, [*place, *words], program, environ, terminal)
 
-    def start_as_step(self, rank: int, size: int, *, program: list[str]) -> subprocess.Popen[str]:
-        """As srun does: the place is in the environment, and we are the parent that signals."""
+    def start_as_step(
+        self, rank: int, size: int, *words: str, program: list[str], local: int = 1, **more: str
+    ) -> subprocess.Popen[str]:
+        """As srun does, `local` tasks a node: we are the parent that signals."""
+        node = rank // local
         environ = {
             "SLURM_JOB_ID": "7",
             "SLURM_STEP_ID": "0",
             "SLURM_PROCID": str(rank),
-            "SLURM_NODEID": str(rank),
-            "SLURM_LOCALID": "0",
+            "SLURM_NODEID": str(node),
+            "SLURM_LOCALID": str(rank % local),
             "SLURM_STEP_NUM_TASKS": str(size),
-            "SLURM_STEP_NUM_NODES": str(size),
-            "SLURM_STEP_TASKS_PER_NODE": f"1(x{size})",
-            "SLURM_STEP_NODELIST": f"n[0-{size - 1}]",
-            "SLURMD_NODENAME": f"n{rank}",
+            "SLURM_STEP_NUM_NODES": str(size // local),
+            "SLURM_STEP_TASKS_PER_NODE": f"{local}(x{size // local})",
+            "SLURM_STEP_NODELIST": f"n[0-{size // local - 1}]",
+            "SLURMD_NODENAME": f"n{node}",
         }
-        return self._start(rank, [], program, environ, None)
+        return self._start(node, list(words), program, {**environ, **more}, None)
 
     def _start(
         self,
@@ -72,11 +75,15 @@ class Ranks:
         terminal: int | None,
     ) -> subprocess.Popen[str]:
         meet = ["--rendezvous", str(self.meeting), "--node-ip-address", f"127.0.0.{rank + 1}"]
-        command = [sys.executable, "-m", "rayhpc.cli.main", "run", *meet, "--num-cpus", "1"]
+        command = [sys.executable, "-m", "rayhpc.cli.main", "run", *meet]
+        if not any(word.startswith("--num-cpus") for word in words):
+            words = [*words, "--num-cpus", "1"]
 
         def take_terminal() -> None:
             if terminal is not None:
                 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+            if "TEST_CPU" in environ:
+                os.sched_setaffinity(0, {int(environ["TEST_CPU"])})
 
         process = subprocess.Popen(
             [*command, *words, "--", *program],
@@ -147,6 +154,37 @@ def test_three_ranks_run_a_program_on_three_addresses(ranks: Ranks) -> None:
     assert "exit code 5" in err.splitlines()[-1]
     for other in others:
         assert finished(other) == (0, "", "")
+    nothing_left(ranks, {})
+
+
+def test_several_ranks_on_a_node_lend_it_what_they_have(ranks: Ranks) -> None:
+    cpus = sorted(os.sched_getaffinity(0))
+    if len(cpus) < 2:
+        pytest.skip("needs two processors")
+    script = (
+        "import json, os, rayhpc\n"
+        "rayhpc.init()\n"
+        "@rayhpc.remote(num_gpus=2)\n"
+        "def seen():\n"
+        "    return [sorted(os.sched_getaffinity(0)), os.environ['CUDA_VISIBLE_DEVICES']]\n"
+        "print(json.dumps([len(rayhpc.nodes()), rayhpc.get(seen.remote())]))\n"
+    )
+    head, *lenders = [
+        ranks.start_as_step(
+            rank,
+            2,
+            "--num-cpus=2",
+            program=python(script),
+            local=2,
+            TEST_CPU=str(cpus[rank]),
+            CUDA_VISIBLE_DEVICES=f"GPU-{rank}",
+        )
+        for rank in range(2)
+    ]
+    code, out, err = finished(head)
+    assert code == 0, err
+    assert json.loads(out) == [1, [cpus[:2], "GPU-0,GPU-1"]]
+    assert [finished(each) for each in lenders] == [(0, "", "")]
     nothing_left(ranks, {})
 
 
