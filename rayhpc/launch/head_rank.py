@@ -17,6 +17,7 @@ from rayhpc.launch.exit_codes import ExitCode, LaunchError
 from rayhpc.launch.missing import describe_missing, lost_nodes
 from rayhpc.launch.rendezvous import Record
 from rayhpc.launch.sessions import SessionRecord
+from rayhpc.launch.signal_reach import SignalReach
 from rayhpc.launch.signals import Arrival
 from rayhpc.launch.spawn import NodeProcess
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 # How long a program may go on whose node has died; its calls fail at once.
 _WITHOUT_NODE_S = 10.0
-# Launchers whose signals go to every process (slurmstepd, YARN) or to the group of the rank.
+# Launchers whose signals may go to every process or to the group of the rank.
 _SIGNAL_ALL = ("srun", "mpiexec", "yarn")
 _FIRST_PAUSE_S = 0.01
 _LONGEST_PAUSE_S = 0.1
@@ -41,6 +42,7 @@ class HeadRank:
         self._nodes = 1
         self._deadline: float | None = None
         self._node_lost = False
+        self._reach: SignalReach | None = None
 
     def run(self) -> int:
         """Start, run the program, end.  Raises LaunchError if it cannot start."""
@@ -137,6 +139,8 @@ class HeadRank:
         if not this.options.command:
             return self._idle(record)
         environ = {**this.options.environ, "RAYHPC_ADDRESS": record.address}
+        if this.place.allocation.launcher.value in _SIGNAL_ALL:
+            self._reach = SignalReach()
         driver = DriverProcess(this.options.command, environ)
         try:
             while (code := driver.poll()) is None:
@@ -149,6 +153,9 @@ class HeadRank:
         except BaseException:
             driver.kill()
             raise
+        finally:
+            if self._reach is not None:
+                self._reach.close()
         return int(ExitCode.NODE_LOST) if self._node_lost and code else code
 
     def _idle(self, record: SessionRecord) -> int:
@@ -172,12 +179,13 @@ class HeadRank:
             self._deadline = time.monotonic() + self._run.options.drain_s
 
     def _reached_all(self, arrival: Arrival) -> bool:
-        """Whether the launcher sent the signal, which then went to all processes of the rank.
+        """Whether the launcher sent the signal, and to all processes of the rank.
 
         Sent once more, it would meet a program that is busy ending already.
         """
-        launcher = self._run.place.allocation.launcher.value
-        return launcher in _SIGNAL_ALL and arrival.sender in (0, os.getppid())
+        if self._reach is None or arrival.sender not in (0, os.getppid()):
+            return False
+        return self._reach.was_everywhere(arrival.number)
 
     def _watch_node(self) -> None:
         assert self._node is not None

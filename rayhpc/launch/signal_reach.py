@@ -1,0 +1,72 @@
+"""Whether a launcher's signal went to this rank alone, or to every process of it.
+
+Used by `head_rank`.  SLURM with ProctrackType=cgroup signals only the processes that slurmstepd has
+started itself, with linuxproc all below them, with pgid a process group; nothing in a job's
+environment says which.  So a child that does nothing is watched: if the signal ends it, it has
+reached the program, too.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+
+from rayhpc.launch.signals import default_in_child
+from rayhpc.machine.processes import die_with_parent
+
+# A launcher signals the processes of a rank within microseconds of each other.
+_WAIT_S = 0.1
+
+
+class SignalReach:
+    """Holds the child; for the main thread of a process with one thread."""
+
+    def __init__(self) -> None:
+        self._child = _start()
+
+    def was_everywhere(self, number: int) -> bool:
+        """Whether signal `number`, which we have got just now, has reached our children as well.
+
+        Waits up to a tenth of a second.  False where there is no such child.
+        """
+        if self._child is None:
+            return False
+        try:
+            code = self._child.wait(_WAIT_S)
+        except subprocess.TimeoutExpired:
+            return False
+        self._child = _start()
+        return code == -number
+
+    def close(self) -> None:
+        """End the child."""
+        if self._child is not None:
+            self._child.kill()
+            self._child.wait()
+            self._child = None
+
+
+def _start() -> subprocess.Popen[bytes] | None:
+    program = shutil.which("sleep")
+    me = os.getpid()
+
+    def prepare() -> None:
+        default_in_child()
+        if not die_with_parent(me, signal.SIGKILL):
+            os._exit(128 + signal.SIGKILL)
+
+    if program is None:
+        return None
+    try:
+        # Safe although it runs Python after the fork: `rayhpc run` has one thread.
+        return subprocess.Popen(
+            [program, "infinity"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            preexec_fn=prepare,  # noqa: PLW1509
+        )
+    except OSError:
+        return None

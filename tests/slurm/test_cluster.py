@@ -1,0 +1,233 @@
+"""Whole clusters on both: from `srun`, `sbatch`, `rayhpc run` and `submit` to the result."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+
+from rayhpc.launch.exit_codes import ExitCode
+from tests.slurm.fake.cluster import ROOT
+from tests.slurm.user import User, eventually
+
+NODES = """
+import sys, time
+import ray
+ray.init(address="auto")
+alive = [node for node in ray.nodes() if node["Alive"]]
+print(len(alive), int(ray.cluster_resources()["CPU"]), flush=True)
+sys.exit(int(sys.argv[1]) if len(sys.argv) > 1 else 0)
+"""
+
+
+@pytest.fixture
+def program(user: User) -> str:
+    return str(user.write("nodes.py", NODES))
+
+
+def least(given: int) -> int:
+    """The CPUs of a node that SLURM gave `given` of: the nodes pretend more than there are."""
+    return min(given, len(os.sched_getaffinity(0)))
+
+
+def sbatch(user: User, script: str, *words: str, **more: str) -> tuple[int, str]:
+    """Submit a script and wait; its exit code and output."""
+    user.write("job.sh", script)
+    done = user.run("sbatch", "--wait", "--output=job.out", *words, "job.sh", timeout=90, **more)
+    return done.returncode, (user.directory / "job.out").read_text()
+
+
+def test_submit_from_the_command_to_its_exit_code(user: User, program: str) -> None:
+    words = ("--nodes", "3", "--cpus-per-node", "2", "--", "python", program, "7")
+    done = user.submit(*words)
+    assert (done.returncode, done.stdout) == (7, f"3 {3 * least(2)}\n"), done.stderr
+    assert "ready, 3 nodes at" in done.stderr
+    (row,) = user.json("jobs")
+    logs = Path(row["folder"]) / "nodes"
+    assert len(list(logs.glob("*.log"))) == 3
+    assert list((Path(row["folder"]) / "rendezvous").iterdir()) == []
+
+
+def test_one_line_is_all_a_job_script_needs(user: User, program: str) -> None:
+    script = (
+        "#!/bin/bash\n#SBATCH --nodes=3 --ntasks-per-node=1\n"
+        f"srun rayhpc run -- python {program} 5\n"
+    )
+    code, out = sbatch(user, script)
+    assert code == 5, out
+    assert "3 3\n" in out
+
+
+def test_without_srun_it_starts_the_step_itself(user: User, program: str) -> None:
+    script = (
+        "#!/bin/bash\n#SBATCH --nodes=3 --ntasks-per-node=2 --cpus-per-task=2\n"
+        f"rayhpc run -- python {program} 4\n"
+    )
+    code, out = sbatch(user, script)
+    assert code == 4, out
+    assert f"3 {3 * least(4)}\n" in out
+
+
+def test_several_ranks_on_a_node_are_one_node(user: User, program: str) -> None:
+    script = (
+        "#!/bin/bash\n#SBATCH --nodes=2 --ntasks-per-node=3 --cpus-per-task=2\n"
+        f"export SRUN_CPUS_PER_TASK=2\nsrun rayhpc run -- python {program}\n"
+    )
+    code, out = sbatch(user, script)
+    assert code == 0, out
+    assert f"2 {2 * least(6)}\n" in out
+
+
+def test_the_program_ended_by_a_signal(user: User) -> None:
+    script = "#!/bin/bash\n#SBATCH --nodes=2\nsrun rayhpc run -- bash -c 'kill -USR1 $$'\n"
+    code, out = sbatch(user, script)
+    assert code == 128 + signal.SIGUSR1, out
+
+
+def test_a_command_and_a_python_inside_the_running_job(user: User) -> None:
+    done = user.submit("--detach", "--json", "--nodes", "2", "--", "sleep", "1000")
+    job = json.loads(done.stdout)["id"]
+    try:
+        assert eventually(lambda: "ready, 2 nodes" in user.rayhpc("logs", job).stderr)
+        look = "import rayhpc; rayhpc.init('auto'); print(len(rayhpc.nodes()))"
+        done = user.rayhpc("exec", job, "--", "python", "-c", look)
+        assert done.stdout == "2\n", done.stderr
+        line = "print(ray.get(ray.remote(abs).remote(-2)))\n"
+        done = user.rayhpc("attach", job, stdin=line)
+        assert "\n2\n" in done.stdout, done.stderr
+    finally:
+        user.rayhpc("cancel", job)
+    assert user.rayhpc("wait", job).returncode == 128 + signal.SIGTERM
+
+
+def test_a_missing_interpreter_on_the_nodes_gives_the_nodes_back(user: User) -> None:
+    script = (
+        "#!/bin/bash\n#SBATCH --nodes=3\n"
+        "srun bash -c 'if [ $SLURM_PROCID = 2 ]; then exec /no/such/python; fi; "
+        "exec rayhpc run --start-timeout 5 -- true'\n"
+    )
+    code, out = sbatch(user, script)
+    # srun's code is the highest of its tasks': here that of the shell that found no interpreter.
+    assert code == max(ExitCode.TOO_FEW_NODES, 127), out
+    assert "2 of 3 nodes" in out
+    assert "node3: no word from it" in out
+
+
+def test_a_program_that_is_missing_ends_all_at_once(user: User) -> None:
+    done = user.submit("--nodes", "3", "--", "no-such-program")
+    assert done.returncode == ExitCode.CONFIGURATION
+    assert "no program 'no-such-program'" in done.stderr
+
+
+def test_the_time_limit_is_told_to_the_program(user: User) -> None:
+    """SIGTERM, some time to react, and an end of its own."""
+    user.write(
+        "slow.py",
+        "import signal, sys, time\n"
+        "def end(number, frame):\n    print('told', flush=True)\n    sys.exit(9)\n"
+        "signal.signal(signal.SIGTERM, end)\nprint('up', flush=True)\ntime.sleep(1000)\n",
+    )
+    done = user.submit("--detach", "--json", "--nodes", "2", "--", "python", "slow.py")
+    job = json.loads(done.stdout)["id"]
+    assert eventually(lambda: user.rayhpc("logs", job).stdout == "up\n")
+    user.run("scancel", job, check=True)
+    assert user.rayhpc("wait", job).returncode == 9
+    assert user.rayhpc("logs", job).stdout == "up\ntold\n"
+
+
+# -- the ready-made scripts --------------------------------------------------------------------
+
+
+def test_ray_job(user: User) -> None:
+    user.run("cp", "-r", str(ROOT / "slurm"), str(ROOT / "docs"), ".", check=True)
+    done = user.run("sbatch", "--wait", "slurm/ray_job.sh", timeout=90)
+    (out,) = user.directory.glob("ray-*.out")
+    assert done.returncode == 0, out.read_text()
+    if user.cluster.kind == "lab":
+        assert out.read_text().count("10.77.") >= 8
+        assert len(set(_addresses(out.read_text()))) == 8
+
+
+def test_ray_gpu(user: User) -> None:
+    user.run("cp", "-r", str(ROOT / "slurm"), str(ROOT / "docs"), ".", check=True)
+    done = user.run("sbatch", "--wait", "slurm/ray_gpu.sh", timeout=90)
+    (out,) = user.directory.glob("ray-gpu-*.out")
+    lines = [line for line in out.read_text().splitlines() if " gpu " in line]
+    assert done.returncode == 0, out.read_text()
+    assert sorted(line.rpartition(" ")[2] for line in lines) == ["0", "0", "1", "1"]
+
+
+def test_ray_array(user: User) -> None:
+    user.run("cp", "-r", str(ROOT / "slurm"), str(ROOT / "docs"), ".", check=True)
+    user.run("sbatch", "--wait", "slurm/ray_array.sh", timeout=120)
+
+    def outputs() -> list[str]:
+        return [path.read_text() for path in sorted(user.directory.glob("ray-array-*_*.out"))]
+
+    assert eventually(lambda: [text.count("exit code 0") for text in outputs()] == [1] * 4, 60), (
+        outputs()
+    )
+
+
+def test_ray_container(user: User) -> None:
+    user.run("cp", "-r", str(ROOT / "slurm"), str(ROOT / "docs"), ".", check=True)
+    tools = user.directory / "tools"
+    user.run("mkdir", "tools", check=True)
+    # In place of the real thing: takes its options, runs the command.
+    user.write(
+        "tools/apptainer",
+        '#!/bin/bash\nshift\nwhile [[ $1 == --* ]]; do shift 2; done\nshift\nexec "$@"\n',
+    )
+    path = f"{tools}:{user.cluster.environ()['PATH']}"
+    done = user.run("sbatch", "--wait", "slurm/ray_container.sh", timeout=90, PATH=path)
+    (out,) = user.directory.glob("ray-container-*.out")
+    assert done.returncode == 0, out.read_text()
+
+
+def test_ray_requeue(user: User) -> None:
+    user.run("cp", "-r", str(ROOT / "slurm"), str(ROOT / "docs"), ".", check=True)
+    job = user.run("sbatch", "--parsable", "slurm/ray_requeue.sh", check=True).stdout.strip()
+    out = user.directory / f"ray-requeue-{job}.out"
+    point = user.directory / f"checkpoint-{job}.json"
+    assert eventually(lambda: point.exists() and json.loads(point.read_text())["step"] >= 2, 40)
+    user.run("scontrol", "requeue", job, check=True)
+    assert eventually(lambda: "total " in out.read_text(), 60), out.read_text()
+    starts = [line for line in out.read_text().splitlines() if line.startswith("starting at step")]
+    assert starts[0] == "starting at step 0"
+    assert int(starts[1].split()[-1]) >= 2
+    assert f"total {4 * sum(step * step for step in range(20))}" in out.read_text()
+
+
+def test_ray_het(lab_user: User) -> None:
+    user = lab_user
+    user.run("cp", "-r", str(ROOT / "slurm"), str(ROOT / "docs"), ".", check=True)
+    done = user.run("sbatch", "--wait", "slurm/ray_het.sh", timeout=90)
+    (out,) = user.directory.glob("ray-het-*.out")
+    assert done.returncode == 0, out.read_text()
+    assert f"component 0: 1 nodes, {least(4)} CPUs" in out.read_text()
+    assert f"component 1: 2 nodes, {2 * least(2)} CPUs" in out.read_text()
+
+
+def test_ray_interactive(lab_user: User) -> None:
+    user = lab_user
+    user.run("cp", "-r", str(ROOT / "slurm"), str(ROOT / "docs"), ".", check=True)
+    user.write("nodes.py", NODES)
+    done = user.run("bash", "slurm/ray_interactive.sh", "python", "nodes.py", "6", timeout=60)
+    assert done.returncode == 6, done.stderr
+    assert f"2 {2 * least(2)}\n" in done.stdout
+
+
+def test_every_ready_made_script_is_tested() -> None:
+    scripts = {path.stem for path in (ROOT / "slurm").glob("*.sh")}
+    tested = {name.removeprefix("test_") for name in globals() if name.startswith("test_ray_")}
+    assert scripts == tested
+    assert shutil.which("bash")
+
+
+def _addresses(text: str) -> list[str]:
+    return re.findall(r"'(10\.77\.\d+\.\d+)'", text)
