@@ -10,19 +10,19 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import msgspec
 
 from rayhpc.raylet import scheduling
 from rayhpc.raylet.bundles import Bundles
 from rayhpc.raylet.claims import Claim, Claims, Holding
+from rayhpc.raylet.lease_records import Lease, Request
 from rayhpc.raylet.resources import Allocation, Pool, in_words
 from rayhpc.raylet.view import ClusterView
 from rayhpc.raylet.workers import Waiter, Worker, WorkerPool
 from rayhpc.wire.address import Address, NodeNumber, node_of
 from rayhpc.wire.messages import actors, leases
-from rayhpc.wire.messages.common import Grant, Resources, SchedulingClass
+from rayhpc.wire.messages.common import Grant, Resources
 
 # A demand that no node can meet is named after this time: nodes may still be joining.
 TELL_AFTER_S = 0.5
@@ -30,44 +30,6 @@ TELL_AFTER_S = 0.5
 ROTATE_AFTER_S = 0.2
 
 Send = Callable[[Address, msgspec.Struct], None]
-
-
-@dataclass(eq=False)
-class Request:
-    """One submitter's wish for a worker; `claim` while it waits for resources."""
-
-    client: Address
-    number: int
-    wanted: SchedulingClass
-    arrived: float
-    hops: int
-    backlog: int
-    claim: Claim | None = None
-    allocation: Allocation | None = None
-    waiter: Waiter | None = None
-    told: str | None = None
-    kind: bytes = b""
-
-    @property
-    def claimant(self) -> tuple[Address, bytes]:
-        """Whom it counts for: fairness is between classes of submitters."""
-        return self.client, self.kind
-
-    @property
-    def resources(self) -> Resources:
-        """What it asks for."""
-        return self.wanted.resources
-
-
-@dataclass(eq=False)
-class Lease:
-    """A worker in a submitter's hands; `returned` while a revocation is still under way."""
-
-    number: int
-    client: Address
-    worker: Worker
-    holding: Holding
-    returned: bool = False
 
 
 class Leases:

@@ -157,17 +157,7 @@ class _Node:
             self._log,
             self._descriptors,
         )
-        store = self._store = ObjectManager(
-            registered.number,
-            self._arena,
-            config.spill_dirs,
-            router.send,
-            time.monotonic,
-            random.Random(),
-            self._pid_of,
-        )
-        if store.wake_fd >= 0:
-            self._descriptors.watch(store.wake_fd, store.on_time)
+        store = self._make_store(router)
         readings = Readings(config.memory_limit, self._pids, lambda: store.used)
         raylet = self._raylet = Raylet(
             config,
@@ -189,6 +179,20 @@ class _Node:
             self._descriptors.unwatch,
         )
         self._closing = [attaching.close, store.close, router.close]
+
+    def _make_store(self, router: Router) -> ObjectManager:
+        store = ObjectManager(
+            self.number,
+            self._arena,
+            self._config.spill_dirs,
+            router.send,
+            time.monotonic,
+            random.Random(),
+            self._pid_of,
+        )
+        if store.wake_fd >= 0:
+            self._descriptors.watch(store.wake_fd, store.on_time)
+        return store
 
     def _worker_config(self) -> WorkerConfig:
         config = self._config

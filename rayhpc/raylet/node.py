@@ -13,27 +13,28 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
 from rayhpc.raylet import deaths
-from rayhpc.raylet import forkserver_messages as fork
 from rayhpc.raylet.actors import Actors
 from rayhpc.raylet.bundles import Bundles
-from rayhpc.raylet.claims import Claim, Claims
+from rayhpc.raylet.claims import Claims
 from rayhpc.raylet.config import NODE_LOST, NodeConfig
 from rayhpc.raylet.environments import Environments
+from rayhpc.raylet.groups import Groups
 from rayhpc.raylet.jobs import Jobs
 from rayhpc.raylet.leases import Leases
 from rayhpc.raylet.memory_monitor import MemoryMonitor
+from rayhpc.raylet.node_io import NodeIO
 from rayhpc.raylet.objects import ObjectManager
 from rayhpc.raylet.reporting import Answers, Heartbeats
-from rayhpc.raylet.resources import Allocation, Pool, total_of
-from rayhpc.raylet.templates import ChannelLike, Templates
+from rayhpc.raylet.resources import Allocation, Pool
+from rayhpc.raylet.templates import Templates
 from rayhpc.raylet.view import ClusterView
 from rayhpc.raylet.watches import Watches
-from rayhpc.raylet.workers import Spawner, WorkerPool
+from rayhpc.raylet.workers import WorkerPool
 from rayhpc.wire.address import HEAD, Address, NodeNumber, make_address, node_of, raylet_of
 from rayhpc.wire.messages import actors, cluster, leases
 from rayhpc.wire.messages.common import UNIT, JobConfig, NodeInfo
@@ -43,46 +44,8 @@ logger = logging.getLogger("rayhpc")
 
 # A link to a living node that has broken: so long the head may say that the node is dead.
 LINK_PATIENCE_S = 6.0
-# Bundles for which there is no room within this time are refused; the head looks elsewhere.
-BUNDLES_WITHIN_S = 0.5
 
 Send = Callable[[Address, msgspec.Struct], None]
-
-
-class Slots(Protocol):
-    """What workers note before they run something (`wire.slots.SlotTable`)."""
-
-    count: int
-
-    def read(self, index: int) -> tuple[bytes, list[bytes]]:
-        """What had been started last, and which results may not have been sent."""
-
-    def clear(self, index: int) -> None:
-        """Make a slot ready for its next worker."""
-
-
-class NodeIO(Spawner, Protocol):
-    """What the raylet does to the world beside sending messages."""
-
-    slots: Slots
-
-    def make_template(self, wanted: fork.MakeTemplate) -> ChannelLike:
-        """Start a template."""
-
-    def drain_output(self, number: int) -> None:
-        """Deliver all that a dead worker has printed."""
-
-    def forget_process(self, address: Address) -> None:
-        """A process of this node is gone: drop the way to it."""
-
-    def forget_node(self, node: NodeNumber, reason: str) -> None:
-        """Another node is gone: drop the way to it."""
-
-    def learn_node(self, info: NodeInfo) -> None:
-        """Another node is there: this is the way to it."""
-
-    def wake(self) -> None:
-        """Have the loop turn once (from another thread)."""
 
 
 @dataclass(eq=False)
@@ -184,6 +147,9 @@ class Raylet:
             now,
             self.leases.new_number,
         )
+        self.groups = Groups(
+            self.pool, self.bundles, self.claims, self.leases, self.actors, send, now
+        )
         self.watches = Watches(send, self.is_alive)
         self.heartbeats = Heartbeats(self.number, self.pool, send, now)
         self.answers = Answers(self)
@@ -203,9 +169,9 @@ class Raylet:
             actors.StartActor: self._on_start_actor,
             actors.StopActor: lambda _, m: actor.on_stop(m),
             actors.Constructed: actor.on_constructed,
-            actors.PrepareBundles: self._on_prepare_bundles,
-            actors.ReleaseBundles: self._on_release_bundles,
-            actors.GroupIs: self._on_group_is,
+            actors.PrepareBundles: lambda _, m: self.groups.on_prepare(m),
+            actors.ReleaseBundles: lambda _, m: self.groups.on_release(m),
+            actors.GroupIs: lambda _, m: self.groups.on_group_is(m),
             leases.LeaseRequest: self._on_lease_request,
             leases.LeaseCancel: lambda _, m: lease.on_cancel(m),
             leases.LeaseReturn: lambda _, m: lease.on_return(m),
@@ -342,7 +308,7 @@ class Raylet:
         """Take no new work, and end when nothing runs any more, or after `within` seconds."""
         if not self.is_draining:
             logger.info("draining: %s", reason)
-            self.is_draining = self.actors.is_draining = True
+            self.is_draining = self.actors.is_draining = self.groups.is_draining = True
             self.leases.drain()
         self._leaving = reason
         if within is not None:
@@ -409,47 +375,6 @@ class Raylet:
         allocation = self._allocation(source, message.lease)
         if allocation is not None:
             self.leases.on_unblocked(allocation)
-
-    def _on_prepare_bundles(self, _: Address, message: actors.PrepareBundles) -> None:
-        self.orders += 1
-        group, attempt, bundles = message.group, message.attempt, message.bundles
-
-        def answer(ok: bool) -> None:
-            self.send(HEAD, actors.BundlesPrepared(group, attempt, ok))
-
-        def granted(allocation: Allocation) -> None:
-            self.pool.give_back(allocation)
-            answer(self.bundles.set_aside(group, bundles))
-
-        if self.is_draining:
-            answer(False)
-            return
-        now = self._now()
-        self.claims.add(
-            Claim(
-                ("bundles", group),
-                total_of(list(bundles.values())),
-                lambda: [self.pool],
-                granted,
-                now,
-                now + BUNDLES_WITHIN_S,
-                lambda: answer(False),
-            )
-        )
-
-    def _on_release_bundles(self, _: Address, message: actors.ReleaseBundles) -> None:
-        if message.removed:
-            self.leases.on_group_removed(message.group)
-            self.actors.on_group_removed(message.group)
-        self.bundles.give_back(message.group, message.bundles)
-        self.claims.is_dirty = True
-
-    def _on_group_is(self, _: Address, message: actors.GroupIs) -> None:
-        self.bundles.on_group_is(message)
-        if message.state == actors.GROUP_REMOVED:
-            self.leases.on_group_removed(message.group)
-        self.leases.on_view_changed()
-        self.claims.is_dirty = True
 
     # -- details --------------------------------------------------------------------------------
     def _warm_up(self, job: JobConfig) -> None:

@@ -1,4 +1,4 @@
-"""What a raylet does to the world beside sending messages: `node.NodeIO` with real things.
+"""What a raylet does to the world beside sending messages: `node_io.NodeIO` with real things.
 
 Made by `main`.  Keeps together what the state machine must not know: processes, routes, slots and
 where the lines of workers go.
@@ -17,7 +17,8 @@ from rayhpc.raylet.descriptors import Descriptors
 from rayhpc.raylet.environments import Prepared
 from rayhpc.raylet.forkserver import ForkServer
 from rayhpc.raylet.logs import LogFile, Logs
-from rayhpc.raylet.node import Raylet, Slots
+from rayhpc.raylet.node import Raylet
+from rayhpc.raylet.node_io import Slots
 from rayhpc.raylet.processes import Processes
 from rayhpc.raylet.routing import Router
 from rayhpc.raylet.templates import ChannelLike, Template

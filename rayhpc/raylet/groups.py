@@ -1,0 +1,96 @@
+"""Placement groups, as the head orders them of this node: bundles set aside and given back.
+
+Used by `node`.  The bundles themselves are in `bundles`; here is what their coming and going means
+for leases and actors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from rayhpc.raylet.actors import Actors
+from rayhpc.raylet.bundles import Bundles
+from rayhpc.raylet.claims import Claim, Claims
+from rayhpc.raylet.leases import Leases
+from rayhpc.raylet.resources import Allocation, Pool, total_of
+from rayhpc.wire.address import HEAD, Address
+from rayhpc.wire.messages import actors
+
+# Bundles for which there is no room within this time are refused; the head looks elsewhere.
+ROOM_WITHIN_S = 0.5
+
+
+class Groups:
+    """What the head says of placement groups.
+
+    Args:
+        pool: the node's own resources.
+        bundles: what is set aside of them.
+        claims: who waits for resources.
+        leases, actors: what may run in bundles.
+        send: puts a message on its way.
+        now: the time in seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        bundles: Bundles,
+        claims: Claims,
+        leases: Leases,
+        actors: Actors,
+        send: Callable[[Address, msgspec.Struct], None],
+        now: Callable[[], float],
+    ) -> None:
+        self._pool = pool
+        self._bundles = bundles
+        self._claims = claims
+        self._leases = leases
+        self._actors = actors
+        self._send = send
+        self._now = now
+        self.is_draining = False
+
+    def on_prepare(self, message: actors.PrepareBundles) -> None:
+        """The head wants bundles set aside: at once, or as soon as leases have been called back."""
+        group, bundles = message.group, message.bundles
+
+        def answer(ok: bool) -> None:
+            self._send(HEAD, actors.BundlesPrepared(group, message.attempt, ok))
+
+        def granted(allocation: Allocation) -> None:
+            self._pool.give_back(allocation)
+            answer(self._bundles.set_aside(group, bundles))
+
+        if self.is_draining:
+            answer(False)
+            return
+        now = self._now()
+        claim = Claim(
+            ("bundles", group),
+            total_of(list(bundles.values())),
+            lambda: [self._pool],
+            granted,
+            now,
+            now + ROOM_WITHIN_S,
+            lambda: answer(False),
+        )
+        self._claims.add(claim)
+
+    def on_release(self, message: actors.ReleaseBundles) -> None:
+        """The head gives bundles back; what runs in those of a removed group ends."""
+        if message.removed:
+            self._leases.on_group_removed(message.group)
+            self._actors.on_group_removed(message.group)
+        self._bundles.give_back(message.group, message.bundles)
+        self._claims.is_dirty = True
+
+    def on_group_is(self, message: actors.GroupIs) -> None:
+        """The head tells where a group's bundles are."""
+        self._bundles.on_group_is(message)
+        if message.state == actors.GROUP_REMOVED:
+            self._leases.on_group_removed(message.group)
+        self._leases.on_view_changed()
+        self._claims.is_dirty = True

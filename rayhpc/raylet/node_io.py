@@ -1,0 +1,50 @@
+"""What a raylet's state machine asks of the world beside sending messages.
+
+Implemented by `world` with real processes and sockets, and by tests on paper.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from rayhpc.raylet import forkserver_messages as fork
+from rayhpc.raylet.templates import ChannelLike
+from rayhpc.raylet.workers import Spawner
+from rayhpc.wire.address import Address, NodeNumber
+from rayhpc.wire.messages.common import NodeInfo
+
+
+class Slots(Protocol):
+    """What workers note before they run something (`wire.slots.SlotTable`)."""
+
+    count: int
+
+    def read(self, index: int) -> tuple[bytes, list[bytes]]:
+        """What had been started last, and which results may not have been sent."""
+
+    def clear(self, index: int) -> None:
+        """Make a slot ready for its next worker."""
+
+
+class NodeIO(Spawner, Protocol):
+    """What the raylet does to the world beside sending messages."""
+
+    slots: Slots
+
+    def make_template(self, wanted: fork.MakeTemplate) -> ChannelLike:
+        """Start a template."""
+
+    def drain_output(self, number: int) -> None:
+        """Deliver all that a dead worker has printed."""
+
+    def forget_process(self, address: Address) -> None:
+        """A process of this node is gone: drop the way to it."""
+
+    def forget_node(self, node: NodeNumber, reason: str) -> None:
+        """Another node is gone: drop the way to it."""
+
+    def learn_node(self, info: NodeInfo) -> None:
+        """Another node is there: this is the way to it."""
+
+    def wake(self) -> None:
+        """Have the loop turn once (from another thread)."""
