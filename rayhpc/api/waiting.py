@@ -50,7 +50,9 @@ class Wait:
         self._look()
         if self._missing > 0:
             self._ask_for_foreign()
+            self._look()
             self._process.wait_blocking(self._done, timeout)
+            self._look()
         ready: list[Waitable] = []
         rest: list[Waitable] = []
         for thing, there in zip(self._things, self._ready, strict=True):
