@@ -75,7 +75,8 @@ def join(
         if frames:
             return _welcome(frames.popleft()), frames
         if head.is_lost():
-            raise JoinError(f"The head cannot be reached: {head.why()}.", HEAD_LOST)
+            code = REFUSED if head.is_refused() else HEAD_LOST
+            raise JoinError(f"The head cannot be reached: {head.why()}.", code)
     raise JoinError(
         f"The head has not answered within {WITHIN_S:g} s; its log says why.", HEAD_LOST
     )

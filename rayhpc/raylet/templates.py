@@ -20,6 +20,8 @@ logger = logging.getLogger("rayhpc")
 
 # How long workers wait for a template that still imports before they are forked without it.
 PATIENCE_S = 10.0
+# A program may use any number of runtime environments: unused templates beyond this number go.
+MOST = 8
 
 TemplateKey = tuple[int, bytes]
 STARTING, READY, GONE = "starting", "ready", "gone"
@@ -64,6 +66,7 @@ class Templates:
         key = (job.number, environment)
         if key in self._templates or not job.preload:
             return
+        self._make_room()
         wanted = messages.MakeTemplate(
             [*prepared.path, *job.path],
             list(job.preload),
@@ -139,6 +142,14 @@ class Templates:
             if template.key[0] == job:
                 template.is_retired = True
                 self._close_if_done(template)
+
+    def _make_room(self) -> None:
+        """Let the oldest templates go that nobody uses, if there are many."""
+        unused = [x for x in self._templates.values() if not x.workers and x.state != STARTING]
+        for template in unused[: max(0, len(self._templates) + 1 - MOST)]:
+            template.state = GONE
+            template.channel.close()
+            del self._templates[template.key]
 
     def _close_if_done(self, template: Template) -> None:
         if template.is_retired and not template.workers:

@@ -103,6 +103,10 @@ class Dial:
             return
         self.state = FAILED
 
+    def is_refused(self) -> bool:
+        """Whether a listener refused this cluster's key."""
+        return _WHY[REFUSED] in self.reasons.values()
+
     def describe(self) -> str:
         """Why the listener was not reached, one address after the other."""
         if not self.reasons:

@@ -87,6 +87,10 @@ class HeadLink:
         """Why the head is lost, in words; empty while it is not."""
         return self._why
 
+    def is_refused(self) -> bool:
+        """Whether the head refused this cluster's key."""
+        return self._dial.is_refused()
+
     def close(self) -> None:
         """Close the connection; what was sent goes out for at most half a second."""
         self._monitor.close()

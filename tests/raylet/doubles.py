@@ -90,6 +90,7 @@ class Node:
         self.killed: list[int] = []
         self.watched: list[Address] = []
         self.templates_made: list[Any] = []
+        self.channels: list[Channel] = []
         self._process = 0
         self._token = 0
         total = units(**(amounts or {"CPU": 2}))
@@ -157,7 +158,8 @@ class Node:
 
     def make_template(self, message: Any) -> Channel:
         self.templates_made.append(message)
-        return Channel()
+        self.channels.append(Channel())
+        return self.channels[-1]
 
     def new_process(self) -> int:
         self._process += 1

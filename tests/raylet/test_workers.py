@@ -223,3 +223,18 @@ def test_a_template_leaves_with_the_last_worker_of_its_job() -> None:
     assert wish.worker is not None
     n.workers.on_ended(wish.worker, "gone")
     assert template.channel.is_closed  # type: ignore[attr-defined]
+
+
+def test_templates_of_many_environments_do_not_pile_up() -> None:
+    n = Node(slots=1000)
+    n.jobs.add(job(preload=["numpy"]))
+    for i in range(30):
+        wish = Wish(n, environment=b'{"env_vars": {"A": "%d"}}' % i)
+        template = n.templates.with_channel(n.channels[-1])
+        assert template is not None
+        n.templates.on_ready(template, fork.Ready())
+        n.workers.advance()
+        n.boot()
+        assert wish.worker is not None
+        n.workers.on_ended(wish.worker, "gone")
+    assert sum(not x.is_closed for x in n.channels) <= 8
