@@ -78,13 +78,21 @@ class Transport:
     def receive(self) -> Iterator[bytes]:
         """All frames that have arrived, without waiting."""
         for sock in self.sockets:
-            while sockets.has_input(sock):
-                name = sock.recv()
-                frame = sock.recv()
-                peer = int.from_bytes(name[1:9], "big")
-                if peer not in self._routes and peer not in self._ended:
-                    self._routes[peer] = (sock, name)
-                yield frame
+            if sockets.has_input(sock):
+                yield from self.receive_from(sock)
+
+    def receive_from(self, sock: zmq.Socket[bytes]) -> Iterator[bytes]:
+        """The frames that have arrived at a socket which a poll has found readable."""
+        routes = self._routes
+        while True:
+            name = sock.recv()
+            frame = sock.recv()
+            peer = int.from_bytes(name[1:9], "big")
+            if peer not in routes and peer not in self._ended:
+                routes[peer] = (sock, name)
+            yield frame
+            if not sockets.has_input(sock):
+                return
 
     def forget(self, address: Address) -> None:
         """Drop the route to a process that has ended; nothing is sent to it any more."""
