@@ -34,9 +34,6 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 PACKAGES = ("rayhpc", "pyzmq", "msgspec", "cloudpickle", "psutil", "numpy", "click", "rich")
-# What a node of this many processors needs at the very least (workers, connections, BLAS).
-_DESCRIPTORS = 1024
-_THREADS_PER_CPU = 32
 # From here on there is room for a column of its own for what else was considered.
 _WIDE = 110
 
@@ -101,7 +98,9 @@ def examine(environ: Mapping[str, str]) -> Report:
     warnings = [
         *advice(environ, allocation, size),
         *limits.check_budget(
-            mine, descriptors=_DESCRIPTORS, threads=_THREADS_PER_CPU * (size.cpus.value + 1)
+            mine,
+            descriptors=limits.DESCRIPTORS,
+            threads=limits.THREADS_PER_CPU * (size.cpus.value + 1),
         ),
         *_directory_warnings(environ),
         *_crypto_warnings(crypto),

@@ -70,7 +70,9 @@ def run(
     from rayhpc.launch.slurm_step import step_command
 
     if rank is None and size is None:
-        step = step_command(os.environ, _this_command())
+        # As many nodes as are wanted, not all that the allocation has.
+        environ = {**os.environ, **({"SLURM_JOB_NUM_NODES": str(nodes)} if nodes else {})}
+        step = step_command(environ, _this_command())
         if step is not None:
             os.execvp(step[0], step)
     from rayhpc.compat import shim

@@ -50,6 +50,7 @@ def start(
     if head and key_file == "-":
         raise wrong("--key-file -: a head writes its key; name a file, or leave it out")
     from rayhpc.launch import start_stop
+    from rayhpc.launch.signals import Signals
 
     options = start_stop.StartOptions(
         address=address,
@@ -58,18 +59,23 @@ def start(
         key_file=key_file,
         block=block,
     )
-    if head:
-        started = start_stop.start_head(options, os.environ)
-        _explain_head(started, options)
-    else:
-        started = start_stop.join(options, os.environ)
-        click.echo(f"This machine ({started.record.node_ip}) has joined {started.record.address}.")
-        click.echo(f"Leave again: {_stop_line(started, block)}")
-    sys.stdout.flush()
-    if block:
-        return start_stop.block(started)
-    started.process.detach()
+    with Signals() as signals:
+        if head:
+            started = start_stop.start_head(options, os.environ, signals)
+            _explain_head(started, options)
+        else:
+            started = start_stop.join(options, os.environ, signals)
+            _explain_join(started, block)
+        sys.stdout.flush()
+        if block:
+            return start_stop.block(started, signals)
+        started.process.detach()
     return 0
+
+
+def _explain_join(started: Started, block: bool) -> None:
+    click.echo(f"This machine ({started.record.node_ip}) has joined {started.record.address}.")
+    click.echo(f"Leave again: {_stop_line(started, block)}")
 
 
 def _explain_head(started: Started, options: StartOptions) -> None:

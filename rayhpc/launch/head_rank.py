@@ -11,15 +11,17 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
+from rayhpc.allocation.advice import advice
 from rayhpc.launch import node_config
 from rayhpc.launch.driver_process import DriverProcess
-from rayhpc.launch.exit_codes import ExitCode, LaunchError
+from rayhpc.launch.exit_codes import MEANING, ExitCode, LaunchError, exit_code_of, in_words
 from rayhpc.launch.missing import describe_missing, lost_nodes
 from rayhpc.launch.rendezvous import Record
 from rayhpc.launch.sessions import SessionRecord
 from rayhpc.launch.signal_reach import SignalReach
 from rayhpc.launch.signals import Arrival
 from rayhpc.launch.spawn import NodeProcess
+from rayhpc.machine.limits import DESCRIPTORS, THREADS_PER_CPU, check_budget, read_limits
 
 if TYPE_CHECKING:
     from rayhpc.launch.run import Run
@@ -41,7 +43,7 @@ class HeadRank:
         self._node: NodeProcess | None = None
         self._nodes = 1
         self._deadline: float | None = None
-        self._node_lost = False
+        self._lost: int | None = None
         self._reach: SignalReach | None = None
 
     def run(self) -> int:
@@ -57,6 +59,8 @@ class HeadRank:
             self._give_up(error)
             raise
         this.progress.ready(self._nodes, record.address)
+        for sentence in self._advice():
+            this.progress.note(sentence)
         try:
             code = self._drive(record)
             self._note_losses(record)
@@ -133,6 +137,17 @@ class HeadRank:
         if self._node is not None:
             self._node.stop()
 
+    def _advice(self) -> list[str]:
+        """What this node has and does not use, or lacks."""
+        place = self._run.place
+        size = node_config.size_of(place, self._run.options.node)
+        threads = THREADS_PER_CPU * (size.cpus.value + 1)
+        limits = read_limits(place.machine.cgroup)
+        return [
+            *advice(self._run.environ, place.allocation, size),
+            *check_budget(limits, descriptors=DESCRIPTORS, threads=threads),
+        ]
+
     # -- the program
     def _drive(self, record: SessionRecord) -> int:
         this = self._run
@@ -156,18 +171,18 @@ class HeadRank:
         finally:
             if self._reach is not None:
                 self._reach.close()
-        return int(ExitCode.NODE_LOST) if self._node_lost and code else code
+        return code if code == 0 or self._lost is None else self._lost
 
     def _idle(self, record: SessionRecord) -> int:
         """No program: serve those who attach until somebody ends us."""
         this = self._run
         this.progress.note(f"attach with RAYHPC_ADDRESS={record.address}; Ctrl-C ends the cluster")
-        while not self._node_lost:
+        while self._lost is None:
             for arrival in this.startup.signals.wait(None):
                 if arrival.number != signal.SIGUSR2:
                     return 0 if arrival.number == signal.SIGINT else 128 + arrival.number
             self._watch_node()
-        return int(ExitCode.NODE_LOST)
+        return self._lost
 
     def _pass_on(self, arrival: Arrival, driver: DriverProcess) -> None:
         """Give the program a signal that it has not got itself, and start its last seconds."""
@@ -190,11 +205,12 @@ class HeadRank:
     def _watch_node(self) -> None:
         assert self._node is not None
         code = self._node.poll()
-        if code is None or self._node_lost:
+        if code is None or self._lost is not None:
             return
-        self._node_lost = True
+        self._lost = code if code in MEANING else int(ExitCode.NODE_LOST)
         where = f"; its log: {self._run.log_folder}" if self._run.log_folder else ""
-        self._run.progress.note(f"the head's node has ended with exit code {code}{where}")
+        ended = in_words(exit_code_of(code))
+        self._run.progress.note(f"the head's node has ended, {ended}{where}")
         if self._deadline is None:
             self._deadline = time.monotonic() + _WITHOUT_NODE_S
 
@@ -203,9 +219,9 @@ class HeadRank:
         return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
 
     def _cut_short(self) -> int:
-        if self._node_lost:
+        if self._lost is not None:
             self._run.progress.note("the program was ended: its cluster is gone")
-            return int(ExitCode.NODE_LOST)
+            return self._lost
         self._run.progress.note(
             f"the program was ended: it went on for {self._run.options.drain_s:g} s after it was "
             "told to end (--drain sets how long it may)"
@@ -215,7 +231,7 @@ class HeadRank:
     # -- the end
     def _note_losses(self, record: SessionRecord) -> None:
         """Say which nodes were lost on the way, although the program has come to its end."""
-        if self._nodes > 1 and not self._node_lost:
+        if self._nodes > 1 and self._lost is None:
             for sentence in lost_nodes(record.session_dir):
                 self._run.progress.note(sentence)
 

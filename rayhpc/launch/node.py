@@ -190,7 +190,11 @@ def _run_head(plan: NodePlan, ready: int, life: int) -> int:
     from rayhpc.head import main
 
     assert plan.head is not None
-    return main.run(plan.head, ready, life, signals=plan.launcher is None)
+    try:
+        return main.run(plan.head, ready, life, signals=plan.launcher is None)
+    finally:
+        # The raylet's process removes it as well, but may have been killed.
+        keys.remove(plan.head.cluster_id)
 
 
 def _become(body: Callable[[], int]) -> None:

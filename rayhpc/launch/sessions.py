@@ -23,6 +23,7 @@ import msgspec
 
 from rayhpc.launch.exit_codes import ExitCode
 from rayhpc.machine import processes, scratch
+from rayhpc.wire import keys
 from rayhpc.wire.keys import ClusterKey
 
 RECORD = "session.json"
@@ -206,6 +207,9 @@ def sweep(environ: Mapping[str, str]) -> list[Path]:
     removed = []
     for path in list(_directories(environ)):
         if _is_gone(path):
+            record = read_record(path)
+            if record is not None and record.is_head:
+                keys.remove(record.cluster_id)
             remove(path)
             removed.append(path)
     for path in _dead_sockets(environ):

@@ -60,8 +60,8 @@ class Started:
     process: NodeProcess
 
 
-def start_head(options: StartOptions, environ: Mapping[str, str]) -> Started:
-    """Start a node with a new cluster's head.
+def start_head(options: StartOptions, environ: Mapping[str, str], signals: Signals) -> Started:
+    """Start a node with a new cluster's head; a signal gives up.
 
     Raises:
         LaunchError: an option that cannot be, or the node does not start.
@@ -79,7 +79,7 @@ def start_head(options: StartOptions, environ: Mapping[str, str]) -> Started:
             tied=options.block,
             rank=_NO_RANK,
         )
-        record = _bring_up(process, plan)
+        record = _bring_up(process, plan, signals)
         path = _save_key(record.completed(cluster.key), options.key_file)
     except BaseException:
         _take_back(process)
@@ -87,8 +87,8 @@ def start_head(options: StartOptions, environ: Mapping[str, str]) -> Started:
     return Started(record, path, process)
 
 
-def join(options: StartOptions, environ: Mapping[str, str]) -> Started:
-    """Start a node that joins the cluster at `options.address`.
+def join(options: StartOptions, environ: Mapping[str, str], signals: Signals) -> Started:
+    """Start a node that joins the cluster at `options.address`; a signal gives up.
 
     Raises:
         LaunchError: no key, no head there, or it does not take us; says what to do.
@@ -106,21 +106,20 @@ def join(options: StartOptions, environ: Mapping[str, str]) -> Started:
             tied=options.block,
             rank=_NO_RANK,
         )
-        record = _bring_up(process, plan)
+        record = _bring_up(process, plan, signals)
     except BaseException:
         _take_back(process)
         raise
     return Started(record, options.key_file or "", process)
 
 
-def block(started: Started) -> int:
+def block(started: Started, signals: Signals) -> int:
     """Stay until the node ends or somebody ends us; returns the exit code."""
-    with Signals() as signals:
-        while (code := started.process.poll()) is None:
-            for arrival in signals.wait(None):
-                if arrival.number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                    started.process.stop()
-                    return 0 if arrival.number == signal.SIGINT else 128 + arrival.number
+    while (code := started.process.poll()) is None:
+        for arrival in signals.wait(None):
+            if arrival.number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                started.process.stop()
+                return 0 if arrival.number == signal.SIGINT else 128 + arrival.number
     return code
 
 
@@ -160,11 +159,10 @@ def stop_sessions(records: Iterable[SessionRecord], grace_s: float = STOP_S) -> 
     return problems
 
 
-def _bring_up(process: NodeProcess, plan: NodePlan) -> SessionRecord:
-    with Signals() as signals:
-        startup = Startup(signals, time.monotonic() + START_S)
-        process.send(plan)
-        process.wait_ready(START_S, startup.pause)
+def _bring_up(process: NodeProcess, plan: NodePlan, signals: Signals) -> SessionRecord:
+    startup = Startup(signals, time.monotonic() + START_S)
+    process.send(plan)
+    process.wait_ready(START_S, startup.pause)
     return process.record()
 
 

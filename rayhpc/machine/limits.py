@@ -14,6 +14,10 @@ from rayhpc.machine.cgroups import CgroupLimits
 # Beyond this nothing is gained, and programs that walk all descriptors up to the limit crawl.
 MOST_USEFUL_NOFILE = 1 << 20
 
+# What a node needs at the very least: workers, connections, BLAS.
+DESCRIPTORS = 1024
+THREADS_PER_CPU = 32
+
 
 @dataclass(frozen=True)
 class LimitPair:

@@ -282,6 +282,39 @@ def test_the_next_command_removes_what_a_power_loss_left(shell: Shell) -> None:
     assert names_in(shell.base) == []
 
 
+@pytest.mark.parametrize("victims", ["raylet", "head", "all"])
+def test_no_key_outlives_its_head(shell: Shell, victims: str) -> None:
+    record = shell.start(*FREE)
+    known = family(record.pid)
+    head = int(Path(f"/proc/{record.pid}/task/{record.pid}/children").read_text().split()[0])
+    for pid in {"raylet": [record.pid], "head": [head], "all": list(known)}[victims]:
+        os.kill(pid, signal.SIGKILL)
+    assert left_of(known) == []
+    if victims == "all":
+        shell("stop")
+    assert names_in(shell.keys) == []
+
+
+def test_stop_lets_a_run_end_its_program(shell: Shell) -> None:
+    script = "import time; print('here', flush=True); time.sleep(60)"
+    words = ["run", *ONE, "--node-ip-address", "127.0.0.1", "--", sys.executable, "-c", script]
+    with subprocess.Popen(
+        [sys.executable, "-m", "rayhpc.cli.main", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "here\n"
+        known = family(process.pid)
+        assert shell("stop").returncode == 0
+        _, err = process.communicate(timeout=30)
+        assert process.returncode == 128 + signal.SIGTERM
+        assert "ended by SIGTERM" in err
+    assert left_of(known) == []
+    assert names_in(shell.base) == []
+
+
 def test_a_driver_elsewhere_gets_the_remedy(shell: Shell) -> None:
     script = "import rayhpc; rayhpc.init('192.0.2.77:6379')"
     done = subprocess.run(
