@@ -19,6 +19,7 @@ DEPTH_MAX = 1000
 OVERHEAD_S = 6e-6
 GRANT_PATIENCE_S = 0.05
 IDLE_RETURN_S = 0.1
+SPREAD_REQUESTS = 32
 RECALL_AFTER_S = 0.002
 _SMOOTHING = 0.3
 
@@ -63,6 +64,8 @@ class ClassQueue:
         self.requests: dict[int, tuple[int, float]] = {}
         self.queued: dict[int, str] = {}
         self.average = 0.0
+        # Tasks that are to be spread get a lease each; what is kept back for those sees to it.
+        self.spreads = wanted.strategy.kind == "spread"
         # When `plan_pushes` looked last: patience that has ended since then is still news.
         self.planned = 0.0
         # Whether a task added now could be acted on now: else an event is sure to come first.
@@ -71,7 +74,7 @@ class ClassQueue:
     # -- how far ahead ---------------------------------------------------------------------------
     def depth(self) -> int:
         """How many tasks a worker may have: the running one, and 5 ms of expected work."""
-        if not self.average:
+        if not self.average or self.spreads:
             return 1
         return 1 + min(int(AHEAD_S / self.average), DEPTH_MAX)
 
@@ -131,7 +134,7 @@ class ClassQueue:
         """How many more leases to ask for: as many again as there are, while tasks wait."""
         if self.queued or not self.ready:
             return 0
-        allowed = max(2, len(self.leases))
+        allowed = SPREAD_REQUESTS if self.spreads else max(2, len(self.leases))
         return min(len(self.ready), allowed) - len(self.requests)
 
     def could_use_more(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rayhpc.runtime.class_queue import AHEAD_S, ClassQueue, Lease
 from rayhpc.runtime.pending import Pending
-from rayhpc.wire.messages.common import Grant, SchedulingClass
+from rayhpc.wire.messages.common import Grant, SchedulingClass, Strategy
 
 NOW = 100.0
 
@@ -93,3 +93,16 @@ def test_cancelled_tasks_are_not_pushed() -> None:
     queue = queue_with(3, 1, average=1e-5)
     queue.ready[1].cancelled = True
     assert pushed(queue) == [2]
+
+
+def test_tasks_that_are_to_be_spread_wait_for_a_lease_each() -> None:
+    queue = ClassQueue(SchedulingClass({"CPU": 10_000}, Strategy("spread")))
+    queue.average = 1e-5
+    queue.ready.extend(Pending(bytes([i]) * 16, b"", b"f", 1, 0, "f") for i in range(6))
+    assert queue.requests_wanted() == 6
+    queue.requests = {i: (1, NOW) for i in range(5)}
+    queue.leases[1] = Lease(1 << 32 | 1, Grant(1, 1, {}), queue, NOW)
+    assert pushed(queue) == [1]
+    assert len(queue.ready) == 5
+    queue.leases[1].inflight.clear()
+    assert pushed(queue) == []
