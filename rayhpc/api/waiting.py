@@ -52,6 +52,8 @@ class Wait:
             self._ask_for_foreign()
             self._look()
             self._process.wait_blocking(self._done, timeout)
+            if self._process.ended is not None:
+                raise self._process.end_error()
             self._look()
         ready: list[Waitable] = []
         rest: list[Waitable] = []

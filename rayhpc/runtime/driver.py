@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from rayhpc.exceptions import LocalRayletDiedError
 from rayhpc.runtime import current
 from rayhpc.runtime.interrupts import inside
 from rayhpc.runtime.log_printer import LogPrinter
@@ -43,12 +44,22 @@ class Driver(Process):
     ) -> None:
         super().__init__(facts, mapping)
         self._connection = connection
+        self.watch(connection.fileno())
         self._printer = LogPrinter() if log_to_driver else None
 
     def wait_blocking(self, done: Any, timeout: float | None = None) -> bool:
         """Wait in user code; Ctrl-C ends the wait."""
         self.wait_until(lambda: done() or inside.asked(), timeout)
         return bool(done())
+
+    def on_readable(self, descriptor: int) -> None:
+        """The attach connection: nothing more is said on it, so this is its end."""
+        self.unwatch(descriptor)
+        self.end(
+            "this node's raylet has ended without a word (killed, or crashed); what it printed "
+            "last is in the node's log if the session kept one. Start the cluster again",
+            LocalRayletDiedError,
+        )
 
     def on_log_lines(self, _: Address, message: leases.LogLines) -> None:
         """Print what workers print."""

@@ -15,10 +15,12 @@ from typing import Any
 
 import msgspec
 
+from rayhpc.exceptions import RayError, RaySystemError
 from rayhpc.runtime import failures
 from rayhpc.runtime.calls import Callers
 from rayhpc.runtime.context import running
 from rayhpc.runtime.entries import ERROR, INLINE, PENDING, STORED, Entry
+from rayhpc.runtime.errors import dump_system_error
 from rayhpc.runtime.ownership import Ownership
 from rayhpc.runtime.references import ObjectRef
 from rayhpc.runtime.results import Results
@@ -53,6 +55,7 @@ class Party:
         self.me = facts.address
         self.raylet = raylet_of(node_of(self.me))
         self.ended: str | None = None
+        self._ended_as: type[RayError] = RaySystemError
         self.send_now = send
         self.ownership = Ownership(self.me, send, self._make_again, failures.lost)
         self.results = Results(self.ownership, send)
@@ -175,7 +178,31 @@ class Party:
 
     def on_shutdown(self, _: Address, message: leases.Shutdown) -> None:
         """The cluster ends: whoever waits gets an error."""
-        self.ended = message.reason
+        self.end(message.reason)
+
+    def end(self, reason: str, kind: type[RayError] = RaySystemError) -> None:
+        """There is no cluster any more: what is not there yet never comes (leading thread)."""
+        if self.ended is None:
+            self.ended = reason
+            self._ended_as = kind
+            if not self.is_worker:
+                self.fail_what_is_pending()
+
+    def end_error(self) -> RayError:
+        """What to raise where somebody needs the cluster that has ended."""
+        return self._ended_as(f"The cluster has ended: {self.ended}")
+
+    def fail_what_is_pending(self) -> None:
+        """Let everything that is not there yet fail with `end_error`."""
+        error = dump_system_error(self.end_error())
+        for oid, entry in list(self.ownership.table.items()):
+            if entry.state != PENDING:
+                continue
+            if entry.task is not None:
+                self.results.fail(entry.task, error)
+            else:
+                self.results.failures += 1
+                self.ownership.resolve(oid, ERROR, error)
 
     def on_log_lines(self, _: Address, message: leases.LogLines) -> None:
         """Lines that workers printed (drivers print them)."""

@@ -62,7 +62,9 @@ class Process(Party):
         self.handover.start(self.pump)
 
     def close(self) -> None:
-        """End: no message is handled after this."""
+        """End: no message is handled after this; other threads that wait get an error."""
+        if self.ended is None:
+            self.ended = "this process has left it; rayhpc.init() joins one again"
         self.handover.stop()
         self.transport.close()
         self.store.close()
@@ -87,11 +89,24 @@ class Process(Party):
         for source, _ in zmq_poll(self._polled, milliseconds):
             if source == self.handover.wake_fd:
                 self.handover.drain()
+            elif type(source) is int:
+                self.on_readable(source)
             else:
                 self._receive(source)
         if deadline is not None:
             self.on_time()
         self.advance()
+
+    def watch(self, descriptor: int) -> None:
+        """Have `on_readable` called when a descriptor can be read; before `start`."""
+        self._polled.append((descriptor, zmq.POLLIN))
+
+    def unwatch(self, descriptor: int) -> None:
+        """Undo `watch` (leading thread)."""
+        self._polled.remove((descriptor, zmq.POLLIN))
+
+    def on_readable(self, descriptor: int) -> None:
+        """A descriptor that is watched can be read (leading thread)."""
 
     def lead(self) -> AbstractContextManager[Any]:
         """The right to touch sockets and tables, for a short action."""
@@ -106,13 +121,18 @@ class Process(Party):
         """Serve until `done()`; False if the time (seconds) is over first.
 
         Raises:
-            RaySystemError: the cluster has ended.
+            RaySystemError, LocalRayletDiedError: the cluster has ended.
         """
         if done():
             return True
-        self.handover.wait(lambda: done() or self.ended is not None, self.pump, timeout)
+        try:
+            self.handover.wait(lambda: done() or self.ended is not None, self.pump, timeout)
+        except RuntimeError:
+            if self.ended is None:
+                raise
+            raise self.end_error() from None
         if not done() and self.ended is not None:
-            raise RaySystemError(f"The cluster has ended: {self.ended}")
+            raise self.end_error()
         return done()
 
     def wait_blocking(self, done: Callable[[], bool], timeout: float | None = None) -> bool:
@@ -198,6 +218,8 @@ class Process(Party):
         with self.lead():
             entry.when_ready(callback)
             self.look_for(ref)
+            if self.ended is not None:
+                self.fail_what_is_pending()
 
     def callback_pool(self) -> concurrent.futures.ThreadPoolExecutor:
         """The thread that completes futures: user callbacks never run in the leading thread."""

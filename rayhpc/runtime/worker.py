@@ -242,8 +242,10 @@ class Worker(Process):
             if self._journal_old:
                 self._journal_old = False
                 self.slot.journal_clear()
-        self.slot.journal_append(_encode_result(result))
+        kept = self.slot.journal_append(_encode_result(result))
         replies.append((submitter, result))
+        if not kept:  # the journal is full: what is not in it must not wait
+            self.flush_replies()
 
     def flush_replies(self) -> None:
         """Send the results that wait."""
