@@ -22,7 +22,15 @@ if TYPE_CHECKING:
         nodes,
         timeline,
     )
-    from rayhpc.api.ids import (
+    from rayhpc.api.language import JobConfig, Language
+    from rayhpc.api.objects import cancel, free, get, put, wait
+    from rayhpc.api.remote import remote
+    from rayhpc.api.remote_function import RemoteFunction
+    from rayhpc.api.runtime_context import RuntimeContext, get_gpu_ids, get_runtime_context
+    from rayhpc.api.runtime_env import RuntimeEnv
+    from rayhpc.api.session import init, is_initialized, logger, shutdown
+    from rayhpc.api.session_context import RayContext
+    from rayhpc.runtime.ids import (
         ActorClassID,
         ActorID,
         FunctionID,
@@ -35,14 +43,6 @@ if TYPE_CHECKING:
         UniqueID,
         WorkerID,
     )
-    from rayhpc.api.language import JobConfig, Language
-    from rayhpc.api.objects import cancel, free, get, put, wait
-    from rayhpc.api.remote import remote
-    from rayhpc.api.remote_function import RemoteFunction
-    from rayhpc.api.runtime_context import RuntimeContext, get_gpu_ids, get_runtime_context
-    from rayhpc.api.runtime_env import RuntimeEnv
-    from rayhpc.api.session import init, is_initialized, logger, shutdown
-    from rayhpc.api.session_context import RayContext
     from rayhpc.runtime.streams import DynamicObjectRefGenerator, ObjectRefGenerator
 
 __version__ = "0.1.0"
@@ -50,27 +50,27 @@ __version__ = "0.1.0"
 # Name → the module it is in; a module that is itself the name stands with a dot at its end.
 _HOMES = {
     "ActorClass": "api.actor_class",
-    "ActorClassID": "api.ids",
+    "ActorClassID": "runtime.ids",
     "ActorHandle": "api.actor_handle",
-    "ActorID": "api.ids",
+    "ActorID": "runtime.ids",
     "ActorMethod": "api.actor_method",
     "DynamicObjectRefGenerator": "runtime.streams",
-    "FunctionID": "api.ids",
+    "FunctionID": "runtime.ids",
     "JobConfig": "api.language",
-    "JobID": "api.ids",
+    "JobID": "runtime.ids",
     "Language": "api.language",
-    "NodeID": "api.ids",
-    "ObjectID": "api.ids",
-    "ObjectRef": "api.ids",
+    "NodeID": "runtime.ids",
+    "ObjectID": "runtime.ids",
+    "ObjectRef": "runtime.ids",
     "ObjectRefGenerator": "runtime.streams",
-    "PlacementGroupID": "api.ids",
+    "PlacementGroupID": "runtime.ids",
     "RayContext": "api.session_context",
     "RemoteFunction": "api.remote_function",
     "RuntimeContext": "api.runtime_context",
     "RuntimeEnv": "api.runtime_env",
-    "TaskID": "api.ids",
-    "UniqueID": "api.ids",
-    "WorkerID": "api.ids",
+    "TaskID": "runtime.ids",
+    "UniqueID": "runtime.ids",
+    "WorkerID": "runtime.ids",
     "actor": "api.actor.",
     "available_resources": "api.cluster_info",
     "cancel": "api.objects",

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from rayhpc.api.actor_kind import ActorKind, kind_of
 from rayhpc.api.actor_method import ActorMethod
-from rayhpc.api.ids import ActorID
+from rayhpc.runtime.ids import ActorID
 from rayhpc.runtime.references import ObjectRef
 from rayhpc.wire.messages.actors import ActorSpec
 

@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rayhpc.api import option_checks as checks
-from rayhpc.api.ids import PlacementGroupID
 from rayhpc.api.placing import amounts, fixed_point
 from rayhpc.exceptions import TaskPlacementGroupRemoved
 from rayhpc.runtime import current, serialization
 from rayhpc.runtime.context import running
 from rayhpc.runtime.entries import ERROR, INLINE, Entry
 from rayhpc.runtime.errors import dump_system_error
+from rayhpc.runtime.ids import PlacementGroupID
 from rayhpc.runtime.interrupts import inside
 from rayhpc.runtime.process import Process
 from rayhpc.runtime.references import ObjectRef

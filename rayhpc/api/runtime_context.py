@@ -10,11 +10,11 @@ import json
 from typing import Any
 
 from rayhpc.api.actor_handle import ActorHandle
-from rayhpc.api.ids import ActorID, JobID, NodeID, PlacementGroupID, TaskID, WorkerID, worker_id
 from rayhpc.api.placing import amounts
 from rayhpc.api.runtime_env import RuntimeEnv
 from rayhpc.runtime import current
 from rayhpc.runtime.context import TaskContext, running
+from rayhpc.runtime.ids import ActorID, JobID, NodeID, PlacementGroupID, TaskID, WorkerID, worker_id
 from rayhpc.runtime.process import Process
 
 

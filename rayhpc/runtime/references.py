@@ -75,13 +75,13 @@ class ObjectRef(Generic[T]):
 
     def task_id(self) -> Any:
         """The id of the task that makes the object."""
-        from rayhpc.api.ids import TaskID
+        from rayhpc.runtime.ids import TaskID
 
         return TaskID(self._id)
 
     def job_id(self) -> Any:
         """The id of the job of this process."""
-        from rayhpc.api.ids import JobID
+        from rayhpc.runtime.ids import JobID
 
         return JobID.from_int(current.process().facts.job)
 

@@ -246,7 +246,12 @@ def object_rows(setting: Setting) -> Iterator[Row]:
     )
     array = np.ones(100 * 2**20, dtype=np.uint8)
     target = np.zeros_like(array)
-    copied = rate(lambda: _one(np.copyto(target, array)), seconds)
+
+    def copy() -> int:
+        np.copyto(target, array)
+        return 1
+
+    copied = rate(copy, seconds)
     yield Row(
         "single client put gigabytes",
         rate(lambda: _one(rayhpc.put(array)), seconds) * array.nbytes / 1e9,

@@ -33,7 +33,7 @@ class Queue:
     def __init__(self, maxsize: int = 0, actor_options: dict[str, Any] | None = None) -> None:
         options = actor_options or {}
         self.maxsize = maxsize
-        self.actor: Any = rayhpc.remote(_Items).options(**options).remote(maxsize)
+        self.actor: Any = rayhpc.remote(_QueueActor).options(**options).remote(maxsize)
 
     def __len__(self) -> int:
         return self.size()
@@ -165,7 +165,7 @@ class Queue:
         rayhpc.kill(actor, no_restart=True)
 
 
-class _Items:
+class _QueueActor:
     """The actor."""
 
     def __init__(self, maxsize: int) -> None:

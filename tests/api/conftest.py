@@ -1,7 +1,8 @@
-"""One embedded cluster for all tests of this folder that need one."""
+"""The clusters these tests run on, started when they are first needed and kept for the next test."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -11,19 +12,60 @@ from typing import Any
 import pytest
 
 import rayhpc
+from rayhpc.cluster_utils import Cluster
+
+
+class _Clusters:
+    """At most one cluster at a time: embedded, or of several nodes."""
+
+    def __init__(self) -> None:
+        self._nodes: Cluster | None = None
+
+    def embedded(self) -> None:
+        """Four CPUs and two GPUs on one node."""
+        if self._nodes is not None:
+            self.end()
+        if not rayhpc.is_initialized():
+            rayhpc.init(num_cpus=4, num_gpus=2, resources={"disk": 2}, namespace="tests")
+
+    def several(self) -> Cluster:
+        """A head's node with two CPUs, where the driver is, and one more with two others."""
+        if self._nodes is None:
+            self.end()
+            head = {"num_cpus": 2, "labels": {"zone": "near"}, "resources": {"near": 1}}
+            self._nodes = Cluster(initialize_head=True, head_node_args=head)
+            far = {"zone": "far", "kind": "spare"}
+            self._nodes.add_node(num_cpus=2, labels=far, resources={"far": 1})
+            rayhpc.init(self._nodes.address, namespace="tests")
+            self._nodes.wait_for_nodes()
+        return self._nodes
+
+    def end(self) -> None:
+        """Leave what there is."""
+        rayhpc.shutdown()
+        if self._nodes is not None:
+            self._nodes.shutdown()
+            self._nodes = None
 
 
 @pytest.fixture(scope="session")
-def _cluster() -> Iterator[None]:
-    rayhpc.init(num_cpus=4, num_gpus=2, resources={"disk": 2}, namespace="tests")
-    yield
-    rayhpc.shutdown()
+def _clusters() -> Iterator[_Clusters]:
+    clusters = _Clusters()
+    yield clusters
+    clusters.end()
 
 
 @pytest.fixture
-def ray(_cluster: None) -> Any:
-    """rayhpc, with a cluster of four CPUs and two GPUs."""
+def ray(_clusters: _Clusters) -> Any:
+    """rayhpc, with a cluster of one node."""
+    _clusters.embedded()
     return rayhpc
+
+
+@pytest.fixture
+def nodes(_clusters: _Clusters) -> Cluster:
+    """A cluster of two nodes that this process has joined."""
+    return _clusters.several()
 
 
 @pytest.fixture
@@ -33,8 +75,6 @@ def run_program() -> Callable[..., subprocess.CompletedProcess[str]]:
     def run(
         text: str, env: dict[str, str] | None = None, check: bool = True, timeout: float = 60
     ) -> subprocess.CompletedProcess[str]:
-        import os
-
         done = subprocess.run(
             [sys.executable, "-c", textwrap.dedent(text)],
             capture_output=True,

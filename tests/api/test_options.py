@@ -152,8 +152,8 @@ def test_the_bundle_index_needs_a_group() -> None:
 
 
 def test_the_old_placement_group_option_is_the_strategy() -> None:
-    from rayhpc.api.ids import PlacementGroupID
     from rayhpc.api.placement_group import PlacementGroup
+    from rayhpc.runtime.ids import PlacementGroupID
 
     group = PlacementGroup(PlacementGroupID.from_random(), [{"CPU": 1.0}])
     checked = opts.FunctionOptions().merged(placement_group=group, placement_group_bundle_index=0)

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from rayhpc.api import placing
-from rayhpc.api.ids import NodeID, PlacementGroupID
 from rayhpc.api.options import FunctionOptions, resources
 from rayhpc.api.placement_group import PlacementGroup
 from rayhpc.api.strategies import (
@@ -19,6 +18,7 @@ from rayhpc.api.strategies import (
     NotIn,
     PlacementGroupSchedulingStrategy,
 )
+from rayhpc.runtime.ids import NodeID, PlacementGroupID
 from rayhpc.wire.messages.common import Labels, Strategy
 
 

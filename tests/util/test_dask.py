@@ -7,6 +7,7 @@ import os
 from typing import Any
 
 import pytest
+
 import rayhpc
 
 dask = pytest.importorskip("dask", reason="dask is not installed (extra 'guests')")

@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 import pytest
+
 import rayhpc
 
 joblib = pytest.importorskip("joblib", reason="joblib is not installed (extra 'guests')")

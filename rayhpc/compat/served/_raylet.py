@@ -1,6 +1,6 @@
 """`ray._raylet`: references and ids, where libraries look for them."""
 
-from rayhpc.api.ids import (
+from rayhpc.runtime.ids import (
     ActorClassID,
     ActorID,
     BaseID,

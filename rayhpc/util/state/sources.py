@@ -12,10 +12,10 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from rayhpc.api.ids import JobID
-from rayhpc.api.ids import worker_id as _worker_id
 from rayhpc.exceptions import RayError
 from rayhpc.runtime import current
+from rayhpc.runtime.ids import JobID
+from rayhpc.runtime.ids import worker_id as _worker_id
 from rayhpc.runtime.process import Process
 from rayhpc.util.state import schema
 from rayhpc.wire.address import Address, describe, node_of, raylet_of

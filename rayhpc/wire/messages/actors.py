@@ -23,7 +23,7 @@ GROUP_REMOVED = "REMOVED"
 GROUP_RESCHEDULING = "RESCHEDULING"
 
 
-class ActorSpec(Record):
+class ActorSpec(Record, frozen=True):
     """All that is needed to start an actor, and to start it again.
 
     `placing` is the class it is placed with, `holding` what it keeps while it lives.  `args` and
@@ -178,7 +178,7 @@ class EndActor(msgspec.Struct, array_like=True, tag=142):
     reason: str
 
 
-class ActorRow(Record):
+class ActorRow(Record, frozen=True):
     """An actor as `list_actors` shows it."""
 
     spec: ActorSpec
@@ -256,7 +256,7 @@ class ReleaseBundles(msgspec.Struct, array_like=True, tag=156):
     bundles: list[int] = []
 
 
-class GroupRow(Record):
+class GroupRow(Record, frozen=True):
     """A placement group as tables show it."""
 
     group: bytes

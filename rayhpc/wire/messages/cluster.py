@@ -41,13 +41,13 @@ class RegistrationRefused(msgspec.Struct, array_like=True, tag=102):
 
 
 class NodeUp(msgspec.Struct, array_like=True, tag=103):
-    """Head to raylets: a node has joined, and these `more` (many at once while a cluster starts)."""
+    """Head to raylets: a node has joined, and `more` (many at once while a cluster starts)."""
 
     info: NodeInfo
     more: list[NodeInfo] = []
 
 
-class Usage(Record):
+class Usage(Record, frozen=True):
     """One node's state in the cluster's resource view; `pending` counts waiting leases.
 
     `taken` is how many `StartActor` and `PrepareBundles` the raylet has had from the head so far:
@@ -258,7 +258,7 @@ class Reply(msgspec.Struct, array_like=True, tag=121):
 
 
 # -- answers -------------------------------------------------------------------------------------
-class NodeState(Record):
+class NodeState(Record, frozen=True):
     """A node as `nodes()` and `status` show it; `ended` is why it is gone (empty: alive)."""
 
     info: NodeInfo
@@ -272,7 +272,7 @@ class NodeState(Record):
     draining: bool = False
 
 
-class ClusterState(Record):
+class ClusterState(Record, frozen=True):
     """The cluster at a glance; `demand` as in `Heartbeat`, summed over the nodes."""
 
     cluster_id: str
@@ -284,7 +284,7 @@ class ClusterState(Record):
     demand: list[tuple[Resources, int, str]]
 
 
-class JobRow(Record):
+class JobRow(Record, frozen=True):
     """A job: its driver, and when it ran (seconds since the epoch; `ended` 0: running)."""
 
     job: JobConfig
@@ -294,7 +294,7 @@ class JobRow(Record):
     reason: str = ""
 
 
-class ObjectRow(Record):
+class ObjectRow(Record, frozen=True):
     """An object as `list_objects` shows it; `kind` says how it is held."""
 
     oid: bytes
@@ -307,7 +307,7 @@ class ObjectRow(Record):
     count: int = 0
 
 
-class TaskEvent(Record):
+class TaskEvent(Record, frozen=True):
     """A task's run; times in seconds since the epoch, `ended` 0 while it runs."""
 
     tid: bytes
@@ -333,7 +333,7 @@ class ReportEvents(msgspec.Struct, array_like=True, tag=122):
     events: list[TaskEvent]
 
 
-class WorkerRow(Record):
+class WorkerRow(Record, frozen=True):
     """A process of a node: driver or worker, idle, leased, or an actor's."""
 
     address: int

@@ -17,7 +17,7 @@ class Record(msgspec.Struct, array_like=True, frozen=True):
     """A part of a message: a fixed sequence of typed fields."""
 
 
-class Labels(Record):
+class Labels(Record, frozen=True):
     """Conditions on node labels; `values` is read by `op`: in, not_in, exists, not_exists."""
 
     key: str
@@ -25,7 +25,7 @@ class Labels(Record):
     values: list[str] = []
 
 
-class Strategy(Record):
+class Strategy(Record, frozen=True):
     """Where a task or actor may run.
 
     `kind` is one of default, spread, node, labels, group.  `node` is a node id in hex (node
@@ -45,7 +45,7 @@ class Strategy(Record):
 DEFAULT_STRATEGY = Strategy()
 
 
-class SchedulingClass(Record):
+class SchedulingClass(Record, frozen=True):
     """Tasks that want the same resources, environment and placement: they share leases.
 
     `environment` is the runtime environment as canonical JSON (empty: none).  `job` is the number
@@ -58,7 +58,7 @@ class SchedulingClass(Record):
     job: int = 0
 
 
-class JobConfig(Record):
+class JobConfig(Record, frozen=True):
     """What a worker must know of a job before it runs its first task.
 
     `driver` is the driver's address; `path` its sys.path, `folder` its working directory,
@@ -79,7 +79,7 @@ class JobConfig(Record):
     as_ray: bool = False
 
 
-class NodeInfo(Record):
+class NodeInfo(Record, frozen=True):
     """What the cluster knows of a node for its whole life.
 
     `endpoints` are (ip, port) pairs of the raylet's listener, best first; `key` its public key.
@@ -100,14 +100,14 @@ class NodeInfo(Record):
     rank: int = 0
 
 
-class Stored(Record):
+class Stored(Record, frozen=True):
     """Says that a value lies in a node's object store instead of in the message."""
 
     size: int
     node: int
 
 
-class Grant(Record):
+class Grant(Record, frozen=True):
     """A lease as the worker needs to know it: what it may use, and for whom.
 
     `devices` maps a resource name (GPU) to the ids the worker may see.  `group` is the placement

@@ -20,7 +20,7 @@ CANCELLED = 2
 BROKEN = 3  # the runtime could not run it (environment, lost argument); `outs` holds one error
 
 
-class Dependency(Record):
+class Dependency(Record, frozen=True):
     """A top-level reference among a task's arguments, already resolved by the submitter.
 
     `value` is the small value itself; None means: fetch `oid` from the store (`node` is a hint).
@@ -33,7 +33,7 @@ class Dependency(Record):
     error: bool = False
 
 
-class TaskMore(Record):
+class TaskMore(Record, frozen=True):
     """What only some tasks need: kept apart so that the common task stays small.
 
     `retry_on` is empty (never), b"*" (any application error) or a pickled list of types.
@@ -51,7 +51,7 @@ class TaskMore(Record):
     max_retries: int = 0
 
 
-class Task(Record):
+class Task(Record, frozen=True):
     """One task: `tid` is the id of its first result, `definition` its function's id."""
 
     tid: bytes
@@ -63,7 +63,7 @@ class Task(Record):
     more: TaskMore | None = None
 
 
-class Call(Record):
+class Call(Record, frozen=True):
     """One call of an actor's method; the fields as in `Task`."""
 
     tid: bytes
@@ -76,7 +76,7 @@ class Call(Record):
     more: TaskMore | None = None
 
 
-class Result(Record):
+class Result(Record, frozen=True):
     """What became of one task.
 
     `outs` has one element per result: the pickled value, or where it is stored.  `micros` is how

@@ -8,7 +8,6 @@ from typing import Any
 
 import rayhpc
 from rayhpc.api import objects
-from rayhpc.api.ids import JobID, NodeID
 from rayhpc.compat.served._private.modes import (
     LOCAL_MODE,
     RESTORE_WORKER_MODE,
@@ -18,6 +17,7 @@ from rayhpc.compat.served._private.modes import (
 )
 from rayhpc.exceptions import RaySystemError
 from rayhpc.runtime import current
+from rayhpc.runtime.ids import JobID, NodeID
 
 
 class Worker:
