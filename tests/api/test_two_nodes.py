@@ -1,0 +1,300 @@
+"""The API across two nodes: where things run, and what crosses from one to the other."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import rayhpc as ray
+from rayhpc import exceptions
+from rayhpc.api.placement_group import (
+    placement_group,
+    placement_group_table,
+    remove_placement_group,
+)
+from rayhpc.api.strategies import (
+    Exists,
+    In,
+    NodeAffinitySchedulingStrategy,
+    NodeLabelSchedulingStrategy,
+    PlacementGroupSchedulingStrategy,
+)
+from tests.api.test_actors import Counter, wait_for
+
+FAR = {"resources": {"far": 0.1}}
+NEAR = {"resources": {"near": 0.1}}
+
+
+@ray.remote
+def where() -> str:
+    return ray.get_runtime_context().get_node_id()
+
+
+@ray.remote
+def block(fill: int, size: int = 500_000) -> bytes:
+    return bytes([fill]) * size
+
+
+@ray.remote
+def head_of(data: bytes) -> tuple[int, int]:
+    return data[0], len(data)
+
+
+def near_and_far() -> tuple[str, str]:
+    ids = {x["Labels"]["zone"]: x["NodeID"] for x in ray.nodes() if x["Alive"]}
+    return ids["near"], ids["far"]
+
+
+# -- where things run ----------------------------------------------------------------------------
+def test_the_cluster_is_the_sum_of_its_nodes(nodes: Any) -> None:
+    assert ray.cluster_resources()["CPU"] == 4.0
+    rows = [x for x in ray.nodes() if x["Alive"]]
+    assert len({x["NodeManagerAddress"] for x in rows}) == len(rows) == 2
+
+
+def test_tasks_spill_over_to_the_other_node(nodes: Any) -> None:
+    @ray.remote
+    def stay() -> str:
+        time.sleep(0.3)
+        return ray.get_runtime_context().get_node_id()
+
+    found = ray.get([stay.remote() for _ in range(4)], timeout=30)
+    assert set(found) == set(near_and_far())
+
+
+def test_spread(nodes: Any) -> None:
+    tasks = [where.options(scheduling_strategy="SPREAD").remote() for _ in range(6)]
+    assert set(ray.get(tasks, timeout=30)) == set(near_and_far())
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_affinity_to_a_node(nodes: Any, index: int) -> None:
+    node = near_and_far()[index]
+    hard = NodeAffinitySchedulingStrategy(node, soft=False)
+    tasks = [where.options(scheduling_strategy=hard).remote() for _ in range(3)]
+    assert set(ray.get(tasks, timeout=30)) == {node}
+    actor = Counter.options(scheduling_strategy=hard).remote()
+    found = actor.__ray_call__.remote(lambda _: ray.get_runtime_context().get_node_id())
+    assert ray.get(found, timeout=30) == node
+
+
+def test_affinity_to_a_node_that_does_not_exist(nodes: Any) -> None:
+    nobody = ray.NodeID.from_random().hex()
+    hard = NodeAffinitySchedulingStrategy(nobody, soft=False)
+    with pytest.raises(exceptions.TaskUnschedulableError, match=nobody):
+        ray.get(where.options(scheduling_strategy=hard).remote(), timeout=30)
+    with pytest.raises(exceptions.ActorUnschedulableError, match=nobody):
+        ray.get(Counter.options(scheduling_strategy=hard).remote().pid.remote(), timeout=30)
+    soft = NodeAffinitySchedulingStrategy(nobody, soft=True)
+    assert ray.get(where.options(scheduling_strategy=soft).remote(), timeout=30) in near_and_far()
+    counter = Counter.options(scheduling_strategy=soft).remote()
+    assert ray.get(counter.increase.remote(), timeout=30) == 1
+
+
+def test_labels(nodes: Any) -> None:
+    near, far = near_and_far()
+    kinds: list[tuple[Any, str]] = [
+        ({"label_selector": {"zone": "far"}}, far),
+        ({"label_selector": {"zone": "!far"}}, near),
+        ({"label_selector": {"zone": "in(near, nowhere)"}}, near),
+        ({"scheduling_strategy": NodeLabelSchedulingStrategy(hard={"kind": Exists()})}, far),
+        ({"scheduling_strategy": NodeLabelSchedulingStrategy(soft={"zone": In("far")})}, far),
+    ]
+    for options, node in kinds:
+        assert ray.get(where.options(**options).remote(), timeout=30) == node, options
+        counter = Counter.options(**options).remote()
+        call = counter.__ray_call__.remote(lambda _: ray.get_runtime_context().get_node_id())
+        assert ray.get(call, timeout=30) == node, options
+
+
+@pytest.mark.parametrize(
+    ("strategy", "bundles", "count"),
+    [
+        ("STRICT_SPREAD", [{"CPU": 1}, {"CPU": 1}], 2),
+        ("SPREAD", [{"CPU": 1}, {"CPU": 1}], 2),
+        ("STRICT_PACK", [{"CPU": 1}, {"CPU": 1}], 1),
+        ("PACK", [{"CPU": 1}, {"CPU": 1}], 1),
+        ("PACK", [{"CPU": 2}, {"CPU": 1}], 2),
+    ],
+)
+def test_groups_over_nodes(nodes: Any, strategy: str, bundles: Any, count: int) -> None:
+    group = placement_group(bundles, strategy=strategy)
+    assert group.wait(20)
+    by_bundle = placement_group_table(group)["bundles_to_node_id"]
+    assert len(set(by_bundle.values())) == count
+    for index, node in by_bundle.items():
+        inside = PlacementGroupSchedulingStrategy(group, index)
+        assert ray.get(where.options(scheduling_strategy=inside).remote(), timeout=30) == node
+    remove_placement_group(group)
+    wait_for(lambda: ray.available_resources().get("CPU") == 4)
+
+
+def test_groups_that_cannot_be(nodes: Any) -> None:
+    group = placement_group([{"CPU": 1}] * 3, strategy="STRICT_SPREAD")
+    assert group.wait(0.3) is False
+    remove_placement_group(group)
+    labelled = placement_group([{"CPU": 1}], bundle_label_selector=[{"zone": "far"}])
+    assert labelled.wait(20)
+    assert placement_group_table(labelled)["bundles_to_node_id"] == {0: near_and_far()[1]}
+    remove_placement_group(labelled)
+    wait_for(lambda: ray.available_resources().get("CPU") == 4)
+
+
+# -- what crosses --------------------------------------------------------------------------------
+def test_large_objects_in_every_direction(nodes: Any) -> None:
+    from_far = block.options(**FAR).remote(7)
+    from_near = block.options(**NEAR).remote(8)
+    put = ray.put(bytes([9]) * 500_000)
+    for ref, fill in ((from_far, 7), (from_near, 8), (put, 9)):
+        for options in (NEAR, FAR):
+            assert ray.get(head_of.options(**options).remote(ref), timeout=30) == (fill, 500_000)
+    assert ray.get(from_far, timeout=30) == bytes([7]) * 500_000
+
+
+def test_references_inside_objects_from_another_node(nodes: Any) -> None:
+    @ray.remote
+    def make() -> list[Any]:
+        return [ray.put("small"), ray.put(bytes(300_000)), where.remote()]
+
+    small, large, task = ray.get(make.options(**FAR).remote(), timeout=30)
+    assert ray.get(small, timeout=30) == "small"
+    assert len(ray.get(large, timeout=30)) == 300_000
+    assert ray.get(task, timeout=30) in near_and_far()
+
+
+def test_wait_counts_what_has_been_brought_here(nodes: Any) -> None:
+    from rayhpc.runtime import current
+
+    ref = block.options(**FAR).remote(1, 3_000_000)
+    assert ray.wait([ref], timeout=30, fetch_local=False)[0] == [ref]
+    process = current.process()
+    assert process.entry_of(ref).value == [
+        x for x in _numbers() if x != process.me >> 32
+    ][0]
+    assert ray.wait([ref], timeout=30)[0] == [ref]
+    start = time.monotonic()
+    assert len(ray.get(ref, timeout=30)) == 3_000_000
+    assert time.monotonic() - start < 1
+
+
+def _numbers() -> list[int]:
+    from rayhpc.api.cluster_info import node_states
+    from rayhpc.runtime import current
+
+    return [x.info.number for x in node_states(current.process()) if x.alive]
+
+
+def test_actors_on_the_other_node(nodes: Any) -> None:
+    counter = Counter.options(name="far one", **FAR).remote(1)
+    assert ray.get([counter.increase.remote() for _ in range(50)], timeout=30)[-1] == 51
+    assert ray.get(ray.get_actor("far one").increase.remote(), timeout=30) == 52
+    assert [ray.get(x) for x in counter.items.remote(3)] == [52, 53, 54]
+
+    @ray.remote
+    def use(handle: Any) -> int:
+        found: int = ray.get(handle.increase.remote())
+        return found
+
+    calls = [use.options(**NEAR).remote(counter), use.options(**FAR).remote(counter)]
+    assert sorted(ray.get(calls, timeout=30)) == [53, 54]
+    pid = ray.get(counter.pid.remote(), timeout=30)
+    del counter
+    wait_for(lambda: not os.path.exists(f"/proc/{pid}"))
+
+
+def test_errors_and_generators_from_the_other_node(nodes: Any) -> None:
+    @ray.remote
+    def fail() -> None:
+        raise KeyError("far away")
+
+    far = [x for x in ray.nodes() if x["NodeID"] == near_and_far()[1]][0]
+    with pytest.raises(KeyError, match="far away") as caught:
+        ray.get(fail.options(**FAR).remote(), timeout=30)
+    assert caught.value.ip == far["NodeManagerAddress"]  # type: ignore[attr-defined]
+
+    @ray.remote
+    def blocks() -> Any:
+        for i in range(3):
+            yield bytes([i]) * 200_000
+
+    found = [ray.get(x, timeout=30)[0] for x in blocks.options(**FAR).remote()]
+    assert found == [0, 1, 2]
+
+
+def test_cancelling_across(nodes: Any, tmp_path: Path) -> None:
+    @ray.remote(max_retries=0)
+    def nap(marks: str) -> None:
+        Path(marks, "started").touch()
+        time.sleep(30)
+
+    @ray.remote(max_retries=0)
+    def parent(marks: str) -> None:
+        ray.get(nap.options(**NEAR).remote(marks))
+
+    ref = parent.options(**FAR).remote(str(tmp_path))
+    wait_for(lambda: (tmp_path / "started").exists())
+    ray.cancel(ref)
+    with pytest.raises(exceptions.TaskCancelledError):
+        ray.get(ref, timeout=20)
+    again = where.options(num_cpus=2, **NEAR)
+    assert ray.get(again.remote(), timeout=20) == near_and_far()[0]
+
+
+def test_environments_on_the_other_node(nodes: Any, tmp_path: Path) -> None:
+    (tmp_path / "sent_far.py").write_text("VALUE = 'sent'\n")
+
+    @ray.remote(runtime_env={"py_modules": [str(tmp_path / "sent_far.py")]}, **FAR)
+    def look() -> str:
+        import sent_far  # type: ignore[import-not-found]
+
+        found: str = sent_far.VALUE
+        return found
+
+    assert ray.get(look.remote(), timeout=30) == "sent"
+
+
+def test_the_timeline_has_both_nodes(nodes: Any) -> None:
+    refs = [where.options(**NEAR).remote(), where.options(**FAR).remote()]
+    ray.get(refs, timeout=30)
+    events = {x["args"]["task_id"]: x["pid"] for x in ray.timeline() or ()}
+    assert len({events[x.hex()] for x in refs}) == 2
+
+
+# -- a node that goes ----------------------------------------------------------------------------
+def test_what_a_lost_node_held_is_made_again(nodes: Any, tmp_path: Path) -> None:
+    """Also when the second run yields another size, or another number of items."""
+
+    @ray.remote(resources={"third": 0.1})
+    def shrinking(marks: str) -> bytes:
+        runs = len(os.listdir(marks))
+        Path(marks, str(runs)).touch()
+        return bytes(300_000) if runs == 0 else b"small"
+
+    @ray.remote(resources={"third": 0.1})
+    def varying(marks: str) -> Any:
+        runs = len(os.listdir(marks))
+        Path(marks, str(runs)).touch()
+        for i in range(3 if runs == 0 else 5):
+            yield bytes([i]) * (300_000 if runs == 0 else 200_000)
+
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    third = nodes.add_node(num_cpus=1, resources={"third": 1}, labels={"zone": "third"})
+    one = shrinking.remote(str(tmp_path / "one"))
+    items = list(varying.remote(str(tmp_path / "two")))
+    assert ray.wait([one, *items], num_returns=4, timeout=30, fetch_local=False)[1] == []
+    actor = Counter.options(resources={"third": 0.1}).remote()
+    assert ray.get(actor.increase.remote(), timeout=30) == 1
+    nodes.remove_node(third, allow_graceful=False)
+    nodes.add_node(num_cpus=1, resources={"third": 1}, labels={"zone": "third"})
+    assert ray.get(one, timeout=40) == b"small"
+    assert [len(x) for x in ray.get(items, timeout=40)] == [200_000] * 3
+    with pytest.raises(exceptions.RayActorError):
+        ray.get(actor.increase.remote(), timeout=40)
+    dead = [x for x in ray.nodes() if not x["Alive"]]
+    assert len(dead) == 1
+    assert dead[0]["DeathReasonMessage"]
