@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from rayhpc.launch import sessions
+from rayhpc.launch import leftovers, sessions
 
 if TYPE_CHECKING:
     from rayhpc.launch.sessions import SessionRecord
@@ -23,7 +23,7 @@ def chosen_session(address: str | None) -> SessionRecord:
     Raises:
         SessionNotFoundError: there is none, or more than one.
     """
-    sessions.sweep(os.environ)
+    leftovers.sweep(os.environ)
     return sessions.find(address or "auto")
 
 

@@ -104,17 +104,22 @@ def _nodes_table(nodes: list[NodeState]) -> Any:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("node", no_wrap=True)
     table.add_column("address", no_wrap=True)
-    for name in ("CPU", "GPU", "memory", "object store", "workers"):
+    resources = [name for name in ("CPU", "GPU", "memory") if any(_total(nodes, name))]
+    for name in (*resources, "object store", "workers"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("state", overflow="fold")
+    table.add_column("state", overflow="fold", min_width=len("draining"))
     for node in sorted(nodes, key=lambda each: (not each.info.is_head, each.info.number)):
         name = node.info.hostname + (" (head)" if node.info.is_head else "")
-        cells = [_used(node, each) for each in ("CPU", "GPU", "memory")]
+        cells = [_used(node, each) for each in resources]
         store = showing.share_of_size(node.store_used, node.info.store_bytes)
         if node.store_spilled:
             store += f" +{showing.size_in_words(node.store_spilled)} spilled"
         table.add_row(name, node.info.ip, *cells, store, str(node.workers), _state(node))
     return table
+
+
+def _total(nodes: list[NodeState], name: str) -> list[int]:
+    return [node.info.total.get(name, 0) for node in nodes]
 
 
 def _used(node: NodeState, name: str) -> str:

@@ -23,12 +23,12 @@ def stop(session: str | None, address: str | None, grace: float) -> int:
     Only processes that a session of yours has recorded, by pid and start time, are told to end.
     Ending a head's session ends its cluster.
     """
-    from rayhpc.launch import sessions, start_stop
+    from rayhpc.launch import leftovers, start_stop
     from rayhpc.launch.exit_codes import ExitCode
 
     chosen = start_stop.chosen_sessions(os.environ, session=session, address=address)
     problems = start_stop.stop_sessions(chosen, grace)
-    for path in sessions.sweep(os.environ):
+    for path in leftovers.sweep(os.environ):
         click.echo(f"Removed what a dead session had left: {path}")
     for record in chosen:
         role = "the head's node" if record.is_head else "a node"

@@ -21,7 +21,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from rayhpc.launch import sessions
+from rayhpc.launch import leftovers, sessions
 from rayhpc.launch.exit_codes import ExitCode, LaunchError
 from rayhpc.launch.node_plan import NodePlan, receive_plan
 from rayhpc.launch.private_fds import close_private, keep_private, release
@@ -76,7 +76,7 @@ class _Node:
 
     def run(self) -> int:
         _prepare_process(self._plan)
-        sessions.sweep(os.environ)
+        leftovers.sweep(os.environ)
         _, lock = sessions.make_directory(Path(self._plan.base), self._plan.name)
         keep_private(lock)
         try:
@@ -161,7 +161,7 @@ class _Node:
                 print(f"cannot copy logs to {target}: {error}", file=sys.stderr)
 
     def _remove(self) -> None:
-        sessions.remove(self._path)
+        leftovers.remove(self._path)
         if self._plan.link_from and self._plan.link_from != self._plan.base:
             Path(self._plan.link_from, self._plan.name).unlink(missing_ok=True)
         if self._plan.head is not None:

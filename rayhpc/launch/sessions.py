@@ -1,11 +1,12 @@
 """This user's sessions on this machine: their directories, their records, and who is still there.
 
-Called by the node process (makes and removes its own), by `init` and the CLI (find, stop, sweep).
-Never looks at other users' files or at processes it has no record of, never opens a connection.
+Called by the node process (makes its own), by `init` and the CLI (find).  Never looks at other
+users' files or at processes it has no record of, never opens a connection, never removes anything:
+that is `leftovers.py`.
 
 A session is a directory `<base>/<name>`, 0700, holding `session.json` and `lock`.  Its node process
 keeps the lock (flock) for life, so the kernel itself says whether a session still has a process,
-also to a command in another PID namespace.  Only what is provably gone is removed.
+also to a command in another PID namespace.
 """
 
 from __future__ import annotations
@@ -23,18 +24,13 @@ import msgspec
 
 from rayhpc.launch.exit_codes import ExitCode
 from rayhpc.machine import processes, scratch
-from rayhpc.wire import keys
 from rayhpc.wire.keys import ClusterKey
 
 RECORD = "session.json"
 LOCK = "lock"
 ATTACH = "raylet.sock"
-KINDS = ("start", "run", "embedded")
 
-_MEETING = re.compile(r"r[0-9a-f]{12}")
 _NAME = re.compile(r"[0-9a-f]{8}\.[0-9a-f]{6}")
-# A directory younger than this may belong to a node that has not written its record yet.
-_GRACE_S = 60.0
 
 
 class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -174,7 +170,7 @@ def living(environ: Mapping[str, str], *, ready: bool = True) -> list[SessionRec
     Without `ready` those that are still starting, too.
     """
     found = []
-    for path in _directories(environ):
+    for path in directories(environ):
         record = read_record(path)
         if record is not None and is_running(record) and (record.ready or not ready):
             found.append(record)
@@ -202,58 +198,13 @@ def find(address: str, environ: Mapping[str, str] | None = None) -> SessionRecor
     return _only(found, environ)
 
 
-def sweep(environ: Mapping[str, str]) -> list[Path]:
-    """Remove what this user's dead sessions left behind; returns what was removed."""
-    removed = []
-    for path in list(_directories(environ)):
-        if _is_gone(path):
-            record = read_record(path)
-            if record is not None and record.is_head:
-                keys.remove(record.cluster_id)
-            remove(path)
-            removed.append(path)
-    for path in _dead_sockets(environ):
-        path.unlink(missing_ok=True)
-        removed.append(path)
-    return removed
-
-
-def remove(path: Path) -> None:
-    """Remove a session's directory, and the link to it; it may be half gone already."""
-    import shutil
-
-    target = path.resolve()
-    shutil.rmtree(target, ignore_errors=True)
-    if path.is_symlink():
-        path.unlink(missing_ok=True)
-
-
-def _directories(environ: Mapping[str, str]) -> Iterator[Path]:
+def directories(environ: Mapping[str, str]) -> Iterator[Path]:
     """Directories (or links to them) that are ours and named like a session's."""
     for base in scratch.existing_bases(environ):
         for name in sorted(os.listdir(base)):
             path = base / name
             if _NAME.fullmatch(name) and _is_own(path):
                 yield path
-
-
-def _dead_sockets(environ: Mapping[str, str]) -> Iterator[Path]:
-    """Meeting places of local ranks (`local_ranks.py`) at which nobody listens any more."""
-    for base in scratch.existing_bases(environ):
-        for name in sorted(os.listdir(base)):
-            if _MEETING.fullmatch(name) and _is_refused(str(base / name)):
-                yield base / name
-
-
-def _is_refused(path: str) -> bool:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
-        try:
-            probe.connect(path)
-        except ConnectionRefusedError:
-            return True
-        except OSError:
-            return False
-    return False
 
 
 def _is_own(path: Path) -> bool:
@@ -263,34 +214,6 @@ def _is_own(path: Path) -> bool:
         return False
     kind_ok = stat.S_ISDIR(status.st_mode) or stat.S_ISLNK(status.st_mode)
     return kind_ok and status.st_uid == os.geteuid()
-
-
-def _is_gone(path: Path) -> bool:
-    """Whether nobody can be using the session any more: no lock, and its process has ended."""
-    try:
-        age = time.time() - path.stat().st_mtime
-    except OSError:
-        return True  # a link to a session that is gone
-    record = read_record(path)
-    if record is None and age < _GRACE_S:
-        return False
-    return (record is None or not is_running(record)) and _is_unlocked(path)
-
-
-def _is_unlocked(path: Path) -> bool:
-    try:
-        descriptor = os.open(path / LOCK, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        return True
-    except OSError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    finally:
-        os.close(descriptor)
-    return True
 
 
 def _by_directory(path: Path) -> SessionRecord:

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from rayhpc.launch import sessions
+from rayhpc.launch import leftovers, sessions
 from rayhpc.launch.exit_codes import ExitCode
 from rayhpc.machine import scratch
 from tests.launch.processes import Known, family, left_of, names_in
@@ -219,7 +219,7 @@ def test_killing_everything_at_once_leaves_nothing_running(ranks: Ranks) -> None
             os.kill(pid, signal.SIGKILL)
     assert left_of(known) == []
     # What may be left are directories of ours, which the next command removes.
-    sessions.sweep({scratch.VARIABLE: str(ranks.base.parent)})
+    leftovers.sweep({scratch.VARIABLE: str(ranks.base.parent)})
     assert names_in(ranks.base) == []
 
 

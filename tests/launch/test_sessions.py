@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from rayhpc.launch import sessions
+from rayhpc.launch import leftovers, sessions
 from rayhpc.launch.sessions import SessionNotFoundError, SessionRecord
 from rayhpc.machine import processes, scratch
 
@@ -131,7 +131,7 @@ def test_a_dead_session_is_swept(
 ) -> None:
     record, lock = make(base, pid=dead.pid)
     os.close(lock)
-    assert sessions.sweep(environ) == [Path(record.session_dir)]
+    assert leftovers.sweep(environ) == [Path(record.session_dir)]
     assert not Path(record.session_dir).exists()
 
 
@@ -140,7 +140,7 @@ def test_a_session_whose_lock_is_held_stays(
 ) -> None:
     """As that of a container whose pids mean nothing here."""
     record, _ = make(base, pid=dead.pid, pid_namespace=1)
-    assert sessions.sweep(environ) == []
+    assert leftovers.sweep(environ) == []
     assert Path(record.session_dir).exists()
 
 
@@ -149,7 +149,7 @@ def test_a_living_session_and_strangers_stay(base: Path, environ: dict[str, str]
     os.close(lock)
     (base / "my own notes").mkdir()
     (base / "12345678.notes").mkdir()
-    assert sessions.sweep(environ) == []
+    assert leftovers.sweep(environ) == []
     assert len(list(base.iterdir())) == 3
     assert Path(record.session_dir).exists()
 
@@ -159,16 +159,16 @@ def test_a_directory_without_a_record_gets_time_to_be_written(
 ) -> None:
     path = base / sessions.new_name(CLUSTER)
     path.mkdir()
-    assert sessions.sweep(environ) == []
+    assert leftovers.sweep(environ) == []
     long_ago = time.time() - 1000
     os.utime(path, (long_ago, long_ago))
-    assert sessions.sweep(environ) == [path]
+    assert leftovers.sweep(environ) == [path]
 
 
 def test_a_link_to_a_session_that_is_gone_is_swept(base: Path, environ: dict[str, str]) -> None:
     link = base / sessions.new_name(CLUSTER)
     link.symlink_to(base / "gone")
-    assert sessions.sweep(environ) == [link]
+    assert leftovers.sweep(environ) == [link]
     assert not link.is_symlink()
 
 

@@ -1,0 +1,96 @@
+"""What this user's dead sessions left behind: found and removed, and nothing else.
+
+Called by every node when it starts, and by the CLI.  A session counts as dead only if its lock is
+free and the process that its record names has ended: what is not provably gone stays.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from rayhpc.launch.sessions import LOCK, directories, is_running, read_record
+from rayhpc.machine import scratch
+from rayhpc.wire import keys
+
+_MEETING = re.compile(r"r[0-9a-f]{12}")
+# A directory younger than this may belong to a node that has not written its record yet.
+_GRACE_S = 60.0
+
+
+def sweep(environ: Mapping[str, str]) -> list[Path]:
+    """Remove what this user's dead sessions left behind; returns what was removed."""
+    removed = []
+    for path in list(directories(environ)):
+        if _is_gone(path):
+            record = read_record(path)
+            if record is not None and record.is_head:
+                keys.remove(record.cluster_id)
+            remove(path)
+            removed.append(path)
+    for path in _dead_sockets(environ):
+        path.unlink(missing_ok=True)
+        removed.append(path)
+    return removed
+
+
+def remove(path: Path) -> None:
+    """Remove a session's directory, and the link to it; it may be half gone already."""
+    import shutil
+
+    target = path.resolve()
+    shutil.rmtree(target, ignore_errors=True)
+    if path.is_symlink():
+        path.unlink(missing_ok=True)
+
+
+def _dead_sockets(environ: Mapping[str, str]) -> Iterator[Path]:
+    """Meeting places of local ranks (`local_ranks.py`) at which nobody listens any more."""
+    for base in scratch.existing_bases(environ):
+        for name in sorted(os.listdir(base)):
+            if _MEETING.fullmatch(name) and _is_refused(str(base / name)):
+                yield base / name
+
+
+def _is_refused(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            return True
+        except OSError:
+            return False
+    return False
+
+
+def _is_gone(path: Path) -> bool:
+    """Whether nobody can be using the session any more: no lock, and its process has ended."""
+    try:
+        age = time.time() - path.stat().st_mtime
+    except OSError:
+        return True  # a link to a session that is gone
+    record = read_record(path)
+    if record is None and age < _GRACE_S:
+        return False
+    return (record is None or not is_running(record)) and _is_unlocked(path)
+
+
+def _is_unlocked(path: Path) -> bool:
+    try:
+        descriptor = os.open(path / LOCK, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
