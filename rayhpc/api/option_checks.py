@@ -228,6 +228,8 @@ def strategy(name: str, value: Any) -> Any:
         kinds = ", ".join(x.__name__ for x in STRATEGIES)
         raise wrong_type(name, f"'DEFAULT', 'SPREAD' or one of {kinds}", value)
     if isinstance(value, strategies.PlacementGroupSchedulingStrategy):
+        if value.placement_group == "default":  # Ray's word for: as if no strategy were given
+            return None
         _check_bundle(value.placement_group, value.placement_group_bundle_index)
     return value
 
