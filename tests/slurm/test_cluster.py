@@ -38,8 +38,8 @@ def least(given: int) -> int:
 def sbatch(user: User, script: str, *words: str, **more: str) -> tuple[int, str]:
     """Submit a script and wait; its exit code and output."""
     user.write("job.sh", script)
-    done = user.run("sbatch", "--wait", "--output=job.out", *words, "job.sh", timeout=90, **more)
-    return done.returncode, (user.directory / "job.out").read_text()
+    code = user.batch("--output=job.out", *words, "job.sh", **more)
+    return code, (user.directory / "job.out").read_text()
 
 
 def test_submit_from_the_command_to_its_exit_code(user: User, program: str) -> None:
@@ -145,9 +145,9 @@ def test_the_time_limit_is_told_to_the_program(user: User) -> None:
 
 def test_ray_job(user: User) -> None:
     user.run("cp", "-r", str(ROOT / "slurm"), str(ROOT / "docs"), ".", check=True)
-    done = user.run("sbatch", "--wait", "slurm/ray_job.sh", timeout=90)
+    code = user.batch("slurm/ray_job.sh")
     (out,) = user.directory.glob("ray-*.out")
-    assert done.returncode == 0, out.read_text()
+    assert code == 0, out.read_text()
     if user.cluster.kind == "lab":
         assert out.read_text().count("10.77.") >= 8
         assert len(set(_addresses(out.read_text()))) == 8
@@ -155,16 +155,16 @@ def test_ray_job(user: User) -> None:
 
 def test_ray_gpu(user: User) -> None:
     user.run("cp", "-r", str(ROOT / "slurm"), str(ROOT / "docs"), ".", check=True)
-    done = user.run("sbatch", "--wait", "slurm/ray_gpu.sh", timeout=90)
+    code = user.batch("slurm/ray_gpu.sh")
     (out,) = user.directory.glob("ray-gpu-*.out")
     lines = [line for line in out.read_text().splitlines() if " gpu " in line]
-    assert done.returncode == 0, out.read_text()
+    assert code == 0, out.read_text()
     assert sorted(line.rpartition(" ")[2] for line in lines) == ["0", "0", "1", "1"]
 
 
 def test_ray_array(user: User) -> None:
     user.run("cp", "-r", str(ROOT / "slurm"), str(ROOT / "docs"), ".", check=True)
-    user.run("sbatch", "--wait", "slurm/ray_array.sh", timeout=120)
+    user.run("sbatch", "slurm/ray_array.sh", check=True)
 
     def outputs() -> list[str]:
         return [path.read_text() for path in sorted(user.directory.glob("ray-array-*_*.out"))]
@@ -184,9 +184,9 @@ def test_ray_container(user: User) -> None:
         '#!/bin/bash\nshift\nwhile [[ $1 == --* ]]; do shift 2; done\nshift\nexec "$@"\n',
     )
     path = f"{tools}:{user.cluster.environ()['PATH']}"
-    done = user.run("sbatch", "--wait", "slurm/ray_container.sh", timeout=90, PATH=path)
+    code = user.batch("slurm/ray_container.sh", PATH=path)
     (out,) = user.directory.glob("ray-container-*.out")
-    assert done.returncode == 0, out.read_text()
+    assert code == 0, out.read_text()
 
 
 def test_ray_requeue(user: User) -> None:
@@ -206,9 +206,9 @@ def test_ray_requeue(user: User) -> None:
 def test_ray_het(lab_user: User) -> None:
     user = lab_user
     user.run("cp", "-r", str(ROOT / "slurm"), str(ROOT / "docs"), ".", check=True)
-    done = user.run("sbatch", "--wait", "slurm/ray_het.sh", timeout=90)
+    code = user.batch("slurm/ray_het.sh")
     (out,) = user.directory.glob("ray-het-*.out")
-    assert done.returncode == 0, out.read_text()
+    assert code == 0, out.read_text()
     assert f"component 0: 1 nodes, {least(4)} CPUs" in out.read_text()
     assert f"component 1: 2 nodes, {2 * least(2)} CPUs" in out.read_text()
 

@@ -103,6 +103,6 @@ END
 
 def test_slurm_understands_it(user: User) -> None:
     user.write("job.sh", SCRIPT)
-    user.run("sbatch", "--wait", "job.sh")
+    assert user.batch("job.sh") == 0
     text = (user.directory / "out").read_text()
     assert sorted(text.splitlines()) == ["0/3 0 4", "1/3 0 4", "2/3 0 4"]

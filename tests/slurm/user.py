@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -77,6 +79,23 @@ class User:
             text=True,
         )
 
+    def batch(self, *words: str, seconds: float = 90.0, **more: str) -> int:
+        """`sbatch` and its job to the end; its exit code.
+
+        `sbatch --wait` itself looks only every ten seconds.
+        """
+        job = self.run("sbatch", "--parsable", *words, check=True, **more).stdout.strip()
+
+        def ended() -> re.Match[str] | None:
+            shown = self.run("scontrol", "show", "job", job, check=True).stdout
+            if re.search("JobState=(PENDING|CONFIGURING|RUNNING|COMPLETING)", shown):
+                return None
+            return re.search(r"\bExitCode=(\d+):(\d+)", shown)
+
+        found = eventually(ended, seconds)
+        assert found, f"job {job} has not ended within {seconds:g} s"
+        return int(found[1]) or (128 + int(found[2]) if int(found[2]) else 0)
+
     def rayhpc(self, *words: str, **options: Any) -> subprocess.CompletedProcess[str]:
         """`rayhpc` with these words."""
         return self.run(*RAYHPC, *words, **options)
@@ -96,8 +115,6 @@ class User:
 
 def eventually(look: Callable[[], Any], seconds: float = 20.0) -> Any:
     """The first true answer of `look`; the last one when the time is over."""
-    import time
-
     deadline = time.monotonic() + seconds
     while not (found := look()) and time.monotonic() < deadline:
         time.sleep(0.02)

@@ -180,12 +180,15 @@ def scancel(settings: Settings, argv: list[str]) -> None:
 
 
 def scontrol(settings: Settings, argv: list[str]) -> None:
-    """ping, requeue."""
+    """ping, requeue, show job."""
     if argv[:1] == ["ping"]:
         call("scontrol", "ping", "")
         print("Slurmctld(primary) at fake is UP")
     elif argv[:1] == ["requeue"]:
         call("scontrol", "requeue", "", job=int(argv[1]))
+    elif argv[:2] == ["show", "job"]:
+        (row,) = call("scontrol", "queue", "", jobs=[int(argv[2])])["rows"]
+        print(f"JobId={row['id']} JobState={row['state']} ExitCode={row['code']}:0")
     else:
         fail("scontrol", f"invalid keyword: {' '.join(argv)}")
 
