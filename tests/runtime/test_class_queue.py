@@ -100,7 +100,7 @@ def test_tasks_that_are_to_be_spread_wait_for_a_lease_each() -> None:
     queue.average = 1e-5
     queue.ready.extend(Pending(bytes([i]) * 16, b"", b"f", 1, 0, "f") for i in range(6))
     assert queue.requests_wanted() == 6
-    queue.requests = {i: (1, NOW) for i in range(5)}
+    queue.requests = dict.fromkeys(range(5), (1, NOW))
     queue.leases[1] = Lease(1 << 32 | 1, Grant(1, 1, {}), queue, NOW)
     assert pushed(queue) == [1]
     assert len(queue.ready) == 5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 
@@ -21,8 +22,12 @@ class Table(Ownership):
 
     def __init__(self, me: int = ME, again: bool = False) -> None:
         self.sent: list = []
-        super().__init__(me, lambda to, m: self.sent.append((to, m)), lambda _: again, failures.lost)
+        send = self._note
+        super().__init__(me, send, lambda _: again, failures.lost)
         self.events.clear()
+
+    def _note(self, to: int, message: Any) -> None:
+        self.sent.append((to, message))
 
     def take(self, kind: type) -> list:
         found = [x for x in self.sent if isinstance(x[1], kind)]
