@@ -23,6 +23,7 @@ from rayhpc.runtime import current, execution, output, serialization
 from rayhpc.runtime.actor_host import ActorHost
 from rayhpc.runtime.context import TaskContext, running
 from rayhpc.runtime.interrupts import inside
+from rayhpc.runtime.outbox import REPLY_WITHIN_S, Outbox
 from rayhpc.runtime.process import Process
 from rayhpc.runtime.surroundings import Surroundings
 from rayhpc.runtime.task_log import TaskLog
@@ -36,9 +37,7 @@ from rayhpc.wire.slots import Slot
 
 logger = logging.getLogger("rayhpc")
 
-REPLY_WITHIN_S = 0.0005
 JOB_TIMEOUT_S = 30.0
-_encode_result = msgspec.msgpack.Encoder().encode
 
 
 class _Queued:
@@ -81,15 +80,12 @@ class Worker(Process):
         self._blocked = False
         self._definitions: dict[bytes, Any] = {}
         self._calls_made: dict[bytes, int] = {}
-        # Results on their way out.  The main thread appends, whoever leads takes: no lock needed.
-        self._replies: deque[tuple[Address, tasks.Result]] = deque()
-        self._oldest_reply = 0.0
-        self._journal_old = False
         self.running_tid: ObjectId = b""
         self._cancelled: ObjectId | None = None
         self._kept: dict[ObjectId, list[Any]] = {}
         self._task_seconds = 1.0
         super().__init__(facts, mapping)
+        self.outbox = Outbox(slot, self.transport.send)
         self.producers = Producers(self)
 
     def make_handlers(self) -> dict[type, Callable[[Address, Any], None]]:
@@ -133,9 +129,9 @@ class Worker(Process):
             item = self.queue.popleft()
         except IndexError:  # recalled in the meantime
             return
-        if self._replies and (
+        if self.outbox and (
             self._task_seconds > REPLY_WITHIN_S
-            or time.perf_counter() - self._oldest_reply > REPLY_WITHIN_S
+            or self.outbox.is_old()
         ):
             self.flush_replies()
         task = item.task
@@ -236,26 +232,18 @@ class Worker(Process):
             self._kept[result.tid] = outcome.kept
         if self.ownership.events or self.ownership.claims_pending():
             result = self._with_claims(submitter, result)
-        replies = self._replies
-        if not replies:
-            self._oldest_reply = time.perf_counter()
-            if self._journal_old:
-                self._journal_old = False
-                self.slot.journal_clear()
-        kept = self.slot.journal_append(_encode_result(result))
-        replies.append((submitter, result))
-        if not kept:  # the journal is full: what is not in it must not wait
+        if not self.outbox.add(submitter, result):
             self.flush_replies()
 
     def flush_replies(self) -> None:
         """Send the results that wait."""
-        if self._replies:
+        if self.outbox:
             with self.lead():
-                self._send_replies()
+                self.outbox.send()
 
     def flush_replies_if_due(self, more: bool) -> None:
         """Send the results that wait, unless another follows within half a millisecond."""
-        if not more or time.perf_counter() - self._oldest_reply > REPLY_WITHIN_S:
+        if not more or self.outbox.is_old():
             self.flush_replies()
 
     def reply_from_thread(self, submitter: Address, outcome: execution.Outcome) -> None:
@@ -273,18 +261,6 @@ class Worker(Process):
         self.leaving = reason
         self.handover.nudge()
 
-    def _send_replies(self) -> None:
-        replies = self._replies
-        by_submitter: dict[Address, list[tasks.Result]] = {}
-        while replies:
-            submitter, result = replies.popleft()
-            by_submitter.setdefault(submitter, []).append(result)
-        for submitter, results in by_submitter.items():
-            self.transport.send(submitter, tasks.Done(results))
-        # What was just sent stays in the journal until the next result: a process that is killed
-        # now may take it with it unsent.
-        self._journal_old = True
-
     def _with_claims(self, submitter: Address, result: tasks.Result) -> tasks.Result:
         with self.lead():
             self.ownership.settle()
@@ -295,8 +271,8 @@ class Worker(Process):
 
     def advance(self) -> None:
         super().advance()
-        if self._replies:
-            self._send_replies()
+        if self.outbox:
+            self.outbox.send()
         if self.log.is_due():
             self.transport.send(self.raylet, self.log.report(os.getpid(), self.me))
 
@@ -351,7 +327,7 @@ class Worker(Process):
         self.handover.nudge()
 
     def _send_revoked(self, lease: int) -> None:
-        self._send_replies()
+        self.outbox.send()
         self.transport.send(self.raylet, leases.Revoked(lease))
 
     def _on_assign_job(self, _: Address, message: leases.AssignJob) -> None:
@@ -443,7 +419,7 @@ class Worker(Process):
 
     def _block(self, lease: int) -> None:
         self._blocked = True
-        self._send_replies()
+        self.outbox.send()
         for submitter, items in self._unstarted().items():
             tids = [x.task.tid for x in items]
             self.transport.send(submitter, tasks.Refused(lease, tids, blocked=True))

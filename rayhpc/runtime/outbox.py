@@ -1,0 +1,67 @@
+"""Results on their way out of a worker: in batches, soon, and in the journal until they have gone.
+
+Used by `worker`.  The main thread adds, whoever leads sends: no lock is needed.  What is in the
+slot's journal when the process dies counts as answered (`docs/explanation/protocol.md`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+
+import msgspec
+
+from rayhpc.wire.address import Address
+from rayhpc.wire.messages import tasks
+from rayhpc.wire.slots import Slot
+
+REPLY_WITHIN_S = 0.0005
+_encode_result = msgspec.msgpack.Encoder().encode
+
+
+class Outbox:
+    """The results that have not been sent.
+
+    Args:
+        slot: where the journal is.
+        send: puts a message on its way.
+    """
+
+    def __init__(self, slot: Slot, send: Callable[[Address, msgspec.Struct], None]) -> None:
+        self._slot = slot
+        self._send = send
+        self._waiting: deque[tuple[Address, tasks.Result]] = deque()
+        self._oldest = 0.0
+        self._journal_is_old = False
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+    def add(self, submitter: Address, result: tasks.Result) -> bool:
+        """Queue a result (main thread); False: it is not in the journal and must not wait."""
+        if not self._waiting:
+            self._oldest = time.perf_counter()
+            if self._journal_is_old:
+                self._journal_is_old = False
+                self._slot.journal_clear()
+        kept = self._slot.journal_append(_encode_result(result))
+        self._waiting.append((submitter, result))
+        return kept
+
+    def is_old(self) -> bool:
+        """Whether the oldest result has waited long enough."""
+        return time.perf_counter() - self._oldest > REPLY_WITHIN_S
+
+    def send(self) -> None:
+        """Send everything (leading thread)."""
+        waiting = self._waiting
+        by_submitter: dict[Address, list[tasks.Result]] = {}
+        while waiting:
+            submitter, result = waiting.popleft()
+            by_submitter.setdefault(submitter, []).append(result)
+        for submitter, results in by_submitter.items():
+            self._send(submitter, tasks.Done(results))
+        # What was just sent stays in the journal until the next result: a process that is killed
+        # now may take it with it unsent.
+        self._journal_is_old = True
