@@ -169,7 +169,7 @@ class Raylet:
             actors.StartActor: self._on_start_actor,
             actors.StopActor: lambda _, m: actor.on_stop(m),
             actors.Constructed: actor.on_constructed,
-            actors.PrepareBundles: lambda _, m: self.groups.on_prepare(m),
+            actors.PrepareBundles: self._on_prepare_bundles,
             actors.ReleaseBundles: lambda _, m: self.groups.on_release(m),
             actors.GroupIs: lambda _, m: self.groups.on_group_is(m),
             leases.LeaseRequest: self._on_lease_request,
@@ -345,6 +345,10 @@ class Raylet:
     def _on_start_actor(self, _: Address, message: actors.StartActor) -> None:
         self.orders += 1
         self.actors.on_start(message)
+
+    def _on_prepare_bundles(self, _: Address, message: actors.PrepareBundles) -> None:
+        self.orders += 1
+        self.groups.on_prepare(message)
 
     def _on_view(self, _: Address, message: cluster.View) -> None:
         news = [x for x in message.changed if self.view.update(x)]
