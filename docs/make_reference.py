@@ -74,11 +74,11 @@ def _first_sentence(doc: str) -> str:
 
 def cli() -> Iterator[str]:
     """The lines of cli.md."""
-    from rayhpc.cli.main import main
+    from rayhpc.cli.main import cli as group
 
     yield "# Command line"
     yield "Made from the commands' own help by `docs/make_reference.py`."
-    yield from _command(main, "rayhpc", None)
+    yield from _command(group, "rayhpc", None)
 
 
 def _command(command: click.Command, path: str, parent: click.Context | None) -> Iterator[str]:
@@ -94,10 +94,17 @@ def _command(command: click.Command, path: str, parent: click.Context | None) ->
 
 def pages() -> dict[Path, str]:
     """Both pages as they should be."""
-    return {
-        FOLDER / "api.md": "\n\n".join(api()) + "\n",
-        FOLDER / "cli.md": "\n\n".join(cli()) + "\n",
-    }
+    return {FOLDER / "api.md": _page(api()), FOLDER / "cli.md": _page(cli())}
+
+
+def _page(parts: Iterator[str]) -> str:
+    """Paragraphs apart, the items of a list together."""
+    text, in_list = "", False
+    for part in parts:
+        is_item = part.startswith("- ")
+        text += "\n" * (2 if text and not (is_item and in_list) else 1 if text else 0) + part
+        in_list = is_item
+    return text + "\n"
 
 
 def main() -> int:

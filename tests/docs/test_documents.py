@@ -1,0 +1,54 @@
+"""The documents hold: references are up to date, links lead somewhere, examples are named."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *ROOT.glob("slurm/**/*.md")])
+LINK = re.compile(r"\]\(([^)#\s]+)(#[^)]*)?\)")
+
+
+def test_the_references_are_up_to_date() -> None:
+    command = [sys.executable, str(ROOT / "docs/make_reference.py"), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    for target, _ in LINK.findall(page.read_text()):
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_readmes_commands_are_those_of_the_suite() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert "tests/run" in text
+    assert "tests/run" in (ROOT / ".ci/run").read_text()
+
+
+def test_every_example_says_how_to_run_it() -> None:
+    examples = list((ROOT / "docs/examples").glob("*.py"))
+    assert examples
+    for path in examples:
+        assert re.search("rayhpc submit|sbatch ", path.read_text()), path.name
+
+
+def test_the_python_of_the_tutorial_runs() -> None:
+    """The tutorial's blocks, in order, as one program."""
+    text = (ROOT / "docs/tutorial/first-steps.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert len(blocks) >= 4
+    program = "\n".join(blocks)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0] == str([i * i for i in range(10)])
+    assert "\n81\n" in done.stdout
