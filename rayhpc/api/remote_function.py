@@ -202,7 +202,7 @@ def _submit(process: Process, prepared: _Prepared, args: Any, kwargs: Any) -> An
             more.max_retries,
         )
     if prepared.returns == STREAMING:
-        pending.stream = process.streams.open(pending.tid, more.window)
+        pending.stream = process.streams.open(pending.tid, more.window, pending)
     pending.submitted = time.time()
     refs = submitting.references_of(process, pending)
     inbox = process.submitter.inbox

@@ -25,7 +25,7 @@ class Actor:
     `node` is where it was last sent and has not ended yet, `order` the number of that order.
     `restarts` is what is left of max_restarts (-1: for ever).  `unreferenced` says that its last
     handle is gone, `asked_to_restart` that `kill(no_restart=False)` is on its way.  `tries` counts
-    the raylets that had no room.
+    the raylets that had no room.  `hopeless`: no node there is can ever hold it.
     """
 
     __slots__ = (
@@ -34,6 +34,7 @@ class Actor:
         "avoid",
         "ended",
         "error",
+        "hopeless",
         "incarnation",
         "node",
         "node_id",
@@ -58,6 +59,7 @@ class Actor:
         self.address: Address = 0
         self.node_id = ""
         self.reason = ""
+        self.hopeless = False
         self.error = b""
         self.unschedulable = False
         self.preempted = False
@@ -81,14 +83,15 @@ class Actor:
         return strategy.group if strategy.kind == "group" else b""
 
     def message(self) -> actors.ActorIs:
-        """What watchers are told."""
+        """What watchers are told; of waiting only when there is no end of it to be seen."""
         alive = self.state == actors.ALIVE
+        silent = self.state == actors.PENDING and not self.hopeless
         return actors.ActorIs(
             actor=self.id,
             state=self.state,
             address=self.address if alive else 0,
             incarnation=self.incarnation,
-            reason=self.reason,
+            reason="" if silent else self.reason,
             error=self.error,
             node_id=self.node_id,
             unschedulable=self.unschedulable,

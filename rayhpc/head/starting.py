@@ -140,6 +140,7 @@ class Starter:
             return
         kind.reason, kind.possible = reason, possible
         for actor in kind.actors.values():
+            actor.hopeless = not possible
             if actor.reason != reason:
                 actor.reason = reason
                 if not possible:

@@ -169,7 +169,6 @@ class Callers:
             if pending is None:
                 continue
             if not self._results.take(source, pending, result):
-                pending.retries -= pending.retries > 0
                 pending.attempt += 1
                 client.queue.append(pending)
                 self._dirty[client] = None

@@ -280,7 +280,11 @@ class Party:
             self.submitter.cancel(pending, force, recursive)
 
     def _make_again(self, entry: Entry) -> bool:
-        return self.submitter.make_again(entry)
+        if not self.submitter.make_again(entry):
+            return False
+        if entry.task.stream is not None:
+            self.streams.reopen(entry.task.stream)
+        return True
 
     def owner_raylet_of(self, oid: ObjectId) -> Address:
         """The raylet that keeps the object's directory entry."""

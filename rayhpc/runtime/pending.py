@@ -21,8 +21,10 @@ class Pending:
 
     `tid` is the id of its first result; `deps` its top-level references, `keep` every reference
     among its arguments, held until its end.  `retries` is what is left of max_retries (-1: for
-    ever).  `lease` is where it was pushed (None: not).  `held` says that it has ended, but its
-    worker still takes over references of its arguments.
+    ever) after failures of the system, `error_retries` the same, counted apart, after errors of
+    the user's code.  `lease` is where it was pushed (None: not).  `held` says that it has ended,
+    but its worker still takes over references of its arguments.  `items` is how many results a
+    task with num_returns="dynamic" had.
     """
 
     __slots__ = (
@@ -31,8 +33,10 @@ class Pending:
         "cancelled",
         "definition",
         "deps",
+        "error_retries",
         "group",
         "held",
+        "items",
         "keep",
         "lease",
         "method",
@@ -64,6 +68,7 @@ class Pending:
         self.definition = definition
         self.returns = returns
         self.retries = retries
+        self.error_retries = retries
         self.name = name
         self.deps: list[ObjectRef[Any]] | None = None
         self.keep: list[ObjectRef[Any]] | None = None
@@ -74,6 +79,7 @@ class Pending:
         self.missing = 0
         self.cancelled = False
         self.held = False
+        self.items = 0
         self.parent = b""
         self.stream: Any = None
         self.submitted = 0.0

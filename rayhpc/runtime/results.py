@@ -11,11 +11,11 @@ from typing import Any
 import msgspec
 
 from rayhpc.runtime import failures
-from rayhpc.runtime.entries import ERROR, INLINE, STORED, Entry
+from rayhpc.runtime.entries import ERROR, INLINE, PENDING, STORED, Entry
 from rayhpc.runtime.ownership import Ownership, hold
 from rayhpc.runtime.pending import Pending
 from rayhpc.wire.address import Address, ObjectId, owner_of, sibling
-from rayhpc.wire.messages import tasks
+from rayhpc.wire.messages import objects, tasks
 
 Send = Callable[[Address, msgspec.Struct], None]
 
@@ -42,7 +42,8 @@ class Results:
             self._succeed(worker, pending, result)
         elif result.status == tasks.CANCELLED:
             self.fail(pending, failures.cancelled(pending))
-        elif result.retry and pending.retries != 0 and not pending.cancelled:
+        elif result.retry and pending.error_retries != 0 and not pending.cancelled:
+            pending.error_retries -= pending.error_retries > 0
             return False
         else:
             error = result.outs[0]
@@ -114,6 +115,13 @@ class Results:
                 entry = Entry(pending)
                 entry.count = 0
                 self._ownership.add(oid, entry)
+        # A second run may have yielded less than the first.
+        for i in range(count + 1, pending.items + 1):
+            oid = sibling(pending.tid, i)
+            if oid in table and table[oid].state == PENDING:
+                text = "its task, run again after a node was lost, returned fewer values"
+                self._ownership.resolve(oid, ERROR, failures.lost(objects.LOST, oid, text))
+        pending.items = count
         items = hold(sibling(pending.tid, i) for i in range(1, count + 1))
         self._ownership.settle()
         return items
@@ -125,10 +133,17 @@ class Results:
         """Drop the arguments' references, unless the task may have to run again (lineage)."""
         table = self._ownership.table
         # Actors' calls are not run again for a lost object.
-        for oid in pending.result_ids() if pending.target is None else ():
+        for oid in _all_ids(pending) if pending.target is None else ():
             entry = table.get(oid)
             if entry is not None and entry.state == STORED:
                 return
         pending.keep = pending.deps = None
 
 
+def _all_ids(pending: Pending) -> list[ObjectId]:
+    """The ids of all results, those that only the task's run has told included."""
+    found = pending.result_ids()
+    found += [sibling(pending.tid, i) for i in range(1, pending.items + 1)]
+    if pending.stream is not None:
+        found += pending.stream.item_ids()
+    return found

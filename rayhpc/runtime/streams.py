@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from rayhpc.runtime import current
-from rayhpc.runtime.entries import ERROR, INLINE, STORED, Entry
+from rayhpc.runtime import current, failures
+from rayhpc.runtime.entries import ERROR, INLINE, PENDING, STORED, Entry
 from rayhpc.runtime.ownership import Ownership
 from rayhpc.runtime.references import ObjectRef
 from rayhpc.wire.address import Address, ObjectId, sibling
-from rayhpc.wire.messages import tasks
+from rayhpc.wire.messages import objects, tasks
 from rayhpc.wire.messages.common import Stored
 
 if TYPE_CHECKING:
@@ -31,9 +31,13 @@ Send = Callable[[Address, msgspec.Struct], None]
 
 
 class Stream:
-    """The items of one generator task that its owner has not taken yet."""
+    """The items of one generator task that its owner has not taken yet.
 
-    def __init__(self, tid: ObjectId, window: int) -> None:
+    The task may run again when items are lost: then those come anew, and nothing else does.
+    """
+
+    def __init__(self, tid: ObjectId, window: int, ownership: Ownership) -> None:
+        self._ownership = ownership
         self.tid = tid
         self.window = window
         self.items: deque[ObjectRef[Any]] = deque()
@@ -42,6 +46,7 @@ class Stream:
         self.worker: Address | None = None
         self.total: int | None = None
         self.watchers: list[Callable[[], object]] = []
+        self.on_over: Callable[[], object] | None = None
 
     def is_over(self) -> bool:
         """Whether nothing more will come."""
@@ -55,27 +60,47 @@ class Stream:
 
     def finish(self, result: tasks.Result) -> None:
         """The task has ended well, after `result.micros`-independent `total` items."""
-        count = result.outs[0]
-        assert isinstance(count, bytes)
-        self.total = msgspec.msgpack.decode(count, type=int)
-        self.news()
+        out = result.outs[0]
+        assert isinstance(out, bytes)
+        count = msgspec.msgpack.decode(out, type=int)
+        if self.total is None:
+            self.total = count
+        else:
+            self._fail_missing(None)
+        self._over()
 
     def fail(self, error: bytes) -> None:
         """The task has failed: one more item, which raises, and then the end."""
         if self.total is not None:
-            return
-        process = current.existing()
-        if process is None:
+            self._fail_missing(error)
+            self._over()
             return
         oid = sibling(self.tid, self.received + 1)
-        entry = process.ownership.table.get(oid)
-        if entry is None:
-            process.ownership.add(oid, Entry())
+        if self._ownership.table.get(oid) is None:
+            self._ownership.add(oid, Entry())
             self.items.append(ObjectRef(oid))
-        process.ownership.resolve(oid, ERROR, error)
+        self._ownership.resolve(oid, ERROR, error)
         self.received += 1
         self.total = self.received
+        self._over()
+
+    def item_ids(self) -> list[ObjectId]:
+        """The ids of the items received so far."""
+        return [sibling(self.tid, i) for i in range(1, self.received + 1)]
+
+    def _fail_missing(self, error: bytes | None) -> None:
+        """What was lost did not come again: `error` is why; None: the second run yielded less."""
+        text = "its generator, run again after a node was lost, yielded fewer items"
+        for oid in self.item_ids():
+            entry = self._ownership.table.get(oid)
+            if entry is not None and entry.state == PENDING:
+                reason = error or failures.lost(objects.LOST, oid, text)
+                self._ownership.resolve(oid, ERROR, reason)
+
+    def _over(self) -> None:
         self.news()
+        if self.on_over is not None:
+            self.on_over()
 
 
 class Streams:
@@ -86,22 +111,31 @@ class Streams:
         self._results = results
         self._send = send
         self._live: dict[ObjectId, Stream] = {}
+        self._tasks: dict[ObjectId, Pending] = {}
 
-    def open(self, tid: ObjectId, window: int) -> Stream:
-        """A generator task is submitted."""
-        stream = self._live[tid] = Stream(tid, window)
+    def open(self, tid: ObjectId, window: int, pending: Pending | None = None) -> Stream:
+        """A generator task is submitted; `pending` is what makes its items again."""
+        stream = self._live[tid] = Stream(tid, window, self._ownership)
+        if pending is not None:
+            self._tasks[tid] = pending
         return stream
+
+    def reopen(self, stream: Stream) -> None:
+        """The task runs again, for items that were lost (leading thread)."""
+        if stream.tid not in self._live:
+            self._live[stream.tid] = stream
+            stream.on_over = lambda: self._live.pop(stream.tid, None)
 
     def on_item(self, worker: Address, message: tasks.StreamItem) -> None:
         """An item, perhaps one that an earlier run has brought already."""
         stream = self._live.get(message.tid)
-        if stream is None:
+        if stream is None or (stream.total is not None and message.index >= stream.total):
             self._send(worker, tasks.StreamTaken(message.tid, -1))
             return
         stream.worker = worker
         oid = sibling(message.tid, message.index + 1)
         if message.index == stream.received:
-            self._ownership.add(oid, Entry())
+            self._ownership.add(oid, Entry(self._tasks.get(message.tid)))
             stream.items.append(ObjectRef(oid))
             stream.received += 1
         out = message.out
@@ -124,6 +158,7 @@ class Streams:
     def close(self, stream: Stream) -> None:
         """The generator was dropped (leading thread): its worker stops, its items go."""
         self._live.pop(stream.tid, None)
+        self._tasks.pop(stream.tid, None)
         if stream.worker is not None and not stream.is_over():
             self._send(stream.worker, tasks.StreamTaken(stream.tid, -1))
 

@@ -57,7 +57,9 @@ class Submitter:
         self._warn = warn
         self._raylet = raylet_of(node_of(me))
         self._keys: dict[bytes, ClassQueue] = {}
-        self._by_worker: dict[Address, Lease] = {}
+        # The newest last.  A worker may be ours again before the last results of an earlier lease,
+        # which come another way, are here.
+        self._by_worker: dict[Address, list[Lease]] = {}
         self._requests: dict[int, ClassQueue] = {}
         self._request_number = 0
         self._known: dict[Address, set[bytes]] = {}
@@ -103,7 +105,7 @@ class Submitter:
         pending: Pending | None = entry.task
         if pending is None or pending.queue is None or pending.retries == 0:
             return False
-        if pending.lease is not None or pending in pending.queue.ready:
+        if pending.lease is not None or pending.missing or pending in pending.queue.ready:
             return True
         self._again(pending, at_front=False)
         return True
@@ -125,7 +127,7 @@ class Submitter:
     def children_of(self, tid: ObjectId) -> list[Pending]:
         """The unfinished tasks that task `tid` submitted from this process."""
         found = [p for q in self._keys.values() for p in q.ready if p.parent == tid]
-        for lease in self._by_worker.values():
+        for lease in self._all_leases():
             found += [p for p in lease.inflight.values() if p.parent == tid]
         return found
 
@@ -133,7 +135,7 @@ class Submitter:
         """Every task that waits or runs."""
         for queue in list(self._keys.values()):
             yield from list(queue.ready)
-        for lease in list(self._by_worker.values()):
+        for lease in self._all_leases():
             yield from list(lease.inflight.values())
 
     def pending_reasons(self) -> list[str]:
@@ -151,7 +153,11 @@ class Submitter:
         queue.queued.pop(message.request, None)
         lease = Lease(message.worker, message.grant, queue, self._now())
         queue.leases[message.grant.lease * 2**32 + node_of(message.worker)] = lease
-        self._by_worker[message.worker] = lease
+        for earlier in list(self._by_worker.get(message.worker, ())):
+            earlier.ended = True
+            if not earlier.inflight:
+                self._drop_lease(earlier)
+        self._by_worker.setdefault(message.worker, []).append(lease)
         self._dirty[queue] = None
 
     def on_redirect(self, message: leases.LeaseRedirect) -> None:
@@ -192,19 +198,20 @@ class Submitter:
 
     def on_broken(self, message: leases.LeaseBroken) -> None:
         """The worker is dead: results it left behind count, then the started task has failed."""
-        lease = self._by_worker.get(message.worker)
-        if lease is None or lease.grant.lease != message.lease:
+        if self._lease(message.worker, message.lease) is None:
             return
+        # Looked up first: the last result may be there where some before it got lost.
+        begun = _begun(self._by_worker[message.worker], message)
         self.on_done(message.worker, [_decode_result(x) for x in message.unsent])
-        self._drop_lease(lease)
-        self._victims(lease, message.started, message.reason, message.memory)
+        for lease in list(self._by_worker.get(message.worker, ())):
+            self._drop_lease(lease)
+            self._victims(lease, begun, message.reason, message.memory)
 
     def on_node_gone(self, node: int, reason: str) -> None:
         """Every lease and request there is void; what was pushed may have started."""
-        for lease in [x for x in self._by_worker.values() if node_of(x.worker) == node]:
+        for lease in [x for x in self._all_leases() if node_of(x.worker) == node]:
             self._drop_lease(lease)
-            last = next(reversed(lease.inflight), b"")
-            self._victims(lease, last, reason, memory=False, node_died=True)
+            self._victims(lease, set(lease.inflight), reason, memory=False, node_died=True)
         for number, queue in list(self._requests.items()):
             if queue.requests[number][0] == node:
                 del self._requests[number], queue.requests[number]
@@ -214,22 +221,31 @@ class Submitter:
     # -- messages: tasks -------------------------------------------------------------------------
     def on_done(self, worker: Address, results: list[tasks.Result]) -> bool:
         """Results; False if they are not of a lease of ours (then they may be an actor's)."""
-        lease = self._by_worker.get(worker)
-        if lease is None or not any(result.tid in lease.inflight for result in results):
+        held = self._by_worker.get(worker)
+        if held is None:
             return False
-        queue = lease.queue
+        if len(held) == 1:
+            return self._take_results(held[0], results)
+        found = [self._take_results(lease, results) for lease in list(held)]
+        return any(found)
+
+    def _take_results(self, lease: Lease, results: list[tasks.Result]) -> bool:
+        """The results that are this lease's; False: there are none."""
         inflight = lease.inflight
-        micros = 0
+        micros = count = 0
         for result in results:
             pending = inflight.pop(result.tid, None)
             if pending is None:
                 continue
+            count += 1
             micros += result.micros
             pending.lease = None
-            if not self._results.take(worker, pending, result):
-                self._again(pending, at_front=False)
-        if results:
-            queue.observe(micros * 1e-6, len(results))
+            if not self._results.take(lease.worker, pending, result):
+                self._again(pending, at_front=False, counts=False)
+        if not count:
+            return False
+        queue = lease.queue
+        queue.observe(micros * 1e-6, count)
         now = self._now()
         lease.progress = now
         if not inflight:
@@ -242,8 +258,8 @@ class Submitter:
 
     def on_refused_tasks(self, worker: Address, message: tasks.Refused) -> None:
         """Tasks that did not start come back, for other leases; no retry is used."""
-        lease = self._by_worker.get(worker)
-        if lease is None or lease.grant.lease != message.lease:
+        lease = self._lease(worker, message.lease)
+        if lease is None:
             return
         lease.recalling = False
         # Or a worker with nothing to give back would be asked again at once, and again.
@@ -258,6 +274,14 @@ class Submitter:
         self._dirty[lease.queue] = None
 
     # -- details ---------------------------------------------------------------------------------
+    def _all_leases(self) -> list[Lease]:
+        return [lease for held in list(self._by_worker.values()) for lease in held]
+
+    def _lease(self, worker: Address, number: int) -> Lease | None:
+        """The lease of that number on a worker, if it is (still) ours."""
+        held = self._by_worker.get(worker, ())
+        return next((x for x in held if x.grant.lease == number), None)
+
     def _deps_ready(self, pending: Pending) -> None:
         if pending.cancelled:
             return
@@ -282,9 +306,12 @@ class Submitter:
         assert pending.queue is not None
         pending.queue.ready.appendleft(pending)
 
-    def _again(self, pending: Pending, at_front: bool) -> None:
-        """Run a task once more; its dependencies may have moved, so they are looked up again."""
-        if pending.retries > 0:
+    def _again(self, pending: Pending, at_front: bool, counts: bool = True) -> None:
+        """Run a task once more; its dependencies may have moved, so they are looked up again.
+
+        `counts`: it is a retry after a failure of the system.
+        """
+        if counts and pending.retries > 0:
             pending.retries -= 1
         pending.attempt += 1
         pending.lease = None
@@ -364,21 +391,28 @@ class Submitter:
     def _drop_lease(self, lease: Lease) -> None:
         key = lease.grant.lease * 2**32 + node_of(lease.worker)
         lease.queue.leases.pop(key, None)
-        if self._by_worker.get(lease.worker) is lease:
-            del self._by_worker[lease.worker]
+        held = self._by_worker.get(lease.worker, [])
+        if lease in held:
+            held.remove(lease)
+            if not held:
+                del self._by_worker[lease.worker]
         self._dirty[lease.queue] = None
 
     def _victims(
-        self, lease: Lease, started: ObjectId, reason: str, memory: bool, node_died: bool = False
+        self,
+        lease: Lease,
+        begun: set[ObjectId],
+        reason: str,
+        memory: bool,
+        node_died: bool = False,
     ) -> None:
-        """Sort a dead worker's tasks: up to `started` they have failed, the rest never began."""
+        """Sort a dead worker's tasks: those of `begun` have failed, the rest never started."""
         self._known.pop(lease.worker, None)
         inflight = list(lease.inflight.values())
         lease.inflight.clear()
-        last = next((i for i, p in enumerate(inflight) if p.tid == started), -1)
-        for pending in reversed(inflight[last + 1 :]):
+        for pending in reversed([p for p in inflight if p.tid not in begun]):
             self._requeue(pending)
-        for pending in inflight[: last + 1]:
+        for pending in [p for p in inflight if p.tid in begun]:
             pending.lease = None
             if pending.cancelled:
                 self._results.fail(pending, failures.cancelled(pending))
@@ -389,3 +423,13 @@ class Submitter:
                 self._results.fail(pending, error)
 
 
+def _begun(held: list[Lease], message: leases.LeaseBroken) -> set[ObjectId]:
+    """What a dead worker had started: all of its earlier leases, of the last one up to `started`."""
+    begun: set[ObjectId] = set()
+    for lease in held:
+        order = list(lease.inflight)
+        if lease.grant.lease != message.lease:
+            begun.update(order)
+        elif message.started in lease.inflight:
+            begun.update(order[: order.index(message.started) + 1])
+    return begun

@@ -1,4 +1,4 @@
-"""The clusters these tests run on, started when they are first needed and kept for the next test."""
+"""The clusters these tests run on, started when first needed and kept for the next test."""
 
 from __future__ import annotations
 

@@ -35,6 +35,12 @@ def where() -> str:
 
 
 @ray.remote
+def stay(seconds: float) -> str:
+    time.sleep(seconds)
+    return ray.get_runtime_context().get_node_id()
+
+
+@ray.remote
 def block(fill: int, size: int = 500_000) -> bytes:
     return bytes([fill]) * size
 
@@ -57,17 +63,12 @@ def test_the_cluster_is_the_sum_of_its_nodes(nodes: Any) -> None:
 
 
 def test_tasks_spill_over_to_the_other_node(nodes: Any) -> None:
-    @ray.remote
-    def stay() -> str:
-        time.sleep(0.3)
-        return ray.get_runtime_context().get_node_id()
-
-    found = ray.get([stay.remote() for _ in range(4)], timeout=30)
+    found = ray.get([stay.remote(0.3) for _ in range(4)], timeout=30)
     assert set(found) == set(near_and_far())
 
 
 def test_spread(nodes: Any) -> None:
-    tasks = [where.options(scheduling_strategy="SPREAD").remote() for _ in range(6)]
+    tasks = [stay.options(scheduling_strategy="SPREAD").remote(0.2) for _ in range(2)]
     assert set(ray.get(tasks, timeout=30)) == set(near_and_far())
 
 
