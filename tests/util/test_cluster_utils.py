@@ -13,6 +13,7 @@ from rayhpc.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 @pytest.fixture
 def nodes() -> Iterator[Cluster]:
+    rayhpc.shutdown()
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     yield made
     made.shutdown()
