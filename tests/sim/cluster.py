@@ -7,228 +7,22 @@
 from __future__ import annotations
 
 import random
-import signal
 from typing import Any
 
 import msgspec
 
 from rayhpc.head.config import HeadFacts
 from rayhpc.head.head import Head
-from rayhpc.raylet.config import NodeConfig
-from rayhpc.raylet.node import Raylet
-from rayhpc.raylet.objects import ObjectManager
-from rayhpc.store.arena import Arena
 from rayhpc.wire import messages
-from rayhpc.wire.address import HEAD, Address, make_address, node_of, process_of, raylet_of
-from rayhpc.wire.keys import ClusterKey, KeyPair
+from rayhpc.wire.address import HEAD, Address, node_of
 from rayhpc.wire.messages import cluster, leases
-from rayhpc.wire.messages.common import UNIT, NodeInfo
-from rayhpc.wire.messages.start import Facts, WorkerConfig
 
+from .node import ARENA_BYTES, KILLED, SimNode
 from .process import SimProcess
-from .worker import SimSlot, SimWorker
+from .worker import SimWorker
 from .world import World
 
-ARENA_BYTES = 4 * 2**20
-SLOTS = 64
-KILLED = signal.SIGKILL  # a status as waitpid gives it
 FACTS = HeadFacts("sim", "0", "3")
-
-
-class AtOnce:
-    """Background work, done in the foreground."""
-
-    wake_fd = -1
-    busy = 0
-
-    def submit(self, work: Any, done: Any) -> None:
-        """Do the work, then what follows it."""
-        done(work())
-
-    def run_done(self) -> None:
-        """Nothing is ever left to be told."""
-
-    def close(self) -> None:
-        """Nothing to end."""
-
-
-class NoMonitor:
-    """There is memory enough."""
-
-    def deadline(self) -> float:
-        """Never."""
-        return float("inf")
-
-    def look(self, workers: Any) -> None:
-        """No worker need end."""
-
-
-class SimNode:
-    """One node: its raylet, its store, its workers; it is also the raylet's `NodeIO`."""
-
-    def __init__(self, sim: Cluster, index: int, cpus: int) -> None:
-        self.sim = sim
-        self.world = sim.world
-        self.alive = True
-        self.count = SLOTS
-        self.slots = self
-        self.memory = [SimSlot() for _ in range(SLOTS)]
-        self.workers: dict[int, SimWorker] = {}
-        self.drivers: dict[Address, SimProcess] = {}
-        self.executions: list[tuple[bytes, int]] = []
-        self._doomed: set[int] = set()
-        self._timer = float("inf")
-        self.arena = Arena.create(ARENA_BYTES)
-        total = {"CPU": cpus * UNIT, "object_store_memory": ARENA_BYTES * UNIT}
-        info = NodeInfo(
-            0, f"{index:056x}", "", "sim", [], b"", total, {}, ARENA_BYTES, index == 0, 0, ""
-        )
-        registered = sim.head.join(cluster.RegisterNode("sim", 1, "3", "0", info))
-        assert isinstance(registered, cluster.Registered), registered
-        self.number = registered.number
-        self.me = raylet_of(self.number)
-        self.objects = ObjectManager(
-            self.number,
-            self.arena,
-            [],
-            self.send,
-            self.world.now,
-            random.Random(self.world.random.random()),
-            worker=AtOnce(),  # type: ignore[arg-type]
-        )
-        config = NodeConfig(
-            session_dir="",
-            cluster=ClusterKey("sim", KeyPair(b"", b""), b"", []),
-            node_ip="",
-            bind=[],
-            hostname="sim",
-            total=total,
-            store_bytes=ARENA_BYTES,
-            python="3",
-            version="0",
-            node_id=info.node_id,
-        )
-        facts = Facts(0, "sim", "", info.node_id, "", 0, "")
-        base = WorkerConfig(facts, self.arena.fd, ARENA_BYTES, 0, 0, "")
-        self.raylet = Raylet(
-            config,
-            registered,
-            base,
-            self,  # type: ignore[arg-type]
-            self.objects,
-            NoMonitor(),  # type: ignore[arg-type]
-            self.send,
-            self.world.now,
-        )
-        self.world.join(self.me, messages.RAYLET_TAKES, self.receive)
-        self.settle()
-
-    # -- the raylet's loop --------------------------------------------------------------------------
-    def send(self, destination: Address, message: msgspec.Struct) -> None:
-        """Send, while alive."""
-        if self.alive:
-            self.world.send(self.me, destination, message)
-
-    def receive(self, source: Address, message: Any) -> None:
-        """One turn of the loop."""
-        self.raylet.handle(source, message)
-        self.settle()
-
-    def settle(self) -> None:
-        """End a turn, and be called again when something is due."""
-        if not self.alive:
-            return
-        self.raylet.settle()
-        if self.raylet.ended is not None:
-            self.sim.kill_node(self, f"its raylet ended: {self.raylet.ended[1]}")
-            return
-        deadline = self.raylet.deadline()
-        if deadline < self._timer - 1e-9:
-            self._timer = deadline
-            self.world.at(deadline, self._on_timer)
-
-    def _on_timer(self) -> None:
-        self._timer = float("inf")
-        if self.alive:
-            self.raylet.on_time()
-            self.settle()
-
-    # -- NodeIO ---------------------------------------------------------------------------------------
-    def spawn(self, number: int, args: bytes, prepared: Any, template: Any) -> None:
-        """Start a worker, which takes a few milliseconds."""
-        config = msgspec.msgpack.decode(args, type=WorkerConfig)
-
-        def begin() -> None:
-            if not self.alive:
-                return
-            slot = self.memory[config.slot]
-            self.workers[number] = SimWorker(
-                self.world,
-                make_address(self.number, number),
-                self.arena.fd,
-                ARENA_BYTES,
-                0,
-                slot=slot,
-                ended=lambda w: self.worker_died(w, 0),
-            )
-            self.raylet.workers.on_spawned(number, number)
-            if number in self._doomed:
-                self.worker_died(self.workers[number], KILLED)
-
-        self.world.after(self.world.random.uniform(0.001, 0.008), begin)
-
-    def kill(self, number: int) -> None:
-        """Kill a worker, now or as soon as it is there."""
-        worker = self.workers.get(number)
-        if worker is None:
-            self._doomed.add(number)
-        else:
-            self.world.after(0.0, lambda: self.worker_died(worker, KILLED))
-
-    def worker_died(self, worker: SimWorker, status: int) -> None:
-        """A worker has ended; the fork server tells the raylet a little later."""
-        number = process_of(worker.me)
-        if self.workers.pop(number, None) is None:
-            return
-        self.executions += worker.executions
-        worker.end()
-
-        def told() -> None:
-            if self.alive:
-                self.raylet.worker_ended(number, status)
-                self.settle()
-
-        self.world.after(self.world.random.uniform(0.0001, 0.003), told)
-
-    def read(self, index: int) -> tuple[bytes, list[bytes]]:
-        """What had been started in a slot, and what may not have been sent."""
-        slot = self.memory[index]
-        return slot.started, list(slot.unsent)
-
-    def clear(self, index: int) -> None:
-        """Make a slot ready for its next worker."""
-        slot = self.memory[index]
-        slot.started, slot.unsent = b"", []
-
-    def make_template(self, wanted: Any) -> Any:
-        """The simulated jobs import nothing, so nobody asks for one."""
-        raise AssertionError("no job here has modules to import")
-
-    def drain_output(self, number: int) -> None:
-        """Simulated workers print nothing."""
-
-    def forget_process(self, address: Address) -> None:
-        """The world knows already."""
-
-    def forget_node(self, node: int, reason: str) -> None:
-        """The world knows already."""
-
-    def learn_node(self, info: NodeInfo) -> None:
-        """The world knows the way."""
-
-    def wake(self) -> None:
-        """Have the loop turn once."""
-        self.world.after(0.0, self._on_timer)
 
 
 class Cluster:
@@ -309,8 +103,6 @@ class Cluster:
         self.world.leave(node.me)
         for process in [*node.workers.values(), *node.drivers.values()]:
             process.end()
-        for worker in node.workers.values():
-            node.executions += worker.executions
         for other in self.nodes.values():
             if other.alive:
                 self.world.after(

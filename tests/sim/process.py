@@ -6,39 +6,55 @@ code, which are programs (`programs.py`) run as generators.
 
 from __future__ import annotations
 
-import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from rayhpc.runtime import current, execution, getting, references, serialization
-from rayhpc.runtime.entries import PENDING, STORED, Entry
-from rayhpc.runtime.party import Party
-from rayhpc.runtime.pending import Pending
+from rayhpc.runtime import current, references
 from rayhpc.runtime.references import ObjectRef
-from rayhpc.runtime.store_client import Box
-from rayhpc.store import layout
 from rayhpc.store.mapping import Mapping
 from rayhpc.wire import messages
-from rayhpc.wire.address import Address, node_of
-from rayhpc.wire.messages import objects
-from rayhpc.wire.messages.common import SchedulingClass, Stored
+from rayhpc.wire.address import Address
+from rayhpc.wire.messages import actors
 from rayhpc.wire.messages.start import Facts
 
+from .user import Routine, UserSide
 from .world import World
 
-ONE_CPU = {"CPU": 10_000}
-Routine = Generator[Callable[[], bool], None, Any]
+# Where the death of each reference that was born in a simulated process is noted: there, whenever
+# and in whoever's turn it is collected.
+_homes: dict[int, Callable[[Any], None]] = {}
+_here: Callable[[Any], None] | None = None
+_plain_init, _plain_del = ObjectRef.__init__, ObjectRef.__del__
 
 
-def _note_in(note: Callable[[Any], None]) -> None:
-    """Have references note their births and deaths there."""
-    references._note = note
-    ObjectRef.__del__.__defaults__ = (note,)  # type: ignore[attr-defined]
+def _born(ref: ObjectRef[Any], oid: bytes) -> None:
+    _plain_init(ref, oid)
+    if _here is not None:
+        _homes[id(ref)] = _here
 
 
-class SimProcess(Party):
+def _dies(ref: ObjectRef[Any]) -> None:
+    note = _homes.pop(id(ref), None)
+    if note is None:
+        _plain_del(ref)
+    else:
+        note(ref._id)
+
+
+ObjectRef.__init__ = _born  # type: ignore[method-assign]
+ObjectRef.__del__ = _dies  # type: ignore[method-assign, assignment]
+
+
+def _be_at_home(note: Callable[[Any], None] | None) -> None:
+    """References that are born from now on are this process's (None: nobody's here)."""
+    global _here
+    _here = note
+    references._note = references.events.append if note is None else note
+
+
+class SimProcess(UserSide):
     """One process of the simulated cluster.
 
     Args:
@@ -55,6 +71,8 @@ class SimProcess(Party):
         self.world = world
         self.events: deque[Any] = deque()
         self.alive = True
+        self.running_tid = b""
+        self.groups: dict[bytes, actors.GroupIs] = {}
         self._routines: list[tuple[Routine, Callable[[], bool]]] = []
         self._timer = float("inf")
         facts = Facts(address, "sim", "", "", "", job, "")
@@ -69,16 +87,26 @@ class SimProcess(Party):
         if self.alive:
             self.world.send(self.me, destination, message)
 
+    @property
+    def transport(self) -> SimProcess:
+        """What sends, as `Process` calls it."""
+        return self
+
+    @contextmanager
+    def lead(self) -> Iterator[None]:
+        """The simulated process has one thread, which leads."""
+        yield
+
     @contextmanager
     def turn(self) -> Iterator[None]:
         """References that are born or die now are this process's."""
-        outer, outer_process = references._note, current._process
-        _note_in(self.events.append)
+        outer, outer_process = _here, current._process
+        _be_at_home(self.events.append)
         current._process = self  # type: ignore[assignment]
         try:
             yield
         finally:
-            _note_in(outer)
+            _be_at_home(outer)
             current._process = outer_process
 
     def receive(self, source: Address, message: Any) -> None:
@@ -136,6 +164,7 @@ class SimProcess(Party):
         self.world.leave(self.me)
         with self.turn():
             self._routines.clear()
+            self.ownership.table.clear()
         self.store.close()
 
     def sleep(self, seconds: float) -> Callable[[], bool]:
@@ -143,79 +172,3 @@ class SimProcess(Party):
         end = self.world.time + seconds
         self.world.after(seconds, self._on_timer)
         return lambda: self.world.time >= end - 1e-12
-
-    # -- what the user's code does -------------------------------------------------------------------
-    def submit(self, name: str, *args: Any, retries: int = 3, returns: int = 1) -> ObjectRef[Any]:
-        """`f.remote(*args)`, as `api.remote_function` does it."""
-        definition = name.encode()
-        pending = Pending(self.new_id(), b"", definition, returns, retries, name)
-        pending.queue = self.submitter.queue_for(SchedulingClass(ONE_CPU, job=self.facts.job))
-        self.submitter.definitions[definition] = definition
-        payload, deps = execution.pack_arguments(args, {})
-        packed = serialization.serialize(payload)
-        pending.args = serialization.to_inline(packed)
-        pending.deps = deps or None
-        pending.keep = packed.refs + deps or None
-        pending.submitted = time.time()
-        self.ownership.table[pending.tid] = Entry(pending)
-        self.submitter.inbox.append(pending)
-        return ObjectRef(pending.tid)
-
-    def put(self, value: Any) -> Routine:
-        """A routine that makes an object of ours."""
-        packed = serialization.serialize(value)
-        oid = self.new_id()
-        entry = Entry()
-        entry.inner = packed.refs or None
-        if packed.nbytes <= getting.INLINE_BYTES:
-            self.ownership.table[oid] = entry
-            self.ownership.resolve(oid, 1, serialization.to_inline(packed), inner=entry.inner)
-        else:
-            where = yield from self.store_value(oid, packed)
-            self.ownership.table[oid] = entry
-            self.ownership.resolve(oid, STORED, where.node, where.size, entry.inner)
-        return ObjectRef(oid)
-
-    def store_value(self, oid: bytes, packed: serialization.Serialized) -> Generator[Any, None, Stored]:
-        """Write a value to the node's store."""
-        size = layout.size_needed(packed.pickled, packed.buffers)
-        self.store.create(oid, size)
-        yield lambda: self.store.created(oid) is not None
-        answer = self.store.created(oid)
-        assert answer is not None
-        if answer.offset < 0:
-            self.store.place_refused(oid)
-            raise MemoryError(answer.error)
-        layout.write_into(self.store.place(oid, size), packed.pickled, packed.buffers)
-        self.store.seal(oid, size)
-        return Stored(size, node_of(self.me))
-
-    def values(self, refs: list[ObjectRef[Any]]) -> Generator[Any, None, list[Any]]:
-        """A routine for `get`: the values, or the first error raised."""
-        found = []
-        for ref in refs:
-            found.append((yield from self._value(ref)))
-        return found
-
-    def _value(self, ref: ObjectRef[Any]) -> Generator[Any, None, Any]:
-        oid = ref.binary()
-        while True:
-            if oid not in self.ownership.table:
-                self.ownership.settle()
-            entry = self.ownership.table[oid]
-            if entry.state == PENDING and self.ownership.is_mine(oid):
-                yield lambda e=entry: e.state != PENDING
-                continue
-            if entry.state == 1:
-                return serialization.from_inline(entry.value)
-            if entry.state == 3:
-                raise getting.load_error(entry.value)
-            view = self.store.view(oid)
-            if view is None:
-                box = Box()
-                self.store.fetch([oid], [box])
-                yield lambda b=box: b.value is not None
-                view = box.value
-            if isinstance(view, objects.FetchFailed):
-                continue
-            return getting.read_value(view)

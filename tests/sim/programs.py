@@ -11,6 +11,9 @@ from typing import Any
 
 Program = Generator[Any, Any, Any]
 PROGRAMS: dict[bytes, Callable[..., Program]] = {}
+# Methods of actors get the process (whose `state` is the actor's) and their arguments.
+METHODS: dict[str, Callable[..., Program]] = {}
+CONSTRUCTORS: dict[bytes, Callable[..., Program]] = {}
 LARGE = 150_000
 
 
@@ -26,6 +29,20 @@ class Get:
 
     def __init__(self, refs: list[Any]) -> None:
         self.refs = refs
+
+
+class Do:
+    """Run a routine of the process (`put`, …); its value comes back."""
+
+    def __init__(self, routine: Any) -> None:
+        self.routine = routine
+
+
+class Item:
+    """Yield a value from a streaming generator."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
 
 
 def program(function: Callable[..., Program]) -> Callable[..., Program]:
@@ -81,7 +98,171 @@ def fibonacci(process: Any, attempt: int, n: int) -> Program:
 
 
 @program
+def sleeps(process: Any, attempt: int, seconds: float, value: int = 0) -> Program:
+    """Take that long."""
+    yield Sleep(seconds)
+    return value
+
+
+@program
 def hands_on(process: Any, attempt: int, boxed: list[Any]) -> Program:
     """Get a reference that came inside another value."""
     (value,) = yield Get([boxed[0]])
     return value
+
+
+@program
+def passes_down(process: Any, attempt: int, boxed: list[Any], depth: int) -> Program:
+    """Hand a reference that came inside a value to a task of one's own, and wait for that."""
+    if not depth:
+        (value,) = yield Get([boxed[0]])
+        return value
+    (value,) = yield Get([process.submit("passes_down", boxed, depth - 1, retries=-1)])
+    return value
+
+
+@program
+def makes(process: Any, attempt: int, value: int, is_large: bool) -> Program:
+    """Return references to an object that was put and to a task's result, inside a list."""
+    data = value.to_bytes(8, "big") * (LARGE // 8 if is_large else 1)
+    ref = yield Do(process.put(data))
+    return [ref, process.submit("large" if is_large else "short", value, retries=-1)]
+
+
+@program
+def nests(process: Any, attempt: int, value: int) -> Program:
+    """Put an object with a reference inside, and return it inside a list."""
+    inner = yield Do(process.put(value.to_bytes(8, "big") * (LARGE // 8)))
+    outer = yield Do(process.put([inner, value]))
+    return [outer]
+
+
+@program
+def returns_it(process: Any, attempt: int, boxed: list[Any]) -> Program:
+    """Return a reference that was borrowed."""
+    yield Sleep(0.0003)
+    return [boxed[0]]
+
+
+@program
+def digs(process: Any, attempt: int, boxed: list[Any]) -> Program:
+    """Follow references inside values down to what is no list any more."""
+    value: Any = boxed
+    while isinstance(value, list):
+        (value,) = yield Get([value[0]])
+    return int.from_bytes(bytes(value[:8]), "big") if not isinstance(value, int) else value
+
+
+@program
+def unsteady(process: Any, attempt: int, value: int) -> Program:
+    """Large at the first attempt, small at the next ones."""
+    yield Sleep(0.001)
+    data = value.to_bytes(8, "big")
+    return data * (LARGE // 8) if attempt == 0 else data
+
+
+@program
+def streams(process: Any, attempt: int, count: int, is_large: bool) -> Program:
+    """Yield numbers, one each millisecond."""
+    for i in range(count):
+        yield Sleep(process.world.random.uniform(0.0001, 0.001))
+        yield Item(i.to_bytes(8, "big") * (LARGE // 8 if is_large else 1))
+
+
+@program
+def calls_on(process: Any, attempt: int, handle: Any, key: int, count: int) -> Program:
+    """Call an actor several times from a task, and wait for the answers."""
+    refs = [process.call(handle, "note", key, i) for i in range(count)]
+    answers = yield Get(refs)
+    return [i for _, i in answers]
+
+
+@program
+def has_children(process: Any, attempt: int, count: int) -> Program:
+    """Submit long tasks and wait for them."""
+    values = yield Get([process.submit("sleeps", 60.0) for _ in range(count)])
+    return len(values)
+
+
+# -- actors --------------------------------------------------------------------------------------
+def method(function: Callable[..., Program]) -> Callable[..., Program]:
+    """Register a method under its name."""
+    METHODS[function.__name__] = function
+    return function
+
+
+def _plain(process: Any, *args: Any) -> Program:
+    yield Sleep(process.world.random.uniform(0.0002, 0.002))
+    process.state["args"] = args
+    return None
+
+
+def _slow(process: Any, *args: Any) -> Program:
+    yield Sleep(0.3)
+    return None
+
+
+def _failing(process: Any, *args: Any) -> Program:
+    yield Sleep(0.001)
+    raise ValueError("this constructor always fails")
+
+
+CONSTRUCTORS.update({b"plain": _plain, b"slow": _slow, b"failing": _failing})
+
+
+@method
+def note(process: Any, key: int, number: int) -> Program:
+    """Note a call: where it ran, and its number."""
+    process.world.noted.append((process.me, key, number))
+    yield Sleep(process.world.random.uniform(0.00005, 0.0005))
+    return process.me, number
+
+
+@method
+def echo(process: Any, *values: Any) -> Program:
+    """The arguments."""
+    yield Sleep(0.0001)
+    return list(values)
+
+
+@method
+def argument(process: Any) -> Program:
+    """What the constructor was given."""
+    yield Sleep(0.0001)
+    return process.state["args"][0]
+
+
+@method
+def wait_for(process: Any, seconds: float) -> Program:
+    """Take that long."""
+    yield Sleep(seconds)
+    return seconds
+
+
+@method
+def blob(process: Any, value: int) -> Program:
+    """A value that lies in the store."""
+    yield Sleep(0.0003)
+    return value.to_bytes(8, "big") * (LARGE // 8)
+
+
+@method
+def keep(process: Any, boxed: list[Any]) -> Program:
+    """Keep a reference."""
+    yield Sleep(0.0001)
+    process.state["kept"] = boxed[0]
+    return True
+
+
+@method
+def kept(process: Any) -> Program:
+    """The value of the reference kept."""
+    (value,) = yield Get([process.state["kept"]])
+    return int.from_bytes(bytes(value[:8]), "big")
+
+
+@method
+def give(process: Any) -> Program:
+    """The reference kept, inside a list; it is kept no longer."""
+    yield Sleep(0.0001)
+    return [process.state.pop("kept")]

@@ -90,9 +90,7 @@ def test_without_retries_no_more_tasks_fail_than_workers_died(sim: Cluster) -> N
     assert [x for x in found if not isinstance(x, RayError)] == [
         i for i, x in enumerate(found) if not isinstance(x, RayError)
     ]
-    ran = Counter(
-        tid for n in sim.nodes.values() for w in n.workers.values() for tid, _ in w.executions
-    )
+    ran = Counter(tid for _, tid, _ in sim.world.ran)
     assert max(ran.values(), default=1) == 1, "a task without retries ran twice"
     drop(sim, driver, refs)
 

@@ -15,12 +15,13 @@ import msgspec
 
 from rayhpc.runtime import errors, execution, getting, serialization
 from rayhpc.runtime.store_client import Box
-from rayhpc.wire.address import Address, ObjectId
+from rayhpc.runtime.yielding import Producers
+from rayhpc.wire.address import Address, ObjectId, sibling
 from rayhpc.wire.messages import actors, leases, objects, tasks
 from rayhpc.wire.messages.common import Grant
 
 from .process import SimProcess
-from .programs import PROGRAMS, Get, Sleep
+from .programs import CONSTRUCTORS, METHODS, PROGRAMS, Do, Get, Item, Sleep
 
 _encode_result = msgspec.msgpack.Encoder().encode
 
@@ -42,17 +43,20 @@ class SimWorker(SimProcess):
         self.slot = slot
         self.queue: deque[tuple[tasks.Task | tasks.Call, Address, int]] = deque()
         self.grant: Grant | None = None
-        self.running_tid: ObjectId = b""
-        self.executions: list[tuple[ObjectId, int]] = []
+        self.state: dict[str, Any] = {}
+        self._cancelled = b""
+        self._holder: Address = 0
         self._revoked = 0
         self._revoke_after = 0
         self._blocked = False
         self._busy = False
         self._kept: dict[ObjectId, list[Any]] = {}
-        self._actor: actors.Construct | None = None
-        self._actor_state: dict[str, Any] = {}
+        self.actor: actors.Construct | None = None
+        self._constructed = False
         self._ending: str | None = None
+        self._replies: deque[tuple[Address, tasks.Result]] = deque()
         self._ended = ended
+        self.producers = Producers(self)  # type: ignore[arg-type]
         super().__init__(*args)
         with self.turn():
             self.send(self.raylet, leases.WorkerReady(self.me & 0xFFFFFFFF))
@@ -66,6 +70,7 @@ class SimWorker(SimProcess):
             tasks.Recall: self._on_recall,
             tasks.Cancel: self._on_cancel,
             tasks.Adopted: lambda _, m: [self._kept.pop(t, None) for t in m.tids],
+            tasks.StreamTaken: lambda _, m: self.producers.on_taken(m),
             leases.Revoke: self._on_revoke,
             leases.AssignJob: lambda _, m: None,
             leases.ExitIfIdle: self._on_exit_if_idle,
@@ -83,6 +88,7 @@ class SimWorker(SimProcess):
             )
             return
         if message.grant is not None:
+            self._holder = submitter
             self.grant = message.grant
             self.facts = msgspec.structs.replace(self.facts, job=message.grant.job)
         self.queue.extend((task, submitter, message.lease) for task in message.tasks)
@@ -99,6 +105,14 @@ class SimWorker(SimProcess):
         self.send(submitter, tasks.Refused(message.lease, back))
 
     def _on_cancel(self, source: Address, message: tasks.Cancel) -> None:
+        if message.recursive:
+            for child in self.submitter.children_of(message.tid):
+                self.submitter.cancel(child, False, True)
+            for call in self.callers.children_of(message.tid):
+                self.callers.cancel(call, True)
+        if self.running_tid == message.tid:
+            self._cancelled = message.tid
+            return
         for item in list(self.queue):
             if item[0].tid == message.tid:
                 self.queue.remove(item)
@@ -107,25 +121,41 @@ class SimWorker(SimProcess):
 
     def _on_revoke(self, _: Address, message: leases.Revoke) -> None:
         self._revoked = max(self._revoked, message.lease)
-        self._refuse_queued(ended=True)
+        waiting = self._unstarted()
+        if self._holder:
+            waiting.setdefault(self._holder, [])  # also told of a lease that idles
+        for submitter, tids in waiting.items():
+            self.send(submitter, tasks.Refused(message.lease, tids, ended=True))
         self._revoke_after = message.lease
         if not self._busy:
             self._end_lease()
 
     def _on_exit_if_idle(self, _: Address, message: leases.ExitIfIdle) -> None:
-        if self._busy or self.queue or self.ownership.holds_others() or self._actor is not None:
+        if self._busy or self.queue or self.ownership.holds_others() or self.actor is not None:
             self.send(self.raylet, leases.StillNeeded())
         else:
             self.leave()
 
     def _on_construct(self, _: Address, message: actors.Construct) -> None:
-        self._actor = message
-        self._actor_state = {"count": 0}
-        self.start(self._construct(message))
+        self.actor = message
+        self._busy = True
+        self.start(self._construct(message.spec))
 
-    def _construct(self, message: actors.Construct) -> Generator[Any, None, None]:
-        yield self.sleep(self.world.random.uniform(0.0005, 0.002))
-        self.send(self.raylet, actors.Constructed(message.spec.actor, b""))
+    def _construct(self, spec: actors.ActorSpec) -> Generator[Any, None, None]:
+        error = b""
+        task = tasks.Task(spec.actor, b"", spec.args, spec.deps)
+        try:
+            args = yield from self._arguments(task)
+            yield from self._drive(CONSTRUCTORS[spec.definition](self, *args))
+        except Exception as failure:
+            error = self._failed(task, failure).outs[0]  # type: ignore[assignment]
+        args = None
+        self._constructed = True
+        self._busy = False
+        self.ownership.settle()
+        self.ownership.after_borrows(self.raylet, actors.Constructed(spec.actor, error))
+        if error:
+            self.leave()
         self._go_on()
 
     def _on_end_actor(self, _: Address, message: actors.EndActor) -> None:
@@ -152,63 +182,137 @@ class SimWorker(SimProcess):
     ) -> Generator[Any, None, None]:
         self.slot.started = task.tid
         self.running_tid = task.tid
-        self.executions.append((task.tid, task.attempt))
+        self.world.ran.append((self.me, task.tid, task.attempt))
         begin = self.world.time
         try:
-            value = yield from self._value_of(task)
-            out, refs = yield from self._pack(task.tid, value)
-            micros = int((self.world.time - begin) * 1e6)
-            inner = [[r.binary() for r in refs]] if refs else []
-            result = tasks.Result(task.tid, tasks.OK, [out], micros, inner=inner)
-            if refs:
-                self._kept[task.tid] = refs
+            if task.returns == tasks.STREAMING:
+                count = yield from self._stream(task, submitter)
+                result = tasks.Result(task.tid, tasks.OK, [msgspec.msgpack.encode(count)])
+            else:
+                value = yield from self._value_of(task)
+                result = yield from self._succeeded(task, value, begin)
+        except KeyboardInterrupt:
+            result = tasks.Result(task.tid, tasks.CANCELLED, [b""])
         except Exception as error:
             result = self._failed(task, error)
-        yield from self._reply(submitter, result)
+        value = None
+        self._reply(submitter, result)
         self.running_tid = b""
         self._busy = False
         if self._revoke_after and not self.queue:
             self._end_lease()
         self._go_on()
 
-    def _value_of(self, task: tasks.Task | tasks.Call) -> Generator[Any, None, Any]:
-        args = yield from self._arguments(task)
+    def _succeeded(self, task: Any, value: Any, begin: float) -> Generator[Any, None, tasks.Result]:
+        outs, inners, kept = [], [], []
+        values = [value] if task.returns <= 1 else list(value)
+        for i, one in enumerate(values):
+            out, refs = yield from self._pack(sibling(task.tid, i), one)
+            outs.append(out)
+            inners.append([r.binary() for r in refs])
+            kept += refs
+        if kept:
+            self._kept[task.tid] = kept
+        micros = int((self.world.time - begin) * 1e6)
+        return tasks.Result(task.tid, tasks.OK, outs, micros, inner=inners if kept else [])
+
+    def _stream(self, task: Any, submitter: Address) -> Generator[Any, None, int]:
+        """What `runtime.yielding.Producers.run` does."""
+        producers = self.producers
+        producers._begin(submitter, task.tid)
+        count = 0
+        running = self._program_of(task, (yield from self._arguments(task)))
+        try:
+            while True:
+                item = yield from self._drive(running, until=Item)
+                if not isinstance(item, Item):
+                    break
+                oid = sibling(task.tid, count + 1)
+                out, refs = yield from self._pack(oid, item.value)
+                if refs:
+                    self._kept[oid] = refs
+                inner = [r.binary() for r in refs]
+                item = refs = None
+                self.send(submitter, tasks.StreamItem(task.tid, count, out, inner, task.attempt))
+                count += 1
+                if producers._must_wait(task, count):
+                    yield from self._wait_blocking(
+                        lambda n=count: not producers._must_wait(task, n)
+                    )
+                if producers._taken[task.tid] < 0:
+                    break
+        finally:
+            producers._end(task.tid)
+        return count
+
+    def _program_of(self, task: Any, args: tuple[Any, ...]) -> Generator[Any, Any, Any]:
         if isinstance(task, tasks.Call):
-            self._actor_state["count"] += 1
-            yield self.sleep(0.0001)
-            return (self._actor_state["count"], *args)
-        running = PROGRAMS[task.definition](self, task.attempt, *args)
+            return METHODS[task.method](self, *args)
+        return PROGRAMS[task.definition](self, task.attempt, *args)
+
+    def _value_of(self, task: tasks.Task | tasks.Call) -> Generator[Any, None, Any]:
+        running = self._program_of(task, (yield from self._arguments(task)))
+        return (yield from self._drive(running))
+
+    def _drive(self, running: Generator[Any, Any, Any], until: type = type(None)) -> Any:
+        """Run user code to its end, or to the next `until` that it yields."""
         answer = None
         while True:
             try:
                 wanted = running.send(answer)
             except StopIteration as stop:
                 return stop.value
+            answer = None
+            if isinstance(wanted, until):
+                return wanted
             if isinstance(wanted, Sleep):
-                yield self.sleep(wanted.seconds)
-                answer = None
+                timer = self.sleep(wanted.seconds)
+                yield lambda t=timer: t() or self._is_cancelled()
+            elif isinstance(wanted, Do):
+                answer = yield from wanted.routine
             else:
                 assert isinstance(wanted, Get)
                 answer = yield from self._blocking_get(wanted.refs)
+            wanted = None
+            if self._is_cancelled():
+                raise KeyboardInterrupt
+
+    def _is_cancelled(self) -> bool:
+        return self._cancelled != b"" and self._cancelled == self.running_tid
 
     def _blocking_get(self, refs: list[Any]) -> Generator[Any, None, list[Any]]:
         """`get` in a task: after a millisecond the CPU goes to others."""
         done: list[Any] = []
         self.start(self._collect(refs, done))
-        patience = self.sleep(0.001)
-        yield lambda: bool(done) or patience()
-        if not done:
-            lease = self.grant.lease if self.grant is not None else 0
-            self._blocked = True
-            self._refuse_queued(blocked=True)
-            self.send(self.raylet, leases.Blocked(lease))
-            yield lambda: bool(done)
-            self._blocked = False
-            self.send(self.raylet, leases.Unblocked(lease))
-        outcome = done[0]
+        yield from self._wait_blocking(lambda: bool(done) or self._is_cancelled())
+        outcome = done[0] if done else []
         if isinstance(outcome, BaseException):
             raise outcome
         return list(outcome)
+
+    def _wait_blocking(self, there: Callable[[], bool]) -> Generator[Any, None, None]:
+        patience = self.sleep(0.001)
+        yield lambda: there() or patience()
+        if there():
+            return
+        lease = self._lease_that_waits()
+        if lease is None:
+            yield there
+            return
+        self._blocked = True
+        self._send_replies()
+        for submitter, tids in self._unstarted().items():
+            self.send(submitter, tasks.Refused(lease, tids, blocked=True))
+        self.send(self.raylet, leases.Blocked(lease))
+        yield there
+        self._blocked = False
+        self.send(self.raylet, leases.Unblocked(lease))
+
+    def _lease_that_waits(self) -> int | None:
+        if self.actor is not None:
+            holds = not self._constructed or self.actor.spec.holding.get("CPU")
+            return self.actor.lease if holds else None
+        return self.grant.lease if self.grant is not None else None
 
     def _collect(self, refs: list[Any], done: list[Any]) -> Generator[Any, None, None]:
         try:
@@ -227,6 +331,8 @@ class SimWorker(SimProcess):
         values = []
         for dep in task.deps:
             view = there.get(dep.oid)
+            if dep.value is not None and dep.error:
+                raise execution.ArgumentError(dep.value)
             if dep.value is not None:
                 values.append(serialization.from_inline(dep.value))
             elif not isinstance(view, objects.FetchFailed):
@@ -257,28 +363,44 @@ class SimWorker(SimProcess):
         data = errors.dump_error(error, function_name=name, pid=1, ip="", actor_repr=None)
         return tasks.Result(task.tid, tasks.FAILED, [data])
 
-    def _reply(self, submitter: Address, result: tasks.Result) -> Generator[Any, None, None]:
-        """Into the journal, out a little later, as a worker's batches do."""
+    def _reply(self, submitter: Address, result: tasks.Result) -> None:
+        """Into the journal; out a little later, as a worker's batches are."""
         self.ownership.settle()
         if self.ownership.claims_pending():
             self.ownership.after_borrows(submitter, tasks.Release([result.tid]))
             result = msgspec.structs.replace(result, held=True)
-        encoded = _encode_result(result)
-        self.slot.unsent = [*self.slot.unsent[-50:], encoded]
-        yield self.sleep(self.world.random.uniform(0, 0.0005))
-        self.send(submitter, tasks.Done([result]))
+        if not self._replies:
+            self.slot.unsent = []
+        self.slot.unsent = [*self.slot.unsent, _encode_result(result)]
+        self._replies.append((submitter, result))
+        self.world.after(self.world.random.uniform(0, 0.0005), self._send_replies)
+
+    def _send_replies(self) -> None:
+        while self._replies:
+            submitter, result = self._replies.popleft()
+            self.send(submitter, tasks.Done([result]))
+
+    def end(self) -> None:
+        """Be dead from now on."""
+        with self.turn():
+            self._kept.clear()
+            self.state.clear()
+            self.queue.clear()
+        super().end()
 
     # -- leases, the end --------------------------------------------------------------------------
-    def _refuse_queued(self, blocked: bool = False, ended: bool = False) -> None:
-        by_submitter: dict[tuple[Address, int], list[ObjectId]] = {}
+    def _unstarted(self) -> dict[Address, list[ObjectId]]:
+        by_submitter: dict[Address, list[ObjectId]] = {}
+        if self.actor is not None:
+            return by_submitter
         while self.queue:
-            task, submitter, lease = self.queue.popleft()
-            by_submitter.setdefault((submitter, lease), []).append(task.tid)
-        for (submitter, lease), tids in by_submitter.items():
-            self.send(submitter, tasks.Refused(lease, tids, blocked=blocked, ended=ended))
+            task, submitter, _ = self.queue.popleft()
+            by_submitter.setdefault(submitter, []).append(task.tid)
+        return by_submitter
 
     def _end_lease(self) -> None:
         lease, self._revoke_after = self._revoke_after, 0
+        self._send_replies()
         self.send(self.raylet, leases.Revoked(lease))
 
     def leave(self) -> None:
@@ -288,4 +410,5 @@ class SimWorker(SimProcess):
 
     def _gone(self) -> None:
         if self.alive:
+            self._send_replies()
             self._ended(self)

@@ -15,11 +15,13 @@ from typing import Any
 import msgspec
 
 from rayhpc.wire import codec
-from rayhpc.wire.address import Address, describe
+from rayhpc.wire.address import Address, NodeNumber, describe, node_of, process_of, raylet_of
 from rayhpc.wire.messages.cluster import Heartbeat, View
 
 # What comes all the time, and tells nothing in a report.
 _BEATS = (Heartbeat, View)
+# What was sent within this time before a death may never have left the process.
+LOSS_S = 0.0003
 EVENTS_MAX = 1_000_000
 Receive = Callable[[Address, Any], None]
 
@@ -42,12 +44,19 @@ class World:
         self.time = 1000.0
         self.delay = delay
         self.log: list[str] = []
+        # Every start of a task or call: (worker, task, attempt).
+        self.ran: list[tuple[Address, bytes, int]] = []
+        # What calls of `programs.note` have noted: (actor's process, key, number).
+        self.noted: list[tuple[Address, int, int]] = []
         self.happened = 0
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
         self._receivers: dict[Address, tuple[codec.Decoder, Receive]] = {}
         self._last: dict[tuple[Address, Address], float] = {}
         self._cut: dict[Address, float] = {}
+        self._severed: set[frozenset[NodeNumber]] = set()
+        # (source, destination) → what the source's raylet answers for a destination that is gone.
+        self.answer_for: Callable[[Address, Address], msgspec.Struct | None] = lambda s, d: None
 
     def now(self) -> float:
         """Seconds on the world's clock."""
@@ -97,28 +106,51 @@ class World:
     def leave(self, address: Address) -> None:
         """Somebody is dead: nothing reaches it, and of what it sent last a random part is lost."""
         self._receivers.pop(address, None)
-        self._cut[address] = self.time + self.random.uniform(0, self.delay)
+        self._cut[address] = self.time - self.random.uniform(0, LOSS_S)
 
     def is_there(self, address: Address) -> bool:
         """Whether somebody with this address takes part."""
         return address in self._receivers
 
+    def sever(self, one: NodeNumber, other: NodeNumber) -> None:
+        """Cut the link between two nodes: nothing passes from now on, on either way."""
+        self._severed.add(frozenset((one, other)))
+
     def send(self, source: Address, destination: Address, message: msgspec.Struct) -> None:
-        """Put a message on its way."""
-        frame = codec.encode(destination, source, message)
-        pair = (source, destination)
+        """Put a message on its way: within a node direct, else by way of the raylets."""
+        self._hop(source, destination, codec.encode(destination, source, message))
+
+    def _hop(self, at: Address, destination: Address, frame: bytes) -> None:
+        to = _next(at, destination)
+        pair = (at, to)
         arrival = self.time + self.random.uniform(0.00002, self.delay)
         arrival = self._last[pair] = max(arrival, self._last.get(pair, 0.0) + 1e-9)
-        self.after(arrival - self.time, lambda: self._deliver(frame, arrival))
+        sent = self.time
+        self.after(arrival - self.time, lambda: self._arrive(at, to, destination, frame, sent))
 
-    def _deliver(self, frame: bytes, arrival: float) -> None:
-        source, destination = codec.source_of(frame), codec.destination_of(frame)
-        found = self._receivers.get(destination)
-        if found is None or arrival > self._cut.get(source, float("inf")):
+    def _arrive(
+        self, at: Address, to: Address, destination: Address, frame: bytes, sent: float
+    ) -> None:
+        found = self._receivers.get(to)
+        if found is None or sent > self._cut.get(at, float("inf")):
             return
-        decode, receive = found
+        if frozenset((node_of(at), node_of(to))) in self._severed:
+            return
+        if to == destination:
+            self._deliver(frame, *found)
+            return
+        source = codec.source_of(frame)
+        answer = self.answer_for(source, destination)
+        if answer is None:
+            self._hop(to, destination, frame)
+        else:
+            self.send(to, source, answer)
+
+    def _deliver(self, frame: bytes, decode: codec.Decoder, receive: Receive) -> None:
+        source = codec.source_of(frame)
         message = decode(frame)
         if type(message) not in _BEATS:
+            destination = codec.destination_of(frame)
             self.note(f"{describe(source)} → {describe(destination)} {message}")
         receive(source, message)
 
@@ -132,3 +164,13 @@ class World:
     def tail(self, count: int = 60) -> str:
         """The last things that happened."""
         return "\n".join(self.log[-count:])
+
+
+def _next(at: Address, destination: Address) -> Address:
+    """Where a frame that is at `at` goes next."""
+    node, there = node_of(at), node_of(destination)
+    if node == there:
+        return destination
+    if process_of(at):
+        return raylet_of(node)
+    return raylet_of(there) if there else destination

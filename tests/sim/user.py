@@ -1,0 +1,276 @@
+"""What user code does in a simulated process: `.remote()`, `put`, `get`, actors, groups.
+
+A part of `process.SimProcess`.  Does the same to the party's tables as `rayhpc.api`; what waits is
+a routine (a generator of conditions) in place of a blocking call.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any
+
+from rayhpc.api.actor_creation import _Creation
+from rayhpc.runtime import execution, getting, serialization
+from rayhpc.runtime.entries import ERROR, INLINE, PENDING, STORED, Entry
+from rayhpc.runtime.party import Party
+from rayhpc.runtime.pending import Pending
+from rayhpc.runtime.references import ObjectRef
+from rayhpc.runtime.store_client import Box
+from rayhpc.store import layout
+from rayhpc.wire.address import HEAD, node_of, owner_of, sibling
+from rayhpc.wire.messages import actors, objects, tasks
+from rayhpc.wire.messages.common import UNIT, SchedulingClass, Stored, Strategy
+
+if TYPE_CHECKING:
+    from .world import World
+
+ONE_CPU = {"CPU": UNIT}
+DEFAULT = Strategy()
+Routine = Generator[Callable[[], bool], None, Any]
+
+
+class Handle:
+    """An actor's handle, as `rayhpc.api.ActorHandle`: its id, and the lifeline it holds."""
+
+    def __init__(self, actor: bytes, lifeline: ObjectRef[Any] | None, retries: int = 0) -> None:
+        self.actor = actor
+        self.lifeline = lifeline
+        self.retries = retries
+
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        return Handle, (self.actor, self.lifeline, self.retries)
+
+
+class Ended(Exception):
+    """The actor's name is taken."""
+
+
+class UserSide(Party):
+    """The user's side of a process."""
+
+    world: World
+
+    # -- tasks ------------------------------------------------------------------------------------
+    def submit(
+        self,
+        name: str,
+        *args: Any,
+        retries: int = 3,
+        returns: int = 1,
+        resources: dict[str, int] | None = None,
+        strategy: Strategy = DEFAULT,
+        window: int = 0,
+    ) -> Any:
+        """`f.remote(*args)`, as `api.remote_function` does it."""
+        definition = name.encode()
+        pending = Pending(self.new_id(), b"", definition, returns, retries, name)
+        wanted = SchedulingClass(
+            ONE_CPU if resources is None else resources, strategy, job=self.facts.job
+        )
+        pending.queue = self.submitter.queue_for(wanted)
+        self.submitter.definitions[definition] = definition
+        self._set_arguments(pending, args)
+        pending.parent = self.running_tid
+        if pending.parent or window:
+            pending.more = tasks.TaskMore(name, pending.parent, window=window)
+        found: Any = self._references_of(pending)
+        self.submitter.inbox.append(pending)
+        return found
+
+    def _set_arguments(self, pending: Pending, args: tuple[Any, ...]) -> None:
+        payload, deps = execution.pack_arguments(args, {})
+        packed = serialization.serialize(payload)
+        pending.args = serialization.to_inline(packed)
+        pending.deps = deps or None
+        pending.keep = packed.refs + deps or None
+        pending.submitted = time.time()
+
+    def _references_of(self, pending: Pending) -> Any:
+        table = self.ownership.table
+        if pending.returns == tasks.STREAMING:
+            window = pending.more.window if pending.more is not None else 0
+            pending.stream = self.streams.open(pending.tid, window)
+        if pending.returns > 1:
+            for oid in pending.result_ids():
+                table[oid] = Entry(pending)
+            return [ObjectRef(oid) for oid in pending.result_ids()]
+        table[pending.tid] = Entry(pending)
+        return ObjectRef(pending.tid)
+
+    def cancel(self, ref: ObjectRef[Any], force: bool = False, recursive: bool = True) -> None:
+        """`api.cancel`."""
+        oid = ref.binary()
+        self.advance()
+        if self.ownership.is_mine(oid):
+            self.cancel_now(oid, force, recursive)
+        else:
+            self.send(owner_of(oid), tasks.CancelOwned(oid, force, recursive))
+
+    # -- actors -----------------------------------------------------------------------------------
+    def actor(
+        self,
+        kind: str,
+        *args: Any,
+        name: str = "",
+        max_restarts: int = 0,
+        max_task_retries: int = 0,
+        placing: dict[str, int] | None = None,
+        holding: dict[str, int] | None = None,
+        strategy: Strategy = DEFAULT,
+        detached: bool = False,
+    ) -> Handle:
+        """`Actor.remote(*args)`: the real creation, but for the class."""
+        creation, handle = self._creation(
+            kind, args, name, max_restarts, max_task_retries, placing, holding, strategy, detached
+        )
+        creation.send_when_ready()
+        return handle
+
+    def named(self, kind: str, *args: Any, name: str, exists: bool = True) -> Routine:
+        """A routine for `Actor.options(name=…, get_if_exists=…).remote(*args)`."""
+        creation, handle = self._creation(kind, args, name, 0, 0, None, None, DEFAULT, False)
+        token = self.new_token()
+        self.send(HEAD, actors.CreateActor(token, creation._complete_spec(), exists))
+        yield lambda: token in self.replies
+        answer = self.replies.pop(token)
+        if answer.error or answer.existing is not None:
+            creation._forget()
+        if answer.error:
+            raise Ended(answer.error)
+        if answer.existing is not None:
+            return Handle(answer.existing.actor, None)
+        creation._watch()
+        return handle
+
+    def _creation(
+        self,
+        kind: str,
+        args: tuple[Any, ...],
+        name: str,
+        max_restarts: int,
+        max_task_retries: int,
+        placing: dict[str, int] | None,
+        holding: dict[str, int] | None,
+        strategy: Strategy,
+        detached: bool,
+    ) -> tuple[_Creation, Handle]:
+        pending = Pending(self.new_id(), b"", b"", 1, 0, kind)
+        self._set_arguments(pending, args)
+        spec = actors.ActorSpec(
+            actor=pending.tid,
+            owner=self.me,
+            job=self.facts.job,
+            class_name=kind,
+            definition_id=b"",
+            definition=kind.encode(),
+            methods=b"",
+            args=b"",
+            deps=[],
+            placing=SchedulingClass(
+                ONE_CPU if placing is None else placing, strategy, job=self.facts.job
+            ),
+            holding={} if holding is None else holding,
+            name=name,
+            namespace="sim",
+            detached=detached,
+            max_restarts=max_restarts,
+            max_task_retries=max_task_retries,
+        )
+        creation = _Creation(self, spec, pending)  # type: ignore[arg-type]
+        return creation, Handle(spec.actor, creation.lifeline, max_task_retries)
+
+    def call(
+        self, handle: Handle, method: str, *args: Any, retries: int | None = None, returns: int = 1
+    ) -> Any:
+        """`handle.method.remote(*args)`, as `api.actor_method` does it."""
+        retries = handle.retries if retries is None else retries
+        pending = Pending(self.new_id(), b"", b"", returns, retries, method)
+        pending.method = method
+        pending.target = self.callers.client_of(handle.actor)
+        self._set_arguments(pending, args)
+        if handle.lifeline is not None:
+            pending.keep = [handle.lifeline, *(pending.keep or ())]
+        pending.parent = self.running_tid
+        found = self._references_of(pending)
+        self.callers.inbox.append(pending)
+        return found
+
+    def kill(self, handle: Handle, no_restart: bool = True) -> None:
+        """`api.kill`."""
+        self.callers.kill(handle.actor, no_restart)
+
+    # -- placement groups ---------------------------------------------------------------------------
+    def group(self, bundles: list[dict[str, int]], strategy: str = "PACK") -> bytes:
+        """`api.placement_group`; the group's state comes into `groups`."""
+        group = self.new_id()
+        made = actors.CreateGroup(group, bundles, strategy, creator=self.me, job=self.facts.job)
+        self.send(HEAD, made)
+        self.group_watchers[group] = [lambda m: self.groups.__setitem__(group, m)]
+        self.send(HEAD, actors.WatchGroup(group))
+        return group
+
+    def remove_group(self, group: bytes) -> None:
+        """`api.remove_placement_group`."""
+        self.advance()
+        self.send(HEAD, actors.RemoveGroup(group))
+
+    # -- objects ------------------------------------------------------------------------------------
+    def put(self, value: Any) -> Routine:
+        """A routine that makes an object of ours."""
+        packed = serialization.serialize(value)
+        oid = self.new_id()
+        entry = Entry()
+        entry.inner = packed.refs or None
+        if packed.nbytes <= getting.INLINE_BYTES:
+            self.ownership.table[oid] = entry
+            self.ownership.resolve(oid, INLINE, serialization.to_inline(packed), inner=entry.inner)
+        else:
+            where = yield from self.store_value(oid, packed)
+            self.ownership.table[oid] = entry
+            self.ownership.resolve(oid, STORED, where.node, where.size, entry.inner)
+        return ObjectRef(oid)
+
+    def store_value(self, oid: bytes, packed: serialization.Serialized) -> Generator[Any, None, Stored]:
+        """Write a value to the node's store."""
+        size = layout.size_needed(packed.pickled, packed.buffers)
+        self.store.create(oid, size)
+        yield lambda: self.store.created(oid) is not None
+        answer = self.store.created(oid)
+        assert answer is not None
+        if answer.offset < 0:
+            self.store.place_refused(oid)
+            raise MemoryError(answer.error)
+        layout.write_into(self.store.place(oid, size), packed.pickled, packed.buffers)
+        self.store.seal(oid, size)
+        return Stored(size, node_of(self.me))
+
+    def values(self, refs: list[ObjectRef[Any]]) -> Generator[Any, None, list[Any]]:
+        """A routine for `get`: the values, or the first error raised."""
+        found = []
+        for ref in refs:
+            found.append((yield from self._value(ref)))
+        return found
+
+    def _value(self, ref: ObjectRef[Any]) -> Generator[Any, None, Any]:
+        oid = ref.binary()
+        while True:
+            if oid not in self.ownership.table:
+                self.ownership.settle()
+            entry = self.ownership.table[oid]
+            if entry.state == PENDING and self.ownership.is_mine(oid):
+                yield lambda e=entry: e.state != PENDING
+                continue
+            if entry.state == INLINE:
+                return serialization.from_inline(entry.value)
+            if entry.state == ERROR:
+                raise getting.load_error(entry.value)
+            view = self.store.view(oid)
+            if view is None:
+                box = Box()
+                self.store.fetch([oid], [box])
+                yield lambda b=box: b.value is not None
+                view = box.value
+            if isinstance(view, objects.FetchFailed):
+                continue
+            return getting.read_value(view)
