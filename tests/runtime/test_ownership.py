@@ -10,6 +10,7 @@ import pytest
 from rayhpc.runtime import failures
 from rayhpc.runtime.entries import ERROR, INLINE, PENDING, STORED, Entry
 from rayhpc.runtime.ownership import Ownership
+from rayhpc.runtime.pending import Pending
 from rayhpc.wire.address import make_address, make_object_id, raylet_of
 from rayhpc.wire.messages import leases, objects
 
@@ -145,7 +146,7 @@ def test_a_raylet_that_asks_early_is_told_when_it_is_known(table: Table) -> None
 def test_a_lost_object_is_made_again_or_becomes_an_error() -> None:
     for again, state in ((True, PENDING), (False, ERROR)):
         table = Table(again=again)
-        table.add(MINE, Entry(task=object()))
+        table.add(MINE, Entry(task=Pending(MINE, b"", b"f", 1, 0, "f")))
         table.resolve(MINE, STORED, 1, 10)
         table.on_copies_lost(objects.CopiesLost([MINE]))
         assert table.table[MINE].state == state
