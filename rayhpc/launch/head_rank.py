@@ -20,11 +20,11 @@ from rayhpc.launch.rendezvous import Record
 from rayhpc.launch.sessions import SessionRecord
 from rayhpc.launch.signal_reach import SignalReach
 from rayhpc.launch.signals import Arrival
-from rayhpc.launch.spawn import NodeProcess
 from rayhpc.machine.limits import DESCRIPTORS, THREADS_PER_CPU, check_budget, read_limits
 
 if TYPE_CHECKING:
     from rayhpc.launch.run import Run
+    from rayhpc.launch.spawn import NodeProcess
 
 # How long a program may go on whose node has died; its calls fail at once.
 _WITHOUT_NODE_S = 10.0
@@ -72,7 +72,7 @@ class HeadRank:
     # -- the start
     def _start_node(self) -> SessionRecord:
         this = self._run
-        self._node = NodeProcess(environ=this.environ)
+        self._node = this.new_node()
         cluster = node_config.new_cluster()
         plan = node_config.make_plan(
             this.place,

@@ -13,7 +13,6 @@ from rayhpc.launch.channel import Channel
 from rayhpc.launch.exit_codes import ExitCode, LaunchError, in_words
 from rayhpc.launch.node_plan import NodePlan
 from rayhpc.launch.rendezvous import Record, Report
-from rayhpc.launch.spawn import NodeProcess
 
 if TYPE_CHECKING:
     from rayhpc.launch.run import Run
@@ -29,7 +28,7 @@ class NodeRank:
         assert run.channel is not None
         self._run = run
         self._channel: Channel = run.channel
-        self._node = NodeProcess(environ=run.environ)
+        self._node = run.new_node()
 
     def run(self) -> int:
         """Join, and wait for the end.  Raises LaunchError if it cannot join."""
@@ -56,7 +55,7 @@ class NodeRank:
                 if error.code != ExitCode.HEAD_LOST:
                     raise
             after = record.written
-            self._node = NodeProcess(environ=self._run.environ)
+            self._node = self._run.new_node()
 
     def _plan(self, record: Record) -> NodePlan:
         this = self._run

@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rayhpc.allocation.allocation import Allocation
 from rayhpc.allocation.local_ranks import local_facts, merge_local_ranks
@@ -23,6 +24,9 @@ from rayhpc.launch.options import NodeOptions
 from rayhpc.launch.progress import Progress
 from rayhpc.launch.rendezvous import FOLDER, Rendezvous
 from rayhpc.launch.signals import Signals, Startup
+
+if TYPE_CHECKING:
+    from rayhpc.launch.spawn import NodeProcess
 
 JOB_FOLDER = "RAYHPC_JOB_DIR"
 
@@ -60,6 +64,14 @@ class Run:
     channel: Channel | None
     startup: Startup
     progress: Progress
+
+    def new_node(self) -> NodeProcess:
+        """The process of this rank's node, before it has its plan."""
+        from rayhpc.launch.spawn import NodeProcess
+
+        # MPI has threads of its own, which no fork survives.
+        with_mpi = isinstance(self.channel, mpi_channel.MpiChannel)
+        return NodeProcess(environ=self.environ, forked=not with_mpi)
 
     @property
     def log_folder(self) -> str:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rayhpc.launch.exit_codes import ExitCode, LaunchError
+from rayhpc.launch.fork import become_node
 from rayhpc.launch.private_fds import close_private, keep_private
 
 if TYPE_CHECKING:
@@ -47,11 +48,19 @@ class NodeProcess:
     Args:
         detached: give it a session (setsid) of its own, for a node that outlives its starter.
         environ: its environment; None is ours.
+        forked: fork it from this very process, which has one thread and nothing of the user's.
     """
 
-    def __init__(self, *, detached: bool = False, environ: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        detached: bool = False,
+        environ: dict[str, str] | None = None,
+        forked: bool = False,
+    ) -> None:
         environment = dict(os.environ if environ is None else environ)
         self._python_path = environment.get("PYTHONPATH")
+        given = dict(environment)
         _make_importable(environment)
         self._errors = _unnamed_file()
         self._process = subprocess.Popen(
@@ -63,6 +72,8 @@ class NodeProcess:
             cwd="/",
             env=environment,
             start_new_session=detached,
+            # Where it is forked this function never returns, so nothing is executed.
+            preexec_fn=(lambda: become_node(given)) if forked else None,  # noqa: PLW1509
         )
         assert self._process.stdin is not None
         # A descriptor without a file object: it must close when we say so, and with us.

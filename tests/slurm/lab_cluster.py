@@ -39,7 +39,9 @@ class LabCluster:
     def __init__(self, nodes: int, **settings: str) -> None:
         self.base = Path(tempfile.mkdtemp(prefix="rayhpc-lab-"))
         self.base.chmod(0o755)
-        self.names = [f"node{index + 1}" for index in range(nodes)]
+        # Labs that are up at once need names of their own: SLURM names its cgroups after nodes.
+        prefix = settings.get("SLURMLAB_PREFIX", "node")
+        self.names = [f"{prefix}{index + 1}" for index in range(nodes)]
         self._settings = {
             "SLURMLAB_DIR": str(self.base / "lab"),
             "SLURMLAB_EXPOSE": ":".join(dict.fromkeys((sys.base_prefix, sys.prefix, str(ROOT)))),
