@@ -113,6 +113,7 @@ class Callers:
         pending.cancelled = True
         client: ActorClient = pending.target
         if pending.tid in client.inflight:
+            pending.stray = True
             self._send(client.address, tasks.Cancel(pending.tid, recursive))
             return
         if pending in client.queue:
@@ -159,19 +160,22 @@ class Callers:
         for watcher in watchers:
             watcher()
 
-    def on_done(self, source: Address, results: list[tasks.Result]) -> None:
-        """An actor answers calls."""
+    def on_done(self, source: Address, results: list[tasks.Result]) -> list[tasks.Result]:
+        """An actor answers calls; returns the answers that nobody waits for (any more)."""
         client = self._by_address.get(source)
         if client is None:
-            return
+            return results
+        left: list[tasks.Result] = []
         for result in results:
             pending = client.inflight.pop(result.tid, None)
             if pending is None:
+                left.append(result)
                 continue
             if not self._results.take(source, pending, result):
                 pending.attempt += 1
                 client.queue.append(pending)
                 self._dirty[client] = None
+        return left
 
     def on_process_died(self, address: Address) -> None:
         """A process has ended; what that means for an actor the head tells."""
@@ -238,6 +242,8 @@ class Callers:
         """The process that had our calls is gone: again in their order, or failed."""
         inflight = list(client.inflight.values())
         client.inflight.clear()
+        for pending in inflight:
+            pending.stray = True
         if message.state == actors.DEAD:
             client.queue.extendleft(reversed(inflight))
             return

@@ -25,7 +25,8 @@ class Entry:
     address → signed count).  `task` is what makes it (lineage), kept while it may be needed again.
     `inner` are references inside the value, kept alive with it.  `callbacks` run, in the leading
     thread, when the state leaves PENDING; `on_free` when nobody refers to the object any more.
-    `asked` notes that the raylet waits for our `Tell`.
+    `asked` notes that the raylet waits for our `Tell`.  `stray`: a copy may lie in a store though
+    the value is small or an error (an earlier run of the task wrote it, and died).
     """
 
     __slots__ = (
@@ -38,6 +39,7 @@ class Entry:
         "requested",
         "size",
         "state",
+        "stray",
         "task",
         "value",
     )
@@ -53,6 +55,7 @@ class Entry:
         self.on_free: Callable[[], None] | None = None
         self.asked = False
         self.requested = False
+        self.stray = False
         self.size = 0
 
     def when_ready(self, callback: Callable[[], object]) -> None:

@@ -63,6 +63,10 @@ class Ownership:
         return entry.value, entry.state == ERROR
 
     # -- the leading thread ---------------------------------------------------------------------
+    def has_news(self) -> bool:
+        """Whether `settle` has something to do."""
+        return bool(self.events or self._to_free)
+
     def settle(self) -> None:
         """Work off the births and deaths of references noted since the last call."""
         events, table = self.events, self.table
@@ -99,13 +103,17 @@ class Ownership:
         """An object is there: INLINE (value: bytes), STORED (value: node) or ERROR (bytes)."""
         entry = self.table.get(oid)
         if entry is None:
+            if state == STORED:
+                self.note_stray(oid)
             return
+        entry.stray = entry.stray or entry.state == STORED
         entry.value = value
         entry.size = size
         entry.inner = inner
         entry.state = state
         self.changes += 1
-        if state != STORED:
+        if state != STORED and entry.task is not None:
+            entry.stray = entry.stray or entry.task.stray
             entry.task = None
         callbacks = entry.callbacks
         if callbacks is not None:
@@ -116,6 +124,14 @@ class Ownership:
             self._tell(oid, entry)
         if entry.count <= 0:
             self._free_if_unused(oid, entry)
+
+    def note_stray(self, oid: ObjectId) -> None:
+        """A result that nobody waits for any more lies in a store: it goes with its entry."""
+        entry = self.table.get(oid)
+        if entry is None:
+            self._send(self._raylet, objects.Free([oid]))
+        elif entry.state != STORED:
+            entry.stray = True
 
     def add(self, oid: ObjectId, entry: Entry) -> None:
         """A new object of ours."""
@@ -232,7 +248,7 @@ class Ownership:
             return
         if self.table.pop(oid, None) is None:
             return
-        if entry.state == STORED:
+        if entry.state == STORED or (entry.stray and self.is_mine(oid)):
             self._to_free.append(oid)
         if entry.on_free is not None:
             entry.on_free()

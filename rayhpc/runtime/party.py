@@ -115,7 +115,7 @@ class Party:
     def advance(self) -> None:
         while self._actions:
             self._actions.popleft()()
-        if self.ownership.events:
+        if self.ownership.has_news():
             self.ownership.settle()
         self.submitter.advance()
         self.callers.advance()
@@ -152,8 +152,11 @@ class Party:
 
     # -- messages --------------------------------------------------------------------------------
     def _on_done(self, source: Address, message: tasks.Done) -> None:
-        if not self.submitter.on_done(source, message.results):
-            self.callers.on_done(source, message.results)
+        left = self.submitter.on_done(source, message.results)
+        if left:
+            left = self.callers.on_done(source, left)
+        if left:
+            self.results.discard(source, left)
 
     def _on_refused(self, source: Address, message: tasks.Refused) -> None:
         self.submitter.on_refused_tasks(source, message)
@@ -169,6 +172,7 @@ class Party:
 
     def on_peers_gone(self, is_gone: Callable[[Address], bool]) -> None:
         """Processes that this one watched have ended."""
+        self.results.on_peers_gone(is_gone)
 
     def _on_node_gone(self, _: Address, message: leases.NodeGone) -> None:
         self.submitter.on_node_gone(message.node, message.reason)

@@ -22,9 +22,10 @@ class Pending:
     `tid` is the id of its first result; `deps` its top-level references, `keep` every reference
     among its arguments, held until its end.  `retries` is what is left of max_retries (-1: for
     ever) after failures of the system, `error_retries` the same, counted apart, after errors of
-    the user's code.  `lease` is where it was pushed (None: not).  `held` says that it has ended,
-    but its worker still takes over references of its arguments.  `items` is how many results a
-    task with num_returns="dynamic" had.
+    the user's code.  `lease` is where it was pushed (None: not).  `stray` says that a run of it
+    ended without a word, so that results may lie in a store that no message names; `held` that it
+    has ended, but its worker still takes over references of its arguments.  `items` is how many
+    results a task with num_returns="dynamic" had.
     """
 
     __slots__ = (
@@ -48,6 +49,7 @@ class Pending:
         "ready",
         "retries",
         "returns",
+        "stray",
         "stream",
         "submitted",
         "target",
@@ -79,6 +81,7 @@ class Pending:
         self.missing = 0
         self.cancelled = False
         self.held = False
+        self.stray = False
         self.items = 0
         self.parent = b""
         self.stream: Any = None

@@ -5,7 +5,7 @@ Used by `submission` (tasks) and `calls` (actors), in the leading thread.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -14,8 +14,9 @@ from rayhpc.runtime import failures
 from rayhpc.runtime.entries import ERROR, INLINE, PENDING, STORED, Entry
 from rayhpc.runtime.ownership import Ownership, hold
 from rayhpc.runtime.pending import Pending
-from rayhpc.wire.address import Address, ObjectId, owner_of, sibling
+from rayhpc.wire.address import Address, ObjectId, sibling
 from rayhpc.wire.messages import objects, tasks
+from rayhpc.wire.messages.common import Stored
 
 Send = Callable[[Address, msgspec.Struct], None]
 
@@ -34,13 +35,14 @@ class Results:
         # Counts errors, so that a `get` of many notices the first (see `Process.get`).
         self.failures = 0
         # Tasks that have ended while their worker still claims references of their arguments.
-        self._held: dict[ObjectId, Pending] = {}
+        self._held: dict[ObjectId, tuple[Address, Pending]] = {}
 
     def take(self, worker: Address, pending: Pending, result: tasks.Result) -> bool:
         """Note a result; False: it failed in a way that is to be retried."""
         if result.status == tasks.OK:
             self._succeed(worker, pending, result)
         elif result.status == tasks.CANCELLED:
+            pending.stray = True
             self.fail(pending, failures.cancelled(pending))
         elif result.retry and pending.error_retries != 0 and not pending.cancelled:
             pending.error_retries -= pending.error_retries > 0
@@ -48,9 +50,12 @@ class Results:
         else:
             error = result.outs[0]
             assert isinstance(error, bytes)
+            # Some of several results may have been stored before it failed.
+            pending.stray = pending.stray or pending.returns != 1
             self.fail(pending, error)
         if result.held:
-            self._held[pending.tid] = pending
+            self._held[pending.tid] = worker, pending
+            self._ownership.watch(worker)
         elif pending.returns > 1 or pending.keep is not None:
             self._let_go(pending)
         return True
@@ -67,16 +72,37 @@ class Results:
     def on_release(self, message: tasks.Release) -> None:
         """A worker has claimed what it keeps of these tasks' arguments."""
         for tid in message.tids:
-            pending = self._held.pop(tid, None)
+            _, pending = self._held.pop(tid, (0, None))
             if pending is not None:
                 self._let_go(pending)
 
+    def on_peers_gone(self, is_gone: Callable[[Address], bool]) -> None:
+        """Workers have ended: they claim nothing any more."""
+        gone = [tid for tid, (worker, _) in self._held.items() if is_gone(worker)]
+        self.on_release(tasks.Release(gone))
+
+    def discard(self, worker: Address, results: Iterable[tasks.Result]) -> None:
+        """Results that nobody waits for: what they left in stores, and at the worker, goes."""
+        for result in results:
+            # Items of generators are told apart, before this.
+            outs = [] if result.status != tasks.OK else result.outs
+            for i, out in enumerate(outs):
+                if isinstance(out, Stored):
+                    self._ownership.note_stray(sibling(result.tid, i))
+            if any(result.inner):
+                self._send(worker, tasks.Adopted([result.tid]))
+
     def adopt(self, worker: Address, tid: ObjectId, inner: list[ObjectId]) -> list[Any]:
         """Claim the references inside a result, and tell the worker once the claims stand."""
-        refs = hold(inner)
+        return self._adopt_all(worker, tid, [inner])[0]
+
+    def _adopt_all(
+        self, worker: Address, tid: ObjectId, inner: list[list[ObjectId]]
+    ) -> list[list[Any]]:
+        """`adopt` for several results: the worker lets go of all of them together."""
+        refs = [hold(oids) for oids in inner]
         self._ownership.settle()
-        if any(owner_of(oid) != self._ownership.me for oid in inner) or worker:
-            self._ownership.after_borrows(worker, tasks.Adopted([tid]))
+        self._ownership.after_borrows(worker, tasks.Adopted([tid]))
         return refs
 
     def _succeed(self, worker: Address, pending: Pending, result: tasks.Result) -> None:
@@ -91,7 +117,11 @@ class Results:
             else:
                 self._stored(pending.tid, out)
             return
-        inner = [self.adopt(worker, pending.tid, x) if x else None for x in result.inner]
+        inner: list[Any] = []
+        if any(result.inner):
+            inner = [x or None for x in self._adopt_all(worker, pending.tid, result.inner)]
+        elif pending.returns == tasks.DYNAMIC:
+            inner = [None]
         oids = pending.result_ids()
         if pending.returns == tasks.DYNAMIC:
             inner[0] = self._enter_dynamic(pending, len(outs) - 1)

@@ -131,6 +131,9 @@ class Streams:
         stream = self._live.get(message.tid)
         if stream is None or (stream.total is not None and message.index >= stream.total):
             self._send(worker, tasks.StreamTaken(message.tid, -1))
+            late = sibling(message.tid, message.index + 1)
+            result = tasks.Result(late, tasks.OK, [message.out], inner=[message.inner])
+            self._results.discard(worker, [result])
             return
         stream.worker = worker
         oid = sibling(message.tid, message.index + 1)

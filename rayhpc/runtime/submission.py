@@ -116,6 +116,7 @@ class Submitter:
             return
         pending.cancelled = True
         lease = pending.lease
+        pending.stray = lease is not None
         if lease is None:
             self._results.fail(pending, failures.cancelled(pending))
         elif force:
@@ -202,7 +203,8 @@ class Submitter:
             return
         # Looked up first: the last result may be there where some before it got lost.
         begun = _begun(self._by_worker[message.worker], message)
-        self.on_done(message.worker, [_decode_result(x) for x in message.unsent])
+        unsent = [_decode_result(x) for x in message.unsent]
+        self._results.discard(message.worker, self.on_done(message.worker, unsent))
         for lease in list(self._by_worker.get(message.worker, ())):
             self._drop_lease(lease)
             self._victims(lease, begun, message.reason, message.memory)
@@ -219,23 +221,22 @@ class Submitter:
                 self._dirty[queue] = None
 
     # -- messages: tasks -------------------------------------------------------------------------
-    def on_done(self, worker: Address, results: list[tasks.Result]) -> bool:
-        """Results; False if they are not of a lease of ours (then they may be an actor's)."""
+    def on_done(self, worker: Address, results: list[tasks.Result]) -> list[tasks.Result]:
+        """Results; returns those that are not of a lease of ours (they may be an actor's)."""
         held = self._by_worker.get(worker)
-        if held is None:
-            return False
-        if len(held) == 1:
-            return self._take_results(held[0], results)
-        found = [self._take_results(lease, results) for lease in list(held)]
-        return any(found)
+        for lease in list(held or ()):
+            results = self._take_results(lease, results)
+        return results
 
-    def _take_results(self, lease: Lease, results: list[tasks.Result]) -> bool:
-        """The results that are this lease's; False: there are none."""
+    def _take_results(self, lease: Lease, results: list[tasks.Result]) -> list[tasks.Result]:
+        """Take the results that are this lease's; the others are left."""
         inflight = lease.inflight
         micros = count = 0
+        left: list[tasks.Result] = []
         for result in results:
             pending = inflight.pop(result.tid, None)
             if pending is None:
+                left.append(result)
                 continue
             count += 1
             micros += result.micros
@@ -243,7 +244,7 @@ class Submitter:
             if not self._results.take(lease.worker, pending, result):
                 self._again(pending, at_front=False, counts=False)
         if not count:
-            return False
+            return left
         queue = lease.queue
         queue.observe(micros * 1e-6, count)
         now = self._now()
@@ -254,7 +255,7 @@ class Submitter:
             if lease.ended:
                 self._drop_lease(lease)
         self._dirty[queue] = None
-        return True
+        return left
 
     def on_refused_tasks(self, worker: Address, message: tasks.Refused) -> None:
         """Tasks that did not start come back, for other leases; no retry is used."""
@@ -414,6 +415,7 @@ class Submitter:
             self._requeue(pending)
         for pending in [p for p in inflight if p.tid in begun]:
             pending.lease = None
+            pending.stray = True
             if pending.cancelled:
                 self._results.fail(pending, failures.cancelled(pending))
             elif pending.retries != 0:
@@ -424,7 +426,7 @@ class Submitter:
 
 
 def _begun(held: list[Lease], message: leases.LeaseBroken) -> set[ObjectId]:
-    """What a dead worker had started: all of its earlier leases, of the last one up to `started`."""
+    """What a dead worker had started: all of earlier leases, of the last one up to `started`."""
     begun: set[ObjectId] = set()
     for lease in held:
         order = list(lease.inflight)

@@ -82,7 +82,7 @@ class Worker(Process):
         self._calls_made: dict[bytes, int] = {}
         self.running_tid: ObjectId = b""
         self._cancelled: ObjectId | None = None
-        self._kept: dict[ObjectId, list[Any]] = {}
+        self._kept: dict[ObjectId, tuple[Address, list[Any]]] = {}
         self._task_seconds = 1.0
         super().__init__(facts, mapping)
         self.outbox = Outbox(slot, self.transport.send)
@@ -229,9 +229,11 @@ class Worker(Process):
         """Queue a result; it goes out within a millisecond, and is in the journal until then."""
         result = outcome.result
         if outcome.kept:
-            self._kept[result.tid] = outcome.kept
-        if self.ownership.events or self.ownership.claims_pending():
-            result = self._with_claims(submitter, result)
+            with self.lead():
+                self.keep(submitter, result.tid, outcome.kept)
+        claims = self.ownership.has_news() or self.ownership.claims_pending()
+        if claims and self._reply_with_claims(submitter, result):
+            return
         if not self.outbox.add(submitter, result):
             self.flush_replies()
 
@@ -251,9 +253,12 @@ class Worker(Process):
         self.later(lambda: self.reply(submitter, outcome))
         self.handover.nudge()
 
-    def keep(self, oid: ObjectId, refs: list[Any]) -> None:
-        """Keep references inside a result alive until its owner says `Adopted`."""
-        self._kept[oid] = refs
+    def keep(self, owner: Address, oid: ObjectId, refs: list[Any]) -> None:
+        """Keep references inside a result alive until its owner says `Adopted` (leading thread)."""
+        self._kept[oid] = owner, refs
+        # A leased worker ends with its submitter; an actor outlives its callers.
+        if self.actor is not None:
+            self.ownership.watch(owner)
 
     def leave(self, reason: str, code: int = 0) -> None:
         """End this process after what runs now (any thread)."""
@@ -261,13 +266,17 @@ class Worker(Process):
         self.leaving = reason
         self.handover.nudge()
 
-    def _with_claims(self, submitter: Address, result: tasks.Result) -> tasks.Result:
+    def _reply_with_claims(self, submitter: Address, result: tasks.Result) -> bool:
+        """Reply to a task whose arguments are still needed; False: they are not."""
         with self.lead():
             self.ownership.settle()
             if not self.ownership.claims_pending():
-                return result
+                return False
+            self.outbox.add(submitter, msgspec.structs.replace(result, held=True))
+            # At once: the release must not overtake it.
+            self.outbox.send()
             self.ownership.after_borrows(submitter, tasks.Release([result.tid]))
-        return msgspec.structs.replace(result, held=True)
+        return True
 
     def advance(self) -> None:
         super().advance()
@@ -278,6 +287,9 @@ class Worker(Process):
 
     # -- messages --------------------------------------------------------------------------------
     def _on_push(self, submitter: Address, message: tasks.Push) -> None:
+        # Kept even if the tasks are refused: they do not come with the next push again.
+        for key, blob in message.definitions.items():
+            self._definitions.setdefault(key, blob)
         if message.lease <= self._revoked or self.leaving is not None:
             tids = [x.tid for x in message.tasks]
             self.transport.send(submitter, tasks.Refused(message.lease, tids, ended=True))
@@ -285,8 +297,6 @@ class Worker(Process):
         if message.grant is not None:
             self._holder = submitter
             self._grant = message.grant
-        for key, blob in message.definitions.items():
-            self._definitions.setdefault(key, blob)
         lease = message.lease
         if self._blocked:
             tids = [x.tid for x in message.tasks]
@@ -347,7 +357,10 @@ class Worker(Process):
         return super().answer(question)
 
     def on_peers_gone(self, is_gone: Callable[[Address], bool]) -> None:
-        """Generators whose items they took stop."""
+        """Generators whose items they took stop, and nobody claims what is in their results."""
+        super().on_peers_gone(is_gone)
+        for tid in [tid for tid, (owner, _) in self._kept.items() if is_gone(owner)]:
+            del self._kept[tid]
         self.producers.on_owners_gone(is_gone)
 
     def on_shutdown(self, source: Address, message: leases.Shutdown) -> None:

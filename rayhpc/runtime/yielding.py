@@ -107,7 +107,7 @@ class Producers:
         inner = [x.binary() for x in refs]
         with worker.lead():
             if refs:
-                worker.keep(oid, refs)
+                worker.keep(owner, oid, refs)
             message = tasks.StreamItem(task.tid, index, out, inner, task.attempt)
             worker.transport.send(owner, message)
 

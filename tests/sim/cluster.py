@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 from typing import Any
 
@@ -14,7 +15,7 @@ import msgspec
 from rayhpc.head.config import HeadFacts
 from rayhpc.head.head import Head
 from rayhpc.wire import messages
-from rayhpc.wire.address import HEAD, Address, node_of
+from rayhpc.wire.address import HEAD, Address, node_of, process_of, raylet_of
 from rayhpc.wire.messages import cluster, leases
 
 from .node import ARENA_BYTES, KILLED, SimNode
@@ -41,6 +42,7 @@ class Cluster:
         )
         self._timer = float("inf")
         self.world.join(HEAD, messages.HEAD_TAKES, self._receive)
+        self.world.answer_for = self._answer_for
         self.nodes: dict[int, SimNode] = {}
         for index in range(nodes):
             self.add_node(index, cpus)
@@ -53,10 +55,22 @@ class Cluster:
         self._settle()
         return node
 
+    def _answer_for(self, source: Address, destination: Address) -> msgspec.Struct | None:
+        """A raylet tells its processes of nodes that are gone, as `raylet.routing` does."""
+        node, there = self.nodes.get(node_of(source)), node_of(destination)
+        if node is None or not process_of(source) or there not in node.raylet._gone:
+            return None
+        return leases.NodeGone(there, "it is gone")
+
     def _send(self, destination: Address, message: msgspec.Struct) -> None:
         self.world.send(HEAD, destination, message)
 
     def _receive(self, source: Address, message: Any) -> None:
+        number = node_of(source)
+        if number not in self.head.nodes.alive:  # as `head.main` has it
+            refused = cluster.RegistrationRefused("it was declared dead")
+            self.world.send(HEAD, raylet_of(number), refused)
+            return
         self.head.handle(source, message)
         self._settle()
 
@@ -81,21 +95,31 @@ class Cluster:
         node.drivers[facts.address] = driver
         return driver
 
+    def processes(self) -> list[SimProcess]:
+        """Every living driver and worker."""
+        living = [n for n in self.nodes.values() if n.alive]
+        return [p for n in living for p in (*n.drivers.values(), *n.workers.values())]
+
     def workers(self) -> list[tuple[SimNode, SimWorker]]:
         """Every living worker, with its node."""
         return [(n, w) for n in self.nodes.values() if n.alive for w in n.workers.values()]
 
     # -- what can happen ------------------------------------------------------------------------------
-    def kill_random_worker(self) -> None:
-        """A worker is killed, whatever it does."""
-        found = self.workers()
+    def kill_random_worker(self, actors: bool = False) -> None:
+        """A worker is killed, whatever it does; `actors`: one that is an actor."""
+        found = [(n, w) for n, w in self.workers() if w.actor is not None or not actors]
         if found:
             node, worker = self.world.random.choice(found)
             self.world.note(f"-- worker {worker.me:x} is killed")
             node.worker_died(worker, KILLED)
 
-    def kill_node(self, node: SimNode, reason: str = "power loss") -> None:
-        """Everything on a node dies at once; the others notice their connections end."""
+    def kill_node(
+        self, node: SimNode, reason: str = "power loss", told_after: float | None = None
+    ) -> None:
+        """Everything on a node dies at once; the others notice their connections end.
+
+        `told_after`: so long the head's connection stays up (None: a random short time).
+        """
         if not node.alive:
             return
         self.world.note(f"-- node {node.number} dies: {reason}")
@@ -114,7 +138,18 @@ class Cluster:
             self.head.lost(node.number, reason)
             self._settle()
 
-        self.world.after(self.world.random.uniform(0.001, 0.05), lost)
+        wait = self.world.random.uniform(0.001, 0.05) if told_after is None else told_after
+        self.world.after(wait, lost)
+
+    def cut(self, one: int, other: int) -> None:
+        """The link between two living nodes breaks; both ends notice."""
+        self.world.note(f"-- the link between nodes {one} and {other} breaks")
+        self.world.sever(one, other)
+        for me, peer in ((self.nodes[one], other), (self.nodes[other], one)):
+            self.world.after(
+                self.world.random.uniform(0, 0.1),
+                lambda n=me, p=peer: n.alive and (n.raylet.link_broken(p), n.settle()),
+            )
 
     def kill_driver(self, driver: SimProcess) -> None:
         """A driver dies; its raylet notices."""
@@ -129,22 +164,11 @@ class Cluster:
 
         self.world.after(0.001, gone)
 
-    # -- what must hold in the end --------------------------------------------------------------------
-    def store_used(self) -> int:
-        """Bytes in all stores of living nodes."""
-        return sum(n.objects.used for n in self.nodes.values() if n.alive)
-
+    # -- the end ------------------------------------------------------------------------------------
     def close(self) -> None:
         """Give the memory back."""
         for node in self.nodes.values():
             for process in [*node.workers.values(), *node.drivers.values()]:
                 process.end()
             node.objects.close()
-
-
-def alive_leases(sim: Cluster) -> int:
-    """How many leases raylets think are out."""
-    return sum(n.raylet.leases.active() for n in sim.nodes.values() if n.alive)
-
-
-__all__ = ["Cluster", "SimNode", "alive_leases", "leases"]
+        gc.collect()

@@ -6,67 +6,18 @@ A failing seed is in the test's name; `pytest tests/sim -k 'seed…'` replays it
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
-
-import pytest
 
 from rayhpc.exceptions import RayError
 
-from .cluster import Cluster, alive_leases
-from .process import SimProcess
-
-SEEDS = range(40)
-
-
-def outcome(sim: Cluster, driver: SimProcess, refs: list[Any], limit: float = 60.0) -> list[Any]:
-    """What `get` of each reference gives: a value, or the error it raises."""
-    done: list[Any] = []
-
-    def collect() -> Any:
-        for ref in refs:
-            try:
-                values = yield from driver.values([ref])
-                done.append(values[0])
-            except RayError as error:
-                # Its frames would hold the references we are about to drop.
-                done.append(error.with_traceback(None))
-            values = None
-
-    driver.start(collect())
-    sim.world.run(lambda: len(done) == len(refs), limit)
-    return done
-
-
-def submit(driver: SimProcess, name: str, arguments: list[tuple[Any, ...]], **options: Any) -> list:
-    with driver.turn():
-        refs = [driver.submit(name, *args, **options) for args in arguments]
-        driver.settle()
-    return refs
-
-
-def drop(sim: Cluster, driver: SimProcess, refs: list[Any]) -> None:
-    """Let go of references and see that everything is given back."""
-    with driver.turn():
-        refs.clear()
-        driver.settle()
-    sim.world.run_for(3.0)
-    assert sim.store_used() == 0, sim.world.tail()
-    assert not driver.ownership.table, sim.world.tail()
-    assert alive_leases(sim) == 0, sim.world.tail()
-
-
-@pytest.fixture(params=SEEDS, ids=lambda s: f"seed{s}")
-def sim(request: pytest.FixtureRequest) -> Any:
-    cluster = Cluster(request.param)
-    yield cluster
-    cluster.close()
+from .checks import nothing_left, outcomes, submit
+from .cluster import Cluster
 
 
 def test_many_short_tasks(sim: Cluster) -> None:
     driver = sim.driver()
     refs = submit(driver, "short", [(i,) for i in range(200)])
-    assert outcome(sim, driver, refs) == list(range(200))
-    drop(sim, driver, refs)
+    assert outcomes(sim, driver, refs) == list(range(200))
+    nothing_left(sim, refs)
 
 
 def test_workers_die_and_each_crash_has_one_victim(sim: Cluster) -> None:
@@ -74,8 +25,8 @@ def test_workers_die_and_each_crash_has_one_victim(sim: Cluster) -> None:
     refs = submit(driver, "short", [(i,) for i in range(150)], retries=-1)
     for i in range(8):
         sim.world.after(0.004 * i, sim.kill_random_worker)
-    assert outcome(sim, driver, refs) == list(range(150))
-    drop(sim, driver, refs)
+    assert outcomes(sim, driver, refs) == list(range(150))
+    nothing_left(sim, refs)
 
 
 def test_without_retries_no_more_tasks_fail_than_workers_died(sim: Cluster) -> None:
@@ -84,7 +35,7 @@ def test_without_retries_no_more_tasks_fail_than_workers_died(sim: Cluster) -> N
     kills = 5
     for i in range(kills):
         sim.world.after(0.005 + 0.004 * i, sim.kill_random_worker)
-    found = outcome(sim, driver, refs)
+    found = outcomes(sim, driver, refs)
     failed = [x for x in found if isinstance(x, RayError)]
     assert len(failed) <= kills, sim.world.tail()
     assert [x for x in found if not isinstance(x, RayError)] == [
@@ -92,7 +43,7 @@ def test_without_retries_no_more_tasks_fail_than_workers_died(sim: Cluster) -> N
     ]
     ran = Counter(tid for _, tid, _ in sim.world.ran)
     assert max(ran.values(), default=1) == 1, "a task without retries ran twice"
-    drop(sim, driver, refs)
+    nothing_left(sim, refs)
 
 
 def test_a_node_dies_and_its_work_is_done_elsewhere(sim: Cluster) -> None:
@@ -100,40 +51,35 @@ def test_a_node_dies_and_its_work_is_done_elsewhere(sim: Cluster) -> None:
     refs = submit(driver, "mixed", [(i,) for i in range(60)], retries=-1)
     victim = sim.nodes[sim.world.random.choice([2, 3])]
     sim.world.after(sim.world.random.uniform(0.001, 0.1), lambda: sim.kill_node(victim))
-    assert outcome(sim, driver, refs, 120.0) == list(range(60))
-    drop(sim, driver, refs)
+    assert outcomes(sim, driver, refs, 120.0) == list(range(60))
+    nothing_left(sim, refs)
 
 
 def test_recursion_finishes_on_few_cpus(sim: Cluster) -> None:
     driver = sim.driver()
     refs = submit(driver, "fibonacci", [(7,)])
-    assert outcome(sim, driver, refs) == [13]
-    drop(sim, driver, refs)
+    assert outcomes(sim, driver, refs) == [13]
+    nothing_left(sim, refs)
 
 
 def test_chains_and_fans_of_large_objects(sim: Cluster) -> None:
     driver = sim.driver()
     large = submit(driver, "large", [(i,) for i in range(12)])
     sums = submit(driver, "first_of", [tuple(large[i : i + 3]) for i in range(10)])
-    assert outcome(sim, driver, sums) == [3 * i + 3 for i in range(10)]
-    large += sums
-    sums.clear()
-    drop(sim, driver, large)
+    assert outcomes(sim, driver, sums) == [3 * i + 3 for i in range(10)]
+    nothing_left(sim, large, sums)
 
 
 def test_lost_objects_are_made_again(sim: Cluster) -> None:
     driver = sim.driver()
     large = submit(driver, "large", [(i,) for i in range(9)], retries=-1)
     first = submit(driver, "first_of", [(ref,) for ref in large], retries=-1)
-    assert outcome(sim, driver, first) == list(range(9))
+    assert outcomes(sim, driver, first) == list(range(9))
     for number in sim.world.random.sample([2, 3], sim.world.random.choice([1, 2])):
         sim.kill_node(sim.nodes[number])
     again = submit(driver, "first_of", [tuple(large)], retries=-1)
-    assert outcome(sim, driver, again) == [36]
-    large += first + again
-    first.clear()
-    again.clear()
-    drop(sim, driver, large)
+    assert outcomes(sim, driver, again) == [36]
+    nothing_left(sim, large, first, again)
 
 
 def test_a_driver_that_dies_leaves_nothing(sim: Cluster) -> None:
@@ -144,6 +90,6 @@ def test_a_driver_that_dies_leaves_nothing(sim: Cluster) -> None:
     sim.world.after(
         sim.world.random.uniform(0.0, 0.05), lambda: sim.kill_driver(driver)
     )
-    assert outcome(sim, other, mine) == list(range(50))
+    assert outcomes(sim, other, mine) == list(range(50))
     sim.world.run_for(1.0)
-    drop(sim, other, mine)
+    nothing_left(sim, mine)

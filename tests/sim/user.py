@@ -90,7 +90,7 @@ class UserSide(Party):
         table = self.ownership.table
         if pending.returns == tasks.STREAMING:
             window = pending.more.window if pending.more is not None else 0
-            pending.stream = self.streams.open(pending.tid, window)
+            pending.stream = self.streams.open(pending.tid, window, pending)
         if pending.returns > 1:
             for oid in pending.result_ids():
                 table[oid] = Entry(pending)

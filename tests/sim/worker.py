@@ -50,7 +50,7 @@ class SimWorker(SimProcess):
         self._revoke_after = 0
         self._blocked = False
         self._busy = False
-        self._kept: dict[ObjectId, list[Any]] = {}
+        self._kept: dict[ObjectId, tuple[Address, list[Any]]] = {}
         self.actor: actors.Construct | None = None
         self._constructed = False
         self._ending: str | None = None
@@ -190,7 +190,7 @@ class SimWorker(SimProcess):
                 result = tasks.Result(task.tid, tasks.OK, [msgspec.msgpack.encode(count)])
             else:
                 value = yield from self._value_of(task)
-                result = yield from self._succeeded(task, value, begin)
+                result = yield from self._succeeded(task, submitter, value, begin)
         except KeyboardInterrupt:
             result = tasks.Result(task.tid, tasks.CANCELLED, [b""])
         except Exception as error:
@@ -203,7 +203,21 @@ class SimWorker(SimProcess):
             self._end_lease()
         self._go_on()
 
-    def _succeeded(self, task: Any, value: Any, begin: float) -> Generator[Any, None, tasks.Result]:
+    def _keep(self, owner: Address, oid: ObjectId, refs: list[Any]) -> None:
+        self._kept[oid] = owner, refs
+        if self.actor is not None:
+            self.ownership.watch(owner)
+
+    def on_peers_gone(self, is_gone: Callable[[Address], bool]) -> None:
+        """As a real worker: nobody claims what was kept for them."""
+        super().on_peers_gone(is_gone)
+        for tid in [tid for tid, (owner, _) in self._kept.items() if is_gone(owner)]:
+            del self._kept[tid]
+        self.producers.on_owners_gone(is_gone)
+
+    def _succeeded(
+        self, task: Any, submitter: Address, value: Any, begin: float
+    ) -> Generator[Any, None, tasks.Result]:
         outs, inners, kept = [], [], []
         values = [value] if task.returns <= 1 else list(value)
         for i, one in enumerate(values):
@@ -212,7 +226,7 @@ class SimWorker(SimProcess):
             inners.append([r.binary() for r in refs])
             kept += refs
         if kept:
-            self._kept[task.tid] = kept
+            self._keep(submitter, task.tid, kept)
         micros = int((self.world.time - begin) * 1e6)
         return tasks.Result(task.tid, tasks.OK, outs, micros, inner=inners if kept else [])
 
@@ -230,7 +244,7 @@ class SimWorker(SimProcess):
                 oid = sibling(task.tid, count + 1)
                 out, refs = yield from self._pack(oid, item.value)
                 if refs:
-                    self._kept[oid] = refs
+                    self._keep(submitter, oid, refs)
                 inner = [r.binary() for r in refs]
                 item = refs = None
                 self.send(submitter, tasks.StreamItem(task.tid, count, out, inner, task.attempt))
@@ -366,14 +380,17 @@ class SimWorker(SimProcess):
     def _reply(self, submitter: Address, result: tasks.Result) -> None:
         """Into the journal; out a little later, as a worker's batches are."""
         self.ownership.settle()
-        if self.ownership.claims_pending():
-            self.ownership.after_borrows(submitter, tasks.Release([result.tid]))
-            result = msgspec.structs.replace(result, held=True)
+        held = self.ownership.claims_pending()
+        result = msgspec.structs.replace(result, held=held)
         if not self._replies:
             self.slot.unsent = []
         self.slot.unsent = [*self.slot.unsent, _encode_result(result)]
         self._replies.append((submitter, result))
-        self.world.after(self.world.random.uniform(0, 0.0005), self._send_replies)
+        if held:
+            self._send_replies()
+            self.ownership.after_borrows(submitter, tasks.Release([result.tid]))
+        else:
+            self.world.after(self.world.random.uniform(0, 0.0005), self._send_replies)
 
     def _send_replies(self) -> None:
         while self._replies:

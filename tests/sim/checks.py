@@ -1,0 +1,134 @@
+"""What must hold when everything is over: no process, raylet or head remembers anything.
+
+Used by the tests of this package, after they have dropped their references.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from typing import Any
+
+from rayhpc.exceptions import RayError
+from rayhpc.wire.address import describe
+from rayhpc.wire.messages import actors
+
+from .cluster import Cluster
+from .node import SimNode
+from .process import SimProcess
+from .worker import SimWorker
+
+
+def outcomes(sim: Cluster, driver: SimProcess, refs: list[Any], limit: float = 60.0) -> list[Any]:
+    """What `get` of each reference gives: a value, or the error it raises."""
+    done: list[Any] = []
+
+    def collect() -> Any:
+        for ref in refs:
+            try:
+                values = yield from driver.values([ref])
+                done.append(values[0])
+            except RayError as error:
+                # Its frames would hold the references we are about to drop.
+                done.append(error.with_traceback(None))
+            values = None
+
+    driver.start(collect())
+    sim.world.run(lambda: len(done) == len(refs), limit)
+    return done
+
+
+def values(sim: Cluster, driver: SimProcess, refs: list[Any], limit: float = 60.0) -> list[Any]:
+    """`outcomes`, none of which may be an error."""
+    found = outcomes(sim, driver, refs, limit)
+    for one in found:
+        if isinstance(one, RayError):
+            raise AssertionError(f"seed {sim.world.seed}: {one!r}\n" + sim.world.tail()) from one
+    return found
+
+
+def submit(driver: SimProcess, name: str, arguments: list[tuple[Any, ...]], **options: Any) -> list:
+    """`name.remote(…)` once for each tuple of arguments."""
+    with driver.turn():
+        refs = [driver.submit(name, *args, **options) for args in arguments]
+        driver.settle()
+    return refs
+
+
+def routine(sim: Cluster, driver: SimProcess, steps: Any, limit: float = 60.0) -> Any:
+    """The value that a routine of a driver comes to."""
+    done: list[Any] = []
+
+    def run() -> Any:
+        done.append((yield from steps))
+
+    driver.start(run())
+    sim.world.run(lambda: bool(done), limit)
+    return done[0]
+
+
+def nothing_left(sim: Cluster, *holders: list[Any], after: float = 3.0) -> None:
+    """Drop what the holders hold, wait, and see that everything is given back."""
+    for holder in holders:
+        holder.clear()
+    gc.collect()
+    for process in sim.processes():
+        with process.turn():
+            process.settle()
+    sim.world.run_for(after)
+    left = [x for p in sim.processes() for x in _of_process(p)]
+    left += [x for n in sim.nodes.values() if n.alive for x in _of_node(n)]
+    left += [
+        f"head: actor {a.id.hex()} is {a.state}"
+        for a in sim.head.actors.table
+        if a.state != actors.DEAD
+    ]
+    assert not left, f"seed {sim.world.seed}: " + "\n".join(left) + "\n" + sim.world.tail()
+
+
+def _of_process(process: SimProcess) -> Iterator[str]:
+    own, store, sub = process.ownership, process.store, process.submitter
+    shown = {
+        "entries": {k.hex(): (e.count, e.state, e.borrowers) for k, e in own.table.items()},
+        "borrows not acknowledged": own._unacknowledged,
+        "messages held back": own._held_back,
+        "borrowers": own._by_borrower,
+        "arguments held": process.results._held,
+        "fetches": {**store._fetching, **store._looking, **store._creating},
+        "views": [k.hex() for k, v in store._views.items() if v() is not None],
+        "tasks": [p.name for p in sub.unfinished()],
+        "leases": sub._by_worker,
+        "requests": sub._requests,
+        "calls": [p.name for p in process.callers.unfinished()],
+        "generators": process.streams._live,
+    }
+    if isinstance(process, SimWorker):
+        shown["kept results"] = process._kept
+    for what, value in shown.items():
+        if value:
+            yield f"{describe(process.me)}: {what}: {value}"
+
+
+def _of_node(node: SimNode) -> Iterator[str]:
+    raylet, store = node.raylet, node.objects
+    shown = {
+        "bytes": store.used,
+        "directory": store._directory._owners,
+        "objects leaving": store._directory._leaving,
+        "wants": store._fetcher._wants,
+        "leases": raylet.leases._leases,
+        "requests": raylet.leases._requests,
+        "claims": raylet.claims._waiting,
+        "holdings": raylet.claims._holdings,
+        "counts": raylet.claims._held,
+        "actors": raylet.actors._actors,
+        "bundles": raylet.bundles._mine,
+        "resources": {
+            name: (raylet.pool.free[name], total)
+            for name, total in raylet.pool.total.items()
+            if raylet.pool.free[name] != total
+        },
+    }
+    for what, value in shown.items():
+        if value:
+            yield f"{describe(node.me)}: {what}: {value}"

@@ -1,0 +1,32 @@
+"""Seeds: each test of this package runs for several, `RAYHPC_SIM_SEEDS` says how many."""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from .cluster import Cluster
+
+SEEDS = int(os.environ.get("RAYHPC_SIM_SEEDS", "12"))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A failing seed is in the test's name."""
+    if "seed" in metafunc.fixturenames:
+        metafunc.parametrize("seed", range(SEEDS), ids=lambda s: f"seed{s}")
+
+
+@pytest.fixture
+def sim(seed: int) -> Iterator[Cluster]:
+    """Three nodes of two CPUs."""
+    gc.collect()
+    gc.freeze()  # what is there already need not be looked through again and again
+    gc.disable()  # when garbage goes must not depend on what ran before
+    cluster = Cluster(seed)
+    yield cluster
+    cluster.close()
+    gc.enable()
+    gc.unfreeze()
