@@ -64,7 +64,7 @@ class Head:
         self.nodes = Nodes()
         self._gone: dict[Address, None] = {}
         started = wall()
-        self.membership = Membership(facts, self.nodes, send, now, started, self._node_gone)
+        self.membership = Membership(facts, self.nodes, send, now, wall, self._node_gone)
         self.jobs = Jobs(send, wall)
         self.kv = Kv()
         self.groups = Groups(

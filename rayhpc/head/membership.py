@@ -30,7 +30,7 @@ class Membership:
         nodes: the table of nodes.
         send: puts a message on its way.
         now: a clock in seconds that never goes back.
-        started: when the cluster started, seconds since the epoch.
+        wall: seconds since the epoch.
         on_gone: called with each node that is gone.
     """
 
@@ -40,13 +40,14 @@ class Membership:
         nodes: Nodes,
         send: Callable[[Address, msgspec.Struct], None],
         now: Callable[[], float],
-        started: float,
+        wall: Callable[[], float],
         on_gone: Callable[[Node], None],
     ) -> None:
         self._facts = facts
         self._nodes = nodes
         self._now = now
-        self._started = started
+        self._wall = wall
+        self._started = wall()
         self._on_gone = on_gone
         self._announcer = Announcer(nodes, send, now)
         # In the order in which they were last heard, so that only the first must be looked at.
@@ -63,6 +64,8 @@ class Membership:
         if reason:
             return cluster.RegistrationRefused(reason)
         node = self._nodes.admit(message.info)
+        if message.clock:
+            node.skew = message.clock - self._wall()
         self._heard[node.number] = self._now()
         self._announcer.joined(node)
         infos = [x.info for x in self._nodes.alive.values()]

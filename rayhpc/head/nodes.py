@@ -28,7 +28,7 @@ class Node:
     `free` is what may be placed there now.  `lent` is what actors were placed with beyond what
     they hold: it counts where nodes are compared, never where something must fit.  `announced`
     says that the other raylets know it.  `leaving` is why it takes no new work (empty: it does),
-    `ended` why it is gone (empty: alive).
+    `ended` why it is gone (empty: alive), `skew` how far its clock was ahead when it joined.
     """
 
     __slots__ = (
@@ -43,6 +43,7 @@ class Node:
         "lent",
         "number",
         "raylet",
+        "skew",
         "usage",
     )
 
@@ -57,6 +58,7 @@ class Node:
         self.announced = False
         self.leaving = ""
         self.ended = ""
+        self.skew = 0.0
         self._sent = 0
         self._charges: dict[int, Resources] = {}
 
@@ -101,6 +103,7 @@ class Node:
             workers=last.workers,
             pending=self.usage.pending,
             draining=bool(self.leaving),
+            skew=self.skew,
         )
 
 

@@ -15,7 +15,7 @@ from rayhpc.allocation.advice import advice
 from rayhpc.launch import node_config
 from rayhpc.launch.driver_process import DriverProcess
 from rayhpc.launch.exit_codes import MEANING, ExitCode, LaunchError, exit_code_of, in_words
-from rayhpc.launch.missing import describe_missing, lost_nodes
+from rayhpc.launch.missing import describe_missing, lost_nodes, skewed_clocks
 from rayhpc.launch.rendezvous import Record
 from rayhpc.launch.sessions import SessionRecord
 from rayhpc.launch.signal_reach import SignalReach
@@ -42,6 +42,7 @@ class HeadRank:
         self._run = run
         self._node: NodeProcess | None = None
         self._nodes = 1
+        self._odd: list[str] = []
         self._deadline: float | None = None
         self._lost: int | None = None
         self._reach: SignalReach | None = None
@@ -59,7 +60,7 @@ class HeadRank:
             self._give_up(error)
             raise
         this.progress.ready(self._nodes, record.address)
-        for sentence in self._advice():
+        for sentence in (*self._odd, *self._advice()):
             this.progress.note(sentence)
         try:
             code = self._drive(record)
@@ -110,6 +111,7 @@ class HeadRank:
                 self._nodes = len(alive)
                 this.progress.joined(self._nodes)
                 if self._nodes >= wanted:
+                    self._odd = skewed_clocks(alive)
                     break
                 if time.monotonic() - looked > _REPORTS_EVERY_S:
                     reports, looked = this.channel.reports(), time.monotonic()

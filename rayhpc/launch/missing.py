@@ -1,4 +1,4 @@
-"""Who is missing, and why: what a user reads when a cluster does not come together, or shrinks.
+"""Who is missing, lost or odd, and why: what a user reads when a cluster is not as it should be.
 
 Used by rank 0.  Only puts into words what the head, the reports and the logs say.
 """
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _TAIL_LINES = 5
 _MOST_ROWS = 20
+# Messages of a start take less; files' ages, leases of other services and logs suffer from more.
+_SKEW_S = 10.0
 
 
 def describe_missing(
@@ -39,6 +41,17 @@ def describe_missing(
     head = f"{len(alive)} of {role.nodes} nodes joined, {wanted} are needed. Missing:"
     hint = "give them longer with --start-timeout, or do with fewer: --min-nodes"
     return "\n".join([head, *shown, *more, hint])
+
+
+def skewed_clocks(nodes: list[NodeState]) -> list[str]:
+    """A sentence for each node whose clock differs from the head's."""
+    return [
+        f"the clock of node {each.info.hostname} ({each.info.ip}) is {abs(each.skew):.0f} s "
+        f"{'ahead of' if each.skew > 0 else 'behind'} rank 0's: times in logs and of files will "
+        "not agree; tell the system's administrators"
+        for each in nodes
+        if abs(each.skew) > _SKEW_S
+    ]
 
 
 def lost_nodes(session_dir: str) -> list[str]:

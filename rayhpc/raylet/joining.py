@@ -61,7 +61,12 @@ def join(
         JoinError: the head cannot be reached, does not answer, or refuses.
     """
     message = cluster.RegisterNode(
-        config.cluster.cluster_id, cluster.PROTOCOL, config.python, config.version, info
+        config.cluster.cluster_id,
+        cluster.PROTOCOL,
+        config.python,
+        config.version,
+        info,
+        time.time(),
     )
     head.send_frame(codec.encode(HEAD, 0, message))
     poller = zmq.Poller()

@@ -16,7 +16,8 @@ PROTOCOL = 1
 class RegisterNode(msgspec.Struct, array_like=True, tag=100):
     """Raylet to head, its first message (from address `raylet_of(0)` of nobody: source is 0).
 
-    `info.number` is 0: the head gives it.  `python` is major.minor, `version` rayhpc's.
+    `info.number` is 0: the head gives it.  `python` is major.minor, `version` rayhpc's, `clock`
+    this node's, in seconds since the epoch (0: not told).
     """
 
     cluster_id: str
@@ -24,6 +25,7 @@ class RegisterNode(msgspec.Struct, array_like=True, tag=100):
     python: str
     version: str
     info: NodeInfo
+    clock: float = 0.0
 
 
 class Registered(msgspec.Struct, array_like=True, tag=101):
@@ -259,7 +261,10 @@ class Reply(msgspec.Struct, array_like=True, tag=121):
 
 # -- answers -------------------------------------------------------------------------------------
 class NodeState(Record, frozen=True):
-    """A node as `nodes()` and `status` show it; `ended` is why it is gone (empty: alive)."""
+    """A node as `nodes()` and `status` show it; `ended` is why it is gone (empty: alive).
+
+    `skew` is by how many seconds its clock was ahead of the head's when it joined.
+    """
 
     info: NodeInfo
     alive: bool
@@ -270,6 +275,7 @@ class NodeState(Record, frozen=True):
     workers: int = 0
     pending: int = 0
     draining: bool = False
+    skew: float = 0.0
 
 
 class ClusterState(Record, frozen=True):
