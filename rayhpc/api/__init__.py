@@ -10,7 +10,8 @@ from rayhpc.runtime import current
 def _start_embedded() -> None:
     from rayhpc.api.session import init
 
-    init()
+    # Another thread may have done so by now.
+    init(ignore_reinit_error=True)
 
 
 current.set_starter(_start_embedded)

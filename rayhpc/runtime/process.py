@@ -19,6 +19,7 @@ import zmq
 from zmq.backend import zmq_poll
 
 from rayhpc.exceptions import GetTimeoutError, RaySystemError
+from rayhpc.runtime import references
 from rayhpc.runtime.entries import Entry
 from rayhpc.runtime.party import Party
 from rayhpc.runtime.references import ObjectRef
@@ -59,12 +60,21 @@ class Process(Party):
     # -- life ------------------------------------------------------------------------------------
     def start(self) -> None:
         """Let the background thread serve while nobody waits."""
+        references.bell.ring = self.handover.rouse
+        self.store.rouse_with(self.handover.rouse)
         self.handover.start(self.pump)
+
+    def later(self, action: Callable[[], None]) -> None:
+        """Run `action` in the leading thread, soon; for finalizers and foreign threads."""
+        super().later(action)
+        self.handover.rouse()
 
     def close(self) -> None:
         """End: no message is handled after this; other threads that wait get an error."""
         if self.ended is None:
             self.ended = "this process has left it; rayhpc.init() joins one again"
+        references.bell.ring = None
+        self.store.rouse_with(None)
         self.handover.stop()
         self.transport.close()
         self.store.close()

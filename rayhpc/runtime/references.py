@@ -22,7 +22,27 @@ T = TypeVar("T")
 # Noted here, in order: an id for a reference that died, (id, value, error) for one that was born
 # from a pickle.  Worked off by `ownership.Ownership.settle`.
 events: deque[ObjectId | tuple[ObjectId, bytes | None, bool]] = deque()
-_note = events.append
+
+
+class _Bell:
+    """Has the thread that polls work off what was noted; `ring` is the process's."""
+
+    ring: Callable[[], None] | None = None
+
+
+bell = _Bell()
+
+
+def _note(
+    event: ObjectId | tuple[ObjectId, bytes | None, bool],
+    # Bound here: at the interpreter's end the module's names go before the last references.
+    events: deque[ObjectId | tuple[ObjectId, bytes | None, bool]] = events,
+    bell: _Bell = bell,
+) -> None:
+    events.append(event)
+    # Those after the first are worked off with it.
+    if len(events) == 1 and bell.ring is not None:
+        bell.ring()
 
 
 class ObjectRef(Generic[T]):
@@ -37,7 +57,6 @@ class ObjectRef(Generic[T]):
     def __init__(self, oid: ObjectId) -> None:
         self._id = oid
 
-    # Bound here: at the interpreter's end the module's own names go before the last references.
     def __del__(self, _note: Callable[[ObjectId], None] = _note) -> None:
         _note(self._id)
 

@@ -30,6 +30,18 @@ class Box:
         self.value: Any = None
 
 
+class _Unpinned(deque[ObjectId]):
+    """Where finalizers of views note their objects; `ring` has the thread that polls look."""
+
+    ring: Callable[[], None] | None = None
+
+    def append(self, oid: ObjectId) -> None:
+        """Note an object (any thread)."""
+        super().append(oid)
+        if self.ring is not None:
+            self.ring()
+
+
 class StoreClient:
     """Creates, seals and reads objects of the node's store.
 
@@ -47,8 +59,12 @@ class StoreClient:
         self._fetching: dict[ObjectId, list[Box]] = {}
         self._looking: dict[ObjectId, list[Box]] = {}
         # Finalizers of views append here; `settle` tells the raylet.
-        self._unpinned: deque[ObjectId] = deque()
+        self._unpinned = _Unpinned()
         self._creating: dict[ObjectId, objects.StoreCreated | None] = {}
+
+    def rouse_with(self, ring: Callable[[], None] | None) -> None:
+        """What has the thread that polls tell the raylet of views that have gone."""
+        self._unpinned.ring = ring
 
     # -- writing ---------------------------------------------------------------------------------
     def create(self, oid: ObjectId, size: int) -> None:

@@ -18,7 +18,7 @@ The traps, each of which once hung a run, and what closes them:
 * *Look after joining.* A follower asks `done` once more after it has joined: what it waits for may
   have come just before, and nobody would tell it.
 
-A finalizer or signal handler may call `nudge` and nothing else of this class.
+A finalizer or signal handler may call `nudge` and `rouse` and nothing else of this class.
 """
 
 from __future__ import annotations
@@ -276,6 +276,14 @@ class Handover:
         """
         self._nudged = True
         self._wake()
+
+    def rouse(self) -> None:
+        """Have another thread that polls, the background included, do its round (any thread,
+        finalizers too): what was noted for it would else lie until a message comes.
+        """
+        owner = self._owner
+        if owner and owner != get_ident():
+            self._wake()
 
     def _wake(self) -> None:
         if self.wake_fd >= 0:

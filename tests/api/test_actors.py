@@ -242,6 +242,17 @@ def test_an_actor_without_handles_ends(ray: Any, tmp_path: Path) -> None:
     wait_for(lambda: not os.path.exists(f"/proc/{pid}"))
 
 
+def test_what_is_dropped_goes_although_the_program_does_nothing(ray: Any) -> None:
+    counter = Counter.remote()
+    pid = ray.get(counter.pid.remote())
+    time.sleep(0.3)  # until nothing more comes
+    del counter
+    deadline = time.monotonic() + 10
+    while os.path.exists(f"/proc/{pid}"):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def test_calls_made_before_the_last_handle_went_are_run(ray: Any) -> None:
     assert ray.get(Counter.remote(5).increase.remote(), timeout=20) == 6
     refs = [Counter.remote(i).increase.remote() for i in range(3)]

@@ -32,6 +32,21 @@ def test_the_first_call_starts_a_cluster(run_program: Run) -> None:
     assert done.stdout.split() == ["2", "True"]
 
 
+def test_threads_that_need_a_cluster_at_once_share_it(run_program: Run) -> None:
+    run_program(
+        """
+        import concurrent.futures, rayhpc
+        @rayhpc.remote
+        def f(x):
+            return x
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(lambda x: rayhpc.get(f.remote(x)), range(8)))
+        assert found == list(range(8))
+        assert len(rayhpc.nodes()) == 1
+        """
+    )
+
+
 def test_a_second_init_is_an_error_unless_it_is_to_be_ignored(run_program: Run) -> None:
     run_program(
         """
@@ -438,3 +453,24 @@ def test_a_demand_that_no_node_can_meet_is_told_within_a_second(run_program: Run
     )
     assert "64 CPU" in done.stderr
     assert "unicorn" in done.stderr
+
+
+def test_repeated_lines_are_folded_and_it_is_said_once_how_to_see_them_all(
+    run_program: Run,
+) -> None:
+    program = """
+        import time, rayhpc
+        rayhpc.init(num_cpus=3)
+        @rayhpc.remote
+        def speak(i):
+            print(f"the same line {i}")
+            print("another one")
+            time.sleep(0.3)
+        rayhpc.get([speak.remote(i) for i in range(3)])
+        """
+    folded = run_program(program).stdout
+    assert folded.count("the same line") == 2
+    assert "[repeated 2x across cluster" in folded
+    assert folded.count("RAYHPC_DEDUP_LOGS=0") == 1
+    plain = run_program(program, env={"RAYHPC_DEDUP_LOGS": "0"}).stdout
+    assert plain.count("the same line") == 3
