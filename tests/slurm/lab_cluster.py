@@ -31,6 +31,11 @@ def why_not() -> str:
     return ""
 
 
+def _below_tmp() -> list[str]:
+    """What nodes with a /tmp of their own must still see of ours."""
+    return [each for each in (sys.prefix, str(ROOT)) if each.startswith("/tmp/")]
+
+
 class LabCluster:
     """The lab, and its ordinary user on the login node."""
 
@@ -46,6 +51,7 @@ class LabCluster:
             "SLURMLAB_DIR": str(self.base / "lab"),
             "SLURMLAB_EXPOSE": ":".join(dict.fromkeys((sys.base_prefix, sys.prefix, str(ROOT)))),
             "SLURMLAB_OTHERS": "hpcother",
+            "SLURMLAB_SHARED": ":".join(dict.fromkeys((str(self.base / "bin"), *_below_tmp()))),
             **settings,
         }
         self._bin = self.base / "bin"
