@@ -1,74 +1,82 @@
 """`rayhpc microbenchmark`: Ray's own rows on rayhpc, with a process pool and memcpy beside them.
 
 Called by users who want to know, and by the page `docs/explanation/performance.md`, whose table it
-prints.  Starts an embedded cluster of its own and ends it.
+prints.  Starts embedded clusters of its own and ends them.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import platform
-import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+if TYPE_CHECKING:
+    from rayhpc.util.microbenchmark.measuring import Row, Setting
+
+NAME, VALUE, UNIT, BESIDE = 45, 11, 9, 24
+DIGITS = {"s": 3, "ms": 1, "MiB": 1, "GB/s": 2, "batches/s": 1, "waits/s": 1}
+
 
 @click.command()
-@click.option("--num-cpus", type=int, default=None, help="Workers; by default what we may use.")
+@click.option("--num-cpus", type=click.IntRange(1), help="Workers; by default what we may use.")
 @click.option("--seconds", type=float, default=1.0, show_default=True, help="Time for each row.")
+@click.option("--only", default="", metavar="TEXT", help="Only the rows with this in their name.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def microbenchmark(num_cpus: int | None, seconds: float, as_json: bool) -> None:
-    """Measure tasks, actors and objects here, beside multiprocessing.Pool and memcpy."""
+def microbenchmark(num_cpus: int | None, seconds: float, only: str, as_json: bool) -> None:
+    """Measure tasks, actors and objects here, beside multiprocessing.Pool and memcpy.
+
+    The last column says how many times better rayhpc's figure is than the one beside it: a higher
+    rate, or a shorter time.
+    """
     import rayhpc
-    from rayhpc.util.microbenchmark import Row, Setting, all_rows
+    from rayhpc.util.microbenchmark.measuring import Setting
+    from rayhpc.util.microbenchmark.rows import all_rows
 
-    start = time.perf_counter()
-    rayhpc.init(num_cpus=num_cpus, log_to_driver=False)
-    workers = int(rayhpc.cluster_resources()["CPU"])
-    first = rayhpc.get(rayhpc.remote(platform.node).remote())
-    rows = [Row("init to first result", time.perf_counter() - start, "s", note=first)]
-    show = _print_nothing if as_json else _print_row
-    try:
-        show(rows[0])
-        for row in all_rows(Setting(workers, seconds)):
-            rows.append(row)
-            show(row)
-    finally:
-        rayhpc.shutdown()
+    setting = Setting(rayhpc, num_cpus or len(os.sched_getaffinity(0)), seconds, only)
+    rows = []
+    if not as_json:
+        _print_head(setting)
+    for row in all_rows(setting):
+        rows.append(row)
+        if not as_json:
+            _print_row(row)
     if as_json:
-        click.echo(json.dumps(_document(rows, workers), indent=2))
+        click.echo(json.dumps(_document(rows, setting), indent=2))
 
 
-def _print_nothing(row: Any) -> None:
-    """For `--json`: everything comes at the end."""
-
-
-def _print_row(row: Any) -> None:
-    beside = "" if row.beside is None else f"{row.beside:>12,.2f} {row.beside_name}"
-    ratio = "" if row.ratio is None else f"{row.ratio:.2f}x"
-    note = f"  {row.note}" if row.note else ""
+def _print_head(setting: Setting) -> None:
     click.echo(
-        f"{row.name:<45} {row.value:>12,.2f} {row.unit:<8}{beside:<20}{ratio:>8}{note}"
+        f"{setting.workers} workers, Python {platform.python_version()}, "
+        f"{os.cpu_count()} CPUs, {platform.machine()}\n"
     )
+    line = f"{'':<{NAME}} {'rayhpc':>{VALUE}} {'':<{UNIT}}{'beside':>{BESIDE}}{'ratio':>9}"
+    click.secho(line, bold=True)
 
 
-def _document(rows: list[Any], workers: int) -> dict[str, Any]:
+def _print_row(row: Row) -> None:
+    beside, ratio = "", ""
+    if row.beside is not None:
+        beside = f"{_number(row.beside, row.unit)} {row.beside_name}"
+    if row.ratio is not None:
+        ratio = click.style(f"{row.ratio:8.2f}x", fg="green" if row.ratio >= 1 else None)
+    figure = f"{_number(row.value, row.unit):>{VALUE}} {row.unit:<{UNIT}}"
+    note = click.style(f"  {row.note}", dim=True) if row.note else ""
+    click.echo(f"{row.name:<{NAME}} {figure}{beside:>{BESIDE}}{ratio}{note}".rstrip())
+
+
+def _number(value: float, unit: str) -> str:
+    return f"{value:,.{DIGITS.get(unit, 0)}f}"
+
+
+def _document(rows: list[Row], setting: Setting) -> dict[str, Any]:
     return {
         "cpus": os.cpu_count(),
         "python": platform.python_version(),
-        "workers": workers,
-        "rows": [
-            {
-                "name": x.name,
-                "value": x.value,
-                "unit": x.unit,
-                "beside": x.beside,
-                "beside_name": x.beside_name,
-                "ratio": x.ratio,
-                "note": x.note,
-            }
-            for x in rows
-        ],
+        "machine": platform.machine(),
+        "workers": setting.workers,
+        "rows": [{**dataclasses.asdict(x), "ratio": x.ratio} for x in rows],
     }

@@ -125,7 +125,7 @@ class ActorHost:
             worker.enter_job_of(self._grant)
             cls = serialization.deserialize(spec.definition)
             more = tasks.TaskMore(packed=spec.packed)
-            task = tasks.Task(spec.actor, b"", spec.args, spec.deps, more=more)
+            task = tasks.Task(spec.actor, b"", spec.args, tuple(spec.deps), more=more)
             args, kwargs = execution.arguments(worker, task)
             self.instance = cls(*args, **kwargs)
             if spec.is_async:

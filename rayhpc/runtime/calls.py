@@ -210,7 +210,7 @@ class Callers:
                 client.queue.remove(pending)
                 self._results.fail(pending, error)
         else:
-            pending.ready = found
+            pending.ready = tuple(found)
         pending.missing = 0
         self._dirty[client] = None
 

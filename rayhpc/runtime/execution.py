@@ -10,8 +10,10 @@ import os
 import pickle
 import time
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from rayhpc.exceptions import RayTaskError
 from rayhpc.runtime import getting, serialization
@@ -75,7 +77,7 @@ def pack_arguments(
     return [plain, named, places], deps
 
 
-def _dependencies(process: Process, deps: list[tasks.Dependency]) -> list[Any]:
+def _dependencies(process: Process, deps: Sequence[tasks.Dependency]) -> list[Any]:
     far = [dep.oid for dep in deps if dep.value is None]
     views = getting.fetch_views(process, far, None) if far else {}
     values = []
@@ -95,14 +97,11 @@ def _dependencies(process: Process, deps: list[tasks.Dependency]) -> list[Any]:
     return values
 
 
-class Outcome:
+class Outcome(msgspec.Struct, gc=False):
     """What a task came to, and the references inside its results (kept until `Adopted`)."""
 
-    __slots__ = ("kept", "result")
-
-    def __init__(self, result: tasks.Result, kept: list[ObjectRef[Any]]) -> None:
-        self.result = result
-        self.kept = kept
+    result: tasks.Result
+    kept: Sequence[ObjectRef[Any]] = ()
 
 
 def succeeded(process: Process, task: Runnable, value: Any, micros: int) -> Outcome:
@@ -110,13 +109,14 @@ def succeeded(process: Process, task: Runnable, value: Any, micros: int) -> Outc
     if task.returns == 1:
         out, refs = pack(process, task.tid, value)
         if not refs:
-            return Outcome(tasks.Result(task.tid, tasks.OK, [out], micros), [])
+            return Outcome(tasks.Result(task.tid, tasks.OK, [out], micros))
         inner = [[x.binary() for x in refs]]
         return Outcome(tasks.Result(task.tid, tasks.OK, [out], micros, inner=inner), refs)
     if task.returns == tasks.DYNAMIC:
         return _dynamic(process, task, value, micros)
     values = [None] if task.returns == 0 else _several(task, value)
-    outs, inners, kept = [], [], []
+    outs, inners = [], []
+    kept: list[ObjectRef[Any]] = []
     for i, one in enumerate(values):
         out, refs = pack(process, sibling(task.tid, i), one)
         outs.append(out)
@@ -139,8 +139,12 @@ def failed(
 
 def pack(
     process: Process, oid: ObjectId, value: Any
-) -> tuple[bytes | Stored, list[ObjectRef[Any]]]:
+) -> tuple[bytes | Stored, Sequence[ObjectRef[Any]]]:
     """A result as it travels: its bytes, or where it was stored; and the references inside."""
+    if type(value) in serialization.ATOMS:
+        pickled = serialization.dumps(value, 5)
+        if len(pickled) <= getting.INLINE_BYTES:
+            return pickled, ()
     packed = serialization.serialize(value)
     if packed.nbytes <= getting.INLINE_BYTES:
         return serialization.to_inline(packed), packed.refs

@@ -15,7 +15,7 @@ import msgspec
 
 from rayhpc.runtime import references
 from rayhpc.runtime.entries import ERROR, INLINE, PENDING, STORED, Entry
-from rayhpc.wire.address import Address, ObjectId, node_of, owner_of, raylet_of
+from rayhpc.wire.address import Address, ObjectId, id_prefix, node_of, owner_of, raylet_of
 from rayhpc.wire.messages import leases, objects
 
 Send = Callable[[Address, msgspec.Struct], None]
@@ -44,6 +44,7 @@ class Ownership:
         # Counts the objects that left PENDING, so that `wait` knows when looking again is no use.
         self.changes = 0
         self._raylet = raylet_of(node_of(me))
+        self._prefix = id_prefix(me)
         self._send = send
         self._make_again = make_again
         self._lost = lost
@@ -69,7 +70,7 @@ class Ownership:
 
     def settle(self) -> None:
         """Work off the births and deaths of references noted since the last call."""
-        events, table = self.events, self.table
+        events, table, mine = self.events, self.table, self._prefix
         borrows: dict[Address, list[ObjectId]] = {}
         returns: dict[Address, list[ObjectId]] = {}
         while events:
@@ -81,8 +82,13 @@ class Ownership:
             if entry is None:
                 continue
             entry.count -= 1
-            if entry.count <= 0:
-                self._unreferenced(event, entry, returns)
+            if entry.count > 0:
+                continue
+            if event.startswith(mine):
+                self._free_if_unused(event, entry)
+            else:
+                del table[event]
+                returns.setdefault(owner_of(event), []).append(event)
         _cancel_out(table, borrows, returns)
         if borrows:
             self._send_borrows(borrows)
@@ -139,7 +145,7 @@ class Ownership:
 
     def is_mine(self, oid: ObjectId) -> bool:
         """Whether this process owns the object."""
-        return owner_of(oid) == self.me
+        return oid.startswith(self._prefix)
 
     def after_borrows(self, destination: Address, message: msgspec.Struct) -> None:
         """Send once every borrow sent so far is acknowledged (the rule of `protocol.md`)."""
@@ -233,15 +239,6 @@ class Ownership:
             entry.value = value
             entry.state = ERROR if is_error else INLINE
         borrows.setdefault(owner_of(oid), []).append(oid)
-
-    def _unreferenced(
-        self, oid: ObjectId, entry: Entry, returns: dict[Address, list[ObjectId]]
-    ) -> None:
-        if self.is_mine(oid):
-            self._free_if_unused(oid, entry)
-            return
-        del self.table[oid]
-        returns.setdefault(owner_of(oid), []).append(oid)
 
     def _free_if_unused(self, oid: ObjectId, entry: Entry) -> None:
         if entry.count > 0 or entry.borrowers or entry.state == PENDING:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from rayhpc.wire.address import ObjectId, sibling
 from rayhpc.wire.messages.tasks import Dependency, TaskMore
 
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from rayhpc.runtime.references import ObjectRef
 
 
-class Pending:
+class Pending(msgspec.Struct, eq=False, gc=False):
     """One task or call, from submission to its end (and beyond, as lineage).
 
     `tid` is the id of its first result; `deps` its top-level references, `keep` every reference
@@ -26,70 +28,39 @@ class Pending:
     ended without a word, so that results may lie in a store that no message names; `held` that it
     has ended, but its worker still takes over references of its arguments.  `items` is how many
     results a task with num_returns="dynamic" had.
+
+    The cyclic garbage collector does not see it, for the reason and by the right of `Entry`: what
+    leads back to it (a queue, a lease, an actor's client) forgets it when it ends.
     """
 
-    __slots__ = (
-        "args",
-        "attempt",
-        "cancelled",
-        "definition",
-        "deps",
-        "error_retries",
-        "group",
-        "held",
-        "items",
-        "keep",
-        "lease",
-        "method",
-        "missing",
-        "more",
-        "name",
-        "parent",
-        "queue",
-        "ready",
-        "retries",
-        "returns",
-        "stray",
-        "stream",
-        "submitted",
-        "target",
-        "tid",
-    )
+    tid: ObjectId
+    args: bytes
+    definition: bytes
+    returns: int
+    retries: int
+    name: str
+    error_retries: int = 0
+    deps: list[ObjectRef[Any]] | None = None
+    keep: list[ObjectRef[Any]] | None = None
+    more: TaskMore | None = None
+    queue: ClassQueue | None = None
+    lease: Lease | None = None
+    attempt: int = 0
+    missing: int = 0
+    cancelled: bool = False
+    held: bool = False
+    stray: bool = False
+    items: int = 0
+    parent: bytes = b""
+    stream: Any = None
+    submitted: float = 0.0
+    method: str = ""
+    group: str = ""
+    target: Any = None
+    ready: tuple[Dependency, ...] = ()
 
-    def __init__(
-        self,
-        tid: ObjectId,
-        args: bytes,
-        definition: bytes,
-        returns: int,
-        retries: int,
-        name: str,
-    ) -> None:
-        self.tid = tid
-        self.args = args
-        self.definition = definition
-        self.returns = returns
-        self.retries = retries
-        self.error_retries = retries
-        self.name = name
-        self.deps: list[ObjectRef[Any]] | None = None
-        self.keep: list[ObjectRef[Any]] | None = None
-        self.more: TaskMore | None = None
-        self.queue: ClassQueue | None = None
-        self.lease: Lease | None = None
-        self.attempt = 0
-        self.missing = 0
-        self.cancelled = False
-        self.held = False
-        self.stray = False
-        self.items = 0
-        self.parent = b""
-        self.stream: Any = None
-        self.submitted = 0.0
-        self.method = ""
-        self.group = ""
-        self.target: Any = None
-        self.ready: list[Dependency] = []
+    def __post_init__(self) -> None:
+        self.error_retries = self.retries
 
     def result_ids(self) -> list[ObjectId]:
         """The ids of its results; of a generator: of the reference that stands for its end."""

@@ -8,6 +8,7 @@ socket or a table runs in the thread that leads (`wire.handover`); user threads 
 from __future__ import annotations
 
 import concurrent.futures
+import itertools
 import logging
 import time
 from collections.abc import Callable
@@ -37,6 +38,10 @@ from rayhpc.wire.transport import Transport
 
 logger = logging.getLogger("rayhpc")
 
+# Goes on from one cluster that a program joins to the next: the addresses in them are the same, and
+# references to objects of the first may still be there, or die, in the second.
+_sequence = itertools.count(1)
+
 
 class Process(Party):
     """One driver or worker.
@@ -53,6 +58,7 @@ class Process(Party):
         self._callback_pool: concurrent.futures.ThreadPoolExecutor | None = None
         self._decode = Decoder(messages.PROCESS_TAKES)
         super().__init__(facts, mapping, self.transport.send, time.monotonic)
+        self._sequence = _sequence
         # What `zmq.Poller` would hand to the same function; its conversions cost 1 µs a call.
         self._polled: list[Any] = [(x, zmq.POLLIN) for x in self.transport.sockets]
         self._polled.append((self.handover.wake_fd, zmq.POLLIN))
@@ -214,12 +220,21 @@ class Process(Party):
 
     # -- objects ---------------------------------------------------------------------------------
     def entry_of(self, ref: ObjectRef[Any]) -> Entry:
-        """The table's row of a reference held here."""
+        """The table's row of a reference held here.
+
+        Raises:
+            RaySystemError: it belongs to a cluster that this process has left.
+        """
         entry = self.ownership.table.get(ref.binary())
         if entry is None:
             with self.lead():
                 self.ownership.settle()
-            entry = self.ownership.table[ref.binary()]
+            entry = self.ownership.table.get(ref.binary())
+        if entry is None:
+            raise RaySystemError(
+                f"{ref!r} belongs to a cluster that this program has left; its value has gone with "
+                "that. Call get() before shutdown(), or make the object again."
+            )
         return entry
 
     def when_ready(self, ref: ObjectRef[Any], callback: Callable[[], object]) -> None:

@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 OUT_OF_BAND_BYTES = 512
 DEFINITION_ID_BYTES = 16
 _FRAMED = 1
-_ATOMS = frozenset((type(None), bool, int, float, str, bytes, complex))
+ATOMS = frozenset((type(None), bool, int, float, str, bytes, complex))
 _BY_REFERENCE_IN_MAIN = b"__main__"
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(tuple[bytes, list[bytes]]).decode
-_dumps, _loads = pickle.dumps, pickle.loads
+dumps, _loads = pickle.dumps, pickle.loads
 
 
 class Serialized:
@@ -69,8 +69,8 @@ def serialize(value: Any) -> Serialized:
     Raises:
         TypeError: it cannot be pickled; the text names the path to what cannot.
     """
-    if type(value) in _ATOMS:
-        return Serialized(_dumps(value, 5), [], [])
+    if type(value) in ATOMS:
+        return Serialized(dumps(value, 5), [], [])
     outer, _collector.refs = _collector.refs, []
     try:
         pickled, buffers = _pickle(value)
@@ -152,7 +152,7 @@ def _pickle(value: Any) -> tuple[bytes, list[memoryview]]:
 
     if not cloudpickle.list_registry_pickle_by_value():
         try:
-            pickled = _dumps(value, 5, buffer_callback=keep_apart)
+            pickled = dumps(value, 5, buffer_callback=keep_apart)
         except Exception:  # not importable by name, or not picklable at all: cloudpickle decides
             pickled = b""
         if pickled and _BY_REFERENCE_IN_MAIN not in pickled:

@@ -290,7 +290,7 @@ class Submitter:
         if error is not None:
             self._results.fail(pending, error)
             return
-        pending.ready = found
+        pending.ready = tuple(found)
         self._enqueue(pending)
 
     def _enqueue(self, pending: Pending) -> None:

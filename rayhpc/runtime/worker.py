@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -40,15 +40,12 @@ logger = logging.getLogger("rayhpc")
 JOB_TIMEOUT_S = 30.0
 
 
-class _Queued:
+class _Queued(msgspec.Struct, eq=False, gc=False):
     """A task that has not started."""
 
-    __slots__ = ("lease", "submitter", "task")
-
-    def __init__(self, task: tasks.Task, submitter: Address, lease: int) -> None:
-        self.task = task
-        self.submitter = submitter
-        self.lease = lease
+    task: tasks.Task
+    submitter: Address
+    lease: int
 
 
 class Worker(Process):
@@ -82,7 +79,7 @@ class Worker(Process):
         self._calls_made: dict[bytes, int] = {}
         self.running_tid: ObjectId = b""
         self._cancelled: ObjectId | None = None
-        self._kept: dict[ObjectId, tuple[Address, list[Any]]] = {}
+        self._kept: dict[ObjectId, tuple[Address, Sequence[Any]]] = {}
         self._task_seconds = 1.0
         super().__init__(facts, mapping)
         self.outbox = Outbox(slot, self.transport.send)
@@ -111,13 +108,13 @@ class Worker(Process):
         self.send(self.raylet, leases.WorkerReady(os.getpid()))
         queue = self.queue
         while self.leaving is None:
-            if not queue:
+            if queue:
+                self._run_next()
+            elif self.actor is not None and self.actor.has_work():
+                self.actor.run_next()
+            else:
                 self.flush_replies()
                 self.wait_until(lambda: bool(queue) or self.leaving is not None or self._has_call())
-            if self.actor is not None:
-                self.actor.run_next()
-            elif queue:
-                self._run_next()
         self._say_goodbye()
         return self.exit_code
 
@@ -253,7 +250,7 @@ class Worker(Process):
         self.later(lambda: self.reply(submitter, outcome))
         self.handover.nudge()
 
-    def keep(self, owner: Address, oid: ObjectId, refs: list[Any]) -> None:
+    def keep(self, owner: Address, oid: ObjectId, refs: Sequence[Any]) -> None:
         """Keep references inside a result alive until its owner says `Adopted` (leading thread)."""
         self._kept[oid] = owner, refs
         # A leased worker ends with its submitter; an actor outlives its callers.

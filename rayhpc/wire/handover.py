@@ -268,6 +268,14 @@ class Handover:
         if self._ended:
             raise RuntimeError(self._ended)
 
+    def background_waits(self) -> bool:
+        """Whether the background leads and waits for something to come.
+
+        If not, somebody leads or has led within the last 2 ms, or the background takes over within
+        so long: a thing that was queued before this was asked is looked at then.
+        """
+        return self._serving
+
     def nudge(self) -> None:
         """Have all that wait look again (any thread, finalizers and signal handlers too).
 

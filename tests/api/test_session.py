@@ -474,3 +474,25 @@ def test_repeated_lines_are_folded_and_it_is_said_once_how_to_see_them_all(
     assert folded.count("RAYHPC_DEDUP_LOGS=0") == 1
     plain = run_program(program, env={"RAYHPC_DEDUP_LOGS": "0"}).stdout
     assert plain.count("the same line") == 3
+
+
+def test_references_of_the_cluster_before_disturb_nothing(run_program: Run) -> None:
+    run_program(
+        """
+        import rayhpc, pytest
+        @rayhpc.remote
+        def f(x):
+            return x
+        rayhpc.init(num_cpus=1)
+        old = [f.remote(i) for i in range(5)]
+        assert rayhpc.get(old) == [0, 1, 2, 3, 4]
+        kept = old.pop()
+        rayhpc.shutdown()
+        rayhpc.init(num_cpus=1)
+        new = [f.remote(10 + i) for i in range(5)]
+        del old
+        assert rayhpc.get(new) == [10, 11, 12, 13, 14]
+        with pytest.raises(rayhpc.exceptions.RaySystemError, match="has left"):
+            rayhpc.get(kept)
+        """
+    )

@@ -57,7 +57,7 @@ class Task(Record, frozen=True):
     tid: bytes
     definition: bytes
     args: bytes
-    deps: list[Dependency] = []
+    deps: tuple[Dependency, ...] = ()
     returns: int = 1
     attempt: int = 0
     more: TaskMore | None = None
@@ -69,7 +69,7 @@ class Call(Record, frozen=True):
     tid: bytes
     method: str
     args: bytes
-    deps: list[Dependency] = []
+    deps: tuple[Dependency, ...] = ()
     returns: int = 1
     attempt: int = 0
     group: str = ""
