@@ -229,6 +229,10 @@ class Ownership:
         entry = self.table.get(oid)
         if entry is not None:
             entry.count += 1
+            # Held before its value was known here (a claim on what is inside a result): so a
+            # busy owner need not be asked.
+            if value is not None and entry.state == PENDING and not self.is_mine(oid):
+                self.resolve(oid, ERROR if is_error else INLINE, value)
             return
         entry = self.table[oid] = Entry()
         if self.is_mine(oid):

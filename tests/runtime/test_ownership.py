@@ -217,3 +217,15 @@ def test_three_processes_that_pass_references_around_end_with_nothing(seed: int)
     while any(queues.values()):
         deliver()
     assert all(not table.table for table in people.values()), f"seed {seed} leaks"
+
+
+def test_a_value_that_travels_is_taken_by_a_claim_that_was_there_before(table: Table) -> None:
+    born(table, THEIRS)
+    assert table.table[THEIRS].state == PENDING
+    seen = []
+    table.table[THEIRS].when_ready(lambda: seen.append(1))
+    born(table, THEIRS, b"value")
+    entry = table.table[THEIRS]
+    assert (entry.state, entry.value, entry.count, seen) == (INLINE, b"value", 2, [1])
+    born(table, THEIRS, b"value")
+    assert len(table.take(objects.Borrow)) == 1
