@@ -55,6 +55,8 @@ def bind_ipc(sock: Socket, path: str) -> None:
     """
     check_ipc_path(path)
     sock.bind(f"ipc://{path}")
+    # Users' own masks make it less private than the directory it lies in.
+    os.chmod(path, 0o600)
 
 
 def connect_ipc(sock: Socket, path: str, name: bytes) -> None:
