@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rayhpc.launch import node_config
 from rayhpc.launch.channel import Channel
-from rayhpc.launch.exit_codes import ExitCode, LaunchError, in_words
+from rayhpc.launch.exit_codes import ExitCode, LaunchError, exit_code_of, in_words
 from rayhpc.launch.node_plan import NodePlan
 from rayhpc.launch.rendezvous import Record, Report
 
@@ -82,8 +82,10 @@ class NodeRank:
             folder = self._run.log_folder
             where = f"; its log: {folder}" if folder else ""
             host = self._run.place.machine.hostname
-            self._run.progress.note(f"node {host} has ended, {in_words(code)}{where}")
-        return code
+            ended = in_words(exit_code_of(code))
+            self._run.progress.note(f"node {host} has ended, {ended}{where}")
+        # A raylet that was killed is a lost node, not a program with such an exit code.
+        return code if code >= 0 else int(ExitCode.NODE_LOST)
 
     def _report(self, error: LaunchError) -> None:
         role = self._run.role

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -35,4 +36,4 @@ def lab() -> Iterator[LabCluster]:
 @pytest.fixture
 def user(lab: LabCluster, request: pytest.FixtureRequest) -> User:
     """Somebody at its terminal."""
-    return User(lab, lab.home / str(request.node.originalname))
+    return User(lab, lab.home / re.sub(r"\W+", "-", request.node.name))
