@@ -51,9 +51,10 @@ class LabCluster:
             "SLURMLAB_DIR": str(self.base / "lab"),
             "SLURMLAB_EXPOSE": ":".join(dict.fromkeys((sys.base_prefix, sys.prefix, str(ROOT)))),
             "SLURMLAB_OTHERS": "hpcother",
-            "SLURMLAB_SHARED": ":".join(dict.fromkeys((str(self.base / "bin"), *_below_tmp()))),
             **settings,
         }
+        shared = (str(self.base / "bin"), *_below_tmp(), settings.get("SLURMLAB_SHARED", ""))
+        self._settings["SLURMLAB_SHARED"] = ":".join(filter(None, dict.fromkeys(shared)))
         self._bin = self.base / "bin"
         self._bin.mkdir()
         write_rayhpc(self._bin)
