@@ -20,8 +20,8 @@ class Group:
     `chosen` are the bundles each node was asked for, `asked` those that have not answered with
     the number of the order, `ready` those that have set them aside; `refused` says that it has
     failed.  `stale` says that it is worth a try, `explained` for which nodes (their version)
-    `text` says why it waits.  `used` and `inside` are what actors hold of a
-    node's bundles, and how many they are.
+    `text` says why it waits, `hopeless` that these can never hold it.  `used` and `inside` are
+    what actors hold of a node's bundles, and how many they are.
     """
 
     __slots__ = (
@@ -31,6 +31,7 @@ class Group:
         "chosen",
         "creator",
         "explained",
+        "hopeless",
         "inside",
         "made",
         "next_try",
@@ -50,6 +51,7 @@ class Group:
         self.state = actors.GROUP_PENDING
         self.text = ""
         self.explained = -1
+        self.hopeless = False
         self.nodes: list[NodeNumber] = [0] * len(made.bundles)
         self.by_node: dict[NodeNumber, set[int]] = {}
         self.attempt = 0
@@ -142,7 +144,10 @@ class Group:
     def message(self) -> actors.GroupIs:
         """What watchers are told."""
         nodes = list(self.nodes) if self.state == actors.GROUP_CREATED else []
-        return actors.GroupIs(self.id, self.state, nodes, self.made.bundles, self.text)
+        hopeless = self.hopeless and self.state != actors.GROUP_CREATED
+        return actors.GroupIs(
+            self.id, self.state, nodes, self.made.bundles, self.text, hopeless
+        )
 
     def row(self) -> actors.GroupRow:
         """What tables show."""

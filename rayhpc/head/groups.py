@@ -91,6 +91,9 @@ class Groups:
         if message.name:
             self._names[key] = group
         self._open[group.id] = group
+        if message.creator:
+            # Told without asking: a group that cannot be placed is worth a warning.
+            self._watchers.add(group.id, message.creator)
         self._tell(group)
 
     def on_watch(self, source: Address, message: actors.WatchGroup) -> None:
@@ -268,7 +271,10 @@ class Groups:
     def _try(self, group: Group) -> None:
         wanted = [group.bundle(index) for index in group.missing()]
         used = frozenset(group.by_node)
-        places = choose(group.made.strategy, wanted, self._nodes.open(), _free, used)
+        nodes = self._nodes.open()
+        places = choose(group.made.strategy, wanted, nodes, _free, used)
+        if places is None:
+            places = choose(group.made.strategy, wanted, nodes, Node.without_tasks, used)
         group.stale = False
         if places is None:
             self._rest(group)
@@ -318,7 +324,8 @@ class Groups:
         group.explained = self._nodes.version
         nodes = list(self._nodes.alive.values())
         strategy = group.made.strategy
-        if choose(strategy, wanted, nodes, _total, used) is not None:
+        group.hopeless = choose(strategy, wanted, nodes, _total, used) is None
+        if not group.hopeless:
             text = "it waits for nodes with enough room"
         else:
             text = _why_never(strategy, wanted, nodes, len(used))

@@ -30,6 +30,7 @@ from rayhpc.wire.messages.leases import Shutdown
 _RAYLETS_ONLY = (
     cluster.Heartbeat,
     cluster.Leave,
+    cluster.LinkBroken,
     cluster.JobStarted,
     cluster.ProcessDied,
     cluster.GetJob,
@@ -99,6 +100,7 @@ class Head:
         self._handlers: dict[type, Callable[[Address, Any], None]] = {
             cluster.Heartbeat: self.membership.on_heartbeat,
             cluster.Leave: self.membership.on_leave,
+            cluster.LinkBroken: self.membership.on_link_broken,
             cluster.JobStarted: self.jobs.on_started,
             cluster.GetJob: self.jobs.on_get,
             cluster.ProcessDied: self._on_process_died,

@@ -6,6 +6,7 @@ for `SILENT_S` seconds.  What a node's end means for actors and groups is `head`
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 import msgspec
@@ -18,6 +19,8 @@ from rayhpc.wire.messages import cluster
 
 SILENT_S = 5.0
 CHECK_S = 0.5
+# Both ends of a link, and all of a node's links, break at the same time: so long they are gathered.
+GATHER_S = 0.5
 # A head that was itself away this long (stopped, or its machine was asleep) blames nobody.
 AWAY_S = 2.0
 
@@ -53,6 +56,7 @@ class Membership:
         # In the order in which they were last heard, so that only the first must be looked at.
         self._heard: dict[NodeNumber, float] = {}
         self._lost: dict[NodeNumber, str] = {}
+        self._broken: dict[frozenset[NodeNumber], float] = {}
         self._checked = now()
 
     # -- joining ---------------------------------------------------------------------------------
@@ -127,6 +131,27 @@ class Membership:
         self._announcer.changed(node.number)
 
     # -- ending ----------------------------------------------------------------------------------
+    def on_link_broken(self, source: Address, message: cluster.LinkBroken) -> None:
+        """Two living nodes cannot reach each other: one of them has to go."""
+        link = frozenset((node_of(source), message.node))
+        if link <= self._nodes.alive.keys():
+            self._broken.setdefault(link, self._now())
+
+    def _judge_links(self) -> None:
+        """Of nodes with broken links those go that have most of them; not the head's own."""
+        now = self._now()
+        while self._broken and now - next(iter(self._broken.values())) >= GATHER_S:
+            count = Counter(number for link in self._broken for number in link)
+            number = max(count, key=lambda x: (not self._is_heads(x), count[x], x))
+            others = sorted({x for link in self._broken if number in link for x in link} - {number})
+            shown = ", ".join(str(x) for x in others)
+            self.lost(number, f"its link to node {shown} broke, though both lived")
+            self._broken = {k: t for k, t in self._broken.items() if number not in k}
+
+    def _is_heads(self, number: NodeNumber) -> bool:
+        node = self._nodes.alive.get(number)
+        return node is not None and node.info.is_head
+
     def lost(self, number: NodeNumber, reason: str) -> None:
         """A node's connection is gone, or it is silent: `advance` declares it dead."""
         if self._heard.pop(number, None) is not None:
@@ -143,6 +168,7 @@ class Membership:
             if now - when < SILENT_S:
                 break
             self.lost(number, f"nothing was heard of it for {SILENT_S:g} s")
+        self._judge_links()
         self._bury_lost()
         self._announcer.advance()
 
@@ -151,6 +177,8 @@ class Membership:
         lost, self._lost = self._lost, {}
         buried = [self._nodes.alive[number] for number in lost]
         together: dict[str, list[NodeNumber]] = {}
+        for link in [x for x in self._broken if not x.isdisjoint(lost)]:
+            del self._broken[link]
         for node in buried:
             reason = f"it left ({node.leaving})" if node.leaving else lost[node.number]
             self._nodes.bury(node, reason)

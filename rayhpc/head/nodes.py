@@ -26,7 +26,8 @@ class Node:
     """One node, alive or dead.
 
     `free` is what may be placed there now.  `lent` is what actors were placed with beyond what
-    they hold: it counts where nodes are compared, never where something must fit.  `announced`
+    they hold: it counts where nodes are compared, never where something must fit.  `leased` is
+    what tasks have of it and its raylet can call back.  `announced`
     says that the other raylets know it.  `leaving` is why it takes no new work (empty: it does),
     `ended` why it is gone (empty: alive), `skew` how far its clock was ahead when it joined.
     """
@@ -39,6 +40,7 @@ class Node:
         "free",
         "info",
         "last",
+        "leased",
         "leaving",
         "lent",
         "number",
@@ -54,6 +56,7 @@ class Node:
         self.usage = Usage(info.number, info.total)
         self.free: Resources = dict(info.total)
         self.lent: Resources = {}
+        self.leased: Resources = {}
         self.last = Heartbeat()
         self.announced = False
         self.leaving = ""
@@ -89,6 +92,13 @@ class Node:
         for resources in self._charges.values():
             subtract(free, resources)
         self.free = free
+        self.leased = usage.leased
+
+    def without_tasks(self) -> Resources:
+        """What may be placed here once its raylet has called back what tasks have."""
+        free = dict(self.free)
+        add(free, self.leased)
+        return free
 
     def state(self) -> NodeState:
         """The node as listings show it."""

@@ -27,8 +27,9 @@ class Demand(NamedTuple):
 
     `placing` must be free where they start, `holding` is what they keep.  Where nothing has all
     of `placing` free, a node that could have it and has `holding` free will do: an actor that
-    holds nothing never waits for others to end.  `near` is the owner's node, `avoid` one that has
-    just said it has no room.
+    holds nothing never waits for others to end.  Where not even that is free, a node that can
+    call it back from tasks: else actors would wait for as long as there are tasks.  `near` is the
+    owner's node, `avoid` one that has just said it has no room.
     """
 
     placing: Resources
@@ -41,13 +42,22 @@ class Demand(NamedTuple):
 def rank_of(demand: Demand, node: Node) -> Rank | None:
     """How well a node suits, least is best; None: not now, or never."""
     strategy = demand.strategy
-    if not can_ever(node.info, demand.placing, strategy) or not fits(node.free, demand.holding):
+    if not can_ever(node.info, demand.placing, strategy):
+        return None
+    crowded = not fits(node.free, demand.holding)
+    if crowded and not fits(node.without_tasks(), demand.holding):
         return None
     tight = not fits(node.free, demand.placing)
     unwished = not labels_match(node.info.labels, strategy.wish)
     elsewhere = strategy.kind == "node" and node.info.node_id != strategy.node
     share = load(node, demand.placing)
-    first = (float(elsewhere), float(node.number == demand.avoid), float(tight), float(unwished))
+    first = (
+        float(elsewhere),
+        float(crowded),
+        float(node.number == demand.avoid),
+        float(tight),
+        float(unwished),
+    )
     if strategy.kind == "spread":
         return (*first, share)
     wasted = "GPU" in node.info.total and "GPU" not in demand.placing

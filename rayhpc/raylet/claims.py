@@ -71,6 +71,8 @@ class Claims:
         self._waiting: dict[Claim, None] = {}
         self._holdings: dict[Holding, None] = {}
         self._held: dict[Hashable, int] = {}
+        # How many of those that wait are the head's orders (actors, bundles): they may expire.
+        self.orders = 0
         self.is_dirty = False
 
     def __contains__(self, claim: object) -> bool:
@@ -80,13 +82,14 @@ class Claims:
     def add(self, claim: Claim) -> None:
         """A claim waits from now on, until `dispatch` grants it."""
         self._waiting[claim] = None
+        self.orders += claim.until is not None
         self.is_dirty = True
 
     def cancel(self, claim: Claim) -> bool:
         """A claim waits no longer; False if it did not wait."""
         if claim not in self._waiting:
             return False
-        del self._waiting[claim]
+        self._remove(claim)
         self.is_dirty = True
         return True
 
@@ -107,6 +110,19 @@ class Claims:
         """It has been given back."""
         self._holdings.pop(holding, None)
         self.is_dirty = True
+
+    def revocable(self, pool: Pool) -> Resources:
+        """What leases hold of a pool, less what the head's orders that wait will take of it."""
+        left: Resources = {}
+        for holding in self._holdings:
+            if holding.allocation.pool is pool and not holding.allocation.lent:
+                for name, amount in holding.allocation.resources.items():
+                    left[name] = left.get(name, 0) + amount
+        for claim in self._waiting:
+            if claim.until is not None and pool in claim.pools():
+                for name, amount in claim.demand.items():
+                    left[name] = left.get(name, 0) - amount
+        return {name: amount for name, amount in left.items() if amount > 0}
 
     # -- deciding ---------------------------------------------------------------------------------
     def dispatch(self) -> None:
@@ -139,6 +155,10 @@ class Claims:
         times += [x.arrived + STARVING_AFTER_S for x in self._waiting]
         return min((x for x in times if x > now), default=None)
 
+    def _remove(self, claim: Claim) -> None:
+        del self._waiting[claim]
+        self.orders -= claim.until is not None
+
     def _rank(self, claim: Claim) -> tuple[int, int]:
         return self._held.get(claim.claimant, 0), claim.order
 
@@ -146,14 +166,14 @@ class Claims:
         for pool in claim.pools():
             allocation = pool.take(claim.demand)
             if allocation is not None:
-                del self._waiting[claim]
+                self._remove(claim)
                 claim.granted(allocation)
                 return True
         return False
 
     def _expire(self, now: float) -> None:
         for claim in [x for x in self._waiting if x.until is not None and x.until <= now]:
-            del self._waiting[claim]
+            self._remove(claim)
             if claim.expired is not None:
                 claim.expired()
 

@@ -126,6 +126,11 @@ class Leases:
         lease = self._leases.get(number)
         return None if lease is None else lease.holding.allocation
 
+    def worker_of(self, number: int) -> Worker | None:
+        """The worker that a lease is for."""
+        lease = self._leases.get(number)
+        return None if lease is None else lease.worker
+
     # -- deaths and changes ---------------------------------------------------------------------
     def on_worker_gone(
         self, worker: Worker, started: bytes, unsent: list[bytes], reason: str

@@ -42,7 +42,7 @@ from rayhpc.wire.messages.start import Facts, WorkerConfig
 
 logger = logging.getLogger("rayhpc")
 
-# A link to a living node that has broken: so long the head may say that the node is dead.
+# A link to a living node that has broken: so long the head may take to say that the node is dead.
 LINK_PATIENCE_S = 6.0
 
 Send = Callable[[Address, msgspec.Struct], None]
@@ -174,7 +174,7 @@ class Raylet:
             actors.GroupIs: lambda _, m: self.groups.on_group_is(m),
             leases.LeaseRequest: self._on_lease_request,
             leases.LeaseCancel: lambda _, m: lease.on_cancel(m),
-            leases.LeaseReturn: lambda _, m: lease.on_return(m),
+            leases.LeaseReturn: self._on_lease_return,
             leases.Revoked: lambda _, m: lease.on_revoked(m),
             leases.WorkerReady: lambda source, m: workers.on_ready(source, m.pid),
             leases.Blocked: self._on_blocked,
@@ -214,7 +214,8 @@ class Raylet:
         self.claims.is_dirty = True
         for node, since in list(self._broken_links.items()):
             if now - since >= LINK_PATIENCE_S:
-                self.node_gone(node, "the connection to its raylet broke and was not explained")
+                del self._broken_links[node]
+                self.send(HEAD, cluster.LinkBroken(node))
         self._look_at_memory()
 
     def deadline(self) -> float:
@@ -300,7 +301,7 @@ class Raylet:
         self.leases.on_view_changed()
 
     def link_broken(self, node: NodeNumber) -> None:
-        """The connection to a raylet is gone: if the head does not explain it, the node is."""
+        """The connection to a raylet is gone: if the head does not explain it, it must choose."""
         if node in self.view.nodes:
             self._broken_links.setdefault(node, self._now())
 
@@ -369,6 +370,13 @@ class Raylet:
         if gone or (node_of(client) == self.number and not self.is_alive(client)):
             return
         self.leases.on_request(message)
+
+    def _on_lease_return(self, _: Address, message: leases.LeaseReturn) -> None:
+        if message.kill and message.task:
+            worker = self.leases.worker_of(message.lease)
+            if worker is None or self.io.slots.read(worker.slot)[0] != message.task:
+                return
+        self.leases.on_return(message)
 
     def _on_blocked(self, source: Address, message: leases.Blocked) -> None:
         allocation = self._allocation(source, message.lease)

@@ -66,6 +66,7 @@ class Heartbeats:
                 self._version,
                 raylet.is_draining,
                 raylet.orders,
+                raylet.claims.revocable(self._pool),
             )
         self._last = now
         message = cluster.Heartbeat(
@@ -88,6 +89,7 @@ class Heartbeats:
             raylet.leases.waiting(),
             raylet.is_draining,
             raylet.orders,
+            raylet.claims.orders,
         )
 
 

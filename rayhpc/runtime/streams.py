@@ -162,6 +162,8 @@ class Streams:
         """The generator was dropped (leading thread): its worker stops, its items go."""
         self._live.pop(stream.tid, None)
         self._tasks.pop(stream.tid, None)
+        # The items' lineage leads back here: they would keep each other alive.
+        stream.items.clear()
         if stream.worker is not None and not stream.is_over():
             self._send(stream.worker, tasks.StreamTaken(stream.tid, -1))
 

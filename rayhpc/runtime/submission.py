@@ -119,10 +119,12 @@ class Submitter:
         pending.stray = lease is not None
         if lease is None:
             self._results.fail(pending, failures.cancelled(pending))
-        elif force:
-            raylet = raylet_of(node_of(lease.worker))
-            self._send(raylet, leases.LeaseReturn(lease.grant.lease, kill=True))
         else:
+            # It may wait behind others there, which must not end with it: the raylet looks.
+            if force:
+                raylet = raylet_of(node_of(lease.worker))
+                order = leases.LeaseReturn(lease.grant.lease, kill=True, task=pending.tid)
+                self._send(raylet, order)
             self._send(lease.worker, tasks.Cancel(pending.tid, recursive))
 
     def children_of(self, tid: ObjectId) -> list[Pending]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from rayhpc.wire.messages import actors, cluster
@@ -421,3 +422,19 @@ def test_a_dead_actor_answers_late_watchers() -> None:
     world.to_head(watcher, actors.WatchActor(actor))
     world.run()
     assert "kill()" in world.last(watcher, actors.ActorIs).reason
+
+
+def test_an_actor_goes_where_tasks_can_be_called_back_from() -> None:
+    world = World()
+    nodes = [world.add_node(amounts(CPU=2)) for _ in range(2)]
+    world.beat()
+    owner = world.start_job(nodes[0])
+    world.run(0.2)
+    full = [cluster.Usage(n.number, amounts(CPU=0), 0, 100, False, n.taken) for n in nodes]
+    nodes[0].say(cluster.Heartbeat(full[0]))
+    nodes[1].say(cluster.Heartbeat(msgspec.structs.replace(full[1], leased=amounts(CPU=2))))
+    world.run(0.1)
+    world.create(owner)
+    world.run(0.1)
+    started = [n.number for n in nodes for m in n.seen if isinstance(m, actors.StartActor)]
+    assert started == [2]

@@ -172,3 +172,27 @@ def test_a_job_asked_for_before_it_is_known_is_told_when_it_is() -> None:
     second.say(cluster.GetJob(9))
     world.run(0.5)
     assert [m for m in second.seen if isinstance(m, cluster.JobIs)] == [cluster.JobIs(job)] * 2
+
+
+def test_of_two_nodes_that_cannot_reach_each_other_one_goes() -> None:
+    world = World()
+    nodes = [world.add_node() for _ in range(4)]
+    world.beat()
+    world.run(0.2)
+    # The third has lost two of its links; both ends say so.
+    for one, other in ((0, 2), (2, 0), (2, 3)):
+        nodes[one].say(cluster.LinkBroken(nodes[other].number))
+    world.run(2.0)
+    assert set(world.head.nodes.alive) == {1, 2, 4}
+    assert "its link to node 1, 4 broke" in world.head.nodes.dead[0].ended
+
+
+def test_a_broken_link_to_a_node_that_is_gone_means_nothing() -> None:
+    world = World()
+    nodes = [world.add_node() for _ in range(2)]
+    world.beat()
+    world.kill_node(nodes[1])
+    world.run(0.5)
+    nodes[0].say(cluster.LinkBroken(nodes[1].number))
+    world.run(1.5)
+    assert set(world.head.nodes.alive) == {1}

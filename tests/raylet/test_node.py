@@ -234,12 +234,29 @@ def test_a_dead_node_is_told_to_all_processes(site: Site) -> None:
     assert len(site.sent(leases.NodeGone)) == len(told)
 
 
-def test_a_broken_link_is_a_dead_node_unless_the_head_explains_it(site: Site) -> None:
+def test_a_broken_link_is_the_heads_to_judge_if_it_does_not_explain_it(site: Site) -> None:
     site.raylet.link_broken(2)
     site.wait(5)
-    assert 2 in site.raylet.view.nodes
+    assert not site.sent(cluster.LinkBroken)
     site.wait(2)
-    assert 2 not in site.raylet.view.nodes
+    assert [m for _, m in site.sent(cluster.LinkBroken)] == [cluster.LinkBroken(2)]
+    site.raylet.link_broken(2)
+    site.say(HEAD, leases.NodeGone(2, "silent"))
+    site.wait(7)
+    assert len(site.sent(cluster.LinkBroken)) == 1
+
+
+def test_a_forced_cancel_kills_only_a_worker_that_runs_that_task(site: Site) -> None:
+    site.boot()
+    site.request(1, site.driver)
+    (granted,) = [m for _, m in site.sent(leases.LeaseGranted)]
+    task = bytes(15) + b"\x07"
+    site.say(site.driver, leases.LeaseReturn(granted.grant.lease, kill=True, task=task))
+    assert not [x for name, x in site.paper.done if name == "kill"]
+    worker = site.raylet.workers.by_address[granted.worker]
+    site.paper.notes[worker.slot] = (task, [])
+    site.say(site.driver, leases.LeaseReturn(granted.grant.lease, kill=True, task=task))
+    assert [x for name, x in site.paper.done if name == "kill"]
 
 
 def test_a_node_that_is_declared_dead_ends(site: Site) -> None:

@@ -37,9 +37,8 @@ class Cluster:
 
     def __init__(self, seed: int, nodes: int = 3, cpus: int = 2) -> None:
         self.world = World(seed)
-        self.head = Head(
-            FACTS, self._send, self.world.now, self.world.now, random.Random(self.world.random.random())
-        )
+        now, ties = self.world.now, random.Random(self.world.random.random())
+        self.head = Head(FACTS, self._send, now, now, ties)
         self._timer = float("inf")
         self.world.join(HEAD, messages.HEAD_TAKES, self._receive)
         self.world.answer_for = self._answer_for
@@ -85,7 +84,7 @@ class Cluster:
         self._timer = float("inf")
         self._settle()
 
-    # -- processes ----------------------------------------------------------------------------------
+    # -- processes --------------------------------------------------------------------------------
     def driver(self, number: int = 1) -> SimProcess:
         """Attach a driver to a node."""
         node = self.nodes[number]
@@ -104,7 +103,7 @@ class Cluster:
         """Every living worker, with its node."""
         return [(n, w) for n in self.nodes.values() if n.alive for w in n.workers.values()]
 
-    # -- what can happen ------------------------------------------------------------------------------
+    # -- what can happen --------------------------------------------------------------------------
     def kill_random_worker(self, actors: bool = False) -> None:
         """A worker is killed, whatever it does; `actors`: one that is an actor."""
         found = [(n, w) for n, w in self.workers() if w.actor is not None or not actors]
@@ -164,7 +163,7 @@ class Cluster:
 
         self.world.after(0.001, gone)
 
-    # -- the end ------------------------------------------------------------------------------------
+    # -- the end ----------------------------------------------------------------------------------
     def close(self) -> None:
         """Give the memory back."""
         for node in self.nodes.values():

@@ -120,7 +120,7 @@ class SimNode:
         self.world.join(self.me, messages.RAYLET_TAKES, self.receive)
         self.settle()
 
-    # -- the raylet's loop --------------------------------------------------------------------------
+    # -- the raylet's loop ------------------------------------------------------------------------
     def send(self, destination: Address, message: msgspec.Struct) -> None:
         """Send, while alive."""
         if self.alive:
@@ -150,7 +150,7 @@ class SimNode:
             self.raylet.on_time()
             self.settle()
 
-    # -- NodeIO ---------------------------------------------------------------------------------------
+    # -- NodeIO -----------------------------------------------------------------------------------
     def spawn(self, number: int, args: bytes, prepared: Any, template: Any) -> None:
         """Start a worker, which takes a few milliseconds."""
         config = msgspec.msgpack.decode(args, type=WorkerConfig)

@@ -89,10 +89,12 @@ def test_restarts_without_call_retries_run_nothing_twice(sim: Cluster) -> None:
     driver = sim.driver()
     handle = make(driver, max_restarts=-1)
     refs: list[Any] = []
+
+    def two(i: int) -> None:
+        refs.extend(call(driver, handle, "note", (0, 2 * i), (0, 2 * i + 1)))
+
     for i in range(30):
-        sim.world.after(
-            0.004 * i, lambda i=i: refs.extend(call(driver, handle, "note", (0, 2 * i), (0, 2 * i + 1)))
-        )
+        sim.world.after(0.004 * i, lambda i=i: two(i))
     for i in range(3):
         sim.world.after(0.03 * (i + 1), lambda: sim.kill_random_worker(actors=True))
     sim.world.run(lambda: len(refs) == 60, 10.0)
@@ -268,7 +270,9 @@ def test_one_name_is_one_actor_whoever_comes_first(sim: Cluster) -> None:
         driver.start(get(driver))
     sim.world.run(lambda: len(handles) == 4, 10.0)
     assert len({h.actor for h in handles}) == 1
-    refs = [call(d, h, "note", (k, 0)) for k, (d, h) in enumerate(zip(drivers, handles, strict=True))]
+    pairs = list(zip(drivers, handles, strict=True))
+    refs = [call(d, h, "note", (k, 0)) for k, (d, h) in enumerate(pairs)]
+    pairs.clear()
     found = [values(sim, d, r)[0][0] for d, r in zip(drivers, refs, strict=True)]
     assert len(set(found)) == 1
     with drivers[0].turn():

@@ -18,7 +18,7 @@ from rayhpc.runtime.pending import Pending
 from rayhpc.runtime.references import ObjectRef
 from rayhpc.runtime.store_client import Box
 from rayhpc.store import layout
-from rayhpc.wire.address import HEAD, node_of, owner_of, sibling
+from rayhpc.wire.address import HEAD, node_of, owner_of
 from rayhpc.wire.messages import actors, objects, tasks
 from rayhpc.wire.messages.common import UNIT, SchedulingClass, Stored, Strategy
 
@@ -200,7 +200,7 @@ class UserSide(Party):
         """`api.kill`."""
         self.callers.kill(handle.actor, no_restart)
 
-    # -- placement groups ---------------------------------------------------------------------------
+    # -- placement groups -------------------------------------------------------------------------
     def group(self, bundles: list[dict[str, int]], strategy: str = "PACK") -> bytes:
         """`api.placement_group`; the group's state comes into `groups`."""
         group = self.new_id()
@@ -215,7 +215,7 @@ class UserSide(Party):
         self.advance()
         self.send(HEAD, actors.RemoveGroup(group))
 
-    # -- objects ------------------------------------------------------------------------------------
+    # -- objects ----------------------------------------------------------------------------------
     def put(self, value: Any) -> Routine:
         """A routine that makes an object of ours."""
         packed = serialization.serialize(value)
@@ -231,7 +231,9 @@ class UserSide(Party):
             self.ownership.resolve(oid, STORED, where.node, where.size, entry.inner)
         return ObjectRef(oid)
 
-    def store_value(self, oid: bytes, packed: serialization.Serialized) -> Generator[Any, None, Stored]:
+    def store_value(
+        self, oid: bytes, packed: serialization.Serialized
+    ) -> Generator[Any, None, Stored]:
         """Write a value to the node's store."""
         size = layout.size_needed(packed.pickled, packed.buffers)
         self.store.create(oid, size)

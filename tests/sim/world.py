@@ -1,4 +1,4 @@
-"""A seeded world: one clock, one queue of events, and a network that delays but keeps each pair's order.
+"""A seeded world: one clock, one queue of events, a network that delays but keeps the order.
 
 Used by the other modules of `tests/sim`.  Everything random comes from one generator, so a seed
 replays exactly.  Every message is encoded, and decoded by the role that receives it, as on a real

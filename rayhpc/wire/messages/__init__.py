@@ -11,6 +11,7 @@ HEAD_TAKES = (
     cluster.RegisterNode,
     cluster.Heartbeat,
     cluster.Leave,
+    cluster.LinkBroken,
     cluster.JobStarted,
     cluster.ProcessDied,
     cluster.GetJob,

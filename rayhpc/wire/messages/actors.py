@@ -220,13 +220,17 @@ class WatchGroup(msgspec.Struct, array_like=True, tag=152):
 
 
 class GroupIs(msgspec.Struct, array_like=True, tag=153):
-    """Head to watchers: `nodes` has each bundle's node number while CREATED."""
+    """Head to watchers: `nodes` has each bundle's node number while CREATED.
+
+    `hopeless` says that the nodes there are can never hold it, for the reason in `text`.
+    """
 
     group: bytes
     state: str
     nodes: list[int] = []
     bundles: list[Resources] = []
     text: str = ""
+    hopeless: bool = False
 
 
 class PrepareBundles(msgspec.Struct, array_like=True, tag=154):

@@ -53,7 +53,8 @@ class Usage(Record, frozen=True):
     """One node's state in the cluster's resource view; `pending` counts waiting leases.
 
     `taken` is how many `StartActor` and `PrepareBundles` the raylet has had from the head so far:
-    it tells the head which of what it has placed is already missing from `available`.
+    it tells the head which of what it has placed is already missing from `available`.  `leased`
+    is what leases hold and the node can call back for actors and bundles.
     """
 
     node: int
@@ -62,6 +63,7 @@ class Usage(Record, frozen=True):
     version: int = 0
     draining: bool = False
     taken: int = 0
+    leased: Resources = {}
 
 
 class Heartbeat(msgspec.Struct, array_like=True, tag=104):
@@ -87,6 +89,12 @@ class Leave(msgspec.Struct, array_like=True, tag=106):
     """Raylet to head: this node leaves in good order, after its tasks have ended."""
 
     reason: str
+
+
+class LinkBroken(msgspec.Struct, array_like=True, tag=113):
+    """Raylet to head: my link to that node broke and you have not said why: one of us must go."""
+
+    node: int
 
 
 class Drain(msgspec.Struct, array_like=True, tag=107):

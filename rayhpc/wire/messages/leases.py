@@ -72,10 +72,14 @@ class LeaseCancel(msgspec.Struct, array_like=True, tag=65):
 
 
 class LeaseReturn(msgspec.Struct, array_like=True, tag=66):
-    """Submitter to raylet: I no longer need this worker. `kill`: end the process with it."""
+    """Submitter to raylet: I no longer need this worker.
+
+    `kill`: end the process with it, if `task` (when there is one) is what it runs.
+    """
 
     lease: int
     kill: bool = False
+    task: bytes = b""
 
 
 class LeaseBroken(msgspec.Struct, array_like=True, tag=67):
