@@ -59,7 +59,8 @@ class RayTaskError(RayError):
         ip: str = "",
         actor_repr: str | None = None,
     ) -> None:
-        super().__init__(function_name, traceback_str, cause, pid, ip, actor_repr)
+        # Not super(): in a dual class the next in line is the cause's own constructor.
+        Exception.__init__(self, function_name, traceback_str, cause, pid, ip, actor_repr)
         self.function_name = function_name
         self.traceback_str = traceback_str
         self.cause = cause
@@ -90,7 +91,7 @@ class RayTaskError(RayError):
 
 def _dual_class(kind: type[BaseException]) -> Any:
     """A class that is both RayTaskError and `kind`; None where Python does not allow it."""
-    if not issubclass(kind, Exception) or issubclass(kind, RayTaskError):
+    if issubclass(kind, (RayTaskError, KeyboardInterrupt, SystemExit, GeneratorExit)):
         return None
     found = _duals.get(kind)
     if found is None:
@@ -226,6 +227,14 @@ class ActorUnschedulableError(RayError):
     """No node can ever hold the actor."""
 
 
+class ActorAlreadyExistsError(RayError, ValueError):
+    """The name is taken by another actor of the namespace."""
+
+
+class ActorHandleNotFoundError(RayError, ValueError):
+    """The handle is of another cluster or session."""
+
+
 class ActorPlacementGroupRemoved(RayError):
     """The actor's placement group was removed."""
 
@@ -280,6 +289,10 @@ class ObjectStoreFullError(RayError):
     """There is no room in the object store; the text lists what holds it."""
 
 
+class PlasmaObjectNotAvailable(RayError):
+    """Kept so that programs can name it: rayhpc brings objects to where they are read."""
+
+
 class OutOfDiskError(RayError):
     """There is no room on the disk that objects are spilled to."""
 
@@ -331,7 +344,9 @@ class NotServedError(RayError, NotImplementedError):
 
 
 __all__ = [
+    "ActorAlreadyExistsError",
     "ActorDiedError",
+    "ActorHandleNotFoundError",
     "ActorPlacementGroupRemoved",
     "ActorUnavailableError",
     "ActorUnschedulableError",
@@ -353,6 +368,7 @@ __all__ = [
     "OutOfMemoryError",
     "OwnerDiedError",
     "PendingCallsLimitExceeded",
+    "PlasmaObjectNotAvailable",
     "RayActorError",
     "RayCgraphCapacityExceeded",
     "RayChannelError",

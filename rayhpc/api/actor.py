@@ -25,14 +25,16 @@ def get_actor(name: str, namespace: str | None = None) -> ActorHandle[Any]:
         namespace: where the name was given; None: the namespace of this job.
 
     Raises:
-        ValueError: there is no such actor.
+        ValueError: there is no such actor, or no name was given.
         TypeError: a name that is not text.
     """
+    if not name:
+        raise ValueError(f"get_actor() needs the name of an actor, and got {name!r}.")
     for what, value in (("name", name), ("namespace", namespace)):
         if value is not None and not isinstance(value, str):
             raise TypeError(f"{what} must be text, not {value!r} ({type(value).__name__}).")
-        if value == "":
-            raise ValueError(f"{what} must not be an empty string.")
+    if namespace == "":
+        raise ValueError("namespace must not be an empty string.")
     process = current.process()
     where = namespace or process.facts.namespace
     with inside:

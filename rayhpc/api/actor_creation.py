@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from rayhpc.api.actor_handle import ActorHandle, from_spec
+from rayhpc.exceptions import ActorAlreadyExistsError
 from rayhpc.runtime import dependencies, serialization
 from rayhpc.runtime.calls import ActorClient
 from rayhpc.runtime.entries import ERROR, INLINE, PENDING, STORED, Entry
@@ -37,7 +38,7 @@ def create(
         get_if_exists: take the actor of that name if there is one.
 
     Raises:
-        ValueError: the name is taken.
+        ActorAlreadyExistsError: the name is taken (a ValueError).
     """
     creation = _Creation(process, spec, pending)
     if spec.name:
@@ -82,7 +83,7 @@ class _Creation:
         if answer.error or answer.existing is not None:
             self._forget()
         if answer.error:
-            raise ValueError(answer.error)
+            raise ActorAlreadyExistsError(answer.error)
         if answer.existing is not None:
             return from_spec(answer.existing)
         with process.lead():

@@ -12,7 +12,7 @@ from rayhpc.runtime import current
 from rayhpc.runtime.interrupts import inside
 from rayhpc.runtime.process import Process
 from rayhpc.wire.messages import cluster
-from rayhpc.wire.messages.common import Resources
+from rayhpc.wire.messages.common import NodeInfo, Resources
 
 
 def node_states(process: Process) -> list[cluster.NodeState]:
@@ -65,6 +65,11 @@ def timeline(filename: str | None = None) -> list[dict[str, Any]] | None:
     return None
 
 
+def labels_of(info: NodeInfo) -> dict[str, str]:
+    """A node's labels, with the one that Ray gives each."""
+    return {"ray.io/node-id": info.node_id, **info.labels}
+
+
 def _sum(part: Any) -> dict[str, float]:
     process = current.process()
     total: Resources = {}
@@ -92,5 +97,5 @@ def _row(state: cluster.NodeState) -> dict[str, Any]:
         "DeathReason": 0 if state.alive else 1,
         "DeathReasonMessage": state.ended,
         "Resources": amounts(info.total) if state.alive else {},
-        "Labels": dict(info.labels),
+        "Labels": labels_of(info),
     }

@@ -57,6 +57,18 @@ class RuntimeContext:
         context = running.get()
         return 0 if context is None else context.attempt
 
+    def is_canceled(self) -> bool:
+        """Whether the running task was cancelled: for methods in threads, which nothing interrupts.
+
+        Raises:
+            RuntimeError: in a driver.
+        """
+        context = running.get()
+        if context is None:
+            raise RuntimeError("is_canceled() is for tasks and actors' methods, not for drivers.")
+        process: Any = self._process
+        return bool(process.is_cancelled(context.tid))
+
     def get_actor_id(self) -> str | None:
         """The actor's id in hex; None outside one."""
         actor = self._actor_id()
@@ -174,12 +186,12 @@ class RuntimeContext:
 
     def get_node_labels(self) -> dict[str, str]:
         """The labels of this node."""
-        from rayhpc.api.cluster_info import node_states
+        from rayhpc.api.cluster_info import labels_of, node_states
 
         mine = self._process.facts.node_id
         for state in node_states(self._process):
             if state.info.node_id == mine:
-                return dict(state.info.labels)
+                return labels_of(state.info)
         return {}
 
     @property

@@ -17,9 +17,10 @@ from types import ModuleType
 
 from rayhpc.compat import not_served, statement
 
-# What rayhpc has itself, under the same names or its own; the rest is in `served`.
+# What rayhpc has itself, or uses, under the same names or its own; the rest is in `served`.
 _OURS = {
     "actor": "rayhpc.api.actor",
+    "cloudpickle": "cloudpickle",
     "cluster_utils": "rayhpc.cluster_utils",
     "exceptions": "rayhpc.exceptions",
     "job_config": "rayhpc.api.language",

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from rayhpc.exceptions import ActorDiedError
 from rayhpc.runtime import execution, serialization
 from rayhpc.runtime.context import TaskContext, running
-from rayhpc.runtime.errors import dump_system_error, format_remote
+from rayhpc.runtime.errors import dump_system_error, format_remote, load_error
 from rayhpc.wire.address import Address, ObjectId
 from rayhpc.wire.messages import actors, tasks
 from rayhpc.wire.messages.common import Grant
@@ -60,6 +60,8 @@ class ActorHost:
         self._busy = 0
         self._pools: dict[str, concurrent.futures.ThreadPoolExecutor] = {}
         self._loop: AsyncSide | None = None
+        # Concurrent calls that have not ended → whether they were cancelled.
+        self._concurrent: dict[ObjectId, bool] = {}
         self._is_threaded = not self.spec.is_async and (
             self.spec.max_concurrency > 1 or bool(self.spec.groups)
         )
@@ -80,10 +82,16 @@ class ActorHost:
                 self._queue.remove(item)
                 self._reply_cancelled(caller, tid)
                 return
+        if tid in self._concurrent:
+            self._concurrent[tid] = True
         if self._loop is not None:
             self._loop.cancel(tid)
-        else:
+        elif not self._is_threaded:
             self._worker.interrupt_if_running(tid)
+
+    def is_cancelled(self, tid: ObjectId) -> bool:
+        """Whether a concurrent call that runs was cancelled."""
+        return self._concurrent.get(tid, False)
 
     def end_when_done(self, reason: str) -> None:
         """Leave when the queued calls have run."""
@@ -149,8 +157,9 @@ class ActorHost:
 
     def _creation_error(self, failure: BaseException) -> bytes:
         if isinstance(failure, execution.ArgumentError):
-            return failure.error
-        text = format_remote(failure)
+            text = f"an argument could not be had:\n{load_error(failure.error)}"
+        else:
+            text = format_remote(failure)
         return dump_system_error(
             ActorDiedError(
                 f"The actor {self.spec.class_name} died because its constructor failed:\n{text}",
@@ -166,6 +175,7 @@ class ActorHost:
     # -- calls -----------------------------------------------------------------------------------
     def _start(self, caller: Address, call: tasks.Call) -> None:
         self._busy += 1
+        self._concurrent[call.tid] = False
         if self._loop is not None:
             self._loop.start(caller, call)
             return
@@ -173,15 +183,21 @@ class ActorHost:
         pool.submit(self._run_in_thread, caller, call)
 
     def _run_in_thread(self, caller: Address, call: tasks.Call) -> None:
+        outcome: execution.Outcome | None = None
         try:
-            outcome = self._run(caller, call)
+            # A thread cannot be interrupted: the call asks, or runs to its end for nothing.
+            if not self.is_cancelled(call.tid):
+                outcome = self._run(caller, call)
+            if self.is_cancelled(call.tid):
+                outcome = cancelled(call)
         finally:
-            self.ended_one()
+            self.ended_one(call.tid)
         if outcome is not None:
             self._worker.reply_from_thread(caller, outcome)
 
-    def ended_one(self) -> None:
+    def ended_one(self, tid: ObjectId) -> None:
         """A concurrent call has ended."""
+        self._concurrent.pop(tid, None)
         self._worker.later(self._count_down)
 
     def _count_down(self) -> None:
@@ -217,7 +233,7 @@ class ActorHost:
         name = self.name_of(call)
         start = time.perf_counter()
         token = running.set(self.context_of(call, name))
-        worker.running_tid = call.tid
+        worker.running_tid = b"" if self._is_threaded else call.tid
         worker.slot.note_start(call.tid)
         try:
             args, kwargs = execution.arguments(worker, call)
@@ -327,7 +343,7 @@ class AsyncSide:
             outcome = cancelled(call)
         finally:
             self._running.pop(call.tid, None)
-            self._host.ended_one()
+            self._host.ended_one(call.tid)
         if outcome is not None:
             self._host.reply(caller, outcome)
 

@@ -162,7 +162,7 @@ def _several(task: Runnable, value: Any) -> list[Any]:
     try:
         values = list(value)
     except TypeError:
-        raise ValueError(
+        raise TypeError(
             f"The task has num_returns={task.returns} and returned a {type(value).__name__}, which "
             "cannot be iterated: return a tuple or list of that length."
         ) from None

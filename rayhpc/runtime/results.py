@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from rayhpc.runtime import failures
+from rayhpc.runtime import failures, serialization
 from rayhpc.runtime.entries import ERROR, INLINE, PENDING, STORED, Entry
 from rayhpc.runtime.ownership import Ownership, hold
 from rayhpc.runtime.pending import Pending
@@ -19,6 +19,9 @@ from rayhpc.wire.messages import objects, tasks
 from rayhpc.wire.messages.common import Stored
 
 Send = Callable[[Address, msgspec.Struct], None]
+
+# What `completed()` of a generator refers to.
+_NOTHING = serialization.to_inline(serialization.serialize(None))
 
 
 class Results:
@@ -110,6 +113,8 @@ class Results:
         outs = result.outs
         if pending.stream is not None:
             pending.stream.finish(result)
+            resolve(pending.tid, INLINE, _NOTHING)
+            return
         if len(outs) == 1 and not result.inner:
             out = outs[0]
             if type(out) is bytes:

@@ -448,6 +448,10 @@ class Worker(Process):
         signal.pthread_kill(_main_thread, signal.SIGURG)
         return True
 
+    def is_cancelled(self, tid: ObjectId) -> bool:
+        """Whether the task or call that runs was cancelled."""
+        return self._cancelled == tid or (self.actor is not None and self.actor.is_cancelled(tid))
+
     def was_cancelled(self, tid: ObjectId) -> bool:
         """Whether an interrupt of this call came from a cancel; asks once."""
         if self._cancelled != tid:
