@@ -104,10 +104,10 @@ def wait_in_every_way(actor: Any) -> None:
             errors[name] = "no error"
         except BaseException as error:
             errors[name] = f"{type(error).__name__}: {error}"
+            if isinstance(error, ray.exceptions.RayActorError):
+                print(f"{name}: {errors[name]}".replace("\n", " "), flush=True)
 
-    threads = [
-        threading.Thread(target=run, args=each, daemon=True) for each in ways(actor).items()
-    ]
+    threads = [threading.Thread(target=run, args=each, daemon=True) for each in ways(actor).items()]
     for thread in threads:
         thread.start()
     print("waiting", flush=True)

@@ -1,4 +1,4 @@
-"""Every end of a program that has a cluster of its own: nothing is left, and its code is its own."""
+"""Every end of a program with a cluster of its own: nothing is left; its exit code is its own."""
 
 from __future__ import annotations
 

@@ -15,9 +15,6 @@ from tests.ends.scene import Scene
 
 Start = Callable[..., Scene]
 
-# Ways to wait for a task or call that runs; the others go on when only a worker dies.
-SINGLE = ("get", "get with a timeout", "actor call", "await", "future", "generator")
-
 
 @pytest.mark.parametrize(
     ("victim", "error", "word"),
@@ -36,3 +33,24 @@ def test_what_all_depend_on_is_killed(scene: Start, victim: str, error: str, wor
     assert made.ends() == 0
     assert made.left() == []
 
+
+def test_one_actor_is_killed(scene: Start) -> None:
+    """Only the calls to it fail; the program waits on for the rest until its cluster ends."""
+    made = scene("wait")
+    os.kill(made.actor, signal.SIGKILL)
+    first = made.line()
+    assert first.startswith("actor call: ActorDiedError")
+    assert "SIGKILL" in first
+    os.kill(made.head, signal.SIGKILL)
+    assert all("head" in text for way, text in made.errors().items() if way != "actor call")
+    assert made.left() == []
+
+
+def test_a_template_is_killed(scene: Start) -> None:
+    """What was forked from it ends with it, nothing else does."""
+    made = scene("wait")
+    os.kill(made.template, signal.SIGKILL)
+    assert made.line().startswith("actor call: ActorDiedError")
+    os.kill(made.raylet, signal.SIGKILL)
+    assert all("raylet" in text for way, text in made.errors().items() if way != "actor call")
+    assert made.left() == []

@@ -1,0 +1,1 @@
+"""Whole clusters under fire: programs with known answers while their processes are killed."""
