@@ -23,7 +23,8 @@ from rayhpc.wire.messages.common import UNIT, NodeInfo
 from rayhpc.wire.messages.start import Facts, WorkerConfig
 
 from .process import SimProcess
-from .worker import SimSlot, SimWorker
+from .running import SimSlot
+from .worker import SimWorker
 
 if TYPE_CHECKING:
     from .cluster import Cluster
