@@ -5,6 +5,7 @@ Used by rank 0.  Only puts into words what the head, the reports and the logs sa
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,7 +72,8 @@ def _row(host: str, report: Report | None, node: int, log_folder: str) -> list[s
         first, *rest = report.error.splitlines() or [""]
         return [f"  {report.host}: {first}", *(f"      {line}" for line in rest[-_TAIL_LINES:])]
     tail = _tail(log_folder, node)
-    return [f"  {host}: no word from it", *(f"      {line}" for line in tail)]
+    silent = f"  {host}: no word from it: is {sys.executable} there, and does rayhpc run with it?"
+    return [silent, *(f"      {line}" for line in tail)]
 
 
 def _tail(log_folder: str, node: int) -> list[str]:

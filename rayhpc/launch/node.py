@@ -8,6 +8,7 @@ At the end it removes the session's directory.  Never reads a secret from argume
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import select
@@ -32,6 +33,7 @@ from rayhpc.wire import keys
 HEAD_START_S = 20.0
 HEAD_END_S = 5.0
 _LOG_BYTES = 1 << 20
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def main() -> int:
@@ -51,16 +53,27 @@ def main() -> int:
         return 0  # whoever started us is gone
     try:
         return _Node(plan, ready, life).run()
-    except LaunchError as error:
-        _report(ready, str(error), error.code)
-        return error.code
-    except PermissionError as error:
-        _report(ready, str(error), ExitCode.PERMISSION)
-        return ExitCode.PERMISSION
     except Exception as error:
-        traceback.print_exc()
-        _report(ready, f"the node could not start: {error!r}", ExitCode.INTERNAL)
-        return ExitCode.INTERNAL
+        message, code = _in_words(error, plan)
+        _report(ready, message, code)
+        return code
+
+
+def _in_words(error: Exception, plan: NodePlan) -> tuple[str, int]:
+    """What to say of a node that cannot start, and its exit code."""
+    if isinstance(error, LaunchError):
+        return str(error), error.code
+    if isinstance(error, PermissionError):
+        return str(error), ExitCode.PERMISSION
+    if isinstance(error, OSError) and error.errno in _FULL:
+        message = (
+            f"the session's directory {plan.base}/{plan.name} cannot be written to: "
+            f"{error.strerror}; make room there, or set RAYHPC_TMPDIR to another directory on "
+            "this node's own disk"
+        )
+        return message, ExitCode.PERMISSION
+    traceback.print_exception(error)
+    return f"the node could not start: {error!r}", ExitCode.INTERNAL
 
 
 class _Node:

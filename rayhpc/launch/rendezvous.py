@@ -95,10 +95,8 @@ class Rendezvous:
             try:
                 _write_atomically(path / self._record, msgspec.json.encode(record))
             except OSError as error:
-                raise LaunchError(
-                    f"the rendezvous record cannot be written to {path}: {error.strerror}",
-                    ExitCode.RENDEZVOUS,
-                ) from None
+                _leave_empty(path / self._record)
+                raise _unwritable(path, str(error.strerror)) from None
 
     def reports(self) -> dict[int, Report]:
         """What ranks that cannot start have left, by rank."""
@@ -140,6 +138,9 @@ class Rendezvous:
             data = _read_private(path, self._record)
             if data:
                 return msgspec.json.decode(data, type=Record)
+            if data is not None:
+                problem = _unwritable(path, "its disk is full, or your quota is used up")
+                return Record(error=str(problem), code=problem.code, written=time.time())
         return None
 
     def wait(self, timeout_s: float, after: float, pause: Callable[[float], None]) -> Record:
@@ -243,8 +244,8 @@ def _names(path: Path) -> list[str]:
         os.close(descriptor)
 
 
-def _read_private(path: Path, name: str) -> bytes:
-    """The content of one of our files, empty if it is not there.
+def _read_private(path: Path, name: str) -> bytes | None:
+    """The content of one of our files, None if it is not there.
 
     Raises:
         LaunchError: somebody else could have written it or could read it.
@@ -252,15 +253,15 @@ def _read_private(path: Path, name: str) -> bytes:
     try:
         directory = _open_directory(path)
     except FileNotFoundError:
-        return b""
+        return None
     except OSError as error:
         raise LaunchError(f"{path}: {error.strerror}", ExitCode.PERMISSION) from None
     try:
         if name not in os.listdir(directory):
-            return b""
+            return None
         descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=directory)
     except FileNotFoundError:
-        return b""
+        return None
     finally:
         os.close(directory)
     with os.fdopen(descriptor, "rb") as file:
@@ -273,6 +274,22 @@ def _read_private(path: Path, name: str) -> bytes:
                 ExitCode.PERMISSION,
             )
         return file.read()
+
+
+def _unwritable(path: Path, reason: str) -> LaunchError:
+    return LaunchError(
+        f"the rendezvous record cannot be written to {path}: {reason}; make room there, or name "
+        "another directory that all nodes see with --rendezvous or RAYHPC_SHARED_DIR",
+        ExitCode.RENDEZVOUS,
+    )
+
+
+def _leave_empty(path: Path) -> None:
+    """A full disk mostly still takes a name: an empty record tells the others not to wait."""
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+    except OSError:
+        pass  # they will find out by themselves, in time
 
 
 def _write_atomically(path: Path, data: bytes) -> None:

@@ -189,6 +189,33 @@ def test_nfs_is_asked_for_no_existence() -> None:
     assert found == []
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="a full disk is mounted, which needs root")
+def test_nfs_that_is_full(short_tmp: Path) -> None:
+    """Rank 0 can tell the others only by a name without content; nobody waits all the same."""
+    full = short_tmp / "full"
+    full.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k", "full", str(full)], check=True)
+    try:
+        (full / "x").write_bytes(bytes(4096))
+        started = []
+        for rank in range(2):
+            place = ["--rank", str(rank), "--size", "2", "--rendezvous", str(full / "meet")]
+            words = [*place, "--start-timeout", "50", "--node-ip-address", f"127.0.0.{rank + 1}"]
+            process = subprocess.Popen(
+                [*RAYHPC, "run", *words, "--num-cpus", "1", "--", "true"],
+                env={**os.environ, "RAYHPC_TMPDIR": str(short_tmp)},
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            started.append(process)
+        said = [process.communicate(timeout=30)[1] for process in started]
+    finally:
+        subprocess.run(["umount", str(full)], check=True)
+    assert [process.returncode for process in started] == [ExitCode.RENDEZVOUS] * 2, said
+    assert f"cannot be written to {full}/meet: No space left on device" in said[0]
+    assert all("make room there, or name another directory" in text for text in said)
+
+
 @pytest.mark.parametrize("fstype", ["nfs4", "lustre", "gpfs", "beegfs"])
 def test_nfs_holds_no_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fstype: str) -> None:
     """Sockets and objects stay on the node's own disk, even if told otherwise."""

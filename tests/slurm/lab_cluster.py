@@ -67,7 +67,7 @@ class LabCluster:
         """One verb of the lab's script; what it printed.  Raises AssertionError if it failed."""
         done = subprocess.run(
             [str(SCRIPT), *words],
-            env={**os.environ, **self._settings},
+            env={**clean_environ(), **self._settings},
             capture_output=True,
             text=True,
             timeout=timeout,
