@@ -251,7 +251,9 @@ def _waitables(given: Any) -> list[Any]:
                     "wait() expected a list of ObjectRefs or generators, and it contains "
                     f"{_short(thing)} ({type(thing).__name__})."
                 )
-    if len(set(given)) != len(given):
+    # By id: a reference's own hash is a call in Python, and lists of a thousand are common here.
+    once = {x._id if type(x) is ObjectRef else id(x) for x in given}
+    if len(once) != len(given):
         raise ValueError("wait() requires a list of unique references; one is in it twice.")
     return given
 

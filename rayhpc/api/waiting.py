@@ -35,10 +35,9 @@ class Wait:
     ) -> None:
         self._process = process
         self._things = things
-        self._count = count
         self._fetch_local = fetch_local
         self._node = node_of(process.me)
-        self._ready = bytearray(len(things))
+        self._found: list[int] = []
         self._left: Sequence[int] = range(len(things))
         self._missing = count
         self._brought: dict[bytes, Box] = {}
@@ -55,11 +54,18 @@ class Wait:
             if self._process.ended is not None:
                 raise self._process.end_error()
             self._look()
-        ready: list[Waitable] = []
+        return self._divided(sorted(self._found))
+
+    def _divided(self, found: list[int]) -> tuple[list[Waitable], list[Waitable]]:
+        """What is at these places, and the rest: mostly one, and a thousand."""
+        things = self._things
         rest: list[Waitable] = []
-        for thing, there in zip(self._things, self._ready, strict=True):
-            (ready if there and len(ready) < self._count else rest).append(thing)
-        return ready, rest
+        start = 0
+        for i in found:
+            rest += things[start:i]
+            start = i + 1
+        rest += things[start:]
+        return [things[i] for i in found], rest
 
     def _done(self) -> bool:
         """Whether enough are there; asked by whichever thread leads, so it only looks."""
@@ -70,10 +76,13 @@ class Wait:
 
     def _look(self) -> None:
         self._seen = self._process.ownership.changes + self._arrived
-        left = []
-        for i in self._left:
-            if self._missing > 0 and self._is_there(self._things[i]):
-                self._ready[i] = 1
+        left: list[int] = []
+        for position, i in enumerate(self._left):
+            if self._missing <= 0:
+                left += self._left[position:]
+                break
+            if self._is_there(self._things[i]):
+                self._found.append(i)
                 self._missing -= 1
             else:
                 left.append(i)

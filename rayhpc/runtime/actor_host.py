@@ -58,6 +58,7 @@ class ActorHost:
         self._queue: deque[tuple[Address, tasks.Call]] = deque()
         self._constructed = False
         self._busy = 0
+        self._ended: deque[tuple[Address, execution.Outcome | None]] = deque()
         self._pools: dict[str, concurrent.futures.ThreadPoolExecutor] = {}
         self._loop: AsyncSide | None = None
         # Concurrent calls that have not ended → whether they were cancelled.
@@ -72,8 +73,14 @@ class ActorHost:
         if not self._constructed or not (self._is_threaded or self.spec.is_async):
             self._queue.extend([(caller, call) for call in calls])
             return
+        self._busy += len(calls)
+        self._concurrent.update((call.tid, False) for call in calls)
+        if self._loop is not None:
+            self._loop.start(caller, calls)
+            return
         for call in calls:
-            self._start(caller, call)
+            pool = self._pools.get(call.group) or self._pools[""]
+            pool.submit(self._run_in_thread, caller, call)
 
     def cancel(self, caller: Address, tid: ObjectId) -> None:
         """Cancel a call: one that waits never runs, one that runs is interrupted."""
@@ -173,15 +180,6 @@ class ActorHost:
             self._pools[name] = pool
 
     # -- calls -----------------------------------------------------------------------------------
-    def _start(self, caller: Address, call: tasks.Call) -> None:
-        self._busy += 1
-        self._concurrent[call.tid] = False
-        if self._loop is not None:
-            self._loop.start(caller, call)
-            return
-        pool = self._pools.get(call.group) or self._pools[""]
-        pool.submit(self._run_in_thread, caller, call)
-
     def _run_in_thread(self, caller: Address, call: tasks.Call) -> None:
         outcome: execution.Outcome | None = None
         try:
@@ -191,17 +189,27 @@ class ActorHost:
             if self.is_cancelled(call.tid):
                 outcome = cancelled(call)
         finally:
-            self.ended_one(call.tid)
-        if outcome is not None:
-            self._worker.reply_from_thread(caller, outcome)
+            self.end_call(caller, call.tid, outcome)
 
-    def ended_one(self, tid: ObjectId) -> None:
-        """A concurrent call has ended."""
+    def end_call(
+        self, caller: Address, tid: ObjectId, outcome: execution.Outcome | None
+    ) -> None:
+        """A concurrent call has ended, with something to reply or nothing (any thread).
+
+        Of many that end together the first alone wakes the leader, which then finds the others.
+        """
         self._concurrent.pop(tid, None)
-        self._worker.later(self._count_down)
+        self._ended.append((caller, outcome))
+        if len(self._ended) == 1:
+            self._worker.handover.nudge()
 
-    def _count_down(self) -> None:
-        self._busy -= 1
+    def reply_to_ended(self) -> None:
+        """Reply to the concurrent calls that have ended (leading thread)."""
+        while self._ended:
+            caller, outcome = self._ended.popleft()
+            self._busy -= 1
+            if outcome is not None:
+                self._worker.reply(caller, outcome)
 
     def method(self, call: tasks.Call) -> Callable[..., Any]:
         """What a call runs: the instance's method, or one of the calls every actor has."""
@@ -280,10 +288,6 @@ class ActorHost:
         result = tasks.Result(tid, tasks.CANCELLED, [b""])
         self._worker.transport.send(caller, tasks.Done([result]))
 
-    def reply(self, caller: Address, outcome: execution.Outcome) -> None:
-        """Send the outcome of a concurrent call."""
-        self._worker.reply_from_thread(caller, outcome)
-
     @property
     def worker(self) -> Worker:
         """The process the actor lives in."""
@@ -316,9 +320,9 @@ class AsyncSide:
         asyncio.set_event_loop(self._loop)
         self._loop.run_forever()
 
-    def start(self, caller: Address, call: tasks.Call) -> None:
-        """Run a call (from any thread)."""
-        self._loop.call_soon_threadsafe(self._create, caller, call)
+    def start(self, caller: Address, calls: list[tasks.Call]) -> None:
+        """Run calls (from any thread)."""
+        self._loop.call_soon_threadsafe(self._create, caller, calls)
 
     def cancel(self, tid: ObjectId) -> None:
         """Cancel a call (from any thread)."""
@@ -329,8 +333,9 @@ class AsyncSide:
         if task is not None:
             task.cancel()
 
-    def _create(self, caller: Address, call: tasks.Call) -> None:
-        self._running[call.tid] = self._loop.create_task(self._run(caller, call))
+    def _create(self, caller: Address, calls: list[tasks.Call]) -> None:
+        for call in calls:
+            self._running[call.tid] = self._loop.create_task(self._run(caller, call))
 
     async def _run(self, caller: Address, call: tasks.Call) -> None:
         outcome: execution.Outcome | None = None
@@ -343,9 +348,7 @@ class AsyncSide:
             outcome = cancelled(call)
         finally:
             self._running.pop(call.tid, None)
-            self._host.ended_one(call.tid)
-        if outcome is not None:
-            self._host.reply(caller, outcome)
+            self._host.end_call(caller, call.tid, outcome)
 
     async def _call(self, caller: Address, call: tasks.Call) -> execution.Outcome | None:
         import asyncio

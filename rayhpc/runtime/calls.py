@@ -106,6 +106,10 @@ class Callers:
             client, _ = self._dirty.popitem()
             self._send_ready(client)
 
+    def has_news(self) -> bool:
+        """Whether `advance` has something to do."""
+        return bool(self.inbox or self._dirty)
+
     def cancel(self, pending: Pending, recursive: bool) -> None:
         """Cancel a call: here if it has not been sent, else at the actor."""
         if pending.cancelled:

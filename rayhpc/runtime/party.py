@@ -117,8 +117,10 @@ class Party:
             self._actions.popleft()()
         if self.ownership.has_news():
             self.ownership.settle()
-        self.submitter.advance()
-        self.callers.advance()
+        if self.submitter.has_news():
+            self.submitter.advance()
+        if self.callers.has_news():
+            self.callers.advance()
         if self.store.has_news():
             self.store.settle()
 

@@ -109,7 +109,7 @@ class Process(Party):
                 self.on_readable(source)
             else:
                 self._receive(source)
-        if deadline is not None:
+        if deadline is not None and deadline <= time.monotonic():
             self.on_time()
         self.advance()
 
@@ -142,14 +142,16 @@ class Process(Party):
         if done():
             return True
         try:
-            self.handover.wait(lambda: done() or self.ended is not None, self.pump, timeout)
+            waited = self.handover.wait(
+                lambda: done() or self.ended is not None, self.pump, timeout
+            )
         except RuntimeError:
             if self.ended is None:
                 raise
             raise self.end_error() from None
-        if not done() and self.ended is not None:
+        if self.ended is not None and not done():
             raise self.end_error()
-        return done()
+        return waited
 
     def wait_blocking(self, done: Callable[[], bool], timeout: float | None = None) -> bool:
         """`wait_until` for user code: a worker gives its CPUs back meanwhile."""

@@ -57,8 +57,15 @@ class ObjectRef(Generic[T]):
     def __init__(self, oid: ObjectId) -> None:
         self._id = oid
 
-    def __del__(self, _note: Callable[[ObjectId], None] = _note) -> None:
-        _note(self._id)
+    # `_note` written out, since this is a part of every task.
+    def __del__(
+        self,
+        events: deque[ObjectId | tuple[ObjectId, bytes | None, bool]] = events,
+        bell: _Bell = bell,
+    ) -> None:
+        events.append(self._id)
+        if len(events) == 1 and bell.ring is not None:
+            bell.ring()
 
     def binary(self) -> bytes:
         """The object's id, 16 bytes."""

@@ -64,6 +64,8 @@ class Submitter:
         self._request_number = 0
         self._known: dict[Address, set[bytes]] = {}
         self._dirty: dict[ClassQueue, None] = {}
+        # When each queue wants to be looked at without an event, as of when it was looked at last.
+        self._due: dict[ClassQueue, float] = {}
 
     def queue_for(self, wanted: SchedulingClass) -> ClassQueue:
         """The queue of a scheduling class; may be called by any thread."""
@@ -90,15 +92,16 @@ class Submitter:
     def on_time(self) -> None:
         """Look at every queue whose deadline has come."""
         now = self._now()
-        for queue in self._keys.values():
-            deadline = queue.deadline()
-            if deadline is not None and deadline <= now:
-                self._schedule(queue)
+        for queue in [queue for queue, due in self._due.items() if due <= now]:
+            self._schedule(queue)
 
     def deadline(self) -> float | None:
         """When `on_time` wants to be called; None: not before something happens."""
-        times = [x for q in self._keys.values() if (x := q.deadline()) is not None]
-        return min(times, default=None)
+        return min(self._due.values()) if self._due else None
+
+    def has_news(self) -> bool:
+        """Whether `advance` has something to do."""
+        return bool(self.inbox or self._dirty)
 
     def make_again(self, entry: Entry) -> bool:
         """Run the task of a lost object once more; False if it has no task or no retry left."""
@@ -195,6 +198,7 @@ class Submitter:
         if message.kind == leases.OUT_OF_SERVICE:
             self._dirty[queue] = None
             return
+        self._dirty[queue] = None
         error = failures.refused(message.kind, message.text)
         while queue.ready:
             self._results.fail(queue.ready.popleft(), error)
@@ -329,19 +333,31 @@ class Submitter:
 
     def _schedule(self, queue: ClassQueue) -> None:
         now = self._now()
-        for lease, batch in queue.plan_pushes(now):
-            self._push(lease, batch, now)
+        if queue.ready:
+            for lease, batch in queue.plan_pushes(now):
+                self._push(lease, batch, now)
+        if queue.ready:
+            for _ in range(queue.requests_wanted()):
+                self._request(queue, now)
+        else:
+            self._let_go_of_spare(queue, now)
+        queue.hungry = queue.could_use_more()
+        due = queue.deadline()
+        if due is not None:
+            self._due[queue] = due
+        else:
+            self._due.pop(queue, None)
+
+    def _let_go_of_spare(self, queue: ClassQueue, now: float) -> None:
+        """Nothing waits: what lies behind others is recalled, what idles goes back."""
         for lease in queue.stuck(now):
             lease.recalling = True
             self._send(lease.worker, tasks.Recall(lease.grant.lease, len(lease.inflight) - 1))
         for lease in queue.idle(now):
             self._drop_lease(lease)
             self._give_back(lease.worker, lease.grant.lease)
-        for _ in range(queue.requests_wanted()):
-            self._request(queue, now)
-        if queue.queued and not queue.ready:
+        if queue.queued:
             self._cancel_requests(queue)
-        queue.hungry = queue.could_use_more()
 
     def _push(self, lease: Lease, batch: list[Pending], now: float) -> None:
         known = self._known.get(lease.worker)

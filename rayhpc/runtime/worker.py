@@ -245,11 +245,6 @@ class Worker(Process):
         if not more or self.outbox.is_old():
             self.flush_replies()
 
-    def reply_from_thread(self, submitter: Address, outcome: execution.Outcome) -> None:
-        """`reply`, from another thread than the main one."""
-        self.later(lambda: self.reply(submitter, outcome))
-        self.handover.nudge()
-
     def keep(self, owner: Address, oid: ObjectId, refs: Sequence[Any]) -> None:
         """Keep references inside a result alive until its owner says `Adopted` (leading thread)."""
         self._kept[oid] = owner, refs
@@ -277,6 +272,8 @@ class Worker(Process):
 
     def advance(self) -> None:
         super().advance()
+        if self.actor is not None:
+            self.actor.reply_to_ended()
         if self.outbox:
             self.outbox.send()
         if self.log.is_due():
