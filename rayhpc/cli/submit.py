@@ -116,6 +116,12 @@ def _submit(
         )
         script = system.render(request, folder)
         job_id = system.submit(request, folder, script)
+    except OSError as error:
+        _remove(folder)
+        raise OptionError(
+            f"{error.filename or folder.path}: {error.strerror}; make room there, or name another "
+            "place that the nodes see with --job-dir"
+        ) from error
     except BaseException:
         _remove(folder)
         raise

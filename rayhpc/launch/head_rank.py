@@ -15,6 +15,7 @@ from rayhpc.allocation.advice import advice
 from rayhpc.launch import node_config
 from rayhpc.launch.driver_process import DriverProcess
 from rayhpc.launch.exit_codes import MEANING, ExitCode, LaunchError, exit_code_of, in_words
+from rayhpc.launch.exit_note import note_exit
 from rayhpc.launch.missing import describe_missing, lost_nodes, skewed_clocks
 from rayhpc.launch.rendezvous import Record
 from rayhpc.launch.sessions import SessionRecord
@@ -64,6 +65,7 @@ class HeadRank:
             this.progress.note(sentence)
         try:
             code = self._drive(record)
+            note_exit(this.environ, code)
             self._note_losses(record)
         finally:
             self._end()

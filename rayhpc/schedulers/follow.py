@@ -63,6 +63,7 @@ class Follower:
                     tail = Tail(self._folder.output(stream))
                     stack.callback(tail.close)
                     self._tails.append((stream, tail))
+            self._drain()  # what was there already says nothing of now
             while True:
                 code = self._step()
                 if code is not None:
@@ -91,8 +92,7 @@ class Follower:
             self._tell(f"the batch system does not answer, the job is not affected: {error}")
             self._pace.on_answer(self._world.now(), pending=False)
             return None
-        pending = status is not None and status.state is State.PENDING
-        self._pace.on_answer(self._world.now(), pending)
+        self._pace.on_answer(self._world.now(), status is not None and _changes_soon(status))
         if status is None:
             return self._gone(None)
         if status.state.ended:
@@ -173,6 +173,11 @@ class Follower:
         if sentence and sentence != self._told:
             self._told = sentence
             self._world.say(sentence)
+
+
+def _changes_soon(status: JobStatus) -> bool:
+    """Whether the folder is not the one to tell what comes next."""
+    return status.state is State.PENDING or status.word == "COMPLETING"
 
 
 def _in_words(status: JobStatus) -> str:

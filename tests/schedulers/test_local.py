@@ -245,3 +245,19 @@ def test_the_script_is_shown_at_once_and_without_the_runtime(desk: Desk) -> None
         )
         assert done.returncode == 0, done.stderr
         assert done.stdout.startswith("#!/bin/bash")
+
+
+def test_a_full_disk_is_told(desk: Desk) -> None:
+    """Where nothing can be written, as `ulimit -f 0` makes it."""
+    done = subprocess.run(
+        ["bash", "-c", 'ulimit -f 0; exec "$@"', "_", *SUBMIT, "--", "true"],
+        env=desk.environ,
+        cwd=desk.directory,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == ExitCode.CONFIGURATION
+    assert "--job-dir" in done.stderr
+    assert "Traceback" not in done.stderr

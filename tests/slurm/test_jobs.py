@@ -328,5 +328,29 @@ def test_a_requeued_job_is_followed_to_its_real_end(plain: User) -> None:
     assert (process.returncode, out) == (0, "run 0\nrun 1\n"), said
 
 
+def test_a_preempted_job_comes_back(plain: User) -> None:
+    nodes = str(len(plain.cluster.names))
+    program = 'echo run ${SLURM_RESTART_COUNT:-0}; [ "$SLURM_RESTART_COUNT" = 1 ] || sleep 1000'
+    size = ("--nodes", nodes, "--exclusive")
+    words = ("--template", "plain.j2", "--partition", "scavenge", *size)
+    process = plain.start(*RAYHPC, "submit", *words, "--", "bash", "-c", program)
+    assert eventually(lambda: plain.rayhpc("logs").stdout == "run 0\n")
+    assert submit(plain, *size, "--job-dir", "jobs2", "--", "true").returncode == 0
+    out, said = process.communicate(timeout=90)
+    assert (process.returncode, out) == (0, "run 0\nrun 1\n"), said
+    assert "is to run again" in said
+
+
+def test_a_program_that_does_not_heed_is_killed(plain: User) -> None:
+    """SIGTERM, then after KillWait SIGKILL; the script has no time for last words."""
+    stubborn = "import signal, time; signal.signal(15, signal.SIG_IGN); print('up', flush=True); "
+    job = detached(plain, "--", "python", "-c", stubborn + "time.sleep(1000)")
+    assert eventually(lambda: plain.rayhpc("logs", job).stdout == "up\n")
+    plain.rayhpc("cancel", job)
+    started = time.monotonic()
+    assert plain.rayhpc("wait", job).returncode in (ExitCode.CANCELLED, 128 + signal.SIGKILL)
+    assert time.monotonic() - started < 20
+
+
 def _folder(user: User) -> str:
     return str(user.json("jobs")[0]["folder"]).rpartition("/")[2]

@@ -10,10 +10,15 @@
 # The job's private folder; `rayhpc jobs`, `logs` and `wait` look there for output and end.
 export RAYHPC_JOB_DIR=/home/ada/jobs/20261124-120000-abcdef
 summary="$RAYHPC_JOB_DIR/summary${SLURM_ARRAY_TASK_ID:+.$SLURM_ARRAY_TASK_ID}.json"
+export RAYHPC_EXIT_FILE="$summary.exit"
 printf -v started '%(%s)T' -1
-rm -f "$summary"
+rm -f "$summary" "$RAYHPC_EXIT_FILE"
 
 finish() {  # finish CODE: note how the job ended, and end it
+    # srun says 0 of a step that had to be killed; the program's own code, if it came to one, counts.
+    if [ -r "$RAYHPC_EXIT_FILE" ]; then set -- "$(<"$RAYHPC_EXIT_FILE")"
+    elif [ -n "$told" ] && [ "$1" = 0 ]; then set -- 79; fi
+    rm -f "$RAYHPC_EXIT_FILE"
     sync -d /home/ada/jobs/20261124-120000-abcdef/stdout /home/ada/jobs/20261124-120000-abcdef/stderr 2>/dev/null
     printf '{"job_id": "%s", "exit_code": %d, "started": %d, "ended": %(%s)T, "nodes": "%s", "restarts": %d}\n' \
         "$SLURM_JOB_ID" "$1" "$started" -1 "$SLURM_JOB_NODELIST" "${SLURM_RESTART_COUNT:-0}" \
@@ -21,7 +26,9 @@ finish() {  # finish CODE: note how the job ended, and end it
     exit "$1"
 }
 give_up() { printf 'rayhpc: %s: %s\n' "$HOSTNAME" "$*" >&2; finish 78; }
-trap : TERM INT USR1 USR2  # the step gets them too; this shell stays to note how it ended
+told=
+trap told=yes TERM INT
+trap : USR1 USR2  # the step gets them all, too; this shell stays to note how it ended
 
 command -v conda >/dev/null || give_up 'conda is not on PATH: load its module with --module'
 eval "$(conda shell.bash hook)" && conda activate torch ||

@@ -202,6 +202,7 @@ class Controller:
     def _try(self, settings: Settings, job: Job) -> None:
         free = self._free(settings, job)
         if free is None:
+            self._preempt(settings, job)
             job.reason = "Resources" if job.nodes <= settings.nodes else "PartitionConfig"
             return
         job.allotted, job.state, job.started = free, "RUNNING", time.time()
@@ -220,6 +221,13 @@ class Controller:
         job.keepers[job.batch] = free[0]
         for each in set(files):
             os.close(each)
+
+    def _preempt(self, settings: Settings, job: Job) -> None:
+        """Jobs of the lower partition make room, as under PreemptMode=REQUEUE."""
+        if job.options["partition"] != "scavenge" and job.nodes <= settings.nodes:
+            for other in self._running():
+                if other.options["partition"] == "scavenge" and not other.cancelled:
+                    self._ask_to_end(settings, other, "PREEMPTED")
 
     def _files(self, job: Job, directory: str) -> tuple[int, int, int]:
         mode = os.O_APPEND if job.options["open_mode"] == "append" else os.O_TRUNC
@@ -306,6 +314,9 @@ class Controller:
             self._end_keeper(pid)
 
     def _finish(self, job: Job, code: int, state: str = "") -> None:
+        if job.cancelled == "PREEMPTED" and not job.options["no_requeue"]:
+            self._requeue(job)
+            return
         job.ended, job.code = time.time(), code
         job.state = state or job.cancelled or ("FAILED" if code else "COMPLETED")
         job.batch, job.kill_at = 0, 0.0

@@ -52,7 +52,7 @@ class Job:
             "id": self.id,
             "label": self.label,
             "array": self.array or self.id,
-            "state": self.state,
+            "state": "COMPLETING" if self.cancelled and not self.over else self.state,
             "reason": self.reason if self.state == "PENDING" else "None",
             "start": self.started,
             "nodes": hostlist(self.allotted),

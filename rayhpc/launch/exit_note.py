@@ -1,0 +1,29 @@
+"""The program's exit code, for the job script that started the ranks.
+
+Used by `head_rank`.  srun's own exit code is not enough: when a step does not end within KillWait,
+srun gives up and says 0.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+VARIABLE = "RAYHPC_EXIT_FILE"
+
+
+def note_exit(environ: Mapping[str, str], code: int) -> None:
+    """Write the exit code into the file that the script has named, if it has.
+
+    A file that cannot be written is no reason to fail: the script then takes srun's word.
+    """
+    path = environ.get(VARIABLE)
+    if not path:
+        return
+    part = f"{path}.{os.getpid()}"
+    try:
+        with open(part, "w") as file:
+            file.write(f"{code}\n")
+        os.replace(part, path)
+    except OSError:
+        return
