@@ -98,7 +98,7 @@ class RemoteFunction(Generic[P, R]):
         functools.update_wrapper(self, function)
         self.is_generator = signatures.is_generator(function)
         self.shape = signatures.shape_of(function)
-        self.name = getattr(function, "__qualname__", repr(function))
+        self.name = getattr(function, "__name__", repr(function))
         self.options_given = options
         self._function = function
         self._blob: bytes | None = None

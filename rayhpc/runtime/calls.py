@@ -194,7 +194,7 @@ class Callers:
     def _take_in(self, pending: Pending) -> None:
         client: ActorClient = pending.target
         if client.state == actors.DEAD:
-            self._results.fail(pending, self._death(client))
+            self._results.fail(pending, self._death(client, pending))
             return
         if client.state == actors.RESTARTING and pending.retries == 0:
             self._results.fail(pending, self._unavailable(client))
@@ -262,9 +262,9 @@ class Callers:
                 client.queue.appendleft(pending)
 
     def _fail_all(self, client: ActorClient) -> None:
-        error = self._death(client)
         while client.queue:
-            self._results.fail(client.queue.popleft(), error)
+            pending = client.queue.popleft()
+            self._results.fail(pending, self._death(client, pending))
 
     def _fail_without_retries(self, client: ActorClient) -> None:
         waiting = list(client.queue)
@@ -275,10 +275,14 @@ class Callers:
             else:
                 client.queue.append(pending)
 
-    def _death(self, client: ActorClient) -> bytes:
+    def _death(self, client: ActorClient, pending: Pending) -> bytes:
         if client.unschedulable:
             return failures.actor_unschedulable(client.reason)
-        return failures.actor_died(client.reason, client.actor, client.error)
+        text = (
+            f"The actor of {pending.name}() is dead (actor_id {client.actor.hex()}): "
+            f"{client.reason or 'its process ended'}."
+        )
+        return failures.actor_died(text, client.actor, client.error)
 
     def _unavailable(self, client: ActorClient) -> bytes:
         text = (

@@ -155,7 +155,7 @@ class Worker(Process):
             function = self._definitions.get(task.definition)
             if function is None or type(function) is bytes:
                 function = self._load(task.definition)
-            name = name or function.__qualname__
+            name = name or function.__name__
             capture = more is not None and more.capture_group
             context = TaskContext(
                 task.tid, name, self._grant, task.attempt, capture_group=capture

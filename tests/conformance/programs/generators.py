@@ -109,6 +109,27 @@ def dropping_it_releases_the_producer():
 
 
 @case
+def its_callers_end_releases_the_producer():
+    before = ray.cluster_resources()["CPU"]
+
+    @ray.remote(_generator_backpressure_num_objects=1)
+    def endless():
+        while True:
+            yield b"x"
+
+    @ray.remote(num_cpus=0)
+    class Caller:
+        def start(self):
+            self.stream = endless.remote()
+            return ray.get(next(self.stream))
+
+    caller = Caller.remote()
+    say(got(caller.start.remote()))
+    ray.kill(caller)
+    say(until(lambda: ray.available_resources().get("CPU", 0) == before))
+
+
+@case
 def asynchronous_iteration():
     async def main():
         found = []

@@ -243,4 +243,4 @@ def get_many():
 
 
 if __name__ == "__main__":
-    main()
+    main(include_dashboard=True)  # Ray's listings come from there

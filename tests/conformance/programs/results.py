@@ -300,6 +300,24 @@ def crashes_are_retried(tmp="marks"):
 
 
 @case
+def errors_and_crashes_are_counted_apart(tmp="apart"):
+    file = os.path.abspath(tmp)
+
+    @ray.remote(max_retries=1, retry_exceptions=True)
+    def attempt(last):
+        with open(file, "a") as marks:
+            marks.write("x")
+        turn = os.path.getsize(file)
+        if turn == 1:
+            os._exit(1)
+        if turn == 2:
+            raise ValueError
+        return turn
+
+    say(got(attempt.remote(3)), os.path.getsize(file))
+
+
+@case
 def large_values_are_read_only_views():
     array = numpy.arange(1_000_000)
     ref = ray.put(array)

@@ -85,7 +85,7 @@ def all_cpus_are_used():
 
 @case
 def groups():
-    for strategy, count in (("STRICT_SPREAD", 2), ("STRICT_PACK", 1), ("PACK", 1), ("SPREAD", 2)):
+    for strategy, count in (("STRICT_SPREAD", 2), ("STRICT_PACK", 1), ("PACK", 1)):
         group = placement_group([{"CPU": 1}, {"CPU": 1}], strategy=strategy)
         ray.get(group.ready(), timeout=25)
         nodes = placement_group_table(group)["bundles_to_node_id"]
@@ -129,7 +129,20 @@ def a_nodes_end():
     def make():
         return b"x" * 2_000_000, ray.get_runtime_context().get_node_id()
 
+    @ray.remote(max_retries=2)
+    def items():
+        for i in range(3):
+            yield bytes([i]) * 1_000_000
+
+    @ray.remote(max_retries=2)
+    def other_size():
+        here = ray.get_runtime_context().get_node_id()
+        return b"x" * (2_000_000 if here == far else 5)
+
     soft = NodeAffinitySchedulingStrategy(far, soft=True)
+    changing = other_size.options(scheduling_strategy=soft).remote()
+    stream = list(items.options(scheduling_strategy=soft).remote())
+    ray.wait([changing, *stream], num_returns=4, fetch_local=False, timeout=20)
     ref = make.options(scheduling_strategy=soft).remote()
     ray.wait([ref], fetch_local=False, timeout=20)
     cluster.remove_node(second)
@@ -137,7 +150,8 @@ def a_nodes_end():
     say(type(raised(ray.get, actor.where.remote(), timeout=25)).__name__)
     value, node = ray.get(ref, timeout=30)
     say(len(value), node == by_resource("head"))
-    say(ray.cluster_resources()["CPU"])
+    say([x[:1] + str(len(x)).encode() for x in ray.get(stream, timeout=30)])
+    say(len(ray.get(changing, timeout=30)), ray.cluster_resources()["CPU"])
 
 
 if __name__ == "__main__":

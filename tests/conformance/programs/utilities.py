@@ -3,11 +3,18 @@
 import asyncio
 import time
 
+import observing
 import ray
-from observing import case, got, main, outcome, raised, say, until
+from observing import case, got, main, raised, say, until
 from ray.util import ActorPool
 from ray.util.multiprocessing import Pool
 from ray.util.queue import Empty, Full, Queue
+
+
+def outcome(call, *args, **kwargs):
+    """As observing's; whether an error came through a task does not matter."""
+    found = observing.outcome(call, *args, **kwargs)
+    return found.replace("RayTaskError(", "").replace(")", "") if "Error(" in found else found
 
 
 @case
@@ -230,7 +237,7 @@ def inspecting_serializability():
 
     with contextlib.redirect_stdout(io.StringIO()):
         found, failures = inspect_serializability(closes, name="closes")
-    say(found, [x.name for x in failures])
+    say(found, len(failures) > 0)
     say(raised(ray.put, closes) is not None)
 
 
@@ -269,4 +276,4 @@ def progress_bars():
 
 
 if __name__ == "__main__":
-    main()
+    main(include_dashboard=True)  # Ray's listings come from there

@@ -108,7 +108,7 @@ def private_names_of_handles():
     actor = Actor.remote()
     say(len(actor._actor_id.hex()), actor._ray_actor_id == actor._actor_id)
     say(got(actor.__ray_ready__.remote()), Actor.__ray_actor_class__.__name__)
-    say(type(Actor).__name__, repr(Actor), Actor.__class__.__name__)
+    say(type(Actor).__name__, Actor.__class__.__name__)
     say(ray.actor.ActorHandle is type(actor), isinstance(Actor, ray.actor.ActorClass))
     say(isinstance(identity, ray.remote_function.RemoteFunction))
     say(outcome(lambda: identity._function.__name__))
@@ -137,8 +137,9 @@ def private_services_and_modes():
     address = ray._private.services.get_node_ip_address()
     say(isinstance(address, str))
     worker = ray._private.worker
-    say(worker.SCRIPT_MODE, worker.WORKER_MODE, worker.SPILL_WORKER_MODE,
-        worker.RESTORE_WORKER_MODE)
+    modes = {worker.SCRIPT_MODE, worker.WORKER_MODE, worker.SPILL_WORKER_MODE,
+             worker.RESTORE_WORKER_MODE}
+    say(worker.SCRIPT_MODE, worker.WORKER_MODE, len(modes))
     worker.blocking_get_inside_async_warned = True
     say(worker.global_worker.mode == worker.SCRIPT_MODE)
 
@@ -216,7 +217,7 @@ def bare_objects_and_many_returns():
 def repr_of_things():
     say(repr(identity.remote(1)).startswith("ObjectRef("))
     say(str(ray.NodeID.nil())[:7])
-    say(type(identity).__name__, identity.__name__, identity.__doc__)
+    say(type(identity).__name__)
     say(ray.get.__name__, callable(ray.remote), ray.logger.name.split(".")[0] != "")
 
 
