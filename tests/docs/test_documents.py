@@ -16,7 +16,9 @@ LINK = re.compile(r"\]\(([^)#\s]+)(#[^)]*)?\)")
 
 def test_the_references_are_up_to_date() -> None:
     command = [sys.executable, str(ROOT / "docs/make_reference.py"), "--check"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=60)
+    done = subprocess.run(
+        command, check=False, capture_output=True, text=True, cwd=ROOT, timeout=60
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -47,7 +49,7 @@ def test_the_python_of_the_tutorial_runs() -> None:
     assert len(blocks) >= 4
     program = "\n".join(blocks)
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", program], check=False, capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[0] == str([i * i for i in range(10)])

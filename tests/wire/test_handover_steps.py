@@ -173,7 +173,7 @@ def somebody_stops_it(scene: Scene) -> list[SteppedThread]:
         try:
             what()
         except RuntimeError as error:
-            assert "left its cluster" in str(error)  # noqa: PT017
+            assert "left its cluster" in str(error)
 
     def stop() -> None:
         scene.handover.stop()
