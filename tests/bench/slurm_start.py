@@ -1,132 +1,178 @@
-"""How long a cluster on SLURM takes to start and to end, beside Ray's own way.
+"""From `srun` to a program's first line and from its last to the job's end, on a real SLURM.
 
-    python -m tests.bench.slurm_start                         4, 8 and 64 nodes of the lab
-    python -m tests.bench.slurm_start --ray-venv DIR          and Ray's symmetric-run from DIR
-    python -m tests.bench.slurm_start --nodes 4 --json
+    python -m tests.bench.slurm_start [--nodes 4,8,64] [--rounds 3] [--ray-venv DIR] [--json]
 
-Needs root and SLURM's packages (see slurm/lab).  Prints seconds from `srun` to the program's first
-line, and from its last line to the end of the job; of several runs the median.
+Needs root and Debian's packages (see `slurm/lab`).  All nodes share this machine's processors.
+With a virtual environment that has Ray, its own recipe (`ray symmetric-run`) runs the same program
+on the same nodes; `--ray-nodes` says on how many, as a Ray node takes seconds and half a gigabyte.
+Each number is the median of the rounds; a row that misses its goal says so.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
-import click
+import msgspec
 
 from tests.slurm.lab_cluster import LabCluster, why_not
-from tests.slurm.user import User
+from tests.slurm.user import RAYHPC, User
 
-_PROGRAM = """
+GOALS = {4: 1.5, 8: 3.0, 64: 15.0}
+GOAL_END_S = 1.0
+GOAL_DRY_RUN_S = 0.4
+_LIMIT_S = 240.0
+_PORT = 6379
+_DRY_RUNS = 5
+
+# What it prints first and last is the time; in between each node works once.
+PROGRAM = """
 import time
 print(time.time(), flush=True)
-import {module} as ray
+import ray
 ray.init(address="auto")
-f = ray.remote(lambda: 1)
-assert sum(ray.get([f.remote() for _ in range(10)])) == 10
+nodes = [node for node in ray.nodes() if node["Alive"]]
+work = ray.remote(scheduling_strategy="SPREAD")(lambda: ray.util.get_node_ip_address())
+ray.get([work.remote() for _ in nodes])
+print(len(nodes), flush=True)
 print(time.time(), flush=True)
 """
 
 
-def measure(
-    user: User, nodes: int, words: list[str], environ: dict[str, str]
-) -> tuple[float, float]:
-    """Seconds to the first line and from the last one.
+class Row(msgspec.Struct):
+    """One line of the table, in seconds; `goal` is for `start`."""
 
-    Raises SystemExit with what was printed if the job fails.
-    """
-    began = time.time()
-    done = user.run(
-        *("srun", "--quiet", f"--nodes={nodes}", f"--ntasks={nodes}", "--cpus-per-task=2", *words),
-        timeout=400,
-        **environ,
+    what: str
+    nodes: int
+    start: float
+    end: float | None = None
+    goal: float | None = None
+    goal_end: float | None = None
+
+    @property
+    def missed(self) -> bool:
+        """Whether a number is larger than its goal."""
+        late = self.goal is not None and self.start > self.goal
+        return late or (None not in (self.end, self.goal_end) and self.end > self.goal_end)
+
+
+def rayhpc_once(user: User, nodes: int) -> tuple[float, float]:
+    """Seconds to the first line, and from the last one to the end, of one job."""
+    step = ["srun", "--mpi=none", f"--nodes={nodes}", f"--ntasks={nodes}", "--cpus-per-task=2"]
+    return _timed(user, nodes, [*step, "rayhpc", "run", "--", "python", "program.py"])
+
+
+def ray_once(user: User, nodes: int, venv: Path) -> tuple[float, float]:
+    """The same with Ray's recipe."""
+    script = (
+        f"PATH={venv}/bin:$PATH; exec ray symmetric-run --address {user.cluster.names[0]}:{_PORT} "
+        f"--min-nodes {nodes} --num-cpus=2 -- python program.py"
     )
+    step = ["srun", "--mpi=none", f"--nodes={nodes}", f"--ntasks={nodes}", "--cpus-per-task=2"]
+    return _timed(
+        user, nodes, [*step, "bash", "-c", script], RAY_USAGE_STATS_ENABLED="0", PYTHONPATH=""
+    )
+
+
+def dry_run_once(user: User) -> float:
+    """Seconds that `rayhpc submit --dry-run` takes."""
+    words = ["submit", "--scheduler", "slurm", "--dry-run", "--nodes", "8", "--", "true"]
+    began = time.time()
+    user.run(*RAYHPC, *words, check=True)
+    return time.time() - began
+
+
+def rows(lab: LabCluster, options: argparse.Namespace) -> Iterator[Row]:
+    """Every row, as soon as it is measured."""
+    user = User(lab, lab.home / "bench")
+    user.write("program.py", PROGRAM)
+    for nodes in options.nodes:
+        found = [rayhpc_once(user, nodes) for _ in range(options.rounds)]
+        yield _row("rayhpc run", nodes, found, GOALS.get(nodes), GOAL_END_S)
+        if options.ray_venv is not None and nodes in options.ray_nodes:
+            yield _row("ray symmetric-run", nodes, [ray_once(user, nodes, options.ray_venv)])
+    took = statistics.median(dry_run_once(user) for _ in range(_DRY_RUNS))
+    yield Row("rayhpc submit --dry-run", 8, took, goal=GOAL_DRY_RUN_S)
+
+
+def table(found: list[Row]) -> str:
+    """As text, one line a row."""
+    lines = [f"{'':26}{'nodes':>5}{'start':>9}{'goal':>9}{'end':>9}{'goal':>9}"]
+    for row in found:
+        numbers = (row.start, row.goal, row.end, row.goal_end)
+        cells = ["" if each is None else f"{each:.2f} s" for each in numbers]
+        late = "  missed" if row.missed else ""
+        lines.append(
+            f"{row.what:26}{row.nodes:5}{cells[0]:>9}{cells[1]:>9}{cells[2]:>9}{cells[3]:>9}{late}"
+        )
+    return "\n".join(lines)
+
+
+def _row(
+    what: str,
+    nodes: int,
+    found: list[tuple[float, float]],
+    goal: float | None = None,
+    goal_end: float | None = None,
+) -> Row:
+    start, end = (statistics.median(each) for each in zip(*found, strict=True))
+    return Row(what, nodes, start, end, goal, goal_end)
+
+
+def _timed(user: User, nodes: int, command: list[str], **environ: str) -> tuple[float, float]:
+    began = time.time()
+    done = user.run(*command, timeout=_LIMIT_S, **environ)
     ended = time.time()
-    stamps = [float(line) for line in done.stdout.split() if line.replace(".", "").isdigit()]
-    if done.returncode != 0 or len(stamps) != 2:
-        sys.exit(f"{' '.join(words)} failed:\n{done.stdout}{done.stderr}")
-    return stamps[0] - began, ended - stamps[1]
+    lines = [line for line in done.stdout.splitlines() if line.replace(".", "").isdigit()]
+    if done.returncode != 0 or len(lines) != 3 or lines[1] != str(nodes):
+        said = (done.stdout + done.stderr)[-2000:]
+        raise SystemExit(f"{command} failed with {done.returncode}:\n{said}")
+    return float(lines[0]) - began, ended - float(lines[2])
 
 
-def rows(user: User, nodes: int, runs: int, ray_venv: Path | None) -> list[dict[str, object]]:
-    """One row for each way to start on that many nodes."""
-    ways: dict[str, tuple[list[str], dict[str, str]]] = {
-        "rayhpc run": (["rayhpc", "run", "--quiet", "--", "python", "rayhpc_program.py"], {})
-    }
-    if ray_venv is not None:
-        ray = str(ray_venv / "bin" / "ray")
-        python = str(ray_venv / "bin" / "python")
-        ways["ray symmetric-run"] = (
-            [
-                *(ray, "symmetric-run", "--address", "node1:6379", "--min-nodes", str(nodes)),
-                *("--num-cpus", "2", "--", python, "ray_program.py"),
-            ],
-            {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "PYTHONPATH": ""},
-        )
-    found: list[dict[str, object]] = []
-    for name, (words, environ) in ways.items():
-        times = [measure(user, nodes, words, environ) for _ in range(runs)]
-        starts, ends = zip(*times, strict=True)
-        found.append(
-            {
-                "way": name,
-                "nodes": nodes,
-                "start_s": round(statistics.median(starts), 2),
-                "end_s": round(statistics.median(ends), 2),
-            }
-        )
-    return found
+def _numbers(text: str) -> list[int]:
+    return [int(each) for each in text.split(",") if each]
 
 
-def submit_seconds(user: User, runs: int) -> float:
-    """How long `rayhpc submit --dry-run` takes."""
-    times = []
-    for _ in range(runs):
-        began = time.perf_counter()
-        user.rayhpc("submit", "--scheduler", "slurm", "--dry-run", "--", "true", check=True)
-        times.append(time.perf_counter() - began)
-    return round(statistics.median(times), 2)
-
-
-@click.command()
-@click.option("--nodes", multiple=True, type=int, default=(4, 8, 64), show_default=True)
-@click.option("--runs", default=3, show_default=True, help="Of each the median.")
-@click.option("--ray-venv", type=click.Path(path_type=Path), help="A virtual environment with Ray.")
-@click.option("--json", "as_json", is_flag=True)
-def main(nodes: tuple[int, ...], runs: int, ray_venv: Path | None, as_json: bool) -> None:
-    """Measure on the lab."""
+def main() -> None:
+    """Measure, and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--nodes", type=_numbers, default=[4, 8, 64])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--ray-venv", type=Path)
+    parser.add_argument("--ray-nodes", type=_numbers, default=[4])
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
     reason = why_not()
     if reason:
-        sys.exit(reason)
-    table: list[dict[str, object]] = []
-    shared = "" if ray_venv is None else str(ray_venv)
-    for count in nodes:
-        # Ray cannot start where nodes share a /tmp.
-        cluster = LabCluster(count, SLURMLAB_PRIVATE_TMP="1", SLURMLAB_SHARED=shared)
-        try:
-            user = User(cluster, cluster.home / "bench")
-            for module in ("rayhpc", "ray"):
-                user.write(f"{module}_program.py", _PROGRAM.format(module=module))
-            table += rows(user, count, runs, ray_venv)
-            dry_run = submit_seconds(user, runs)
-        finally:
-            cluster.close()
-    if as_json:
-        click.echo(json.dumps({"rows": table, "dry_run_s": dry_run}, indent=2))
-        return
-    click.echo(f"{'':20}{'nodes':>6}{'srun to first line':>20}{'last line to end':>18}")
-    for row in table:
-        click.echo(f"{row['way']:20}{row['nodes']:>6}{row['start_s']:>18} s{row['end_s']:>16} s")
-    click.echo(f"rayhpc submit --dry-run: {dry_run} s")
+        raise SystemExit(reason)
+    venvs = [sys.prefix, *([str(options.ray_venv.absolute())] if options.ray_venv else [])]
+    # Ray's nodes each need a /tmp of their own.
+    lab = LabCluster(
+        max(options.nodes),
+        SLURMLAB_PREFIX="bench",
+        SLURMLAB_PRIVATE_TMP="1",
+        SLURMLAB_SHARED=":".join(each for each in venvs if each.startswith("/tmp/")),
+    )
+    try:
+        found = []
+        for row in rows(lab, options):
+            found.append(row)
+            print(table([row]).splitlines()[1], file=sys.stderr, flush=True)
+    finally:
+        lab.close()
+    print(json.dumps(msgspec.to_builtins(found)) if options.json else table(found))
+    raise SystemExit(any(row.missed for row in found))
 
 
 if __name__ == "__main__":
     try:
         main()
     except subprocess.TimeoutExpired as error:
-        sys.exit(f"{error.cmd} did not end")
+        raise SystemExit(f"no end within {error.timeout:g} s: {error.cmd}") from None
