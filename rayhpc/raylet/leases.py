@@ -67,6 +67,8 @@ class Leases:
         self._watch = watch
         self._requests: dict[tuple[Address, int], Request] = {}
         self._leases: dict[int, Lease] = {}
+        # By worker, then by submitter: the last lease taken back, and what had started under it.
+        self._taken_back: dict[Address, dict[Address, tuple[int, bytes]]] = {}
         self._turn = itertools.count()
         self._lease_number = 0
         self.is_draining = False
@@ -106,11 +108,16 @@ class Leases:
             self._end(lease)
 
     # -- messages of workers --------------------------------------------------------------------
-    def on_revoked(self, message: leases.Revoked) -> None:
-        """A worker has given its lease back."""
+    def on_revoked(self, message: leases.Revoked, started: bytes = b"") -> None:
+        """A worker has given its lease back; `started` is what it ran last under it."""
         lease = self._leases.get(message.lease)
-        if lease is not None:
-            self._end(lease)
+        if lease is None:
+            return
+        if not lease.returned:
+            # What it told its submitter on another way may be lost if it dies now.
+            before = self._taken_back.setdefault(lease.worker.address, {})
+            before[lease.client] = (lease.number, started)
+        self._end(lease)
 
     def on_blocked(self, allocation: Allocation) -> None:
         """A worker's task waits for others: its CPUs are free."""
@@ -136,7 +143,15 @@ class Leases:
         self, worker: Worker, started: bytes, unsent: list[bytes], reason: str
     ) -> None:
         """A worker's process is gone: its submitter is told what had started."""
+        before = self._taken_back.pop(worker.address, {})
         lease = self._leases.get(worker.lease)
+        if lease is not None and lease.worker is worker:
+            before.pop(lease.client, None)
+        for client, (number, last) in before.items():
+            message = leases.LeaseBroken(
+                number, worker.address, last, reason, worker.for_memory, unsent
+            )
+            self._send(client, message)
         if lease is None or lease.worker is not worker:
             return
         if not lease.returned:
@@ -150,6 +165,8 @@ class Leases:
         """A submitter is gone: what ran for it ends with its workers."""
         for request in [x for x in self._requests.values() if x.client == client]:
             self._drop(request)
+        for before in self._taken_back.values():
+            before.pop(client, None)
         for lease in [x for x in self._leases.values() if x.client == client]:
             lease.returned = True
             self._workers.kill(lease.worker, f"its submitter has ended ({reason})")
