@@ -33,6 +33,7 @@ from rayhpc.wire import keys
 HEAD_START_S = 20.0
 HEAD_END_S = 5.0
 _LOG_BYTES = 1 << 20
+_DESCRIPTORS = 128
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
@@ -190,6 +191,10 @@ def _preload() -> None:
 
 def _prepare_process(plan: NodePlan) -> None:
     limits.raise_nofile()
+    # What a node has open before it has done anything; beyond that it says itself what lacks.
+    problems = limits.check_budget(limits.read_limits(), descriptors=_DESCRIPTORS, threads=0)
+    if problems:
+        raise LaunchError(problems[0], ExitCode.CONFIGURATION)
     if plan.affinity:
         affinity.take_cpus(plan.affinity)
     if plan.python_path is None:

@@ -175,7 +175,7 @@ class Raylet:
             leases.LeaseRequest: self._on_lease_request,
             leases.LeaseCancel: lambda _, m: lease.on_cancel(m),
             leases.LeaseReturn: self._on_lease_return,
-            leases.Revoked: lambda _, m: lease.on_revoked(m),
+            leases.Revoked: self._on_revoked,
             leases.WorkerReady: lambda source, m: workers.on_ready(source, m.pid),
             leases.Blocked: self._on_blocked,
             leases.Unblocked: self._on_unblocked,
@@ -377,6 +377,11 @@ class Raylet:
             if worker is None or self.io.slots.read(worker.slot)[0] != message.task:
                 return
         self.leases.on_return(message)
+
+    def _on_revoked(self, source: Address, message: leases.Revoked) -> None:
+        worker = self.workers.by_address.get(source)
+        started = b"" if worker is None else self.io.slots.read(worker.slot)[0]
+        self.leases.on_revoked(message, started)
 
     def _on_blocked(self, source: Address, message: leases.Blocked) -> None:
         allocation = self._allocation(source, message.lease)

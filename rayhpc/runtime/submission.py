@@ -205,7 +205,7 @@ class Submitter:
 
     def on_broken(self, message: leases.LeaseBroken) -> None:
         """The worker is dead: results it left behind count, then the started task has failed."""
-        if self._lease(message.worker, message.lease) is None:
+        if message.worker not in self._by_worker:
             return
         # Looked up first: the last result may be there where some before it got lost.
         begun = _begun(self._by_worker[message.worker], message)

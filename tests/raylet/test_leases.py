@@ -239,6 +239,25 @@ def test_a_dead_worker_breaks_its_lease_and_says_what_had_started() -> None:
     assert n.pool.free == n.pool.total
 
 
+def test_a_worker_that_dies_after_a_revocation_breaks_the_lease_it_gave_back_too() -> None:
+    """What it told its earlier submitter went another way than `Revoked`, and may be lost."""
+    n = node(CPU=1)
+    n.request(1)
+    n.boot()
+    (first,) = n.granted()
+    n.request(2, client=OTHER)
+    n.pass_time(0.03)
+    n.leases.on_revoked(leases.Revoked(first.grant.lease), b"a" * 16)
+    n.settle()
+    (second,) = n.granted(OTHER)
+    n.die(n.worker(second), "it was killed", started=b"b" * 16)
+    (earlier,) = n.take(leases.LeaseBroken, DRIVER)
+    (broken,) = n.take(leases.LeaseBroken, OTHER)
+    assert (earlier.lease, earlier.started) == (first.grant.lease, b"a" * 16)
+    assert (broken.lease, broken.started) == (second.grant.lease, b"b" * 16)
+    assert n.leases._taken_back == {}
+
+
 def test_a_dead_submitter_frees_everything_and_ends_its_workers() -> None:
     n = node()
     for number in range(1, 5):

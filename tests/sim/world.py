@@ -53,7 +53,9 @@ class World:
         self._count = 0
         self._receivers: dict[Address, tuple[codec.Decoder, Receive]] = {}
         self._last: dict[tuple[Address, Address], float] = {}
-        self._cut: dict[Address, float] = {}
+        # When somebody died, and from when on it was not heard: by each receiver apart.
+        self._died: dict[Address, float] = {}
+        self._cut: dict[tuple[Address, Address], float] = {}
         self._severed: set[frozenset[NodeNumber]] = set()
         # (source, destination) → what the source's raylet answers for a destination that is gone.
         self.answer_for: Callable[[Address, Address], msgspec.Struct | None] = lambda s, d: None
@@ -106,7 +108,7 @@ class World:
     def leave(self, address: Address) -> None:
         """Somebody is dead: nothing reaches it, and of what it sent last a random part is lost."""
         self._receivers.pop(address, None)
-        self._cut[address] = self.time - self.random.uniform(0, LOSS_S)
+        self._died[address] = self.time
 
     def is_there(self, address: Address) -> bool:
         """Whether somebody with this address takes part."""
@@ -132,7 +134,7 @@ class World:
         self, at: Address, to: Address, destination: Address, frame: bytes, sent: float
     ) -> None:
         found = self._receivers.get(to)
-        if found is None or sent > self._cut.get(at, float("inf")):
+        if found is None or self._is_lost(at, to, sent):
             return
         if frozenset((node_of(at), node_of(to))) in self._severed:
             return
@@ -145,6 +147,15 @@ class World:
             self._hop(to, destination, frame)
         else:
             self.send(to, source, answer)
+
+    def _is_lost(self, at: Address, to: Address, sent: float) -> bool:
+        """Whether it had not left its sender when that died."""
+        died = self._died.get(at)
+        if died is None:
+            return False
+        if (at, to) not in self._cut:
+            self._cut[at, to] = died - self.random.uniform(0, LOSS_S)
+        return sent > self._cut[at, to]
 
     def _deliver(self, frame: bytes, decode: codec.Decoder, receive: Receive) -> None:
         source = codec.source_of(frame)
