@@ -86,6 +86,8 @@ class Leases:
             kind=msgspec.msgpack.encode(message.wanted),
         )
         self._requests[request.client, request.number] = request
+        # It may have ended before its request came; who waits is given up like who holds.
+        self._watch(request.client)
         self._place(request)
 
     def on_cancel(self, message: leases.LeaseCancel) -> None:
@@ -400,7 +402,6 @@ class Leases:
             self._bundles.index_of(strategy.group, allocation.pool) if strategy.group else -1,
             request.wanted.environment,
         )
-        self._watch(request.client)
         message = leases.LeaseGranted(request.number, worker.address, grant)
         self._send(request.client, message)
 

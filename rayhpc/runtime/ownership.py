@@ -282,6 +282,9 @@ class Ownership:
         if entry.borrowers is None:
             entry.borrowers = {}
         count = entry.borrowers.get(borrower, 0) + change
+        if count < 0:
+            # Its last words may come after its end, which has settled them: then we are told again.
+            self.watch(borrower)
         if count:
             entry.borrowers[borrower] = count
             self._by_borrower.setdefault(borrower, set()).add(oid)
