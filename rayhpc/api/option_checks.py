@@ -151,6 +151,13 @@ def text(name: str, value: Any) -> str:
     return value
 
 
+def title(name: str, value: Any) -> str | None:
+    """A task's or call's name in logs and listings; an empty one is none."""
+    if not isinstance(value, str):
+        raise wrong_type(name, "text", value)
+    return value or None
+
+
 def one_of(*words: str) -> Check:
     """One of a few words."""
 

@@ -185,6 +185,7 @@ FUNCTION_CHECKS: dict[str, checks.Check] = {
     **_CALL,
     "max_calls": checks.count(0),
     "max_retries": checks.count(checks.INFINITE),
+    "name": checks.title,
 }
 ACTOR_CHECKS: dict[str, checks.Check] = {
     **_COMMON,
@@ -203,7 +204,7 @@ METHOD_CHECKS: dict[str, checks.Check] = {
     **_CALL,
     "concurrency_group": checks.text,
     "max_task_retries": checks.count(checks.INFINITE),
-    "name": checks.text,
+    "name": checks.title,
 }
 
 

@@ -239,7 +239,8 @@ class Party:
         self.callers.on_actor_is(message)
 
     def _on_group_is(self, _: Address, message: actors.GroupIs) -> None:
-        if message.hopeless and self.ownership.is_mine(message.group):
+        waits = message.state == actors.GROUP_PENDING and message.hopeless
+        if waits and self.ownership.is_mine(message.group):
             self.warn_once(f"A placement group of this program waits: {message.text}.")
         for waiting in self.group_watchers.get(message.group, ()):
             waiting(message)

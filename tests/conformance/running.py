@@ -27,7 +27,7 @@ def run(python: str, name: str, environ: Mapping[str, str], cwd: Path, *cases: s
         cwd=cwd,
         stdout=subprocess.PIPE,
         text=True,
-        timeout=600,
+        timeout=1500,
         check=False,
     )
     end = "" if done.returncode == 0 else f"{LINE}program ended with {done.returncode}\n"

@@ -223,7 +223,7 @@ def modules_of_the_driver():
     def helper():
         import observing
 
-        return observing.LIMIT
+        return observing.case.__name__
 
     say(got(helper.remote()), sys.path[0] != "")
 

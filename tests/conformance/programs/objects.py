@@ -243,4 +243,4 @@ def get_many():
 
 
 if __name__ == "__main__":
-    main(include_dashboard=True)  # Ray's listings come from there
+    main(include_dashboard=True)

@@ -41,9 +41,7 @@ def the_context_it_returns():
 
 @case
 def bad_arguments_of_init():
-    for wrong in ({"num_cpus": -1}, {"num_cpus": "x"}, {"resources": {"CPU": 1}},
-                  {"resources": {"a": -1}}, {"nonsense": 1}, {"object_store_memory": -5},
-                  {"namespace": 1}, {"namespace": ""}, {"runtime_env": 1}):
+    for wrong in ({"resources": {"CPU": 1}}, {"nonsense": 1}, {"namespace": 1}, {"runtime_env": 1}):
         say(wrong, outcome(ray.init, include_dashboard=False, **wrong).startswith("raises"))
         ray.shutdown()
     say(ray.is_initialized())

@@ -276,4 +276,4 @@ def progress_bars():
 
 
 if __name__ == "__main__":
-    main(include_dashboard=True)  # Ray's listings come from there
+    main(include_dashboard=True)
