@@ -10,11 +10,13 @@ import os
 import random
 import signal
 from collections import Counter
+from pathlib import Path
 from threading import Event
 
 from rayhpc.launch.cluster import LocalCluster, LocalNode
 from rayhpc.launch.options import NodeOptions
 from tests.ends.scene import children
+from tests.launch.processes import Known, family
 
 NODE = NodeOptions(num_cpus=2, object_store_memory=256 << 20)
 
@@ -34,10 +36,16 @@ class Killer:
         self._pause_s = pause_s
         self.done = Event()
         self.killed: Counter[str] = Counter()
+        # Whatever must be gone in the end.
+        self.seen: Known = {}
+        self.folders: set[Path] = set()
 
     def run(self) -> None:
         """Kill until `done`."""
         while not self.done.wait(self._random.uniform(0.2, 1.8) * self._pause_s):
+            for node in self._cluster.nodes:
+                self.seen |= family(node.process.pid)
+                self.folders.add(Path(node.session_dir))
             if self._random.random() < 0.12:
                 self._kill_node()
             else:

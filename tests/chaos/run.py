@@ -21,6 +21,7 @@ from rayhpc.runtime import current
 from rayhpc.wire.messages import cluster as cluster_messages
 from tests.chaos import workloads
 from tests.chaos.killer import NODE, Killer
+from tests.launch.processes import left_of, wait_until_gone
 
 # A round that takes longer hangs: without kills it takes well below a second.
 HANGS_AFTER_S = 60.0
@@ -48,10 +49,11 @@ class Report:
     seed: int
     rows: dict[str, Row]
     killed: dict[str, int]
+    left: list[str] = field(default_factory=list)
 
     @property
     def is_good(self) -> bool:
-        return all(row.is_good for row in self.rows.values())
+        return all(row.is_good for row in self.rows.values()) and not self.left
 
     def __str__(self) -> str:
         lines = [f"{'':20}{'rounds':>8}{'wrong':>8}{'errors':>8}{'hangs':>8}{'longest':>10}"]
@@ -63,6 +65,7 @@ class Report:
             )
         killed = ", ".join(f"{count} {what}" for what, count in sorted(self.killed.items()))
         lines.append(f"killed: {killed or 'nobody'} (seed {self.seed})")
+        lines.append(f"left behind: {', '.join(self.left) or 'nothing'}")
         for row in self.rows.values():
             lines += [*row.wrong[:3], *row.failed[:3]]
         return "\n".join(lines)
@@ -75,14 +78,19 @@ def run(seconds: float, seed: int, *, pause_s: float = 0.4, nodes: int = 3) -> R
         for _ in range(nodes):
             cluster.add_node(NODE)
         ray.init(cluster.head.session_dir, log_to_driver=False, logging_level="ERROR")
-        return _run(cluster, seconds, seed, pause_s)
+        killer = Killer(cluster, seed, pause_s)
+        report = _run(killer, seconds, seed)
     finally:
         ray.shutdown()
         cluster.shutdown()
+    report.left = [
+        *left_of(killer.seen),
+        *(str(path) for path in wait_until_gone(killer.folders)),
+    ]
+    return report
 
 
-def _run(cluster: LocalCluster, seconds: float, seed: int, pause_s: float) -> Report:
-    killer = Killer(cluster, seed, pause_s)
+def _run(killer: Killer, seconds: float, seed: int) -> Report:
     rows = {name: Row() for name in workloads.ALL}
     end = time.monotonic() + seconds
     threads = {
