@@ -20,7 +20,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from rayhpc.machine.processes import become_subreaper, die_with_parent
+from rayhpc.machine.processes import become_subreaper, die_with_parent, open_pidfd
 from rayhpc.raylet import forkserver_child
 from rayhpc.raylet import forkserver_messages as messages
 
@@ -256,8 +256,8 @@ def end_children(keep: frozenset[int] = frozenset()) -> None:
             return
         for pid in left:
             kill(pid)
-        while any(_is_child(pid) for pid in left) and time.monotonic() < deadline:
-            time.sleep(0.001)
+        for pid in left:
+            _wait_for_end(pid, deadline)
 
 
 def kill(pid: int) -> None:
@@ -277,6 +277,22 @@ def own_children() -> frozenset[int]:
             return frozenset(int(x) for x in file.read().split())
     except OSError:
         return frozenset()
+
+
+def _wait_for_end(pid: int, deadline: float) -> None:
+    """Reap a child that was killed; its memory's release alone may take a tenth of a second."""
+    try:
+        descriptor = open_pidfd(pid)
+    except ProcessLookupError:
+        return  # somebody has reaped it already
+    if descriptor is not None:
+        left_ms = max(0, int((deadline - time.monotonic()) * 1000))
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        poll.poll(left_ms)
+        os.close(descriptor)
+    while _is_child(pid) and time.monotonic() < deadline:
+        time.sleep(0.001)  # kernels without pidfds
 
 
 def _is_child(pid: int) -> bool:

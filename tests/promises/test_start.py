@@ -30,10 +30,10 @@ LOOKS = {
     "launch/node.py:_wait_for_end",
     "launch/start_stop.py:_wait_for_end",
     "raylet/forkserver.py:wait_for_end",
-    "raylet/forkserver_loop.py:end_children",
+    "raylet/forkserver_loop.py:_wait_for_end",
     "runtime/yielding.py:run_async",
     "schedulers/follow.py:",
-    "util/microbenchmark.py:nap",
+    "util/microbenchmark/remote_code.py:nap",
     "wire/handover.py:_rest",
 }
 
@@ -75,7 +75,8 @@ def test_no_sleeps_measured(short_tmp: Path) -> None:
         assert ready, said[0]
         return float(ready[1])
 
-    assert seconds(3) <= 3 * max(0.3, seconds(1)) + 1.0
+    # On a busy machine in turns; the recipes with sleeps take 15 s and 45 s.
+    assert seconds(3) <= 3 * max(0.5, seconds(1)) + 2.0
 
 
 def test_unix_socket_length(short_tmp: Path) -> None:
