@@ -65,12 +65,21 @@ class Processes:
     def spawn(
         self, number: int, args: bytes, prepared: Prepared, template: Template | None
     ) -> None:
-        """Fork worker `number`, from a template or the bare server."""
+        """Fork worker `number`, from a template or the bare server.
+
+        Raises:
+            OSError: this process has too many files open.
+        """
         channel: Channel = self._server
         if template is not None and isinstance(template.channel, TemplateChannel):
             channel = template.channel.channel
         out, out_end = os.pipe2(os.O_CLOEXEC)
-        error, error_end = os.pipe2(os.O_CLOEXEC)
+        try:
+            error, error_end = os.pipe2(os.O_CLOEXEC)
+        except OSError:
+            os.close(out)
+            os.close(out_end)
+            raise
         for descriptor in self._logs.add(number, out, error):
             self._descriptors.watch(descriptor, lambda x=descriptor: self._read_log(x))  # type: ignore[misc]
         self._channels[number] = channel

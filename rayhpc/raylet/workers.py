@@ -335,7 +335,10 @@ class WorkerPool:
         template = self._templates.source(key)
         if template is not None:
             template.workers.add(number)
-        self._spawner.spawn(number, msgspec.msgpack.encode(config), prepared, template)
+        try:
+            self._spawner.spawn(number, msgspec.msgpack.encode(config), prepared, template)
+        except OSError as error:  # no descriptors left for its output
+            self.on_spawn_failed(number, error.strerror or str(error))
 
     def _idle_for(self, key: Key) -> Worker | None:
         plain: Worker | None = None

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+
+import pytest
+
 from rayhpc.raylet import forkserver_messages as fork
 from rayhpc.raylet import workers as pool
 from rayhpc.raylet.workers import Waiter, Worker
@@ -123,6 +127,23 @@ def test_a_worker_that_could_not_be_forked_is_tried_again_later() -> None:
     n.workers.on_spawn_failed(number, "Resource temporarily unavailable")
     n.workers.advance()
     assert not n.spawned
+    n.pass_time(1.1)
+    n.boot()
+    assert wish.worker is not None
+
+
+def test_a_worker_for_which_no_descriptor_is_left_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    n = node()
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(n, "spawn", refuse)
+        wish = Wish(n)
+    assert n.workers.by_address == {}
     n.pass_time(1.1)
     n.boot()
     assert wish.worker is not None
