@@ -17,6 +17,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import secrets
 import time
 from collections.abc import Mapping
@@ -121,9 +122,9 @@ class JobFolder:
 
     def output(self, stream: str = "stdout", task: int | None = None) -> Path:
         """Where `stdout` or `stderr` of the job, or of one task of an array, is written."""
-        chosen = self.record().output
-        if chosen and "%" not in chosen and stream == "stdout":
-            return Path(chosen)
+        record = self.record()
+        if record.output and stream == "stdout":
+            return Path(_filled_in(record.output, record, task))
         return self.path / (stream if task is None else f"{stream}.{task}")
 
     def summary(self, task: int | None = None) -> Summary | None:
@@ -180,6 +181,13 @@ def folders(base: Path) -> list[JobFolder]:
     except FileNotFoundError:
         return []
     return [JobFolder(base / name) for name in names if (base / name / "job.json").is_file()]
+
+
+def _filled_in(pattern: str, record: JobRecord, task: int | None) -> str:
+    """A name with the % signs that sbatch knows and that are known here, too."""
+    known = {"%": "%", "j": record.id, "A": record.id, "x": record.name}
+    known["a"] = "4294967294" if task is None else str(task)
+    return re.sub("%(.)", lambda match: known.get(match[1], match[0]), pattern)
 
 
 def _write(path: Path, text: str) -> None:

@@ -60,6 +60,8 @@ def test_output_is_where_the_user_wanted_it(tmp_path: Path) -> None:
     (folder.path / "job.json").write_text(json.dumps({**record, "output": "/w/out.txt"}))
     assert folder.output() == Path("/w/out.txt")
     assert folder.output("stderr") == folder.path / "stderr"
+    (folder.path / "job.json").write_text(json.dumps({**record, "output": "/w/%x-%j_%a.%%"}))
+    assert folder.output(task=3) == Path("/w/train-7_3.%")
 
 
 def test_a_folder_that_cannot_be_made_says_what_to_do(tmp_path: Path) -> None:

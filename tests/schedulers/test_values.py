@@ -112,7 +112,7 @@ def test_no_value_leaves_its_quotes(command: list[str], value: str) -> None:
 
     request = JobRequest(("printf", "%s|", *command), env={"V": value}, work_dir="/")
     script = Slurm().render(check(request), JobFolder(Path("/tmp/none")))
-    before, _, after = script.partition("srun ")
+    before, _, after = script.partition("\nsrun ")
     line = after[after.index("\n    -- ") + 8 : after.index("\nfinish $?")]
     program = f'{before}\nprintf "%s|" "$V"; {line}'
     quiet = f"date() {{ :; }}; rm() {{ :; }}\n{program}"
