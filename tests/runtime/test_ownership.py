@@ -229,3 +229,25 @@ def test_a_value_that_travels_is_taken_by_a_claim_that_was_there_before(table: T
     assert (entry.state, entry.value, entry.count, seen) == (INLINE, b"value", 2, [1])
     born(table, THEIRS, b"value")
     assert len(table.take(objects.Borrow)) == 1
+
+
+def test_a_copy_of_a_run_that_died_goes_with_the_small_value_of_the_next(table: Table) -> None:
+    task = Pending(MINE, b"", b"f", 1, 1, "f")
+    task.stray = True
+    table.add(MINE, Entry(task))
+    table.resolve(MINE, INLINE, b"v")
+    dies(table, MINE)
+    assert table.take(objects.Free) == [(raylet_of(1), objects.Free([MINE]))]
+
+
+def test_a_return_that_comes_after_its_senders_end_does_not_stay(table: Table) -> None:
+    table.add(MINE, Entry())
+    table.resolve(MINE, STORED, 1, 10)
+    table.on_borrow(objects.Borrow(1, [MINE], THIRD))
+    table.on_process_died(THIRD)
+    table.take(leases.Watch)
+    table.on_return(objects.Return([MINE], THIRD))
+    assert table.take(leases.Watch) == [(raylet_of(2), leases.Watch(THIRD, ME))]
+    table.on_process_died(THIRD)
+    dies(table, MINE)
+    assert table.table == {}

@@ -187,3 +187,30 @@ def test_a_demand_no_node_can_meet_warns_and_a_refusal_fails(side: Side) -> None
     refusal = leases.LeaseRefused(request.request, leases.UNSCHEDULABLE, "the node is gone")
     side.submitter.on_refused_lease(refusal)
     assert isinstance(side.outcome(task), TaskUnschedulableError)
+
+
+def test_results_of_an_earlier_lease_of_the_same_worker_still_count(side: Side) -> None:
+    first, second = with_queue_at_worker(side, 2)
+    # It waits for others and is taken back: what was queued behind it wants another worker,
+    side.submitter.on_refused_tasks(WORKER, tasks.Refused(1, [second.tid], blocked=True))
+    side.submitter.advance()
+    request = side.take(leases.LeaseRequest)[-1]
+    # and gets the same one before the first result, which comes another way, is here.
+    side.grant(request.request, WORKER, 2)
+    side.finish(WORKER, first.tid)
+    assert side.outcome(first) == 1
+    assert [t.tid for push in side.take(tasks.Push) for t in push.tasks] == [second.tid]
+    side.finish(WORKER, second.tid)
+    assert side.outcome(second) == 1
+
+
+def test_what_had_started_is_judged_before_the_journal_is_taken(side: Side) -> None:
+    first, second, third = with_queue_at_worker(side, 3)
+    value = serialization.to_inline(serialization.serialize(2))
+    # The result of the first was sent and got lost; that of the second is in the journal.
+    unsent = [msgspec.msgpack.encode(tasks.Result(second.tid, tasks.OK, [value]))]
+    side.submitter.on_broken(leases.LeaseBroken(1, WORKER, second.tid, "killed", unsent=unsent))
+    side.submitter.advance()
+    assert isinstance(side.outcome(first), WorkerCrashedError)
+    assert side.outcome(second) == 2
+    assert side.outcome(third) is None

@@ -10,7 +10,7 @@ import pytest
 
 from .cluster import Cluster
 
-SEEDS = int(os.environ.get("RAYHPC_SIM_SEEDS", "12"))
+SEEDS = int(os.environ.get("RAYHPC_SIM_SEEDS", "8"))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -22,11 +22,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture
 def sim(seed: int) -> Iterator[Cluster]:
     """Three nodes of two CPUs."""
-    gc.collect()
-    gc.freeze()  # what is there already need not be looked through again and again
+    gc.freeze()  # what is there already need not be looked through at each end
     gc.disable()  # when garbage goes must not depend on what ran before
     cluster = Cluster(seed)
     yield cluster
     cluster.close()
     gc.enable()
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _thaw() -> Iterator[None]:
+    yield
     gc.unfreeze()

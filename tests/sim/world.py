@@ -21,7 +21,7 @@ from rayhpc.wire.messages.cluster import Heartbeat, View
 # What comes all the time, and tells nothing in a report.
 _BEATS = (Heartbeat, View)
 # What was sent within this time before a death may never have left the process.
-LOSS_S = 0.0003
+LOSS_S = 0.0001
 EVENTS_MAX = 1_000_000
 Receive = Callable[[Address, Any], None]
 
