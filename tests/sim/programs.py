@@ -155,10 +155,10 @@ def digs(process: Any, attempt: int, boxed: list[Any]) -> Program:
 
 @program
 def unsteady(process: Any, attempt: int, value: int) -> Program:
-    """Large at the first attempt, small at the next ones."""
+    """Two values, large at the first attempt, small at the next ones."""
     yield Sleep(0.001)
-    data = value.to_bytes(8, "big")
-    return data * (LARGE // 8) if attempt == 0 else data
+    data = value.to_bytes(8, "big") * (LARGE // 8 if attempt == 0 else 1)
+    return [data, data]
 
 
 @program
