@@ -121,7 +121,7 @@ class _Export:
         """The definition's id and the pickled class."""
         if self._blob is None:
             with serialization.collect_refs() as found:
-                self._blob = serialization.dump_definition(_Constructor(self.cls))
+                self._blob = serialization.dump_definition(self.cls)
             self._kept = list(found)
             self._definition = serialization.definition_id(self._blob)
         return self._definition, self._blob
@@ -139,21 +139,6 @@ class _Export:
             kind.check_methods()
             found = self._kinds[key] = kind, serialization.dump_definition(kind)
         return found
-
-
-class _Constructor:
-    """Makes the instance in the actor's process, where `__ray_actor_class__` names its class."""
-
-    def __init__(self, cls: type[Any]) -> None:
-        self.cls = cls
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if "__ray_actor_class__" not in vars(self.cls):
-            try:
-                self.cls.__ray_actor_class__ = self.cls
-            except TypeError:  # a class written in C takes no attributes
-                pass
-        return self.cls(*args, **kwargs)
 
 
 def make_actor_class(cls: type[T], options: opts.ActorOptions) -> ActorClass[T]:

@@ -139,6 +139,7 @@ class ActorHost:
         try:
             worker.enter_job_of(self._grant)
             cls = serialization.deserialize(spec.definition)
+            _name(cls)
             more = tasks.TaskMore(packed=spec.packed)
             task = tasks.Task(spec.actor, b"", spec.args, tuple(spec.deps), more=more)
             args, kwargs = execution.arguments(worker, task)
@@ -383,6 +384,15 @@ class AsyncSide:
         finally:
             seconds = time.perf_counter() - start
             worker.log.note(call, name, start, seconds, host.spec.job, host.spec.actor)
+
+
+def _name(cls: type[Any]) -> None:
+    """Let the actor's code find its class, as in Ray."""
+    if "__ray_actor_class__" not in vars(cls):
+        try:
+            cls.__ray_actor_class__ = cls
+        except TypeError:  # a class written in C takes no attributes
+            pass
 
 
 def cancelled(call: tasks.Call) -> execution.Outcome:

@@ -22,6 +22,7 @@ from rayhpc.runtime.context import running
 from rayhpc.runtime.entries import ERROR, INLINE, PENDING, STORED, Entry
 from rayhpc.runtime.errors import dump_system_error
 from rayhpc.runtime.ownership import Ownership
+from rayhpc.runtime.recent_views import RecentViews
 from rayhpc.runtime.references import ObjectRef
 from rayhpc.runtime.results import Results
 from rayhpc.runtime.store_client import Box, StoreClient
@@ -65,6 +66,7 @@ class Party:
         self.callers = Callers(self.me, self.ownership, self.results, send)
         self.streams = Streams(self.ownership, self.results, send)
         self.store = StoreClient(mapping, self.raylet, send)
+        self.recent = RecentViews(self.ownership.table, now)
         self.replies: dict[int, Any] = {}
         self.group_watchers: dict[bytes, list[Callable[[actors.GroupIs], None]]] = {}
         self._prefix = id_prefix(self.me)
@@ -126,11 +128,15 @@ class Party:
 
     def next_deadline(self) -> float | None:
         """When `on_time` wants to be called."""
-        return self.submitter.deadline()
+        due, until = self.submitter.deadline(), self.recent.deadline()
+        if due is None or until is None:
+            return until if due is None else due
+        return min(due, until)
 
     def on_time(self) -> None:
         """Do what is due."""
         self.submitter.on_time()
+        self.recent.on_time()
 
     # -- ids and warnings -------------------------------------------------------------------------
     def new_id(self) -> ObjectId:
@@ -247,9 +253,15 @@ class Party:
 
     def _on_fetched(self, _: Address, message: objects.Fetched) -> None:
         self.store.on_fetched(message)
-        entry = self.ownership.table.get(message.oid)
-        if entry is not None and entry.state == PENDING and not self.ownership.is_mine(message.oid):
-            self.ownership.resolve(message.oid, STORED, node_of(self.me), message.size)
+        oid = message.oid
+        entry = self.ownership.table.get(oid)
+        if entry is None:
+            return
+        if entry.state == PENDING and not self.ownership.is_mine(oid):
+            self.ownership.resolve(oid, STORED, node_of(self.me), message.size)
+        view = self.store.view(oid)
+        if view is not None:
+            self.recent.keep(oid, entry, view)
 
     def _on_fetch_failed(self, _: Address, message: objects.FetchFailed) -> None:
         oid = message.oid

@@ -44,6 +44,11 @@ def private_bytes(pid: int) -> int:
     return sum(int(line[1]) * 1024 for line in lines)
 
 
+def own_private_bytes() -> int:
+    """The same of this process."""
+    return private_bytes(os.getpid())
+
+
 class Actor:
     """An actor with small methods, and one that submits small tasks of its own."""
 
@@ -65,7 +70,7 @@ class Actor:
 
     def memory(self) -> int:
         """This process's private memory in bytes."""
-        return private_bytes(os.getpid())
+        return own_private_bytes()
 
     def submit(self, ray: str, function: Any, count: int) -> int:
         """Submit small tasks and get their results."""

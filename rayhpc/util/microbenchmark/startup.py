@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import sys
@@ -30,20 +31,25 @@ def import_row(setting: Setting) -> Iterator[Row]:
     yield Row("import", min(times), "s")
 
 
+def start(setting: Setting) -> None:
+    """Start a cluster with as many CPUs as there are to be workers."""
+    setting.ray.init(num_cpus=setting.workers, log_to_driver=False)
+
+
 def start_rows(setting: Setting) -> Iterator[Row]:
     """`init` to the first result, a few times; the last cluster stays."""
     ray = setting.ray
     tries = TRIES if setting.wants("init to first result") else 1
     first, ends = [], []
     for i in range(tries):
-        start = time.perf_counter()
-        ray.init(num_cpus=setting.workers, log_to_driver=False)
+        begun = time.perf_counter()
+        start(setting)
         ray.get(ray.remote(code.nothing).remote())
-        first.append(time.perf_counter() - start)
+        first.append(time.perf_counter() - begun)
         if i < tries - 1:
-            start = time.perf_counter()
+            begun = time.perf_counter()
             ray.shutdown()
-            ends.append(time.perf_counter() - start)
+            ends.append(time.perf_counter() - begun)
     if tries == 1:
         return
     yield Row("init to first result", min(first), "s", note=f"at the first time {first[0]:.2f}")
@@ -52,27 +58,32 @@ def start_rows(setting: Setting) -> Iterator[Row]:
 
 def memory_rows(setting: Setting) -> Iterator[Row]:
     """What the processes of an idle cluster, and one worker more, have for themselves."""
-    import psutil
-
     if not setting.wants("memory"):
         return
     ray = setting.ray
-    private, names = 0, []
-    for process in psutil.Process().children(recursive=True):
-        try:
-            private += code.private_bytes(process.pid)
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        names.append(process.pid)
-    yield Row("memory of idle cluster", private / MIB, "MiB", note=f"{len(names)} processes")
+    found = list(_descendants(os.getpid()))
+    private = sum(map(code.private_bytes, found))
+    yield Row("memory of idle cluster", private / MIB, "MiB", note=f"{len(found)} processes")
+    measured = ray.remote(code.own_private_bytes)
+    yield Row("memory of a worker", ray.get(measured.remote()) / MIB, "MiB")
     cls = ray.remote(num_cpus=0)(code.Actor)
     spans, actors = [], []
     for _ in range(WORKERS):
-        start = time.perf_counter()
+        begun = time.perf_counter()
         actor: Any = cls.remote()
         ray.get(actor.small_value.remote())
-        spans.append(time.perf_counter() - start)
+        spans.append(time.perf_counter() - begun)
         actors.append(actor)
-    yield Row("a new worker answers after", statistics.median(spans) * 1e3, "ms")
+    yield Row("a new actor answers after", statistics.median(spans) * 1e3, "ms")
     memory = ray.get([x.memory.remote() for x in actors])
-    yield Row("memory of a worker", statistics.median(memory) / MIB, "MiB")
+    yield Row("memory of an actor", statistics.median(memory) / MIB, "MiB")
+
+
+def _descendants(pid: int) -> Iterator[int]:
+    """The processes that this one has started, and those these have."""
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/children") as file:
+            children = [int(x) for x in file.read().split()]
+        for child in children:
+            yield child
+            yield from _descendants(child)
