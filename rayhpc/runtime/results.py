@@ -55,7 +55,7 @@ class Results:
             assert isinstance(error, bytes)
             # Some of several results may have been stored before it failed.
             pending.stray = pending.stray or pending.returns != 1
-            self.fail(pending, error)
+            self.fail(pending, error, raised=True)
         if result.held:
             self._held[pending.tid] = worker, pending
             self._ownership.watch(worker)
@@ -63,14 +63,22 @@ class Results:
             self._let_go(pending)
         return True
 
-    def fail(self, pending: Pending, error: bytes) -> None:
-        """All results of a task become this error."""
+    def fail(self, pending: Pending, error: bytes, raised: bool = False) -> None:
+        """All results of a task become this error; `raised`: the user's code did."""
         self.failures += 1
         if pending.stream is not None:
             pending.stream.fail(error)
-        for oid in pending.result_ids():
-            self._ownership.resolve(oid, ERROR, error)
+        if raised and pending.stream is not None:
+            # The error is the last item; the generator itself has ended well.
+            self._resolve_end(pending)
+        else:
+            for oid in pending.result_ids():
+                self._ownership.resolve(oid, ERROR, error)
         self._let_go(pending)
+
+    def _resolve_end(self, pending: Pending) -> None:
+        """The reference that stands for a generator's end refers to None."""
+        self._ownership.resolve(pending.tid, INLINE, _NOTHING)
 
     def on_release(self, message: tasks.Release) -> None:
         """A worker has claimed what it keeps of these tasks' arguments."""
@@ -113,7 +121,7 @@ class Results:
         outs = result.outs
         if pending.stream is not None:
             pending.stream.finish(result)
-            resolve(pending.tid, INLINE, _NOTHING)
+            self._resolve_end(pending)
             return
         if len(outs) == 1 and not result.inner:
             out = outs[0]

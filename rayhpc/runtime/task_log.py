@@ -38,12 +38,16 @@ class TaskLog:
 
     def is_due(self) -> bool:
         """Whether a report should go out."""
-        return bool(self._runs) and time.perf_counter() >= self._next
+        return bool(self._runs) and time.monotonic() >= self._next
+
+    def deadline(self) -> float | None:
+        """When a report is due (of `time.monotonic`); None: there is nothing to report."""
+        return self._next if self._runs else None
 
     def report(self, pid: int, worker: int) -> ReportEvents:
         """The report; what it holds is forgotten here."""
         runs, self._runs = self._runs, []
-        self._next = time.perf_counter() + EVERY_S
+        self._next = time.monotonic() + EVERY_S
         return ReportEvents([self._event(*run, pid=pid, worker=worker) for run in runs])
 
     def unreported(self, pid: int, worker: int) -> list[TaskEvent]:

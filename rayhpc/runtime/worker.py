@@ -279,6 +279,13 @@ class Worker(Process):
         if self.log.is_due():
             self.transport.send(self.raylet, self.log.report(os.getpid(), self.me))
 
+    def next_deadline(self) -> float | None:
+        """As of every process; a worker without work tells what it has run, too."""
+        due, report = super().next_deadline(), self.log.deadline()
+        if due is None or report is None:
+            return report if due is None else due
+        return min(due, report)
+
     # -- messages --------------------------------------------------------------------------------
     def _on_push(self, submitter: Address, message: tasks.Push) -> None:
         # Kept even if the tasks are refused: they do not come with the next push again.

@@ -88,9 +88,16 @@ def test_completed_is_there_at_the_end(ray: Any) -> None:
     done = items.completed()
     assert ray.wait([done], timeout=20)[0] == [done]
     assert len(list(items)) == 3
-    failed = fail_after.remote(1)
-    with pytest.raises(KeyError):
-        ray.get(failed.completed(), timeout=20)
+    # What the user's code raises is an item; only the task's own loss is the end's.
+    assert ray.get(fail_after.remote(1).completed(), timeout=20) is None
+
+    @ray.remote(max_retries=0)
+    def crash() -> Any:
+        yield 1
+        os._exit(1)
+
+    with pytest.raises(exceptions.WorkerCrashedError):
+        ray.get(crash.remote().completed(), timeout=20)
 
 
 def test_large_items(ray: Any) -> None:

@@ -98,6 +98,27 @@ MEANT: dict[tuple[str, str], list[Difference]] = {
     ("context", "gpu_ids"): [
         ("([], None)", "([], '')", "a task without GPUs sees none, as in Ray before 2.60")
     ],
+    ("generators", "dropping_it_releases_the_producer"): [
+        ("False", "True", "a producer whose generator was dropped ends, and gives its CPU back")
+    ],
+    ("generators", "its_callers_end_releases_the_producer"): [
+        ("False", "True", "a producer whose caller has ended ends, and gives its CPU back")
+    ],
+    ("generators", "dynamic"): [
+        (
+            "['1', 'raises RayTaskError(ValueError)']",
+            "raises RayTaskError(ValueError)",
+            "a task that fails fails with all its results",
+        )
+    ],
+    ("placement", "submitted_to_a_removed_group"): [
+        (
+            "raises GetTimeoutError",
+            "raises TaskPlacementGroupRemoved",
+            "Ray lets such a task wait for ever",
+        ),
+        ("False", "True", "Ray lets such an actor wait for ever"),
+    ],
     ("actors", "wrong_arguments"): [
         ("options taken", "options refused", "an unknown option has no effect, which nobody means")
     ],
@@ -107,9 +128,6 @@ MEANT: dict[tuple[str, str], list[Difference]] = {
             "raises TaskCancelledError",
             "cancelling works while arguments are deserialised",
         )
-    ],
-    ("cancelling", "queued_calls_of_actors"): [
-        ("True", "False", "a call that was cancelled while it waited never starts")
     ],
 }
 

@@ -18,7 +18,7 @@ def main() -> None:
     parser.add_argument("--ray", required=True, help="an interpreter that has the real Ray")
     parser.add_argument("programs", nargs="*", help="only these")
     given = parser.parse_args()
-    quiet = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS": "0", "CONFORMANCE_LIMIT": "120"}
+    quiet = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS": "0", "CONFORMANCE_LIMIT": "200"}
     for name in given.programs or running.names():
         with tempfile.TemporaryDirectory() as folder:
             output = running.run(given.ray, name, quiet, Path(folder))
