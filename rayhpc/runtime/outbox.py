@@ -17,6 +17,9 @@ from rayhpc.wire.messages import tasks
 from rayhpc.wire.slots import Slot
 
 REPLY_WITHIN_S = 0.0005
+# What was sent stays in the journal for so long: a process that is killed may take with it what
+# its I/O thread has not written yet.
+SENT_SURELY_S = 0.002
 _encode_result = msgspec.msgpack.Encoder().encode
 
 
@@ -33,19 +36,24 @@ class Outbox:
         self._send = send
         self._waiting: deque[tuple[Address, tasks.Result]] = deque()
         self._oldest = 0.0
-        self._journal_is_old = False
+        # When the last batch was sent; 0: the journal holds nothing that was.
+        self._sent = 0.0
 
     def __bool__(self) -> bool:
         return bool(self._waiting)
 
     def add(self, submitter: Address, result: tasks.Result) -> bool:
         """Queue a result (main thread); False: it is not in the journal and must not wait."""
-        if not self._waiting:
+        is_first = not self._waiting
+        if is_first:
             self._oldest = time.perf_counter()
-            if self._journal_is_old:
-                self._journal_is_old = False
-                self._slot.journal_clear()
-        kept = self._slot.journal_append(_encode_result(result))
+            if self._sent and self._oldest - self._sent > SENT_SURELY_S:
+                self._clear()
+        encoded = _encode_result(result)
+        kept = self._slot.journal_append(encoded)
+        if not kept and is_first and self._sent:
+            self._clear()
+            kept = self._slot.journal_append(encoded)
         self._waiting.append((submitter, result))
         return kept
 
@@ -62,6 +70,8 @@ class Outbox:
             by_submitter.setdefault(submitter, []).append(result)
         for submitter, results in by_submitter.items():
             self._send(submitter, tasks.Done(results))
-        # What was just sent stays in the journal until the next result: a process that is killed
-        # now may take it with it unsent.
-        self._journal_is_old = True
+        self._sent = time.perf_counter()
+
+    def _clear(self) -> None:
+        self._sent = 0.0
+        self._slot.journal_clear()
