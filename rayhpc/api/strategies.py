@@ -1,10 +1,12 @@
 """Where a task or actor is to run: the values that the option `scheduling_strategy` takes.
 
-Used by users, `options` (checks them) and `placing` (turns them into messages).  Holds no logic.
+Used by users, `options` (checks them) and `placing` (turns them into messages).  Only checks the
+form of what it is given.
 """
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
 
 DEFAULT = "DEFAULT"
 SPREAD = "SPREAD"
+_NODE_ID = re.compile("[0-9a-f]{56}")
 
 
 class PlacementGroupSchedulingStrategy:
@@ -50,6 +53,9 @@ class NodeAffinitySchedulingStrategy:
         node_id: the node's id, as text or `NodeID`.
         soft: if the node is gone or cannot ever hold it, run elsewhere; else it fails with
             TaskUnschedulableError or ActorUnschedulableError.
+
+    Raises:
+        ValueError: what cannot be a node's id.
     """
 
     def __init__(
@@ -60,6 +66,11 @@ class NodeAffinitySchedulingStrategy:
         _fail_on_unavailable: bool = False,
     ) -> None:
         self.node_id: str = node_id if isinstance(node_id, str) else node_id.hex()
+        if not _NODE_ID.fullmatch(self.node_id):
+            raise ValueError(
+                f"A node's id is text of 56 hexadecimal digits, as nodes() and "
+                f"get_runtime_context().get_node_id() give it, not {node_id!r}."
+            )
         self.soft = soft
         self._spill_on_unavailable = _spill_on_unavailable
         self._fail_on_unavailable = _fail_on_unavailable

@@ -43,6 +43,8 @@ class ActorHost:
         self.spec = message.spec
         self.incarnation = message.incarnation
         self.instance: Any = None
+        # How its lines are headed if its class says how it is shown; empty: by the class's name.
+        self.title = ""
         self.ending: str | None = None
         self._worker = worker
         self._lease = message.lease
@@ -144,6 +146,7 @@ class ActorHost:
             task = tasks.Task(spec.actor, b"", spec.args, tuple(spec.deps), more=more)
             args, kwargs = execution.arguments(worker, task)
             self.instance = cls(*args, **kwargs)
+            self.title = _own_title(self.instance)
             if spec.is_async:
                 self._loop = AsyncSide(self, spec.max_concurrency, spec.groups)
             elif self._is_threaded:
@@ -393,6 +396,16 @@ def _name(cls: type[Any]) -> None:
             cls.__ray_actor_class__ = cls
         except TypeError:  # a class written in C takes no attributes
             pass
+
+
+def _own_title(instance: Any) -> str:
+    """What `__repr__` says in one line, if the user wrote one."""
+    if getattr(type(instance), "__repr__", None) is object.__repr__:
+        return ""
+    try:
+        return " ".join(repr(instance).split())[:100]
+    except Exception:  # it may want what only later calls bring
+        return ""
 
 
 def cancelled(call: tasks.Call) -> execution.Outcome:

@@ -10,6 +10,7 @@ import io
 import sys
 from typing import Any
 
+from rayhpc.runtime import current
 from rayhpc.runtime.context import running
 from rayhpc.wire.messages.leases import NAME_MARK
 
@@ -49,10 +50,12 @@ def _named(stream: Any) -> NamedOutput:
 
 
 def _shown_name() -> str | None:
-    """The function's or the actor's class's name; None: nothing of the user's runs here."""
+    """The function's or class's name, or how the actor shows itself; None: no user code runs."""
     context = running.get()
     if context is None:
         return None
-    if context.actor:
-        return context.name.rpartition(".")[0] or context.name
-    return context.name.rpartition("<locals>.")[2]
+    if not context.actor:
+        return context.name.rpartition("<locals>.")[2]
+    host = getattr(current.process(), "actor", None)
+    title = host.title if host is not None else ""
+    return title or context.name.rpartition(".")[0] or context.name
