@@ -18,7 +18,7 @@ from rayhpc.runtime.entries import Entry
 from rayhpc.runtime.ownership import Ownership
 from rayhpc.runtime.pending import Pending
 from rayhpc.runtime.results import Results
-from rayhpc.wire.address import Address, ObjectId, node_of, raylet_of
+from rayhpc.wire.address import Address, ObjectId, node_of, owner_of, raylet_of
 from rayhpc.wire.messages import leases, tasks
 from rayhpc.wire.messages.common import SchedulingClass
 
@@ -209,7 +209,8 @@ class Submitter:
             return
         # Looked up first: the last result may be there where some before it got lost.
         begun = _begun(self._by_worker[message.worker], message)
-        unsent = [_decode_result(x) for x in message.unsent]
+        # What the worker did last for its submitter before us may be among them.
+        unsent = [r for x in message.unsent if owner_of((r := _decode_result(x)).tid) == self.me]
         self._results.discard(message.worker, self.on_done(message.worker, unsent))
         for lease in list(self._by_worker.get(message.worker, ())):
             self._drop_lease(lease)

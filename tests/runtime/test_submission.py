@@ -13,8 +13,9 @@ from rayhpc.exceptions import (
     WorkerCrashedError,
 )
 from rayhpc.runtime import serialization
-from rayhpc.wire.address import make_address, raylet_of
-from rayhpc.wire.messages import leases, tasks
+from rayhpc.wire.address import make_address, make_object_id, raylet_of
+from rayhpc.wire.messages import leases, objects, tasks
+from rayhpc.wire.messages.common import Stored
 
 from .fakes import Side
 
@@ -214,3 +215,12 @@ def test_what_had_started_is_judged_before_the_journal_is_taken(side: Side) -> N
     assert isinstance(side.outcome(first), WorkerCrashedError)
     assert side.outcome(second) == 2
     assert side.outcome(third) is None
+
+
+def test_what_a_dead_worker_did_for_another_is_not_touched(side: Side) -> None:
+    (task,) = with_queue_at_worker(side, 1)
+    theirs = tasks.Result(make_object_id(OTHER, 1), tasks.OK, [Stored(10, 1)], inner=[[b"x" * 16]])
+    side.submitter.on_broken(broken(1, task.tid, unsent=[msgspec.msgpack.encode(theirs)]))
+    assert side.take(objects.Free) == []
+    assert side.take(tasks.Adopted) == []
+    assert isinstance(side.outcome(task), WorkerCrashedError)
