@@ -5,7 +5,8 @@
 Needs root and Debian's packages (see `slurm/lab`).  All nodes share this machine's processors.
 With a virtual environment that has Ray, its own recipe (`ray symmetric-run`) runs the same program
 on the same nodes; `--ray-nodes` says on how many, as a Ray node takes seconds and half a gigabyte.
-The files are in the page cache.  Each number is the median of the rounds; a row that misses its goal says so.
+The files are in the page cache.  Each number is the median of the rounds; a row that misses its
+goal says so.
 """
 
 from __future__ import annotations
