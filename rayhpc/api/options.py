@@ -232,7 +232,7 @@ def check_undecided(given: Mapping[str, Any]) -> None:
         ValueError: an option neither functions nor actors have, or an impossible value.
         TypeError: a value of the wrong type.
     """
-    known = {**FUNCTION_CHECKS, **ACTOR_CHECKS}
+    known = {**ACTOR_CHECKS, **FUNCTION_CHECKS}
     for name, value in given.items():
         if name not in known:
             refuse_unknown(name, "remote functions and actors", known)

@@ -66,7 +66,7 @@ def test_options_of_the_other_kind_are_refused_once_the_kind_is_known() -> None:
         ({"scheduling_strategy": 3}, TypeError, "NodeAffinitySchedulingStrategy"),
         ({"label_selector": {"zone": 3}}, TypeError, "text"),
         ({"label_selector": {"zone": ""}}, ValueError, "in\\(a,b\\)"),
-        ({"name": ""}, ValueError, "empty"),
+        ({"namespace": ""}, ValueError, "empty"),
         ({"name": 3}, TypeError, "text"),
         ({"runtime_env": "x"}, TypeError, "RuntimeEnv"),
         ({"_generator_backpressure_num_objects": 0}, ValueError, "-1 for no bound"),
