@@ -61,7 +61,11 @@ class LabCluster:
         self.home = self.base / "home" / "hpcuser"
         # The user cannot write beside the sources: without this each process compiles them anew.
         compileall.compile_dir(ROOT / "rayhpc", quiet=2)
-        self.verb("up", str(nodes))
+        try:
+            self.verb("up", str(nodes))
+        except BaseException:
+            self.close()
+            raise
 
     def verb(self, *words: str, timeout: float = 60.0) -> str:
         """One verb of the lab's script; what it printed.  Raises AssertionError if it failed."""
