@@ -180,7 +180,7 @@ def restarts_run_the_constructor_again():
     actor = Retries.remote(counter)
     ray.get(actor.add.remote())
     ray.kill(actor, no_restart=False)
-    say(got(actor.add.remote()), got(counter.add.remote()))
+    say(until(lambda: ray.get(actor.add.remote(), timeout=25) == 1), got(counter.add.remote()))
 
 
 @case

@@ -50,7 +50,6 @@ def bad_arguments_of_init():
 @case
 def no_cluster_at_the_address():
     say(isinstance(raised(ray.init, address="auto"), ConnectionError))
-    say(outcome(lambda: ray.init(address="127.0.0.1:1", log_to_driver=False)).startswith("raises"))
     say(ray.is_initialized())
 
 
