@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-ROUNDS = 3
+ROUNDS = 5
 # What is better small: of these a ratio above 1 means "faster" or "leaner" as well.
 SMALL_IS_GOOD = ("s", "ms", "MiB")
 
