@@ -11,7 +11,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import select
 import signal
 import sys
 import time
@@ -27,7 +26,7 @@ from rayhpc.launch.exit_codes import ExitCode, LaunchError
 from rayhpc.launch.node_plan import NodePlan, receive_plan
 from rayhpc.launch.private_fds import close_private, keep_private, release
 from rayhpc.launch.signals import take_all_again
-from rayhpc.machine import affinity, limits
+from rayhpc.machine import affinity, limits, processes
 from rayhpc.wire import keys
 
 HEAD_START_S = 20.0
@@ -231,8 +230,7 @@ def _endpoints(descriptor: int) -> list[tuple[str, int]]:
     """Wait for the head's line.  Raises LaunchError if it cannot start."""
     release(descriptor)
     with os.fdopen(descriptor, "rb") as file:
-        readable, _, _ = select.select([file], [], [], HEAD_START_S)
-        line = file.readline() if readable else b""
+        line = file.readline() if processes.readable(file.fileno(), HEAD_START_S) else b""
     if not line:
         raise LaunchError("the head did not start; its log is part of the message above if any")
     answer: dict[str, Any] = json.loads(line)

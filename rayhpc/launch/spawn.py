@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import subprocess
 import sys
 import time
@@ -225,10 +224,10 @@ def _unnamed_file() -> int:
 
 
 def _wait(seconds: float, descriptor: int) -> bool:
-    """Whether a descriptor is readable within the time.  select(2) takes none above 1023."""
-    poll = select.poll()
-    poll.register(descriptor, select.POLLIN)
-    return bool(poll.poll(int(seconds * 1000 + 0.999)))
+    """Whether a descriptor is readable within the time."""
+    from rayhpc.machine.processes import readable
+
+    return readable(descriptor, seconds)
 
 
 def _make_importable(environment: dict[str, str]) -> None:

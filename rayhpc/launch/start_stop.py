@@ -7,7 +7,6 @@ user has recorded, in this PID namespace; never looks for others.
 from __future__ import annotations
 
 import os
-import select
 import signal
 import socket
 import time
@@ -260,7 +259,7 @@ def _wait_for_end(record: SessionRecord, timeout_s: float) -> bool:
             if descriptor is None:
                 time.sleep(min(left, 0.02))
             else:
-                select.select([descriptor], [], [], left)
+                processes.readable(descriptor, left)
     finally:
         if descriptor is not None:
             os.close(descriptor)

@@ -10,6 +10,7 @@ import ctypes
 import errno
 import functools
 import os
+import select
 import signal
 import sys
 from collections.abc import Callable
@@ -55,6 +56,13 @@ def open_pidfd(pid: int) -> int | None:
         if error.errno in (errno.ENOSYS, errno.EPERM, errno.EINVAL):
             return None  # old kernel, or a container's seccomp filter
         raise
+
+
+def readable(descriptor: int, seconds: float) -> bool:
+    """Whether a descriptor becomes readable within the time (select(2) takes none above 1023)."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(int(max(0.0, seconds) * 1000 + 0.999)))
 
 
 def send_signal(pid: int, started: int, signum: int) -> bool:

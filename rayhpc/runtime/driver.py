@@ -108,6 +108,9 @@ def connect(
     reply, fds, connection = bootstrap.attach(path, hello, ATTACH_TIMEOUT_S)
     facts = msgspec.convert(reply["facts"], Facts)
     mapping = Mapping(fds[0], reply["arena_bytes"])
+    # The mapping has its own; kept open, this one would hold the store's memory after the end.
+    for descriptor in fds:
+        os.close(descriptor)
     driver = Driver(facts, mapping, connection, log_to_driver)
     current.set_process(driver)
     driver.start()

@@ -76,7 +76,6 @@ def test_options_of_the_other_kind_are_refused_once_the_kind_is_known() -> None:
         ({"lifetime": "forever"}, ValueError, "'detached'"),
         ({"concurrency_groups": {"io": 0}}, ValueError, "positive"),
         ({"concurrency_groups": ["io"]}, TypeError, "a dict"),
-        ({"namespace": ""}, ValueError, "empty"),
         ({"get_if_exists": "yes"}, TypeError, "True or False"),
     ],
 )

@@ -496,3 +496,33 @@ def test_references_of_the_cluster_before_disturb_nothing(run_program: Run) -> N
             rayhpc.get(kept)
         """
     )
+
+
+def test_a_program_with_many_clusters_keeps_nothing_of_them(run_program: Run) -> None:
+    done = run_program(
+        """
+        import gc, os
+        import rayhpc as ray
+
+        @ray.remote
+        def one():
+            return 1
+
+        def round():
+            ray.init(num_cpus=1, log_to_driver=False)
+            assert ray.get(one.remote()) == 1
+            ray.shutdown()
+            gc.collect()
+            links = []
+            for number in os.listdir("/proc/self/fd"):
+                try:
+                    links.append(os.readlink(f"/proc/self/fd/{number}"))
+                except FileNotFoundError:  # the listing's own
+                    pass
+            return len(links), sum("rayhpc-store" in x for x in links)
+
+        rounds = [round() for _ in range(4)]
+        print(rounds[-1][0] - rounds[0][0], rounds[-1][1])
+        """
+    )
+    assert done.stdout.split() == ["0", "0"]

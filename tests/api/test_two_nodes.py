@@ -112,6 +112,8 @@ def test_labels(nodes: Any) -> None:
         ({"scheduling_strategy": NodeLabelSchedulingStrategy(soft={"zone": In("far")})}, far),
     ]
     for options, node in kinds:
+        # A wish goes elsewhere while leases of the classes before fill the node it names.
+        wait_for(lambda: ray.available_resources().get("CPU") == 4)
         assert ray.get(where.options(**options).remote(), timeout=30) == node, options
         counter = Counter.options(**options).remote()
         call = counter.__ray_call__.remote(lambda _: ray.get_runtime_context().get_node_id())

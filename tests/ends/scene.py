@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -114,8 +113,8 @@ class Lines:
         deadline = time.monotonic() + within_s
         while b"\n" not in self._data:
             left = max(0.0, deadline - time.monotonic())
-            readable, _, _ = select.select([self._descriptor], [], [], left)
-            assert readable, f"the program has said nothing for {within_s:g} s"
+            there = processes.readable(self._descriptor, left)
+            assert there, f"the program has said nothing for {within_s:g} s"
             more = os.read(self._descriptor, 65536)
             assert more, f"the program has ended; it said last: {self._data!r}"
             self._data += more

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -71,7 +70,7 @@ def _ends(pid: int, started: int, deadline: float) -> bool:
             left = deadline - time.monotonic()
             if left <= 0:
                 return False
-            select.select([descriptor], [], [], left)
+            processes.readable(descriptor, left)
     finally:
         os.close(descriptor)
     return True

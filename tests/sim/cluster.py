@@ -170,4 +170,5 @@ class Cluster:
             for process in [*node.workers.values(), *node.drivers.values()]:
                 process.end()
             node.objects.close()
+            node.arena.close()
         gc.collect()
