@@ -1,8 +1,8 @@
 """A worker: the process that runs tasks, or is one actor.
 
-`main` is called by the fork server's child.  The main thread runs user code and, while it has
-none, serves the sockets; the background thread serves them while user code runs long.  Never
-imports user modules before it is told the job they belong to.
+Made by `worker_main`.  The main thread runs user code and, while it has none, serves the sockets;
+the background thread serves them while user code runs long.  Never imports user modules before it
+is told the job they belong to.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import sys
 import threading
 import time
 from collections import deque
@@ -19,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from rayhpc.runtime import current, execution, output, serialization
+from rayhpc.runtime import execution, serialization
 from rayhpc.runtime.actor_host import ActorHost
 from rayhpc.runtime.context import TaskContext, running
 from rayhpc.runtime.interrupts import inside
@@ -32,7 +31,7 @@ from rayhpc.store.mapping import Mapping
 from rayhpc.wire.address import Address, ObjectId
 from rayhpc.wire.messages import actors, cluster, leases, tasks
 from rayhpc.wire.messages.common import Grant
-from rayhpc.wire.messages.start import Facts, WorkerConfig
+from rayhpc.wire.messages.start import Facts
 from rayhpc.wire.slots import Slot
 
 logger = logging.getLogger("rayhpc")
@@ -64,6 +63,7 @@ class Worker(Process):
         self, facts: Facts, mapping: Mapping, slot: Slot, gpu_variable: str = ""
     ) -> None:
         self.slot = slot
+        self._main_thread = threading.get_ident()
         self._surroundings = Surroundings(gpu_variable)
         self.queue: deque[_Queued] = deque()
         self.leaving: str | None = None
@@ -449,7 +449,7 @@ class Worker(Process):
         if self.running_tid != tid:
             return False
         self._cancelled = tid
-        signal.pthread_kill(_main_thread, signal.SIGURG)
+        signal.pthread_kill(self._main_thread, signal.SIGURG)
         return True
 
     def is_cancelled(self, tid: ObjectId) -> bool:
@@ -481,31 +481,4 @@ class Worker(Process):
         self.facts = msgspec.structs.replace(self.facts, job=job.number, namespace=job.namespace)
 
     def _is_main(self) -> bool:
-        return threading.get_ident() == _main_thread
-
-
-_main_thread = threading.main_thread().ident or 0
-
-
-def main(worker_number: int, args: bytes) -> None:
-    """Be worker `worker_number` of a node; called in the fork server's child.
-
-    Args:
-        worker_number: its process number.
-        args: a `WorkerConfig` as msgpack.
-    """
-    global _main_thread
-    _main_thread = threading.get_ident()
-    config = msgspec.msgpack.decode(args, type=WorkerConfig)
-    current.allow_in_forked_worker()
-    output.name_lines()
-    mapping = Mapping(config.arena_fd, config.arena_bytes)
-    slot = Slot(config.slots_fd, config.slot)
-    worker = Worker(config.facts, mapping, slot, config.gpu_variable)
-    current.set_process(worker)
-    signal.signal(signal.SIGURG, lambda *_: worker.cancel_signal())
-    worker.start()
-    code = worker.run()
-    worker.close()
-    if code:
-        sys.exit(code)
+        return threading.get_ident() == self._main_thread
