@@ -40,8 +40,9 @@ def _started(name: str) -> concurrent.futures.Future[dict[str, list[str]]]:
 def _run(name: str) -> dict[str, list[str]]:
     path = [str(REPOSITORY), os.environ.get("PYTHONPATH", "")]
     start = {**os.environ, "PYTHONPATH": os.pathsep.join(x for x in path if x)}
-    with tempfile.TemporaryDirectory() as folder:
-        environ = shim.environment(start, True)
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as base:
+        # Sessions of its own: the program beside it may have a cluster that "auto" would find.
+        environ = {**shim.environment(start, True), "RAYHPC_TMPDIR": base}
         return running.by_case(running.run(sys.executable, name, environ, Path(folder)))
 
 
