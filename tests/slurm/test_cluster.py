@@ -153,6 +153,14 @@ def test_ray_job(user: User) -> None:
         assert len(set(_addresses(out.read_text()))) == 8
 
 
+def test_the_first_program_of_every_tutorial_by_one_command(lab_user: User) -> None:
+    lab_user.run("cp", "-r", str(ROOT / "docs"), ".", check=True)
+    program = "docs/examples/addresses.py"
+    done = lab_user.submit("--nodes", "8", "--cpus-per-node", "2", "--", "python", program)
+    assert done.returncode == 0, done.stderr
+    assert len(set(_addresses(done.stdout))) == 8
+
+
 def test_ray_gpu(user: User) -> None:
     user.run("cp", "-r", str(ROOT / "slurm"), str(ROOT / "docs"), ".", check=True)
     code = user.batch("slurm/ray_gpu.sh")
