@@ -48,7 +48,7 @@ class _Clusters:
             self._nodes = None
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def _clusters() -> Iterator[_Clusters]:
     clusters = _Clusters()
     yield clusters
