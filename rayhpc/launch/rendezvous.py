@@ -21,6 +21,7 @@ from rayhpc.wire.keys import ClusterKey
 
 # Our own directory inside one that the nodes share.
 FOLDER = ".rayhpc"
+_MOST_LEAVERS = 1000
 FIRST_PAUSE_S = 0.02
 LONGEST_PAUSE_S = 0.5
 _OLD_S = 86_400
@@ -93,7 +94,7 @@ class Rendezvous:
         record.written = time.time()
         for path in self._fit:
             try:
-                _write_atomically(path / self._record, msgspec.json.encode(record))
+                _write_beside_others(path / self._record, msgspec.json.encode(record))
             except OSError as error:
                 _leave_empty(path / self._record)
                 raise _unwritable(path, str(error.strerror)) from None
@@ -210,12 +211,28 @@ def _remove_old(path: Path) -> None:
 
 
 def _make_private(path: Path) -> None:
+    _while_others_leave(lambda: _make_once(path))
+
+
+def _make_once(path: Path) -> None:
     try:
         path.mkdir(mode=0o700)
     except FileExistsError:
         pass
-    descriptor = _open_directory(path)
-    os.close(descriptor)
+    os.close(_open_directory(path))
+
+
+def _while_others_leave(action: Callable[[], None]) -> None:
+    """Do something in a directory that another job may remove at any moment, since it leaves it
+    empty; a job does so once, and fewer than that end while we start.
+    """
+    for _ in range(_MOST_LEAVERS):
+        try:
+            action()
+            return
+        except FileNotFoundError:
+            continue
+    action()
 
 
 def _open_directory(path: Path) -> int:
@@ -290,6 +307,16 @@ def _leave_empty(path: Path) -> None:
         os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
     except OSError:
         pass  # they will find out by themselves, in time
+
+
+def _write_beside_others(path: Path, data: bytes) -> None:
+    """Write a file into a directory that other jobs may remove at any moment."""
+
+    def write() -> None:
+        _make_once(path.parent)
+        _write_atomically(path, data)
+
+    _while_others_leave(write)
 
 
 def _write_atomically(path: Path, data: bytes) -> None:

@@ -5,7 +5,8 @@ Used by `runtime.process`; nothing else is in here.  The thread that *leads* has
 thread that wants a result leads and polls until it is there; further threads that wait *follow*:
 they sleep, and the leader excuses them when what they wait for has come, or one of them takes over
 when it leaves.  A thread that wants to act for a moment (`lead`) is let in between two polls.
-While nobody has led for 2 ms, a background thread leads and polls.  Never polls itself: the
+While nobody has led for 2 ms, a background thread leads and polls; so it does when others have led
+but nobody has polled for 10 ms.  Never polls itself: the
 caller's `pump` does, and must have `wake_fd` among what it polls and `drain` it.
 
 The traps, each of which once hung a run, and what closes them:
@@ -15,6 +16,8 @@ The traps, each of which once hung a run, and what closes them:
 * *No overtaking.* The lead is handed to a waiting thread by name, under `_mutex`, so the thread
   that lets go cannot take it again first.
 * *The background comes back late*, or every synchronous call would pay a thread switch.
+* *It comes back all the same.* A program that calls, fails at once and calls again leads all the
+  time and never polls; what would end its failures lay unread.
 * *Look after joining.* A follower asks `done` once more after it has joined: what it waits for may
   have come just before, and nobody would tell it.
 
@@ -35,6 +38,7 @@ from types import TracebackType
 logger = logging.getLogger("rayhpc")
 
 REST_S = 0.002
+UNREAD_S = 0.01
 _MOST_REST_S = 1.0
 
 Done = Callable[[], bool]
@@ -83,6 +87,7 @@ class Handover:
         self._owner = 0  # who leads (thread identifier); 0: nobody
         self._depth = 0  # how often the leader has taken the lead again
         self._turns = 0  # how often the lead was taken, but for the background
+        self._polls = 0  # how often a thread that waits has polled
         self._actors: deque[_Seat] = deque()  # who wants to act now
         self._followers: deque[_Seat] = deque()  # who waits for something to come
         self._serving = False  # the background leads
@@ -209,6 +214,7 @@ class Handover:
                 left = deadline - time.monotonic()
                 if left <= 0:
                     return False
+            self._polls += 1
             pump(left)
 
     def _excuse(self) -> None:
@@ -316,6 +322,7 @@ class Handover:
         rest = REST_S
         while self._rest(rest):
             try:
+                pump(0.0)  # whoever wants the lead already must not keep it from one look
                 while not (self._actors or self._followers or self._ended):
                     pump(None)
                     rest = REST_S
@@ -329,21 +336,38 @@ class Handover:
                     self._pass_on()
 
     def _rest(self, rest: float) -> bool:
-        """Take the lead after `rest` seconds in which nobody had it; False: end."""
+        """Take the lead after `rest` seconds in which nobody had it, or once nobody has polled for
+        `UNREAD_S`; False: end.
+        """
+        polls, unread_since = self._polls, time.monotonic()
         while True:
             seen = self._turns
             time.sleep(rest)
+            if self._polls != polls:
+                polls, unread_since = self._polls, time.monotonic()
+            unread = time.monotonic() - unread_since >= UNREAD_S
+            acted = self._turns != seen
+            seat: _Seat | None = None
             with self._mutex:
                 if self._ended:
                     return False
-                if self._turns != seen:
+                if acted and not unread:
                     continue
                 if not self._owner:
                     self._owner = get_ident()
                     self._serving = True
                     return True
-                self._parked = True
-            self._bell.acquire()
+                if acted:
+                    seat = _Seat(get_ident(), None)
+                    self._actors.append(seat)
+                else:
+                    self._parked = True
+            if seat is None:
+                self._bell.acquire()
+                continue
+            seat.lock.acquire()
+            self._serving = seat.news == _LEAD
+            return self._serving
 
     # -- the end ----------------------------------------------------------------------------------
     def stop(self) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -155,3 +157,27 @@ def test_our_own_folder_goes_with_the_last_job(tmp_path: Path, key: ClusterKey) 
     (tmp_path / FOLDER / "8.0.0.key").unlink()
     head.leave()
     assert not (tmp_path / FOLDER).exists()
+
+
+def test_a_job_that_leaves_disturbs_none_that_arrives(tmp_path: Path, key: ClusterKey) -> None:
+    stop = threading.Event()
+
+    def leave() -> None:
+        while not stop.is_set():
+            with contextlib.suppress(OSError):
+                (tmp_path / FOLDER).rmdir()
+            time.sleep(0.0003)  # more often than jobs end, and not between any two calls
+
+    other = threading.Thread(target=leave)
+    other.start()
+    try:
+        for i in range(300):
+            head = Rendezvous([tmp_path / FOLDER], f"8.{i}.0")
+            head.prepare()
+            head.publish(Record(key=key))
+            found = Rendezvous([tmp_path / FOLDER], f"8.{i}.0").wait(1.0, 0.0, no_pause)
+            assert found.key == key
+            head.leave()
+    finally:
+        stop.set()
+        other.join()

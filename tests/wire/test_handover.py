@@ -157,6 +157,17 @@ def test_the_background_serves_while_nobody_waits(echo: Echo) -> None:
     assert echo.pumped_by - {threading.get_ident()}
 
 
+def test_the_background_serves_beside_a_thread_that_acts_all_the_time(echo: Echo) -> None:
+    echo.handover.start(echo.pump)
+    echo.asked.put(1)
+    deadline = time.monotonic() + 10
+    while 1 not in echo.arrived and time.monotonic() < deadline:
+        with echo.handover.lead():
+            echo.alone()
+    assert 1 in echo.arrived
+    assert threading.get_ident() not in echo.pumped_by
+
+
 def test_a_wait_ends_when_its_time_is_over(echo: Echo) -> None:
     start = time.monotonic()
     assert not echo.handover.wait(lambda: False, echo.pump, 0.05)

@@ -288,9 +288,7 @@ class Controller:
             self._end_all(job)
         elif signal_name:
             number = getattr(signal, "SIG" + signal_name)
-            for pid in job.keepers:
-                if pid != job.batch:
-                    stepd.signal_all(pid, number)
+            stepd.signal_all([pid for pid in job.keepers if pid != job.batch], number)
         elif job.state == "PENDING":
             self._finish(job, 0, "CANCELLED")
         else:
@@ -298,8 +296,7 @@ class Controller:
 
     def _ask_to_end(self, settings: Settings, job: Job, state: str) -> None:
         job.cancelled, job.kill_at = state, time.time() + settings.kill_wait
-        for pid in job.keepers:
-            stepd.signal_all(pid, signal.SIGTERM)
+        stepd.signal_all(job.keepers, signal.SIGTERM)
 
     def _end_keeper(self, pid: int) -> None:
         """Everything of one task, at once."""

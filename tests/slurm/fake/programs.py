@@ -116,8 +116,7 @@ def _run_tasks(
         call("srun", "task", "", job=place["job"], pid=keeper, node=node)
 
     def forward(number: int, frame: object) -> None:
-        for pid in keepers:
-            stepd.signal_all(pid, number)
+        stepd.signal_all(keepers, number)
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, forward)

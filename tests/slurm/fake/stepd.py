@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 _SUBREAPER = 36
@@ -60,9 +60,12 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def signal_all(pid: int, number: int) -> None:
-    """Signal everything below a keeper, as SLURM does with a container."""
-    for each in descendants(pid):
+def signal_all(keepers: Iterable[int], number: int) -> None:
+    """Signal everything below keepers once, as SLURM does with a container.
+
+    srun, and with it the steps' keepers, is itself below the batch script's keeper.
+    """
+    for each in dict.fromkeys(each for pid in keepers for each in descendants(pid)):
         try:
             os.kill(each, number)
         except ProcessLookupError:
