@@ -31,7 +31,7 @@ NOT_SERVED = {
     "container": _CONTAINER,
     "image_uri": _CONTAINER,
     "java_jars": "rayhpc speaks Python alone",
-    "mpi": "start MPI programs from a task, or use rayhpc.util's MPI functions",
+    "mpi": "start the MPI program from a task, with subprocess and mpiexec (or srun --overlap)",
     "nsight": _PROFILER,
     "pip": _INSTALLED,
     "rocprof_sys": _PROFILER,

@@ -141,7 +141,7 @@ def bind_tcp(sock: Socket, ip: str, port: int, ports: PortRange) -> int:
     raise OSError(
         errno.EADDRINUSE,
         f"all ports from {ports[0]} to {ports[1]} are taken on {ip}; "
-        "give a wider range with --ports",
+        "give a wider range with --port-range",
     )
 
 

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pickle
+import re
 import time
 import zipfile
 from pathlib import Path
@@ -48,6 +49,15 @@ def test_fields_are_checked() -> None:
         RuntimeEnv(py_modules="x")
     with pytest.raises(TypeError, match="patterns"):
         RuntimeEnv(excludes="x")
+
+
+def test_what_is_not_served_names_what_is_there() -> None:
+    """A text that sends people to a function of rayhpc's sends them to one that exists."""
+    for name, instead in runtime_env.NOT_SERVED.items():
+        with pytest.raises(NotServedError, match=re.escape(instead)):
+            RuntimeEnv(**{name: ["x"]})
+        assert re.findall(r"\brayhpc\.[\w.]+", instead) == []
+    assert "with subprocess and mpiexec" in runtime_env.NOT_SERVED["mpi"]
 
 
 def test_it_is_a_dict_and_travels() -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
-from rayhpc.cli.main import COMMANDS, main
+from rayhpc.cli.main import COMMANDS, cli, main
 from rayhpc.launch.exit_codes import ExitCode
+
+ROOT = Path(__file__).parents[2]
 
 
 def ends(args: list[str]) -> int:
@@ -30,6 +35,33 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
 def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert ends([name, "--help"]) == 0
     assert "Usage: rayhpc" in capsys.readouterr().out
+
+
+def test_errors_name_options_that_exist() -> None:
+    """Where no other program's options are spoken of, `--x` in a text is an option of ours."""
+    ours = {
+        word
+        for name in COMMANDS
+        for option in _command(name).params
+        for word in (*option.opts, *option.secondary_opts)
+    }
+    named = {
+        f"{path.name}: {word}"
+        for part in ("api", "head", "machine", "raylet", "runtime", "store", "wire")
+        for path in (ROOT / "rayhpc" / part).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        for word in re.findall(r"(?<![\w-])--[a-z][a-z-]+", node.value)
+    }
+    theirs = {"--overlap"}  # of srun
+    assert named
+    assert {each for each in named if each.partition(": ")[2] not in ours | theirs} == set()
+
+
+def _command(name: str) -> click.Command:
+    command = cli.get_command(click.Context(cli), name)
+    assert command is not None
+    return command
 
 
 def test_help_imports_no_command() -> None:

@@ -95,7 +95,7 @@ def test_a_port_of_the_range_is_taken_and_none_left_is_an_error(context: sockets
         free.close()
         server = sockets.make_tcp_server(context, keys, b"domain")
         assert sockets.bind_tcp(server, LOOPBACK, 0, (port, port)) == port
-        with pytest.raises(OSError, match="--ports"):
+        with pytest.raises(OSError, match="give a wider range with --port-range"):
             sockets.bind_tcp(server, LOOPBACK, 0, (busy, busy))
         with pytest.raises(OSError) as caught:
             sockets.bind_tcp(server, LOOPBACK, busy, None)
