@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from rayhpc.runtime import errors, execution, getting, serialization
+from rayhpc.runtime.outbox import SENT_SURELY_S
 from rayhpc.runtime.store_client import Box
 from rayhpc.runtime.yielding import Producers
 from rayhpc.wire.address import Address, ObjectId, sibling
@@ -54,6 +55,7 @@ class Runner(SimProcess):
         self._kept: dict[ObjectId, tuple[Address, list[Any]]] = {}
         self._constructed = False
         self._replies: deque[tuple[Address, tasks.Result]] = deque()
+        self._sent = 0.0
         self.producers = Producers(self)  # type: ignore[arg-type]
         super().__init__(*args)
 
@@ -288,7 +290,7 @@ class Runner(SimProcess):
         self.ownership.settle()
         held = self.ownership.claims_pending()
         result = msgspec.structs.replace(result, held=held)
-        if not self._replies:
+        if not self._replies and self.world.time - self._sent > SENT_SURELY_S:
             self.slot.unsent = []
         self.slot.unsent = [*self.slot.unsent, _encode_result(result)]
         self._replies.append((submitter, result))
@@ -299,6 +301,7 @@ class Runner(SimProcess):
             self.world.after(self.world.random.uniform(0, 0.0005), self._send_replies)
 
     def _send_replies(self) -> None:
+        self._sent = self.world.time if self._replies else self._sent
         while self._replies:
             submitter, result = self._replies.popleft()
             self.send(submitter, tasks.Done([result]))
