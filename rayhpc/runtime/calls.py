@@ -196,7 +196,7 @@ class Callers:
         if client.state == actors.DEAD:
             self._results.fail(pending, self._death(client, pending))
             return
-        if client.state == actors.RESTARTING and pending.retries == 0:
+        if client.state == actors.RESTARTING and not _may_wait(pending):
             self._results.fail(pending, self._unavailable(client))
             return
         self.watch(client)
@@ -270,10 +270,10 @@ class Callers:
         waiting = list(client.queue)
         client.queue.clear()
         for pending in waiting:
-            if pending.retries == 0:
-                self._results.fail(pending, self._unavailable(client))
-            else:
+            if _may_wait(pending):
                 client.queue.append(pending)
+            else:
+                self._results.fail(pending, self._unavailable(client))
 
     def _death(self, client: ActorClient, pending: Pending) -> bytes:
         if client.unschedulable:
@@ -290,3 +290,8 @@ class Callers:
             "the call may or may not have run. Set max_task_retries to have such calls repeated."
         )
         return failures.actor_unavailable(text, client.actor)
+
+
+def _may_wait(pending: Pending) -> bool:
+    """Whether a call waits while its actor restarts: if it had retries, the last one included."""
+    return pending.retries != 0 or pending.attempt > 0

@@ -96,6 +96,11 @@ def test_with_task_retries_calls_wait_and_run_again_in_order(ray: Any, tmp_path:
     assert ray.get(after, timeout=20) == [1, 2, 3]
 
 
+def test_one_retry_is_one_more_run(ray: Any, tmp_path: Path) -> None:
+    fragile = Fragile.options(max_restarts=-1, max_task_retries=1).remote(str(tmp_path))
+    assert ray.get(fragile.crash_until.remote(1), timeout=40) == 1
+
+
 def test_out_of_retries(ray: Any, tmp_path: Path) -> None:
     fragile = Fragile.options(max_restarts=5, max_task_retries=1).remote(str(tmp_path))
     with pytest.raises(exceptions.RayActorError):

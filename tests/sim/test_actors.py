@@ -132,6 +132,24 @@ def test_with_call_retries_no_call_is_lost_whoever_dies(sim: Cluster) -> None:
     nothing_left(sim, handles, *refs)
 
 
+def test_the_last_retry_waits_for_the_restart(sim: Cluster) -> None:
+    driver = sim.driver()
+    handle = make(driver, max_restarts=-1, max_task_retries=1)
+    refs = call(driver, handle, "wait_for", (0.05,), (0.06,), (0.07,))
+    sim.world.run(lambda: len(sim.world.ran) == 1, 10.0)
+    sim.kill_random_worker(actors=True)
+    assert values(sim, driver, refs) == [0.05, 0.06, 0.07]
+    refs += call(driver, handle, "wait_for", (0.08,))
+    sim.world.run(lambda: len(sim.world.ran) == 5, 10.0)
+    for _ in range(2):
+        sim.kill_random_worker(actors=True)
+        sim.world.run(lambda: any(w.actor is not None for _, w in sim.workers()), 10.0)
+        sim.world.run_for(0.02)
+    assert isinstance(outcomes(sim, driver, refs)[-1], RayActorError)
+    handle.lifeline = None
+    nothing_left(sim, refs)
+
+
 def test_a_call_that_waits_for_an_argument_keeps_its_place(sim: Cluster) -> None:
     driver = sim.driver()
     handle = make(driver, max_restarts=-1, max_task_retries=-1)

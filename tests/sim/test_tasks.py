@@ -37,7 +37,7 @@ def test_without_retries_no_more_tasks_fail_than_workers_died(sim: Cluster) -> N
         sim.world.after(0.005 + 0.004 * i, sim.kill_random_worker)
     found = outcomes(sim, driver, refs)
     failed = [x for x in found if isinstance(x, RayError)]
-    # One for each death: what was sent just before, and is lost with the process, is in its journal.
+    # One for each death: what was sent just before, and is lost, is in the dead one's journal.
     assert len(failed) <= kills, sim.world.tail()
     assert [x for x in found if not isinstance(x, RayError)] == [
         i for i, x in enumerate(found) if not isinstance(x, RayError)
