@@ -14,7 +14,7 @@ from typing import NoReturn
 
 import click
 
-from rayhpc.cli.job_access import job_dir_option, say, scheduler_of, the_one
+from rayhpc.cli.job_access import job_dir_option, one_cluster, say, scheduler_of
 from rayhpc.launch.exit_codes import ExitCode, LaunchError
 
 _CONNECT = """
@@ -25,14 +25,14 @@ print("connected to {address}; `ray` is rayhpc")
 
 
 @click.command()
-@click.argument("job", required=False, metavar="[last|ID]")
+@click.argument("job", required=False, metavar="[last|ID|ID_TASK]")
 @click.option("--here", hidden=True, is_flag=True, help="This is the head's node.")
 @job_dir_option
 def attach(job: str | None, here: bool, job_dir: Path | None) -> None:
     """Open a Python connected to a running job's cluster."""
     if here:
         _become_python(job_address(job or ""))
-    folder = the_one(job, job_dir)
+    folder = one_cluster(job, job_dir)
     command = [*folder.record().rayhpc, "attach", "--here", folder.record().id]
     become(scheduler_of(folder).inside(folder, command, terminal=sys.stdin.isatty()))
 
@@ -45,8 +45,8 @@ def job_address(job_id: str) -> str:
     from rayhpc.launch import sessions
 
     # Inside SLURM its own number counts: for a task of an array it is another one than the user's.
-    job_id = os.environ.get("SLURM_JOB_ID", job_id)
-    heads = [each for each in sessions.living(os.environ) if each.is_head and each.job == job_id]
+    own = os.environ.get("SLURM_JOB_ID", job_id)
+    heads = [each for each in sessions.living(os.environ) if each.is_head and each.job == own]
     if not heads:
         raise LaunchError(
             f"job {job_id} has no running head on this node: it is starting, has ended, or ran "

@@ -9,24 +9,25 @@ from pathlib import Path
 import click
 
 from rayhpc.cli.attach import become, job_address
-from rayhpc.cli.job_access import job_dir_option, scheduler_of, the_one
+from rayhpc.cli.job_access import job_dir_option, one_cluster, scheduler_of
 
 
 @click.command("exec", context_settings={"allow_interspersed_args": False})
 @click.option("--here", hidden=True, is_flag=True, help="This is the head's node.")
 @job_dir_option
-@click.argument("job", metavar="last|ID")
+@click.argument("job", metavar="last|ID|ID_TASK")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def exec_(here: bool, job_dir: Path | None, job: str, command: tuple[str, ...]) -> None:
     """Run COMMAND on the node of a job's head, connected to its cluster.
 
     \b
     rayhpc exec last -- python look.py
+    rayhpc exec 12_3 -- hostname            of task 3 of the array job 12
     """
     words = list(command[1:] if command[0] == "--" else command)
     if here:
         os.environ["RAYHPC_ADDRESS"] = job_address(job)
         become(words)
-    folder = the_one(job, job_dir)
+    folder = one_cluster(job, job_dir)
     inner = [*folder.record().rayhpc, "exec", "--here", folder.record().id, "--", *words]
     become(scheduler_of(folder).inside(folder, inner, terminal=sys.stdin.isatty()))

@@ -13,13 +13,13 @@ from pathlib import Path
 import click
 
 from rayhpc.allocation.hostlist import decode_hostlist
-from rayhpc.cli.job_access import job_dir_option, json_option, print_json, statuses, the_one
+from rayhpc.cli.job_access import job_dir_option, json_option, one_cluster, print_json, statuses
 from rayhpc.launch.exit_codes import ExitCode, LaunchError
 from rayhpc.schedulers.base import State
 
 
 @click.command()
-@click.argument("job", metavar="last|ID")
+@click.argument("job", metavar="last|ID|ID_TASK")
 @click.argument("port", type=click.IntRange(1, 65535))
 @click.option("--local-port", type=click.IntRange(1, 65535), help="On the laptop; default: PORT.")
 @click.option("--login", metavar="HOST", help="This machine's name from outside.")
@@ -34,8 +34,8 @@ def forward(
     as_json: bool,
 ) -> None:
     """Print the ssh line that brings PORT of a job's head to a laptop."""
-    folder = the_one(job, job_dir)
-    status = statuses([folder])[folder.path]
+    folder = one_cluster(job, job_dir)
+    status = statuses([folder])[folder]
     if status is None or status.state is not State.RUNNING:
         word = "unknown" if status is None else status.state.value
         raise LaunchError(f"job {job} is {word}: only a running job has ports", ExitCode.HEAD_LOST)

@@ -16,6 +16,7 @@ import click
 from rayhpc.schedulers import folder as job_folders
 from rayhpc.schedulers.base import JobStatus, Scheduler
 from rayhpc.schedulers.choose import scheduler
+from rayhpc.schedulers.errors import UnknownJobError
 from rayhpc.schedulers.folder import JobFolder
 from rayhpc.schedulers.selectors import select, select_one
 
@@ -27,7 +28,7 @@ job_dir_option = click.option(
     help="Directory of all jobs' folders; default: RAYHPC_JOBS or ~/.local/state/rayhpc/jobs.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-selectors_argument = click.argument("jobs", nargs=-1, metavar="[last|all|ID|FROM-TO]...")
+selectors_argument = click.argument("jobs", nargs=-1, metavar="[last|all|ID|ID_TASK|FROM-TO]...")
 
 
 def say(sentence: str) -> None:
@@ -45,6 +46,23 @@ def the_one(word: str | None, job_dir: Path | None) -> JobFolder:
     return select_one(job_folders.folders(job_folders.jobs_base(os.environ, job_dir)), word)
 
 
+def one_cluster(word: str | None, job_dir: Path | None) -> JobFolder:
+    """The one job, or task of an array, that `word` names: what has a cluster of its own.
+
+    Raises UnknownJobError if it names several, an array of several tasks included.
+    """
+    folder = the_one(word, job_dir)
+    record = folder.record()
+    if not record.array:
+        return folder
+    if len(record.array) > 1:
+        raise UnknownJobError(
+            f"job {record.id} is an array, and each of its {len(record.array)} tasks has a cluster "
+            f"of its own: name one, as {record.id}_{record.array[0]}"
+        )
+    return folder.of_task(record.array[0])
+
+
 def scheduler_of(folder: JobFolder) -> Scheduler:
     """The batch system that a job was given to."""
     return scheduler(folder.record().scheduler)
@@ -58,12 +76,12 @@ def by_scheduler(folders: Sequence[JobFolder]) -> list[tuple[Scheduler, list[Job
     return [(scheduler(name), members) for name, members in groups.items()]
 
 
-def statuses(folders: Sequence[JobFolder]) -> dict[Path, JobStatus | None]:
+def statuses(folders: Sequence[JobFolder]) -> dict[JobFolder, JobStatus | None]:
     """The state of each; None for one that nobody knows any more."""
-    found: dict[Path, JobStatus | None] = {}
+    found: dict[JobFolder, JobStatus | None] = {}
     for system, members in by_scheduler(folders):
         asked = system.status(members)
-        found.update({each.path: asked.get(each.record().id) for each in members})
+        found.update({each: asked.get(each.record().id) for each in members})
     return found
 
 

@@ -38,9 +38,9 @@ def jobs(jobs: tuple[str, ...], job_dir: Path | None, as_json: bool) -> None:
         folders = folders[-_LATEST:]
     found = statuses(folders)
     if as_json:
-        print_json([_as_json(folder, found[folder.path]) for folder in folders])
+        print_json([_as_json(folder, found[folder]) for folder in folders])
         return
-    rows = [_HEADINGS, *(_row(folder, found[folder.path]) for folder in folders)]
+    rows = [_HEADINGS, *(_row(folder, found[folder]) for folder in folders)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS) - 1)]
     for row in rows:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]

@@ -5,6 +5,7 @@ Reads the job's folder.  Asks the batch system only while it follows, and seldom
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import click
@@ -21,12 +22,14 @@ from rayhpc.schedulers.folder import JobFolder
 from rayhpc.schedulers.tail import Tail, last_lines
 from rayhpc.schedulers.terminal import emit
 
+_OF_A_RANK = re.compile(r"\d{5}-(?P<host>.+)-[^-]+")
+
 
 @click.command()
-@click.argument("job", required=False, metavar="[last|ID]")
+@click.argument("job", required=False, metavar="[last|ID|ID_TASK]")
 @click.option("--follow", "-f", is_flag=True, help="Go on until the job ends.")
 @click.option("--lines", "-n", type=click.IntRange(min=0), help="Only the last lines of each file.")
-@click.option("--task", type=int, help="Of an array: the task's number.")
+@click.option("--task", type=int, help="Of an array: the task's number, as in ID_TASK.")
 @click.option("--node", metavar="NAME", help="The log of one node instead; `all` for every one's.")
 @job_dir_option
 @json_option
@@ -42,16 +45,19 @@ def logs(
     as_json: bool,
 ) -> None:
     """Show what a job has printed."""
-    folder = the_one(job, job_dir)
+    folder = the_one(job if task is None else f"{job or 'last'}_{task}", job_dir)
+    tasks = [folder]
+    if folder.task is None:
+        tasks = [folder.of_task(each) for each in folder.record().array] or tasks
     if node is not None:
         files = _node_logs(folder, node)
     else:
-        files = [folder.output(stream, task) for stream in ("stdout", "stderr")]
+        files = [each.output(stream) for each in tasks for stream in ("stdout", "stderr")]
     if as_json:
         print_json({"id": folder.record().id, "files": [str(path) for path in files]})
         return
-    if follow and node is None and not folder.record().array:
-        context.exit(scheduler_of(folder).follow(folder, say))
+    if follow and node is None and len(tasks) == 1:
+        context.exit(scheduler_of(folder).follow(tasks[0], say))
     for path in files:
         stream = "stderr" if path.name.startswith("stderr") else "stdout"
         if len(files) > 2 or node == "all":
@@ -70,9 +76,15 @@ def _print(path: Path, stream: str, lines: int | None) -> None:
 
 
 def _node_logs(folder: JobFolder, node: str) -> list[Path]:
-    there = sorted(folder.node_logs.glob("*.log"))
-    chosen = [path for path in there if node in ("all", path.stem)]
+    there = sorted(folder.node_logs.rglob("*.log"))
+    chosen = [path for path in there if node in ("all", _host_of(path))]
     if not chosen:
-        names = ", ".join(path.stem for path in there) or "none yet"
+        names = ", ".join(dict.fromkeys(map(_host_of, there))) or "none yet"
         raise click.UsageError(f"no log of node {node!r}; there are {names}")
     return chosen
+
+
+def _host_of(path: Path) -> str:
+    """`node1` of `00000-node1-raylet.log`; a node of this machine has its address for a name."""
+    found = _OF_A_RANK.fullmatch(path.stem)
+    return found["host"] if found else path.stem

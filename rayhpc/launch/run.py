@@ -77,7 +77,9 @@ class Run:
     def log_folder(self) -> str:
         """Where the node's logs go at the end; empty without a job's folder."""
         folder = self.environ.get(JOB_FOLDER, "")
-        return os.path.join(folder, "nodes") if folder else ""
+        # The tasks of an array share the job's folder.
+        task = self.environ.get("SLURM_ARRAY_TASK_ID", "")
+        return os.path.join(folder, "nodes", task).rstrip("/") if folder else ""
 
 
 def run(options: RunOptions, environ: Mapping[str, str]) -> int:

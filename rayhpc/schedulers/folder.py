@@ -4,7 +4,7 @@
     script          what the batch system runs
     id              the batch system's number for it
     stdout stderr   the program's output, or stdout.3 stderr.3 for task 3 of an array
-    nodes/          one log per node
+    nodes/          one log per node (nodes/3/ for task 3 of an array)
     rendezvous/     where the nodes find each other; empty again when they have
     summary.json    the end: exit code and times (summary.3.json for task 3 of an array)
 
@@ -21,7 +21,7 @@ import re
 import secrets
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,11 +62,20 @@ class Summary:
     job_id: str = ""
 
 
+@dataclass(frozen=True)
 class JobFolder:
-    """A job's folder on disk.  Reading never creates anything."""
+    """A job's folder on disk.  Reading never creates anything.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    With a `task` it is what the folder holds of that one task of an array: its number (`12_3`), its
+    output, its end.
+    """
+
+    path: Path
+    task: int | None = None
+
+    def of_task(self, task: int) -> JobFolder:
+        """The same folder, seen by one task of the array."""
+        return replace(self, task=task)
 
     @property
     def script(self) -> Path:
@@ -81,15 +90,18 @@ class JobFolder:
     @property
     def node_logs(self) -> Path:
         """The directory of the nodes' logs."""
-        return self.path / "nodes"
+        return self.path / "nodes" / ("" if self.task is None else str(self.task))
 
     def record(self) -> JobRecord:
         """What was submitted.  Raises UnknownJobError if this is no job's folder."""
         try:
             known = json.loads((self.path / "job.json").read_text())
-            return JobRecord(**{**known, "id": self._id() or known.get("id", "")})
+            record = JobRecord(**{**known, "id": self._id() or known.get("id", "")})
         except (OSError, ValueError, TypeError) as error:
             raise UnknownJobError(f"{self.path} is not the folder of a job: {error}") from error
+        if self.task is None:
+            return record
+        return replace(record, id=f"{record.id}_{self.task}", array=[self.task])
 
     def set_id(self, job_id: str) -> None:
         """Note the batch system's number."""
@@ -122,13 +134,17 @@ class JobFolder:
 
     def output(self, stream: str = "stdout", task: int | None = None) -> Path:
         """Where `stdout` or `stderr` of the job, or of one task of an array, is written."""
+        task = self.task if task is None else task
         record = self.record()
         if record.output and stream == "stdout":
-            return Path(_filled_in(record.output, record, task))
+            ended = self.summary(task)
+            own = ended.job_id if ended is not None else ""
+            return Path(_filled_in(record.output, record, task, own))
         return self.path / (stream if task is None else f"{stream}.{task}")
 
     def summary(self, task: int | None = None) -> Summary | None:
         """How it ended, or None while it has not.  A damaged one counts as none."""
+        task = self.task if task is None else task
         name = "summary.json" if task is None else f"summary.{task}.json"
         if name not in self.names():
             return None
@@ -183,9 +199,13 @@ def folders(base: Path) -> list[JobFolder]:
     return [JobFolder(base / name) for name in names if (base / name / "job.json").is_file()]
 
 
-def _filled_in(pattern: str, record: JobRecord, task: int | None) -> str:
-    """A name with the % signs that sbatch knows and that are known here, too."""
-    known = {"%": "%", "j": record.id, "A": record.id, "x": record.name}
+def _filled_in(pattern: str, record: JobRecord, task: int | None, own: str) -> str:
+    """A name with the % signs that sbatch knows and that are known here, too.
+
+    Each task of an array has a number of its `own`, which is known when it has ended.
+    """
+    job = record.id.partition("_")[0]
+    known = {"%": "%", "j": own or job, "A": job, "x": record.name}
     known["a"] = "4294967294" if task is None else str(task)
     return re.sub("%(.)", lambda match: known.get(match[1], match[0]), pattern)
 

@@ -40,7 +40,7 @@ class World:
 
 
 class Follower:
-    """One job, or all tasks of an array, until it has ended."""
+    """One job, one task of an array, or all its tasks, until the end."""
 
     def __init__(self, folder: JobFolder, world: World) -> None:
         self._folder = folder
@@ -59,8 +59,9 @@ class Follower:
         """Follow to the end; the exit code, of an array the highest of its tasks."""
         with ExitStack() as stack:
             for stream in ("stdout", "stderr"):
-                if not self._record.array:
-                    tail = Tail(self._folder.output(stream))
+                # Of a whole array the ends are told, not the output of all its tasks at once.
+                if len(self._tasks) == 1:
+                    tail = Tail(self._folder.output(stream, self._tasks[0]))
                     stack.callback(tail.close)
                     self._tails.append((stream, tail))
             self._drain()  # what was there already says nothing of now

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from functools import partial
 
 from rayhpc.allocation.slurm_version import installed_version
+from rayhpc.launch.exit_codes import ExitCode, LaunchError
 from rayhpc.launch.slurm_step import STEP_OPTIONS
 from rayhpc.schedulers.base import Explanation, JobStatus, Say, State
 from rayhpc.schedulers.errors import SchedulerError
-from rayhpc.schedulers.folder import JobFolder
+from rayhpc.schedulers.folder import JobFolder, Summary
 from rayhpc.schedulers.follow import Follower, World
 from rayhpc.schedulers.rendering import render_job
 from rayhpc.schedulers.request import JobRequest
@@ -30,7 +31,7 @@ from rayhpc.schedulers.slurm_words import (
 )
 from rayhpc.schedulers.terminal import emit, nowhere
 
-_FIELDS = "%F|%T|%r|%S|%N"
+_FIELDS = "%F|%K|%T|%r|%S|%N"
 _TIME = "%Y-%m-%dT%H:%M:%S"
 # Once a job has a summary it is over, unless a signal ended it this short a time ago: then SLURM
 # may be about to run it again.
@@ -99,18 +100,15 @@ class Slurm:
         A job that is in neither is not in the answer.
         """
         found: dict[str, JobStatus] = {}
-        open_ids: list[str] = []
+        unclear: list[JobFolder] = []
         for folder in folders:
             ended = _ended_status(folder)
             if ended is not None:
                 found[ended.id] = ended
             elif folder.record().id:
-                open_ids.append(folder.record().id)
-        if open_ids:
-            asked = _ask_queue(open_ids)
-            found.update(asked)
-            missing = [each for each in open_ids if each not in asked]
-            found.update(_ask_accounting(missing))
+                unclear.append(folder)
+        if unclear:
+            found.update(_asked(unclear))
         return found
 
     def cancel(self, folders: Sequence[JobFolder]) -> None:
@@ -136,10 +134,31 @@ class Slurm:
         foreign = _of_another_allocation(os.environ)
         return [
             *("env", *(word for name in foreign for word in ("-u", name))),
-            *("srun", f"--jobid={folder.record().id}", *overlap, "--mpi=none", "--quiet"),
+            *("srun", f"--jobid={_number_of(folder)}", *overlap, "--mpi=none", "--quiet"),
             *("--nodes=1", "--ntasks=1", "--relative=0", "--cpu-bind=none", "--mem=0", *pty),
             *command,
         ]
+
+
+def _number_of(folder: JobFolder) -> str:
+    """What srun calls the job; each running task of an array has a number of its own.
+
+    Costs a request for such a task.  Raises LaunchError if it does not run.
+    """
+    name = folder.record().id
+    if folder.task is None:
+        return name
+    done = attempt(["squeue", "--noheader", f"--jobs={name}", "--format", "%A|%T"])
+    if done.returncode != 0 and "Invalid job id" not in done.stderr:
+        raise SchedulerError(refusal("squeue", done.stderr))
+    number, _, word = done.stdout.strip().partition("|")
+    if word and state_of(word) is State.RUNNING:
+        return number
+    how = f"is {state_of(word).value}" if word else "has ended"
+    raise LaunchError(
+        f"task {name} {how}: only a running one has a cluster (`rayhpc status {name}` tells more)",
+        ExitCode.HEAD_LOST,
+    )
 
 
 def _of_another_allocation(environ: Iterable[str]) -> list[str]:
@@ -149,34 +168,65 @@ def _of_another_allocation(environ: Iterable[str]) -> list[str]:
 
 
 def _ended_status(folder: JobFolder) -> JobStatus | None:
-    """What the folder says of a job that is over."""
-    record = folder.record()
-    tasks: list[int | None] = list(record.array) or [None]
+    """What the folder says of a job that is over for good."""
+    worst = _worst(folder)
+    if worst is None or (worst.exit_code > 128 and time.time() - worst.ended < _REQUEUE_S):
+        return None
+    return JobStatus.of_summary(folder.record().id, worst)
+
+
+def _worst(folder: JobFolder) -> Summary | None:
+    """The end of the job, of an array that of its worst task; None while it has not ended."""
+    tasks: list[int | None] = list(folder.record().array) or [None]
     summaries = [folder.summary(task) for task in tasks]
     ended = [each for each in summaries if each is not None]
-    if len(ended) < len(summaries):
-        return None
-    worst = max(ended, key=lambda each: each.exit_code)
-    if worst.exit_code > 128 and time.time() - worst.ended < _REQUEUE_S:
-        return None
-    return JobStatus.of_summary(record.id, worst)
+    return max(ended, key=lambda each: each.exit_code) if len(ended) == len(summaries) else None
+
+
+def _asked(folders: Sequence[JobFolder]) -> dict[str, JobStatus]:
+    """What SLURM says of them, and of those that it does not know what may be concluded."""
+    by_id = {each.record().id: each for each in folders}
+    known = _ask_queue(list(by_id))
+    missing = [each for each in by_id if each not in known]
+    found = {each: known[each] for each in by_id if each in known}
+    found.update(_ask_accounting(missing))
+    for each in missing:
+        concluded = _forgotten(by_id[each], known)
+        if each not in found and concluded is not None:
+            found[each] = concluded
+    return found
+
+
+def _forgotten(folder: JobFolder, known: Container[str]) -> JobStatus | None:
+    record, worst = folder.record(), _worst(folder)
+    if worst is not None:
+        return JobStatus.of_summary(record.id, worst)
+    if folder.task is not None and record.id.partition("_")[0] in known:
+        # SLURM keeps no record of a task that it drops from an array that waits.
+        reason = "it was cancelled before it started"
+        return JobStatus(record.id, State.CANCELLED, "CANCELLED", reason)
+    return None
 
 
 def _ask_queue(ids: Sequence[str]) -> dict[str, JobStatus]:
-    done = attempt(
-        ["squeue", "--noheader", "--states=all", f"--jobs={','.join(ids)}", "--format", _FIELDS]
-    )
+    """All that squeue tells of these jobs, by every name: `12_3`, and `12` for the array."""
+    # One line for each waiting task of an array only where single tasks are asked for.
+    single = ["--array"] if any("_" in each for each in ids) else []
+    jobs = dict.fromkeys(each.partition("_")[0] for each in ids)
+    which = ["--noheader", "--states=all", *single, f"--jobs={','.join(jobs)}"]
+    done = attempt(["squeue", *which, "--format", _FIELDS])
     if done.returncode != 0 and "Invalid job id" not in done.stderr:
         raise SchedulerError(refusal("squeue", done.stderr))
     rows: dict[str, JobStatus] = {}
     for line in done.stdout.splitlines():
         fields = line.split("|")
-        if len(fields) != 5:
+        if len(fields) != 6:
             continue
-        status = _from_row(*fields)
+        job, task, *rest = fields
         # Of an array the task that has least behind it speaks for all.
-        if status.id not in rows or rows[status.id].state.ended:
-            rows[status.id] = status
+        for name in (job, f"{job}_{task}"):
+            if name not in rows or rows[name].state.ended:
+                rows[name] = _from_row(name, *rest)
     return rows
 
 
@@ -202,9 +252,10 @@ def _ask_accounting(ids: Sequence[str]) -> dict[str, JobStatus]:
         job_id, word, code, start, nodes = fields
         number, _, signal = code.partition(":")
         exit_code = 128 + int(signal) if signal not in ("", "0") else int(number or 0)
-        found[job_id.split("_")[0]] = JobStatus(
-            job_id, state_of(word), word, end_in_words(word), _time(start), nodes, exit_code
-        )
+        for name in {job_id.split("_")[0], job_id}.intersection(ids):
+            found[name] = JobStatus(
+                name, state_of(word), word, end_in_words(word), _time(start), nodes, exit_code
+            )
     return found
 
 

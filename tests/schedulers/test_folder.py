@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import stat
 from pathlib import Path
@@ -91,6 +92,51 @@ def test_selectors(tmp_path: Path) -> None:
     assert ids("9", "3,3") == ["3", "9"]
     assert ids("local-1-5") == ["local-1", "local-2"]
     assert ids(known[0].path.name) == ["3"]
+
+
+def array(base: Path, job_id: str, *tasks: int, output: str | None = None) -> JobFolder:
+    folder = make(base, job_id)
+    folder.set_record(dataclasses.replace(folder.record(), id="", array=[*tasks], output=output))
+    return folder
+
+
+def test_tasks_of_an_array_are_named_as_slurm_does(tmp_path: Path) -> None:
+    make(tmp_path, "3")
+    array(tmp_path, "12", 1, 2, 3, 7)
+    known = sorted(job_folders.folders(tmp_path), key=lambda each: int(each.record().id))
+
+    def ids(*words: str) -> list[str]:
+        return [each.record().id for each in select(known, words)]
+
+    assert ids("12_3") == ids("last_3") == ["12_3"]
+    assert ids("12_[1-3,7]") == ["12_1", "12_2", "12_3", "12_7"]
+    assert ids("12_7,12_1", "3", "12_7") == ["3", "12_1", "12_7"]
+    assert ids("12_7", "12") == ["12"]
+    with pytest.raises(LaunchError, match="job 12 has no task 4; it has 1, 2, 3, 7"):
+        ids("12_4")
+    with pytest.raises(LaunchError, match="job 3 is no array: name it as 3"):
+        ids("3_0")
+    with pytest.raises(LaunchError, match="no job '9_1'"):
+        ids("9_1")
+
+
+def test_a_task_has_files_of_its_own(tmp_path: Path) -> None:
+    task = array(tmp_path, "12", 1, 3).of_task(3)
+    assert (task.record().id, task.record().array) == ("12_3", [3])
+    assert task.output() == task.path / "stdout.3"
+    assert task.node_logs == task.path / "nodes" / "3"
+    assert task.summary() is None
+    text = '{"job_id": "14", "exit_code": 5, "started": 5, "ended": 6}'
+    (task.path / "summary.3.json").write_text(text)
+    assert task.summary() == Summary(5, 5, 6, job_id="14")
+    assert task.of_task(1).summary() is None
+
+
+def test_the_output_of_a_task_where_the_user_wanted_it(tmp_path: Path) -> None:
+    folder = array(tmp_path, "12", 1, 3, output="/w/%A_%a-%j.txt")
+    text = '{"job_id": "14", "exit_code": 5, "started": 5, "ended": 6}'
+    (folder.path / "summary.3.json").write_text(text)
+    assert folder.of_task(3).output() == Path("/w/12_3-14.txt")
 
 
 @pytest.mark.parametrize("word", ["5", "5-6", "nonsense", "local-7"])

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,42 @@ def test_a_command_and_a_python_inside_the_running_job(user: User) -> None:
     finally:
         user.rayhpc("cancel", job)
     assert user.rayhpc("wait", job).returncode == 128 + signal.SIGTERM
+
+
+def test_commands_reach_the_cluster_of_their_own_task_of_an_array(user: User) -> None:
+    """Two tasks run at once, perhaps on the same nodes, each with a cluster of its own."""
+    program = "echo $SLURM_ARRAY_TASK_ID $RAYHPC_ADDRESS; sleep 1000"
+    array = ("--array", "1-2", "--nodes", "2")
+    done = user.submit("--detach", "--json", *array, "--", "bash", "-c", program)
+    job = json.loads(done.stdout)["id"]
+    try:
+        for task in "12":
+            look = partial(user.rayhpc, "logs", f"{job}_{task}")
+            assert eventually(lambda look=look: look().stdout, 40), look().stderr  # type: ignore[misc]
+        told = [user.rayhpc("logs", f"{job}_{task}").stdout.split() for task in "12"]
+        assert [number for number, _ in told] == ["1", "2"]
+        assert told[0][1] != told[1][1]
+        show = "import rayhpc; rayhpc.init('auto'); print(len(rayhpc.nodes()), {}, flush=True)"
+        own = show.format("rayhpc.get_runtime_context().gcs_address")
+        for task, address in told:
+            done = user.rayhpc("exec", f"{job}_{task}", "--", "python", "-c", own)
+            assert done.stdout == f"2 {address}\n", done.stderr
+            done = user.rayhpc("attach", f"{job}_{task}", stdin="print(len(ray.nodes()))\n")
+            assert "\n2\n" in done.stdout, done.stderr
+            assert f"connected to {address}" in done.stdout
+    finally:
+        user.rayhpc("cancel", f"{job}_1")
+    assert user.rayhpc("wait", f"{job}_1").returncode == 128 + signal.SIGTERM
+    # The other one goes on.
+    assert user.json("status", f"{job}_2")[0]["status"]["state"] == "running"
+    user.rayhpc("cancel", job)
+    assert user.rayhpc("wait", job).returncode == 128 + signal.SIGTERM
+    folder = Path(user.json("jobs")[0]["folder"]) / "nodes"
+    assert {task: len(list((folder / task).glob("*.log"))) for task in "12"} == {"1": 2, "2": 2}
+    (log,) = (folder / "1").glob("00001-*")
+    name = log.stem[len("00001-") :].rpartition("-")[0]
+    assert log.read_text() in user.rayhpc("logs", f"{job}_1", "--node", name).stdout
+    assert name in user.rayhpc("logs", f"{job}_1", "--node", "nowhere").stderr
 
 
 def test_a_missing_interpreter_on_the_nodes_gives_the_nodes_back(user: User) -> None:

@@ -134,6 +134,65 @@ def test_an_array_has_a_file_for_each_task(plain: User) -> None:
     assert row["array"] == [1, 2, 3]
 
 
+def test_each_task_of_an_array_is_a_job_to_the_verbs(plain: User) -> None:
+    program = "echo task $SLURM_ARRAY_TASK_ID; [ $SLURM_ARRAY_TASK_ID = 2 ] || exit 4; sleep 1000"
+    job = detached(plain, "--array", "1-3", "--", "bash", "-c", program)
+    assert plain.rayhpc("wait", f"{job}_[1,3]").returncode == 4
+    assert eventually(lambda: plain.json("status", f"{job}_2")[0]["status"]["state"] == "running")
+    one, three = plain.json("status", f"{job}_1", f"{job}_3")
+    assert (one["id"], one["status"]["exit_code"], three["array"]) == (f"{job}_1", 4, [3])
+    assert plain.rayhpc("logs", f"{job}_3").stdout == "task 3\n"
+    assert eventually(lambda: plain.rayhpc("logs", f"{job}_2").stdout == "task 2\n")
+    assert "runs on" in plain.rayhpc("explain", "last_2").stdout
+    line = plain.rayhpc("forward", f"{job}_2", "8888").stdout
+    assert "@node" in line
+    assert plain.rayhpc("forward", f"{job}_1", "8888").returncode == ExitCode.HEAD_LOST
+    followed = plain.start(*RAYHPC, "logs", "-f", f"{job}_2")
+    assert followed.stdout is not None
+    assert followed.stdout.readline() == "task 2\n"
+    plain.rayhpc("cancel", f"{job}_2", check=True)
+    assert plain.rayhpc("wait", f"{job}_2").returncode == 128 + signal.SIGTERM
+    followed.communicate(timeout=20)
+    assert followed.returncode == 128 + signal.SIGTERM
+
+
+def test_the_output_of_a_whole_array_tells_whose_it_is(plain: User) -> None:
+    submit(plain, "--array", "4,6", "--", "bash", "-c", "echo task $SLURM_ARRAY_TASK_ID")
+    shown = plain.rayhpc("logs").stdout
+    assert "==> stdout.4 <==\ntask 4\n" in shown
+    assert "==> stdout.6 <==\ntask 6\n" in shown
+    # Where there is but one task its output is shown as it comes.
+    assert submit(plain, "--array", "4", "--", "echo", "alone").stdout == "alone\n"
+
+
+def test_one_task_of_an_array_that_waits_is_cancelled(plain: User) -> None:
+    """The others neither end nor lose their turn."""
+    job = detached(plain, "--array", "1-3", "--slurm", "--begin=now+1hour", "--", "sleep", "1000")
+    try:
+        first, second, _ = plain.json("status", f"{job}_[1-3]")
+        assert (first["status"]["state"], second["status"]["state"]) == ("pending", "pending")
+        done = plain.rayhpc("exec", f"{job}_2", "--", "true")
+        assert done.returncode == ExitCode.HEAD_LOST
+        assert f"task {job}_2 is pending" in done.stderr
+        plain.rayhpc("cancel", f"{job}_2", check=True)
+        assert plain.rayhpc("wait", f"{job}_2").returncode == ExitCode.CANCELLED
+        states = [row["status"]["state"] for row in plain.json("status", f"{job}_[1-3]")]
+        assert states == ["pending", "cancelled", "pending"]
+    finally:
+        plain.rayhpc("cancel", job)
+
+
+def test_a_command_needs_one_task_of_an_array(plain: User) -> None:
+    job = detached(plain, "--array", "1-2", "--", "true")
+    for words in (("exec", job, "--", "true"), ("attach", job), ("forward", job, "1")):
+        done = plain.rayhpc(*words)
+        assert done.returncode == ExitCode.CONFIGURATION
+        assert f"each of its 2 tasks has a cluster of its own: name one, as {job}_1" in done.stderr
+    assert plain.rayhpc("wait", job).returncode == 0
+    done = plain.rayhpc("exec", f"{job}_2", "--", "true")
+    assert done.returncode == ExitCode.HEAD_LOST
+
+
 def test_what_the_script_says_arrives(plain: User) -> None:
     """Quotes, blanks and line breaks; options of SLURM's own; the environment."""
     done = submit(

@@ -87,6 +87,8 @@ class Controller:
             job.task, job.array = task, first if tasks else 0
             job.not_before = time.time() + settings.queue_delay
             job.reason = "None" if not settings.queue_delay else settings.reason
+            if options["begin"]:  # `now+1hour` is all there is
+                job.not_before, job.reason = job.not_before + 3600, "BeginTime"
             self.jobs[job.id] = job
             self.next_id += 1
         return {"id": first}
@@ -123,12 +125,12 @@ class Controller:
         """An allocation of srun's own is given back."""
         self._finish(self.jobs[job], code)
 
-    def on_queue(self, settings: Settings, jobs: list[int] | None) -> dict[str, Any]:
+    def on_queue(self, settings: Settings, jobs: list[str] | None) -> dict[str, Any]:
         """squeue."""
         horizon = time.time() - settings.forgets_after
         known = [job for job in self.jobs.values() if not (job.over and job.ended < horizon)]
         if jobs is not None:
-            known = [job for job in known if job.id in jobs or job.array in jobs]
+            known = [job for job in known if job.names.intersection(jobs)]
             if not known and len(jobs) == 1:
                 raise RefusedError("Invalid job id specified")
         rows = [job.row() for job in known]
@@ -137,19 +139,19 @@ class Controller:
                 row["start"] = job.not_before if job.not_before > time.time() else 0
         return {"rows": rows}
 
-    def on_account(self, settings: Settings, jobs: list[int]) -> dict[str, Any]:
+    def on_account(self, settings: Settings, jobs: list[str]) -> dict[str, Any]:
         """sacct."""
         if not settings.accounting:
             raise RefusedError("Slurm accounting storage is disabled")
-        return {"rows": [job.row() for job in self.jobs.values() if job.id in jobs]}
+        return {"rows": [job.row() for job in self.jobs.values() if job.names.intersection(jobs)]}
 
-    def on_cancel(self, settings: Settings, jobs: list[int], signal_name: str) -> dict[str, Any]:
+    def on_cancel(self, settings: Settings, jobs: list[str], signal_name: str) -> dict[str, Any]:
         """scancel."""
         errors = []
-        for number in jobs:
-            found = [job for job in self.jobs.values() if number in (job.id, job.array)]
+        for name in jobs:
+            found = [job for job in self.jobs.values() if name in job.names]
             if not found:
-                errors.append(f"Kill job error on job id {number}: Invalid job id specified")
+                errors.append(f"Kill job error on job id {name}: Invalid job id specified")
             for job in found:
                 self._cancel(settings, job, signal_name)
         return {"errors": errors}

@@ -46,12 +46,18 @@ class Job:
         """As squeue's %i shows it."""
         return str(self.id) if self.task is None else f"{self.array}_{self.task}"
 
+    @property
+    def names(self) -> set[str]:
+        """All that a command may call it: its number, that of its array, and `12_3`."""
+        return {str(self.id), str(self.array or self.id), self.label}
+
     def row(self) -> dict[str, object]:
         """For the programs."""
         return {
             "id": self.id,
             "label": self.label,
             "array": self.array or self.id,
+            "task": "N/A" if self.task is None else self.task,
             "state": "COMPLETING" if self.cancelled and not self.over else self.state,
             "reason": self.reason if self.state == "PENDING" else "None",
             "start": self.started,

@@ -58,6 +58,7 @@ def sbatch_parser() -> Parser:
     _common(parser)
     add = parser.add_argument
     add("-a", "--array")
+    add("-b", "--begin")
     add("--open-mode", default="truncate")
     for name in ("--parsable", "--test-only"):
         add(name, action="store_true")

@@ -62,7 +62,7 @@ def sbatch(settings: Settings, argv: list[str]) -> None:
         return
     print(answer["id"] if parsed.parsable else f"Submitted batch job {answer['id']}", flush=True)
     while parsed.wait:
-        (row,) = call("sbatch", "queue", "", jobs=[answer["id"]])["rows"]
+        (row,) = call("sbatch", "queue", "", jobs=[str(answer["id"])])["rows"]
         if row["state"] in ENDED:
             sys.exit(row["code"])
         time.sleep(0.05)
@@ -144,14 +144,17 @@ def squeue(settings: Settings, argv: list[str]) -> None:
     parser.add_argument("-h", "--noheader", action="store_true", dest="bare")
     parser.add_argument("-t", "--states")
     parser.add_argument("-j", "--jobs")
+    parser.add_argument("-r", "--array", action="store_true")
     parser.add_argument("-o", "--format", default="%i %T")
     options = parser.parse_args(argv)
-    wanted = [int(each) for each in options.jobs.split(",")] if options.jobs else None
+    wanted = options.jobs.split(",") if options.jobs else None
     answer = call("squeue", "queue", "slurm_load_jobs error: ", jobs=wanted)
     for row in answer["rows"]:
         started = row["start"] and time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(row["start"]))
         fields = {
+            "%A": str(row["id"]),
             "%F": str(row["array"]),
+            "%K": str(row["task"]),
             "%i": row["label"],
             "%T": row["state"],
             "%r": row["reason"],
@@ -169,7 +172,7 @@ def scancel(settings: Settings, argv: list[str]) -> None:
     parser = argparse.ArgumentParser("scancel", allow_abbrev=False)
     parser.add_argument("-s", "--signal", default="")
     parser.add_argument("-f", "--full", action="store_true")
-    parser.add_argument("jobs", nargs="*", type=int)
+    parser.add_argument("jobs", nargs="*")
     options = parser.parse_args(argv)
     name = options.signal.removeprefix("SIG")
     answer = call("scancel", "cancel", "", jobs=options.jobs, signal_name=name)
@@ -186,7 +189,7 @@ def scontrol(settings: Settings, argv: list[str]) -> None:
     elif argv[:1] == ["requeue"]:
         call("scontrol", "requeue", "", job=int(argv[1]))
     elif argv[:2] == ["show", "job"]:
-        (row,) = call("scontrol", "queue", "", jobs=[int(argv[2])])["rows"]
+        (row,) = call("scontrol", "queue", "", jobs=[argv[2]])["rows"]
         print(f"JobId={row['id']} JobState={row['state']} ExitCode={row['code']}:0")
     else:
         fail("scontrol", f"invalid keyword: {' '.join(argv)}")
@@ -201,8 +204,8 @@ def sinfo(settings: Settings, argv: list[str]) -> None:
 
 def sacct(settings: Settings, argv: list[str]) -> None:
     """-X -n -P -j IDS -o JobID,State,ExitCode,Start,NodeList."""
-    ids = [int(each) for each in argv[argv.index("-j") + 1].split(",")]
-    for row in call("sacct", "account", "", jobs=ids)["rows"]:
+    names = argv[argv.index("-j") + 1].split(",")
+    for row in call("sacct", "account", "", jobs=names)["rows"]:
         print(f"{row['label']}|{row['state']}|{row['code']}:0|Unknown|{row['nodes']}")
 
 
