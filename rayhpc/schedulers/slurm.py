@@ -20,6 +20,7 @@ from rayhpc.schedulers.folder import JobFolder, Summary
 from rayhpc.schedulers.follow import Follower, World
 from rayhpc.schedulers.rendering import render_job
 from rayhpc.schedulers.request import JobRequest
+from rayhpc.schedulers.slurm_accounts import with_accounts
 from rayhpc.schedulers.slurm_commands import attempt, call, has
 from rayhpc.schedulers.slurm_explain import explain_job
 from rayhpc.schedulers.slurm_words import (
@@ -69,16 +70,19 @@ class Slurm:
         done = attempt(["sbatch", "--test-only"], stdin=script)
         said = (done.stderr or done.stdout).strip()
         if done.returncode != 0:
-            raise SchedulerError(refusal("sbatch", said))
+            raise with_accounts(SchedulerError(refusal("sbatch", said)))
         return said.removeprefix("sbatch: ")
 
     def submit(self, request: JobRequest, folder: JobFolder, script: str) -> str:
-        """One request to the controller; the job's number."""
+        """One request to the controller; the job's number.  A refused account costs another."""
         folder.script.write_text(script)
         folder.script.chmod(0o700)
         # sbatch takes its environment along into the job.
         drop = ("SLURM_TIME_FORMAT", *_of_another_allocation(os.environ))
-        said = call(["sbatch", "--parsable", str(folder.script)], drop=drop)
+        try:
+            said = call(["sbatch", "--parsable", str(folder.script)], drop=drop)
+        except SchedulerError as error:
+            raise with_accounts(error) from error
         return said.strip().splitlines()[-1].split(";")[0]
 
     def follow(self, folder: JobFolder, say: Say, quiet: bool = False) -> int:

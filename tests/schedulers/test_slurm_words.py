@@ -6,6 +6,7 @@ import pytest
 
 from rayhpc.allocation.slurm_version import SlurmVersion, parse_version
 from rayhpc.schedulers.base import State
+from rayhpc.schedulers.slurm_accounts import read_accounts
 from rayhpc.schedulers.slurm_explain import read_partitions
 from rayhpc.schedulers.slurm_words import (
     end_in_words,
@@ -107,3 +108,23 @@ def test_partitions() -> None:
         ("debug", 5, 8, True),
         ("long", 8, 8, False),
     ]
+
+
+# As SLURM 22.05 prints them; an account's own record has no user.
+ASSOCIATIONS = """Current Association Manager state
+
+Association Records
+
+ClusterName=lab Account=physics UserName= Partition= Priority=0 ID=2
+    SharesRaw/Norm/Level/Factor=1/0.50/1/0.00
+ClusterName=lab Account=physics UserName=ada(1001) Partition= Priority=0 ID=3
+    SharesRaw/Norm/Level/Factor=1/0.50/1/0.00
+    ParentAccount= Lft=4 DefAssoc=Yes
+ClusterName=lab Account=lent UserName=ada(1001) Partition=gpu Priority=0 ID=4
+ClusterName=lab Account=other UserName=adam(1002) Partition= Priority=0 ID=5
+"""
+
+
+def test_accounts_are_read() -> None:
+    assert read_accounts(ASSOCIATIONS, "ada") == ["physics", "lent (partition gpu)"]
+    assert read_accounts("No associations currently cached in Slurm.\n", "ada") == []

@@ -243,6 +243,39 @@ def test_what_cannot_be_is_refused_with_a_remedy(
     assert not plain.jobs.exists() or not list(plain.jobs.iterdir())
 
 
+def test_an_unknown_account_is_refused_with_those_there_are(
+    fake: FakeCluster, fake_user: User
+) -> None:
+    user = with_plain_template(fake_user)
+    fake.set(accounts=["physics", "chemistry"])
+    before = len(fake.requests())
+    done = submit(user, "--account", "nosuch", "--", "true")
+    assert done.returncode == ExitCode.SCHEDULER
+    assert "Invalid account or account/partition combination specified" in done.stderr
+    assert "give --account one of yours: physics, chemistry\n" in done.stderr
+    assert "Traceback" not in done.stderr
+    # One request to submit, one for the list; no job, no folder.
+    assert fake.requests()[before:] == ["submit", "associations"]
+    assert user.run("squeue", "--noheader", "--states=all").stdout == ""
+    assert list(user.jobs.iterdir()) == []
+    asked = submit(user, "--test", "--account", "nosuch", "--", "true")
+    assert asked.returncode == ExitCode.SCHEDULER
+    assert "one of yours: physics, chemistry" in asked.stderr
+    assert submit(user, "--account", "chemistry", "--", "true").returncode == 0
+
+
+def test_an_unknown_account_where_nobody_tells_which_there_are(
+    fake: FakeCluster, fake_user: User
+) -> None:
+    user = with_plain_template(fake_user)
+    fake.set(accounts=["physics"], private=True)
+    done = submit(user, "--account", "nosuch", "--", "true")
+    assert done.returncode == ExitCode.SCHEDULER
+    assert "Invalid account" in done.stderr
+    assert "`sacctmgr show associations user=$USER` lists yours" in done.stderr
+    assert list(user.jobs.iterdir()) == []
+
+
 def test_more_nodes_than_there_are_are_given_back_at_once(plain: User) -> None:
     done = submit(plain, "--nodes", "99", "--", "true")
     assert done.returncode == ExitCode.SCHEDULER

@@ -168,6 +168,10 @@ class Controller:
         idle = [each for each in names if each not in busy | self.down]
         return {"idle": len(idle), "busy": len(busy), "down": len(self.down), "total": len(names)}
 
+    def on_associations(self, settings: Settings) -> dict[str, Any]:
+        """scontrol show assoc_mgr."""
+        return {"accounts": [] if settings.private else settings.accounts}
+
     def on_test_node(self, settings: Settings, node: str, up: bool) -> None:
         """A node loses power, or gets it back."""
         if up:
@@ -255,7 +259,7 @@ class Controller:
     def _check(self, settings: Settings, options: dict[str, Any]) -> None:
         if options["partition"] not in PARTITIONS:
             raise RefusedError("invalid partition specified: " + options["partition"])
-        if settings.accounts and options["account"] not in settings.accounts:
+        if settings.accounts and options["account"] not in (None, *settings.accounts):
             raise RefusedError("Invalid account or account/partition combination specified")
         if (options["cpus_per_task"] or 1) > settings.cpus:
             raise RefusedError(_CONFIGURATION)

@@ -182,7 +182,7 @@ def scancel(settings: Settings, argv: list[str]) -> None:
 
 
 def scontrol(settings: Settings, argv: list[str]) -> None:
-    """ping, requeue, show job."""
+    """ping, requeue, show job, show assoc_mgr users=NAME flags=assoc."""
     if argv[:1] == ["ping"]:
         call("scontrol", "ping", "")
         print("Slurmctld(primary) at fake is UP")
@@ -191,8 +191,25 @@ def scontrol(settings: Settings, argv: list[str]) -> None:
     elif argv[:2] == ["show", "job"]:
         (row,) = call("scontrol", "queue", "", jobs=[argv[2]])["rows"]
         print(f"JobId={row['id']} JobState={row['state']} ExitCode={row['code']}:0")
+    elif argv[:2] == ["show", "assoc_mgr"]:
+        _show_associations(argv[2].removeprefix("users="))
     else:
         fail("scontrol", f"invalid keyword: {' '.join(argv)}")
+
+
+def _show_associations(user: str) -> None:
+    print("Current Association Manager state\n")
+    accounts = call("scontrol", "associations", "")["accounts"]
+    if not accounts:
+        print("No associations currently cached in Slurm.\n")
+        return
+    print("Association Records\n")
+    for number, account in enumerate(accounts, 2):
+        for name in ("", f"{user}({os.getuid()})"):
+            print(
+                f"ClusterName=fake Account={account} UserName={name} Partition= Priority=0 "
+                f"ID={number}\n    SharesRaw/Norm/Level/Factor=1/0.00/1/0.00"
+            )
 
 
 def sinfo(settings: Settings, argv: list[str]) -> None:

@@ -12,6 +12,8 @@ class Settings:
     """What kind of SLURM this is.
 
     Times in seconds.  `error` is what every request is answered with; `forgets_after` is MinJobAge.
+    `accounts` are those that the user may charge, the first by default; none: nobody looks.
+    `private` ones are not told (PrivateData).
     """
 
     version: str = "22.05.8"
@@ -23,6 +25,7 @@ class Settings:
     error: str = ""
     accounting: bool = False
     accounts: list[str] = field(default_factory=list)
+    private: bool = False
     kill_wait: float = 3.0
     forgets_after: float = 300.0
     reason: str = "Resources"
