@@ -43,9 +43,12 @@ def available_resources() -> dict[str, float]:
 
 
 def timeline(filename: str | None = None) -> list[dict[str, Any]] | None:
-    """Every task and actor call the cluster remembers, as a Chrome trace.
+    """Every task and actor call that has run, as a Chrome trace.
 
-    Open the file in `chrome://tracing` or https://ui.perfetto.dev.
+    Open the file in `chrome://tracing` or https://ui.perfetto.dev.  Each node remembers at least
+    its last 500,000 (`RAYHPC_TASK_RUNS` in the environment of whoever starts it); that older ones
+    are missing is said in a warning.  A process that is killed takes with it what it ran in its
+    last quarter of a second.
 
     Args:
         filename: where to write it as JSON; None: return it.
@@ -57,11 +60,16 @@ def timeline(filename: str | None = None) -> list[dict[str, Any]] | None:
 
     events = collect(current.process())
     if filename is None:
-        return events
+        return list(events)
     import json
 
     with open(filename, "w", encoding="utf-8") as file:
-        json.dump(events, file)
+        # One by one: a million events as one text would take a gigabyte.
+        between = "["
+        for event in events:
+            file.write(between + json.dumps(event))
+            between = ",\n"
+        file.write("]" if between != "[" else "[]")
     return None
 
 

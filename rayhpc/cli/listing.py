@@ -78,9 +78,9 @@ def memory(address: str | None, limit: int, as_json: bool) -> int:
 )
 def timeline(address: str | None, output: str) -> int:
     """Write when each task ran as a trace for chrome://tracing or ui.perfetto.dev."""
-    rows = _ask(address, _tasks, 100_000)
+    rows = _ask(address, _tasks, 0)
     with open(output, "w") as file:
-        json.dump([_trace(row) for row in rows if row["started"]], file)
+        json.dump([_trace(row) for row in rows], file)
     click.echo(f"{len(rows)} tasks in {os.path.abspath(output)}")
     return 0
 
@@ -186,13 +186,15 @@ def _workers(observer: Observer, _: int) -> list[Row]:
 
 
 def _tasks(observer: Observer, limit: int) -> list[Row]:
-    from rayhpc.wire.address import raylet_of
-    from rayhpc.wire.messages.cluster import TaskEvent, TaskEvents
+    from rayhpc.wire import runs
 
     rows: list[Row] = []
     for node in _living(observer):
-        question = TaskEvents(limit)
-        found = observer.ask(question, list[TaskEvent], raylet_of(node.info.number))
+        pages = _pages(observer, node, limit)
+        found = sorted(runs.unpack(pages), key=lambda x: x.started)
+        dropped = pages[-1].dropped
+        if dropped and not (limit and len(found) >= limit):
+            click.echo(f"{dropped:,} older tasks of {node.info.ip} are not known now", err=True)
         rows += [
             {
                 "task_id": each.tid.hex(),
@@ -206,9 +208,23 @@ def _tasks(observer: Observer, limit: int) -> list[Row]:
                 "ended": each.ended,
                 "error": each.error,
             }
-            for each in found
+            for each in found[-limit:]
         ]
     return rows
+
+
+def _pages(observer: Observer, node: Any, limit: int) -> list[Any]:
+    """What a raylet knows of the tasks that ran on its node, at least the last `limit` (0: all)."""
+    from rayhpc.wire.address import raylet_of
+    from rayhpc.wire.messages.cluster import RunPage, TaskRuns
+
+    pages: list[RunPage] = []
+    question = TaskRuns(limit)
+    while True:
+        pages += observer.ask(question, list[RunPage], raylet_of(node.info.number))
+        if pages[-1].following < 0:
+            return pages
+        question = TaskRuns(after=pages[-1].following)
 
 
 def _objects(observer: Observer, limit: int) -> list[Row]:

@@ -23,7 +23,7 @@ from rayhpc.launch.node_plan import NodePlan
 from rayhpc.launch.options import NodeOptions, check_options, wrong
 from rayhpc.machine import interfaces, processes, scratch
 from rayhpc.machine.facts import MachineFacts, read_machine
-from rayhpc.raylet.config import NodeConfig, new_node_id
+from rayhpc.raylet.config import RUNS_KEPT, NodeConfig, new_node_id
 from rayhpc.wire import keys
 from rayhpc.wire.keys import ClusterKey, KeyPair
 from rayhpc.wire.messages.common import UNIT, Resources
@@ -31,6 +31,7 @@ from rayhpc.wire.messages.common import UNIT, Resources
 LOOPBACK = "127.0.0.1"
 # A head's node has the head's listener and its raylet's, any other its raylet's alone.
 HEAD_LISTENERS = 2
+RUNS_VARIABLE = "RAYHPC_TASK_RUNS"
 
 
 @dataclass(frozen=True)
@@ -158,6 +159,7 @@ def make_plan(
         gpu_ids=list(size.gpus.value.ids),
         gpu_variable=size.gpus.value.variable,
         spill_dirs=_spill_directories(place, session_dir),
+        runs_kept=_runs_kept(place.environ),
     )
     return NodePlan(
         base=str(base),
@@ -172,6 +174,20 @@ def make_plan(
         logs_to=logs_to,
         affinity=sorted(place.local.affinity) if place.local else [],
     )
+
+
+def _runs_kept(environ: Mapping[str, str]) -> int:
+    """How many tasks that have run a node remembers."""
+    told = environ.get(RUNS_VARIABLE, "")
+    if not told:
+        return RUNS_KEPT
+    try:
+        count = int(told.replace("_", "").replace(",", ""))
+    except ValueError:
+        count = 0
+    if count < 1:
+        raise wrong(f"{RUNS_VARIABLE}={told} is not a number of tasks to remember, 1 or more")
+    return count
 
 
 def resources_of(size: NodeSize, options: NodeOptions, node_ip: str, *, is_head: bool) -> Resources:

@@ -16,6 +16,9 @@ from rayhpc.wire.messages.common import UNIT, Resources
 # Exit codes of a node (all of them: `launch.exit_codes`).
 INTERNAL, HEAD_LOST, REFUSED, NODE_LOST = 70, 71, 73, 76
 
+# How many runs a node remembers unless it is told otherwise: 16 MiB if they are many a second.
+RUNS_KEPT = 500_000
+
 PortRange = tuple[int, int] | None
 
 
@@ -28,6 +31,8 @@ class NodeConfig(msgspec.Struct, kw_only=True):
     `gpu_ids` are opaque; `gpu_variable` names the variable that selects among them.
     `memory_limit` is what all processes of this node together may use, in bytes; 0: only the
     control group's limit counts.  `prestart` workers are started before anybody asks.
+    `runs_kept` is how many tasks and calls that its workers have run the raylet remembers, 32 bytes
+    each and a little more.
     """
 
     session_dir: str
@@ -50,6 +55,7 @@ class NodeConfig(msgspec.Struct, kw_only=True):
     spill_dirs: list[str] = []
     memory_limit: int = 0
     prestart: int = 2
+    runs_kept: int = RUNS_KEPT
 
     @property
     def cpus(self) -> int:

@@ -152,7 +152,7 @@ class Raylet:
         )
         self.watches = Watches(send, self.is_alive)
         self.heartbeats = Heartbeats(self.number, self.pool, send, now)
-        self.answers = Answers(self)
+        self.answers = Answers(self, config.runs_kept)
 
     def _make_handlers(self) -> dict[type, Callable[[Address, Any], None]]:
         workers, lease, actor = self.workers, self.leases, self.actors
@@ -164,7 +164,7 @@ class Raylet:
             cluster.JobIs: self._on_job_is,
             cluster.Request: self.answers.on_request,
             cluster.Reply: self._on_reply,
-            cluster.ReportEvents: lambda _, m: self.answers.on_events(m),
+            cluster.ReportRuns: lambda _, m: self.answers.runs.add(m),
             cluster.RegistrationRefused: lambda _, m: self.end(NODE_LOST, m.reason),
             actors.StartActor: self._on_start_actor,
             actors.StopActor: lambda _, m: actor.on_stop(m),

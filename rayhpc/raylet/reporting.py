@@ -6,13 +6,13 @@ never more than one each 50 ms.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from rayhpc.raylet.resources import Pool
+from rayhpc.raylet.run_keeper import RunKeeper
 from rayhpc.wire.address import HEAD, Address
 from rayhpc.wire.messages import cluster
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 BEAT_S = 1.0
 SOONEST_S = 0.05
-EVENTS_MAX = 100_000
 
 
 class Heartbeats:
@@ -98,15 +97,15 @@ class Answers:
 
     Args:
         raylet: the node.
+        runs_kept: how many runs of its workers it remembers.
+
+    Attributes:
+        runs: what its workers have run.
     """
 
-    def __init__(self, raylet: Raylet) -> None:
+    def __init__(self, raylet: Raylet, runs_kept: int) -> None:
         self._raylet = raylet
-        self._events: deque[cluster.TaskEvent] = deque(maxlen=EVENTS_MAX)
-
-    def on_events(self, message: cluster.ReportEvents) -> None:
-        """A worker tells what it has run."""
-        self._events.extend(message.events)
+        self.runs = RunKeeper(runs_kept)
 
     def on_request(self, source: Address, message: cluster.Request) -> None:
         """Somebody asks."""
@@ -121,9 +120,8 @@ class Answers:
     def _rows(self, question: Any) -> list[Any] | None:
         if isinstance(question, cluster.StoreObjects):
             return self._raylet.objects.rows(question.limit)
-        if isinstance(question, cluster.TaskEvents):
-            events = list(self._events)
-            return events[-question.limit :]
+        if isinstance(question, cluster.TaskRuns):
+            return [self.runs.page(question)]
         if isinstance(question, cluster.Workers):
             return self._processes()
         return None

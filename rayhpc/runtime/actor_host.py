@@ -243,6 +243,7 @@ class ActorHost:
     def _run(self, caller: Address, call: tasks.Call) -> execution.Outcome | None:
         worker = self._worker
         name = self.name_of(call)
+        failed = True
         start = time.perf_counter()
         token = running.set(self.context_of(call, name))
         worker.running_tid = b"" if self._is_threaded else call.tid
@@ -252,9 +253,13 @@ class ActorHost:
             start = time.perf_counter()
             value = self.method(call)(*args, **kwargs)
             if call.returns == tasks.STREAMING:
-                return worker.producers.run(caller, call, value, start)
+                outcome = worker.producers.run(caller, call, value, start)
+                failed = False
+                return outcome
             micros = int((time.perf_counter() - start) * 1e6)
-            return execution.succeeded(worker, call, value, micros)
+            outcome = execution.succeeded(worker, call, value, micros)
+            failed = False
+            return outcome
         except Exception as error:
             return self.failure(call, error, name, start)
         except KeyboardInterrupt:
@@ -267,7 +272,8 @@ class ActorHost:
             worker.running_tid = b""
             running.reset(token)
             seconds = time.perf_counter() - start
-            worker.log.note(call, name, start, seconds, self.spec.job, self.spec.actor)
+            spec = self.spec
+            worker.log.note(call, name, start, seconds, spec.job, spec.actor, failed)
         return None
 
     def failure(
@@ -361,6 +367,7 @@ class AsyncSide:
         worker = host.worker
         name = host.name_of(call)
         running.set(host.context_of(call, name))
+        failed = True
         start = time.perf_counter()
         try:
             if call.deps:
@@ -373,10 +380,17 @@ class AsyncSide:
                 value = await value
             if call.returns == tasks.STREAMING:
                 if hasattr(value, "__aiter__"):
-                    return await worker.producers.run_async(caller, call, value, start)
-                return await asyncio.to_thread(worker.producers.run, caller, call, value, start)
+                    produced = worker.producers.run_async(caller, call, value, start)
+                else:
+                    run = worker.producers.run
+                    produced = asyncio.to_thread(run, caller, call, value, start)
+                outcome = await produced
+                failed = False
+                return outcome
             micros = int((time.perf_counter() - start) * 1e6)
-            return execution.succeeded(worker, call, value, micros)
+            outcome = execution.succeeded(worker, call, value, micros)
+            failed = False
+            return outcome
         except asyncio.CancelledError:
             raise
         except Exception as error:
@@ -386,7 +400,8 @@ class AsyncSide:
             return None
         finally:
             seconds = time.perf_counter() - start
-            worker.log.note(call, name, start, seconds, host.spec.job, host.spec.actor)
+            spec = host.spec
+            worker.log.note(call, name, start, seconds, spec.job, spec.actor, failed)
 
 
 def _name(cls: type[Any]) -> None:

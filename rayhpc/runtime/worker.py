@@ -147,6 +147,7 @@ class Worker(Process):
         more = task.more
         name = more.name if more is not None and more.name else ""
         micros = 0
+        failed = True
         start = time.perf_counter()
         token = None
         try:
@@ -165,10 +166,14 @@ class Worker(Process):
             start = time.perf_counter()
             value = function(*args, **kwargs)
             if task.returns == tasks.STREAMING:
-                return self.producers.run(item.submitter, task, value, start)
+                outcome = self.producers.run(item.submitter, task, value, start)
+                failed = False
+                return outcome
             micros = int((time.perf_counter() - start) * 1e6)
             args = kwargs = None  # type: ignore[assignment]
-            return execution.succeeded(self, task, value, micros)
+            outcome = execution.succeeded(self, task, value, micros)
+            failed = False
+            return outcome
         except SystemExit as error:
             self._leave_by_exit(error, name)
             return None
@@ -179,7 +184,7 @@ class Worker(Process):
             if token is not None:
                 running.reset(token)
             self._task_seconds = time.perf_counter() - start
-            self.log.note(task, name, start, self._task_seconds, self.facts.job)
+            self.log.note(task, name, start, self._task_seconds, self.facts.job, b"", failed)
 
     def _failure(
         self, task: tasks.Task, error: BaseException, name: str, micros: int
@@ -204,6 +209,8 @@ class Worker(Process):
             self._end_lease()
 
     def _say_goodbye(self) -> None:
+        with self.lead():
+            self._report_runs()
         if not self.exit_code:
             self.flush_replies()
             with self.lead():
@@ -277,7 +284,13 @@ class Worker(Process):
         if self.outbox:
             self.outbox.send()
         if self.log.is_due():
-            self.transport.send(self.raylet, self.log.report(os.getpid(), self.me))
+            self._report_runs()
+
+    def _report_runs(self) -> None:
+        """Tell the raylet what was run (leading thread)."""
+        report = self.log.report(os.getpid(), self.me)
+        if report.count or report.dropped:
+            self.transport.send(self.raylet, report)
 
     def next_deadline(self) -> float | None:
         """As of every process; a worker without work tells what it has run, too."""
@@ -353,8 +366,8 @@ class Worker(Process):
 
     def answer(self, question: Any) -> list[Any]:
         """The rows a question asks for; the runs not reported yet among them."""
-        if isinstance(question, cluster.TaskEvents):
-            return list(self.log.unreported(os.getpid(), self.me))
+        if isinstance(question, cluster.TaskRuns):
+            return [self.log.unreported(os.getpid(), self.me)]
         return super().answer(question)
 
     def on_peers_gone(self, is_gone: Callable[[Address], bool]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from rayhpc.launch import node_config
 from rayhpc.launch.exit_codes import ExitCode, LaunchError, exit_code_of, in_words
 from rayhpc.launch.options import NodeOptions, check_options
 
@@ -48,3 +49,14 @@ def test_a_signal_becomes_128_and_its_number() -> None:
     assert exit_code_of(3) == 3
     assert in_words(143) == "ended by SIGTERM"
     assert "head" in in_words(ExitCode.HEAD_LOST)
+
+
+@pytest.mark.parametrize(("told", "kept"), [("", 500_000), ("7", 7), ("2_000_000", 2_000_000)])
+def test_how_many_tasks_a_node_remembers(told: str, kept: int) -> None:
+    assert node_config._runs_kept({"RAYHPC_TASK_RUNS": told}) == kept
+
+
+@pytest.mark.parametrize("told", ["0", "-1", "many"])
+def test_a_number_of_tasks_that_cannot_be_is_named(told: str) -> None:
+    with pytest.raises(LaunchError, match=f"RAYHPC_TASK_RUNS={told}"):
+        node_config._runs_kept({"RAYHPC_TASK_RUNS": told})

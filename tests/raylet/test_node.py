@@ -328,11 +328,11 @@ def test_questions_are_answered(site: Site) -> None:
     rows = msgspec.msgpack.decode(reply.data, type=list[cluster.WorkerRow])
     assert (address, reply.token) == (site.driver, 5)
     assert sorted(x.kind for x in rows) == ["driver", "worker", "worker"]
-    event = cluster.TaskEvent(b"t", "f", "NORMAL_TASK", "FINISHED", 1, 1, 1)
-    site.say(make_address(1, 1), cluster.ReportEvents([event]))
-    site.say(site.driver, cluster.Request(6, cluster.TaskEvents()))
+    site.say(make_address(1, 1), cluster.ReportRuns(3, 2, b"packed"))
+    site.say(site.driver, cluster.Request(6, cluster.TaskRuns()))
     reply = site.sent(cluster.Reply)[-1][1]
-    assert msgspec.msgpack.decode(reply.data, type=list[cluster.TaskEvent]) == [event]
+    (page,) = msgspec.msgpack.decode(reply.data, type=list[cluster.RunPage])
+    assert page == cluster.RunPage([b"packed"], dropped=2)
     site.say(site.driver, cluster.Request(7, cluster.Nodes()))
     assert "Nodes" in site.sent(cluster.Reply)[-1][1].error
 

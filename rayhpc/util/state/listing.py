@@ -114,8 +114,13 @@ def list_tasks(
     raise_on_missing_output: bool = True,
     _explain: bool = False,
 ) -> list[schema.TaskState]:
-    """What waits, runs and has lately run; as `list_nodes`."""
-    rows = _sources(address, timeout).tasks()
+    """What waits, runs and has run; as `list_nodes`.
+
+    Without filters at least the last `limit` of each node are looked at, else all that are known:
+    each node remembers its most recent ones, as for `rayhpc.timeline`, and a warning says how many
+    are missing.
+    """
+    rows = _sources(address, timeout).tasks(0 if filters else max(0, limit) + 1)
     return _chosen(schema.TaskState, rows, filters, limit)
 
 

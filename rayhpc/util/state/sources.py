@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from rayhpc.exceptions import RayError
-from rayhpc.runtime import current
+from rayhpc.runtime import current, run_history
 from rayhpc.runtime.ids import JobID
 from rayhpc.runtime.ids import worker_id as _worker_id
 from rayhpc.runtime.process import Process
@@ -170,12 +170,16 @@ class Sources:
                 actor_id=row.actor.hex() or None,
             )
 
-    def tasks(self) -> Iterator[schema.TaskState]:
-        """What runs and has run, as the raylets know it, and what its owners still wait for."""
+    def tasks(self, limit: int = 0) -> Iterator[schema.TaskState]:
+        """What has run, of each node at least the last `limit` (0: all), and what owners wait for.
+
+        A warning says how many are not known any more.
+        """
         found: dict[tuple[bytes, int], cluster.TaskEvent] = {}
         for event in self._of_processes(cluster.OwnedTasks(), list[cluster.TaskEvent]):
             found[event.tid, event.attempt] = event
-        for event in self.of_raylets(cluster.TaskEvents(), list[cluster.TaskEvent]):
+        history = run_history.read(self._process, limit, self._timeout).said(self._process)
+        for event in sorted(history.runs, key=lambda x: x.started):
             found[event.tid, event.attempt] = event
         for event in sorted(found.values(), key=lambda x: x.submitted or x.started):
             yield self._task(event)

@@ -38,7 +38,7 @@ RAYLET_TAKES = (
     cluster.JobIs,
     cluster.Request,
     cluster.Reply,
-    cluster.ReportEvents,
+    cluster.ReportRuns,
     actors.StartActor,
     actors.StopActor,
     actors.Constructed,

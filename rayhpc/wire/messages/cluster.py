@@ -210,10 +210,15 @@ class StoreObjects(msgspec.Struct, array_like=True, tag=12):
     limit: int = 10_000
 
 
-class TaskEvents(msgspec.Struct, array_like=True, tag=13):
-    """To a raylet: what its workers have run and run now → list[TaskEvent]."""
+class TaskRuns(msgspec.Struct, array_like=True, tag=13):
+    """To a raylet or a worker: what was run there, at least the last `limit` → list[RunPage].
 
-    limit: int = 100_000
+    `limit` 0 means all that is known.  The answer has one page; if that is not the last one, the
+    next is asked for with its `following` as `after`.
+    """
+
+    limit: int = 0
+    after: int = -1
 
 
 class Workers(msgspec.Struct, array_like=True, tag=14):
@@ -245,7 +250,7 @@ Question = (
     | FindActor
     | NamedActors
     | StoreObjects
-    | TaskEvents
+    | TaskRuns
     | Workers
     | OwnedObjects
     | OwnedTasks
@@ -341,10 +346,53 @@ class TaskEvent(Record, frozen=True):
     resources: Resources = {}
 
 
-class ReportEvents(msgspec.Struct, array_like=True, tag=122):
-    """Worker to its raylet, at most once a second: the tasks it has run."""
+class RunGroup(Record, frozen=True):
+    """Runs of one function or method: ids and parents one after the other, times as doubles.
 
-    events: list[TaskEvent]
+    `actor` is empty for tasks, `parents` where no run has one.
+    """
+
+    name: str
+    job: int
+    actor: bytes
+    attempt: int
+    failed: bool
+    tids: bytes
+    starts: bytes
+    seconds: bytes
+    parents: bytes = b""
+
+
+class RunBatch(Record, frozen=True):
+    """What one worker reports; `offset` makes its `starts` seconds since the epoch."""
+
+    worker: int
+    pid: int
+    offset: float
+    groups: list[RunGroup]
+
+
+class RunPage(Record, frozen=True):
+    """Packed `RunBatch`es (`wire.runs`), the oldest first.
+
+    `dropped` is how many older runs are no longer known, `following` where the next page begins
+    (-1: this is the last).
+    """
+
+    chunks: list[bytes]
+    dropped: int = 0
+    following: int = -1
+
+
+class ReportRuns(msgspec.Struct, array_like=True, tag=122):
+    """Worker to its raylet, four times a second or after 4,000: `count` tasks it has run.
+
+    `data` is a packed `RunBatch`; `dropped` more had no room there.
+    """
+
+    count: int
+    dropped: int
+    data: bytes
 
 
 class WorkerRow(Record, frozen=True):

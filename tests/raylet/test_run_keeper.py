@@ -1,0 +1,110 @@
+"""The runs a node remembers: all of them up to a number, and how many had to go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rayhpc.raylet import run_keeper
+from rayhpc.raylet.run_keeper import RunKeeper
+from rayhpc.runtime.task_log import TaskLog
+from rayhpc.wire import runs
+from rayhpc.wire.messages import tasks
+from rayhpc.wire.messages.cluster import ReportRuns, RunPage, TaskEvent, TaskRuns
+
+
+def reports(count: int, each: int) -> Iterator[ReportRuns]:
+    """`count` runs, numbered by their ids, in reports of `each`."""
+    log = TaskLog()
+    for number in range(count):
+        log.note(tasks.Task(number.to_bytes(16, "big"), b"d", b""), "f", float(number), 0.5, 1)
+        if (number + 1) % each == 0:
+            yield log.report(7, 9)
+    yield log.report(7, 9)
+
+
+def pages(keeper: RunKeeper, question: TaskRuns) -> list[RunPage]:
+    found = [keeper.page(question)]
+    while found[-1].following >= 0:
+        found.append(keeper.page(TaskRuns(after=found[-1].following)))
+    return found
+
+
+def numbers(found: list[RunPage]) -> list[int]:
+    return [int.from_bytes(x.tid, "big") for x in runs.unpack(found)]
+
+
+def test_all_runs_are_there_in_their_order_however_they_were_reported() -> None:
+    for each in (1, 100, 4_000):
+        keeper = RunKeeper(100_000)
+        for report in reports(9_000, each):
+            keeper.add(report)
+        found = pages(keeper, TaskRuns())
+        assert numbers(found) == list(range(9_000))
+        assert found[-1].dropped == 0
+
+
+def test_the_most_recent_runs_are_kept_and_the_others_counted() -> None:
+    keeper = RunKeeper(10_000)
+    for report in reports(50_000, 500):
+        keeper.add(report)
+    found = pages(keeper, TaskRuns())
+    kept = numbers(found)
+    assert kept == list(range(found[-1].dropped, 50_000))
+    assert 10_000 <= len(kept) < 10_000 + run_keeper.CHUNK_BYTES // 32 + 500
+
+
+def test_what_never_came_counts_as_dropped() -> None:
+    keeper = RunKeeper(10)
+    keeper.add(ReportRuns(0, 5, b""))
+    assert keeper.page(TaskRuns()).dropped == 5
+
+
+def test_a_large_history_comes_in_pages() -> None:
+    keeper = RunKeeper(1_000_000)
+    for report in reports(200_000, 4_000):
+        keeper.add(report)
+    found = pages(keeper, TaskRuns())
+    assert len(found) > 2
+    assert all(
+        sum(map(len, x.chunks)) < run_keeper.PAGE_BYTES + 4 * run_keeper.CHUNK_BYTES for x in found
+    )
+    assert numbers(found) == list(range(200_000))
+
+
+def test_the_last_ones_are_asked_for_alone() -> None:
+    keeper = RunKeeper(1_000_000)
+    for report in reports(100_000, 1_000):
+        keeper.add(report)
+    last = numbers(pages(keeper, TaskRuns(limit=100)))
+    assert last[-100:] == list(range(99_900, 100_000))
+    assert len(last) < 10_000
+
+
+def test_a_remembered_run_costs_few_bytes() -> None:
+    size = sum(len(report.data) for report in reports(40_000, 4_000))
+    assert size < 40_000 * 33
+
+
+def test_everything_known_of_a_run_comes_back() -> None:
+    log = TaskLog()
+    tid, parent, actor = b"t" * 16, b"p" * 16, b"a" * 16
+    log.note(tasks.Task(tid, b"", b"", more=tasks.TaskMore(parent=parent)), "f", 1.0, 2.0, 3)
+    log.note(tasks.Task(tid, b"", b"", attempt=1), "f", 3.0, 0.25, 3, failed=True)
+    log.note(tasks.Task(b"u" * 16, b"", b""), "f", 4.0, 0.5, 3)
+    log.note(tasks.Call(tid, "m", b""), "A.m", 5.0, 0.5, 3, actor)
+    waiting = list(runs.unpack([log.unreported(11, 22)]))
+    report = log.report(11, 22)
+    assert (report.count, report.dropped) == (4, 0)
+    assert list(runs.unpack([RunPage([report.data])])) == waiting
+    begun = waiting[0].started
+
+    def run(tid: bytes, **more: object) -> TaskEvent:
+        plain: dict[str, object] = {"name": "f", "kind": "NORMAL_TASK", "state": "FINISHED"}
+        return TaskEvent(tid=tid, **{**plain, "job": 3, "worker": 22, "pid": 11, **more})  # type: ignore[arg-type]
+
+    assert waiting == [
+        run(tid, started=begun, ended=begun + 2.0, parent=parent),
+        run(b"u" * 16, started=begun + 3, ended=begun + 3.5),
+        run(tid, started=begun + 2, ended=begun + 2.25, attempt=1, state="FAILED"),
+        run(tid, name="A.m", kind="ACTOR_TASK", started=begun + 4, ended=begun + 4.5, actor=actor),
+    ]
