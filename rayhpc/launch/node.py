@@ -13,7 +13,6 @@ import json
 import os
 import signal
 import sys
-import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -160,9 +159,9 @@ class _Node:
         if not self._head_pid:
             return
         close_private(self._head_life)
-        if not _wait_for_end(self._head_pid, HEAD_END_S):
+        if not processes.reap_child(self._head_pid, HEAD_END_S):
             os.kill(self._head_pid, signal.SIGKILL)
-            _wait_for_end(self._head_pid, HEAD_END_S)
+            processes.reap_child(self._head_pid, HEAD_END_S)
 
     def _keep_logs(self) -> None:
         if self._plan.logs_to:
@@ -237,23 +236,6 @@ def _endpoints(descriptor: int) -> list[tuple[str, int]]:
     if "error" in answer:
         raise LaunchError(answer["error"], answer.get("code", ExitCode.INTERNAL))
     return [(str(ip), int(port)) for ip, port in answer["endpoints"]]
-
-
-def _wait_for_end(pid: int, timeout_s: float) -> bool:
-    """Whether our child `pid` has ended (and is reaped) within the time."""
-    deadline = time.monotonic() + timeout_s
-    pause = 0.001
-    while True:
-        try:
-            ended, _ = os.waitpid(pid, os.WNOHANG)
-        except ChildProcessError:
-            return True  # the raylet reaps all that end below it
-        if ended:
-            return True
-        if time.monotonic() >= deadline:
-            return False
-        time.sleep(pause)
-        pause = min(pause * 2, 0.05)
 
 
 def _copy_logs(source: Path, target: Path, prefix: str) -> None:

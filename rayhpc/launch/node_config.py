@@ -160,6 +160,8 @@ def make_plan(
         gpu_variable=size.gpus.value.variable,
         spill_dirs=_spill_directories(place, session_dir),
         runs_kept=_runs_kept(place.environ),
+        # The program runs on the head's node and calls from there first.
+        prestart=2 if head is not None else 1,
     )
     return NodePlan(
         base=str(base),

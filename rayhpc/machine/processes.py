@@ -13,12 +13,15 @@ import os
 import select
 import signal
 import sys
+import time
 from collections.abc import Callable
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 # States in proc_pid_stat(5) of a process that has ended and only waits to be reaped.
 _ENDED = frozenset("ZXx")
+# Between two looks at a process, on kernels without pidfds.
+_PAUSE_S = 0.002
 
 
 def start_time(pid: int) -> int | None:
@@ -65,6 +68,31 @@ def readable(descriptor: int, seconds: float) -> bool:
     return bool(poll.poll(int(max(0.0, seconds) * 1000 + 0.999)))
 
 
+def reap_child(pid: int, timeout_s: float) -> bool:
+    """Wait for the end of a child of ours and reap it; False if it has not ended in time.
+
+    True as well if somebody else in this process has reaped it.
+    """
+    deadline = time.monotonic() + timeout_s
+    try:
+        descriptor = open_pidfd(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        while not _is_reaped(pid):
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            if descriptor is None:
+                time.sleep(min(left, _PAUSE_S))
+            else:
+                readable(descriptor, left)
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+    return True
+
+
 def send_signal(pid: int, started: int, signum: int) -> bool:
     """Signal the process that started at `started`; False if it has ended or is another one now.
 
@@ -97,6 +125,13 @@ def die_with_parent(parent: int, signum: int = signal.SIGKILL) -> bool:
 def become_subreaper() -> None:
     """Make orphaned descendants children of this process, so that it can end and reap them."""
     _prctl()(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def _is_reaped(pid: int) -> bool:
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] != 0
+    except ChildProcessError:
+        return True
 
 
 def _send(descriptor: int | None, pid: int, signum: int) -> bool:

@@ -10,12 +10,12 @@ import fcntl
 import os
 import signal
 import socket
-import time
 from collections import deque
 from collections.abc import Iterator
 
 import msgspec
 
+from rayhpc.machine.processes import reap_child
 from rayhpc.raylet import forkserver_messages as messages
 
 ENTRY = "rayhpc.runtime.worker_main:main"
@@ -113,20 +113,11 @@ class ForkServer(Channel):
 
     def wait_for_end(self, timeout: float) -> bool:
         """Reap the server after `close`; False: it did not end in time and was killed."""
-        deadline = time.monotonic() + timeout
-        while time.monotonic() < deadline:
-            if self._reap(os.WNOHANG):
-                return True
-            time.sleep(0.002)
-        os.kill(self.pid, signal.SIGKILL)
-        self._reap(0)
-        return False
-
-    def _reap(self, flags: int) -> bool:
-        try:
-            return os.waitpid(self.pid, flags)[0] != 0
-        except ChildProcessError:
+        if reap_child(self.pid, timeout):
             return True
+        os.kill(self.pid, signal.SIGKILL)
+        reap_child(self.pid, timeout)
+        return False
 
 
 def start(session_dir: str, entry: str = ENTRY) -> ForkServer:

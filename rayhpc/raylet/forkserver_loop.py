@@ -20,7 +20,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from rayhpc.machine.processes import become_subreaper, die_with_parent, open_pidfd
+from rayhpc.machine.processes import become_subreaper, die_with_parent, reap_child
 from rayhpc.raylet import forkserver_child
 from rayhpc.raylet import forkserver_messages as messages
 
@@ -257,7 +257,8 @@ def end_children(keep: frozenset[int] = frozenset()) -> None:
         for pid in left:
             kill(pid)
         for pid in left:
-            _wait_for_end(pid, deadline)
+            # Its memory's release alone may take a tenth of a second.
+            reap_child(pid, deadline - time.monotonic())
 
 
 def kill(pid: int) -> None:
@@ -277,30 +278,6 @@ def own_children() -> frozenset[int]:
             return frozenset(int(x) for x in file.read().split())
     except OSError:
         return frozenset()
-
-
-def _wait_for_end(pid: int, deadline: float) -> None:
-    """Reap a child that was killed; its memory's release alone may take a tenth of a second."""
-    try:
-        descriptor = open_pidfd(pid)
-    except ProcessLookupError:
-        return  # somebody has reaped it already
-    if descriptor is not None:
-        left_ms = max(0, int((deadline - time.monotonic()) * 1000))
-        poll = select.poll()
-        poll.register(descriptor, select.POLLIN)
-        poll.poll(left_ms)
-        os.close(descriptor)
-    while _is_child(pid) and time.monotonic() < deadline:
-        time.sleep(0.001)  # kernels without pidfds
-
-
-def _is_child(pid: int) -> bool:
-    """Whether a child has not ended; reaps it if it has."""
-    try:
-        return os.waitpid(pid, os.WNOHANG)[0] == 0
-    except ChildProcessError:
-        return False
 
 
 def _warm_up(entry: str) -> None:

@@ -313,7 +313,8 @@ class _Node:
     def finish(self, code: int, reason: str) -> None:
         """End everything of this node, in order (bounded in time)."""
         if self._raylet is not None and self._world is not None:
-            for address in self._raylet.processes():
+            # Workers are killed below; to wake them first would cost each a round of its own.
+            for address in self._raylet.attached:
                 self._router.send(address, leases.Shutdown(reason, code))
             self._router.send(HEAD, cluster.Leave(reason))
             self._world.finish()
