@@ -22,6 +22,10 @@ from rayhpc.wire.address import Address, ObjectId, node_of, owner_of
 from rayhpc.wire.messages import actors
 from rayhpc.wire.messages.actors import ALIVE, DEAD, PENDING, RESTARTING
 
+# So many actors that were killed before they were registered are remembered.
+KILLED_EARLY_MAX = 10_000
+_KILLED = "it was killed by kill()"
+
 
 class Actors:
     """All actors of the cluster.
@@ -55,6 +59,8 @@ class Actors:
         self.table = ActorTable()
         self.waiting = Waiting(now)
         self._watchers = Watchers()
+        # Killed before their owners, who live, have registered them; the oldest first.
+        self._killed_early: dict[ObjectId, None] = {}
         self._starter = Starter(
             self.table, self.waiting, nodes, groups, send, random, self._give_up, self._tell
         )
@@ -75,6 +81,10 @@ class Actors:
         self._watchers.came(spec.actor)
         actor = Actor(spec, self._wall())
         self.table.add(actor)
+        if spec.actor in self._killed_early:
+            del self._killed_early[spec.actor]
+            self._die(actor, _KILLED)
+            return
         self.waiting.add(actor)
         self._tell(actor)
 
@@ -98,6 +108,8 @@ class Actors:
         known = self.table.has_been(message.actor)
         if actor is None and (known or self._is_gone(owner_of(message.actor))):
             self._send(source, _unknown(message.actor))
+        elif message.actor in self._killed_early:
+            self._send(source, actors.ActorIs(message.actor, DEAD, 0, 0, _KILLED))
         elif actor is None:
             self._watchers.expect(message.actor)
             self._watchers.add(message.actor, source)
@@ -108,21 +120,32 @@ class Actors:
 
     def _never_came(self, expected: list[ObjectId]) -> None:
         for actor_id in expected:
-            message = _unknown(actor_id)
-            for watcher in self._watchers.of(actor_id):
-                self._send(watcher, message)
-            self._watchers.forget(actor_id)
+            self._killed_early.pop(actor_id, None)
+            self._tell_all(_unknown(actor_id))
 
     def on_kill(self, _: Address, message: actors.KillActor) -> None:
         """End an actor's process at once; for good, or to be started again."""
         actor = self.table.get(message.actor)
+        if actor is None and message.no_restart:
+            self._kill_early(message.actor)
         if actor is None or actor.state == DEAD:
             return
         if message.no_restart or (actor.restarts == 0 and actor.node is not None):
-            self._die(actor, "it was killed by kill()")
+            self._die(actor, _KILLED)
         elif actor.node is not None:
             actor.asked_to_restart = True
             self._stop(actor, False, "it was killed by kill(no_restart=False)")
+
+    def _kill_early(self, actor_id: ObjectId) -> None:
+        """Its registration is still on its way, or its owner waits for its arguments."""
+        if self.table.has_been(actor_id) or self._is_gone(owner_of(actor_id)):
+            return
+        self._killed_early[actor_id] = None
+        if len(self._killed_early) > KILLED_EARLY_MAX:
+            del self._killed_early[next(iter(self._killed_early))]
+        self._tell_all(actors.ActorIs(actor_id, DEAD, 0, 0, _KILLED))
+        # So that it is forgotten when its owner ends.
+        self._watchers.expect(actor_id)
 
     def on_unreferenced(self, _: Address, message: actors.ActorUnreferenced) -> None:
         """The last handle is gone: nobody can call it or find it any more."""
@@ -272,6 +295,12 @@ class Actors:
         if actor.node is not None:
             message = actors.StopActor(actor.id, actor.incarnation, graceful, reason)
             self._send(actor.node.raylet, message)
+
+    def _tell_all(self, last: actors.ActorIs) -> None:
+        """Tell watchers the last that there is to tell."""
+        for watcher in self._watchers.of(last.actor):
+            self._send(watcher, last)
+        self._watchers.forget(last.actor)
 
     def _tell(self, actor: Actor) -> None:
         watchers = self._watchers.of(actor.id)
