@@ -1,0 +1,90 @@
+"""What the driver prints of its workers, and of demands that wait."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Callable
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def test_what_workers_print_comes_with_name_and_pid(run_program: Run) -> None:
+    done = run_program(
+        """
+        import os, sys, rayhpc
+        rayhpc.init(num_cpus=1)
+        @rayhpc.remote
+        def speak():
+            print("spoken aloud")
+            print("an error", file=sys.stderr)
+            return os.getpid()
+        @rayhpc.remote(max_retries=0)
+        def last_words():
+            print("last words", flush=True)
+            os._exit(1)
+        pid = rayhpc.get(speak.remote())
+        try:
+            rayhpc.get(last_words.remote())
+        except rayhpc.exceptions.WorkerCrashedError:
+            pass
+        print("pid", pid)
+        """
+    )
+    pid = done.stdout.split()[-1]
+    assert re.search(rf"\(.*speak.* pid={pid}, ip=127\.0\.0\.1\) spoken aloud", done.stdout)
+    assert "an error" in done.stderr
+    assert "last words" in done.stdout
+
+
+def test_log_to_driver_can_be_switched_off(run_program: Run) -> None:
+    done = run_program(
+        """
+        import rayhpc
+        rayhpc.init(num_cpus=1, log_to_driver=False)
+        @rayhpc.remote
+        def speak():
+            print("spoken aloud")
+        rayhpc.get(speak.remote())
+        """
+    )
+    assert "spoken" not in done.stdout
+
+
+def test_a_demand_that_no_node_can_meet_is_told_within_a_second(run_program: Run) -> None:
+    done = run_program(
+        """
+        import rayhpc
+        rayhpc.init(num_cpus=1)
+        @rayhpc.remote(num_cpus=64)
+        def huge(): ...
+        @rayhpc.remote(resources={"unicorn": 1})
+        class Rare:
+            def m(self): ...
+        ready, rest = rayhpc.wait([huge.remote(), Rare.remote().m.remote()], timeout=1)
+        assert not ready
+        """
+    )
+    assert "64 CPU" in done.stderr
+    assert "unicorn" in done.stderr
+
+
+def test_repeated_lines_are_folded_and_it_is_said_once_how_to_see_them_all(
+    run_program: Run,
+) -> None:
+    program = """
+        import time, rayhpc
+        rayhpc.init(num_cpus=3)
+        @rayhpc.remote
+        def speak(i):
+            print(f"the same line {i}")
+            print("another one")
+            time.sleep(0.3)
+        rayhpc.get([speak.remote(i) for i in range(3)])
+        """
+    folded = run_program(program).stdout
+    assert folded.count("the same line") == 2
+    assert "[repeated 2x across cluster" in folded
+    assert folded.count("RAYHPC_DEDUP_LOGS=0") == 1
+    plain = run_program(program, env={"RAYHPC_DEDUP_LOGS": "0"}).stdout
+    assert plain.count("the same line") == 3
