@@ -21,6 +21,9 @@ GRANT_PATIENCE_S = 0.05
 IDLE_RETURN_S = 0.1
 SPREAD_REQUESTS = 32
 RECALL_AFTER_S = 0.002
+# A worker without a result for so long, several times what it was given, has a longer task than
+# was expected: nothing is to wait behind that one.
+OVERDUE_S = 0.02
 _SMOOTHING = 0.3
 
 
@@ -34,6 +37,7 @@ class Lease:
         "granted_known",
         "idle_since",
         "inflight",
+        "overdue",
         "progress",
         "queue",
         "recalling",
@@ -51,6 +55,17 @@ class Lease:
         self.recalling = False
         self.progress = now
         self.idle_since = now
+        # The task that was found to take longer than expected; not now's, once it has ended.
+        self.overdue: ObjectId | None = None
+
+    def is_overdue(self, now: float) -> bool:
+        """Whether the task that runs takes longer than all that was pushed was expected to."""
+        running = next(iter(self.inflight), None)
+        if running is None:
+            return False
+        if now >= self.progress + OVERDUE_S:
+            self.overdue = running
+        return self.overdue == running
 
 
 class ClassQueue:
@@ -103,7 +118,11 @@ class ClassQueue:
         expected = self.expected_grants(now)
         self.planned = now
         depth = self.depth()
-        open_leases = [x for x in self.leases.values() if not x.blocked and not x.ended]
+        open_leases = [
+            x
+            for x in self.leases.values()
+            if not x.blocked and not x.ended and not x.is_overdue(now)
+        ]
         open_leases.sort(key=_load)
         share = -(-len(ready) // (len(open_leases) + expected or 1))
         plan = []
@@ -148,13 +167,20 @@ class ClassQueue:
         )
 
     def stuck(self, now: float) -> list[Lease]:
-        """Leases whose queue should be recalled, because another lease has nothing to do."""
-        if self.ready or not any(not x.inflight and not x.ended for x in self.leases.values()):
+        """Leases whose queue should be recalled.
+
+        Another lease has nothing to do, or the task at its front takes so long that further leases
+        are to be asked for: tasks that wait for each other need to run at the same time.
+        """
+        if self.ready:
             return []
+        spare = any(not x.inflight and not x.ended for x in self.leases.values())
         return [
             x
             for x in self.leases.values()
-            if len(x.inflight) > 1 and not x.recalling and now >= x.progress + RECALL_AFTER_S
+            if len(x.inflight) > 1
+            and not x.recalling
+            and (x.is_overdue(now) or (spare and now >= x.progress + RECALL_AFTER_S))
         ]
 
     def idle(self, now: float) -> list[Lease]:
@@ -171,10 +197,11 @@ class ClassQueue:
         """When this queue wants to be looked at again without an event; None: never."""
         times: list[float] = []
         idle = [x for x in self.leases.values() if not x.inflight]
-        if idle and not self.ready:
+        if not self.ready:
             times += [x.idle_since + IDLE_RETURN_S for x in idle]
+            patience = RECALL_AFTER_S if idle else OVERDUE_S
             times += [
-                x.progress + RECALL_AFTER_S
+                x.progress + patience
                 for x in self.leases.values()
                 if len(x.inflight) > 1 and not x.recalling
             ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rayhpc.runtime.class_queue import AHEAD_S, ClassQueue, Lease
+from rayhpc.runtime.class_queue import AHEAD_S, OVERDUE_S, ClassQueue, Lease
 from rayhpc.runtime.pending import Pending
 from rayhpc.wire.messages.common import Grant, SchedulingClass, Strategy
 
@@ -70,6 +70,29 @@ def test_what_waits_behind_a_long_task_is_recalled_when_another_lease_idles() ->
     assert queue.stuck(NOW + 0.01) == [busy]
     busy.recalling = True
     assert queue.stuck(NOW + 0.01) == []
+
+
+def test_what_waits_behind_a_task_that_takes_too_long_goes_elsewhere() -> None:
+    """They may wait for each other: with room in the cluster, all of them must run."""
+    queue = queue_with(4, 2, average=1e-5)
+    assert pushed(queue) == [2, 2]
+    assert queue.deadline() == NOW + OVERDUE_S
+    assert queue.stuck(NOW + OVERDUE_S / 2) == []
+    late = NOW + OVERDUE_S
+    assert queue.stuck(late) == list(queue.leases.values())
+    for lease in queue.leases.values():
+        queue.ready.append(lease.inflight.pop(list(lease.inflight)[1]))
+        lease.progress = late
+    # Not to the same workers again, although they have answered.
+    assert pushed(queue, late) == []
+    assert queue.requests_wanted() == 2
+    queue.leases[7] = Lease(2 << 32 | 1, Grant(7, 1, {}), queue, late)
+    assert pushed(queue, late) == [2]
+    ended = queue.leases[0]
+    ended.inflight.clear()
+    queue.ready.append(Pending(bytes(16), b"", b"f", 1, 0, "f"))
+    assert pushed(queue, late) == [1]
+    assert len(ended.inflight) == 1
 
 
 def test_leases_are_asked_for_ahead_of_need_but_not_without_end() -> None:

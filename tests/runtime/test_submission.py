@@ -71,8 +71,8 @@ def test_one_crash_has_one_victim(side: Side) -> None:
     assert "killed by signal 9" in str(side.outcome(second))
     assert side.outcome(third) is None
     (request, *_) = side.take(leases.LeaseRequest)
-    side.grant(request.request, OTHER, 2)
     side.lose_patience()
+    side.grant(request.request, OTHER, 2)
     again = [t for push in side.take(tasks.Push) for t in push.tasks]
     assert [t.tid for t in again] == [third.tid, fourth.tid]
     assert [t.attempt for t in again] == [0, 0]
@@ -128,8 +128,8 @@ def test_what_a_blocked_worker_refuses_goes_elsewhere_first(side: Side) -> None:
     side.submitter.advance()
     assert side.take(tasks.Push) == []
     request, *_ = side.take(leases.LeaseRequest)
-    side.grant(request.request, OTHER, 2)
     side.lose_patience()
+    side.grant(request.request, OTHER, 2)
     assert [t.tid for p in side.take(tasks.Push) for t in p.tasks] == [second.tid, third.tid]
     side.finish(WORKER, first.tid)
     assert side.outcome(first) == 1
