@@ -29,6 +29,8 @@ logger = logging.getLogger("rayhpc")
 SURPLUS_IDLE_S = 10.0
 START_PATIENCE_S = 60.0
 RETRY_AFTER_S = 1.0
+# With its program mostly the whole cluster ends; nobody should fork workers at that moment.
+REFILL_AFTER_JOB_S = 1.0
 START_FAILURES_MAX = 3
 
 Key = tuple[int, bytes]
@@ -233,6 +235,7 @@ class WorkerPool:
         """A job's driver has ended: its idle workers go, and nobody waits for it any more."""
         for key in [x for x in self._waiting if x[0] == job]:
             self._fail(key, "The job has ended.")
+        self._refill_at = max(self._refill_at, self._now() + REFILL_AFTER_JOB_S)
         for worker in list(self.by_address.values()):
             if worker.key[0] == job and worker.state == IDLE:
                 self._ask_to_end(worker)
@@ -265,6 +268,8 @@ class WorkerPool:
         times = [self._templates.deadline()]
         if self._waiting and self._retry_at > now:
             times.append(self._retry_at)
+        if self._refill_at > now:
+            times.append(self._refill_at)
         for worker in self.by_address.values():
             if worker.state == STARTING:
                 times.append(worker.since + START_PATIENCE_S)

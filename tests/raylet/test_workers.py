@@ -182,6 +182,23 @@ def test_the_end_of_a_job_ends_its_idle_workers_and_fails_its_waiters() -> None:
     assert len(n.killed) == 1
 
 
+def test_nobody_is_forked_while_a_job_and_mostly_its_cluster_ends() -> None:
+    n = node(prestart=1)
+    n.workers.advance()
+    n.boot()
+    wish = Wish(n)
+    assert wish.worker is not None
+    n.workers.release(wish.worker)
+    n.workers.on_job_over(JOB)
+    n.workers.on_ended(wish.worker, "gone")
+    n.workers.advance()
+    assert not n.spawned
+    due = n.workers.deadline()
+    assert due is not None
+    n.pass_time(due - n.time)
+    assert len(n.boot()) == 1
+
+
 def test_a_cancelled_wish_leaves_its_worker_to_others() -> None:
     n = node()
     first, second = Wish(n), Wish(n)
