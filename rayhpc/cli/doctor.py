@@ -21,7 +21,9 @@ from rayhpc.allocation.advice import advice
 from rayhpc.allocation.allocation import Allocation
 from rayhpc.allocation.detect import detect
 from rayhpc.allocation.fact import Fact
+from rayhpc.allocation.kill_wait import kill_wait
 from rayhpc.allocation.sizing import NodeSize, size_node
+from rayhpc.launch.drain import decide
 from rayhpc.machine import interfaces, limits, memory, scratch
 from rayhpc.machine.affinity import format_cpu_list
 from rayhpc.machine.crypto import Crypto, read_crypto
@@ -89,6 +91,7 @@ def examine(environ: Mapping[str, str]) -> Report:
     rows = [
         *_node_rows(size),
         *_allocation_rows(allocation),
+        *_end_rows(environ, allocation),
         *_machine_rows(machine),
         *_network_rows(),
         *_limit_rows(mine),
@@ -191,6 +194,16 @@ def _allocation_rows(allocation: Allocation) -> Iterator[Row]:
             shown = _ends(fact.value)
         on_page = name not in (*totals.values(), "cpus", "gpus", "memory")
         yield Row("allocation", name.replace("_", " "), fact, shown, on_page)
+
+
+def _end_rows(environ: Mapping[str, str], allocation: Allocation) -> Iterator[Row]:
+    """How long a program has between SIGTERM and its end."""
+    wait = kill_wait(environ)
+    yield Row("allocation", "KillWait", wait, f"{wait.value:g} s" if wait.value else None)
+    decided = decide(None, allocation.scheduler.value, environ)
+    source = "KillWait" if decided.after_term < decided.otherwise else "the usual --drain"
+    shown = f"{decided.after_term:g} s"
+    yield Row("allocation", "time for last words", Fact(decided.after_term, source), shown)
 
 
 def _machine_rows(machine: MachineFacts) -> Iterator[Row]:

@@ -34,9 +34,8 @@ from rayhpc.launch.options import NodeOptions
 @click.option(
     "--drain",
     type=click.FloatRange(min=0),
-    default=25.0,
-    show_default=True,
-    help="Seconds the program may go on after the job was told to end.",
+    help="Seconds the program may go on after the job was told to end; default: 25, or less where "
+    "SLURM's KillWait is short.",
 )
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="The head's port.")
 @node_options
@@ -54,7 +53,7 @@ def run(
     rendezvous: str | None,
     min_nodes: int | None,
     start_timeout: float,
-    drain: float,
+    drain: float | None,
     port: int,
     node: NodeOptions,
     as_ray: bool | None,

@@ -45,6 +45,7 @@ class HeadRank:
         self._nodes = 1
         self._odd: list[str] = []
         self._deadline: float | None = None
+        self._drain_s = 0.0
         self._lost: int | None = None
         self._reach: SignalReach | None = None
 
@@ -150,6 +151,7 @@ class HeadRank:
         return [
             *advice(self._run.environ, place.allocation, size),
             *check_budget(limits, descriptors=DESCRIPTORS, threads=threads),
+            *self._run.drain.advice,
         ]
 
     # -- the program
@@ -194,8 +196,14 @@ class HeadRank:
             driver.send(arrival.number)
         # An interactive program may live on after a Ctrl-C; whoever else signals means the end.
         is_end = not arrival.from_terminal and arrival.number != signal.SIGUSR2
-        if is_end and self._deadline is None:
-            self._deadline = time.monotonic() + self._run.options.drain_s
+        if is_end:
+            self._limit(self._run.drain.after(arrival.number))
+
+    def _limit(self, seconds: float) -> None:
+        """The program is to end within so many seconds, or sooner if that was said before."""
+        deadline = time.monotonic() + seconds
+        if self._deadline is None or deadline < self._deadline:
+            self._deadline, self._drain_s = deadline, seconds
 
     def _reached_all(self, arrival: Arrival) -> bool:
         """Whether the launcher sent the signal, and to all processes of the rank.
@@ -227,8 +235,8 @@ class HeadRank:
             self._run.progress.note("the program was ended: its cluster is gone")
             return self._lost
         self._run.progress.note(
-            f"the program was ended: it went on for {self._run.options.drain_s:g} s after it was "
-            "told to end (--drain sets how long it may)"
+            f"the program was ended: it went on for {self._drain_s:g} s after it was told to end "
+            f"({self._run.drain.why(self._drain_s)})"
         )
         return int(ExitCode.CANCELLED)
 

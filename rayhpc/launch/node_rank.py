@@ -17,9 +17,6 @@ from rayhpc.launch.rendezvous import Record, Report
 if TYPE_CHECKING:
     from rayhpc.launch.run import Run
 
-# The head ends the cluster within its own limit; this much later we do not wait any more.
-_LATER_S = 2.0
-
 
 class NodeRank:
     """The life of a rank that adds a node."""
@@ -72,12 +69,14 @@ class NodeRank:
     def _wait_for_end(self) -> int:
         """Until the head ends the cluster; a signal only limits how long that may take."""
         deadline: float | None = None
+        drain = self._run.drain
         while (code := self._node.poll()) is None:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
             if left == 0:
                 return int(ExitCode.CANCELLED)
-            if self._run.startup.signals.wait(left) and deadline is None:
-                deadline = time.monotonic() + self._run.options.drain_s + _LATER_S
+            for arrival in self._run.startup.signals.wait(left):
+                limit = time.monotonic() + drain.after(arrival.number) + drain.later
+                deadline = limit if deadline is None else min(deadline, limit)
         if code:
             folder = self._run.log_folder
             where = f"; its log: {folder}" if folder else ""

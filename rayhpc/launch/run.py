@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 from rayhpc.allocation.allocation import Allocation
 from rayhpc.allocation.local_ranks import local_facts, merge_local_ranks
-from rayhpc.launch import local_ranks, mpi_channel, node_config
+from rayhpc.launch import drain, local_ranks, mpi_channel, node_config
 from rayhpc.launch.channel import Channel
+from rayhpc.launch.drain import Drain
 from rayhpc.launch.election import Role, elect
 from rayhpc.launch.exit_codes import ExitCode, LaunchError
 from rayhpc.launch.node_config import Place
@@ -36,7 +37,7 @@ class RunOptions:
     """What the user says about a run; times in seconds.
 
     `environ` is the program's environment.  `drain_s` is how long it may go on after the job was
-    told to end; SLURM kills 30 s after it has asked.  No command: a cluster to attach to.
+    told to end; None: as SLURM's KillWait allows.  No command: a cluster to attach to.
     """
 
     command: tuple[str, ...] = ()
@@ -48,7 +49,7 @@ class RunOptions:
     nodes: int | None = None
     min_nodes: int | None = None
     start_timeout_s: float = 120.0
-    drain_s: float = 25.0
+    drain_s: float | None = None
     port: int = 0
     quiet: bool = False
 
@@ -64,6 +65,7 @@ class Run:
     channel: Channel | None
     startup: Startup
     progress: Progress
+    drain: Drain
 
     def new_node(self) -> NodeProcess:
         """The process of this rank's node, before it has its plan."""
@@ -100,7 +102,8 @@ def run(options: RunOptions, environ: Mapping[str, str]) -> int:
             options = replace(options, environ=mpi_channel.without_mpi(options.environ))
         _check_nodes(options, role)
         progress = Progress(role.nodes, quiet=options.quiet)
-        this = Run(options, dict(environ), place, role, channel, startup, progress)
+        limits = drain.decide(options.drain_s, place.allocation.scheduler.value, environ)
+        this = Run(options, dict(environ), place, role, channel, startup, progress, limits)
         return _live(this)
 
 

@@ -26,6 +26,21 @@ def shown(environ: dict[str, str], *words: str) -> tuple[int, str]:
     return done.exit_code, done.output
 
 
+def test_how_long_last_words_may_take(tmp_path: Path) -> None:
+    path = tmp_path / "slurm.conf"
+    path.write_text("KillWait=8\n")
+    environ = {**STEP, "SLURM_CONF": str(path)}
+    _, text = shown(environ, "--json")
+    facts = json.loads(text)["allocation"]
+    assert facts["KillWait"]["value"] == 8
+    assert facts["KillWait"]["source"] == f"KillWait in {path}"
+    assert facts["time for last words"]["value"] == pytest.approx(4.8)
+    assert facts["time for last words"]["source"] == "KillWait"
+    _, text = shown(environ)
+    assert "8 s" in text
+    assert "4.8 s" in text
+
+
 def test_every_fact_has_a_source(home: Path) -> None:
     code, text = shown({}, "--json")
     assert code == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import string
@@ -68,6 +69,31 @@ def test_scancel_and_time_limit(lab: LabCluster, user: User, how: str) -> None:
     assert eventually(lambda: left(lab) == [], KILL_WAIT_S), left(lab)
     assert time.monotonic() - told < KILL_WAIT_S
     assert (directory / "checkpoint").read_text() == "17"
+
+
+def test_scancel_and_time_limit_of_a_program_that_does_not_heed(
+    lab: LabCluster, user: User
+) -> None:
+    """It is ended before SLURM would do so, by the cluster, which says so and ends in order."""
+    stubborn = "trap : TERM; echo up; while :; do sleep 1; done"
+    submit = ("--detach", "--json", "--nodes", "3", "--", "bash", "-c", stubborn)
+    job = str(json.loads(user.submit(*submit).stdout)["id"])
+    assert eventually(lambda: user.rayhpc("logs", job).stdout == "up\n", 30)
+    user.run("scancel", job, check=True)
+    told = time.monotonic()
+    assert eventually(lambda: left(lab) == [], KILL_WAIT_S), left(lab)
+    assert time.monotonic() - told < KILL_WAIT_S
+    assert user.rayhpc("wait", job).returncode == ExitCode.CANCELLED
+    said = user.rayhpc("logs", job).stderr
+    assert "it went on for 3 s after it was told to end (SLURM kills after 5 s" in said
+
+
+def test_scancel_and_time_limit_are_known_to_doctor(user: User) -> None:
+    done = user.run("srun", "--mpi=none", "rayhpc", "doctor", "--json", check=True)
+    facts = json.loads(done.stdout)["allocation"]
+    assert facts["KillWait"]["value"] == KILL_WAIT_S
+    assert facts["KillWait"]["source"].endswith("/slurm.conf")
+    assert facts["time for last words"]["value"] == 3
 
 
 def test_exit_code(user: User) -> None:

@@ -38,6 +38,7 @@ class FakeCluster:
         """Turn switches while it runs."""
         self.settings = dataclasses.replace(self.settings, **changes)
         self.settings.save(self.folder)
+        self._write_configuration()
 
     @property
     def names(self) -> list[str]:
@@ -63,7 +64,7 @@ class FakeCluster:
     def start_controller(self) -> None:
         """Returns when it listens."""
         (self.folder / "ctl").unlink(missing_ok=True)
-        (self.folder / "slurm.conf").write_text("ClusterName=fake\n")
+        self._write_configuration()
         self._controller = subprocess.Popen(
             [sys.executable, "-m", "tests.slurm.fake.controller", str(self.folder)],
             cwd=ROOT,
@@ -99,6 +100,10 @@ class FakeCluster:
     def close(self) -> None:
         """End it, and every process of it."""
         self.stop_controller()
+
+    def _write_configuration(self) -> None:
+        text = f"ClusterName=fake\nKillWait={self.settings.kill_wait:.0f}\n"
+        (self.folder / "slurm.conf").write_text(text)
 
     def _write_program(self, name: str) -> None:
         path = self._bin / name
