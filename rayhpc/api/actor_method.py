@@ -151,7 +151,8 @@ def _submit(
             max_retries=more.max_retries,
         )
     if plan.returns == STREAMING:
-        pending.stream = process.streams.open(pending.tid, plan.more.window)
+        maker = pending if plan.retries else None
+        pending.stream = process.streams.open(pending.tid, plan.more.window, maker)
     pending.submitted = time.time()
     refs = submitting.references_of(process, pending)
     inbox = process.callers.inbox

@@ -290,13 +290,14 @@ class Raylet:
         self.view.remove(node)
         logger.warning("node %d is gone: %s", node, reason)
         self.io.forget_node(node, reason)
+        # First: who is asked to make lost objects again should know whom to ask no more.
+        for address in self.processes():
+            self.send(address, leases.NodeGone(node, reason))
         self.objects.on_node_gone(node, reason)
         self.watches.on_node_gone(node)
         self.leases.on_node_gone(node, reason)
         for job in self.jobs.on_node(node):
             self.job_over(job.driver)
-        for address in self.processes():
-            self.send(address, leases.NodeGone(node, reason))
         self._watched = {x for x in self._watched if node_of(x) != node}
         self.leases.on_view_changed()
 

@@ -17,6 +17,7 @@ from rayhpc.exceptions import ActorDiedError
 from rayhpc.runtime import execution, serialization
 from rayhpc.runtime.context import TaskContext, running
 from rayhpc.runtime.errors import dump_system_error, format_remote, load_error
+from rayhpc.runtime.overtaking import FirstReady, has_far
 from rayhpc.wire.address import Address, ObjectId
 from rayhpc.wire.messages import actors, tasks
 from rayhpc.wire.messages.common import Grant
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     import asyncio
 
     from rayhpc.runtime.worker import Worker
+
+
+# The first call may wait so long for its arguments before the others are looked at.
+PATIENCE_S = 0.001
 
 
 class ActorExit(SystemExit):
@@ -58,6 +63,7 @@ class ActorHost:
             self.spec.placing.environment,
         )
         self._queue: deque[tuple[Address, tasks.Call]] = deque()
+        self._held: object = None
         self._constructed = False
         self._busy = 0
         self._ended: deque[tuple[Address, execution.Outcome | None]] = deque()
@@ -123,13 +129,54 @@ class ActorHost:
         if not self._constructed:
             self._construct()
         elif self._queue:
-            caller, call = self._queue.popleft()
-            outcome = self._run(caller, call)
-            if outcome is not None:
-                self._worker.reply(caller, outcome)
-                self._worker.flush_replies_if_due(more=bool(self._queue))
+            self._run_first()
         elif self.ending is not None and not self._busy:
             self._worker.leave(self.ending)
+
+    def _run_first(self) -> None:
+        """Run the first call; one that makes lost results again, while the first must wait."""
+        caller, call = self._queue.popleft()
+        if call.deps and has_far(call):
+            self._queue.appendleft((caller, call))
+            self._run_when_ready()
+        else:
+            self._run_and_reply(caller, call)
+        if not self._queue:
+            self._held = None
+
+    def _run_and_reply(self, caller: Address, call: tasks.Call) -> None:
+        outcome = self._run(caller, call)
+        if outcome is not None:
+            self._worker.reply(caller, outcome)
+            self._worker.flush_replies_if_due(more=bool(self._queue))
+
+    def _run_when_ready(self) -> None:
+        worker = self._worker
+        first = FirstReady(worker.store, self._queue, lambda item: item[1])
+        with worker.lead():
+            worker.ownership.settle()
+            found = first.look(everywhere=False)
+        if found is None and worker.wait_blocking(first.has_news, PATIENCE_S):
+            found = first.take_first()
+        if found is None:
+            found = self._wait_for_any(first)
+        # What several calls in a row are given is brought here once.
+        self._held = first
+        if found is not None:
+            self._run_and_reply(*found)
+
+    def _wait_for_any(
+        self, first: FirstReady[tuple[Address, tasks.Call]]
+    ) -> tuple[Address, tasks.Call] | None:
+        """The first call that may run and can; None: those that waited were cancelled."""
+        worker = self._worker
+        while True:
+            with worker.lead():
+                found = first.look(everywhere=True)
+                if found is not None or not self._queue:
+                    first.close()
+                    return found
+            worker.wait_blocking(first.has_news)
 
     def _construct(self) -> None:
         worker, spec = self._worker, self.spec

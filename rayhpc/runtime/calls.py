@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from rayhpc.runtime import dependencies, failures
-from rayhpc.runtime.ownership import Ownership
+from rayhpc.runtime.ownership import Ownership, hold
 from rayhpc.runtime.pending import Pending
 from rayhpc.runtime.results import Results
 from rayhpc.wire.address import HEAD, Address, ObjectId, node_of
@@ -27,6 +27,8 @@ class ActorClient:
     """One actor as this process sees it.
 
     `queue` are calls not sent yet, in order; `inflight` those sent and not answered, in order.
+    `again` are calls that make lost results again: they wait for no call before them, since such
+    a one may wait for what they make.
     `killed`: this process has had it killed, and waits for the head to say so.  `unregistered` are
     messages for the head that must follow the actor's registration (None: that has gone out).
     """
@@ -41,6 +43,7 @@ class ActorClient:
         self.node_id = ""
         self.unschedulable = False
         self.queue: deque[Pending] = deque()
+        self.again: deque[Pending] = deque()
         self.inflight: dict[ObjectId, Pending] = {}
         self.watched = False
         self.killed = False
@@ -49,7 +52,7 @@ class ActorClient:
 
     def calls_waiting(self) -> int:
         """How many calls have been made and not answered."""
-        return len(self.queue) + len(self.inflight)
+        return len(self.queue) + len(self.again) + len(self.inflight)
 
 
 class Callers:
@@ -120,9 +123,32 @@ class Callers:
             pending.stray = True
             self._send(client.address, tasks.Cancel(pending.tid, recursive))
             return
-        if pending in client.queue:
-            client.queue.remove(pending)
+        for waiting in (client.queue, client.again):
+            if pending in waiting:
+                waiting.remove(pending)
         self._results.fail(pending, failures.cancelled(pending))
+
+    def make_again(self, oid: ObjectId, pending: Pending) -> bytes | None:
+        """Call once more for a result that was lost; the error if that cannot be."""
+        client: ActorClient = pending.target
+        waits = pending.missing or pending in client.again or pending in client.queue
+        if waits or pending.tid in client.inflight:
+            return None
+        if pending.retries == 0:
+            return failures.out_of_retries(oid, pending)
+        pending.more = msgspec.structs.replace(pending.more or tasks.TaskMore(), again=True)
+        if client.state == actors.DEAD:
+            return self._death(client, pending)
+        pending.retries -= pending.retries > 0
+        pending.attempt += 1
+        pending.cancelled = False  # that came too late
+        if client.actor in self._ownership.table:
+            pending.keep = [*hold([client.actor]), *(pending.keep or ())]
+        if pending.deps:
+            dependencies.when_ready(self._ownership, pending, self._ready_again)
+        else:
+            self._ready_again(pending)
+        return None
 
     def children_of(self, tid: ObjectId) -> list[Pending]:
         """The unanswered calls that task `tid` made from this process."""
@@ -132,6 +158,7 @@ class Callers:
         """Every call that waits or runs."""
         for client in list(self._clients.values()):
             yield from list(client.queue)
+            yield from list(client.again)
             yield from list(client.inflight.values())
 
     # -- messages --------------------------------------------------------------------------------
@@ -218,14 +245,35 @@ class Callers:
         pending.missing = 0
         self._dirty[client] = None
 
+    def _ready_again(self, pending: Pending) -> None:
+        """The arguments of a call that makes a lost result again are there."""
+        client: ActorClient = pending.target
+        found, error = dependencies.resolved(self._ownership, pending)
+        if pending.cancelled:
+            return
+        if error is None and client.state == actors.DEAD:
+            error = self._death(client, pending)
+        if error is not None:
+            self._results.fail(pending, error)
+            return
+        pending.ready = tuple(found)
+        client.again.append(pending)
+        self._dirty[client] = None
+
     def _send_ready(self, client: ActorClient) -> None:
         """Send calls in order, up to the first whose arguments are not there yet."""
         if client.state != actors.ALIVE or client.killed:
             return
+        if self._by_address.get(client.address) is not client:
+            return  # its process has ended: what follows the head tells
         queue = client.queue
-        batch = []
+        ready = []
         while queue and queue[0].missing == 0:
-            pending = queue.popleft()
+            ready.append(queue.popleft())
+        while client.again:
+            ready.append(client.again.popleft())
+        batch = []
+        for pending in ready:
             client.inflight[pending.tid] = pending
             batch.append(
                 tasks.Call(
@@ -262,9 +310,10 @@ class Callers:
                 client.queue.appendleft(pending)
 
     def _fail_all(self, client: ActorClient) -> None:
-        while client.queue:
-            pending = client.queue.popleft()
-            self._results.fail(pending, self._death(client, pending))
+        for waiting in (client.queue, client.again):
+            while waiting:
+                pending = waiting.popleft()
+                self._results.fail(pending, self._death(client, pending))
 
     def _fail_without_retries(self, client: ActorClient) -> None:
         waiting = list(client.queue)
@@ -282,6 +331,8 @@ class Callers:
             f"The actor of {pending.name}() is dead (actor_id {client.actor.hex()}): "
             f"{client.reason or 'its process ended'}."
         )
+        if pending.more is not None and pending.more.again:
+            text += " A result of that call was lost with its node and cannot be made again."
         return failures.actor_died(text, client.actor, client.error)
 
     def _unavailable(self, client: ActorClient) -> bytes:

@@ -78,8 +78,13 @@ def pack_arguments(
 
 
 def _dependencies(process: Process, deps: Sequence[tasks.Dependency]) -> list[Any]:
-    far = [dep.oid for dep in deps if dep.value is None]
-    views = getting.fetch_views(process, far, None) if far else {}
+    views: dict[ObjectId, Any] = {}
+    for dep in deps:
+        if dep.value is None:
+            views[dep.oid] = process.store.view(dep.oid)
+    far = [oid for oid, view in views.items() if view is None]
+    if far:
+        views.update(getting.fetch_views(process, far, None))
     values = []
     for dep in deps:
         if dep.value is not None:

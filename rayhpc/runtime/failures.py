@@ -50,6 +50,17 @@ def lost(kind: int, oid: ObjectId, text: str = "") -> bytes:
     return dump_system_error(exceptions.ObjectLostError(name, text))
 
 
+def out_of_retries(oid: ObjectId, pending: Pending) -> bytes:
+    """An object is gone that its task or call may not make again."""
+    option = "max_retries" if pending.target is None else "max_task_retries"
+    text = (
+        f"every copy of it is gone, with the nodes they were on, and {pending.name}() has no "
+        f"retries left to make it again ({option})."
+    )
+    kind = exceptions.ObjectReconstructionFailedMaxAttemptsExceededError
+    return dump_system_error(kind(oid.hex(), text))
+
+
 def actor_died(text: str, actor: ObjectId, error: bytes = b"") -> bytes:
     """The actor is dead for good; `error` is its constructor's, if that is why."""
     if error:

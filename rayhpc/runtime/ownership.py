@@ -27,7 +27,7 @@ class Ownership:
     Args:
         me: this process's address.
         send: puts a message on its way.
-        make_again: runs a lost object's task again; False if it cannot.
+        make_again: has a lost object made again; why it cannot be, as a pickled error.
         lost: makes the pickled error for a lost (kind, object id).
     """
 
@@ -35,7 +35,7 @@ class Ownership:
         self,
         me: Address,
         send: Send,
-        make_again: Callable[[Entry], bool],
+        make_again: Callable[[ObjectId, Entry], bytes | None],
         lost: Callable[[int, ObjectId], bytes],
     ) -> None:
         self.me = me
@@ -306,8 +306,9 @@ class Ownership:
     def _recover(self, oid: ObjectId, entry: Entry) -> None:
         entry.asked = True
         entry.state = PENDING
-        if not self._make_again(entry):
-            self.resolve(oid, ERROR, self._lost(objects.LOST, oid))
+        error = self._make_again(oid, entry)
+        if error is not None:
+            self.resolve(oid, ERROR, error)
 
 
 def _cancel_out(

@@ -22,6 +22,7 @@ from rayhpc.runtime.context import running
 from rayhpc.runtime.entries import ERROR, INLINE, PENDING, STORED, Entry
 from rayhpc.runtime.errors import dump_system_error
 from rayhpc.runtime.ownership import Ownership
+from rayhpc.runtime.pending import Pending
 from rayhpc.runtime.recent_views import RecentViews
 from rayhpc.runtime.references import ObjectRef
 from rayhpc.runtime.results import Results
@@ -300,12 +301,15 @@ class Party:
         else:
             self.submitter.cancel(pending, force, recursive)
 
-    def _make_again(self, entry: Entry) -> bool:
-        if not self.submitter.make_again(entry):
-            return False
-        if entry.task.stream is not None:
-            self.streams.reopen(entry.task.stream)
-        return True
+    def _make_again(self, oid: ObjectId, entry: Entry) -> bytes | None:
+        pending: Pending | None = entry.task
+        if pending is None:
+            return failures.lost(objects.LOST, oid)
+        maker = self.submitter if pending.target is None else self.callers
+        error = maker.make_again(oid, pending)
+        if error is None and pending.stream is not None:
+            self.streams.reopen(pending.stream)
+        return error
 
     def owner_raylet_of(self, oid: ObjectId) -> Address:
         """The raylet that keeps the object's directory entry."""

@@ -72,8 +72,12 @@ class Results:
             # The error is the last item; the generator itself has ended well.
             self._resolve_end(pending)
         else:
+            table = self._ownership.table
             for oid in pending.result_ids():
-                self._ownership.resolve(oid, ERROR, error)
+                entry = table.get(oid)
+                # Where only some of the results were lost, the others are still there.
+                if entry is not None and entry.state == PENDING:
+                    self._ownership.resolve(oid, ERROR, error)
         self._let_go(pending)
 
     def _resolve_end(self, pending: Pending) -> None:
@@ -174,13 +178,22 @@ class Results:
 
     def _let_go(self, pending: Pending) -> None:
         """Drop the arguments' references, unless the task may have to run again (lineage)."""
+        if pending.retries != 0 and self._has_stored(pending):
+            if pending.target is not None and pending.keep:
+                # A result keeps what makes it again, but not its actor alive.
+                actor = pending.target.actor
+                pending.keep = [ref for ref in pending.keep if ref.binary() != actor] or None
+            return
+        pending.keep = pending.deps = None
+
+    def _has_stored(self, pending: Pending) -> bool:
+        """Whether a result that somebody refers to lies in a store."""
         table = self._ownership.table
-        # Actors' calls are not run again for a lost object.
-        for oid in _all_ids(pending) if pending.target is None else ():
+        for oid in _all_ids(pending):
             entry = table.get(oid)
             if entry is not None and entry.state == STORED:
-                return
-        pending.keep = pending.deps = None
+                return True
+        return False
 
 
 def _all_ids(pending: Pending) -> list[ObjectId]:

@@ -14,7 +14,6 @@ import msgspec
 
 from rayhpc.runtime import dependencies, failures
 from rayhpc.runtime.class_queue import ClassQueue, Lease
-from rayhpc.runtime.entries import Entry
 from rayhpc.runtime.ownership import Ownership
 from rayhpc.runtime.pending import Pending
 from rayhpc.runtime.results import Results
@@ -103,15 +102,16 @@ class Submitter:
         """Whether `advance` has something to do."""
         return bool(self.inbox or self._dirty)
 
-    def make_again(self, entry: Entry) -> bool:
-        """Run the task of a lost object once more; False if it has no task or no retry left."""
-        pending: Pending | None = entry.task
-        if pending is None or pending.queue is None or pending.retries == 0:
-            return False
+    def make_again(self, oid: ObjectId, pending: Pending) -> bytes | None:
+        """Run the task of a lost object once more; the error if it has no retry left."""
+        assert pending.queue is not None
         if pending.lease is not None or pending.missing or pending in pending.queue.ready:
-            return True
+            return None
+        if pending.retries == 0:
+            return failures.out_of_retries(oid, pending)
+        pending.cancelled = False  # that came too late
         self._again(pending, at_front=False)
-        return True
+        return None
 
     def cancel(self, pending: Pending, force: bool, recursive: bool) -> None:
         """Cancel a task wherever it is; its results become TaskCancelledError."""

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import rayhpc as ray
@@ -307,3 +308,39 @@ def test_what_a_lost_node_held_is_made_again(nodes: Any, tmp_path: Path) -> None
     dead = [x for x in ray.nodes() if not x["Alive"]]
     assert len(dead) == 1
     assert dead[0]["DeathReasonMessage"]
+
+
+@ray.remote(resources={"third": 0.1})
+class Maker:
+    def make(self, value: int) -> Any:
+        return np.full(50_000, value)
+
+    def grow(self, array: Any) -> Any:
+        return array + 1
+
+    def nap(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    def items(self, count: int) -> Any:
+        for i in range(count):
+            yield np.full(50_000, i)
+
+
+def test_what_actors_made_on_a_lost_node_they_make_again(nodes: Any) -> None:
+    third = nodes.add_node(num_cpus=1, resources={"third": 1})
+    maker = Maker.options(max_restarts=-1, max_task_retries=-1).remote()
+    made = maker.make.remote(5)
+    refs = [made, maker.grow.remote(made), *maker.items.remote(3)]
+    assert ray.wait(refs, num_returns=5, timeout=30, fetch_local=False)[1] == []
+    mortal = Maker.options(max_task_retries=-1).remote()
+    lost = mortal.make.remote(5)
+    assert ray.wait([lost], timeout=30, fetch_local=False)[1] == []
+    # With the actor when it dies: the last one's argument must then be made before it runs.
+    under_way = [maker.nap.remote(1.0), maker.grow.remote(made)]
+    nodes.remove_node(third, allow_graceful=False)
+    nodes.add_node(num_cpus=1, resources={"third": 1})
+    late = maker.grow.remote(refs[1])
+    found = ray.get([late, under_way[1], *refs], timeout=60)
+    assert [int(x.sum()) // 50_000 for x in found] == [7, 6, 5, 6, 0, 1, 2]
+    with pytest.raises(exceptions.ActorDiedError, match="cannot be made again"):
+        ray.get(lost, timeout=40)

@@ -85,7 +85,7 @@ class Shard:
 
 def parameter_server(number: int) -> None:
     shards = [Shard.remote() for _ in range(WORKERS)]
-    weights = wanted = np.arange(ARRAY_ITEMS // 10, dtype=np.int64) % 7 + number % 5
+    weights = wanted = np.arange(ARRAY_ITEMS, dtype=np.int64) % 7 + number % 5
     for step in range(STEPS):
         stored = ray.put(weights)
         gradients = ray.get([shard.gradient.remote(stored, step) for shard in shards])

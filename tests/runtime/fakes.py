@@ -39,8 +39,8 @@ class Side:
     def _send(self, destination: int, message: msgspec.Struct) -> None:
         self.sent.append((destination, message))
 
-    def _again(self, entry: Entry) -> bool:
-        return self.submitter.make_again(entry)
+    def _again(self, oid: bytes, entry: Entry) -> bytes | None:
+        return self.submitter.make_again(oid, entry.task)
 
     def submit(self, count: int = 1, retries: int = 0) -> list[Pending]:
         """Submit tasks of one class."""

@@ -24,7 +24,8 @@ class Table(Ownership):
     def __init__(self, me: int = ME, again: bool = False) -> None:
         self.sent: list = []
         send = self._note
-        super().__init__(me, send, lambda _: again, failures.lost)
+        error = None if again else failures.lost(objects.LOST, MINE)
+        super().__init__(me, send, lambda _, __: error, failures.lost)
         self.events.clear()
 
     def _note(self, to: int, message: Any) -> None:

@@ -247,6 +247,13 @@ def blob(process: Any, value: int) -> Program:
 
 
 @method
+def grow(process: Any, blob: bytes, by: int) -> Program:
+    """A value that lies in the store, made from another such."""
+    yield Sleep(0.0003)
+    return (int.from_bytes(bytes(blob[:8]), "big") + by).to_bytes(8, "big") * (LARGE // 8)
+
+
+@method
 def keep(process: Any, boxed: list[Any]) -> Program:
     """Keep a reference."""
     yield Sleep(0.0001)

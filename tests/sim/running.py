@@ -14,6 +14,7 @@ import msgspec
 
 from rayhpc.runtime import errors, execution, getting, serialization
 from rayhpc.runtime.outbox import SENT_SURELY_S
+from rayhpc.runtime.overtaking import FirstReady
 from rayhpc.runtime.store_client import Box
 from rayhpc.runtime.yielding import Producers
 from rayhpc.wire.address import Address, ObjectId, sibling
@@ -83,6 +84,22 @@ class Runner(SimProcess):
         if error:
             self.leave()
         self.go_on()
+
+    def _run_first(self) -> Generator[Any, None, None]:
+        """As `runtime.actor_host`: the first call, or one that makes lost results again."""
+        first = FirstReady(self.store, self.queue, lambda item: item[0])
+        found = None
+        while found is None and self.queue:
+            self.ownership.settle()
+            found = first.look(everywhere=True)
+            if found is None:
+                yield first.has_news
+        first.close()
+        if found is not None:
+            yield from self._run_one(*found)
+        else:
+            self._busy = False
+            self.go_on()
 
     def _run_one(
         self, task: tasks.Task | tasks.Call, submitter: Address, lease: int

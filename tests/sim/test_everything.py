@@ -34,7 +34,7 @@ class Program:
         """Do one thing."""
         steps: list[Callable[[], None]] = [
             self.short, self.chain, self.large, self.boxed, self.nested, self.actor, self.call,
-            self.call, self.cancel, self.drop,
+            self.call, self.blobs, self.cancel, self.drop,
         ]
         self.rng.choice(steps)()
 
@@ -91,6 +91,17 @@ class Program:
         numbers = range(self.calls, self.calls + 5)
         self.calls += 5
         self._add(call(self.driver, handle, "note", *((key, i) for i in numbers)), list(numbers))
+
+    def blobs(self) -> None:
+        """Large results of calls, each made from the one before."""
+        if not self.handles:
+            return
+        handle = self.rng.choice(self.handles)
+        chain = call(self.driver, handle, "blob", (1,))
+        for _ in range(self.rng.randrange(3)):
+            chain += call(self.driver, self.rng.choice(self.handles), "grow", (chain[-1], 1))
+        wanted = len(chain)
+        self._add(submit(self.driver, "first_of", [(chain[-1],)], retries=-1), [wanted])
 
     def cancel(self) -> None:
         if self.refs:

@@ -129,7 +129,8 @@ class SimWorker(Runner):
             return
         if self.queue:
             self._busy = True
-            self.start(self._run_one(*self.queue.popleft()))
+            actor = self.actor is not None
+            self.start(self._run_first() if actor else self._run_one(*self.queue.popleft()))
         elif self._ending is not None:
             self.leave()
 

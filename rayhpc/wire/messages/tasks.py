@@ -39,6 +39,7 @@ class TaskMore(Record, frozen=True):
     `retry_on` is empty (never), b"*" (any application error) or a pickled list of types.
     `packed` says that `args` is empty and the first dependency is the packed arguments.
     `window` is the number of streamed items that may wait to be taken (0: no bound).
+    `again` says that a call runs once more because results of it were lost.
     """
 
     name: str = ""
@@ -49,6 +50,7 @@ class TaskMore(Record, frozen=True):
     max_calls: int = 0
     capture_group: bool = False
     max_retries: int = 0
+    again: bool = False
 
 
 class Task(Record, frozen=True):
