@@ -7,8 +7,8 @@ thousand nodes costs nodes times kinds of bundles, not nodes times bundles.
 from __future__ import annotations
 
 import heapq
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from rayhpc.head.nodes import Node
@@ -18,6 +18,9 @@ from rayhpc.wire.messages.common import Labels, Resources
 
 Room = Callable[[Node], Resources]
 Places = dict[int, Node]
+# How many bundles of the group a node already has.
+Used = Mapping[NodeNumber, int]
+_NONE: Used = {}
 
 
 class Bundle(NamedTuple):
@@ -42,7 +45,7 @@ def choose(
     wanted: Iterable[Bundle],
     nodes: list[Node],
     room: Room,
-    used: frozenset[NodeNumber] = frozenset(),
+    used: Used = _NONE,
 ) -> Places | None:
     """A node for each bundle, or None if they do not all fit.
 
@@ -51,7 +54,7 @@ def choose(
         wanted: the bundles to place.
         nodes: the nodes to choose from.
         room: what is free on a node (or would be, were it empty).
-        used: the nodes that already have bundles of this group.
+        used: the nodes that already have bundles of this group, and how many.
     """
     bundles = list(wanted)
     if strategy == "STRICT_PACK":
@@ -64,6 +67,13 @@ def choose(
     if strict:
         nodes = [node for node in nodes if node.number not in used]
     return _spread(_kinds(bundles, nodes, room), nodes, room, used, strict)
+
+
+def crowding(places: Places, used: Used = _NONE) -> int:
+    """How far from spread the group would be: least where nodes have equally many bundles."""
+    counts = Counter(used)
+    counts.update(node.number for node in places.values())
+    return sum(count * count for count in counts.values())
 
 
 def _on_one(bundles: list[Bundle], nodes: list[Node], room: Room) -> Places | None:
@@ -104,7 +114,7 @@ def _kinds(bundles: list[Bundle], nodes: list[Node], room: Room) -> list[_Kind]:
 
 
 def _packed(
-    kinds: list[_Kind], nodes: list[Node], room: Room, used: frozenset[NodeNumber]
+    kinds: list[_Kind], nodes: list[Node], room: Room, used: Used
 ) -> Places | None:
     """On few nodes: fill one after the other, those with most room first."""
     total: Resources = {}
@@ -133,11 +143,11 @@ def _spread(
     kinds: list[_Kind],
     nodes: list[Node],
     room: Room,
-    used: frozenset[NodeNumber],
+    used: Used,
     strict: bool,
 ) -> Places | None:
     """On many nodes: each goes to one with as few bundles of the group as possible."""
-    counts = {node.number: int(node.number in used) for node in nodes}
+    counts = {node.number: used.get(node.number, 0) for node in nodes}
     free = {node.number: dict(room(node)) for node in nodes}
     # A node that few kinds fit is taken before one that others may need.
     suited = {n.number: sum(_suits(n, k, free[n.number]) for k in kinds) for n in nodes}

@@ -20,8 +20,9 @@ class Group:
     `chosen` are the bundles each node was asked for, `asked` those that have not answered with
     the number of the order, `ready` those that have set them aside; `refused` says that it has
     failed.  `stale` says that it is worth a try, `explained` for which nodes (their version)
-    `text` says why it waits, `hopeless` that these can never hold it.  `used` and `inside` are
-    what actors hold of a node's bundles, and how many they are.
+    `text` says why it waits, `hopeless` that these can never hold it.  `since` is when it could
+    have been placed first (None: not yet), `settles` that it has been refused since then.  `used`
+    and `inside` are what actors hold of a node's bundles, and how many they are.
     """
 
     __slots__ = (
@@ -38,6 +39,8 @@ class Group:
         "nodes",
         "ready",
         "refused",
+        "settles",
+        "since",
         "stale",
         "state",
         "text",
@@ -60,6 +63,8 @@ class Group:
         self.ready: set[NodeNumber] = set()
         self.refused = False
         self.stale = True
+        self.since: float | None = None
+        self.settles = False
         self.tries = 0
         self.next_try = 0.0
         self.used: dict[NodeNumber, Resources] = {}
@@ -85,6 +90,10 @@ class Group:
         """Whether the node has, or was asked for, bundles of it."""
         return number in self.by_node or number in self.chosen
 
+    def counts(self) -> dict[NodeNumber, int]:
+        """How many bundles each node has."""
+        return {number: len(indexes) for number, indexes in self.by_node.items()}
+
     def all_nodes(self) -> list[NodeNumber]:
         """All such nodes."""
         return list(dict.fromkeys([*self.by_node, *self.chosen]))
@@ -94,6 +103,7 @@ class Group:
         lost = self.by_node.pop(number, None)
         self.used.pop(number, None)
         self.inside.pop(number, None)
+        self.since, self.settles = None, False
         for index in lost or ():
             self.nodes[index] = 0
         return lost is not None

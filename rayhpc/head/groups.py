@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from rayhpc.head.bundles import Bundle, choose
+from rayhpc.head.bundles import Bundle, Places, Used, choose, crowding
 from rayhpc.head.group_record import Group
 from rayhpc.head.nodes import Node, Nodes
 from rayhpc.head.watchers import Watchers
@@ -24,6 +24,9 @@ from rayhpc.wire.messages.common import Resources, Strategy
 REMOVED_KEPT = 10_000
 RETRY_S = 0.02
 RETRY_MAX_S = 0.1
+# For so long a SPREAD group waits for nodes that could have its bundles and seem to be taken: a
+# raylet's report may be late, what was there may just be ending.
+SPREAD_WAIT_S = 0.5
 # What one try costs for each node of the cluster (measured), and the share of it in our time.
 TRY_S = 4e-6
 SHARE = 0.1
@@ -152,6 +155,8 @@ class Groups:
             group.state = actors.GROUP_RESCHEDULING
             group.text = f"node {node.info.ip} is gone ({node.ended}); its bundles are placed again"
             self._tell(group)
+            # At once: in a cluster that idles no node would report more room.
+            group.stale = True
             if not group.attempt:
                 self._open[group.id] = group
         if was_asked and not group.asked:
@@ -270,15 +275,17 @@ class Groups:
     # -- placing ---------------------------------------------------------------------------------
     def _try(self, group: Group) -> None:
         wanted = [group.bundle(index) for index in group.missing()]
-        used = frozenset(group.by_node)
+        used = group.counts()
         nodes = self._nodes.open()
-        places = choose(group.made.strategy, wanted, nodes, _free, used)
-        if places is None:
-            places = choose(group.made.strategy, wanted, nodes, Node.without_tasks, used)
+        places = self._choose(group, wanted, nodes, used)
         group.stale = False
         if places is None:
+            group.since, group.settles = None, False
             self._rest(group)
             self._explain(group, wanted, used)
+            return
+        if self._is_early(group, places, wanted, nodes, used):
+            group.stale = True
             return
         del self._open[group.id]
         self._attempts += 1
@@ -290,6 +297,37 @@ class Groups:
             message = actors.PrepareBundles(group.id, group.attempt, resources)
             self._send(node.raylet, message)
 
+    def _choose(
+        self, group: Group, wanted: list[Bundle], nodes: list[Node], used: Used
+    ) -> Places | None:
+        """Where it fits now, or where raylets can call back what tasks have."""
+        strategy = group.made.strategy
+        places = choose(strategy, wanted, nodes, _free, used)
+        if places is None:
+            return choose(strategy, wanted, nodes, Node.without_tasks, used)
+        # Once one has not called it back in time, tasks run long: then bundles share a node.
+        if strategy == "SPREAD" and not group.settles and not _is_spread(places, used):
+            wider = choose(strategy, wanted, nodes, Node.without_tasks, used)
+            if wider is not None and crowding(wider, used) < crowding(places, used):
+                return wider
+        return places
+
+    def _is_early(
+        self, group: Group, places: Places, wanted: list[Bundle], nodes: list[Node], used: Used
+    ) -> bool:
+        """Whether bundles would share a node that soon may have nodes of their own."""
+        if group.made.strategy != "SPREAD" or group.settles or _is_spread(places, used):
+            return False
+        now = self._now()
+        group.since = now if group.since is None else group.since
+        until = group.since + SPREAD_WAIT_S
+        best = choose("SPREAD", wanted, nodes, _total, used) if now < until else None
+        if best is None or crowding(best, used) >= crowding(places, used):
+            return False
+        self._rest(group)
+        group.next_try = min(group.next_try, until)
+        return True
+
     def _conclude(self, group: Group) -> None:
         """All raylets have answered (or are gone)."""
         if group.refused:
@@ -297,13 +335,13 @@ class Groups:
                 message = actors.ReleaseBundles(group.id, False, group.chosen[number])
                 self._send(self._nodes.alive[number].raylet, message)
             group.end_attempt()
-            group.stale = True
+            group.stale = group.settles = True
             self._rest(group)
             self._open[group.id] = group
             return
         group.adopt()
         group.end_attempt()
-        group.tries = 0
+        group.tries, group.since, group.settles = 0, None, False
         if group.missing():
             self._open[group.id] = group
             group.stale = True
@@ -317,7 +355,7 @@ class Groups:
         group.next_try = self._now() + min(longest, RETRY_S * 2 ** min(group.tries, 20))
         group.tries += 1
 
-    def _explain(self, group: Group, wanted: list[Bundle], used: frozenset[NodeNumber]) -> None:
+    def _explain(self, group: Group, wanted: list[Bundle], used: Used) -> None:
         """Say why a group waits: for room, or for nodes that the cluster does not have."""
         if group.explained == self._nodes.version:
             return
@@ -376,6 +414,11 @@ def _free(node: Node) -> Resources:
 
 def _total(node: Node) -> Resources:
     return node.info.total
+
+
+def _is_spread(places: Places, used: Used) -> bool:
+    """Whether no two bundles of the group would share a node."""
+    return crowding(places, used) == len(places) + sum(used.values())
 
 
 def _sum(parts: Iterable[Resources]) -> Resources:

@@ -100,6 +100,8 @@ class FakeRaylet:
         self.known: set[int] = set()
         self.ended: leases.Shutdown | None = None
         self.fail_with = b""
+        # What leases have and it says that it can call back.
+        self.leased: Resources = {}
 
     # -- out -------------------------------------------------------------------------------------
     def say(self, message: msgspec.Struct, process: int = 0) -> None:
@@ -108,7 +110,13 @@ class FakeRaylet:
 
     def report(self) -> None:
         self.version += 1
-        usage = cluster.Usage(self.number, dict(self.free), 0, self.version, False, self.taken)
+        usage = cluster.Usage(
+            self.number,
+            dict(self.free),
+            version=self.version,
+            taken=self.taken,
+            leased=dict(self.leased),
+        )
         self.say(cluster.Heartbeat(usage))
 
     # -- in --------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import itertools
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rayhpc.head.bundles import Bundle, choose
+from rayhpc.head.bundles import Bundle, choose, crowding
 from rayhpc.head.nodes import Node
 from rayhpc.wire.fitting import fits, subtract
 from rayhpc.wire.messages.common import Resources
@@ -86,8 +86,23 @@ def test_bundles_keep_their_order_on_equal_nodes() -> None:
 def test_nodes_in_use_count_for_strict_strategies() -> None:
     nodes = nodes_of([amounts(CPU=4), amounts(CPU=4)])
     one = [Bundle(0, amounts(CPU=1))]
-    packed = choose("STRICT_PACK", one, nodes, lambda node: node.free, frozenset({2}))
-    spread = choose("STRICT_SPREAD", one, nodes, lambda node: node.free, frozenset({2}))
+    packed = choose("STRICT_PACK", one, nodes, lambda node: node.free, {2: 1})
+    spread = choose("STRICT_SPREAD", one, nodes, lambda node: node.free, {2: 1})
     assert packed is not None
     assert spread is not None
     assert (packed[0].number, spread[0].number) == (2, 1)
+
+
+def test_spread_counts_the_bundles_that_nodes_have_before_their_room() -> None:
+    nodes = nodes_of([amounts(CPU=8), amounts(CPU=2)])
+    two = [Bundle(i, amounts(CPU=1)) for i in range(2)]
+    chosen = choose("SPREAD", two, nodes, lambda node: node.free, {1: 3, 2: 1})
+    assert chosen is not None
+    assert [chosen[i].number for i in range(2)] == [2, 2]
+
+
+def test_crowding_is_least_where_all_have_equally_many() -> None:
+    a, b = nodes_of([amounts(CPU=4), amounts(CPU=4)])
+    assert crowding({0: a, 1: b}) < crowding({0: a, 1: a})
+    assert crowding({0: b}, {a.number: 1}) < crowding({0: a}, {a.number: 1})
+    assert crowding({0: a, 1: b, 2: a, 3: b}) < crowding({0: a, 1: b, 2: a, 3: a})
