@@ -39,6 +39,7 @@ class Actor:
         "node",
         "node_id",
         "order",
+        "pid",
         "preempted",
         "reason",
         "restarts",
@@ -57,6 +58,7 @@ class Actor:
         self.node: Node | None = None
         self.order = 0
         self.address: Address = 0
+        self.pid = 0
         self.node_id = ""
         self.reason = ""
         self.hopeless = False
@@ -110,6 +112,7 @@ class Actor:
             address=self.address,
             incarnation=self.incarnation,
             reason=self.reason,
+            pid=self.pid,
             node_id=self.node_id,
             started=self.started,
             ended=self.ended,

@@ -168,6 +168,7 @@ class Actors:
             return
         if message.status == "ok":
             if actor.state != DEAD:
+                actor.pid = message.pid
                 self._alive(actor, message.address)
             return
         self._starter.release(actor)

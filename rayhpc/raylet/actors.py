@@ -215,8 +215,9 @@ class Actors:
         reason: str = "",
         error: bytes = b"",
     ) -> None:
+        pid = 0 if actor.worker is None else actor.worker.pid
         answer = actors.ActorStarted(
-            actor.spec.actor, actor.incarnation, status, address, reason, error
+            actor.spec.actor, actor.incarnation, status, address, reason, error, pid
         )
         self._send(HEAD, answer)
 

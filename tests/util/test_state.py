@@ -10,6 +10,8 @@ import pytest
 
 import rayhpc
 from rayhpc.util import placement_group, remove_placement_group, state
+from rayhpc.util.state.sources import Sources
+from rayhpc.wire.messages.actors import ActorRow
 
 pytestmark = pytest.mark.usefixtures("cluster")
 
@@ -87,7 +89,23 @@ def test_actors_with_filters() -> None:
     assert row not in state.list_actors(filters=[("class_name", "!=", "Keeper")])
     rayhpc.kill(actor)
     dead = until(lambda: state.get_actor(row.actor_id), lambda x: x.state == "DEAD")
-    assert dead.state == "DEAD"
+    assert (dead.state, dead.pid) == ("DEAD", pid)
+
+
+def test_the_head_knows_the_process_of_each_life() -> None:
+    """What the command line lists is the head's word alone."""
+    actor = Keeper.options(max_restarts=1, max_task_retries=1).remote()
+
+    def row() -> ActorRow:
+        rows = Sources().raw_actors()
+        return next(x for x in rows if x.spec.actor == actor._actor_id.binary())
+
+    first = rayhpc.get(actor.pid.remote())
+    assert row().pid == first
+    rayhpc.kill(actor, no_restart=False)
+    second = rayhpc.get(actor.pid.remote())
+    assert second != first
+    assert row().pid == second
 
 
 def test_limits_and_bad_filters(caplog: pytest.LogCaptureFixture) -> None:

@@ -70,12 +70,6 @@ class Sources:
         """The processes of all living nodes."""
         return list(self.of_raylets(cluster.Workers(), list[cluster.WorkerRow]))
 
-    def pids_of(self, rows: list[ActorRow]) -> dict[Address, int]:
-        """The process ids of the actors that live, by address: their raylets know them."""
-        if not any(row.address for row in rows):
-            return {}
-        return {x.address: x.pid for x in self.raw_workers()}
-
     # -- rows -------------------------------------------------------------------------------------
     def nodes(self) -> Iterator[schema.NodeState]:
         """The nodes."""
@@ -96,9 +90,7 @@ class Sources:
 
     def actors(self) -> Iterator[schema.ActorState]:
         """The actors."""
-        rows = self.raw_actors()
-        pids = self.pids_of(rows)
-        for row in rows:
+        for row in self.raw_actors():
             spec = row.spec
             group = spec.placing.strategy.group
             yield schema.ActorState(
@@ -108,7 +100,7 @@ class Sources:
                 job_id=job_id(spec.job),
                 name=spec.name,
                 node_id=row.node_id or None,
-                pid=pids.get(row.address, 0),
+                pid=row.pid,
                 ray_namespace=spec.namespace,
                 serialized_runtime_env=spec.placing.environment.decode(),
                 required_resources=amounts(spec.holding),

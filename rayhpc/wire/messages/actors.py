@@ -123,7 +123,7 @@ class ActorStarted(msgspec.Struct, array_like=True, tag=137):
     """Raylet to head.
 
     `status` is ok, failed (its constructor raised: `error`), busy (no room: place it again),
-    or environment (its runtime environment: `reason`).
+    or environment (its runtime environment: `reason`).  `address` and `pid` are its process's.
     """
 
     actor: bytes
@@ -132,6 +132,7 @@ class ActorStarted(msgspec.Struct, array_like=True, tag=137):
     address: int = 0
     reason: str = ""
     error: bytes = b""
+    pid: int = 0
 
 
 class ActorEnded(msgspec.Struct, array_like=True, tag=138):
@@ -179,7 +180,7 @@ class EndActor(msgspec.Struct, array_like=True, tag=142):
 
 
 class ActorRow(Record, frozen=True):
-    """An actor as `list_actors` shows it."""
+    """An actor as `list_actors` shows it; `pid` is the process it lives in, or last lived in."""
 
     spec: ActorSpec
     state: str

@@ -16,14 +16,9 @@ def actors(actor_id: Any = None, job: Any = None, actor_state_name: str | None =
     sources = Sources()
     wanted = actor_id if actor_id is None or isinstance(actor_id, str) else actor_id.hex()
     found = {}
-    rows = sources.raw_actors()
-    pids = sources.pids_of(rows)
-    for row in rows:
+    for row in sources.raw_actors():
         if wanted in (None, row.spec.actor.hex()) and actor_state_name in (None, row.state):
-            found[row.spec.actor.hex()] = {
-                **_actor(sources, row),
-                "Pid": pids.get(row.address, 0),
-            }
+            found[row.spec.actor.hex()] = {**_actor(sources, row), "Pid": row.pid}
     return found if wanted is None else found.get(wanted, {})
 
 
