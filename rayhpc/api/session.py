@@ -193,7 +193,6 @@ def _attach(
         environment=runtime_env.canonical(fields),
         log_to_driver=log_to_driver,
         version=rayhpc.__version__,
-        as_ray=_is_served_as_ray(),
     )
     inside.take_sigint()
     runtime_env.send_packages(process, fields, found)

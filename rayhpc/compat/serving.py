@@ -13,11 +13,13 @@ from typing import Any
 
 import rayhpc
 from rayhpc.compat import finder, not_served, shim
+from rayhpc.runtime import job_setup
 
 
 def serve(module: ModuleType) -> None:
     """Make `module` rayhpc under the name `ray`."""
     finder.install()
+    job_setup.register(f"{shim.__name__}:{shim.install.__name__}")
     if shim.METADATA_FOLDER not in sys.path:
         sys.path.append(shim.METADATA_FOLDER)
     for own in [x for x in vars(module) if x.startswith("_") and not x.startswith("__")]:

@@ -449,5 +449,5 @@ def _job_of(hello: dict[str, Any], number: int, driver: Address, pid: int) -> Jo
         str(hello.get("entrypoint", "")),
         pid,
         float(hello.get("started", 0.0)),
-        bool(hello.get("as_ray", False)),
+        str(hello.get("setup", "")),
     )

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from rayhpc.exceptions import LocalRayletDiedError
-from rayhpc.runtime import current
+from rayhpc.runtime import current, job_setup
 from rayhpc.runtime.interrupts import inside
 from rayhpc.runtime.log_printer import LogPrinter
 from rayhpc.runtime.process import Process
@@ -81,7 +81,6 @@ def connect(
     environment: bytes,
     log_to_driver: bool,
     version: str,
-    as_ray: bool = False,
 ) -> Driver:
     """Attach this process to the node whose session directory is given, as a new job.
 
@@ -102,7 +101,7 @@ def connect(
         "log_to_driver": log_to_driver,
         "entrypoint": " ".join(sys.argv[:6]),
         "started": time.time(),
-        "as_ray": as_ray,
+        "setup": job_setup.registered(),
     }
     path = os.path.join(session_dir, "raylet.sock")
     reply, fds, connection = bootstrap.attach(path, hello, ATTACH_TIMEOUT_S)

@@ -6,11 +6,11 @@ main thread.  Never touches a socket.
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
 import sys
 
+from rayhpc.runtime import job_setup
 from rayhpc.wire.messages.common import UNIT, Grant, JobConfig
 
 logger = logging.getLogger("rayhpc")
@@ -66,9 +66,8 @@ class Surroundings:
         for folder in reversed(job.path):
             if folder not in sys.path:
                 sys.path.insert(0, folder)
-        if job.as_ray:
-            # By its name only, like the job's own modules: the runtime does not know the shim.
-            importlib.import_module("rayhpc.compat.shim").install()
+        if job.setup:
+            job_setup.run(job.setup)
         if job.folder:
             try:
                 os.chdir(job.folder)

@@ -62,7 +62,8 @@ class JobConfig(Record, frozen=True):
     """What a worker must know of a job before it runs its first task.
 
     `driver` is the driver's address; `path` its sys.path, `folder` its working directory,
-    `preload` the modules it had imported, `environment` its runtime environment as JSON.
+    `preload` the modules it had imported, `environment` its runtime environment as JSON.  `setup`
+    (module:function; empty: nothing) is what the worker calls first.
     """
 
     number: int
@@ -76,7 +77,7 @@ class JobConfig(Record, frozen=True):
     entrypoint: str = ""
     pid: int = 0
     started: float = 0.0
-    as_ray: bool = False
+    setup: str = ""
 
 
 class NodeInfo(Record, frozen=True):
