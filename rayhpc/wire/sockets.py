@@ -14,6 +14,7 @@ from __future__ import annotations
 import errno
 import os
 import random
+import socket
 
 import zmq
 
@@ -25,6 +26,7 @@ PortRange = tuple[int, int] | None
 
 MAX_FRAME_BYTES = 128 * 1024 * 1024
 IPC_PATH_MAX = 107
+BACKLOG = 4096
 
 _EVENTS, _POLLIN, _NOBLOCK = int(zmq.EVENTS), int(zmq.POLLIN), int(zmq.NOBLOCK)
 _MORE = int(zmq.NOBLOCK | zmq.SNDMORE)
@@ -56,6 +58,8 @@ def bind_ipc(sock: Socket, path: str) -> None:
         OSError: the path is too long, or cannot be made.
     """
     check_ipc_path(path)
+    # Connections are tried once; many may come at a time.
+    sock.setsockopt(zmq.BACKLOG, BACKLOG)
     sock.bind(f"ipc://{path}")
     # Users' own masks make it less private than the directory it lies in.
     os.chmod(path, 0o600)
@@ -65,11 +69,29 @@ def connect_ipc(sock: Socket, path: str, name: bytes) -> None:
     """Connect a ROUTER to a path; the peer is called `name` here.
 
     `name` must never have been used on this socket before: libzmq ends the process if two of its
-    peers have the same.  Whether anybody listens there only an answer tells.
+    peers have the same.  Nobody may listen there yet, but then nobody ever hears what is sent over
+    this connection: it is tried once (see `listens_ipc`).
     """
     check_ipc_path(path)
     sock.setsockopt(zmq.CONNECT_ROUTING_ID, name)
     sock.connect(f"ipc://{path}")
+
+
+def listens_ipc(path: str) -> bool:
+    """Whether somebody listens on a path now; if it cannot be found out, yes."""
+    try:
+        probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    except OSError:  # no descriptor is left
+        return True
+    with probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except BlockingIOError:  # so many have come that it must listen
+            return True
+        except OSError:
+            return False
+    return True
 
 
 def disconnect_ipc(sock: Socket, path: str) -> None:
@@ -99,7 +121,7 @@ def make_tcp_server(context: Context, keys: KeyPair, domain: bytes) -> Socket:
         raise ValueError("a TCP server needs a ZAP domain")
     sock = _make(context, zmq.ROUTER)
     _set_tcp(sock)
-    sock.setsockopt(zmq.BACKLOG, 4096)
+    sock.setsockopt(zmq.BACKLOG, BACKLOG)
     sock.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE)
     sock.setsockopt(zmq.CURVE_SERVER, 1)
     sock.setsockopt(zmq.CURVE_SECRETKEY, keys.secret)

@@ -6,6 +6,7 @@ body and never waits: polling is the caller's.
 One ROUTER is bound to the process's ipc path, one connects.  Processes of the same node are
 reached directly, over ipc, opened at the first message; everything else goes to the raylet, which
 passes it on.  A route once chosen is kept, so messages between two processes keep their order.
+What is sent to a process that does not listen yet is lost: nothing but a listing knows of it.
 A process that has ended never comes back: addresses and the names of routes are used once.
 """
 
@@ -69,7 +70,9 @@ class Transport:
         hop = destination if local else self._raylet
         route = self._routes.get(hop)
         if route is None:
-            if hop in self._ended:
+            # A connection is tried once: one made before the other listens would stay dead, and
+            # what it says later could never be answered.
+            if hop in self._ended or not sockets.listens_ipc(self._path(hop)):
                 return
             route = self._open(hop)
         # A peer that is gone is no error: its raylet tells everybody whom that concerns.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -108,6 +109,43 @@ def test_a_process_may_write_to_itself(session: Session) -> None:
     one = session.add(1)
     one.send(one.me, "note")
     one.expect(["note"])
+
+
+def test_a_process_that_does_not_listen_yet_is_reached_once_it_does(session: Session) -> None:
+    one = session.add(1)
+    late = make_address(NODE, 2)
+    one.send(late, "too early")
+    assert late not in one.transport._routes
+    other = session.add(2)
+    for text in numbers(3):
+        one.send(late, text)
+    other.expect(numbers(3))
+    other.send(one.me, "hello")
+    one.expect(["hello"])
+    one.send(late, "hello")
+    other.expect(["hello"])
+
+
+def test_one_that_speaks_after_it_was_spoken_to_too_early_is_answered(session: Session) -> None:
+    one = session.add(1)
+    one.send(make_address(NODE, 2), "too early")
+    other = session.add(2)
+    other.send(one.me, "question")
+    one.expect(["question"])
+    one.send(other.me, "answer")
+    other.expect(["answer"])
+
+
+def test_a_path_is_probed(tmp_path: Path) -> None:
+    path = str(tmp_path / "one")
+    assert not sockets.listens_ipc(path)
+    bound = socket.socket(socket.AF_UNIX)
+    bound.bind(path)
+    assert not sockets.listens_ipc(path)
+    bound.listen(0)
+    assert [sockets.listens_ipc(path) for _ in range(4)] == [True] * 4
+    bound.close()
+    assert not sockets.listens_ipc(path)
 
 
 def test_what_a_dead_process_said_last_arrives(session: Session) -> None:
