@@ -18,7 +18,8 @@ ALL = 10 * MANY
 
 
 @pytest.fixture(scope="module")
-def two_workers() -> Iterator[None]:
+def two_workers(_clusters: Any) -> Iterator[None]:
+    _clusters.end()
     rayhpc.init(num_cpus=2)
     yield
     rayhpc.shutdown()
