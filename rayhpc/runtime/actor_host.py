@@ -129,28 +129,24 @@ class ActorHost:
         if not self._constructed:
             self._construct()
         elif self._queue:
-            self._run_first()
+            caller, call = self._queue.popleft()
+            if call.deps and has_far(call):
+                self._queue.appendleft((caller, call))
+                found = self._first_ready()
+                if found is None:
+                    return
+                caller, call = found
+            outcome = self._run(caller, call)
+            if outcome is not None:
+                self._worker.reply(caller, outcome)
+                self._worker.flush_replies_if_due(more=bool(self._queue))
+            if self._held is not None and not self._queue:
+                self._held = None
         elif self.ending is not None and not self._busy:
             self._worker.leave(self.ending)
 
-    def _run_first(self) -> None:
-        """Run the first call; one that makes lost results again, while the first must wait."""
-        caller, call = self._queue.popleft()
-        if call.deps and has_far(call):
-            self._queue.appendleft((caller, call))
-            self._run_when_ready()
-        else:
-            self._run_and_reply(caller, call)
-        if not self._queue:
-            self._held = None
-
-    def _run_and_reply(self, caller: Address, call: tasks.Call) -> None:
-        outcome = self._run(caller, call)
-        if outcome is not None:
-            self._worker.reply(caller, outcome)
-            self._worker.flush_replies_if_due(more=bool(self._queue))
-
-    def _run_when_ready(self) -> None:
+    def _first_ready(self) -> tuple[Address, tasks.Call] | None:
+        """The call to run where the first one's arguments must come from a store."""
         worker = self._worker
         first = FirstReady(worker.store, self._queue, lambda item: item[1])
         with worker.lead():
@@ -161,9 +157,8 @@ class ActorHost:
         if found is None:
             found = self._wait_for_any(first)
         # What several calls in a row are given is brought here once.
-        self._held = first
-        if found is not None:
-            self._run_and_reply(*found)
+        self._held = first if found is not None else None
+        return found
 
     def _wait_for_any(
         self, first: FirstReady[tuple[Address, tasks.Call]]

@@ -267,13 +267,14 @@ class Callers:
         if self._by_address.get(client.address) is not client:
             return  # its process has ended: what follows the head tells
         queue = client.queue
-        ready = []
-        while queue and queue[0].missing == 0:
-            ready.append(queue.popleft())
-        while client.again:
-            ready.append(client.again.popleft())
         batch = []
-        for pending in ready:
+        while True:
+            if queue and queue[0].missing == 0:
+                pending = queue.popleft()
+            elif client.again:
+                pending = client.again.popleft()
+            else:
+                break
             client.inflight[pending.tid] = pending
             batch.append(
                 tasks.Call(

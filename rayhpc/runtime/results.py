@@ -189,7 +189,8 @@ class Results:
     def _has_stored(self, pending: Pending) -> bool:
         """Whether a result that somebody refers to lies in a store."""
         table = self._ownership.table
-        for oid in _all_ids(pending):
+        # One result is the rule, and this is a part of every call.
+        for oid in (pending.tid,) if pending.returns == 1 else _all_ids(pending):
             entry = table.get(oid)
             if entry is not None and entry.state == STORED:
                 return True
