@@ -189,8 +189,42 @@ def test_controller_load(cluster: Cluster) -> None:
     assert with_cluster == empty
 
 
+def test_controller_load_while_a_job_runs(lab: LabCluster, user: User) -> None:
+    """However long it runs, and whatever it does meanwhile."""
+    go = user.directory / "go"
+    user.write("work.py", WORKS_UNTIL)
+    step = f"srun rayhpc run --quiet -- python work.py {go}\n"
+    user.write("job.sh", f"#!/bin/bash\n#SBATCH --nodes=3 --output=out\n{step}")
+    user.run("sbatch", "job.sh", check=True)
+    out = user.directory / "out"
+    assert eventually(lambda: out.exists() and "up" in out.read_text(), 30)
+    before = requests_of_user(lab)
+    time.sleep(3)  # the job runs, and is to be silent
+    assert requests_of_user(lab) == before
+    user.run("touch", str(go), check=True)
+    assert eventually(lambda: not [each for each in left(lab) if ": process " in each]), left(lab)
+
+
+WORKS_UNTIL = """
+import os, sys, time
+import ray
+ray.init("auto")
+print("up", flush=True)
+while not os.path.exists(sys.argv[1]):
+    ray.get(ray.remote(abs).remote(-1))
+    time.sleep(0.05)
+"""
+
 # What commands ask a real controller, and the fake one (by its verbs, which are small letters).
 _ASKED = ("REQUEST_", *string.ascii_lowercase)
+
+
+def requests_of_user(lab: LabCluster) -> int:
+    """How many requests of the user's slurmctld has counted."""
+    text = lab.verb("exec", "-u", "root", "sdiag")
+    found = re.search(rf"\(\s*{lab.home.stat().st_uid}\)\s+count:(\d+)", text)
+    assert found, text
+    return int(found[1])
 
 
 def left(lab: LabCluster) -> list[str]:

@@ -16,6 +16,7 @@ from rayhpc.launch.exit_codes import ExitCode
 from rayhpc.launch.rendezvous import Record, Rendezvous
 from rayhpc.machine import interfaces, scratch
 from rayhpc.machine.mounts import Mount
+from rayhpc.schedulers.tail import Tail
 from rayhpc.wire.keys import ClusterKey, KeyPair
 from tests.promises.test_neighbours import sources
 from tests.slurm.fake.cluster import ROOT
@@ -27,10 +28,8 @@ from tests.slurm.user import RAYHPC, User
 LOOKS = {
     "launch/cluster.py:wait_for_nodes",
     "launch/mpi_channel.py:publish",
-    "launch/node.py:_wait_for_end",
     "launch/start_stop.py:_wait_for_end",
-    "raylet/forkserver.py:wait_for_end",
-    "raylet/forkserver_loop.py:_wait_for_end",
+    "machine/processes.py:reap_child",
     "runtime/yielding.py:run_async",
     "schedulers/follow.py:",
     "util/microbenchmark/remote_code.py:nap",
@@ -174,6 +173,24 @@ def test_nfs(tmp_path: Path) -> None:
     assert len(set(seen)) > 1
     writer.leave()
     assert list((tmp_path / "meet").iterdir()) == []
+
+
+def test_nfs_is_asked_by_listing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job's output that is not there yet is looked for in its directory, each time anew."""
+    listed = []
+    original = os.listdir
+
+    def listdir(path: Path) -> list[str]:
+        listed.append(path)
+        return original(path)
+
+    monkeypatch.setattr(os, "listdir", listdir)
+    tail = Tail(tmp_path / "out")
+    assert tail.read() == b""
+    (tmp_path / "out").write_text("x")
+    assert tail.read() == b"x"
+    tail.close()
+    assert listed == [tmp_path] * 2
 
 
 def test_nfs_is_asked_for_no_existence() -> None:

@@ -21,6 +21,7 @@ from rayhpc.machine.facts import MachineFacts
 from rayhpc.machine.limits import DESCRIPTORS, LimitPair, Limits, check_budget, read_limits
 from tests.promises import recorded
 from tests.promises.machines import GIB, machine, with_v1, with_v2
+from tests.slurm.user import User
 
 SLURM_GROUP = "/system.slice/slurmstepd.scope/job_1/step_0"
 
@@ -124,6 +125,20 @@ def test_whole_node_detection_by_affinity() -> None:
     environ = recorded.recorded(recorded.STEP, 0)
     own = size(environ, machine(environ, affinity=frozenset({5, 7, 9})))
     assert (own.cpus.value, own.cpus.source) == (3, "affinity")
+
+
+def test_whole_node_detection_on_slurm(user: User) -> None:
+    """The nodes have more processors, and much more memory, than the job has asked for."""
+    look = (
+        "import ray; ray.init('auto'); have = ray.cluster_resources(); "
+        "print(int(have['CPU']), int(have['memory']))"
+    )
+    step = ["srun", "--mpi=none", "--nodes=2", "--ntasks=2", "--cpus-per-task=1"]
+    done = user.run(*step, "rayhpc", "run", "--quiet", "--", "python", "-c", look)
+    cpus, memory = map(int, done.stdout.split())
+    assert cpus == 2, done.stderr
+    whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert memory < 2 * whole * 0.8
 
 
 OPAQUE = "GPU-8932f937-d72c-4106-c12f-20bd9faed9f6,MIG-1c5b,GPU-5f"

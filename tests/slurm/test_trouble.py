@@ -79,6 +79,14 @@ def test_no_directory_that_the_nodes_share(lab_user: User) -> None:
     assert "RAYHPC_SHARED_DIR" in done.stderr
 
 
+def test_no_directory_that_the_login_node_shares(lab_user: User) -> None:
+    """The login node and the nodes of this lab share all but /dev/shm."""
+    done = lab_user.submit("--job-dir", "/dev/shm/jobs", "--nodes", "2", "--", "true", timeout=90)
+    assert done.returncode != 0
+    assert "--job-dir" in done.stderr
+    assert "/dev/shm/jobs" in done.stderr
+
+
 @pytest.fixture
 def full(lab: LabCluster) -> Iterator[str]:
     """A directory that is a full disk on the second node."""
@@ -132,6 +140,14 @@ def real() -> Iterator[LabCluster]:
     cluster = LabCluster(1, SLURMLAB_REAL_CPUS="1", SLURMLAB_PREFIX="real")
     yield cluster
     cluster.close()
+
+
+def test_submit_gives_the_step_all_of_its_processors(real: LabCluster) -> None:
+    user = User(real, real.home / "right")
+    look = "import ray; ray.init('auto'); print('CPUs', int(ray.cluster_resources()['CPU']))"
+    done = user.submit("--cpus-per-node", "2", "--", "python", "-c", look)
+    assert done.stdout == "CPUs 2\n", done.stderr
+    assert "SRUN_CPUS_PER_TASK" not in done.stderr
 
 
 SMALL = """#!/bin/bash
