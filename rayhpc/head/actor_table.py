@@ -204,10 +204,12 @@ class ActorTable:
         """It has been sent to a node."""
         actor.node, actor.order, actor.node_id = node, order, node.info.node_id
         self._on_node.setdefault(node.number, {})[actor.id] = actor
+        node.actors += 1
 
     def take_off(self, actor: Actor) -> None:
         """It is no longer on its node."""
         if actor.node is not None:
+            actor.node.actors -= 1
             self._on_node[actor.node.number].pop(actor.id, None)
             if not self._on_node[actor.node.number]:
                 del self._on_node[actor.node.number]

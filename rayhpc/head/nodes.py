@@ -27,14 +27,16 @@ class Node:
 
     `free` is what may be placed there now.  `lent` is what actors were placed with beyond what
     they hold: it counts where nodes are compared, never where something must fit.  `leased` is
-    what tasks have of it and its raylet can call back.  `announced`
-    says that the other raylets know it.  `leaving` is why it takes no new work (empty: it does),
-    `ended` why it is gone (empty: alive), `skew` how far its clock was ahead when it joined.
+    what tasks have of it and its raylet can call back.  `actors` is how many are here or on their
+    way.  `announced` says that the other raylets know it.  `leaving` is why it takes no new work
+    (empty: it does), `ended` why it is gone (empty: alive), `skew` how far its clock was ahead when
+    it joined.
     """
 
     __slots__ = (
         "_charges",
         "_sent",
+        "actors",
         "announced",
         "ended",
         "free",
@@ -57,6 +59,7 @@ class Node:
         self.free: Resources = dict(info.total)
         self.lent: Resources = {}
         self.leased: Resources = {}
+        self.actors = 0
         self.last = Heartbeat()
         self.announced = False
         self.leaving = ""

@@ -59,7 +59,8 @@ def rank_of(demand: Demand, node: Node) -> Rank | None:
         float(unwished),
     )
     if strategy.kind == "spread":
-        return (*first, share)
+        # Those that ask for nothing are told apart by how many there are.
+        return (*first, share, float(node.actors))
     wasted = "GPU" in node.info.total and "GPU" not in demand.placing
     packed = 0.0 if share <= PACKED_TO else share
     return (*first, float(wasted), packed, float(node.number != demand.near))

@@ -89,6 +89,14 @@ def test_spread_uses_every_node() -> None:
     assert [len(n.living) for n in nodes] == [1, 1, 1, 1]
 
 
+def test_spread_counts_those_that_ask_for_nothing() -> None:
+    world, nodes, driver = cluster_of(3)
+    for _ in range(6):
+        world.create(driver, cpus=0, placing={}, strategy=Strategy("spread"))
+    world.run()
+    assert [len(n.living) for n in nodes] == [2, 2, 2]
+
+
 # -- names ---------------------------------------------------------------------------------------
 def test_a_taken_name_is_refused_in_words_and_another_namespace_is_free() -> None:
     world, _, driver = cluster_of(1)
