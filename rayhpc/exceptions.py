@@ -71,7 +71,7 @@ class RayTaskError(RayError):
     def as_instanceof_cause(self) -> RayTaskError:
         """This error as an instance of its cause's class too; itself where that cannot be."""
         cause = self.cause
-        if cause is None or isinstance(cause, RayError):
+        if cause is None or isinstance(self, type(cause)):
             return self
         dual = _dual_class(type(cause))
         if dual is None:
