@@ -106,7 +106,9 @@ class _Node:
         _redirect(str(self._path / "logs" / "stderr.log"), os.O_WRONLY | os.O_CREAT, 2)
         os.dup2(2, 1)
         head_ready = self._fork_head() if plan.head is not None else -1
-        workers = forkserver.start(str(self._path))
+        # Who started us sees by it that a fork server which outlives us has cleaned up.
+        workers = forkserver.start(str(self._path), present=release(self._ready))
+        keep_private(self._ready)
         # From here on: the fork server keeps the user's own mask, which is for the user's files.
         os.umask(0o077)
         if head_ready >= 0:

@@ -29,6 +29,8 @@ Wait = Callable[[float, int], object]
 
 READY_S = 60.0
 STOP_S = 15.0
+# So long the fork server of a node that was killed may take to end what is left, and to remove it.
+CLEAN_UP_S = 6.0
 _STDERR_TAIL = 4000
 
 
@@ -164,7 +166,17 @@ class NodeProcess:
         if code is None:
             self._process.kill()
             code = self._process.wait()
+        if code < 0:
+            self._wait_for_clean_up()
         return code
+
+    def _wait_for_clean_up(self) -> None:
+        """Until the fork server has ended as well; it holds the other end of this pipe.
+
+        Whoever started us may kill what is left at once when we end (slurmstepd does).
+        """
+        if self._process.stdout is not None and not self._process.stdout.closed:
+            _wait(CLEAN_UP_S, self._process.stdout.fileno())
 
     def let_go(self) -> None:
         """Close the life pipe: a tied node ends by itself."""

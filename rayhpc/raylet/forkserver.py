@@ -120,12 +120,13 @@ class ForkServer(Channel):
         return False
 
 
-def start(session_dir: str, entry: str = ENTRY) -> ForkServer:
+def start(session_dir: str, entry: str = ENTRY, present: int = -1) -> ForkServer:
     """Fork the server of a session.
 
     Args:
         session_dir: the session's directory, which the server removes when the raylet is gone.
         entry: module:function that each worker runs with its number and arguments.
+        present: a descriptor that the server, and none of its children, keeps open to its end.
     """
     mine, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     shared = _free_numbers()
@@ -137,7 +138,7 @@ def start(session_dir: str, entry: str = ENTRY) -> ForkServer:
             mine.close()
             from rayhpc.raylet import forkserver_loop
 
-            forkserver_loop.run(its, session_dir, entry, me)
+            forkserver_loop.run(its, session_dir, entry, me, present)
             code = 0
         finally:
             os._exit(code)

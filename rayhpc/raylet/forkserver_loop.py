@@ -44,10 +44,12 @@ class Loop:
         channel: this end of the socket pair to the raylet.
         entry: module:function that a worker runs.
         parent: the process whose child this one is, and with which it ends.
+        present: a descriptor that no child may keep open; -1: there is none.
     """
 
-    def __init__(self, channel: socket.socket, entry: str, parent: int) -> None:
+    def __init__(self, channel: socket.socket, entry: str, parent: int, present: int = -1) -> None:
         self._channel = channel
+        self._present = present
         self._entry = entry
         self._parent = parent
         self._workers: set[int] = set()
@@ -104,6 +106,8 @@ class Loop:
         os.close(self._wake[0])
         os.close(self._wake[1])
         self._channel.close()
+        if self._present >= 0:
+            os.close(self._present)
 
     def _serve(self) -> None:
         poll = select.poll()
@@ -225,7 +229,9 @@ class Loop:
             pass
 
 
-def run(channel: socket.socket, session_dir: str, entry: str, parent: int) -> None:
+def run(
+    channel: socket.socket, session_dir: str, entry: str, parent: int, present: int = -1
+) -> None:
     """Be the fork server of a session; returns when everything is over.
 
     Args:
@@ -233,6 +239,7 @@ def run(channel: socket.socket, session_dir: str, entry: str, parent: int) -> No
         session_dir: removed when the raylet is gone.
         entry: module:function that a worker runs.
         parent: the pid of the raylet's process.
+        present: kept open by this process alone, so that others see when it has done all this.
     """
     become_subreaper()
     forkserver_child.ignore_job_signals()
@@ -242,7 +249,7 @@ def run(channel: socket.socket, session_dir: str, entry: str, parent: int) -> No
     nothing = os.open(os.devnull, os.O_RDONLY)
     forkserver_child.replace_stream(0, nothing)
     _warm_up(entry)
-    loop = Loop(channel, entry, parent)
+    loop = Loop(channel, entry, parent, present)
     if not loop.serve():
         shutil.rmtree(session_dir, ignore_errors=True)
 

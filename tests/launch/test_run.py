@@ -15,11 +15,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from rayhpc.launch import leftovers, sessions
 from rayhpc.launch.exit_codes import ExitCode
-from rayhpc.machine import scratch
+from rayhpc.machine import processes, scratch
 from tests.launch.processes import Known, family, left_of, names_in
 
 SAY_AND_WAIT = "import sys, time; print('here', flush=True); time.sleep(120)"
@@ -224,6 +225,24 @@ def test_killing_everything_at_once_leaves_nothing_running(ranks: Ranks) -> None
     while names_in(ranks.base) and time.monotonic() < deadline:
         leftovers.sweep({scratch.VARIABLE: str(ranks.base.parent)})
     assert names_in(ranks.base) == []
+
+
+def test_a_rank_whose_node_was_killed_ends_after_all_that_is_left(ranks: Ranks) -> None:
+    """As it ends, slurmstepd kills the rest: nobody would remove the session's directory."""
+    started = ranks.start_all(2, program=python(SAY_AND_WAIT))
+    assert started[0].stdout is not None
+    assert started[0].stdout.readline() == "here\n"
+    known = family(started[1].pid)
+    (node,) = psutil.Process(started[1].pid).children()
+    own = next(
+        path
+        for path in ranks.base.iterdir()
+        if (record := sessions.read_record(path)) is not None and record.pid == node.pid
+    )
+    node.kill()
+    assert finished(started[1])[0] == ExitCode.NODE_LOST
+    assert [pid for pid, since in known.items() if processes.is_same_process(pid, since)] == []
+    assert not own.exists()
 
 
 def test_a_batch_systems_term_reaches_the_program_once(ranks: Ranks) -> None:
