@@ -5,9 +5,9 @@ Used by `runtime.process`; nothing else is in here.  The thread that *leads* has
 thread that wants a result leads and polls until it is there; further threads that wait *follow*:
 they sleep, and the leader excuses them when what they wait for has come, or one of them takes over
 when it leaves.  A thread that wants to act for a moment (`lead`) is let in between two polls.
-While nobody has led for 2 ms, a background thread leads and polls; so it does when others have led
-but nobody has polled for 10 ms.  Never polls itself: the
-caller's `pump` does, and must have `wake_fd` among what it polls and `drain` it.
+While nobody has led for 2 ms, a background thread leads and polls; when others lead all the time
+but nobody has polled for 0.1 s, it looks once.  Never polls itself: the caller's `pump` does, and
+must have `wake_fd` among what it polls and `drain` it.
 
 The traps, each of which once hung a run, and what closes them:
 
@@ -38,7 +38,8 @@ from types import TracebackType
 logger = logging.getLogger("rayhpc")
 
 REST_S = 0.002
-UNREAD_S = 0.01
+# Reading beside a program that submits all the time costs it up to 40 % of its rate.
+UNREAD_S = 0.1
 _MOST_REST_S = 1.0
 
 Done = Callable[[], bool]
@@ -320,10 +321,11 @@ class Handover:
 
     def _background(self, pump: Pump) -> None:
         rest = REST_S
-        while self._rest(rest):
+        while (news := self._rest(rest)) != _END:
             try:
-                pump(0.0)  # whoever wants the lead already must not keep it from one look
-                while not (self._actors or self._followers or self._ended):
+                if news == _LOOK:
+                    pump(0.0)
+                while self._serving and not (self._actors or self._followers or self._ended):
                     pump(None)
                     rest = REST_S
             except Exception:
@@ -335,9 +337,9 @@ class Handover:
                     self._serving = False
                     self._pass_on()
 
-    def _rest(self, rest: float) -> bool:
-        """Take the lead after `rest` seconds in which nobody had it, or once nobody has polled for
-        `UNREAD_S`; False: end.
+    def _rest(self, rest: float) -> int:
+        """Take the lead: to serve, after `rest` seconds in which nobody had it (_LEAD), or for one
+        look, since others act all the time and nobody has polled for `UNREAD_S` (_LOOK); or end.
         """
         polls, unread_since = self._polls, time.monotonic()
         while True:
@@ -347,27 +349,25 @@ class Handover:
                 polls, unread_since = self._polls, time.monotonic()
             unread = time.monotonic() - unread_since >= UNREAD_S
             acted = self._turns != seen
-            seat: _Seat | None = None
             with self._mutex:
                 if self._ended:
-                    return False
+                    return _END
                 if acted and not unread:
                     continue
                 if not self._owner:
                     self._owner = get_ident()
-                    self._serving = True
-                    return True
+                    self._serving = not acted
+                    return _LOOK if acted else _LEAD
                 if acted:
                     seat = _Seat(get_ident(), None)
                     self._actors.append(seat)
                 else:
                     self._parked = True
-            if seat is None:
+            if not acted:
                 self._bell.acquire()
                 continue
             seat.lock.acquire()
-            self._serving = seat.news == _LEAD
-            return self._serving
+            return _LOOK if seat.news == _LEAD else _END
 
     # -- the end ----------------------------------------------------------------------------------
     def stop(self) -> None:
