@@ -16,6 +16,7 @@ from pathlib import Path
 
 from rayhpc.launch.sessions import LOCK, directories, is_running, read_record
 from rayhpc.machine import scratch
+from rayhpc.machine.removal import remove_session
 from rayhpc.wire import keys
 
 _MEETING = re.compile(r"r[0-9a-f]{12}")
@@ -41,10 +42,7 @@ def sweep(environ: Mapping[str, str]) -> list[Path]:
 
 def remove(path: Path) -> None:
     """Remove a session's directory, and the link to it; it may be half gone already."""
-    import shutil
-
-    target = path.resolve()
-    shutil.rmtree(target, ignore_errors=True)
+    remove_session(str(path.resolve()))
     if path.is_symlink():
         path.unlink(missing_ok=True)
 

@@ -24,9 +24,9 @@ import msgspec
 
 from rayhpc.launch.exit_codes import ExitCode
 from rayhpc.machine import processes, scratch
+from rayhpc.machine.removal import RECORD as RECORD
 from rayhpc.wire.keys import ClusterKey
 
-RECORD = "session.json"
 LOCK = "lock"
 ATTACH = "raylet.sock"
 

@@ -12,7 +12,6 @@ import gc
 import importlib
 import os
 import select
-import shutil
 import signal
 import socket
 import time
@@ -21,6 +20,7 @@ from collections.abc import Callable
 import msgspec
 
 from rayhpc.machine.processes import become_subreaper, die_with_parent, reap_child
+from rayhpc.machine.removal import remove_session
 from rayhpc.raylet import forkserver_child
 from rayhpc.raylet import forkserver_messages as messages
 
@@ -244,14 +244,14 @@ def run(
     become_subreaper()
     forkserver_child.ignore_job_signals()
     if not die_with_parent(parent, _PARENT_ENDED):
-        shutil.rmtree(session_dir, ignore_errors=True)
+        remove_session(session_dir)
         return
     nothing = os.open(os.devnull, os.O_RDONLY)
     forkserver_child.replace_stream(0, nothing)
     _warm_up(entry)
     loop = Loop(channel, entry, parent, present)
     if not loop.serve():
-        shutil.rmtree(session_dir, ignore_errors=True)
+        remove_session(session_dir)
 
 
 def end_children(keep: frozenset[int] = frozenset()) -> None:

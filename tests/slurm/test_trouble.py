@@ -28,7 +28,9 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """`srun rayhpc run` on three nodes, after a line of shell on the second of them."""
     script = f'if [ $SLURM_PROCID = 1 ]; then {on_second}; fi; exec rayhpc run "$@" -- true'
-    step = ["srun", "--mpi=none", "--nodes=3", "--ntasks=3", "bash", "-c", script, "bash"]
+    # By name: the second may still be completing the step of the test before.
+    place = ["--nodes=3", "--ntasks=3", "--nodelist=node[1-3]"]
+    step = ["srun", "--mpi=none", *place, "bash", "-c", script, "bash"]
     began = time.monotonic()
     done = user.run(*step, *(words or ("--start-timeout", f"{START_S:g}")), **environ)
     assert time.monotonic() - began < START_S / 2, done.stderr
