@@ -172,11 +172,6 @@ def test_the_default_packs_then_spills_over(two: Two) -> None:
 @covers("scheduling_strategy: SPREAD")
 def test_spread(two: Two) -> None:
     until_idle()
-    gate = Gate.remote()
-    refs = [held.options(scheduling_strategy="SPREAD").remote(gate) for _ in range(2)]
-    wait_for(lambda: get(gate.come.remote()) == 2)
-    gate.open.remote()
-    assert set(get(refs)) == two.both
     actors = [Tally.options(scheduling_strategy="SPREAD").remote() for _ in range(4)]
     assert set(get([x.node.remote() for x in actors])) == two.both
 
