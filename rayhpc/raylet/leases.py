@@ -7,7 +7,6 @@ message means, and what follows a death: `docs/explanation/protocol.md`.
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from collections.abc import Callable
 
@@ -69,7 +68,8 @@ class Leases:
         self._leases: dict[int, Lease] = {}
         # By worker, then by submitter: the last lease taken back, and what had started under it.
         self._taken_back: dict[Address, dict[Address, tuple[int, bytes]]] = {}
-        self._turn = itertools.count()
+        # Of each kind of strategy: how many requests have been given a node with room.
+        self._turns: Counter[str] = Counter()
         self._lease_number = 0
         self.is_draining = False
 
@@ -206,6 +206,8 @@ class Leases:
     def on_time(self) -> None:
         """Say why a request may wait for ever; try a group's next node."""
         now = self._now()
+        if self._view.expire(now):
+            self.on_view_changed()
         for request in list(self._requests.values()):
             claim = request.claim
             if claim is None or claim not in self._claims:
@@ -219,6 +221,9 @@ class Leases:
         """When `on_time` wants to be called; None: not before something happens."""
         now = self._now()
         times: list[float] = []
+        debits = self._view.deadline()
+        if debits is not None:
+            times.append(debits)
         for request in self._requests.values():
             if request.claim is None:
                 continue
@@ -296,9 +301,12 @@ class Leases:
         return self.is_draining or not self._pool.could_ever(request.resources)
 
     def _choose(self, request: Request, room: bool) -> scheduling.Choice:
-        turn = next(self._turn)
-        serve = not self.is_draining
-        return scheduling.choose(request.wanted, self._view, room, turn, serve=serve)
+        kind = request.wanted.strategy.kind
+        waiting = self.waiting() if kind == "spread" else 0
+        here = scheduling.Here(room, waiting, not self.is_draining)
+        choice = scheduling.choose(request.wanted, self._view, here, self._turns[kind])
+        self._turns[kind] += choice.now
+        return choice
 
     def _place_in_group(self, request: Request) -> None:
         strategy = request.wanted.strategy
@@ -416,7 +424,7 @@ class Leases:
 
     def _redirect(self, request: Request, node: NodeNumber) -> None:
         self._drop(request)
-        self._view.debit(node, request.resources)
+        self._view.debit(node, request.resources, self._now())
         self._send(request.client, leases.LeaseRedirect(request.number, node))
 
     def _refuse(self, request: Request, kind: int, text: str) -> None:
@@ -447,8 +455,7 @@ class Leases:
         """Why it may wait for ever; empty: it need not."""
         if request.wanted.strategy.kind == "group":
             return self._why_never_in_group(request)
-        choice = scheduling.choose(request.wanted, self._view, False, 0)
-        return choice.text
+        return scheduling.choose(request.wanted, self._view, scheduling.Here(), 0).text
 
     def _why_never_in_group(self, request: Request) -> str:
         strategy = request.wanted.strategy

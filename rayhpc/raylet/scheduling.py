@@ -1,8 +1,8 @@
 """Which node should serve a scheduling class: pure functions of the cluster view.
 
 Called by `leases` for requests and, when the view changes, for those that wait.  Default: here
-while there is room, then any node with room; spread: round robin over the nodes with room; node
-affinity, labels and bundles narrow the choice.
+while there is room, then any node with room; spread: round robin over the nodes with room, else
+where fewest wait; node affinity, labels and bundles narrow the choice.
 """
 
 from __future__ import annotations
@@ -18,6 +18,19 @@ NODE_ID_LABELS = ("ray.io/node-id", "rayhpc/node-id")
 
 
 @dataclass(frozen=True)
+class Here:
+    """This node, as it is now: the view is of the others.
+
+    `room`: it could serve the request at once; `waiting`: how many requests wait, which only a
+    class that spreads needs to know; `serves`: it takes new work (else it is leaving).
+    """
+
+    room: bool = False
+    waiting: int = 0
+    serves: bool = True
+
+
+@dataclass(frozen=True)
 class Choice:
     """Where to go: `node` serves at once (`now`) or is where to wait; 0: nowhere, never.
 
@@ -30,39 +43,36 @@ class Choice:
     text: str = ""
 
 
-def choose(
-    wanted: SchedulingClass, view: ClusterView, room_here: bool, turn: int, *, serve: bool = True
-) -> Choice:
+def choose(wanted: SchedulingClass, view: ClusterView, here: Here, turn: int) -> Choice:
     """Where a request of class `wanted` should go (not for placement groups).
 
     Args:
         wanted: what it asks for.
         view: the cluster.
-        room_here: whether this node could serve it at once.
-        turn: counts requests, for round robin.
-        serve: whether this node takes new work (False: it is leaving).
+        here: this node.
+        turn: counts the requests of this kind that were given a node with room, for round robin.
     """
     strategy, demand = wanted.strategy, wanted.resources
     if strategy.kind == "node":
         target = view.with_id(strategy.node)
         if target is not None and target.could_ever(demand):
-            return _settle([target], demand, view, room_here, turn, spread=False)
+            return _settle([target], demand, view, here, turn, spread=False)
         if not strategy.soft:
             return Choice(0, text=_affinity_text(strategy.node, target, demand))
     nodes = [
         x
         for x in view.nodes.values()
-        if (serve or x.info.number != view.me) and meets(strategy.hard, x)
+        if (here.serves or x.info.number != view.me) and meets(strategy.hard, x)
     ]
     if not nodes:
         return Choice(view.me, text=_labels_text(wanted, view))
     wished = [x for x in nodes if meets(strategy.wish, x)] if strategy.wish else []
     spread = strategy.kind == "spread"
     if any(x.could_ever(demand) for x in wished):
-        first = _settle(wished, demand, view, room_here, turn, spread)
-        second = _settle(nodes, demand, view, room_here, turn, spread)
+        first = _settle(wished, demand, view, here, turn, spread)
+        second = _settle(nodes, demand, view, here, turn, spread)
         return second if second.now and not first.now else first
-    return _settle(nodes, demand, view, room_here, turn, spread)
+    return _settle(nodes, demand, view, here, turn, spread)
 
 
 def meets(conditions: list[Labels], node: Node) -> bool:
@@ -90,14 +100,14 @@ def _settle(
     nodes: list[Node],
     demand: Resources,
     view: ClusterView,
-    room_here: bool,
+    here: Here,
     turn: int,
     spread: bool,
 ) -> Choice:
     """One of these nodes: one with room, else where waiting makes sense."""
     me = view.me
     roomy = [
-        x.info.number for x in nodes if (room_here if x.info.number == me else x.has_room(demand))
+        x.info.number for x in nodes if (here.room if x.info.number == me else x.has_room(demand))
     ]
     if roomy:
         if me in roomy and not spread:
@@ -108,7 +118,13 @@ def _settle(
         return Choice(me, text=infeasible_text(demand, view))
     if not spread and any(x.info.number == me for x in feasible):
         return Choice(me)
-    return Choice(min(feasible, key=lambda x: (x.pending, x.info.number != me)).info.number)
+    return Choice(min(feasible, key=lambda x: _crowd(x, me, here)).info.number)
+
+
+def _crowd(node: Node, me: NodeNumber, here: Here) -> tuple[int, bool]:
+    """How many wait there; this node before others with as many."""
+    away = node.info.number != me
+    return node.pending if away else here.waiting, away
 
 
 def _meets_one(condition: Labels, node: Node) -> bool:

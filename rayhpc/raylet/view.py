@@ -1,7 +1,7 @@
 """This raylet's copy of the cluster: which nodes there are, and what is free on each.
 
 Fed by `node` from the head's messages; read by `scheduling`.  Always a little old: whoever acts on
-it debits what it sends to a node, until that node's next report.
+it debits what it sends to a node, until that node's next report, or until that must have come.
 """
 
 from __future__ import annotations
@@ -11,11 +11,15 @@ from rayhpc.wire.address import NodeNumber
 from rayhpc.wire.messages.cluster import Usage
 from rayhpc.wire.messages.common import NodeInfo, Resources
 
+# What was sent to a node and has not changed what it reports never came there: its submitter had no
+# more use for it, or has ended.
+DEBIT_S = 2.0
+
 
 class Node:
     """One living node as seen from here."""
 
-    __slots__ = ("available", "draining", "info", "pending", "version")
+    __slots__ = ("available", "debits", "draining", "info", "pending", "version")
 
     def __init__(self, info: NodeInfo) -> None:
         self.info = info
@@ -23,6 +27,8 @@ class Node:
         self.pending = 0
         self.draining = False
         self.version = -1
+        # What was sent there since its last report, and when; the oldest first.
+        self.debits: list[tuple[float, Resources]] = []
 
     def has_room(self, demand: Resources) -> bool:
         """Whether it could serve the demand at once, as far as is known."""
@@ -31,6 +37,12 @@ class Node:
     def could_ever(self, demand: Resources) -> bool:
         """Whether it could serve the demand when it is idle."""
         return not self.draining and not shortage(self.info.total, demand)
+
+    def charge(self, demand: Resources, sign: int = 1) -> None:
+        """It has less than it last said (`sign` -1: it has not, after all)."""
+        for name, amount in demand.items():
+            self.available[name] = self.available.get(name, 0) - sign * amount
+        self.pending += sign
 
 
 class ClusterView:
@@ -62,6 +74,7 @@ class ClusterView:
         node.pending = usage.pending
         node.draining = usage.draining
         node.version = usage.version
+        node.debits.clear()
         return True
 
     def remove(self, number: NodeNumber) -> NodeInfo | None:
@@ -73,13 +86,26 @@ class ClusterView:
         self._by_id.pop(node.info.node_id, None)
         return node.info
 
-    def debit(self, number: NodeNumber, demand: Resources) -> None:
+    def debit(self, number: NodeNumber, demand: Resources, now: float) -> None:
         """Something was sent to a node: it has less than it last said."""
         node = self.nodes.get(number)
         if node is not None:
-            for name, amount in demand.items():
-                node.available[name] = node.available.get(name, 0) - amount
-            node.pending += 1
+            node.charge(demand)
+            node.debits.append((now, demand))
+
+    def expire(self, now: float) -> bool:
+        """Take back the debits that no report has answered in time; True if there were any."""
+        found = False
+        for node in self.nodes.values():
+            while node.debits and node.debits[0][0] + DEBIT_S <= now:
+                node.charge(node.debits.pop(0)[1], -1)
+                found = True
+        return found
+
+    def deadline(self) -> float | None:
+        """When `expire` has something to do; None: never."""
+        firsts = [x.debits[0][0] for x in self.nodes.values() if x.debits]
+        return min(firsts) + DEBIT_S if firsts else None
 
     def with_id(self, node_id: str) -> Node | None:
         """The living node of that id."""

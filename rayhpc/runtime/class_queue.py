@@ -79,8 +79,10 @@ class ClassQueue:
         self.requests: dict[int, tuple[int, float]] = {}
         self.queued: dict[int, str] = {}
         self.average = 0.0
-        # Tasks that are to be spread get a lease each; what is kept back for those sees to it.
+        # Tasks that are to be spread get a lease each; what is kept back for those sees to it, and
+        # that no lease is kept for later ones, which would go where these went.
         self.spreads = wanted.strategy.kind == "spread"
+        self._idle_return = 0.0 if self.spreads else IDLE_RETURN_S
         # When `plan_pushes` looked last: patience that has ended since then is still news.
         self.planned = 0.0
         # Whether a task added now could be acted on now: else an event is sure to come first.
@@ -162,8 +164,7 @@ class ClassQueue:
             return True
         most = self.depth() // 2
         return any(
-            len(x.inflight) <= most and not x.blocked and not x.ended
-            for x in self.leases.values()
+            len(x.inflight) <= most and not x.blocked and not x.ended for x in self.leases.values()
         )
 
     def stuck(self, now: float) -> list[Lease]:
@@ -190,7 +191,7 @@ class ClassQueue:
         return [
             x
             for x in self.leases.values()
-            if not x.inflight and now >= x.idle_since + IDLE_RETURN_S
+            if not x.inflight and now >= x.idle_since + self._idle_return
         ]
 
     def deadline(self) -> float | None:
@@ -198,7 +199,7 @@ class ClassQueue:
         times: list[float] = []
         idle = [x for x in self.leases.values() if not x.inflight]
         if not self.ready:
-            times += [x.idle_since + IDLE_RETURN_S for x in idle]
+            times += [x.idle_since + self._idle_return for x in idle]
             patience = RECALL_AFTER_S if idle else OVERDUE_S
             times += [
                 x.progress + patience

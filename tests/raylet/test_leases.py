@@ -6,10 +6,11 @@ import random
 
 import pytest
 
+from rayhpc.raylet.view import DEBIT_S
 from rayhpc.wire.address import make_address
 from rayhpc.wire.messages import cluster, leases
 from rayhpc.wire.messages.common import UNIT, Strategy
-from tests.raylet.doubles import DRIVER, JOB, NODE, Node, job, wanted
+from tests.raylet.doubles import DRIVER, JOB, NODE, Node, job, node_info, wanted
 
 OTHER = make_address(NODE, 101)
 FAR = make_address(2, 5)
@@ -451,3 +452,31 @@ def test_an_unknown_job_is_asked_for() -> None:
     n.workers.advance()
     n.boot()
     assert len(n.granted()) == 1
+
+
+def test_spread_takes_turns_whatever_else_is_asked_for() -> None:
+    """Its turns are its own: with every other request a default one, it would stay on one node."""
+    n = node(CPU=8)
+    n.view.add(node_info(2, CPU=8))
+    spread = wanted(Strategy("spread"))
+    for number in range(0, 8, 2):
+        n.request(number, spread)
+        n.request(number + 1)
+    assert [m.request for m in n.take(leases.LeaseRedirect)] == [2, 6]
+
+
+def test_what_waits_goes_to_a_node_that_was_sent_something_that_never_came() -> None:
+    n = node(CPU=1)
+    n.view.add(node_info(2, CPU=1))
+    n.request(1)
+    n.boot()
+    n.request(2)
+    assert [m.request for m in n.take(leases.LeaseRedirect)] == [2]
+    n.request(3)
+    assert n.take(leases.LeaseRedirect) == []
+    while not n.take(leases.LeaseRedirect):
+        deadline = n.leases.deadline()
+        assert deadline is not None
+        n.time = deadline
+        n.leases.on_time()
+    assert n.time == 100.0 + DEBIT_S

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 
 from rayhpc.raylet import scheduling
-from rayhpc.raylet.view import ClusterView
+from rayhpc.raylet.scheduling import Here
+from rayhpc.raylet.view import DEBIT_S, ClusterView
 from rayhpc.wire.messages.cluster import Usage
-from rayhpc.wire.messages.common import Labels, SchedulingClass, Strategy
+from rayhpc.wire.messages.common import UNIT, Labels, SchedulingClass, Strategy
 from tests.raylet.doubles import node_info, units, wanted
 
 
@@ -23,7 +24,7 @@ def use(view: ClusterView, number: int, free: float, version: int = 1, pending: 
 
 
 def choose(view: ClusterView, what: SchedulingClass, here: bool, turn: int = 0) -> tuple[int, bool]:
-    found = scheduling.choose(what, view, here, turn)
+    found = scheduling.choose(what, view, Here(here), turn)
     return found.node, found.now
 
 
@@ -38,12 +39,35 @@ def test_default_packs_here_then_goes_where_there_is_room() -> None:
 
 def test_what_was_sent_to_a_node_counts_until_it_reports() -> None:
     view = cluster(1, 1)
-    view.debit(2, units(CPU=1))
+    view.debit(2, units(CPU=1), 100.0)
     assert choose(view, wanted(), False) == (1, False)
     use(view, 2, 1)
+    assert view.deadline() is None
     assert choose(view, wanted(), False) == (2, True)
     use(view, 2, 0, version=1)  # not newer
     assert choose(view, wanted(), False) == (2, True)
+
+
+def test_what_was_sent_to_a_node_and_never_came_there_counts_for_a_while() -> None:
+    view = cluster(1, 2)
+    view.debit(2, units(CPU=1), 100.0)
+    view.debit(2, units(CPU=1), 101.0)
+    assert choose(view, wanted(), False) == (1, False)
+    assert not view.expire(100.0 + DEBIT_S - 0.01)
+    assert view.deadline() == 100.0 + DEBIT_S
+    assert view.expire(100.0 + DEBIT_S)
+    assert (view.nodes[2].available["CPU"], view.nodes[2].pending) == (UNIT, 1)
+    assert choose(view, wanted(), False) == (2, True)
+    assert view.expire(101.0 + DEBIT_S)
+    assert view.deadline() is None
+
+
+def test_spread_waits_where_fewest_wait() -> None:
+    view = cluster(1, 1)
+    use(view, 2, 0)
+    what = wanted(Strategy("spread"))
+    assert scheduling.choose(what, view, Here(), 0).node == 1
+    assert scheduling.choose(what, view, Here(waiting=1), 0).node == 2
 
 
 def test_spread_takes_turns() -> None:
@@ -70,14 +94,14 @@ def test_hard_affinity_waits_for_its_node_and_soft_goes_elsewhere_when_it_is_gon
     assert choose(view, soft, True) == (2, False)
     view.remove(2)
     assert choose(view, soft, True) == (1, True)
-    refused = scheduling.choose(hard, view, True, 0)
+    refused = scheduling.choose(hard, view, Here(True), 0)
     assert refused.node == 0
     assert "not in the cluster" in refused.text
 
 
 def test_hard_affinity_to_a_node_that_is_too_small_is_refused() -> None:
     view = cluster(1, 2)
-    found = scheduling.choose(wanted(Strategy("node", node=f"{2:056x}"), CPU=3), view, True, 0)
+    found = scheduling.choose(wanted(Strategy("node", node=f"{2:056x}"), CPU=3), view, Here(), 0)
     assert found.node == 0
     assert "2 CPU" in found.text
 
@@ -96,7 +120,7 @@ def test_labels() -> None:
     assert choose(view, wanted(Strategy("labels", hard=[hdd])), True) == (2, False)
     assert choose(view, wanted(Strategy("labels", hard=[ssd])), True) == (1, True)
     none = scheduling.choose(
-        wanted(Strategy("labels", hard=[Labels("gpu", "exists")])), view, True, 0
+        wanted(Strategy("labels", hard=[Labels("gpu", "exists")])), view, Here(True), 0
     )
     assert "No node has the labels" in none.text
     by_id = Labels("ray.io/node-id", "in", [f"{2:056x}"])
@@ -105,7 +129,7 @@ def test_labels() -> None:
 
 def test_an_impossible_demand_names_what_the_largest_node_has() -> None:
     view = cluster(2, 16)
-    found = scheduling.choose(wanted(CPU=64, GPU=1), view, False, 0)
+    found = scheduling.choose(wanted(CPU=64, GPU=1), view, Here(), 0)
     assert found.node == 1
     assert "64 CPU, 1 GPU" in found.text
     assert "host2, has 16 CPU, no GPU" in found.text
@@ -116,5 +140,5 @@ def test_a_leaving_node_takes_nothing() -> None:
     view = cluster(1, 4, 4)
     view.update(Usage(3, units(CPU=4), 0, 1, draining=True))
     assert choose(view, wanted(), False) == (2, True)
-    found = scheduling.choose(wanted(), view, True, 0, serve=False)
+    found = scheduling.choose(wanted(), view, Here(True, serves=False), 0)
     assert (found.node, found.now) == (2, True)

@@ -129,3 +129,6 @@ def test_tasks_that_are_to_be_spread_wait_for_a_lease_each() -> None:
     assert len(queue.ready) == 5
     queue.leases[1].inflight.clear()
     assert pushed(queue) == []
+    # Nor is it kept for later ones, which would all go there.
+    queue.ready.clear()
+    assert queue.idle(NOW) == [queue.leases[1]]

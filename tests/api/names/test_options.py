@@ -172,6 +172,17 @@ def test_the_default_packs_then_spills_over(two: Two) -> None:
 @covers("scheduling_strategy: SPREAD")
 def test_spread(two: Two) -> None:
     until_idle()
+
+    def a_pair() -> set[str]:
+        gate = Gate.remote()
+        refs = [held.options(scheduling_strategy="SPREAD").remote(gate) for _ in range(2)]
+        wait_for(lambda: get(gate.come.remote()) == 2)
+        gate.open.remote()
+        return set(get(refs))
+
+    # The near node may not have heard yet that the far one is free again.
+    wait_for(lambda: a_pair() == two.both)
+    assert [a_pair() for _ in range(5)] == [two.both] * 5
     actors = [Tally.options(scheduling_strategy="SPREAD").remote() for _ in range(4)]
     assert set(get([x.node.remote() for x in actors])) == two.both
 
