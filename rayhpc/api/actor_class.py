@@ -32,7 +32,8 @@ class ActorClass(Generic[T]):
     """A class whose instances live in processes of their own.
 
     `.remote(…)` makes an instance and returns its handle at once; `.options(…)` changes options
-    for one.
+    for one.  It ends when nobody has a handle any more, after the calls that are under way, but
+    30 s later at the most; a class that has something to put away does so in `__ray_shutdown__()`.
 
     Args:
         cls: the class.

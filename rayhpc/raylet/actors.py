@@ -7,6 +7,7 @@ started again is the head's business.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -21,6 +22,9 @@ from rayhpc.wire.messages import actors
 
 # An actor that found no room here for so long is given back to the head, to be placed again.
 ROOM_WITHIN_S = 2.0
+# An actor that is to end in good order is killed after so long, as in Ray: a call whose caller has
+# ended may wait for ever for somebody who had a handle.
+END_WITHIN_S = 30.0
 
 Send = Callable[[Address, msgspec.Struct], None]
 
@@ -38,6 +42,7 @@ class Actor:
     lease: int = 0
     is_constructed: bool = False
     stopped: str | None = None
+    end_by: float = math.inf
 
 
 class Actors:
@@ -124,6 +129,7 @@ class Actors:
                 HEAD, actors.ActorEnded(message.actor, message.incarnation, message.reason, True)
             )
         elif message.graceful and actor.is_constructed:
+            actor.end_by = min(actor.end_by, self._now() + END_WITHIN_S)
             self._send(worker.address, actors.EndActor(message.reason))
         else:
             self._workers.kill(worker, message.reason)
@@ -152,6 +158,21 @@ class Actors:
             else:
                 self._forget(actor)
                 self._answer(actor, "busy", reason="its placement group was removed")
+
+    # -- time -------------------------------------------------------------------------------------
+    def on_time(self) -> None:
+        """Kill those that were to end in good order and have not."""
+        now = self._now()
+        for actor in self._actors.values():
+            if actor.end_by <= now and actor.worker is not None:
+                actor.end_by = math.inf
+                self._workers.kill(
+                    actor.worker, f"{actor.stopped}; it had not ended after {END_WITHIN_S:.0f} s"
+                )
+
+    def deadline(self) -> float:
+        """When `on_time` has something to do; infinite: never."""
+        return min((x.end_by for x in self._actors.values()), default=math.inf)
 
     # -- what others want to know -----------------------------------------------------------------
     def allocation_of(self, lease: int) -> Allocation | None:

@@ -210,6 +210,7 @@ class Raylet:
         self.environments.collect()
         self.workers.on_time()
         self.leases.on_time()
+        self.actors.on_time()
         self.objects.on_time()
         self.claims.is_dirty = True
         for node, since in list(self._broken_links.items()):
@@ -223,6 +224,7 @@ class Raylet:
         times = [
             self.workers.deadline(),
             self.leases.deadline(),
+            self.actors.deadline(),
             self.claims.deadline(),
             self.objects.deadline(),
             self.heartbeats.deadline(self),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import inspect
+import sys
 import time
 from collections import deque
 from collections.abc import Callable
@@ -145,6 +146,20 @@ class ActorHost:
         elif self.ending is not None and not self._busy:
             self._worker.leave(self.ending)
 
+    def shut_down(self) -> None:
+        """The process leaves in order: the class may have something to put away (as in Ray).
+
+        Not called when it is killed, nor when the cluster ends.
+        """
+        last_words = getattr(self.instance, "__ray_shutdown__", None)
+        if not callable(last_words):
+            return
+        running.set(self._context(self.spec.actor, f"{self.spec.class_name}.__ray_shutdown__"))
+        try:
+            last_words()
+        except BaseException as failure:
+            print(format_remote(failure), file=sys.stderr)
+
     def _first_ready(self) -> tuple[Address, tasks.Call] | None:
         """The call to run where the first one's arguments must come from a store."""
         worker = self._worker
@@ -176,9 +191,7 @@ class ActorHost:
     def _construct(self) -> None:
         worker, spec = self._worker, self.spec
         name = f"{spec.class_name}.__init__"
-        capture = spec.capture_group
-        context = TaskContext(spec.actor, name, self._grant, 0, spec.actor, capture)
-        running.set(context)
+        running.set(self._context(spec.actor, name))
         error = b""
         try:
             worker.enter_job_of(self._grant)
@@ -273,8 +286,11 @@ class ActorHost:
 
     def context_of(self, call: tasks.Call, name: str) -> TaskContext:
         """What a call runs as."""
-        capture = self.spec.capture_group
-        return TaskContext(call.tid, name, self._grant, call.attempt, self.spec.actor, capture)
+        return self._context(call.tid, name, call.attempt)
+
+    def _context(self, tid: ObjectId, name: str, attempt: int = 0) -> TaskContext:
+        spec = self.spec
+        return TaskContext(tid, name, self._grant, attempt, spec.actor, spec.capture_group)
 
     def name_of(self, call: tasks.Call) -> str:
         """A call's name in logs and errors."""

@@ -115,6 +115,8 @@ class Worker(Process):
             else:
                 self.flush_replies()
                 self.wait_until(lambda: bool(queue) or self.leaving is not None or self._has_call())
+        if self.actor is not None:
+            self.actor.shut_down()
         self._say_goodbye()
         return self.exit_code
 

@@ -146,6 +146,29 @@ def test_what_every_actor_can_be_asked(ray: Any) -> None:
     wait_for(lambda: is_dead(counter))
 
 
+def test_the_last_words_of_an_actor_are_heard_unless_it_is_killed(
+    ray: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    @ray.remote
+    class Tidy:
+        def __ray_shutdown__(self) -> None:
+            time.sleep(0.2)
+            (tmp_path / ray.get_runtime_context().get_actor_id()).touch()
+            raise ValueError("said at the end")
+
+        def name(self) -> str:
+            return ray.get_runtime_context().get_actor_id()
+
+    killed, left = Tidy.remote(), Tidy.remote()
+    names = ray.get([killed.name.remote(), left.name.remote()], timeout=20)
+    ray.kill(killed)
+    wait_for(lambda: is_dead(killed))
+    del left
+    wait_for(lambda: (tmp_path / names[1]).exists())
+    wait_for(lambda: "ValueError: said at the end" in capfd.readouterr().err)
+    assert not (tmp_path / names[0]).exists()
+
+
 def test_many_pending_calls_are_refused(ray: Any) -> None:
     @ray.remote(max_pending_calls=3)
     class Slow:

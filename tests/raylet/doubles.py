@@ -204,6 +204,7 @@ class Node:
         self.time += seconds
         self.workers.on_time()
         self.leases.on_time()
+        self.actors.on_time()
         self.claims.dispatch()
 
     def settle(self) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+from rayhpc.raylet.actors import END_WITHIN_S
 from rayhpc.wire.address import HEAD
 from rayhpc.wire.messages import actors, leases
 from rayhpc.wire.messages.common import UNIT, Strategy
@@ -96,6 +99,23 @@ def test_stopping_at_once_and_gracefully() -> None:
     assert (ended.reason, ended.intended) == ("ray.kill", True)
     n.actors.on_stop(actors.StopActor(ACTOR, 0, False, "again"))
     assert n.take(actors.ActorEnded) == []
+
+
+def test_one_that_does_not_end_in_good_order_is_killed_after_a_while() -> None:
+    n = node()
+    alive(n)
+    worker = worker_of(n)
+    n.actors.on_stop(actors.StopActor(ACTOR, 0, True, "its last handle is gone"))
+    assert n.actors.deadline() == n.time + END_WITHIN_S
+    n.pass_time(END_WITHIN_S / 2)
+    n.actors.on_stop(actors.StopActor(ACTOR, 0, True, "again: that gives it no more time"))
+    n.pass_time(END_WITHIN_S / 2 - 0.01)
+    assert n.killed == []
+    n.pass_time(0.01)
+    assert n.killed == [worker.number]
+    n.die(worker)
+    assert [x.intended for x in n.take(actors.ActorEnded)] == [True]
+    assert n.actors.deadline() == math.inf
 
 
 def test_stopping_before_there_is_a_worker() -> None:

@@ -146,7 +146,7 @@ class ActorEnded(msgspec.Struct, array_like=True, tag=138):
 
 
 class StopActor(msgspec.Struct, array_like=True, tag=139):
-    """Head to a raylet: end it; at once, or (`graceful`) after its queued calls."""
+    """Head to a raylet: end it; at once, or (`graceful`) after its queued calls, if those end."""
 
     actor: bytes
     incarnation: int

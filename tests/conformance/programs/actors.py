@@ -5,6 +5,9 @@
 import atexit
 import os
 import pickle
+import sys
+import tempfile
+import threading
 import time
 
 import ray
@@ -26,6 +29,27 @@ class Log:
 
     def pid(self):
         return os.getpid()
+
+
+@ray.remote
+class Tidy:
+    def __init__(self, path):
+        self.path = path
+
+    def __ray_shutdown__(self):
+        main = threading.current_thread() is threading.main_thread()
+        with open(self.path, "a") as file:
+            file.write(f"main thread: {main}, {ray.get_runtime_context().get_actor_name()}")
+        raise ValueError("nobody hears this")
+
+    def ready(self):
+        return True
+
+    def leave(self):
+        ray.actor.exit_actor()
+
+    def exit(self):
+        sys.exit(3)
 
 
 def alive(pid):
@@ -144,6 +168,23 @@ def special_methods():
     say(got(log.__ray_call__.remote(lambda self, x: (self.lines, x), 7)))
     log.__ray_terminate__.remote()
     say(until(lambda: raised(ray.get, log.pid.remote(), timeout=20) is not None))
+
+
+@case
+def last_words():
+    def told(end, **options):
+        path = os.path.join(tempfile.mkdtemp(), "words")
+        tidy = Tidy.options(**options).remote(path)
+        ray.get(tidy.ready.remote(), timeout=25)
+        end(tidy)
+        del tidy
+        said = until(lambda: os.path.exists(path) and os.path.getsize(path), seconds=3)
+        return open(path).read() if said else None
+
+    say(told(lambda x: None), told(lambda x: None, max_concurrency=3))
+    say(told(lambda x: x.__ray_terminate__.remote(), name="by name"))
+    say(told(lambda x: raised(ray.get, x.leave.remote(), timeout=25)))
+    say(told(lambda x: raised(ray.get, x.exit.remote(), timeout=25)))
 
 
 @case
