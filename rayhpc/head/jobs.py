@@ -32,6 +32,8 @@ class Jobs:
         self._rows: dict[int, JobRow] = {}
         self._by_driver: dict[Address, int] = {}
         self._waiting: dict[int, dict[Address, None]] = {}
+        # The raylets that have asked for a job: they work for it.
+        self._raylets: dict[int, dict[Address, None]] = {}
         self._ended: deque[int] = deque()
 
     def on_started(self, _: Address, message: JobStarted) -> None:
@@ -44,6 +46,7 @@ class Jobs:
 
     def on_get(self, source: Address, message: GetJob) -> None:
         """A raylet needs a job; it is answered when the job is known."""
+        self._raylets.setdefault(message.number, {})[source] = None
         row = self._rows.get(message.number)
         if row is not None:
             self._send(source, JobIs(row.job))
@@ -59,12 +62,18 @@ class Jobs:
         self._rows[number] = JobRow(row.job, False, row.started, self._wall(), reason)
         self._ended.append(number)
         if len(self._ended) > ENDED_KEPT:
-            self._rows.pop(self._ended.popleft(), None)
+            oldest = self._ended.popleft()
+            self._rows.pop(oldest, None)
+            self._raylets.pop(oldest, None)
         return number
 
     def drivers_on(self, number: NodeNumber) -> list[Address]:
         """The drivers on a node."""
         return [address for address in self._by_driver if node_of(address) == number]
+
+    def raylets_of(self, number: int) -> list[Address]:
+        """The raylets that have asked for a job; some may be gone."""
+        return list(self._raylets.get(number, ()))
 
     def running(self) -> int:
         """How many jobs run."""

@@ -15,7 +15,7 @@ from rayhpc.head.groups import Groups
 from rayhpc.head.jobs import Jobs
 from rayhpc.head.kv import Kv
 from rayhpc.head.nodes import Nodes
-from rayhpc.wire.address import Address
+from rayhpc.wire.address import Address, node_of
 from rayhpc.wire.messages import cluster
 from rayhpc.wire.messages.actors import DEAD
 from rayhpc.wire.messages.common import Resources
@@ -59,6 +59,7 @@ class Questions:
             cluster.ListActors: lambda *_: [actor.row() for actor in actors.table],
             cluster.ListGroups: lambda *_: groups.rows(),
             cluster.ListJobs: lambda *_: jobs.rows(),
+            cluster.JobRaylets: lambda _, __, q: self._raylets_of(q.job),
             cluster.KvPut: self._put,
             cluster.KvGet: self._get,
             cluster.KvDelete: lambda _, __, q: kv.delete(q.space, q.key, q.prefix),
@@ -99,6 +100,9 @@ class Questions:
     def _find(self, _: Address, __: int, question: cluster.FindActor) -> Any:
         actor = self._actors.table.named(question.namespace, question.name)
         return None if actor is None or actor.state == DEAD else actor.row(with_methods=True)
+
+    def _raylets_of(self, job: int) -> list[Address]:
+        return [x for x in self._jobs.raylets_of(job) if node_of(x) in self._nodes.alive]
 
     def _usage(self) -> cluster.ClusterState:
         return cluster.ClusterState(

@@ -106,23 +106,35 @@ class Logs:
 
     def drain(self, number: int) -> None:
         """A worker has ended: deliver all that it printed and forget its pipes."""
-        for stream in [x for x in self.streams.values() if x.number == number]:
-            # A pipe holds no more than this; what comes later is not the worker's.
-            for _ in range(DRAIN_READS):
-                try:
-                    data = os.read(stream.descriptor, READ_BYTES)
-                except BlockingIOError:
-                    break  # something the worker started still holds it open
-                if not data:
-                    break
-                self._deliver(stream, stream.lines.feed(data))
+        for stream in self._of(number):
+            self._read_waiting(stream)
             self._deliver(stream, stream.lines.end())
             self._close(stream)
+
+    def read_waiting(self, number: int) -> None:
+        """Deliver the lines that a worker has printed by now."""
+        for stream in self._of(number):
+            self._read_waiting(stream)
 
     def close(self) -> None:
         """Deliver everything, forget everything."""
         for number in {x.number for x in self.streams.values()}:
             self.drain(number)
+
+    def _of(self, number: int) -> list[Stream]:
+        return [x for x in self.streams.values() if x.number == number]
+
+    def _read_waiting(self, stream: Stream) -> None:
+        # A pipe holds no more than this; what comes later was printed later, or by somebody else:
+        # something that a worker started may still hold its pipe open.
+        for _ in range(DRAIN_READS):
+            try:
+                data = os.read(stream.descriptor, READ_BYTES)
+            except BlockingIOError:
+                break
+            if not data:
+                break
+            self._deliver(stream, stream.lines.feed(data))
 
     def _deliver(self, stream: Stream, lines: list[str]) -> None:
         shown: list[str] = []

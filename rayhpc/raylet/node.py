@@ -279,6 +279,12 @@ class Raylet:
         """Everybody on this node who can be sent something."""
         return [*self.attached, *self.workers.by_address]
 
+    def pass_on_output(self, job: int) -> None:
+        """Deliver what a job's workers have printed by now."""
+        for worker in self.workers.by_address.values():
+            if worker.key[0] == job:
+                self.io.read_output(worker.number)
+
     # -- the cluster ----------------------------------------------------------------------------
     def node_gone(self, node: NodeNumber, reason: str) -> None:
         """A node is dead: everything there is, too."""

@@ -34,6 +34,9 @@ class NodeIO(Spawner, Protocol):
     def make_template(self, wanted: fork.MakeTemplate) -> ChannelLike:
         """Start a template."""
 
+    def read_output(self, number: int) -> None:
+        """Deliver what a worker has printed by now."""
+
     def drain_output(self, number: int) -> None:
         """Deliver all that a dead worker has printed."""
 

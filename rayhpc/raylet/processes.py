@@ -107,6 +107,10 @@ class Processes:
         self._descriptors.watch(channel.fileno(), lambda: self._serve_template(made))
         return made
 
+    def read_output(self, number: int) -> None:
+        """Deliver what a worker has printed by now."""
+        self._logs.read_waiting(number)
+
     def drain_output(self, number: int) -> None:
         """Deliver all that a dead worker has printed."""
         for descriptor in [x.descriptor for x in self._logs.streams.values() if x.number == number]:

@@ -124,6 +124,9 @@ class Answers:
             return [self.runs.page(question)]
         if isinstance(question, cluster.Workers):
             return self._processes()
+        if isinstance(question, cluster.PassOnOutput):
+            self._raylet.pass_on_output(question.job)
+            return []
         return None
 
     def _processes(self) -> list[cluster.WorkerRow]:

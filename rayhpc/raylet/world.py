@@ -84,6 +84,10 @@ class World:
         """Start a template."""
         return self._processes.make_template(wanted)
 
+    def read_output(self, number: int) -> None:
+        """Deliver what a worker has printed by now."""
+        self._processes.read_output(number)
+
     def drain_output(self, number: int) -> None:
         """Deliver all that a dead worker has printed."""
         self._processes.drain_output(number)

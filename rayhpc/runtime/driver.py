@@ -6,6 +6,7 @@ private socket; never starts or ends a node itself.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import sys
@@ -14,19 +15,22 @@ from typing import Any
 
 import msgspec
 
-from rayhpc.exceptions import LocalRayletDiedError
+from rayhpc.exceptions import LocalRayletDiedError, RayError
 from rayhpc.runtime import current, job_setup
+from rayhpc.runtime.asking import ask_all
 from rayhpc.runtime.interrupts import inside
 from rayhpc.runtime.log_printer import LogPrinter
 from rayhpc.runtime.process import Process
 from rayhpc.store.mapping import Mapping
 from rayhpc.wire import bootstrap
 from rayhpc.wire.address import Address
-from rayhpc.wire.messages import leases
+from rayhpc.wire.messages import cluster, leases
 from rayhpc.wire.messages.cluster import PROTOCOL
 from rayhpc.wire.messages.start import Facts
 
 ATTACH_TIMEOUT_S = 10.0
+# Nodes that have not passed on what was printed by then have other troubles.
+OUTPUT_TIMEOUT_S = 2.0
 
 
 class Driver(Process):
@@ -68,10 +72,22 @@ class Driver(Process):
 
     def close(self) -> None:
         """Leave the cluster: leases go back, what we own is freed."""
-        if self._printer is not None:
-            self._printer.flush()
-        super().close()
-        self._connection.close()
+        try:
+            if self._printer is not None:
+                # The cluster may be gone, or about to go.
+                with contextlib.suppress(RayError):
+                    self._collect_output()
+                self._printer.flush()
+        finally:
+            super().close()
+            self._connection.close()
+
+    def _collect_output(self) -> None:
+        """Have printed here what was printed anywhere before the results that we have."""
+        job = self.facts.job
+        raylets = self.ask_head(cluster.JobRaylets(job), list[Address], OUTPUT_TIMEOUT_S)
+        asked = dict.fromkeys([self.raylet, *raylets], cluster.PassOnOutput(job))
+        ask_all(self, list(asked.items()), OUTPUT_TIMEOUT_S)
 
 
 def connect(

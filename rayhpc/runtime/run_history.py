@@ -7,18 +7,17 @@ interpreter) are left out.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
+from rayhpc.runtime.asking import Asked, ask_all
 from rayhpc.runtime.process import Process
 from rayhpc.wire import runs
 from rayhpc.wire.address import Address, raylet_of
 from rayhpc.wire.messages import cluster
 
 WORKER_ANSWERS_S = 2.0
-
-_Asked = list[tuple[Address, Any]]
 
 
 class History(NamedTuple):
@@ -49,7 +48,7 @@ def read(process: Process, limit: int = 0, timeout: float = 30.0) -> History:
         cluster.Nodes(), list[cluster.NodeState], timeout
     )
     raylets = [raylet_of(x.info.number) for x in nodes if x.alive]
-    rows = _ask_all(process, [(x, cluster.Workers()) for x in raylets], timeout)
+    rows = ask_all(process, [(x, cluster.Workers()) for x in raylets], timeout)
     workers = [
         row.address
         for reply in rows.values()
@@ -72,9 +71,9 @@ def _pages(
 ) -> list[cluster.RunPage]:
     """All pages that these have, the first ones of all at once."""
     found: list[cluster.RunPage] = []
-    asked: _Asked = [(x, question) for x in addresses]
+    asked: Asked = [(x, question) for x in addresses]
     while asked:
-        answers = _ask_all(process, asked, timeout)
+        answers = ask_all(process, asked, timeout)
         asked = []
         for address, data in answers.items():
             for page in msgspec.msgpack.decode(data, type=list[cluster.RunPage]):
@@ -82,20 +81,3 @@ def _pages(
                 if page.following >= 0:
                     asked.append((address, cluster.TaskRuns(after=page.following)))
     return found
-
-
-def _ask_all(process: Process, asked: _Asked, timeout: float) -> dict[Address, bytes]:
-    """What all of these answer within `timeout` seconds."""
-    tokens: dict[int, Address] = {}
-    with process.lead():
-        for address, question in asked:
-            token = process.new_token()
-            tokens[token] = address
-            process.transport.send(address, cluster.Request(token, question))
-    process.wait_until(lambda: all(x in process.replies for x in tokens), timeout)
-    answers: dict[Address, bytes] = {}
-    for token, address in tokens.items():
-        reply = process.replies.pop(token, None)
-        if reply is not None and not reply.error:
-            answers[address] = reply.data
-    return answers

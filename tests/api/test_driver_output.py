@@ -6,6 +6,8 @@ import re
 import subprocess
 from collections.abc import Callable
 
+import pytest
+
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -35,6 +37,36 @@ def test_what_workers_print_comes_with_name_and_pid(run_program: Run) -> None:
     assert re.search(rf"\(.*speak.* pid={pid}, ip=127\.0\.0\.1\) spoken aloud", done.stdout)
     assert "an error" in done.stderr
     assert "last words" in done.stdout
+
+
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_what_was_printed_before_the_last_result_comes_before_the_end(
+    run_program: Run, nodes: int
+) -> None:
+    """From every node, at once: results come by a shorter way than lines."""
+    done = run_program(
+        f"""
+        import rayhpc
+        from rayhpc.cluster_utils import Cluster
+
+        @rayhpc.remote(scheduling_strategy="SPREAD")
+        def speak(turn, i):
+            print(f"in turn {{turn}} said {{i}}")
+
+        for turn in range(8):
+            cluster = Cluster()
+            for _ in range({nodes}):
+                cluster.add_node(num_cpus=1)
+            cluster.connect()
+            cluster.wait_for_nodes()
+            rayhpc.get([speak.remote(turn, i) for i in range(20)])
+            rayhpc.shutdown()
+            cluster.shutdown()
+        """,
+        {"RAYHPC_DEDUP_LOGS": "0"},
+    )
+    counts = [done.stdout.count(f"in turn {turn} said") for turn in range(8)]
+    assert counts == [20] * 8
 
 
 def test_log_to_driver_can_be_switched_off(run_program: Run) -> None:

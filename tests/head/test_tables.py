@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rayhpc.head import actor_table, groups, jobs
+from rayhpc.wire.address import raylet_of
 from rayhpc.wire.messages import actors, cluster
 
 from .fakes import World, amounts
@@ -42,6 +43,8 @@ def test_removed_groups_and_ended_jobs_too(monkeypatch: pytest.MonkeyPatch) -> N
     world.beat()
     for number in range(1, 5):
         driver = world.start_job(node, number)
+        node.say(cluster.GetJob(number))
+        assert world.ask(node, cluster.JobRaylets(number), list[int]) == [raylet_of(node.number)]
         group = world.group(driver, [amounts(CPU=1)])
         world.run(0.5)
         world.to_head(driver, actors.RemoveGroup(group))
@@ -50,4 +53,5 @@ def test_removed_groups_and_ended_jobs_too(monkeypatch: pytest.MonkeyPatch) -> N
     assert len(world.ask(node, cluster.ListGroups(), list[actors.GroupRow])) == 2
     numbers = [r.job.number for r in world.ask(node, cluster.ListJobs(), list[cluster.JobRow])]
     assert numbers == [3, 4]
+    assert world.ask(node, cluster.JobRaylets(1), list[int]) == []
     assert node.free == node.total

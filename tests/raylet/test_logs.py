@@ -44,6 +44,28 @@ def test_bytes_that_are_no_text_and_endless_lines_are_survived() -> None:
     assert [len(x) for x in found] == [LINE_MAX + 1]
 
 
+def test_what_is_printed_by_now_can_be_had_at_once() -> None:
+    seen: list[tuple[int, str, bool, list[str]]] = []
+    logs = Logs(lambda *x: seen.append(x), Clock())
+    pipes = [os.pipe() for _ in range(3)]
+    logs.add(3, pipes[0][0], pipes[1][0])
+    logs.add(4, pipes[2][0], os.dup(pipes[2][0]))
+    os.write(pipes[0][1], b"one\ntwo\nthr")
+    os.write(pipes[2][1], b"another worker's\n")
+    logs.read_waiting(3)
+    assert seen == [(3, "", False, ["one", "two"])]
+    os.write(pipes[0][1], b"ee\n")
+    assert logs.read(pipes[0][0])
+    assert seen[1:] == [(3, "", False, ["three"])]
+    os.close(pipes[1][1])
+    # An end that is found this way is still there for who polls the pipe.
+    logs.read_waiting(3)
+    assert not logs.read(pipes[1][0])
+    logs.close()
+    for descriptor in (pipes[0][1], pipes[2][1]):
+        os.close(descriptor)
+
+
 def test_what_is_printed_before_the_end_is_delivered_although_a_child_holds_the_pipe() -> None:
     seen: list[tuple[int, str, bool, list[str]]] = []
     logs = Logs(lambda *x: seen.append(x), Clock())

@@ -51,6 +51,9 @@ class Paper:
     def clear(self, index: int) -> None:
         self.done.append(("clear slot", index))
 
+    def read_output(self, number: int) -> None:
+        self.done.append(("read output", number))
+
     def drain_output(self, number: int) -> None:
         self.done.append(("drain", number))
 
@@ -335,6 +338,23 @@ def test_questions_are_answered(site: Site) -> None:
     assert page == cluster.RunPage([b"packed"], dropped=2)
     site.say(site.driver, cluster.Request(7, cluster.Nodes()))
     assert "Nodes" in site.sent(cluster.Reply)[-1][1].error
+
+
+def test_a_jobs_output_is_passed_on_before_the_answer(site: Site) -> None:
+    site.boot()
+    site.request(1, site.driver)
+    (job,) = {x.key[0] for x in site.raylet.workers.by_address.values()} - {0}
+    mine = [x.number for x in site.raylet.workers.by_address.values() if x.key[0] == job]
+    del site.paper.done[:]
+    site.say(site.driver, cluster.Request(5, cluster.PassOnOutput(job)))
+    answer = cluster.Reply(5, msgspec.msgpack.encode([]))
+    assert site.paper.done == [
+        *[("read output", x) for x in mine],
+        ("send", (site.driver, answer)),
+    ]
+    del site.paper.done[:]
+    site.say(site.driver, cluster.Request(6, cluster.PassOnOutput(job + 1)))
+    assert [name for name, _ in site.paper.done] == ["send"]
 
 
 def test_the_object_managers_messages_reach_it(site: Site) -> None:

@@ -211,6 +211,9 @@ class SimNode:
         """The simulated jobs import nothing, so nobody asks for one."""
         raise AssertionError("no job here has modules to import")
 
+    def read_output(self, number: int) -> None:
+        """Simulated workers print nothing."""
+
     def drain_output(self, number: int) -> None:
         """Simulated workers print nothing."""
 

@@ -225,6 +225,21 @@ class Workers(msgspec.Struct, array_like=True, tag=14):
     """To a raylet: its processes → list[WorkerRow]."""
 
 
+class JobRaylets(msgspec.Struct, array_like=True, tag=17):
+    """To the head: the raylets that have asked for a job, to work for it → list[int], addresses."""
+
+    job: int
+
+
+class PassOnOutput(msgspec.Struct, array_like=True, tag=18):
+    """To a raylet: send a job's driver what the job's workers have printed by now → list, empty.
+
+    A result comes by a shorter way than the lines that were printed before it.
+    """
+
+    job: int
+
+
 class OwnedObjects(msgspec.Struct, array_like=True, tag=15):
     """To a process: the references it owns or borrows → list[ObjectRow]."""
 
@@ -252,6 +267,8 @@ Question = (
     | StoreObjects
     | TaskRuns
     | Workers
+    | JobRaylets
+    | PassOnOutput
     | OwnedObjects
     | OwnedTasks
 )
