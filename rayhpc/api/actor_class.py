@@ -7,6 +7,7 @@ classes can inherit from it (they inherit from the plain class).
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
@@ -17,7 +18,7 @@ from rayhpc.api import placing, runtime_env, submitting
 from rayhpc.api.actor_creation import create
 from rayhpc.api.actor_handle import ActorHandle
 from rayhpc.api.actor_kind import ActorKind, Method, has_async_methods, methods_of
-from rayhpc.api.signatures import shape_of
+from rayhpc.api.signatures import Shape, shape_of
 from rayhpc.exceptions import NotServedError
 from rayhpc.runtime import current, serialization
 from rayhpc.runtime.interrupts import inside
@@ -110,13 +111,21 @@ class _Export:
     def __init__(self, cls: type[Any]) -> None:
         self.cls = cls
         self.name = cls.__name__
-        self.shape = shape_of(cls)
         self._blob: bytes | None = None
         self._definition = b""
         self._kept: list[Any] = []
         self._methods: dict[str, Method] | None = None
         self._has_async = False
         self._kinds: dict[tuple[Any, ...], tuple[ActorKind, bytes]] = {}
+
+    @functools.cached_property
+    def shape(self) -> Shape | None:
+        """The constructor's parameters; None if they are not known.
+
+        Not before a call: a class that refers to itself is not whole yet while it is unpickled, it
+        has no methods.
+        """
+        return shape_of(self.cls)
 
     def blob(self) -> tuple[bytes, bytes]:
         """The definition's id and the pickled class."""

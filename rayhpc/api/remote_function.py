@@ -97,7 +97,6 @@ class RemoteFunction(Generic[P, R]):
             )
         functools.update_wrapper(self, function)
         self.is_generator = signatures.is_generator(function)
-        self.shape = signatures.shape_of(function)
         self.name = getattr(function, "__name__", repr(function))
         self.options_given = options
         self._function = function
@@ -105,6 +104,15 @@ class RemoteFunction(Generic[P, R]):
         self._definition: bytes | None = None
         self._kept: list[Any] = []
         self._prepared: _Prepared | None = None
+
+    @functools.cached_property
+    def shape(self) -> signatures.Shape | None:
+        """The function's parameters; None if they are not known.
+
+        Not before a call: a function that refers to itself is not whole yet while it is unpickled,
+        its defaults are missing.
+        """
+        return signatures.shape_of(self._function)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         raise TypeError(

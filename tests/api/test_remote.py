@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import cloudpickle
@@ -128,3 +129,38 @@ def test_classes_inherit_from_what_is_behind_an_actor_class() -> None:
 
     assert issubclass(Derived, _Class)
     assert Derived(1).increase() == 20
+
+
+def test_what_refers_to_itself(run_program: Callable[..., object]) -> None:
+    """In a program's own file, whose functions and classes are pickled with what they refer to."""
+    run_program(
+        """
+        import rayhpc
+        rayhpc.init(num_cpus=2)
+
+        @rayhpc.remote
+        def deep(n, step=1, *, end=0):
+            return n if n <= end else rayhpc.get(deep.remote(n - step))
+
+        @rayhpc.remote(num_cpus=0)
+        class Tree:
+            def __init__(self, depth, width=2):
+                self.below = [Tree.remote(depth - 1) for _ in range(width if depth else 0)]
+
+            def count(self):
+                return 1 + sum(rayhpc.get([x.count.remote() for x in self.below]))
+
+            def with_too_many(self):
+                Tree.remote(1, 2, 3)
+
+        assert rayhpc.get(deep.remote(3)) == 0
+        tree = Tree.remote(2)
+        assert rayhpc.get(tree.count.remote()) == 7
+        try:
+            rayhpc.get(tree.with_too_many.remote())
+        except TypeError as error:
+            assert "Tree(): too many positional arguments" in str(error), error
+        else:
+            raise AssertionError("nothing was refused")
+        """
+    )
