@@ -11,6 +11,7 @@ from rayhpc.api.placing import amounts
 from rayhpc.runtime import current
 from rayhpc.runtime.interrupts import inside
 from rayhpc.runtime.process import Process
+from rayhpc.wire.fitting import NODE_ID_LABELS
 from rayhpc.wire.messages import cluster
 from rayhpc.wire.messages.common import NodeInfo, Resources
 
@@ -75,7 +76,7 @@ def timeline(filename: str | None = None) -> list[dict[str, Any]] | None:
 
 def labels_of(info: NodeInfo) -> dict[str, str]:
     """A node's labels, with the one that Ray gives each."""
-    return {"ray.io/node-id": info.node_id, **info.labels}
+    return {NODE_ID_LABELS[0]: info.node_id, **info.labels}
 
 
 def _sum(part: Any) -> dict[str, float]:

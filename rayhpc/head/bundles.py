@@ -82,7 +82,7 @@ def _on_one(bundles: list[Bundle], nodes: list[Node], room: Room) -> Places | No
     for bundle in bundles:
         add(total, bundle.resources)
     conditions = [condition for bundle in bundles for condition in bundle.conditions]
-    fitting = [n for n in nodes if fits(room(n), total) and labels_match(n.info.labels, conditions)]
+    fitting = [n for n in nodes if fits(room(n), total) and labels_match(n.info, conditions)]
     if not fitting:
         return None
     best = min(fitting, key=lambda node: (_wasted(node, total), _slack(room(node), total)))
@@ -99,7 +99,7 @@ def _slack(free: Resources, wanted: Resources) -> float:
 
 
 def _suits(node: Node, kind: _Kind, free: Resources) -> bool:
-    return fits(free, kind.resources) and labels_match(node.info.labels, kind.conditions)
+    return fits(free, kind.resources) and labels_match(node.info, kind.conditions)
 
 
 def _kinds(bundles: list[Bundle], nodes: list[Node], room: Room) -> list[_Kind]:

@@ -48,7 +48,7 @@ def rank_of(demand: Demand, node: Node) -> Rank | None:
     if crowded and not fits(node.without_tasks(), demand.holding):
         return None
     tight = not fits(node.free, demand.placing)
-    unwished = not labels_match(node.info.labels, strategy.wish)
+    unwished = not labels_match(node.info, strategy.wish)
     elsewhere = strategy.kind == "node" and node.info.node_id != strategy.node
     share = load(node, demand.placing)
     first = (

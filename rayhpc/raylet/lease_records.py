@@ -29,6 +29,8 @@ class Request:
     waiter: Waiter | None = None
     told: str | None = None
     kind: bytes = b""
+    # No node that is here can ever serve it, this one neither, whatever it has free.
+    is_stuck: bool = False
 
     @property
     def claimant(self) -> tuple[Address, bytes]:

@@ -282,6 +282,7 @@ class Leases:
         elif self.is_draining:
             self._refuse(request, leases.OUT_OF_SERVICE, "The node is leaving.")
         else:
+            request.is_stuck = choice.stuck
             self._wait_here(request)
 
     def _reconsider(self, request: Request) -> None:
@@ -298,7 +299,8 @@ class Leases:
             self._refuse(request, leases.OUT_OF_SERVICE, "The node is leaving.")
 
     def _cannot_stay(self, request: Request) -> bool:
-        return self.is_draining or not self._pool.could_ever(request.resources)
+        can = not request.is_stuck and self._pool.could_ever(request.resources)
+        return self.is_draining or not can
 
     def _choose(self, request: Request, room: bool) -> scheduling.Choice:
         kind = request.wanted.strategy.kind
@@ -370,7 +372,7 @@ class Leases:
         strategy = request.wanted.strategy
         if strategy.kind == "group":
             return self._bundles.pools(strategy.group, strategy.bundle)
-        return [] if self.is_draining else [self._pool]
+        return [] if self.is_draining or request.is_stuck else [self._pool]
 
     def _granted(self, request: Request, allocation: Allocation) -> None:
         """The resources are there: now a worker."""
@@ -455,7 +457,8 @@ class Leases:
         """Why it may wait for ever; empty: it need not."""
         if request.wanted.strategy.kind == "group":
             return self._why_never_in_group(request)
-        return scheduling.choose(request.wanted, self._view, scheduling.Here(), 0).text
+        choice = scheduling.choose(request.wanted, self._view, scheduling.Here(), 0)
+        return f"Tasks of this program wait: {choice.text}." if choice.text else ""
 
     def _why_never_in_group(self, request: Request) -> str:
         strategy = request.wanted.strategy

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rayhpc.raylet.resources import in_words, shortage
+from rayhpc.raylet.resources import in_words
 from rayhpc.raylet.view import ClusterView, Node
 from rayhpc.wire.address import NodeNumber
-from rayhpc.wire.messages.common import Labels, Resources, SchedulingClass
-
-NODE_ID_LABELS = ("ray.io/node-id", "rayhpc/node-id")
+from rayhpc.wire.fitting import explain, labels_match
+from rayhpc.wire.messages.common import Resources, SchedulingClass
 
 
 @dataclass(frozen=True)
@@ -34,12 +33,13 @@ class Here:
 class Choice:
     """Where to go: `node` serves at once (`now`) or is where to wait; 0: nowhere, never.
 
-    `text` says why nothing can ever serve it (it waits all the same) or, with node 0, why it is
-    refused.
+    `stuck`: no node that is here can ever serve it; it waits for the cluster to change.  `text`
+    says why, or, with node 0, why it is refused.
     """
 
     node: NodeNumber
     now: bool = False
+    stuck: bool = False
     text: str = ""
 
 
@@ -62,38 +62,18 @@ def choose(wanted: SchedulingClass, view: ClusterView, here: Here, turn: int) ->
     nodes = [
         x
         for x in view.nodes.values()
-        if (here.serves or x.info.number != view.me) and meets(strategy.hard, x)
+        if (here.serves or x.info.number != view.me) and labels_match(x.info, strategy.hard)
     ]
-    if not nodes:
-        return Choice(view.me, text=_labels_text(wanted, view))
-    wished = [x for x in nodes if meets(strategy.wish, x)] if strategy.wish else []
+    if not any(x.could_ever(demand) for x in nodes):
+        known = [x.info for x in view.nodes.values()]
+        return Choice(view.me, stuck=True, text=explain(known, demand, strategy))
+    wished = [x for x in nodes if labels_match(x.info, strategy.wish)] if strategy.wish else []
     spread = strategy.kind == "spread"
     if any(x.could_ever(demand) for x in wished):
         first = _settle(wished, demand, view, here, turn, spread)
         second = _settle(nodes, demand, view, here, turn, spread)
         return second if second.now and not first.now else first
     return _settle(nodes, demand, view, here, turn, spread)
-
-
-def meets(conditions: list[Labels], node: Node) -> bool:
-    """Whether a node's labels meet all conditions."""
-    return all(_meets_one(x, node) for x in conditions)
-
-
-def infeasible_text(demand: Resources, view: ClusterView) -> str:
-    """Why no node can ever serve a demand, naming what the largest has; empty: one could."""
-    nodes = list(view.nodes.values())
-    if not nodes or any(not shortage(x.info.total, demand) for x in nodes):
-        return ""
-    best = min(nodes, key=lambda x: _missing_share(x.info.total, demand))
-    has = {name: best.info.total.get(name, 0) for name in demand}
-    zero = ", ".join(f"no {name}" for name, amount in has.items() if not amount)
-    shown = ", ".join(x for x in (in_words(has) if any(has.values()) else "", zero) if x)
-    return (
-        f"No node can ever meet the demand of {in_words(demand)}: the largest, "
-        f"{best.info.hostname}, has {shown}. It waits until a node that can joins the cluster; "
-        "ask for less, or add such a node."
-    )
 
 
 def _settle(
@@ -104,7 +84,7 @@ def _settle(
     turn: int,
     spread: bool,
 ) -> Choice:
-    """One of these nodes: one with room, else where waiting makes sense."""
+    """One of these nodes, some of which could do it: one with room, else where to wait."""
     me = view.me
     roomy = [
         x.info.number for x in nodes if (here.room if x.info.number == me else x.has_room(demand))
@@ -114,8 +94,6 @@ def _settle(
             return Choice(me, now=True)
         return Choice(roomy[turn % len(roomy)], now=True)
     feasible = [x for x in nodes if x.could_ever(demand)]
-    if not feasible:
-        return Choice(me, text=infeasible_text(demand, view))
     if not spread and any(x.info.number == me for x in feasible):
         return Choice(me)
     return Choice(min(feasible, key=lambda x: _crowd(x, me, here)).info.number)
@@ -125,22 +103,6 @@ def _crowd(node: Node, me: NodeNumber, here: Here) -> tuple[int, bool]:
     """How many wait there; this node before others with as many."""
     away = node.info.number != me
     return node.pending if away else here.waiting, away
-
-
-def _meets_one(condition: Labels, node: Node) -> bool:
-    labels = node.info.labels
-    value = node.info.node_id if condition.key in NODE_ID_LABELS else labels.get(condition.key)
-    if condition.op == "exists":
-        return value is not None
-    if condition.op == "not_exists":
-        return value is None
-    if condition.op == "in":
-        return value in condition.values
-    return value not in condition.values
-
-
-def _missing_share(total: Resources, demand: Resources) -> float:
-    return sum(lack / demand[name] for name, lack in shortage(total, demand).items())
 
 
 def _affinity_text(node_id: str, target: Node | None, demand: Resources) -> str:
@@ -154,16 +116,4 @@ def _affinity_text(node_id: str, target: Node | None, demand: Resources) -> str:
     return (
         f"The node {node_id} that the task is bound to can never meet the demand of "
         f"{in_words(demand)}: it has {in_words(target.info.total)}."
-    )
-
-
-def _labels_text(wanted: SchedulingClass, view: ClusterView) -> str:
-    if not wanted.strategy.hard:
-        return infeasible_text(wanted.resources, view)
-    conditions = ", ".join(
-        f"{x.key} {x.op.replace('_', ' ')} {x.values or ''}".strip() for x in wanted.strategy.hard
-    )
-    return (
-        f"No node has the labels that are asked for ({conditions}). It waits until one that has "
-        "joins the cluster; `rayhpc status` shows each node's labels."
     )

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 
 from rayhpc.wire.messages.common import UNIT, Labels, NodeInfo, Resources, Strategy
 
+# Every node has its id as a label, by Ray's name and by ours.
+NODE_ID_LABELS = ("ray.io/node-id", "rayhpc/node-id")
 _BYTES = ("memory", "object_store_memory")
 _GIB = 2**30
 
@@ -32,13 +34,13 @@ def subtract(amounts: Resources, less: Mapping[str, int]) -> None:
         amounts[name] = amounts.get(name, 0) - amount
 
 
-def labels_match(labels: Mapping[str, str], conditions: Iterable[Labels]) -> bool:
-    """Whether a node with these labels meets all conditions."""
-    return all(_holds(labels, condition) for condition in conditions)
+def labels_match(node: NodeInfo, conditions: Iterable[Labels]) -> bool:
+    """Whether a node's labels meet all conditions; its id is one of them."""
+    return all(_holds(node, condition) for condition in conditions)
 
 
-def _holds(labels: Mapping[str, str], condition: Labels) -> bool:
-    value = labels.get(condition.key)
+def _holds(node: NodeInfo, condition: Labels) -> bool:
+    value = node.node_id if condition.key in NODE_ID_LABELS else node.labels.get(condition.key)
     if condition.op == "in":
         return value in condition.values
     if condition.op == "not_in":
@@ -68,7 +70,7 @@ def can_ever(info: NodeInfo, wanted: Mapping[str, int], strategy: Strategy) -> b
     """
     if strategy.kind == "node" and not strategy.soft and info.node_id != strategy.node:
         return False
-    return labels_match(info.labels, strategy.hard) and fits(info.total, wanted)
+    return labels_match(info, strategy.hard) and fits(info.total, wanted)
 
 
 # -- in words ------------------------------------------------------------------------------------
@@ -105,7 +107,7 @@ def explain(infos: Iterable[NodeInfo], wanted: Mapping[str, int], strategy: Stra
         return f"{describe_demand(wanted)} waits: the cluster has no node"
     if any(can_ever(info, wanted, strategy) for info in nodes):
         return ""
-    allowed = [info for info in nodes if labels_match(info.labels, strategy.hard)]
+    allowed = [info for info in nodes if labels_match(info, strategy.hard)]
     if not allowed:
         return (
             f"no node has labels such that {describe_labels(strategy.hard)}; start one with "

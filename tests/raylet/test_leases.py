@@ -9,7 +9,7 @@ import pytest
 from rayhpc.raylet.view import DEBIT_S
 from rayhpc.wire.address import make_address
 from rayhpc.wire.messages import cluster, leases
-from rayhpc.wire.messages.common import UNIT, Strategy
+from rayhpc.wire.messages.common import UNIT, Labels, Strategy
 from tests.raylet.doubles import DRIVER, JOB, NODE, Node, job, node_info, wanted
 
 OTHER = make_address(NODE, 101)
@@ -349,11 +349,31 @@ def test_an_impossible_demand_is_named_within_a_second_and_served_once_possible(
     assert deadline - n.time < 1.0
     n.pass_time(0.6)
     (queued,) = n.take(leases.LeaseQueued)
-    assert "No node can ever meet the demand of 3 CPU" in queued.text
+    assert "{CPU: 3} fits no node" in queued.text
     assert n.leases.demand()[0][2] == queued.text
     n.join(2, CPU=4)
     n.leases.on_view_changed()
     assert [m.node for m in n.take(leases.LeaseRedirect)] == [2]
+
+
+def test_labels_that_nobody_has_are_waited_for_although_there_is_room() -> None:
+    n = node(CPU=2)
+    on_ssd = wanted(Strategy("labels", hard=[Labels("disk", "in", ["ssd"])]))
+    n.request(1, on_ssd)
+    n.boot()
+    n.settle()
+    assert n.granted() == []
+    n.pass_time(0.6)
+    assert "disk in (ssd)" in n.take(leases.LeaseQueued)[-1].text
+    # One that has them is where it waits, too.
+    n.join(2, {"disk": "ssd"}, CPU=1)
+    n.report(2, 1, CPU=0)
+    assert [(m.request, m.node) for m in n.take(leases.LeaseRedirect)] == [(1, 2)]
+    too_large = wanted(Strategy("labels", hard=[Labels("disk", "in", ["ssd"])]), CPU=2)
+    n.request(2, too_large)
+    n.settle()
+    assert n.granted() == []
+    assert n.leases.waiting() == 1
 
 
 def test_hard_affinity_to_nobody_is_refused() -> None:

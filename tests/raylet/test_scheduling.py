@@ -119,10 +119,13 @@ def test_labels() -> None:
     assert choose(view, wanted(Strategy("labels", wish=[hdd])), True) == (1, True)
     assert choose(view, wanted(Strategy("labels", hard=[hdd])), True) == (2, False)
     assert choose(view, wanted(Strategy("labels", hard=[ssd])), True) == (1, True)
-    none = scheduling.choose(
-        wanted(Strategy("labels", hard=[Labels("gpu", "exists")])), view, Here(True), 0
-    )
-    assert "No node has the labels" in none.text
+    for nowhere in (
+        wanted(Strategy("labels", hard=[Labels("gpu", "exists")])),
+        wanted(Strategy("labels", hard=[hdd]), CPU=3),
+    ):
+        none = scheduling.choose(nowhere, view, Here(True), 0)
+        assert (none.node, none.now, none.stuck) == (1, False, True)
+    assert "fits no node" in none.text
     by_id = Labels("ray.io/node-id", "in", [f"{2:056x}"])
     assert choose(view, wanted(Strategy("labels", hard=[by_id])), True) == (2, False)
 
@@ -131,9 +134,10 @@ def test_an_impossible_demand_names_what_the_largest_node_has() -> None:
     view = cluster(2, 16)
     found = scheduling.choose(wanted(CPU=64, GPU=1), view, Here(), 0)
     assert found.node == 1
-    assert "64 CPU, 1 GPU" in found.text
-    assert "host2, has 16 CPU, no GPU" in found.text
-    assert scheduling.infeasible_text(units(CPU=16), view) == ""
+    assert found.stuck
+    assert "{CPU: 64, GPU: 1} fits no node" in found.text
+    assert "(host2) has 16 CPU, 0 GPU" in found.text
+    assert not scheduling.choose(wanted(CPU=16), view, Here(), 0).stuck
 
 
 def test_a_leaving_node_takes_nothing() -> None:

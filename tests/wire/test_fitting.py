@@ -26,10 +26,12 @@ def node(name: str, cpus: float, **labels: str) -> NodeInfo:
         (Labels("other", "exists"), False),
         (Labels("other", "not_exists"), True),
         (Labels("zone", "not_exists"), False),
+        (Labels("ray.io/node-id", "in", ["n"]), True),
+        (Labels("rayhpc/node-id", "not_in", ["n"]), False),
     ],
 )
 def test_labels(condition: Labels, matches: bool) -> None:
-    assert fitting.labels_match({"zone": "a"}, [condition]) is matches
+    assert fitting.labels_match(node("n", 1, zone="a"), [condition]) is matches
 
 
 @pytest.mark.parametrize(

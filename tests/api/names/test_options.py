@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 import rayhpc as ray
 from rayhpc import exceptions
+from rayhpc.cluster_utils import ClusterNode
 from rayhpc.util import placement_group, remove_placement_group, state
 from rayhpc.util.scheduling_strategies import (
     In,
@@ -246,6 +248,24 @@ def test_labels(two: Two, options: dict[str, Any]) -> None:
     until_idle()
     assert get(where.options(**options).remote()) == two.far
     assert get(Tally.options(**options).remote().node.remote()) == two.far
+
+
+@covers("options: label_selector")
+def test_labels_that_no_node_has_yet(two: Two, third: Callable[..., ClusterNode]) -> None:
+    until_idle()
+    options: Any = {"label_selector": {"zone": "nowhere yet"}}
+    waits = [where.options(**options).remote(), Tally.options(**options).remote().node.remote()]
+    assert ray.wait(waits, num_returns=1, timeout=1)[0] == []
+    node = third(labels={"zone": "nowhere yet"})
+    assert get(waits) == [node.node_id] * 2
+
+
+@covers("options: label_selector")
+def test_the_label_that_every_node_has(two: Two) -> None:
+    for node in (two.far, two.near):
+        options: Any = {"label_selector": {"ray.io/node-id": node}}
+        assert get(where.options(**options).remote()) == node
+        assert get(Tally.options(**options).remote().node.remote()) == node
 
 
 # -- what comes along ------------------------------------------------------------------------------
