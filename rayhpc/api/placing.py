@@ -10,7 +10,7 @@ from typing import Any
 
 from rayhpc.api import strategies
 from rayhpc.runtime.context import running
-from rayhpc.wire.fitting import conditions_of, describe_demand, fits
+from rayhpc.wire.fitting import conditions_of, fits, in_words
 from rayhpc.wire.messages.common import UNIT, Labels, Resources, SchedulingClass, Strategy
 
 
@@ -95,7 +95,7 @@ def _check_fits(chosen: strategies.PlacementGroupSchedulingStrategy, wanted: Res
     bundles = group.bundle_specs if index < 0 else [group.bundle_specs[index]]
     if any(fits(fixed_point(bundle), wanted) for bundle in bundles):
         return
-    asked = describe_demand(wanted)
+    asked = in_words(wanted)
     if index >= 0:
         raise ValueError(
             f"{asked} does not fit into bundle {index} of the placement group, {bundles[0]}: ask "

@@ -17,7 +17,7 @@ from rayhpc.head.group_record import Group
 from rayhpc.head.nodes import Node, Nodes
 from rayhpc.head.watchers import Watchers
 from rayhpc.wire.address import Address, NodeNumber, ObjectId, node_of, owner_of
-from rayhpc.wire.fitting import describe_demand, explain, fits
+from rayhpc.wire.fitting import explain, fits, in_words
 from rayhpc.wire.messages import actors
 from rayhpc.wire.messages.common import Resources, Strategy
 
@@ -207,7 +207,7 @@ class Groups:
             return Verdict.GONE, f"its placement group has no bundle {bundle}", []
         bundles = group.made.bundles if bundle < 0 else [group.made.bundles[bundle]]
         if not any(fits(resources, placing) for resources in bundles):
-            demand = describe_demand(placing)
+            demand = in_words(placing)
             return Verdict.NEVER, f"{demand} is more than a bundle of its placement group has", []
         numbers = group.by_node if bundle < 0 else [group.nodes[bundle]]
         nodes = [node for x in numbers if (node := self._nodes.alive.get(x)) is not None]

@@ -18,7 +18,7 @@ from rayhpc.head.nodes import Node, Nodes
 from rayhpc.head.placing import Demand, Picker, rank_of
 from rayhpc.head.waiting import Kind, Waiting
 from rayhpc.wire.address import Address
-from rayhpc.wire.fitting import add, can_ever, describe_demand, explain, subtract
+from rayhpc.wire.fitting import add, can_ever, explain, in_words, subtract
 from rayhpc.wire.messages.actors import StartActor
 from rayhpc.wire.messages.common import Resources
 
@@ -127,7 +127,7 @@ class Starter:
         if possible:
             bound = len(candidates) == 1 and demand.strategy.kind == "node"
             where = f"its node ({candidates[0].info.ip}) to have" if bound else "a node with"
-            reason = f"it waits for {where} {describe_demand(demand.placing)} free"
+            reason = f"it waits for {where} {in_words(demand.placing)} free"
         elif kind.fresh or not kind.reason:
             infos = [node.info for node in self._nodes.alive.values()]
             reason = explain(infos, demand.placing, demand.strategy)

@@ -16,10 +16,11 @@ from rayhpc.raylet import scheduling
 from rayhpc.raylet.bundles import Bundles
 from rayhpc.raylet.claims import Claim, Claims, Holding
 from rayhpc.raylet.lease_records import Lease, Request
-from rayhpc.raylet.resources import Allocation, Pool, in_words
+from rayhpc.raylet.resources import Allocation, Pool
 from rayhpc.raylet.view import ClusterView
 from rayhpc.raylet.workers import Waiter, Worker, WorkerPool
 from rayhpc.wire.address import Address, NodeNumber, node_of
+from rayhpc.wire.fitting import in_words
 from rayhpc.wire.messages import actors, leases
 from rayhpc.wire.messages.common import Grant, Resources
 

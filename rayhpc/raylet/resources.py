@@ -144,17 +144,3 @@ def total_of(parts: list[Resources]) -> Resources:
         for name, amount in part.items():
             total[name] = total.get(name, 0) + amount
     return total
-
-
-def in_words(resources: Resources) -> str:
-    """Amounts as people read them: `2 CPU, 0.5 GPU, 1.5 GiB memory`."""
-    return (
-        ", ".join(_one(name, amount) for name, amount in resources.items() if amount) or "nothing"
-    )
-
-
-def _one(name: str, amount: int) -> str:
-    value = amount / UNIT
-    if name in ("memory", "object_store_memory"):
-        return f"{value / 2**30:.3g} GiB {name}"
-    return f"{value:g} {name}"

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rayhpc.raylet.resources import in_words
 from rayhpc.raylet.view import ClusterView, Node
 from rayhpc.wire.address import NodeNumber
-from rayhpc.wire.fitting import explain, labels_match
+from rayhpc.wire.fitting import explain, in_words, labels_match
 from rayhpc.wire.messages.common import Resources, SchedulingClass
 
 

@@ -74,17 +74,17 @@ def can_ever(info: NodeInfo, wanted: Mapping[str, int], strategy: Strategy) -> b
 
 
 # -- in words ------------------------------------------------------------------------------------
-def describe_demand(wanted: Mapping[str, int]) -> str:
-    """Resources as people read them: `{CPU: 4, GPU: 0.5, memory: 2 GiB}`."""
-    parts = [f"{name}: {_amount(name, value)}" for name, value in sorted(wanted.items()) if value]
-    return "{" + ", ".join(parts) + "}"
+def in_words(resources: Mapping[str, int]) -> str:
+    """Amounts as people read them: `2 CPU, 0.5 GPU, 1.5 GiB memory`."""
+    shown = [_one(name, amount) for name, amount in resources.items() if amount]
+    return ", ".join(shown) or "nothing"
 
 
-def _amount(name: str, value: int) -> str:
-    amount = value / UNIT
-    if name in _BYTES and amount >= _GIB / 1024:
-        return f"{amount / _GIB:.3g} GiB"
-    return f"{amount:.4f}".rstrip("0").rstrip(".")
+def _one(name: str, amount: int) -> str:
+    value = amount / UNIT
+    if name in _BYTES and value >= _GIB / 1024:
+        return f"{value / _GIB:.3g} GiB {name}"
+    return f"{value:g} {name}"
 
 
 def describe_labels(conditions: Iterable[Labels]) -> str:
@@ -104,7 +104,7 @@ def explain(infos: Iterable[NodeInfo], wanted: Mapping[str, int], strategy: Stra
     """
     nodes = list(infos)
     if not nodes:
-        return f"{describe_demand(wanted)} waits: the cluster has no node"
+        return f"{in_words(wanted)} waits: the cluster has no node"
     if any(can_ever(info, wanted, strategy) for info in nodes):
         return ""
     allowed = [info for info in nodes if labels_match(info, strategy.hard)]
@@ -118,12 +118,11 @@ def explain(infos: Iterable[NodeInfo], wanted: Mapping[str, int], strategy: Stra
         if not allowed:
             return f"there is no node {strategy.node} (any more), and the affinity to it is hard"
     closest = max(allowed, key=lambda info: closeness(info.total, wanted))
-    shown = {name: closest.total.get(name, 0) for name in wanted}
-    missing = [name for name in wanted if closest.total.get(name, 0) < wanted[name]]
+    missing = {x: closest.total.get(x, 0) for x in wanted if closest.total.get(x, 0) < wanted[x]}
     return (
-        f"{describe_demand(wanted)} fits no node of the cluster, not even an empty one: the "
-        f"largest ({closest.hostname or closest.ip}) has "
-        + ", ".join(f"{_amount(name, shown[name])} {name}" for name in sorted(missing))
+        f"{in_words(wanted)} fits no node of the cluster, not even an empty one: the largest "
+        f"({closest.hostname or closest.ip}) has "
+        + ", ".join(_one(name, amount) for name, amount in missing.items())
         + "; ask for less or add a larger node"
     )
 

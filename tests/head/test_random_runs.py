@@ -206,7 +206,7 @@ class Run:
     def check_waits_for_a_reason(self, reason: str, group: bytes) -> None:
         assert reason
         if "a node with" in reason and not group:
-            wanted = float(reason.partition("CPU: ")[2].partition("}")[0] or 0)
+            wanted = float(reason.partition("a node with ")[2].partition(" CPU free")[0])
             most = max(n.free["CPU"] for n in self.living())
             assert most < wanted * 10_000, f"{reason}, and a node has {most}"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from rayhpc.raylet.resources import Allocation, Pool, in_words, shortage
+from rayhpc.raylet.resources import Allocation, Pool, shortage
 from rayhpc.wire.messages.common import UNIT
 from tests.raylet.doubles import units
 
@@ -98,6 +98,5 @@ def test_random_use_adds_up() -> None:
         assert pool.free == pool.total, seed
 
 
-def test_shortage_and_words() -> None:
+def test_shortage() -> None:
     assert shortage(units(CPU=1), units(CPU=3, GPU=0)) == units(CPU=2)
-    assert in_words({"CPU": 5000, "memory": 3 * 2**30 * UNIT}) == "0.5 CPU, 3 GiB memory"

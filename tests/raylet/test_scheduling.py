@@ -135,7 +135,7 @@ def test_an_impossible_demand_names_what_the_largest_node_has() -> None:
     found = scheduling.choose(wanted(CPU=64, GPU=1), view, Here(), 0)
     assert found.node == 1
     assert found.stuck
-    assert "{CPU: 64, GPU: 1} fits no node" in found.text
+    assert "64 CPU, 1 GPU fits no node" in found.text
     assert "(host2) has 16 CPU, 0 GPU" in found.text
     assert not scheduling.choose(wanted(CPU=16), view, Here(), 0).stuck
 

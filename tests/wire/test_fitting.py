@@ -49,14 +49,15 @@ def test_selectors(text: str, op: str, values: list[str]) -> None:
 
 def test_demands_in_words() -> None:
     wanted = {"GPU": UNIT // 2, "CPU": 4 * UNIT, "memory": 2 * 2**30 * UNIT, "zero": 0}
-    assert fitting.describe_demand(wanted) == "{CPU: 4, GPU: 0.5, memory: 2 GiB}"
+    assert fitting.in_words(wanted) == "0.5 GPU, 4 CPU, 2 GiB memory"
+    assert fitting.in_words({"CPU": 0}) == "nothing"
 
 
 def test_why_nothing_fits_names_the_node_that_comes_closest() -> None:
     nodes = [node("small", 2), node("large", 8)]
     assert fitting.explain(nodes, {"CPU": 8 * UNIT}, Strategy()) == ""
     text = fitting.explain(nodes, {"CPU": 16 * UNIT}, Strategy())
-    assert "{CPU: 16}" in text
+    assert text.startswith("16 CPU fits no node")
     assert "(large) has 8 CPU" in text
     assert "0 GPU" in fitting.explain(nodes, {"GPU": UNIT}, Strategy())
 
