@@ -232,14 +232,17 @@ class WorkerPool:
             self.advance()
 
     def on_job_over(self, job: int) -> None:
-        """A job's driver has ended: its idle workers go, and nobody waits for it any more."""
-        for key in [x for x in self._waiting if x[0] == job]:
-            self._fail(key, "The job has ended.")
+        """A job's driver has ended: the workers go that nobody waits for.
+
+        A detached actor of it lives on, with its tasks, and may yet have to be started (again).
+        """
         self._refill_at = max(self._refill_at, self._now() + REFILL_AFTER_JOB_S)
         for worker in list(self.by_address.values()):
-            if worker.key[0] == job and worker.state == IDLE:
+            if worker.key[0] != job or self._is_waited_for(worker.key):
+                continue
+            if worker.state == IDLE:
                 self._ask_to_end(worker)
-            elif worker.key[0] == job and worker.state == STARTING:
+            elif worker.state == STARTING:
                 self.kill(worker, "its job has ended")
         self._templates.retire(job)
 
@@ -301,6 +304,9 @@ class WorkerPool:
             self._waiting.pop(key, None)
         else:
             self.start_ahead(key, 0)
+
+    def _is_waited_for(self, key: Key) -> bool:
+        return any(not x.is_cancelled for x in self._waiting.get(key, ()))
 
     def _is_known(self, key: Key) -> bool:
         """Whether a job and environment are at hand; fails its waiters if they cannot be had."""
@@ -379,7 +385,7 @@ class WorkerPool:
         worker.state = IDLE
         worker.lease = 0
         worker.since = self._now()
-        if self._jobs.is_over(worker.key[0]):
+        if self._jobs.is_over(worker.key[0]) and not self._is_waited_for(worker.key):
             self._ask_to_end(worker)
 
     def _ask_to_end(self, worker: Worker) -> None:

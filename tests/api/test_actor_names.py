@@ -105,6 +105,55 @@ def test_get_if_exists_from_many_tasks(ray: Any) -> None:
     ray.kill(ray.get_actor("of all"))
 
 
+def test_a_detached_actor_and_its_tasks_outlive_the_driver(run_program: Any) -> None:
+    """On a node without a worker to spare, to which it is new; it is started again there, too."""
+    run_program(
+        """
+        import os, time, rayhpc
+        from rayhpc.cluster_utils import Cluster
+
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+        cluster.add_node(num_cpus=1, resources={"far": 1})
+        cluster.connect(namespace="here")
+        cluster.wait_for_nodes()
+        far = {"resources": {"far": 0.001}}
+
+        @rayhpc.remote(num_cpus=0, lifetime="detached", name="kept", max_restarts=-1, **far)
+        class Kept:
+            def pid(self):
+                return os.getpid()
+
+            def of_a_task(self, **options):
+                child = rayhpc.remote(lambda: (os.environ.get("A"), os.getpid()))
+                return rayhpc.get(child.options(**far, **options).remote())
+
+            def end(self):
+                os._exit(1)
+
+        Kept.remote()
+        rayhpc.shutdown()
+        cluster.connect(namespace="here")
+        kept = rayhpc.get_actor("kept")
+        before = rayhpc.get(kept.pid.remote(), timeout=20)
+        environment = {"env_vars": {"A": "1"}}
+        for turn in range(3):
+            kept.end.remote()
+            after = before
+            while after == before:
+                try:
+                    after = rayhpc.get(kept.pid.remote(), timeout=20)
+                except rayhpc.exceptions.ActorUnavailableError:
+                    time.sleep(0.01)
+            assert after - before < 50, "workers were started over and over"
+            before = after
+            found = rayhpc.get(kept.of_a_task.remote(runtime_env=environment), timeout=20)
+            assert found[0] == "1"
+            assert rayhpc.get(kept.of_a_task.remote(), timeout=20)[0] is None
+        rayhpc.kill(kept)
+        """
+    )
+
+
 def test_a_detached_actor_outlives_its_handles(ray: Any) -> None:
     Counter.options(name="detached", lifetime="detached").remote(3)
     gc.collect()

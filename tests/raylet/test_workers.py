@@ -168,18 +168,35 @@ def test_slots_are_not_given_to_two() -> None:
     assert wishes[2].worker is third
 
 
-def test_the_end_of_a_job_ends_its_idle_workers_and_fails_its_waiters() -> None:
+def test_the_end_of_a_job_ends_the_workers_that_nobody_waits_for() -> None:
     n = node()
     idle = Wish(n)
     n.boot()
     assert idle.worker is not None
     n.workers.release(idle.worker)
     waits = Wish(n, environment=b'{"env_vars": {"A": "1"}}')
+    waits.waiter.is_cancelled = True
     n.jobs.end(JOB)
     n.workers.on_job_over(JOB)
     assert len(n.take(leases.ExitIfIdle, idle.worker.address)) == 1
-    assert "ended" in waits.error
     assert len(n.killed) == 1
+
+
+def test_what_outlives_its_job_still_gets_workers() -> None:
+    """A detached actor that is started again, or its tasks."""
+    n = node()
+    waits = Wish(n)
+    n.jobs.end(JOB)
+    n.workers.on_job_over(JOB)
+    assert n.killed == []
+    n.boot()
+    assert waits.worker is not None
+    later = Wish(n, environment=b'{"env_vars": {"A": "1"}}')
+    assert len(n.boot()) == 1
+    assert later.worker is not None
+    assert not n.spawned
+    n.workers.release(later.worker)
+    assert len(n.take(leases.ExitIfIdle, later.worker.address)) == 1
 
 
 def test_nobody_is_forked_while_a_job_and_mostly_its_cluster_ends() -> None:
