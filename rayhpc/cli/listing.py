@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 _RESOURCES = ("total", "available")
+# Columns of a line that is not broken: what reads it does not count them.
+_UNBROKEN = 10_000
 
 _ADDRESS = click.option(
     "--address", metavar="IP:PORT", help="The cluster there (else: yours on this node)."
@@ -276,18 +278,34 @@ def _show(rows: list[Row], as_json: bool, left_out: int) -> None:
     if not rows:
         click.echo("none")
         return
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in rows[0]:
-        table.add_column(name.replace("_", " "), overflow="fold")
-    for row in rows:
-        table.add_row(*(_cell(name, value) for name, value in row.items()))
-    Console(highlight=False).print(table)
+    _print([{name: _cell(name, value) for name, value in row.items()} for row in rows])
     if left_out > 0:
         click.echo(f"… and {left_out} more (--limit)")
+
+
+def _print(rows: list[dict[str, str]]) -> None:
+    """As a table; where the terminal is too narrow for it, one row below the other."""
+    from rich import box
+    from rich.console import Console
+    from rich.measure import Measurement
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    wide = Console(highlight=False, width=_UNBROKEN)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in rows[0]:
+        table.add_column(name.replace("_", " "))
+    for row in rows:
+        table.add_row(*row.values())
+    width = Measurement.get(wide, wide.options, table).maximum
+    if width <= console.width or not console.is_terminal:
+        wide.print(table)
+        return
+    for row in rows:
+        pairs = Table.grid(padding=(0, 2))
+        for name, text in row.items():
+            pairs.add_row(name.replace("_", " "), text)
+        console.print(pairs, "")
 
 
 def _plain(name: str, value: Any) -> Any:
@@ -308,6 +326,6 @@ def _cell(name: str, value: Any) -> str:
         return time.strftime("%H:%M:%S", time.localtime(value)) if value else "-"
     if name == "size":
         return showing.size_in_words(value)
-    if name.endswith("_id"):
+    if name == "node_id":
         return str(value)[:16]
     return str(value)
