@@ -9,7 +9,7 @@ from typing import Any
 
 from rayhpc.api.actor_class import ActorClass
 from rayhpc.api.actor_handle import ActorHandle, from_spec
-from rayhpc.api.actor_method import ActorMethod, method
+from rayhpc.api.actor_method import ActorMethod, client_of, method
 from rayhpc.runtime import current
 from rayhpc.runtime.interrupts import inside
 from rayhpc.wire.messages import actors, cluster
@@ -59,6 +59,7 @@ def kill(actor: ActorHandle[Any], *, no_restart: bool = True) -> None:
 
     Raises:
         ValueError: not an actor's handle.
+        RaySystemError: the actor belongs to a cluster that this process has left.
     """
     if not isinstance(actor, ActorHandle):
         raise ValueError(
@@ -66,6 +67,7 @@ def kill(actor: ActorHandle[Any], *, no_restart: bool = True) -> None:
             f"{type(actor).__name__}."
         )
     process = current.process()
+    client_of(process, actor)
     with inside, process.lead():
         process.callers.kill(actor._ray_actor, no_restart)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rayhpc.api import submitting
 from rayhpc.api.actor_kind import OPTIONS_ATTRIBUTE, CallPlan
 from rayhpc.api.options import METHOD_CHECKS, MethodOptions, refuse_unknown
-from rayhpc.exceptions import NotServedError, PendingCallsLimitExceeded
+from rayhpc.exceptions import NotServedError, PendingCallsLimitExceeded, RaySystemError
 from rayhpc.runtime import current
 from rayhpc.runtime.context import running
 from rayhpc.runtime.interrupts import inside
@@ -117,6 +117,22 @@ def method(*args: Any, **options: Any) -> Callable[[Any], Any]:
     return annotate
 
 
+def client_of(process: Process, handle: ActorHandle[Any]) -> ActorClient:
+    """This process's view of the actor.
+
+    Raises:
+        RaySystemError: the actor belongs to a cluster that this process has left.
+    """
+    client = process.callers.client_of(handle._ray_actor)
+    # What this process has made itself it has watched from the start.
+    if not client.watched and process.ownership.is_mine(client.actor):
+        raise RaySystemError(
+            f"{handle!r} belongs to a cluster that this program has left, and has gone with that: "
+            "make the actor again, or, if the cluster lives and it is detached, use get_actor()."
+        )
+    return client
+
+
 def _submit(
     process: Process,
     handle: ActorHandle[Any],
@@ -125,7 +141,7 @@ def _submit(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
 ) -> Any:
-    client = process.callers.client_of(handle._ray_actor)
+    client = client_of(process, handle)
     limit = handle._ray_kind.max_pending_calls
     if limit > 0:
         _check_room(process, client, limit, plan)

@@ -45,9 +45,15 @@ class Wait:
         self._seen = 0
 
     def run(self, timeout: float | None) -> tuple[list[Waitable], list[Waitable]]:
-        """Wait until enough are there or the time (seconds) is over; (ready, the rest)."""
+        """Wait until enough are there or the time (seconds) is over; (ready, the rest).
+
+        Raises:
+            RaySystemError: one belongs to a cluster that this process has left.
+        """
         self._look()
         if self._missing > 0:
+            for ref in self._refs_left():
+                self._process.entry_of(ref)
             self._ask_for_foreign()
             self._look()
             self._process.wait_blocking(self._done, timeout)
@@ -114,14 +120,14 @@ class Wait:
         """An object has been brought, or could not be (its error is `get`'s business)."""
         self._arrived += 1
 
+    def _refs_left(self) -> list[ObjectRef[Any]]:
+        left = map(self._things.__getitem__, self._left)
+        return [x for x in left if isinstance(x, ObjectRef)]
+
     def _ask_for_foreign(self) -> None:
         process = self._process
         mine = process.ownership.is_mine
-        foreign = [
-            thing
-            for thing in map(self._things.__getitem__, self._left)
-            if isinstance(thing, ObjectRef) and not mine(thing.binary())
-        ]
+        foreign = [ref for ref in self._refs_left() if not mine(ref.binary())]
         if foreign:
             with process.lead():
                 process.ownership.settle()

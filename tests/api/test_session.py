@@ -243,3 +243,43 @@ def test_programs_share_detached_actors_by_name(run_program: Run, keeper: Any) -
         rayhpc.kill(rayhpc.get_actor("kept"))
         """
     )
+
+
+def test_what_belongs_to_a_cluster_that_was_left_says_so(run_program: Run) -> None:
+    run_program(
+        """
+        import rayhpc
+        from rayhpc.exceptions import RaySystemError, ObjectFreedError
+
+        @rayhpc.remote
+        def same(x):
+            return x
+
+        @rayhpc.remote
+        class Counter:
+            def count(self):
+                return 1
+
+        rayhpc.init(num_cpus=2)
+        counter, ref = Counter.remote(), same.remote(1)
+        kept = Counter.options(name="kept", lifetime="detached").remote()
+        handles = [counter, kept, rayhpc.get_actor("kept")]
+        rayhpc.get([ref, *[x.count.remote() for x in handles]])
+        rayhpc.shutdown()
+        rayhpc.init(num_cpus=2)
+        attempts = [
+            lambda: rayhpc.get(ref),
+            lambda: rayhpc.wait([ref]),
+            lambda: rayhpc.get(same.remote(ref)),
+            *[lambda x=x: x.count.remote() for x in handles],
+            *[lambda x=x: rayhpc.kill(x) for x in handles],
+        ]
+        for attempt in attempts:
+            try:
+                attempt()
+            except (RaySystemError, ObjectFreedError) as error:
+                continue
+            raise AssertionError("nothing was said")
+        assert rayhpc.get([same.remote(2), Counter.remote().count.remote()]) == [2, 1]
+        """
+    )
