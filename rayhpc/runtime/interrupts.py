@@ -49,7 +49,8 @@ class Interrupts:
         """Raise what came meanwhile, if the main thread has left the runtime."""
         if not self.thread.depth and threading.current_thread() is _main:
             self.pending = False
-            raise KeyboardInterrupt
+            # What the wait ended with instead is nobody's business.
+            raise KeyboardInterrupt from None
 
     def interrupt(self) -> None:
         """In the main thread, from a signal handler: raise now, or when the runtime is left."""

@@ -75,8 +75,9 @@ def test_ctrl_c_ends_a_wait(tmp_path: Path) -> None:
     session, pid = process.stdout.readline().split()
     time.sleep(0.3)  # until it waits; earlier is an interrupt, too
     os.killpg(process.pid, signal.SIGINT)
-    out, _ = process.communicate(timeout=20)
+    out, error = process.communicate(timeout=20)
     assert "interrupted" in out
+    assert error.count("Traceback") == 1, error
     assert process.returncode == -signal.SIGINT
     _gone(session, pid)
 
