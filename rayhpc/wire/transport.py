@@ -12,6 +12,7 @@ A process that has ended never comes back: addresses and the names of routes are
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Iterator
 
@@ -23,6 +24,8 @@ from rayhpc.wire.address import Address, node_of, process_of, raylet_of, routing
 
 # Connections to ended processes that are kept, since something they said may not be read yet.
 _GRAVES = 16
+# So many new connections, and as many as there are, before those are looked for that lead nowhere.
+_SWEEP_AFTER = 64
 
 
 def socket_path(session_dir: str, process: int) -> str:
@@ -43,6 +46,7 @@ class Transport:
         self.me = me
         self._node = node_of(me)
         self._opened = 0
+        self._sweep_at = _SWEEP_AFTER
         self._ended: set[Address] = set()
         self._graves: deque[Address] = deque()
         self._raylet = raylet_of(self._node)
@@ -111,8 +115,16 @@ class Transport:
         for sock in self.sockets:
             sock.close(linger=500)
 
+    def _sweep(self) -> None:
+        """Forget processes that have ended without our being told: a connection costs 14 KiB."""
+        for address in [x for x in self._routes if not os.path.exists(self._path(x))]:
+            self.forget(address)
+        self._sweep_at = self._opened + max(_SWEEP_AFTER, len(self._routes))
+
     def _open(self, hop: Address) -> tuple[zmq.Socket[bytes], bytes]:
         self._opened += 1
+        if self._opened >= self._sweep_at:
+            self._sweep()
         name = routing_id(hop) + self._opened.to_bytes(4, "big")
         sockets.connect_ipc(self._connected, self._path(hop), name)
         self._routes[hop] = route = (self._connected, name)

@@ -195,6 +195,25 @@ def test_processes_come_and_go_without_end(session: Session) -> None:
     assert len(one.transport._routes) == 1
 
 
+def test_processes_that_end_unseen_are_forgotten_in_time(session: Session) -> None:
+    one, stays = session.add(1), session.add(2)
+    one.send(stays.me, "first")
+    stays.expect(["first"])
+    for number in range(3, 300):
+        party = Party(number, session.folder)
+        if number % 2:
+            one.send(party.me, "hello")
+            party.expect(["hello"])
+        else:
+            party.send(one.me, "hello")
+            one.expect(["hello"])
+        party.close()
+        Path(session.folder, "p", f"{number:x}").unlink(missing_ok=True)
+    assert len(one.transport._routes) < 3 * 64
+    one.send(stays.me, "still there")
+    stays.expect(["still there"])
+
+
 def test_a_process_that_was_killed_stops_nobody(session: Session) -> None:
     one, other = session.add(1), session.add(3)
     read, write = os.pipe()
