@@ -29,6 +29,7 @@ from rayhpc.raylet.leases import Leases
 from rayhpc.raylet.memory_monitor import MemoryMonitor
 from rayhpc.raylet.node_io import NodeIO
 from rayhpc.raylet.objects import ObjectManager
+from rayhpc.raylet.output import Output
 from rayhpc.raylet.reporting import Answers, Heartbeats
 from rayhpc.raylet.resources import Allocation, Pool
 from rayhpc.raylet.templates import Templates
@@ -153,6 +154,7 @@ class Raylet:
         self.watches = Watches(send, self.is_alive)
         self.heartbeats = Heartbeats(self.number, self.pool, send, now)
         self.answers = Answers(self, config.runs_kept)
+        self.output = Output(config.node_ip, send)
 
     def _make_handlers(self) -> dict[type, Callable[[Address, Any], None]]:
         workers, lease, actor = self.workers, self.leases, self.actors
@@ -181,6 +183,7 @@ class Raylet:
             leases.Unblocked: self._on_unblocked,
             leases.Leaving: lambda source, m: workers.on_leaving(source, m.reason),
             leases.StillNeeded: lambda source, m: workers.on_still_needed(source),
+            leases.LinesTaken: self.output.on_taken,
             leases.Watch: lambda _, m: self.watches.on_watch(m),
             leases.Died: lambda _, m: self._remote_died(m.target, m.reason),
             leases.NodeGone: self._on_node_gone,
@@ -274,6 +277,7 @@ class Raylet:
         for number in self.jobs.of_driver(driver):
             self.jobs.end(number)
             self.workers.on_job_over(number)
+        self.output.forget(driver)
 
     def processes(self) -> list[Address]:
         """Everybody on this node who can be sent something."""

@@ -125,4 +125,4 @@ class World:
         job = raylet.jobs.get(worker.key[0]) if worker.key[0] else None
         if job is not None and job.log_to_driver:
             message = LogLines(worker.pid, self._config.node_ip, name, is_error, lines)
-            raylet.send(job.driver, message)
+            raylet.output.pass_on(job.driver, message)

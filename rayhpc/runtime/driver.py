@@ -31,6 +31,8 @@ from rayhpc.wire.messages.start import Facts
 ATTACH_TIMEOUT_S = 10.0
 # Nodes that have not passed on what was printed by then have other troubles.
 OUTPUT_TIMEOUT_S = 2.0
+# A part of what a raylet lets be on its way (`raylet.output`), so that one that prints never waits.
+TAKEN_EVERY = 1 << 20
 
 
 class Driver(Process):
@@ -50,6 +52,8 @@ class Driver(Process):
         self._connection = connection
         self.watch(connection.fileno())
         self._printer = LogPrinter() if log_to_driver else None
+        # Characters that were printed and not told of yet, by raylet.
+        self._taken: dict[Address, int] = {}
 
     def wait_blocking(self, done: Any, timeout: float | None = None) -> bool:
         """Wait in user code; Ctrl-C ends the wait."""
@@ -65,10 +69,14 @@ class Driver(Process):
             LocalRayletDiedError,
         )
 
-    def on_log_lines(self, _: Address, message: leases.LogLines) -> None:
-        """Print what workers print."""
+    def on_log_lines(self, source: Address, message: leases.LogLines) -> None:
+        """Print what workers print, and tell its raylet how much."""
         if self._printer is not None:
             self._printer.print(message)
+        taken = self._taken[source] = self._taken.get(source, 0) + message.size
+        if taken >= TAKEN_EVERY:
+            self.transport.send(source, leases.LinesTaken(taken))
+            self._taken[source] = 0
 
     def close(self) -> None:
         """Leave the cluster: leases go back, what we own is freed."""

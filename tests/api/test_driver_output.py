@@ -69,6 +69,34 @@ def test_what_was_printed_before_the_last_result_comes_before_the_end(
     assert counts == [20] * 8
 
 
+def test_a_program_that_prints_too_slowly_fills_no_memory_and_says_what_is_left_out(
+    run_program: Run,
+) -> None:
+    """Its workers go on, too."""
+    done = run_program(
+        """
+        import os, signal, rayhpc
+
+        @rayhpc.remote
+        def much():
+            for i in range(100_000):
+                print("x" * 200)
+
+        @rayhpc.remote
+        def stop_and_go(driver):
+            os.kill(driver, signal.SIGSTOP)
+            rayhpc.get(much.remote())
+            os.kill(driver, signal.SIGCONT)
+
+        rayhpc.init(num_cpus=2)
+        rayhpc.get(stop_and_go.remote(os.getpid()), timeout=50)
+        """
+    )
+    shown = done.stdout.count("x" * 200)
+    assert 8_000_000 / 202 < shown < 60_000
+    assert f"{100_000 - shown:,} lines of workers are left out" in done.stderr
+
+
 def test_log_to_driver_can_be_switched_off(run_program: Run) -> None:
     done = run_program(
         """

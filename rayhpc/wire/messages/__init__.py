@@ -54,6 +54,7 @@ RAYLET_TAKES = (
     leases.Unblocked,
     leases.Leaving,
     leases.StillNeeded,
+    leases.LinesTaken,
     leases.Watch,
     leases.Died,
     leases.NodeGone,

@@ -181,6 +181,17 @@ class LogLines(msgspec.Struct, array_like=True, tag=80):
     error: bool
     lines: list[str]
 
+    @property
+    def size(self) -> int:
+        """Characters, line ends included."""
+        return sum(map(len, self.lines)) + len(self.lines)
+
+
+class LinesTaken(msgspec.Struct, array_like=True, tag=82):
+    """A driver to a raylet: so many more characters of its `LogLines` are printed."""
+
+    size: int
+
 
 class Shutdown(msgspec.Struct, array_like=True, tag=81):
     """Head to raylets, raylet to its processes: the cluster ends, for this reason."""
