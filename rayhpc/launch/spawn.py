@@ -239,7 +239,7 @@ def _wait(seconds: float, descriptor: int) -> bool:
     """Whether a descriptor is readable within the time."""
     from rayhpc.machine.processes import readable
 
-    return readable(descriptor, seconds)
+    return readable(seconds, descriptor)
 
 
 def _make_importable(environment: dict[str, str]) -> None:

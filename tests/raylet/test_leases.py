@@ -6,11 +6,10 @@ import random
 
 import pytest
 
-from rayhpc.raylet.view import DEBIT_S
 from rayhpc.wire.address import make_address
 from rayhpc.wire.messages import cluster, leases
-from rayhpc.wire.messages.common import UNIT, Labels, Strategy
-from tests.raylet.doubles import DRIVER, JOB, NODE, Node, job, node_info, wanted
+from rayhpc.wire.messages.common import UNIT, Strategy
+from tests.raylet.doubles import DRIVER, JOB, NODE, Node, job, wanted
 
 OTHER = make_address(NODE, 101)
 FAR = make_address(2, 5)
@@ -356,26 +355,6 @@ def test_an_impossible_demand_is_named_within_a_second_and_served_once_possible(
     assert [m.node for m in n.take(leases.LeaseRedirect)] == [2]
 
 
-def test_labels_that_nobody_has_are_waited_for_although_there_is_room() -> None:
-    n = node(CPU=2)
-    on_ssd = wanted(Strategy("labels", hard=[Labels("disk", "in", ["ssd"])]))
-    n.request(1, on_ssd)
-    n.boot()
-    n.settle()
-    assert n.granted() == []
-    n.pass_time(0.6)
-    assert "disk in (ssd)" in n.take(leases.LeaseQueued)[-1].text
-    # One that has them is where it waits, too.
-    n.join(2, {"disk": "ssd"}, CPU=1)
-    n.report(2, 1, CPU=0)
-    assert [(m.request, m.node) for m in n.take(leases.LeaseRedirect)] == [(1, 2)]
-    too_large = wanted(Strategy("labels", hard=[Labels("disk", "in", ["ssd"])]), CPU=2)
-    n.request(2, too_large)
-    n.settle()
-    assert n.granted() == []
-    assert n.leases.waiting() == 1
-
-
 def test_hard_affinity_to_nobody_is_refused() -> None:
     n = node()
     n.request(1, wanted(Strategy("node", node="ab" * 28)))
@@ -472,31 +451,3 @@ def test_an_unknown_job_is_asked_for() -> None:
     n.workers.advance()
     n.boot()
     assert len(n.granted()) == 1
-
-
-def test_spread_takes_turns_whatever_else_is_asked_for() -> None:
-    """Its turns are its own: with every other request a default one, it would stay on one node."""
-    n = node(CPU=8)
-    n.view.add(node_info(2, CPU=8))
-    spread = wanted(Strategy("spread"))
-    for number in range(0, 8, 2):
-        n.request(number, spread)
-        n.request(number + 1)
-    assert [m.request for m in n.take(leases.LeaseRedirect)] == [2, 6]
-
-
-def test_what_waits_goes_to_a_node_that_was_sent_something_that_never_came() -> None:
-    n = node(CPU=1)
-    n.view.add(node_info(2, CPU=1))
-    n.request(1)
-    n.boot()
-    n.request(2)
-    assert [m.request for m in n.take(leases.LeaseRedirect)] == [2]
-    n.request(3)
-    assert n.take(leases.LeaseRedirect) == []
-    while not n.take(leases.LeaseRedirect):
-        deadline = n.leases.deadline()
-        assert deadline is not None
-        n.time = deadline
-        n.leases.on_time()
-    assert n.time == 100.0 + DEBIT_S
