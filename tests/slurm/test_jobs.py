@@ -106,7 +106,9 @@ def test_a_waiting_job_says_why_and_what_would_be_sooner(plain: User) -> None:
     first = detached(plain, "--nodes", str(nodes - 2), "--exclusive", "--", "sleep", "1000")
     second = detached(plain, "--nodes", str(nodes), "--exclusive", "--", "true")
     try:
-        assert eventually(lambda: "--nodes=2 it would" in plain.rayhpc("explain", second).stdout)
+        # A node may complete what it had before for as long as KillWait, which is half a minute.
+        said = lambda: plain.rayhpc("explain", second).stdout  # noqa: E731
+        assert eventually(lambda: "--nodes=2 it would" in said(), 60), said()
         (found,) = plain.json("explain", second)
         assert any(each in found["why"][0] for each in ("busy", "higher priority"))
         assert f"2 of {nodes} nodes idle; the job wants {nodes}" in found["why"][2]
