@@ -87,7 +87,7 @@ class Head:
             self._is_gone,
             on_dead=self.groups.actor_dead,
         )
-        self.questions = Questions(
+        questions = Questions(
             facts.cluster_id,
             started,
             self.nodes,
@@ -105,7 +105,7 @@ class Head:
             cluster.GetJob: self.jobs.on_get,
             cluster.ProcessDied: self._on_process_died,
             cluster.EndCluster: lambda _, m: self.end(m.reason, m.code),
-            cluster.Request: self.questions.on_request,
+            cluster.Request: questions.on_request,
             actors.CreateActor: self.actors.on_create,
             actors.WatchActor: self.actors.on_watch,
             actors.KillActor: self.actors.on_kill,
@@ -159,7 +159,6 @@ class Head:
         self.membership.advance()
         self.groups.advance()
         self.actors.advance()
-        self.questions.advance()
         self.nodes.grown.clear()
 
     def deadline(self) -> float:
@@ -179,7 +178,6 @@ class Head:
         if len(self._gone) > ENDED_KEPT:
             del self._gone[next(iter(self._gone))]
         self.kv.processes_gone(0, address)
-        self.questions.process_gone(address)
         self.groups.process_gone(address)
         self.actors.process_gone(address, reason)
         job = self.jobs.process_gone(address, reason)

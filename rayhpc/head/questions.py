@@ -53,12 +53,8 @@ class Questions:
         self._jobs = jobs
         self._kv = kv
         self._send = send
-        # Who waits for another number of nodes: token by asker.
-        self._counting: dict[Address, int] = {}
-        self._counted = 0
         self._answers: dict[type, Callable[[Address, int, Any], Any]] = {
             cluster.Nodes: lambda *_: list(nodes.states()),
-            cluster.NodeCount: self._count,
             cluster.ClusterUsage: lambda *_: self._usage(),
             cluster.ListActors: lambda *_: [actor.row() for actor in actors.table],
             cluster.ListGroups: lambda *_: groups.rows(),
@@ -85,27 +81,6 @@ class Questions:
         found = answer(source, message.token, message.question)
         if found is not _LATER:
             self._send(source, cluster.Reply(message.token, _encode(found)))
-
-    def advance(self) -> None:
-        """Answer those who wait for another number of nodes than there was."""
-        count = len(self._nodes.alive)
-        if count == self._counted:
-            return
-        self._counted = count
-        for asker, token in self._counting.items():
-            self._send(asker, cluster.Reply(token, _encode(count)))
-        self._counting.clear()
-
-    def process_gone(self, address: Address) -> None:
-        """A process has ended: it waits for nothing any more."""
-        self._counting.pop(address, None)
-
-    def _count(self, source: Address, token: int, question: cluster.NodeCount) -> Any:
-        count = len(self._nodes.alive)
-        if count != question.unless:
-            return count
-        self._counting[source] = token
-        return _LATER
 
     def _put(self, _: Address, __: int, question: cluster.KvPut) -> bool:
         is_new, waiters = self._kv.put(

@@ -15,8 +15,9 @@ from rayhpc.launch.exit_codes import ExitCode, LaunchError
 from rayhpc.launch.observer import Observer
 from rayhpc.launch.options import NodeOptions
 from rayhpc.launch.spawn import NodeProcess
-from rayhpc.machine.processes import readable
 from rayhpc.wire.messages.cluster import NodeState
+
+_PAUSE_S = 0.01
 
 
 @dataclass(frozen=True)
@@ -91,17 +92,18 @@ class LocalCluster:
             LaunchError: they are not in time.
         """
         wanted = len(self.nodes) if count is None else count
-        deadline, count = time.monotonic() + timeout_s, 0
+        deadline = time.monotonic() + timeout_s
         with Observer(self.head.session_dir) as observer:
-            while (left := deadline - time.monotonic()) > 0:
-                count = observer.count_nodes(count, left, readable)
-                if count == wanted:
-                    alive = [each for each in observer.nodes() if each.alive]
-                    if len(alive) == wanted:
-                        return alive
-        raise LaunchError(
-            f"{count} of {wanted} nodes are alive after {timeout_s:g} s", ExitCode.TOO_FEW_NODES
-        )
+            while True:
+                alive = [each for each in observer.nodes() if each.alive]
+                if len(alive) == wanted:
+                    return alive
+                if time.monotonic() >= deadline:
+                    raise LaunchError(
+                        f"{len(alive)} of {wanted} nodes are alive after {timeout_s:g} s",
+                        ExitCode.TOO_FEW_NODES,
+                    )
+                time.sleep(_PAUSE_S)
 
     def shutdown(self) -> None:
         """End all nodes, the head's last, and wait for that."""

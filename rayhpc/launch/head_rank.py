@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 _WITHOUT_NODE_S = 10.0
 # Launchers whose signals may go to every process or to the group of the rank.
 _SIGNAL_ALL = ("srun", "mpiexec", "yarn")
+_FIRST_PAUSE_S = 0.01
+_LONGEST_PAUSE_S = 0.1
 _REPORTS_EVERY_S = 0.5
 
 
@@ -105,25 +107,25 @@ class HeadRank:
             return
         from rayhpc.launch.observer import Observer
 
-        reports, looked, count = this.channel.reports(), time.monotonic(), 0
+        pause, reports, looked = _FIRST_PAUSE_S, this.channel.reports(), time.monotonic()
         with Observer(record.session_dir) as observer:
             while True:
-                wait = min(looked + _REPORTS_EVERY_S - time.monotonic(), this.startup.left())
-                self._nodes = count = observer.count_nodes(count, wait, this.startup.pause)
-                this.progress.joined(count)
-                if count >= wanted:
+                alive = [each for each in observer.nodes() if each.alive]
+                self._nodes = len(alive)
+                this.progress.joined(self._nodes)
+                if self._nodes >= wanted:
+                    self._odd = skewed_clocks(alive)
                     break
-                if time.monotonic() - looked >= _REPORTS_EVERY_S:
+                if time.monotonic() - looked > _REPORTS_EVERY_S:
                     reports, looked = this.channel.reports(), time.monotonic()
                 failed = {each.node for each in reports.values()}
                 if this.role.nodes - len(failed) < wanted or this.startup.left() == 0:
-                    alive = [each for each in observer.nodes() if each.alive]
                     raise LaunchError(
                         describe_missing(this.role, alive, reports, wanted, this.log_folder),
                         ExitCode.TOO_FEW_NODES,
                     )
-            alive = [each for each in observer.nodes() if each.alive]
-        self._nodes, self._odd = len(alive), skewed_clocks(alive)
+                this.startup.pause(pause)
+                pause = min(pause * 1.5, _LONGEST_PAUSE_S)
         if self._nodes == this.role.nodes:
             this.channel.withdraw()
 

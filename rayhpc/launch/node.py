@@ -231,7 +231,7 @@ def _endpoints(descriptor: int) -> list[tuple[str, int]]:
     """Wait for the head's line.  Raises LaunchError if it cannot start."""
     release(descriptor)
     with os.fdopen(descriptor, "rb") as file:
-        line = file.readline() if processes.readable(HEAD_START_S, file.fileno()) else b""
+        line = file.readline() if processes.readable(file.fileno(), HEAD_START_S) else b""
     if not line:
         raise LaunchError("the head did not start; its log is part of the message above if any")
     answer: dict[str, Any] = json.loads(line)

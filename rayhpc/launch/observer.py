@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from collections.abc import Callable
 from typing import Any, TypeVar
 
 import msgspec
@@ -18,7 +17,6 @@ import zmq
 from rayhpc.launch.exit_codes import ExitCode, LaunchError
 from rayhpc.launch.node_config import python_version, rayhpc_version
 from rayhpc.launch.sessions import ATTACH
-from rayhpc.machine.processes import readable
 from rayhpc.wire import bootstrap
 from rayhpc.wire.address import HEAD, Address, node_of, raylet_of
 from rayhpc.wire.codec import Decoder
@@ -27,7 +25,6 @@ from rayhpc.wire.messages.cluster import (
     ClusterState,
     ClusterUsage,
     EndCluster,
-    NodeCount,
     Nodes,
     NodeState,
     Question,
@@ -42,8 +39,6 @@ ATTACH_S = 10.0
 ANSWER_S = 10.0
 
 T = TypeVar("T")
-
-Pause = Callable[..., object]
 
 
 class Observer:
@@ -63,8 +58,9 @@ class Observer:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
         self._transport = Transport(self._context, self._me, session_dir)
         self._decode = Decoder((Reply, Shutdown, NodeGone))
-        # Readable whenever a socket may have something; after that it must be read dry.
-        self._descriptors = [sock.getsockopt(zmq.FD) for sock in self._transport.sockets]
+        self._poller = zmq.Poller()
+        for sock in self._transport.sockets:
+            self._poller.register(sock, zmq.POLLIN)
         self._tokens = itertools.count(1)
 
     def __enter__(self) -> Observer:
@@ -76,20 +72,6 @@ class Observer:
     def nodes(self) -> list[NodeState]:
         """All nodes, dead ones included.  Raises as `ask`."""
         return self.ask(Nodes(), list[NodeState])
-
-    def count_nodes(self, unless: int, timeout_s: float, pause: Pause) -> int:
-        """How many nodes are alive, once that is another number than `unless`; after the time that.
-
-        Args:
-            unless: the number that is known.
-            timeout_s: how long to wait, in seconds.
-            pause: waits for so many seconds, or until one of some descriptors is readable.
-
-        Raises:
-            LaunchError: the cluster has ended; and what `pause` raises.
-        """
-        reply = self._exchange(NodeCount(unless), HEAD, timeout_s, pause)
-        return unless if reply is None else _answer(reply, int)
 
     def state(self) -> ClusterState:
         """The cluster at a glance.  Raises as `ask`."""
@@ -113,10 +95,14 @@ class Observer:
         Raises:
             LaunchError: no answer in time, the cluster has ended, or whom we ask cannot answer.
         """
-        reply = self._exchange(question, whom, timeout_s, readable)
-        if reply is None:
-            raise LaunchError("the cluster does not answer", ExitCode.HEAD_LOST)
-        return _answer(reply, kind)
+        token = next(self._tokens)
+        self._transport.send(whom, Request(token, question))
+        deadline = time.monotonic() + timeout_s
+        while (left := deadline - time.monotonic()) > 0:
+            for message in self._receive(left):
+                if isinstance(message, Reply) and message.token == token:
+                    return _answer(message, kind)
+        raise LaunchError("the cluster does not answer", ExitCode.HEAD_LOST)
 
     def close(self) -> None:
         """Detach."""
@@ -124,23 +110,8 @@ class Observer:
         self._context.destroy(linger=500)
         self._connection.close()
 
-    def _exchange(
-        self, question: Question, whom: Address, timeout_s: float, pause: Pause
-    ) -> Reply | None:
-        """The reply to a question; None: it has not come in time."""
-        token = next(self._tokens)
-        self._transport.send(whom, Request(token, question))
-        deadline = time.monotonic() + timeout_s
-        while True:
-            for message in self._received():
-                if isinstance(message, Reply) and message.token == token:
-                    return message
-            left = deadline - time.monotonic()
-            if left <= 0:
-                return None
-            pause(left, *self._descriptors)
-
-    def _received(self) -> list[Any]:
+    def _receive(self, timeout_s: float) -> list[Any]:
+        self._poller.poll(int(timeout_s * 1000) + 1)
         found = []
         for frame in self._transport.receive():
             message = self._decode(frame)

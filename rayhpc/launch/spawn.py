@@ -239,7 +239,7 @@ def _wait(seconds: float, descriptor: int) -> bool:
     """Whether a descriptor is readable within the time."""
     from rayhpc.machine.processes import readable
 
-    return readable(seconds, descriptor)
+    return readable(descriptor, seconds)
 
 
 def _make_importable(environment: dict[str, str]) -> None:

@@ -259,7 +259,7 @@ def _wait_for_end(record: SessionRecord, timeout_s: float) -> bool:
             if descriptor is None:
                 time.sleep(min(left, 0.02))
             else:
-                processes.readable(left, descriptor)
+                processes.readable(descriptor, left)
     finally:
         if descriptor is not None:
             os.close(descriptor)

@@ -61,11 +61,10 @@ def open_pidfd(pid: int) -> int | None:
         raise
 
 
-def readable(seconds: float, *descriptors: int) -> bool:
-    """Whether one becomes readable within the time (select(2) takes none above 1023)."""
+def readable(descriptor: int, seconds: float) -> bool:
+    """Whether a descriptor becomes readable within the time (select(2) takes none above 1023)."""
     poll = select.poll()
-    for descriptor in descriptors:
-        poll.register(descriptor, select.POLLIN)
+    poll.register(descriptor, select.POLLIN)
     return bool(poll.poll(int(max(0.0, seconds) * 1000 + 0.999)))
 
 
@@ -87,7 +86,7 @@ def reap_child(pid: int, timeout_s: float) -> bool:
             if descriptor is None:
                 time.sleep(min(left, _PAUSE_S))
             else:
-                readable(left, descriptor)
+                readable(descriptor, left)
     finally:
         if descriptor is not None:
             os.close(descriptor)

@@ -113,7 +113,7 @@ class Lines:
         deadline = time.monotonic() + within_s
         while b"\n" not in self._data:
             left = max(0.0, deadline - time.monotonic())
-            there = processes.readable(left, self._descriptor)
+            there = processes.readable(self._descriptor, left)
             assert there, f"the program has said nothing for {within_s:g} s"
             more = os.read(self._descriptor, 65536)
             assert more, f"the program has ended; it said last: {self._data!r}"

@@ -196,35 +196,3 @@ def test_a_broken_link_to_a_node_that_is_gone_means_nothing() -> None:
     nodes[0].say(cluster.LinkBroken(nodes[1].number))
     world.run(1.5)
     assert set(world.head.nodes.alive) == {1}
-
-
-def test_who_waits_for_another_number_of_nodes_is_told_at_once() -> None:
-    world = World()
-    one = world.add_node()
-    world.beat()
-    asker, gone = world.process(one), world.process(one)
-
-    def counts() -> list[int]:
-        replies = world.told(asker, cluster.Reply)
-        return [msgspec.msgpack.decode(x.data, type=int) for x in replies]
-
-    world.to_head(asker, cluster.Request(1, cluster.NodeCount()))
-    world.run(0.1)
-    assert counts() == [1]
-    for process in (asker, gone):
-        world.to_head(process, cluster.Request(2, cluster.NodeCount(1)))
-    # Who asks again no longer waits for the answer to the question before.
-    world.to_head(asker, cluster.Request(3, cluster.NodeCount(1)))
-    world.run(0.2)
-    one.say(cluster.ProcessDied(gone, "exit code 0", False))
-    world.run(0.2)
-    assert counts() == [1]
-    two = world.add_node()
-    world.run(0.1)
-    assert counts() == [1, 2]
-    assert world.told(asker, cluster.Reply)[-1].token == 3
-    assert world.told(gone, cluster.Reply) == []
-    world.to_head(asker, cluster.Request(4, cluster.NodeCount(2)))
-    world.kill_node(two)
-    world.run(30)
-    assert counts() == [1, 2, 1]

@@ -70,7 +70,7 @@ def _ends(pid: int, started: int, deadline: float) -> bool:
             left = deadline - time.monotonic()
             if left <= 0:
                 return False
-            processes.readable(left, descriptor)
+            processes.readable(descriptor, left)
     finally:
         os.close(descriptor)
     return True

@@ -143,12 +143,6 @@ class Nodes(msgspec.Struct, array_like=True, tag=1):
     """All nodes, dead ones included → list[NodeState]."""
 
 
-class NodeCount(msgspec.Struct, array_like=True, tag=19):
-    """→ int: how many nodes are alive; answered once that is another number than `unless`."""
-
-    unless: int = -1
-
-
 class ClusterUsage(msgspec.Struct, array_like=True, tag=2):
     """Everything `status` shows → ClusterState."""
 
@@ -260,7 +254,6 @@ class OwnedTasks(msgspec.Struct, array_like=True, tag=16):
 
 Question = (
     Nodes
-    | NodeCount
     | ClusterUsage
     | ListActors
     | ListGroups
