@@ -75,8 +75,8 @@ def kill(actor: ActorHandle[Any], *, no_restart: bool = True) -> None:
 def exit_actor() -> None:
     """End the actor in whose method this is called, in good order.
 
-    As with every end but a kill, its `__ray_shutdown__()` is called, if its class has one, and
-    atexit handlers run.
+    As with every end in good order, its `__ray_shutdown__()` is called, if its class has one, and
+    atexit handlers run: not when it is killed, nor when the cluster ends.
 
     Raises:
         TypeError: not called inside an actor.

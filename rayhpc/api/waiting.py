@@ -52,8 +52,6 @@ class Wait:
         """
         self._look()
         if self._missing > 0:
-            for ref in self._refs_left():
-                self._process.entry_of(ref)
             self._ask_for_foreign()
             self._look()
             self._process.wait_blocking(self._done, timeout)
@@ -120,14 +118,18 @@ class Wait:
         """An object has been brought, or could not be (its error is `get`'s business)."""
         self._arrived += 1
 
-    def _refs_left(self) -> list[ObjectRef[Any]]:
-        left = map(self._things.__getitem__, self._left)
-        return [x for x in left if isinstance(x, ObjectRef)]
-
     def _ask_for_foreign(self) -> None:
         process = self._process
-        mine = process.ownership.is_mine
-        foreign = [ref for ref in self._refs_left() if not mine(ref.binary())]
+        table, mine = process.ownership.table, process.ownership.is_mine
+        foreign: list[ObjectRef[Any]] = []
+        for thing in map(self._things.__getitem__, self._left):
+            if not isinstance(thing, ObjectRef):
+                continue
+            oid = thing.binary()
+            if oid not in table:
+                process.entry_of(thing)
+            if not mine(oid):
+                foreign.append(thing)
         if foreign:
             with process.lead():
                 process.ownership.settle()

@@ -123,6 +123,6 @@ class World:
         name = name or worker.name or "worker"
         self._log.write(f"({name} pid={worker.pid})", lines)
         job = raylet.jobs.get(worker.key[0]) if worker.key[0] else None
-        if job is not None and job.log_to_driver:
+        if job is not None and job.log_to_driver and not raylet.jobs.is_over(job.number):
             message = LogLines(worker.pid, self._config.node_ip, name, is_error, lines)
             raylet.output.pass_on(job.driver, message)
