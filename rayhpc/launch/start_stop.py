@@ -205,10 +205,9 @@ def _find_key(address: str, path: str | None) -> ClusterKey:
             f"pipe it: ssh HEAD cat KEYFILE | rayhpc start --address={address} --key-file -",
             ExitCode.PERMISSION,
         )
+    # There alone: elsewhere the key of another cluster would find that one.
     ip, _, port = address.rpartition(":")
-    named = (ip.strip("[]"), int(port))
-    others = [each for each in key.head_endpoints if each != named]
-    return msgspec.structs.replace(key, head_endpoints=[named, *others])
+    return msgspec.structs.replace(key, head_endpoints=[(ip.strip("[]"), int(port))])
 
 
 def _numeric(address: str) -> str:
