@@ -13,8 +13,8 @@ from typing import Any
 
 import rayhpc
 from rayhpc.exceptions import RaySystemError
+from rayhpc.exit_codes import ExitCode, LaunchError
 from rayhpc.launch.cluster import LocalCluster, LocalNode
-from rayhpc.launch.exit_codes import ExitCode, LaunchError
 from rayhpc.launch.options import NodeOptions
 
 # A node that is not told otherwise is small, so that many fit one machine.

@@ -145,7 +145,7 @@ def _join(
     environment: _Environment,
     log_to_driver: bool,
 ) -> None:
-    from rayhpc.launch.exit_codes import LaunchError
+    from rayhpc.exit_codes import LaunchError
 
     if _session.pid != os.getpid():
         _session.pid = os.getpid()
@@ -270,7 +270,7 @@ def _say_that_it_exists(sizes: dict[str, Any]) -> None:
 
 
 def _translated(error: Any) -> Exception:
-    from rayhpc.launch.exit_codes import ExitCode
+    from rayhpc.exit_codes import ExitCode
 
     if error.code == ExitCode.CONFIGURATION:
         return ValueError(str(error))

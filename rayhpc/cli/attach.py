@@ -15,7 +15,7 @@ from typing import NoReturn
 import click
 
 from rayhpc.cli.job_access import job_dir_option, one_cluster, say, scheduler_of
-from rayhpc.launch.exit_codes import ExitCode, LaunchError
+from rayhpc.exit_codes import ExitCode, LaunchError
 
 _CONNECT = """
 import rayhpc, rayhpc as ray

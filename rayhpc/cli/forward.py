@@ -13,9 +13,9 @@ from pathlib import Path
 import click
 
 from rayhpc.allocation.hostlist import decode_hostlist
+from rayhpc.batch.base import State
 from rayhpc.cli.job_access import job_dir_option, json_option, one_cluster, print_json, statuses
-from rayhpc.launch.exit_codes import ExitCode, LaunchError
-from rayhpc.schedulers.base import State
+from rayhpc.exit_codes import ExitCode, LaunchError
 
 
 @click.command()

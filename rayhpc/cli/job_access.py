@@ -13,12 +13,12 @@ from typing import Any, TypeVar
 
 import click
 
-from rayhpc.schedulers import folder as job_folders
-from rayhpc.schedulers.base import JobStatus, Scheduler
-from rayhpc.schedulers.choose import scheduler
-from rayhpc.schedulers.errors import UnknownJobError
-from rayhpc.schedulers.folder import JobFolder
-from rayhpc.schedulers.selectors import select, select_one
+from rayhpc.batch import folder as job_folders
+from rayhpc.batch.base import JobStatus, Scheduler
+from rayhpc.batch.choose import scheduler
+from rayhpc.batch.errors import UnknownJobError
+from rayhpc.batch.folder import JobFolder
+from rayhpc.batch.selectors import select, select_one
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -11,6 +11,8 @@ from typing import Any
 
 import click
 
+from rayhpc.batch.base import JobStatus
+from rayhpc.batch.folder import JobFolder
 from rayhpc.cli.job_access import (
     chosen,
     job_dir_option,
@@ -19,8 +21,6 @@ from rayhpc.cli.job_access import (
     selectors_argument,
     statuses,
 )
-from rayhpc.schedulers.base import JobStatus
-from rayhpc.schedulers.folder import JobFolder
 
 _HEADINGS = ("JOB", "NAME", "SCHEDULER", "STATE", "NODES", "SUBMITTED", "REMARK")
 # Without a selector only so many of the latest are listed.

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import click
 
+from rayhpc.batch.folder import JobFolder
+from rayhpc.batch.tail import Tail, last_lines
+from rayhpc.batch.terminal import emit
 from rayhpc.cli.job_access import (
     job_dir_option,
     json_option,
@@ -18,9 +21,6 @@ from rayhpc.cli.job_access import (
     scheduler_of,
     the_one,
 )
-from rayhpc.schedulers.folder import JobFolder
-from rayhpc.schedulers.tail import Tail, last_lines
-from rayhpc.schedulers.terminal import emit
 
 _OF_A_RANK = re.compile(r"\d{5}-(?P<host>.+)-[^-]+")
 

@@ -13,7 +13,7 @@ from typing import NoReturn
 
 import click
 
-from rayhpc.launch.exit_codes import ExitCode, LaunchError
+from rayhpc.exit_codes import ExitCode, LaunchError
 
 # Name → (module, attribute, what it does, group).  The order is that of the help.
 COMMANDS: dict[str, tuple[str, str, str, str]] = {

@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
+from rayhpc.batch import profiles
+from rayhpc.batch.request import JobRequest
 from rayhpc.cli.job_access import json_option, print_json, say
 from rayhpc.cli.submit_options import from_profile
-from rayhpc.schedulers import profiles
-from rayhpc.schedulers.request import JobRequest
 
 
 @click.group()

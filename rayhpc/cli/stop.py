@@ -23,8 +23,8 @@ def stop(session: str | None, address: str | None, grace: float) -> int:
     Only processes that a session of yours has recorded, by pid and start time, are told to end.
     Ending a head's session ends its cluster.
     """
+    from rayhpc.exit_codes import ExitCode
     from rayhpc.launch import leftovers, start_stop
-    from rayhpc.launch.exit_codes import ExitCode
 
     chosen = start_stop.chosen_sessions(os.environ, session=session, address=address)
     problems = start_stop.stop_sessions(chosen, grace)

@@ -15,17 +15,17 @@ from typing import Any
 
 import click
 
+from rayhpc.batch import folder as job_folders
+from rayhpc.batch import values
+from rayhpc.batch.base import Scheduler
+from rayhpc.batch.choose import NAMES, choose, scheduler
+from rayhpc.batch.errors import OptionError
+from rayhpc.batch.folder import JobFolder, JobRecord
+from rayhpc.batch.rendering import inside
+from rayhpc.batch.request import JobRequest
 from rayhpc.cli.job_access import job_dir_option, json_option, print_json, say
 from rayhpc.cli.submit_options import job_options, request_from
-from rayhpc.launch.exit_codes import ExitCode
-from rayhpc.schedulers import folder as job_folders
-from rayhpc.schedulers import values
-from rayhpc.schedulers.base import Scheduler
-from rayhpc.schedulers.choose import NAMES, choose, scheduler
-from rayhpc.schedulers.errors import OptionError
-from rayhpc.schedulers.folder import JobFolder, JobRecord
-from rayhpc.schedulers.rendering import inside
-from rayhpc.schedulers.request import JobRequest
+from rayhpc.exit_codes import ExitCode
 
 # What a script that is only shown has in place of the folder that a real one gets.
 _NO_FOLDER = "JOB"

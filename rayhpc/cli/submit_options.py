@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from rayhpc.schedulers import directives, profiles, values
-from rayhpc.schedulers.errors import OptionError
-from rayhpc.schedulers.request import RUNTIMES, JobRequest, check, program_of
+from rayhpc.batch import directives, profiles, values
+from rayhpc.batch.errors import OptionError
+from rayhpc.batch.request import RUNTIMES, JobRequest, check, program_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 

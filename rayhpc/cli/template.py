@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
+from rayhpc.batch import templates
 from rayhpc.cli.job_access import json_option, print_json
-from rayhpc.schedulers import templates
 
 
 @click.group()

@@ -10,8 +10,8 @@ import os
 import time
 from dataclasses import dataclass, replace
 
+from rayhpc.exit_codes import ExitCode, LaunchError
 from rayhpc.launch import node_config
-from rayhpc.launch.exit_codes import ExitCode, LaunchError
 from rayhpc.launch.observer import Observer
 from rayhpc.launch.options import NodeOptions
 from rayhpc.launch.spawn import NodeProcess

@@ -12,7 +12,7 @@ import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 
-from rayhpc.launch.exit_codes import ExitCode, LaunchError, exit_code_of
+from rayhpc.exit_codes import ExitCode, LaunchError, exit_code_of
 from rayhpc.launch.signals import default_in_child
 from rayhpc.machine.processes import die_with_parent
 

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 
 from rayhpc.allocation.allocation import Allocation
-from rayhpc.launch.exit_codes import ExitCode, LaunchError
+from rayhpc.exit_codes import ExitCode, LaunchError
 
 _UNFIT = re.compile(r"[^A-Za-z0-9_+-]")
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
 
-from rayhpc.launch.exit_codes import ExitCode
+from rayhpc.exit_codes import ExitCode
 
 
 def become_node(environ: Mapping[str, str]) -> NoReturn:

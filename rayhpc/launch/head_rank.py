@@ -12,9 +12,9 @@ import time
 from typing import TYPE_CHECKING
 
 from rayhpc.allocation.advice import advice
+from rayhpc.exit_codes import MEANING, ExitCode, LaunchError, exit_code_of, in_words
 from rayhpc.launch import node_config
 from rayhpc.launch.driver_process import DriverProcess
-from rayhpc.launch.exit_codes import MEANING, ExitCode, LaunchError, exit_code_of, in_words
 from rayhpc.launch.exit_note import note_exit
 from rayhpc.launch.missing import describe_missing, lost_nodes, skewed_clocks
 from rayhpc.launch.rendezvous import Record

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from rayhpc.allocation.local_ranks import LocalFacts
+from rayhpc.exit_codes import ExitCode, LaunchError
 from rayhpc.launch.election import Role
-from rayhpc.launch.exit_codes import ExitCode, LaunchError
 from rayhpc.machine import scratch
 from rayhpc.machine.gpus import Gpus
 

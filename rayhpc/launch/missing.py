@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rayhpc.exit_codes import LaunchError
 from rayhpc.launch.election import Role
-from rayhpc.launch.exit_codes import LaunchError
 from rayhpc.launch.rendezvous import Report
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from rayhpc.launch.exit_codes import ExitCode, LaunchError
+from rayhpc.exit_codes import ExitCode, LaunchError
 from rayhpc.launch.rendezvous import Record, Report
 
 _PAUSE_S = 0.005

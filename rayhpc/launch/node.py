@@ -20,8 +20,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from rayhpc.exit_codes import ExitCode, LaunchError
 from rayhpc.launch import leftovers, sessions
-from rayhpc.launch.exit_codes import ExitCode, LaunchError
 from rayhpc.launch.node_plan import NodePlan, receive_plan
 from rayhpc.launch.private_fds import close_private, keep_private, release
 from rayhpc.launch.signals import take_all_again

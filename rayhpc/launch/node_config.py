@@ -16,9 +16,9 @@ from rayhpc.allocation.allocation import Allocation
 from rayhpc.allocation.detect import detect
 from rayhpc.allocation.local_ranks import LocalFacts
 from rayhpc.allocation.sizing import NodeSize, size_node
+from rayhpc.exit_codes import ExitCode, LaunchError
 from rayhpc.head.config import HeadConfig
 from rayhpc.launch import sessions
-from rayhpc.launch.exit_codes import ExitCode, LaunchError
 from rayhpc.launch.node_plan import NodePlan
 from rayhpc.launch.options import NodeOptions, check_options, wrong
 from rayhpc.machine import interfaces, processes, scratch

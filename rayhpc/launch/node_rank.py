@@ -8,9 +8,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from rayhpc.exit_codes import ExitCode, LaunchError, exit_code_of, in_words
 from rayhpc.launch import node_config
 from rayhpc.launch.channel import Channel
-from rayhpc.launch.exit_codes import ExitCode, LaunchError, exit_code_of, in_words
 from rayhpc.launch.node_plan import NodePlan
 from rayhpc.launch.rendezvous import Record, Report
 

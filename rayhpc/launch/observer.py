@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import msgspec
 import zmq
 
-from rayhpc.launch.exit_codes import ExitCode, LaunchError
+from rayhpc.exit_codes import ExitCode, LaunchError
 from rayhpc.launch.node_config import python_version, rayhpc_version
 from rayhpc.launch.sessions import ATTACH
 from rayhpc.wire import bootstrap

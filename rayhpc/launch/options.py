@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from rayhpc.launch.exit_codes import ExitCode, LaunchError
+from rayhpc.exit_codes import ExitCode, LaunchError
 
 PREDEFINED = ("CPU", "GPU", "memory", "object_store_memory")
 # Amounts travel as whole 1/10000 in 64 bits.

@@ -10,7 +10,7 @@ import sys
 import time
 from typing import TextIO
 
-from rayhpc.launch.exit_codes import in_words
+from rayhpc.exit_codes import in_words
 
 _CLEAR = "\r\x1b[K"
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from rayhpc.launch.exit_codes import ExitCode, LaunchError
+from rayhpc.exit_codes import ExitCode, LaunchError
 from rayhpc.wire.keys import ClusterKey
 
 # Our own directory inside one that the nodes share.

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 
 from rayhpc.allocation.allocation import Allocation
 from rayhpc.allocation.local_ranks import local_facts, merge_local_ranks
+from rayhpc.exit_codes import ExitCode, LaunchError
 from rayhpc.launch import drain, local_ranks, mpi_channel, node_config
 from rayhpc.launch.channel import Channel
 from rayhpc.launch.drain import Drain
 from rayhpc.launch.election import Role, elect
-from rayhpc.launch.exit_codes import ExitCode, LaunchError
 from rayhpc.launch.node_config import Place
 from rayhpc.launch.options import NodeOptions
 from rayhpc.launch.progress import Progress

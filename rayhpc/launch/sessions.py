@@ -22,7 +22,7 @@ from pathlib import Path
 
 import msgspec
 
-from rayhpc.launch.exit_codes import ExitCode
+from rayhpc.exit_codes import ExitCode
 from rayhpc.machine import processes, scratch
 from rayhpc.machine.removal import RECORD as RECORD
 from rayhpc.wire.keys import ClusterKey

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from rayhpc.allocation.hostlist import decode_counts
 from rayhpc.allocation.slurm import in_step, present
 from rayhpc.allocation.slurm_version import SlurmVersion, installed_version
-from rayhpc.launch.exit_codes import ExitCode, LaunchError
+from rayhpc.exit_codes import ExitCode, LaunchError
 
 # A lost node or a dead rank is rayhpc's business, so SLURM is not to end the step for it; nor is
 # it to start a PMI server that a program importing MPI would wait in for ranks that never call.

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rayhpc.launch.exit_codes import ExitCode, LaunchError
+from rayhpc.exit_codes import ExitCode, LaunchError
 from rayhpc.launch.fork import become_node
 from rayhpc.launch.private_fds import close_private, keep_private
 

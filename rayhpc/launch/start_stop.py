@@ -16,8 +16,8 @@ from pathlib import Path
 
 import msgspec
 
+from rayhpc.exit_codes import ExitCode, LaunchError
 from rayhpc.launch import node_config, sessions
-from rayhpc.launch.exit_codes import ExitCode, LaunchError
 from rayhpc.launch.node_plan import NodePlan
 from rayhpc.launch.options import NodeOptions, wrong
 from rayhpc.launch.sessions import SessionRecord

@@ -13,7 +13,7 @@ import msgspec
 from rayhpc.wire.keys import ClusterKey
 from rayhpc.wire.messages.common import UNIT, Resources
 
-# Exit codes of a node (all of them: `launch.exit_codes`).
+# Exit codes of a node (all of them: `exit_codes`).
 INTERNAL, HEAD_LOST, REFUSED, NODE_LOST = 70, 71, 73, 76
 
 # How many runs a node remembers unless it is told otherwise: 16 MiB if they are many a second.

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
+from rayhpc.exit_codes import ExitCode
 from rayhpc.launch import sessions
-from rayhpc.launch.exit_codes import ExitCode
 from rayhpc.launch.sessions import SessionRecord
 from rayhpc.machine import scratch
 from tests.launch.processes import family, left_of, names_in, wait_until_gone

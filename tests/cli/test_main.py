@@ -12,7 +12,7 @@ import click
 import pytest
 
 from rayhpc.cli.main import COMMANDS, cli, main
-from rayhpc.launch.exit_codes import ExitCode
+from rayhpc.exit_codes import ExitCode
 
 ROOT = Path(__file__).parents[2]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rayhpc.launch.exit_codes import ExitCode, LaunchError
+from rayhpc.exit_codes import ExitCode, LaunchError
 from rayhpc.launch.mpi_channel import MpiChannel
 from rayhpc.launch.rendezvous import Record
 from rayhpc.wire.keys import ClusterKey, KeyPair

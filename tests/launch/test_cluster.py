@@ -9,9 +9,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from rayhpc.exit_codes import ExitCode, LaunchError
 from rayhpc.launch import node_config, sessions
 from rayhpc.launch.cluster import LocalCluster, loopback_address
-from rayhpc.launch.exit_codes import ExitCode, LaunchError
 from rayhpc.launch.observer import Observer
 from rayhpc.launch.options import NodeOptions
 from rayhpc.launch.spawn import NodeProcess

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from rayhpc.allocation.detect import detect
+from rayhpc.exit_codes import LaunchError
 from rayhpc.launch.election import Role, elect
-from rayhpc.launch.exit_codes import LaunchError
 from rayhpc.machine.facts import MachineFacts
 from rayhpc.machine.memory import Memory
 

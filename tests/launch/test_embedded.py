@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from rayhpc.exit_codes import ExitCode, LaunchError
 from rayhpc.launch import embedded, sessions
 from rayhpc.launch.embedded import EmbeddedSession
-from rayhpc.launch.exit_codes import ExitCode, LaunchError
 from rayhpc.launch.observer import Observer
 from rayhpc.machine import scratch
 from rayhpc.wire.messages.common import UNIT

@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from rayhpc.allocation.local_ranks import LocalFacts
+from rayhpc.exit_codes import ExitCode, LaunchError
 from rayhpc.launch import local_ranks
 from rayhpc.launch.election import Role
-from rayhpc.launch.exit_codes import ExitCode, LaunchError
 from rayhpc.launch.local_ranks import FirstRank
 from rayhpc.machine import scratch
 from rayhpc.machine.gpus import Gpus

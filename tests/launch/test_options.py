@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from rayhpc.exit_codes import ExitCode, LaunchError, exit_code_of, in_words
 from rayhpc.launch import node_config
-from rayhpc.launch.exit_codes import ExitCode, LaunchError, exit_code_of, in_words
 from rayhpc.launch.options import NodeOptions, check_options
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from rayhpc.exit_codes import ExitCode, LaunchError
 from rayhpc.launch.driver_process import DriverProcess
 from rayhpc.launch.election import Role
-from rayhpc.launch.exit_codes import ExitCode, LaunchError
 from rayhpc.launch.missing import describe_missing
 from rayhpc.launch.private_fds import close_private, keep_private
 from rayhpc.launch.progress import Progress

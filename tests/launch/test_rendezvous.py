@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from rayhpc.launch.exit_codes import ExitCode, LaunchError
+from rayhpc.exit_codes import ExitCode, LaunchError
 from rayhpc.launch.rendezvous import FOLDER, Record, Rendezvous, Report
 from rayhpc.wire import keys
 from rayhpc.wire.keys import ClusterKey

@@ -18,8 +18,8 @@ from typing import Any
 import psutil
 import pytest
 
+from rayhpc.exit_codes import ExitCode
 from rayhpc.launch import leftovers, sessions
-from rayhpc.launch.exit_codes import ExitCode
 from rayhpc.machine import processes, scratch
 from tests.launch.processes import Known, family, left_of, names_in
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from rayhpc.launch.exit_codes import ExitCode
+from rayhpc.exit_codes import ExitCode
 from tests.slurm.fake.cluster import FakeCluster
 from tests.slurm.fake.settings import Settings
 from tests.slurm.lab_cluster import LabCluster

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from rayhpc.launch.exit_codes import ExitCode
+from rayhpc.exit_codes import ExitCode
 from rayhpc.machine import scratch
 from tests.slurm.fake.cluster import ROOT
 from tests.slurm.lab_cluster import LabCluster

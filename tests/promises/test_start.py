@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from rayhpc.launch.exit_codes import ExitCode
+from rayhpc.batch.tail import Tail
+from rayhpc.exit_codes import ExitCode
 from rayhpc.launch.rendezvous import Record, Rendezvous
 from rayhpc.machine import interfaces, scratch
 from rayhpc.machine.mounts import Mount
-from rayhpc.schedulers.tail import Tail
 from rayhpc.wire.keys import ClusterKey, KeyPair
 from tests.promises.test_neighbours import sources
 from tests.slurm.fake.cluster import ROOT
@@ -31,7 +31,7 @@ LOOKS = {
     "launch/start_stop.py:_wait_for_end",
     "machine/processes.py:reap_child",
     "runtime/yielding.py:run_async",
-    "schedulers/follow.py:",
+    "batch/follow.py:",
     "util/microbenchmark/remote_code.py:nap",
     "wire/handover.py:_rest",
 }
@@ -196,7 +196,7 @@ def test_nfs_is_asked_by_listing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_nfs_is_asked_for_no_existence() -> None:
     """Whoever waits for a name lists or opens; a negative answer is remembered by NFS clients."""
     found = []
-    for path, tree in sources("launch", "schedulers"):
+    for path, tree in sources("launch", "batch"):
         for loop in ast.walk(tree):
             if isinstance(loop, ast.While):
                 found += [

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from rayhpc.launch.exit_codes import ExitCode
+from rayhpc.exit_codes import ExitCode
 from tests.slurm.fake.cluster import ROOT
 from tests.slurm.user import User, eventually
 

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from rayhpc.launch.exit_codes import ExitCode
-from rayhpc.schedulers.templates import shipped
+from rayhpc.batch.templates import shipped
+from rayhpc.exit_codes import ExitCode
 from tests.slurm.fake.cluster import FakeCluster
 from tests.slurm.user import RAYHPC, User, eventually, first_line
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rayhpc.allocation.slurm_version import SlurmVersion
-from rayhpc.launch.exit_codes import LaunchError
+from rayhpc.exit_codes import LaunchError
 from rayhpc.launch.slurm_step import step_command
 from tests.slurm.user import User
 

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
+from rayhpc.exit_codes import ExitCode
 from rayhpc.launch import node_config
-from rayhpc.launch.exit_codes import ExitCode
 from rayhpc.launch.rendezvous import Record
 from tests.slurm.lab_cluster import LabCluster, why_not
 from tests.slurm.user import User

@@ -1,0 +1,135 @@
+"""What a template is told of a job: the same names for every batch system.
+
+Called by the schedulers' `render`.  Pure but for looking where rayhpc itself is installed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rayhpc.batch.errors import OptionError
+from rayhpc.batch.folder import JobFolder
+from rayhpc.batch.request import JobRequest
+from rayhpc.batch.templates import render
+
+# Endings and signs of images that only enroot, which pyxis uses, understands.
+_ENROOT = (".sqsh", ".squashfs")
+
+
+def _our_rayhpc() -> list[str]:
+    """The console script where there is one: `-m` looks into the working directory first."""
+    script = Path(sys.executable).parent / "rayhpc"
+    if os.access(script, os.X_OK):
+        return [str(script)]
+    return [sys.executable, "-m", "rayhpc.cli.main"]
+
+
+def _missing_on_path() -> str | None:
+    """Where our own `python` is, if the user has not activated its environment."""
+    folder = str(Path(sys.executable).parent)
+    return None if folder in os.environ.get("PATH", "").split(os.pathsep) else folder
+
+
+OUR_RAYHPC = _our_rayhpc()
+
+
+@dataclass(frozen=True)
+class Container:
+    """The image, what runs it, and the directories it must see, in the runtime's own words."""
+
+    image: str
+    runtime: str
+    directories: tuple[str, ...]
+
+    @property
+    def binds(self) -> str:
+        """For apptainer's --bind."""
+        return ",".join(self.directories)
+
+    @property
+    def mounts(self) -> str:
+        """For pyxis's --container-mounts."""
+        return ",".join(f"{each}:{each}" for each in self.directories)
+
+
+def render_job(
+    default: str, request: JobRequest, folder: JobFolder, further: dict[str, Any]
+) -> str:
+    """The script of a job, from the user's template or the scheduler's `default` one.
+
+    Raises OptionError for a template that cannot be filled in.
+    """
+    known = {
+        "job": request,
+        "folder": str(folder.path),
+        "launcher": launcher(request),
+        "path": None if request.has_own_python else _missing_on_path(),
+        "run_options": run_options(request),
+        "container": container(request, folder),
+    }
+    return render(request.template or default, {**known, **further})
+
+
+def launcher(request: JobRequest) -> list[str]:
+    """The words that start `rayhpc` on a node: ours, or that of the job's own environment."""
+    return ["rayhpc"] if request.has_own_python else OUR_RAYHPC
+
+
+def inside(request: JobRequest) -> list[str]:
+    """The words that start `rayhpc` later, on a node of the running job, in its environment."""
+    if request.venv is not None:
+        return [os.path.join(os.path.abspath(request.venv), "bin", "rayhpc")]
+    if request.conda is not None:
+        return ["conda", "run", "--no-capture-output", "-n", request.conda, "rayhpc"]
+    if request.container is None:
+        return launcher(request)
+    runtime = _runtime(request)
+    if uses_pyxis(request):
+        return ["srun", "--overlap", f"--container-image={request.container}", "rayhpc"]
+    program = "apptainer" if runtime == "auto" else runtime
+    return [program, "exec", request.container, "rayhpc"]
+
+
+def run_options(request: JobRequest) -> list[str]:
+    """What of the request is `rayhpc run`'s business."""
+    words: list[str] = []
+    if request.min_nodes is not None:
+        words += ["--min-nodes", str(request.min_nodes)]
+    if request.start_timeout is not None:
+        words += ["--start-timeout", f"{request.start_timeout:g}"]
+    if request.as_ray is not None:
+        words.append("--as-ray" if request.as_ray else "--no-as-ray")
+    return words
+
+
+def container(request: JobRequest, folder: JobFolder) -> Container | None:
+    """The container of the job with the directories it must see.
+
+    Raises OptionError for a directory that cannot be named in a list of mounts.
+    """
+    if request.container is None:
+        return None
+    directories = tuple(dict.fromkeys((request.work_dir, str(folder.path))))
+    for each in directories:
+        if set(each) & set(",:"):
+            raise OptionError(
+                f"{each} cannot be mounted in a container: a comma or colon in a path ends it "
+                "there; use another directory"
+            )
+    return Container(request.container, _runtime(request), directories)
+
+
+def uses_pyxis(request: JobRequest) -> bool:
+    """Whether srun itself is to start the container."""
+    return _runtime(request) == "pyxis"
+
+
+def _runtime(request: JobRequest) -> str:
+    image = request.container or ""
+    if request.container_runtime == "auto" and (image.endswith(_ENROOT) or "#" in image):
+        return "pyxis"
+    return request.container_runtime

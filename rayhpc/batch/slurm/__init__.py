@@ -1,0 +1,1 @@
+"""SLURM: its commands, its words, and why a job waits."""

@@ -1,0 +1,139 @@
+"""Why a SLURM job waits, and what would start sooner.
+
+Called by `rayhpc explain`, when a user asks: it costs a few requests to the controller (one for
+the partitions, one for each alternative tried), never more than `MOST_TRIES` + 1.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from rayhpc.batch.base import Explanation, JobStatus, State
+from rayhpc.batch.errors import SchedulerError
+from rayhpc.batch.folder import JobRecord
+from rayhpc.batch.slurm.commands import attempt, call
+from rayhpc.exit_codes import in_words
+
+MOST_TRIES = 4
+_START = re.compile(r"to start at (\S+)")
+_DIRECTIVE = re.compile(r"^#SBATCH --(partition|time)=(\S+)", re.MULTILINE)
+# A start this much earlier is worth a sentence.
+_WORTH_S = 60.0
+
+
+@dataclass(frozen=True)
+class Partition:
+    """One partition: its name, how many nodes are idle and how many there are."""
+
+    name: str
+    idle: int
+    total: int
+    default: bool
+
+
+def explain_job(record: JobRecord, script: Path, status: JobStatus | None) -> Explanation:
+    """Sentences for this job.  Raises SchedulerError where the controller does not answer."""
+    if status is None:
+        return Explanation(
+            [f"SLURM no longer knows job {record.id or record.name}, and it left no summary"],
+            ["look at its output with `rayhpc logs`; submit it again if it was not yours to lose"],
+        )
+    if status.state is not State.PENDING:
+        return Explanation([_present(status)], [])
+    expected = _words_for(status.start)
+    why = [f"job {status.id} is waiting: {status.reason or 'SLURM does not say why'}"]
+    why.append(f"SLURM expects to start it {expected}" if expected else "SLURM names no start yet")
+    partitions = read_partitions(call(["sinfo", "--noheader", "--format", "%P|%F"]))
+    text = script.read_text() if script.is_file() else ""
+    chosen = dict(_DIRECTIVE.findall(text))
+    own = next((each for each in partitions if _is_own(each, chosen.get("partition"))), None)
+    if own is not None:
+        why.append(
+            f"partition {own.name} has {own.idle} of {own.total} nodes idle; the job wants "
+            f"{record.nodes}"
+        )
+    sooner = list(_sooner(record, script, status, partitions, own)) if text else []
+    return Explanation(why, sooner)
+
+
+def read_partitions(text: str) -> list[Partition]:
+    """The rows of `sinfo --format %P|%F`, whose second column is allocated/idle/other/total."""
+    found: dict[str, Partition] = {}
+    for line in text.splitlines():
+        name, _, counts = line.strip().partition("|")
+        numbers = counts.split("/")
+        if len(numbers) == 4 and all(number.isdigit() for number in numbers):
+            short = name.rstrip("*")
+            row = Partition(short, int(numbers[1]), int(numbers[3]), name.endswith("*"))
+            found.setdefault(short, row)
+    return list(found.values())
+
+
+def _present(status: JobStatus) -> str:
+    if not status.state.ended:
+        return f"job {status.id} runs on {status.nodes or 'its nodes'} ({status.word})"
+    code = "" if status.exit_code is None else f", {in_words(status.exit_code)}"
+    why = f": {status.reason}" if status.reason else ""
+    return f"job {status.id} is over ({status.word}{code}){why}"
+
+
+def _is_own(partition: Partition, chosen: str | None) -> bool:
+    return partition.default if chosen is None else partition.name in chosen.split(",")
+
+
+def _sooner(
+    record: JobRecord,
+    script: Path,
+    status: JobStatus,
+    partitions: list[Partition],
+    own: Partition | None,
+) -> Iterator[str]:
+    """What the controller says of a few variations of the same script."""
+    # A start that is over or just now is no promise while the job still waits.
+    promised = status.start is not None and status.start > time.time() + 1
+    limit = status.start if promised and status.start is not None else float("inf")
+    tries = list(_variations(record, partitions, own))[:MOST_TRIES]
+    for words in tries:
+        at = _when(script, words)
+        if at is not None and at < limit - _WORTH_S:
+            yield f"with {' '.join(words)} it would start {_words_for(at)}"
+
+
+def _variations(
+    record: JobRecord, partitions: list[Partition], own: Partition | None
+) -> Iterator[list[str]]:
+    if own is not None and 0 < own.idle < record.nodes:
+        yield [f"--nodes={own.idle}"]
+    elif record.nodes > 1:
+        yield [f"--nodes={record.nodes // 2}"]
+    yield ["--time=30"]
+    for other in sorted(partitions, key=lambda each: -each.idle):
+        if own is None or other.name != own.name:
+            yield [f"--partition={other.name}"]
+
+
+def _when(script: Path, words: list[str]) -> float | None:
+    """When the script would start with these options; None if never."""
+    try:
+        done = attempt(["sbatch", "--test-only", *words, str(script)])
+    except SchedulerError:
+        return None
+    match = _START.search(done.stderr or done.stdout)
+    if done.returncode != 0 or match is None:
+        return None
+    try:
+        return time.mktime(time.strptime(match[1], "%Y-%m-%dT%H:%M:%S"))
+    except ValueError:
+        return None
+
+
+def _words_for(at: float | None) -> str:
+    if at is None:
+        return ""
+    if at <= time.time() + 1:
+        return "now"
+    return "at " + time.strftime("%d %b %H:%M:%S", time.localtime(at))

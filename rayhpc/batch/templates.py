@@ -1,0 +1,114 @@
+"""Job scripts from templates, in which every value is quoted for the shell by itself.
+
+Called by schedulers and `rayhpc template`.  `{{ value }}` is always one shell word, a list several;
+only `{{ value | verbatim }}` is not quoted.  A name that does not exist is an error.
+"""
+
+from __future__ import annotations
+
+import shlex
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rayhpc.batch.errors import OptionError
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+
+class Verbatim(str):
+    """Text that goes into a script as it is."""
+
+    __slots__ = ()
+
+
+@cache
+def shipped(folder: str = "templates") -> Path:
+    """Where a folder that the wheel carries is: inside the package, or beside it in a checkout.
+
+    Raises FileNotFoundError if the installation lacks it.
+    """
+    places = {"templates": "templates", "profiles": "slurm/profiles"}
+    package = Path(str(resources.files("rayhpc.batch"))).parent
+    for place in (package / folder, package.parent / places[folder]):
+        if place.is_dir():
+            return place
+    raise FileNotFoundError(f"this installation of rayhpc has no {folder}: install it again")
+
+
+def names() -> list[str]:
+    """All templates that a scheduler renders, like `slurm/job.sh.j2`."""
+    root = shipped()
+    found = sorted(path.relative_to(root).as_posix() for path in root.rglob("*.j2"))
+    return [name for name in found if not name.startswith("common/")]
+
+
+def source(name: str) -> str:
+    """A shipped template's text.  Raises OptionError, naming all there are, if it is none."""
+    if name not in names():
+        raise OptionError(f"no template {name!r}; there are {', '.join(names())}")
+    return (shipped() / name).read_text()
+
+
+def render(template: str | Path, values: dict[str, Any]) -> str:
+    """A shipped template (by name) or the user's own (by path), filled in.
+
+    Raises OptionError naming file and line for one that cannot be read or filled in.
+    """
+    import jinja2
+
+    environment = _environment()
+    try:
+        if isinstance(template, Path):
+            return environment.from_string(template.read_text()).render(values)
+        return environment.get_template(template).render(values)
+    except OSError as error:
+        raise OptionError(f"--template {template}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise OptionError(f"--template {template} is not text: {error}") from error
+    except jinja2.UndefinedError as error:
+        where = _line_of(error)
+        known = ", ".join(sorted(values))
+        raise OptionError(f"{template}{where}: {error.message}; known are {known}") from error
+    except jinja2.TemplateError as error:
+        where = f":{error.lineno}" if isinstance(error, jinja2.TemplateSyntaxError) else ""
+        raise OptionError(f"{template}{where}: {error.message}") from error
+
+
+def quoted(value: object) -> str:
+    """How a value stands in a script."""
+    if isinstance(value, Verbatim):
+        return value
+    if isinstance(value, (list, tuple)):
+        return shlex.join(map(str, value))
+    return shlex.quote(str(value))
+
+
+@cache
+def _environment() -> Environment:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(shipped()),
+        undefined=jinja2.StrictUndefined,
+        finalize=quoted,
+        autoescape=False,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["verbatim"] = Verbatim
+    return environment
+
+
+def _line_of(error: Exception) -> str:
+    """The template's line, which jinja2 puts as the last frame of the traceback."""
+    frame, line = error.__traceback__, 0
+    while frame is not None:
+        name = frame.tb_frame.f_code.co_filename
+        if name == "<template>" or name.endswith(".j2"):
+            line = frame.tb_lineno
+        frame = frame.tb_next
+    return f":{line}" if line else ""

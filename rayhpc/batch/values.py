@@ -1,0 +1,119 @@
+"""The values of options: each is checked before it comes near a script.
+
+Called by `request`.  A value with a line break or another control character is refused always,
+because a `#SBATCH` line ends at it; quotes and blanks are fine, templates quote every value.
+"""
+
+from __future__ import annotations
+
+import re
+
+from rayhpc.batch.errors import OptionError
+
+_TIME = re.compile(r"(\d+-\d{1,2}(:\d{1,2}){0,2}|\d+(:\d{1,2}){0,2})")
+_WORDS_FOR_TIME = ("UNLIMITED", "INFINITE")
+_MEMORY = re.compile(r"\d+(\.\d+)?\s*([KMGT]i?B?)?", re.IGNORECASE)
+_GPUS = re.compile(r"(?:([A-Za-z][\w.-]*):)?(\d+)")
+_ARRAY = re.compile(r"\d+(-\d+(:\d+)?)?(,\d+(-\d+(:\d+)?)?)*(%\d+)?")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
+
+
+def text(option: str, value: str) -> str:
+    """`value` as it is.  Raises OptionError if it is empty or has a control character."""
+    if not value.strip():
+        raise OptionError(f"{option} is empty: give it a value or leave it out")
+    found = _CONTROL.search(value)
+    if found:
+        what = "a line break" if found[0] in "\r\n" else f"the control character {found[0]!r}"
+        raise OptionError(f"{option} {value!r} has {what} in it: write it on one line")
+    return value
+
+
+def count(option: str, value: int) -> int:
+    """A number from 1 on.  Raises OptionError otherwise."""
+    if value < 1:
+        raise OptionError(f"{option} {value}: it takes a number from 1 on")
+    return value
+
+
+def duration(option: str, value: str) -> str:
+    """A time as sbatch takes it: minutes, M:S, H:M:S, D-H, D-H:M or D-H:M:S."""
+    if value.upper() in _WORDS_FOR_TIME or _TIME.fullmatch(value):
+        return value
+    raise OptionError(
+        f"{option} {value!r} is not a time: write minutes (90), hours:minutes:seconds (1:30:00) "
+        "or days-hours (2-12)"
+    )
+
+
+def seconds(value: str) -> float | None:
+    """How long a checked time is; None if it has no end."""
+    if value.upper() in _WORDS_FOR_TIME:
+        return None
+    days, _, rest = value.rpartition("-")
+    numbers = [int(part) for part in rest.split(":")]
+    if days:
+        hours, minutes, secs = (*numbers, 0, 0)[:3]
+    elif len(numbers) == 3:
+        hours, minutes, secs = numbers
+    else:
+        hours, (minutes, secs) = 0, (*numbers, 0)[:2]
+    return float(int(days or 0) * 86400 + hours * 3600 + minutes * 60 + secs)
+
+
+def memory(option: str, value: str) -> str:
+    """An amount as sbatch takes it (`64G`, `500M`, `0` for all); `64 GiB` becomes `64G`."""
+    if _MEMORY.fullmatch(value.strip()) is None:
+        raise OptionError(f"{option} {value!r} is not an amount of memory: write for example 64G")
+    number, unit = re.split(r"(?<=[\d.])\s*(?=[A-Za-z]|$)", value.strip(), maxsplit=1)
+    if "." in number:
+        raise OptionError(f"{option} {value!r}: take a whole number of a smaller unit")
+    return number + unit[:1].upper()
+
+
+def memory_bytes(value: str) -> int:
+    """The bytes of a checked amount; without a unit it is MiB, as for sbatch."""
+    units = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+    return int(value) << 20 if value.isdigit() else int(value[:-1]) * units[value[-1]]
+
+
+def gpus(option: str, value: str) -> str:
+    """A number of GPUs, or a kind and a number (`a100:4`)."""
+    if _GPUS.fullmatch(value) is None:
+        raise OptionError(f"{option} {value!r}: write a number (4), or a kind and it (a100:4)")
+    return value
+
+
+def gpu_count(value: str) -> int:
+    """The number in a checked `gpus` value."""
+    return int(value.rpartition(":")[2])
+
+
+def array(option: str, value: str) -> str:
+    """Task numbers as sbatch takes them: `0-9`, `1,3,7`, `0-99:2%10`."""
+    if _ARRAY.fullmatch(value) is None:
+        raise OptionError(f"{option} {value!r}: write task numbers like 0-9, 1,3,7 or 0-99%10")
+    if not array_tasks(value):
+        raise OptionError(f"{option} {value!r} names no task")
+    return value
+
+
+def array_tasks(value: str) -> list[int]:
+    """All task numbers of a checked array, in order."""
+    tasks: set[int] = set()
+    for part in value.partition("%")[0].split(","):
+        span, _, step = part.partition(":")
+        low, _, high = span.partition("-")
+        tasks.update(range(int(low), int(high or low) + 1, max(1, int(step or 1))))
+    return sorted(tasks)
+
+
+def variable(option: str, value: str) -> tuple[str, str]:
+    """`NAME=value` as a pair.  The value may have anything but NUL in it: it is quoted."""
+    name, equals, content = value.partition("=")
+    if not equals or _VARIABLE.fullmatch(name) is None:
+        raise OptionError(f"{option} {value!r}: write NAME=value")
+    if "\0" in content:
+        raise OptionError(f"{option} {name}: an environment variable cannot hold a NUL")
+    return name, content

@@ -1,0 +1,86 @@
+"""The local batch system's decisions: addresses, shares, what it cannot do; and who is chosen."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from pathlib import Path
+
+import pytest
+
+from rayhpc.batch.choose import choose, scheduler
+from rayhpc.batch.errors import OptionError
+from rayhpc.batch.folder import JobFolder
+from rayhpc.batch.local import share as local_share
+from rayhpc.batch.local.system import Local, address, left_out
+from rayhpc.batch.request import JobRequest
+
+
+def test_every_rank_has_an_address_of_its_own() -> None:
+    found = [address(rank) for rank in range(1000)]
+    assert found[:3] == ["127.0.0.1", "127.0.0.2", "127.0.0.3"]
+    assert len(set(found)) == 1000
+    assert all(ipaddress.ip_address(each).is_loopback for each in found)
+    assert not any(each.endswith((".0", ".255")) for each in found)
+
+
+def test_shares_add_up_to_the_machine() -> None:
+    whole = local_share.share_of(os.environ, JobRequest(("x",), nodes=1))
+    part = local_share.share_of(os.environ, JobRequest(("x",), nodes=2))
+    assert part.cpus == max(1, whole.cpus // 2)
+    assert part.memory == whole.memory // 2
+    many = local_share.share_of(os.environ, JobRequest(("x",), nodes=1000))
+    assert many.cpus == 1
+
+
+def test_gpus_are_dealt_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    environ = {**os.environ, "CUDA_VISIBLE_DEVICES": "GPU-a,GPU-b,GPU-c"}
+    share = local_share.share_of(environ, JobRequest(("x",), nodes=2, gpus_per_node="1"))
+    assert [share.environ(rank) for rank in (0, 1)] == [
+        {"CUDA_VISIBLE_DEVICES": "GPU-a"},
+        {"CUDA_VISIBLE_DEVICES": "GPU-b"},
+    ]
+    with pytest.raises(OptionError, match="3 GPUs"):
+        local_share.share_of(environ, JobRequest(("x",), nodes=2, gpus_per_node="2"))
+
+
+def test_more_memory_than_there_is() -> None:
+    with pytest.raises(OptionError, match="--mem 9999T"):
+        local_share.share_of(os.environ, JobRequest(("x",), nodes=2, mem="9999T"))
+
+
+@pytest.mark.parametrize(
+    "changes", [{"array": "0-3"}, {"dependency": "afterok:1"}, {"container": "a#b"}]
+)
+def test_what_needs_a_batch_system_says_so(changes: dict[str, str]) -> None:
+    with pytest.raises(OptionError, match="needs"):
+        Local().render(JobRequest(("x",), **changes), JobFolder(Path("/j")))  # type: ignore[arg-type]
+
+
+def test_what_means_nothing_here_is_named() -> None:
+    request = JobRequest(("x",), partition="p", time="5", exclusive=True, cpus_per_node=2)
+    assert left_out(request) == ["--time", "--partition", "--exclusive"]
+
+
+def test_who_is_chosen(tmp_path: Path) -> None:
+    conf = tmp_path / "slurm.conf"
+    conf.touch()
+    (tmp_path / "yarn-site.xml").touch()
+
+    def no_sbatch(name: str) -> None:
+        return None
+
+    def sbatch(name: str) -> str:
+        return str(tmp_path / "bin" / name)
+
+    assert choose({"SLURM_CONF": str(conf)}, which=sbatch).name == "slurm"
+    assert choose({"HADOOP_CONF_DIR": str(tmp_path)}, which=no_sbatch).name == "yarn"
+    assert choose({}, which=no_sbatch).name == "local"
+    assert choose({"SLURM_CONF": str(conf)}, "local", which=sbatch).why == "--scheduler"
+
+
+def test_yarn_says_that_it_is_not_served() -> None:
+    with pytest.raises(OptionError, match="--scheduler local"):
+        scheduler("yarn")
+    with pytest.raises(OptionError, match="slurm, yarn, local"):
+        scheduler("pbs")
