@@ -11,7 +11,7 @@ from rayhpc.api.placing import amounts
 from rayhpc.runtime import current
 from rayhpc.runtime.interrupts import inside
 from rayhpc.runtime.process import Process
-from rayhpc.wire.fitting import NODE_ID_LABELS
+from rayhpc.wire.feasibility import NODE_ID_LABELS
 from rayhpc.wire.messages import cluster
 from rayhpc.wire.messages.common import NodeInfo, Resources
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from rayhpc.api import strategies
 from rayhpc.runtime.context import running
-from rayhpc.wire.fitting import conditions_of, fits, in_words
+from rayhpc.wire.feasibility import conditions_of, fits, in_words
 from rayhpc.wire.messages.common import UNIT, Labels, Resources, SchedulingClass, Strategy
 
 

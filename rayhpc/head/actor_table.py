@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from rayhpc.head.nodes import Node
+from rayhpc.head.nodes import NodeRecord
 from rayhpc.wire.address import Address, NodeNumber, ObjectId, node_of
 from rayhpc.wire.messages import actors
 from rayhpc.wire.messages.actors import ActorRow, ActorSpec
@@ -19,7 +19,7 @@ DEAD_KEPT = 10_000
 IDS_KEPT = 200_000
 
 
-class Actor:
+class ActorRecord:
     """One actor through all its incarnations.
 
     `node` is where it was last sent and has not ended yet, `order` the number of that order.
@@ -55,7 +55,7 @@ class Actor:
         self.spec = spec
         self.state = actors.PENDING
         self.incarnation = 0
-        self.node: Node | None = None
+        self.node: NodeRecord | None = None
         self.order = 0
         self.address: Address = 0
         self.pid = 0
@@ -131,18 +131,18 @@ class ActorTable:
     """
 
     def __init__(self) -> None:
-        self._all: dict[ObjectId, Actor] = {}
+        self._all: dict[ObjectId, ActorRecord] = {}
         self._dead: deque[ObjectId] = deque()
         self._forgotten: dict[ObjectId, None] = {}
-        self._names: dict[tuple[str, str], Actor] = {}
-        self._owned: dict[NodeNumber, dict[Address, dict[ObjectId, Actor]]] = {}
-        self._in_group: dict[bytes, dict[ObjectId, Actor]] = {}
-        self._on_node: dict[NodeNumber, dict[ObjectId, Actor]] = {}
-        self._by_address: dict[Address, Actor] = {}
+        self._names: dict[tuple[str, str], ActorRecord] = {}
+        self._owned: dict[NodeNumber, dict[Address, dict[ObjectId, ActorRecord]]] = {}
+        self._in_group: dict[bytes, dict[ObjectId, ActorRecord]] = {}
+        self._on_node: dict[NodeNumber, dict[ObjectId, ActorRecord]] = {}
+        self._by_address: dict[Address, ActorRecord] = {}
         self.counts: dict[str, int] = {}
 
     # -- finding ---------------------------------------------------------------------------------
-    def get(self, actor: ObjectId) -> Actor | None:
+    def get(self, actor: ObjectId) -> ActorRecord | None:
         """The actor of that id, alive or lately dead."""
         return self._all.get(actor)
 
@@ -150,7 +150,7 @@ class ActorTable:
         """Whether there was an actor of that id, dead for so long that no more is known."""
         return actor in self._forgotten
 
-    def named(self, namespace: str, name: str) -> Actor | None:
+    def named(self, namespace: str, name: str) -> ActorRecord | None:
         """The living actor of that name."""
         return self._names.get((namespace, name))
 
@@ -158,36 +158,36 @@ class ActorTable:
         """(namespace, name) of the living; an empty namespace means all of them."""
         return [key for key in self._names if namespace in ("", key[0])]
 
-    def at(self, address: Address) -> Actor | None:
+    def at(self, address: Address) -> ActorRecord | None:
         """The actor that lives in a process."""
         return self._by_address.get(address)
 
-    def owned_by(self, owner: Address) -> list[Actor]:
+    def owned_by(self, owner: Address) -> list[ActorRecord]:
         """The actors that end with this process."""
         return list(self._owned.get(node_of(owner), {}).get(owner, {}).values())
 
-    def owned_on(self, number: NodeNumber) -> list[Actor]:
+    def owned_on(self, number: NodeNumber) -> list[ActorRecord]:
         """The actors that end with a node because their owners are there."""
         owners = self._owned.get(number, {})
         return [actor for owned in owners.values() for actor in owned.values()]
 
-    def placed_on(self, number: NodeNumber) -> list[Actor]:
+    def placed_on(self, number: NodeNumber) -> list[ActorRecord]:
         """The actors that run, start or end on a node."""
         return list(self._on_node.get(number, {}).values())
 
-    def in_group(self, group: bytes) -> list[Actor]:
+    def in_group(self, group: bytes) -> list[ActorRecord]:
         """The actors that live in a placement group, or wait to."""
         return list(self._in_group.get(group, {}).values())
 
-    def of_job(self, job: int) -> list[Actor]:
+    def of_job(self, job: int) -> list[ActorRecord]:
         """The actors of a job that are not dead."""
         return [a for a in self._all.values() if a.spec.job == job and a.state != actors.DEAD]
 
-    def __iter__(self) -> Iterator[Actor]:
+    def __iter__(self) -> Iterator[ActorRecord]:
         return iter(list(self._all.values()))
 
     # -- changing --------------------------------------------------------------------------------
-    def add(self, actor: Actor) -> None:
+    def add(self, actor: ActorRecord) -> None:
         """A new actor."""
         spec = actor.spec
         self._all[actor.id] = actor
@@ -200,13 +200,13 @@ class ActorTable:
         if actor.group:
             self._in_group.setdefault(actor.group, {})[actor.id] = actor
 
-    def put_on(self, actor: Actor, node: Node, order: int) -> None:
+    def put_on(self, actor: ActorRecord, node: NodeRecord, order: int) -> None:
         """It has been sent to a node."""
         actor.node, actor.order, actor.node_id = node, order, node.info.node_id
         self._on_node.setdefault(node.number, {})[actor.id] = actor
         node.actors += 1
 
-    def take_off(self, actor: Actor) -> None:
+    def take_off(self, actor: ActorRecord) -> None:
         """It is no longer on its node."""
         if actor.node is not None:
             actor.node.actors -= 1
@@ -216,24 +216,24 @@ class ActorTable:
         self._by_address.pop(actor.address, None)
         actor.node, actor.address = None, 0
 
-    def settle_at(self, actor: Actor, address: Address) -> None:
+    def settle_at(self, actor: ActorRecord, address: Address) -> None:
         """It lives in this process."""
         actor.address = address
         self._by_address[address] = actor
 
-    def set_state(self, actor: Actor, state: str) -> None:
+    def set_state(self, actor: ActorRecord, state: str) -> None:
         """Change the state, and the counts by state."""
         self._count(actor.state, -1)
         self._count(state, 1)
         actor.state = state
 
-    def free_name(self, actor: Actor) -> None:
+    def free_name(self, actor: ActorRecord) -> None:
         """Its name may be taken by another."""
         key = (actor.spec.namespace, actor.spec.name)
         if self._names.get(key) is actor:
             del self._names[key]
 
-    def bury(self, actor: Actor, ended: float) -> None:
+    def bury(self, actor: ActorRecord, ended: float) -> None:
         """It is dead: only listings, and those who ask late, find it."""
         spec = actor.spec
         self.free_name(actor)
@@ -252,7 +252,7 @@ class ActorTable:
         if len(self._dead) > DEAD_KEPT:
             self._forget(self._all.pop(self._dead.popleft()))
 
-    def _forget(self, actor: Actor) -> None:
+    def _forget(self, actor: ActorRecord) -> None:
         self._count(actor.state, -1)
         self._forgotten[actor.id] = None
         if len(self._forgotten) > IDS_KEPT:

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from rayhpc.head.actor_table import Actor, ActorTable, lightened
+from rayhpc.head.actor_table import ActorRecord, ActorTable, lightened
 from rayhpc.head.groups import Groups
-from rayhpc.head.nodes import Node, Nodes
+from rayhpc.head.nodes import NodeRecord, Nodes
 from rayhpc.head.starting import Starter
 from rayhpc.head.waiting import Waiting
 from rayhpc.head.watchers import Watchers
@@ -79,7 +79,7 @@ class Actors:
         if self.table.get(spec.actor) is not None:
             return
         self._watchers.came(spec.actor)
-        actor = Actor(spec, self._wall())
+        actor = ActorRecord(spec, self._wall())
         self.table.add(actor)
         if spec.actor in self._killed_early:
             del self._killed_early[spec.actor]
@@ -88,7 +88,7 @@ class Actors:
         self.waiting.add(actor)
         self._tell(actor)
 
-    def _taken(self, message: actors.CreateActor, holder: Actor) -> actors.ActorCreated:
+    def _taken(self, message: actors.CreateActor, holder: ActorRecord) -> actors.ActorCreated:
         if message.get_if_exists:
             return actors.ActorCreated(message.token, holder.id, lightened(holder.spec))
         spec = message.spec
@@ -192,7 +192,9 @@ class Actors:
             final = message.intended and not actor.asked_to_restart
             self._process_ended(actor, message.reason, final)
 
-    def _expected(self, source: Address, actor_id: ObjectId, incarnation: int) -> Actor | None:
+    def _expected(
+        self, source: Address, actor_id: ObjectId, incarnation: int
+    ) -> ActorRecord | None:
         """The actor a raylet speaks of, if it is there that it was sent."""
         actor = self.table.get(actor_id)
         if actor is None or actor.node is None or actor.node.number != node_of(source):
@@ -208,7 +210,7 @@ class Actors:
             self._process_ended(actor, reason, final=False)
         self._end_owned(self.table.owned_by(address), reason)
 
-    def node_gone(self, node: Node) -> None:
+    def node_gone(self, node: NodeRecord) -> None:
         """A node is dead, with every process on it."""
         reason = f"its node {node.info.ip} ({node.info.hostname}) is gone: {node.ended}"
         self._never_came(self._watchers.node_gone(node.number))
@@ -218,7 +220,7 @@ class Actors:
         self._end_owned(self.table.owned_on(node.number), f"its owner's node is gone: {node.ended}")
         self.waiting.wake_all()
 
-    def _counts(self, actor: Actor, node: Node) -> bool:
+    def _counts(self, actor: ActorRecord, node: NodeRecord) -> bool:
         """Whether a lost node costs the actor a restart: not if it had none to lose there."""
         return actor.state == ALIVE and not node.leaving
 
@@ -235,7 +237,7 @@ class Actors:
         for actor in self.table.in_group(group):
             self._die(actor, "its placement group was removed")
 
-    def _end_owned(self, owned: Iterable[Actor], reason: str) -> None:
+    def _end_owned(self, owned: Iterable[ActorRecord], reason: str) -> None:
         for actor in owned:
             self._die(actor, f"its owner has ended ({reason})")
 
@@ -249,13 +251,15 @@ class Actors:
         return self.waiting.deadline()
 
     # -- transitions -----------------------------------------------------------------------------
-    def _alive(self, actor: Actor, address: Address) -> None:
+    def _alive(self, actor: ActorRecord, address: Address) -> None:
         actor.tries, actor.avoid, actor.reason, actor.preempted = 0, 0, "", False
         self.table.settle_at(actor, address)
         self.table.set_state(actor, ALIVE)
         self._tell(actor)
 
-    def _process_ended(self, actor: Actor, reason: str, final: bool, counts: bool = True) -> None:
+    def _process_ended(
+        self, actor: ActorRecord, reason: str, final: bool, counts: bool = True
+    ) -> None:
         """The process is gone; start it again, or not."""
         self._starter.release(actor)
         if actor.state == DEAD:
@@ -275,7 +279,7 @@ class Actors:
         self.waiting.add(actor)
 
     def _die(
-        self, actor: Actor, reason: str, error: bytes = b"", unschedulable: bool = False
+        self, actor: ActorRecord, reason: str, error: bytes = b"", unschedulable: bool = False
     ) -> None:
         if actor.state == DEAD:
             return
@@ -289,10 +293,10 @@ class Actors:
         self.table.bury(actor, self._wall())
         self._on_dead(actor.id)
 
-    def _give_up(self, actor: Actor, reason: str) -> None:
+    def _give_up(self, actor: ActorRecord, reason: str) -> None:
         self._die(actor, reason, unschedulable=True)
 
-    def _stop(self, actor: Actor, graceful: bool, reason: str) -> None:
+    def _stop(self, actor: ActorRecord, graceful: bool, reason: str) -> None:
         if actor.node is not None:
             message = actors.StopActor(actor.id, actor.incarnation, graceful, reason)
             self._send(actor.node.raylet, message)
@@ -303,7 +307,7 @@ class Actors:
             self._send(watcher, last)
         self._watchers.forget(last.actor)
 
-    def _tell(self, actor: Actor) -> None:
+    def _tell(self, actor: ActorRecord) -> None:
         watchers = self._watchers.of(actor.id)
         if watchers:
             message = actor.message()

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from rayhpc.head.nodes import Node, Nodes
+from rayhpc.head.nodes import NodeRecord, Nodes
 from rayhpc.wire.address import Address, NodeNumber
 from rayhpc.wire.messages.cluster import NodeUp, View
 from rayhpc.wire.messages.leases import NodeGone
@@ -44,11 +44,11 @@ class Announcer:
         self._nodes = nodes
         self._send = send
         self._now = now
-        self._joined: dict[NodeNumber, Node] = {}
+        self._joined: dict[NodeNumber, NodeRecord] = {}
         self._changed: set[NodeNumber] = set()
         self._next = 0.0
 
-    def joined(self, node: Node) -> None:
+    def joined(self, node: NodeRecord) -> None:
         """A node has registered; nothing is placed on it before the others know it."""
         self._joined[node.number] = node
 
@@ -88,7 +88,7 @@ class Announcer:
         rest = REST_AFTER_JOINS if news else REST
         self._next = self._now() + max(PAUSE_S, rest * cost)
 
-    def _tell_joined(self, news: list[Node]) -> None:
+    def _tell_joined(self, news: list[NodeRecord]) -> None:
         """All older nodes learn of the new ones; of these, each of those that came after it."""
         if not news:
             return
@@ -102,7 +102,7 @@ class Announcer:
             if later:
                 self._send(node.raylet, NodeUp(later[0], later[1:]))
 
-    def _introduce(self, node: Node) -> None:
+    def _introduce(self, node: NodeRecord) -> None:
         """Tell a new node how full the others are; from now on it takes work."""
         node.announced = True
         self._nodes.grown.add(node.number)

@@ -11,13 +11,13 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
-from rayhpc.head.nodes import Node
+from rayhpc.head.nodes import NodeRecord
 from rayhpc.wire.address import NodeNumber
-from rayhpc.wire.fitting import add, fits, labels_match, subtract
+from rayhpc.wire.feasibility import add, fits, labels_match, subtract
 from rayhpc.wire.messages.common import Labels, Resources
 
-Room = Callable[[Node], Resources]
-Places = dict[int, Node]
+Room = Callable[[NodeRecord], Resources]
+Places = dict[int, NodeRecord]
 # How many bundles of the group a node already has.
 Used = Mapping[NodeNumber, int]
 _NONE: Used = {}
@@ -43,7 +43,7 @@ class _Kind:
 def choose(
     strategy: str,
     wanted: Iterable[Bundle],
-    nodes: list[Node],
+    nodes: list[NodeRecord],
     room: Room,
     used: Used = _NONE,
 ) -> Places | None:
@@ -76,7 +76,7 @@ def crowding(places: Places, used: Used = _NONE) -> int:
     return sum(count * count for count in counts.values())
 
 
-def _on_one(bundles: list[Bundle], nodes: list[Node], room: Room) -> Places | None:
+def _on_one(bundles: list[Bundle], nodes: list[NodeRecord], room: Room) -> Places | None:
     """All on one node: of those with room for all, the one that they fill most."""
     total: Resources = {}
     for bundle in bundles:
@@ -89,7 +89,7 @@ def _on_one(bundles: list[Bundle], nodes: list[Node], room: Room) -> Places | No
     return {bundle.number: best for bundle in bundles}
 
 
-def _wasted(node: Node, wanted: Resources) -> bool:
+def _wasted(node: NodeRecord, wanted: Resources) -> bool:
     return "GPU" in node.info.total and "GPU" not in wanted
 
 
@@ -98,11 +98,11 @@ def _slack(free: Resources, wanted: Resources) -> float:
     return sum(1 - amount / free[name] for name, amount in wanted.items() if free.get(name))
 
 
-def _suits(node: Node, kind: _Kind, free: Resources) -> bool:
+def _suits(node: NodeRecord, kind: _Kind, free: Resources) -> bool:
     return fits(free, kind.resources) and labels_match(node.info, kind.conditions)
 
 
-def _kinds(bundles: list[Bundle], nodes: list[Node], room: Room) -> list[_Kind]:
+def _kinds(bundles: list[Bundle], nodes: list[NodeRecord], room: Room) -> list[_Kind]:
     """The kinds of bundles, those that fit the fewest nodes (then the largest) first."""
     kinds: dict[object, _Kind] = {}
     for bundle in bundles:
@@ -114,7 +114,7 @@ def _kinds(bundles: list[Bundle], nodes: list[Node], room: Room) -> list[_Kind]:
 
 
 def _packed(
-    kinds: list[_Kind], nodes: list[Node], room: Room, used: Used
+    kinds: list[_Kind], nodes: list[NodeRecord], room: Room, used: Used
 ) -> Places | None:
     """On few nodes: fill one after the other, those with most room first."""
     total: Resources = {}
@@ -122,7 +122,7 @@ def _packed(
         for name, amount in kind.resources.items():
             total[name] = total.get(name, 0) + amount * len(kind.left)
 
-    def order(node: Node) -> tuple[bool, bool, float]:
+    def order(node: NodeRecord) -> tuple[bool, bool, float]:
         free = room(node)
         share = sum(min(1.0, free.get(k, 0) / amount) for k, amount in total.items() if amount)
         return node.number not in used, _wasted(node, total), -share
@@ -141,7 +141,7 @@ def _packed(
 
 def _spread(
     kinds: list[_Kind],
-    nodes: list[Node],
+    nodes: list[NodeRecord],
     room: Room,
     used: Used,
     strict: bool,

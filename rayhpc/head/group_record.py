@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from rayhpc.head.bundles import Bundle, Places
 from rayhpc.wire.address import NodeNumber, ObjectId
-from rayhpc.wire.fitting import add, conditions_of, subtract
+from rayhpc.wire.feasibility import add, conditions_of, subtract
 from rayhpc.wire.messages import actors
 from rayhpc.wire.messages.common import Resources
 
 
-class Group:
+class GroupRecord:
     """One group.
 
     `nodes` has each bundle's node (0: none), `by_node` the same the other way round.  `creator`

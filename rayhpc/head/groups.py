@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from rayhpc.head.bundles import Bundle, Places, Used, choose, crowding
-from rayhpc.head.group_record import Group
-from rayhpc.head.nodes import Node, Nodes
+from rayhpc.head.group_record import GroupRecord
+from rayhpc.head.nodes import NodeRecord, Nodes
 from rayhpc.head.watchers import Watchers
 from rayhpc.wire.address import Address, NodeNumber, ObjectId, node_of, owner_of
-from rayhpc.wire.fitting import explain, fits, in_words
+from rayhpc.wire.feasibility import explain, fits, in_words
 from rayhpc.wire.messages import actors
 from rayhpc.wire.messages.common import Resources, Strategy
 
@@ -72,11 +72,11 @@ class Groups:
         self._on_changed = on_changed
         self._on_removed = on_removed
         self._watchers = Watchers()
-        self._groups: dict[bytes, Group] = {}
-        self._names: dict[tuple[str, str], Group] = {}
+        self._groups: dict[bytes, GroupRecord] = {}
+        self._names: dict[tuple[str, str], GroupRecord] = {}
         # Those with bundles to place and no attempt under way.
-        self._open: dict[bytes, Group] = {}
-        self._removed: dict[bytes, Group] = {}
+        self._open: dict[bytes, GroupRecord] = {}
+        self._removed: dict[bytes, GroupRecord] = {}
         self._attempts = 0
 
     # -- what processes ask for ------------------------------------------------------------------
@@ -84,7 +84,7 @@ class Groups:
         """A new group; its state goes to those who watch it."""
         if self._known(message.group) is not None:
             return
-        group = Group(message, self._creator_of(message.creator))
+        group = GroupRecord(message, self._creator_of(message.creator))
         self._watchers.came(group.id)
         self._groups[group.id] = group
         key = (message.namespace, message.name)
@@ -139,14 +139,14 @@ class Groups:
             self._conclude(group)
 
     # -- what ends around them -------------------------------------------------------------------
-    def node_gone(self, node: Node) -> None:
+    def node_gone(self, node: NodeRecord) -> None:
         """A node is dead: what it held of groups must be placed again."""
         self._never_came(self._watchers.node_gone(node.number))
         for group in list(self._groups.values()):
             if group.touches(node.number):
                 self._lost_node(group, node)
 
-    def _lost_node(self, group: Group, node: Node) -> None:
+    def _lost_node(self, group: GroupRecord, node: NodeRecord) -> None:
         was_asked = group.asked.pop(node.number, None) is not None
         if was_asked or node.number in group.ready:
             group.ready.discard(node.number)
@@ -186,13 +186,15 @@ class Groups:
         )
         self._end_all(ending, "its job has ended")
 
-    def _end_all(self, groups: Iterable[Group], reason: str) -> None:
+    def _end_all(self, groups: Iterable[GroupRecord], reason: str) -> None:
         for group in list(groups):
             if not group.made.detached:
                 self._end(group, reason)
 
     # -- actors inside ---------------------------------------------------------------------------
-    def seats(self, strategy: Strategy, placing: Resources) -> tuple[Verdict, str, list[Node]]:
+    def seats(
+        self, strategy: Strategy, placing: Resources
+    ) -> tuple[Verdict, str, list[NodeRecord]]:
         """Where an actor of a group may go: a verdict, why not, and the nodes to choose from."""
         group = self._known(strategy.group)
         if group is None:
@@ -273,7 +275,7 @@ class Groups:
         return min((g.next_try for g in self._open.values() if g.stale), default=None)
 
     # -- placing ---------------------------------------------------------------------------------
-    def _try(self, group: Group) -> None:
+    def _try(self, group: GroupRecord) -> None:
         wanted = [group.bundle(index) for index in group.missing()]
         used = group.counts()
         nodes = self._nodes.open()
@@ -298,22 +300,27 @@ class Groups:
             self._send(node.raylet, message)
 
     def _choose(
-        self, group: Group, wanted: list[Bundle], nodes: list[Node], used: Used
+        self, group: GroupRecord, wanted: list[Bundle], nodes: list[NodeRecord], used: Used
     ) -> Places | None:
         """Where it fits now, or where raylets can call back what tasks have."""
         strategy = group.made.strategy
         places = choose(strategy, wanted, nodes, _free, used)
         if places is None:
-            return choose(strategy, wanted, nodes, Node.without_tasks, used)
+            return choose(strategy, wanted, nodes, NodeRecord.without_tasks, used)
         # Once one has not called it back in time, tasks run long: then bundles share a node.
         if strategy == "SPREAD" and not group.settles and not _is_spread(places, used):
-            wider = choose(strategy, wanted, nodes, Node.without_tasks, used)
+            wider = choose(strategy, wanted, nodes, NodeRecord.without_tasks, used)
             if wider is not None and crowding(wider, used) < crowding(places, used):
                 return wider
         return places
 
     def _is_early(
-        self, group: Group, places: Places, wanted: list[Bundle], nodes: list[Node], used: Used
+        self,
+        group: GroupRecord,
+        places: Places,
+        wanted: list[Bundle],
+        nodes: list[NodeRecord],
+        used: Used,
     ) -> bool:
         """Whether bundles would share a node that soon may have nodes of their own."""
         if group.made.strategy != "SPREAD" or group.settles or _is_spread(places, used):
@@ -328,7 +335,7 @@ class Groups:
         group.next_try = min(group.next_try, until)
         return True
 
-    def _conclude(self, group: Group) -> None:
+    def _conclude(self, group: GroupRecord) -> None:
         """All raylets have answered (or are gone)."""
         if group.refused:
             for number in group.ready:
@@ -350,12 +357,12 @@ class Groups:
             self._tell(group)
         self._on_changed(group.id)
 
-    def _rest(self, group: Group) -> None:
+    def _rest(self, group: GroupRecord) -> None:
         longest = max(RETRY_MAX_S, len(self._open) * len(self._nodes.alive) * TRY_S / SHARE)
         group.next_try = self._now() + min(longest, RETRY_S * 2 ** min(group.tries, 20))
         group.tries += 1
 
-    def _explain(self, group: Group, wanted: list[Bundle], used: Used) -> None:
+    def _explain(self, group: GroupRecord, wanted: list[Bundle], used: Used) -> None:
         """Say why a group waits: for room, or for nodes that the cluster does not have."""
         if group.explained == self._nodes.version:
             return
@@ -372,7 +379,7 @@ class Groups:
             self._tell(group)
 
     # -- ending ----------------------------------------------------------------------------------
-    def _end(self, group: Group, reason: str) -> None:
+    def _end(self, group: GroupRecord, reason: str) -> None:
         if self._groups.pop(group.id, None) is None:
             return
         self._removed[group.id] = group
@@ -393,10 +400,10 @@ class Groups:
         self._tell(group)
         self._watchers.forget(group.id)
 
-    def _known(self, group_id: bytes) -> Group | None:
+    def _known(self, group_id: bytes) -> GroupRecord | None:
         return self._groups.get(group_id) or self._removed.get(group_id)
 
-    def _tell(self, group: Group) -> None:
+    def _tell(self, group: GroupRecord) -> None:
         watchers = self._watchers.of(group.id)
         if watchers:
             message = group.message()
@@ -408,11 +415,11 @@ def _unknown(group: bytes) -> actors.GroupIs:
     return actors.GroupIs(group, actors.GROUP_REMOVED, text="no such placement group is known")
 
 
-def _free(node: Node) -> Resources:
+def _free(node: NodeRecord) -> Resources:
     return node.free
 
 
-def _total(node: Node) -> Resources:
+def _total(node: NodeRecord) -> Resources:
     return node.info.total
 
 
@@ -429,7 +436,7 @@ def _sum(parts: Iterable[Resources]) -> Resources:
     return total
 
 
-def _why_never(strategy: str, wanted: list[Bundle], nodes: list[Node], used: int) -> str:
+def _why_never(strategy: str, wanted: list[Bundle], nodes: list[NodeRecord], used: int) -> str:
     infos = [node.info for node in nodes]
     for bundle in wanted:
         text = explain(infos, bundle.resources, Strategy("labels", hard=list(bundle.conditions)))

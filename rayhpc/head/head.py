@@ -20,7 +20,7 @@ from rayhpc.head.groups import Groups
 from rayhpc.head.jobs import Jobs
 from rayhpc.head.kv import Kv
 from rayhpc.head.membership import Membership
-from rayhpc.head.nodes import Node, Nodes
+from rayhpc.head.nodes import NodeRecord, Nodes
 from rayhpc.head.questions import Questions
 from rayhpc.wire.address import Address, NodeNumber, ObjectId, node_of, process_of
 from rayhpc.wire.messages import actors, cluster
@@ -185,7 +185,7 @@ class Head:
             self.actors.job_over(job)
             self.groups.job_over(job, self._lives)
 
-    def _node_gone(self, node: Node) -> None:
+    def _node_gone(self, node: NodeRecord) -> None:
         reason = f"its node is gone: {node.ended}"
         self.kv.processes_gone(32, node.number)
         self.groups.node_gone(node)

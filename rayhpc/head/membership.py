@@ -13,7 +13,7 @@ import msgspec
 
 from rayhpc.head.announcing import Announcer
 from rayhpc.head.config import HeadFacts
-from rayhpc.head.nodes import Node, Nodes
+from rayhpc.head.nodes import NodeRecord, Nodes
 from rayhpc.wire.address import Address, NodeNumber, node_of
 from rayhpc.wire.messages import cluster
 
@@ -44,7 +44,7 @@ class Membership:
         send: Callable[[Address, msgspec.Struct], None],
         now: Callable[[], float],
         wall: Callable[[], float],
-        on_gone: Callable[[Node], None],
+        on_gone: Callable[[NodeRecord], None],
     ) -> None:
         self._facts = facts
         self._nodes = nodes

@@ -15,14 +15,14 @@ from collections.abc import Iterator
 import msgspec
 
 from rayhpc.wire.address import Address, NodeNumber, raylet_of
-from rayhpc.wire.fitting import add, subtract
+from rayhpc.wire.feasibility import add, subtract
 from rayhpc.wire.messages.cluster import Heartbeat, NodeState, Usage
 from rayhpc.wire.messages.common import NodeInfo, Resources
 
 DEAD_KEPT = 2_000
 
 
-class Node:
+class NodeRecord:
     """One node, alive or dead.
 
     `free` is what may be placed there now.  `lent` is what actors were placed with beyond what
@@ -128,23 +128,23 @@ class Nodes:
     """
 
     def __init__(self) -> None:
-        self.alive: dict[NodeNumber, Node] = {}
-        self.dead: deque[Node] = deque(maxlen=DEAD_KEPT)
+        self.alive: dict[NodeNumber, NodeRecord] = {}
+        self.dead: deque[NodeRecord] = deque(maxlen=DEAD_KEPT)
         self.grown: set[NodeNumber] = set()
-        self._by_id: dict[str, Node] = {}
+        self._by_id: dict[str, NodeRecord] = {}
         self._last_number = 0
         self.version = 0
 
-    def admit(self, info: NodeInfo) -> Node:
+    def admit(self, info: NodeInfo) -> NodeRecord:
         """Give a new node its number (from 1 on, never used twice)."""
         self._last_number += 1
         self.version += 1
-        node = Node(msgspec.structs.replace(info, number=self._last_number))
+        node = NodeRecord(msgspec.structs.replace(info, number=self._last_number))
         self.alive[node.number] = node
         self._by_id[info.node_id] = node
         return node
 
-    def bury(self, node: Node, reason: str) -> None:
+    def bury(self, node: NodeRecord, reason: str) -> None:
         """A node is gone for good."""
         node.ended = reason
         self.version += 1
@@ -154,15 +154,15 @@ class Nodes:
             self._by_id.pop(self.dead[0].info.node_id, None)
         self.dead.append(node)
 
-    def by_id(self, node_id: str) -> Node | None:
+    def by_id(self, node_id: str) -> NodeRecord | None:
         """The node of that id, alive or lately dead."""
         return self._by_id.get(node_id)
 
-    def open(self) -> list[Node]:
+    def open(self) -> list[NodeRecord]:
         """The nodes that take new work."""
         return [node for node in self.alive.values() if node.takes_work()]
 
-    def open_grown(self) -> list[Node]:
+    def open_grown(self) -> list[NodeRecord]:
         """Those of them that may have more room than before."""
         found = (self.alive.get(number) for number in self.grown)
         return [node for node in found if node is not None and node.takes_work()]

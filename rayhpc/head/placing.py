@@ -11,9 +11,9 @@ import random
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from rayhpc.head.nodes import Node
+from rayhpc.head.nodes import NodeRecord
 from rayhpc.wire.address import NodeNumber
-from rayhpc.wire.fitting import can_ever, fits, labels_match
+from rayhpc.wire.feasibility import can_ever, fits, labels_match
 from rayhpc.wire.messages.common import Resources, Strategy
 
 # Up to this share in use a node counts as empty: work is packed to here, then spread.
@@ -39,7 +39,7 @@ class Demand(NamedTuple):
     avoid: NodeNumber = 0
 
 
-def rank_of(demand: Demand, node: Node) -> Rank | None:
+def rank_of(demand: Demand, node: NodeRecord) -> Rank | None:
     """How well a node suits, least is best; None: not now, or never."""
     strategy = demand.strategy
     if not can_ever(node.info, demand.placing, strategy):
@@ -66,7 +66,7 @@ def rank_of(demand: Demand, node: Node) -> Rank | None:
     return (*first, float(wasted), packed, float(node.number != demand.near))
 
 
-def load(node: Node, wanted: Resources) -> float:
+def load(node: NodeRecord, wanted: Resources) -> float:
     """The share of the scarcest wanted resource that would be in use with `wanted` there."""
     total, free, lent = node.info.total, node.free, node.lent
     return max(
@@ -94,13 +94,13 @@ class Picker:
 
     def __init__(
         self,
-        candidates: Iterable[Node],
-        rank: Callable[[Node], Rank | None],
+        candidates: Iterable[NodeRecord],
+        rank: Callable[[NodeRecord], Rank | None],
         random: random.Random,
         shuffle: bool = False,
     ) -> None:
         self._rank = rank
-        self._heap: list[tuple[Rank, float, NodeNumber, Node]] = []
+        self._heap: list[tuple[Rank, float, NodeNumber, NodeRecord]] = []
         for node in candidates:
             found = rank(node)
             if found is not None:
@@ -108,7 +108,7 @@ class Picker:
                 self._heap.append((found, tie, node.number, node))
         heapq.heapify(self._heap)
 
-    def pick(self) -> Node | None:
+    def pick(self) -> NodeRecord | None:
         """The best node now, or None; what is placed there must be charged before the next."""
         heap = self._heap
         while heap:

@@ -12,13 +12,13 @@ from collections.abc import Callable
 
 import msgspec
 
-from rayhpc.head.actor_table import Actor, ActorTable
+from rayhpc.head.actor_table import ActorRecord, ActorTable
 from rayhpc.head.groups import Groups, Verdict
-from rayhpc.head.nodes import Node, Nodes
+from rayhpc.head.nodes import NodeRecord, Nodes
 from rayhpc.head.placing import Demand, Picker, rank_of
 from rayhpc.head.waiting import Kind, Waiting
 from rayhpc.wire.address import Address
-from rayhpc.wire.fitting import add, can_ever, explain, in_words, subtract
+from rayhpc.wire.feasibility import add, can_ever, explain, in_words, subtract
 from rayhpc.wire.messages.actors import StartActor
 from rayhpc.wire.messages.common import Resources
 
@@ -45,8 +45,8 @@ class Starter:
         groups: Groups,
         send: Callable[[Address, msgspec.Struct], None],
         random: random.Random,
-        give_up: Callable[[Actor, str], None],
-        tell: Callable[[Actor], None],
+        give_up: Callable[[ActorRecord, str], None],
+        tell: Callable[[ActorRecord], None],
     ) -> None:
         self._table = table
         self._waiting = waiting
@@ -66,7 +66,7 @@ class Starter:
                 self._try_nodes(kind)
             kind.fresh = False
 
-    def release(self, actor: Actor) -> None:
+    def release(self, actor: ActorRecord) -> None:
         """An actor's process is gone, or never was: its node has what it held."""
         node = actor.node
         if node is None:
@@ -93,7 +93,7 @@ class Starter:
         if kind.actors:
             self._explain(kind, candidates)
 
-    def _candidates(self, kind: Kind) -> list[Node]:
+    def _candidates(self, kind: Kind) -> list[NodeRecord]:
         """The nodes to look at; a soft affinity counts while its node lives and could serve."""
         strategy = kind.demand.strategy
         if strategy.kind == "node":
@@ -117,7 +117,7 @@ class Starter:
             )
         return explain([node.info], demand.placing, strategy)
 
-    def _explain(self, kind: Kind, candidates: list[Node]) -> None:
+    def _explain(self, kind: Kind, candidates: list[NodeRecord]) -> None:
         demand = kind.demand
         if demand.strategy.kind == "node" and not candidates:
             self._say(kind, "it waits for its node, which takes no new work at the moment", True)
@@ -155,7 +155,7 @@ class Starter:
             self._give_up_all(kind, text)
             return
 
-        def rank(node: Node) -> tuple[float, ...] | None:
+        def rank(node: NodeRecord) -> tuple[float, ...] | None:
             found = self._groups.rank(strategy, node.number, demand.placing, demand.holding)
             return None if found is None else (float(node.number == demand.avoid), *found)
 
@@ -175,7 +175,7 @@ class Starter:
                 return
             self._start(next(iter(kind.actors.values())), node)
 
-    def _start(self, actor: Actor, node: Node) -> None:
+    def _start(self, actor: ActorRecord, node: NodeRecord) -> None:
         self._waiting.remove(actor)
         holding = actor.spec.holding
         if actor.group:
@@ -188,7 +188,7 @@ class Starter:
         self._send(node.raylet, StartActor(actor.spec, actor.incarnation))
 
 
-def _excess(actor: Actor) -> Resources:
+def _excess(actor: ActorRecord) -> Resources:
     """What an actor is placed with beyond what it holds; nothing inside a placement group."""
     if actor.group:
         return {}

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from rayhpc.head.actor_table import Actor
+from rayhpc.head.actor_table import ActorRecord
 from rayhpc.head.placing import Demand
 from rayhpc.wire.address import ObjectId, node_of
 
@@ -34,7 +34,7 @@ class Kind:
     def __init__(self, key: bytes, demand: Demand) -> None:
         self.key = key
         self.demand = demand
-        self.actors: dict[ObjectId, Actor] = {}
+        self.actors: dict[ObjectId, ActorRecord] = {}
         self.fresh = True
         self.possible = True
         self.reason = ""
@@ -52,11 +52,11 @@ class Waiting:
         self._kinds: dict[bytes, Kind] = {}
         self._kind_of: dict[ObjectId, Kind] = {}
         self._by_group: dict[bytes, dict[bytes, Kind]] = {}
-        self._later: list[tuple[float, int, Actor]] = []
-        self._resting: dict[ObjectId, Actor] = {}
+        self._later: list[tuple[float, int, ActorRecord]] = []
+        self._resting: dict[ObjectId, ActorRecord] = {}
         self._numbers = itertools.count()
 
-    def add(self, actor: Actor) -> None:
+    def add(self, actor: ActorRecord) -> None:
         """An actor wants a node now."""
         demand = _demand_of(actor)
         key = _key(demand)
@@ -69,13 +69,13 @@ class Waiting:
         kind.fresh = True
         self._kind_of[actor.id] = kind
 
-    def add_later(self, actor: Actor) -> None:
+    def add_later(self, actor: ActorRecord) -> None:
         """An actor was refused by a raylet: it wants a node, but not at once."""
         pause = min(RETRY_MAX_S, RETRY_S * 2 ** min(actor.tries, 10))
         self._resting[actor.id] = actor
         heapq.heappush(self._later, (self._now() + pause, next(self._numbers), actor))
 
-    def remove(self, actor: Actor) -> None:
+    def remove(self, actor: ActorRecord) -> None:
         """It no longer waits (or never did)."""
         self._resting.pop(actor.id, None)
         kind = self._kind_of.pop(actor.id, None)
@@ -121,7 +121,7 @@ class Waiting:
                 self.add(actor)
 
 
-def _demand_of(actor: Actor) -> Demand:
+def _demand_of(actor: ActorRecord) -> Demand:
     spec = actor.spec
     strategy = spec.placing.strategy
     near = 0 if strategy.kind in ("spread", "group") else node_of(spec.owner)

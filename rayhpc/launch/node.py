@@ -51,7 +51,7 @@ def main() -> int:
     if plan is None:
         return 0  # whoever started us is gone
     try:
-        return _Node(plan, ready, life).run()
+        return _NodeProcess(plan, ready, life).run()
     except Exception as error:
         message, code = _in_words(error, plan)
         _report(ready, message, code)
@@ -75,7 +75,7 @@ def _in_words(error: Exception, plan: NodePlan) -> tuple[str, int]:
     return f"the node could not start: {error!r}", ExitCode.INTERNAL
 
 
-class _Node:
+class _NodeProcess:
     """One session on this machine, from making its directory to removing it."""
 
     def __init__(self, plan: NodePlan, ready: int, life: int) -> None:

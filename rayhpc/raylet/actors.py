@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import msgspec
 
 from rayhpc.raylet.bundles import Bundles
-from rayhpc.raylet.claims import Claim, Claims
+from rayhpc.raylet.dispatch import Dispatch, ResourceRequest
 from rayhpc.raylet.resources import Allocation, Pool
-from rayhpc.raylet.workers import ACTOR, Waiter, Worker, WorkerPool
+from rayhpc.raylet.workers import ACTOR, Waiter, WorkerPool, WorkerProcess
 from rayhpc.wire.address import HEAD, Address
 from rayhpc.wire.messages import actors
 
@@ -30,15 +30,15 @@ Send = Callable[[Address, msgspec.Struct], None]
 
 
 @dataclass(eq=False)
-class Actor:
+class HostedActor:
     """One actor here, from the head's order to its process's end."""
 
     spec: actors.ActorSpec
     incarnation: int
-    claim: Claim | None = None
+    request: ResourceRequest | None = None
     allocation: Allocation | None = None
     waiter: Waiter | None = None
-    worker: Worker | None = None
+    worker: WorkerProcess | None = None
     lease: int = 0
     is_constructed: bool = False
     stopped: str | None = None
@@ -51,7 +51,7 @@ class Actors:
     Args:
         pool: the node's own resources.
         bundles: its placement group bundles.
-        claims: who waits for resources.
+        dispatch: who waits for resources.
         workers: its processes.
         send: puts a message on its way.
         now: the time in seconds, monotonic.
@@ -62,7 +62,7 @@ class Actors:
         self,
         pool: Pool,
         bundles: Bundles,
-        claims: Claims,
+        dispatch: Dispatch,
         workers: WorkerPool,
         send: Send,
         now: Callable[[], float],
@@ -70,25 +70,25 @@ class Actors:
     ) -> None:
         self._pool = pool
         self._bundles = bundles
-        self._claims = claims
+        self._dispatch = dispatch
         self._workers = workers
         self._send = send
         self._now = now
         self._new_lease = new_lease
-        self._actors: dict[bytes, Actor] = {}
+        self._actors: dict[bytes, HostedActor] = {}
         self.is_draining = False
 
     # -- messages -------------------------------------------------------------------------------
     def on_start(self, message: actors.StartActor) -> None:
         """The head wants an actor here."""
         spec = message.spec
-        actor = Actor(spec, message.incarnation)
+        actor = HostedActor(spec, message.incarnation)
         if self.is_draining or spec.actor in self._actors:
             self._answer(actor, "busy", reason="the node is leaving")
             return
         self._actors[spec.actor] = actor
         now = self._now()
-        actor.claim = Claim(
+        actor.request = ResourceRequest(
             ("actors", spec.job),
             spec.placing.resources,
             lambda: self._pools(spec),
@@ -97,8 +97,8 @@ class Actors:
             now + ROOM_WITHIN_S,
             lambda: self._no_room(actor),
         )
-        self._claims.add(actor.claim)
-        self._claims.dispatch()
+        self._dispatch.add(actor.request)
+        self._dispatch.run()
 
     def on_constructed(self, source: Address, message: actors.Constructed) -> None:
         """A constructor has returned, or raised."""
@@ -113,7 +113,7 @@ class Actors:
         actor.is_constructed = True
         assert actor.allocation is not None
         actor.allocation.pool.shrink(actor.allocation, actor.spec.holding)
-        self._claims.is_dirty = True
+        self._dispatch.is_dirty = True
         self._answer(actor, "ok", address=source)
 
     def on_stop(self, message: actors.StopActor) -> None:
@@ -134,7 +134,7 @@ class Actors:
         else:
             self._workers.kill(worker, message.reason)
 
-    def on_worker_gone(self, worker: Worker, reason: str) -> None:
+    def on_worker_gone(self, worker: WorkerProcess, reason: str) -> None:
         """A worker's process is gone: if it was an actor, the head is told."""
         actor = self._actors.get(worker.actor)
         if actor is None or actor.worker is not worker:
@@ -193,9 +193,9 @@ class Actors:
             return self._bundles.pools(strategy.group, strategy.bundle)
         return [self._pool]
 
-    def _granted(self, actor: Actor, allocation: Allocation) -> None:
+    def _granted(self, actor: HostedActor, allocation: Allocation) -> None:
         """The resources are there: now a worker."""
-        actor.claim = None
+        actor.request = None
         actor.allocation = allocation
         spec = actor.spec
         actor.waiter = Waiter(
@@ -205,7 +205,7 @@ class Actors:
         )
         self._workers.acquire(actor.waiter)
 
-    def _construct(self, actor: Actor, worker: Worker) -> None:
+    def _construct(self, actor: HostedActor, worker: WorkerProcess) -> None:
         """A worker is there: it becomes the actor."""
         assert actor.allocation is not None
         actor.worker = worker
@@ -219,18 +219,18 @@ class Actors:
         )
         self._send(worker.address, message)
 
-    def _no_room(self, actor: Actor) -> None:
-        actor.claim = None
+    def _no_room(self, actor: HostedActor) -> None:
+        actor.request = None
         self._forget(actor)
         self._answer(actor, "busy", reason="no room")
 
-    def _cannot_start(self, actor: Actor, text: str) -> None:
+    def _cannot_start(self, actor: HostedActor, text: str) -> None:
         self._forget(actor)
         self._answer(actor, "environment", reason=text)
 
     def _answer(
         self,
-        actor: Actor,
+        actor: HostedActor,
         status: str,
         address: Address = 0,
         reason: str = "",
@@ -242,16 +242,16 @@ class Actors:
         )
         self._send(HEAD, answer)
 
-    def _forget(self, actor: Actor) -> None:
+    def _forget(self, actor: HostedActor) -> None:
         """Give back what an actor has or waits for."""
         if self._actors.get(actor.spec.actor) is actor:
             del self._actors[actor.spec.actor]
-        if actor.claim is not None:
-            self._claims.cancel(actor.claim)
-            actor.claim = None
+        if actor.request is not None:
+            self._dispatch.cancel(actor.request)
+            actor.request = None
         if actor.waiter is not None:
             actor.waiter.is_cancelled = True
         if actor.allocation is not None:
             actor.allocation.pool.give_back(actor.allocation)
             actor.allocation = None
-            self._claims.is_dirty = True
+            self._dispatch.is_dirty = True

@@ -18,14 +18,14 @@ from rayhpc.wire.messages.common import Resources
 Send = Callable[[Address, msgspec.Struct], None]
 
 
-class Bundle:
+class ReservedBundle:
     """One bundle set aside here: a pool, and what it holds of the node's."""
 
-    __slots__ = ("held", "pool")
+    __slots__ = ("allocation", "pool")
 
-    def __init__(self, held: Allocation, resources: Resources) -> None:
-        self.held = held
-        self.pool = Pool(resources, held.shares)
+    def __init__(self, allocation: Allocation, resources: Resources) -> None:
+        self.allocation = allocation
+        self.pool = Pool(resources, allocation.shares)
 
 
 class Bundles:
@@ -39,23 +39,23 @@ class Bundles:
     def __init__(self, node: Pool, send: Send) -> None:
         self._node = node
         self._send = send
-        self._mine: dict[bytes, dict[int, Bundle]] = {}
+        self._mine: dict[bytes, dict[int, ReservedBundle]] = {}
         self._known: dict[bytes, actors.GroupIs] = {}
         self._asked: set[bytes] = set()
 
     def set_aside(self, group: bytes, bundles: dict[int, Resources]) -> bool:
         """Cut these bundles out of the node's pool, all or none."""
         mine = self._mine.get(group, {})
-        made: dict[int, Bundle] = {}
+        made: dict[int, ReservedBundle] = {}
         for index, resources in bundles.items():
             if index in mine:
                 continue
-            held = self._node.take(resources)
-            if held is None:
+            allocation = self._node.take(resources)
+            if allocation is None:
                 for bundle in made.values():
-                    self._node.give_back(bundle.held)
+                    self._node.give_back(bundle.allocation)
                 return False
-            made[index] = Bundle(held, resources)
+            made[index] = ReservedBundle(allocation, resources)
         self._mine.setdefault(group, {}).update(made)
         return True
 
@@ -66,7 +66,7 @@ class Bundles:
             bundle = mine.pop(index, None)
             if bundle is not None:
                 bundle.pool.is_closed = True
-                self._node.give_back(bundle.held)
+                self._node.give_back(bundle.allocation)
         if not mine:
             self._mine.pop(group, None)
 

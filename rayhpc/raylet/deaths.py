@@ -10,7 +10,7 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
-from rayhpc.raylet.workers import Worker
+from rayhpc.raylet.workers import WorkerProcess
 from rayhpc.wire.address import HEAD, Address
 from rayhpc.wire.messages import cluster
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rayhpc.raylet.node import Raylet
 
 
-def worker_ended(node: Raylet, worker: Worker, status: int) -> None:
+def worker_ended(node: Raylet, worker: WorkerProcess, status: int) -> None:
     """A worker's process has ended, with a status as waitpid(2) gives it."""
     reason = worker.death or worker.left or in_words(status)
     node.workers.on_dead(worker)

@@ -12,7 +12,7 @@ import msgspec
 
 from rayhpc.raylet.actors import Actors
 from rayhpc.raylet.bundles import Bundles
-from rayhpc.raylet.claims import Claim, Claims
+from rayhpc.raylet.dispatch import Dispatch, ResourceRequest
 from rayhpc.raylet.leases import Leases
 from rayhpc.raylet.resources import Allocation, Pool, total_of
 from rayhpc.wire.address import HEAD, Address
@@ -28,7 +28,7 @@ class Groups:
     Args:
         pool: the node's own resources.
         bundles: what is set aside of them.
-        claims: who waits for resources.
+        dispatch: who waits for resources.
         leases, actors: what may run in bundles.
         send: puts a message on its way.
         now: the time in seconds, monotonic.
@@ -38,7 +38,7 @@ class Groups:
         self,
         pool: Pool,
         bundles: Bundles,
-        claims: Claims,
+        dispatch: Dispatch,
         leases: Leases,
         actors: Actors,
         send: Callable[[Address, msgspec.Struct], None],
@@ -46,7 +46,7 @@ class Groups:
     ) -> None:
         self._pool = pool
         self._bundles = bundles
-        self._claims = claims
+        self._dispatch = dispatch
         self._leases = leases
         self._actors = actors
         self._send = send
@@ -68,7 +68,7 @@ class Groups:
             answer(False)
             return
         now = self._now()
-        claim = Claim(
+        request = ResourceRequest(
             ("bundles", group),
             total_of(list(bundles.values())),
             lambda: [self._pool],
@@ -77,7 +77,7 @@ class Groups:
             now + ROOM_WITHIN_S,
             lambda: answer(False),
         )
-        self._claims.add(claim)
+        self._dispatch.add(request)
 
     def on_release(self, message: actors.ReleaseBundles) -> None:
         """The head gives bundles back; what runs in those of a removed group ends."""
@@ -85,7 +85,7 @@ class Groups:
             self._leases.on_group_removed(message.group)
             self._actors.on_group_removed(message.group)
         self._bundles.give_back(message.group, message.bundles)
-        self._claims.is_dirty = True
+        self._dispatch.is_dirty = True
 
     def on_group_is(self, message: actors.GroupIs) -> None:
         """The head tells where a group's bundles are."""
@@ -93,4 +93,4 @@ class Groups:
         if message.state == actors.GROUP_REMOVED:
             self._leases.on_group_removed(message.group)
         self._leases.on_view_changed()
-        self._claims.is_dirty = True
+        self._dispatch.is_dirty = True

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rayhpc.raylet.claims import Claim, Holding
+from rayhpc.raylet.dispatch import ResourceRequest, Revocable
 from rayhpc.raylet.resources import Allocation
-from rayhpc.raylet.workers import Waiter, Worker
+from rayhpc.raylet.workers import Waiter, WorkerProcess
 from rayhpc.wire.address import Address
 from rayhpc.wire.messages.common import Resources, SchedulingClass
 
 
 @dataclass(eq=False)
-class Request:
-    """One submitter's wish for a worker; `claim` while it waits for resources."""
+class PendingLease:
+    """One submitter's wish for a worker; `resource_request` while it waits for resources."""
 
     client: Address
     number: int
@@ -24,7 +24,7 @@ class Request:
     arrived: float
     hops: int
     backlog: int
-    claim: Claim | None = None
+    resource_request: ResourceRequest | None = None
     allocation: Allocation | None = None
     waiter: Waiter | None = None
     told: str | None = None
@@ -33,7 +33,7 @@ class Request:
     is_stuck: bool = False
 
     @property
-    def claimant(self) -> tuple[Address, bytes]:
+    def requester(self) -> tuple[Address, bytes]:
         """Whom it counts for: fairness is between classes of submitters."""
         return self.client, self.kind
 
@@ -44,11 +44,11 @@ class Request:
 
 
 @dataclass(eq=False)
-class Lease:
+class GrantedLease:
     """A worker in a submitter's hands; `returned` while a revocation is still under way."""
 
     number: int
     client: Address
-    worker: Worker
-    holding: Holding
+    worker: WorkerProcess
+    revocable: Revocable
     returned: bool = False

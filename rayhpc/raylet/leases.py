@@ -1,7 +1,7 @@
 """Leases: which submitter has which worker of this node, from request to return.
 
 A state machine driven by `node`: messages in, messages out through `send`.  Where a request should
-go decides `scheduling`, who comes next `claims`, which process serves it `workers`.  What each
+go decides `scheduling`, who comes next `dispatch`, which process serves it `workers`.  What each
 message means, and what follows a death: `docs/explanation/protocol.md`.
 """
 
@@ -14,13 +14,13 @@ import msgspec
 
 from rayhpc.raylet import scheduling
 from rayhpc.raylet.bundles import Bundles
-from rayhpc.raylet.claims import Claim, Claims, Holding
-from rayhpc.raylet.lease_records import Lease, Request
+from rayhpc.raylet.dispatch import Dispatch, ResourceRequest, Revocable
+from rayhpc.raylet.lease_records import GrantedLease, PendingLease
 from rayhpc.raylet.resources import Allocation, Pool
 from rayhpc.raylet.view import ClusterView
-from rayhpc.raylet.workers import Waiter, Worker, WorkerPool
+from rayhpc.raylet.workers import Waiter, WorkerPool, WorkerProcess
 from rayhpc.wire.address import Address, NodeNumber, node_of
-from rayhpc.wire.fitting import in_words
+from rayhpc.wire.feasibility import in_words
 from rayhpc.wire.messages import actors, leases
 from rayhpc.wire.messages.common import Grant, Resources
 
@@ -38,7 +38,7 @@ class Leases:
     Args:
         pool: the node's own resources.
         bundles: its placement group bundles.
-        claims: who waits for resources.
+        dispatch: who waits for resources.
         view: the cluster.
         workers: its processes.
         send: puts a message on its way.
@@ -50,7 +50,7 @@ class Leases:
         self,
         pool: Pool,
         bundles: Bundles,
-        claims: Claims,
+        dispatch: Dispatch,
         view: ClusterView,
         workers: WorkerPool,
         send: Send,
@@ -59,14 +59,14 @@ class Leases:
     ) -> None:
         self._pool = pool
         self._bundles = bundles
-        self._claims = claims
+        self._dispatch = dispatch
         self._view = view
         self._workers = workers
         self._send = send
         self._now = now
         self._watch = watch
-        self._requests: dict[tuple[Address, int], Request] = {}
-        self._leases: dict[int, Lease] = {}
+        self._requests: dict[tuple[Address, int], PendingLease] = {}
+        self._leases: dict[int, GrantedLease] = {}
         # By worker, then by submitter: the last lease taken back, and what had started under it.
         self._taken_back: dict[Address, dict[Address, tuple[int, bytes]]] = {}
         # Of each kind of strategy: how many requests have been given a node with room.
@@ -77,7 +77,7 @@ class Leases:
     # -- messages of submitters -----------------------------------------------------------------
     def on_request(self, message: leases.LeaseRequest) -> None:
         """A submitter wants a worker."""
-        request = Request(
+        request = PendingLease(
             message.client,
             message.request,
             message.wanted,
@@ -104,7 +104,7 @@ class Leases:
             return
         if message.kill:
             self._workers.kill(lease.worker, "its task was cancelled by force")
-        elif lease.holding.revoking:
+        elif lease.revocable.revoking:
             # The worker is about to answer: before that it would refuse a next submitter's tasks.
             lease.returned = True
         else:
@@ -125,7 +125,7 @@ class Leases:
     def on_blocked(self, allocation: Allocation) -> None:
         """A worker's task waits for others: its CPUs are free."""
         allocation.pool.lend(allocation)
-        self._claims.is_dirty = True
+        self._dispatch.is_dirty = True
 
     def on_unblocked(self, allocation: Allocation) -> None:
         """It goes on."""
@@ -134,16 +134,16 @@ class Leases:
     def allocation_of(self, number: int) -> Allocation | None:
         """What a lease holds."""
         lease = self._leases.get(number)
-        return None if lease is None else lease.holding.allocation
+        return None if lease is None else lease.revocable.allocation
 
-    def worker_of(self, number: int) -> Worker | None:
+    def worker_of(self, number: int) -> WorkerProcess | None:
         """The worker that a lease is for."""
         lease = self._leases.get(number)
         return None if lease is None else lease.worker
 
     # -- deaths and changes ---------------------------------------------------------------------
     def on_worker_gone(
-        self, worker: Worker, started: bytes, unsent: list[bytes], reason: str
+        self, worker: WorkerProcess, started: bytes, unsent: list[bytes], reason: str
     ) -> None:
         """A worker's process is gone: its submitter is told what had started."""
         before = self._taken_back.pop(worker.address, {})
@@ -186,16 +186,16 @@ class Leases:
         """A placement group is gone: its leases end, what waits for it is refused."""
         text = "The placement group was removed."
         for request in list(self._requests.values()):
-            if request.wanted.strategy.group == group and request.claim is not None:
+            if request.wanted.strategy.group == group and request.resource_request is not None:
                 self._refuse(request, leases.GROUP_REMOVED, text)
         for lease in list(self._leases.values()):
-            if self._bundles.index_of(group, lease.holding.allocation.pool) >= 0:
+            if self._bundles.index_of(group, lease.revocable.allocation.pool) >= 0:
                 self._workers.kill(lease.worker, "its placement group was removed")
 
     def on_view_changed(self) -> None:
         """Other nodes have changed: what waits may go elsewhere."""
         for request in list(self._requests.values()):
-            if request.claim is not None and request.claim in self._claims:
+            if request.resource_request is not None and request.resource_request in self._dispatch:
                 self._reconsider(request)
 
     def drain(self) -> None:
@@ -210,8 +210,8 @@ class Leases:
         if self._view.expire(now):
             self.on_view_changed()
         for request in list(self._requests.values()):
-            claim = request.claim
-            if claim is None or claim not in self._claims:
+            resource_request = request.resource_request
+            if resource_request is None or resource_request not in self._dispatch:
                 continue
             if now - request.arrived >= TELL_AFTER_S and request.told == "":
                 self._tell(request, self._why_never(request))
@@ -226,7 +226,7 @@ class Leases:
         if debits is not None:
             times.append(debits)
         for request in self._requests.values():
-            if request.claim is None:
+            if request.resource_request is None:
                 continue
             times += [request.arrived + TELL_AFTER_S, request.arrived + ROTATE_AFTER_S]
         return min((x for x in times if x > now), default=None)
@@ -239,7 +239,7 @@ class Leases:
 
     def waiting(self) -> int:
         """How many requests wait for resources."""
-        return sum(1 for x in self._requests.values() if x.claim is not None)
+        return sum(1 for x in self._requests.values() if x.resource_request is not None)
 
     def active(self) -> int:
         """How many leases there are."""
@@ -247,13 +247,13 @@ class Leases:
 
     def demand(self) -> list[tuple[Resources, int, str]]:
         """What waits here: resources, how many tasks, why."""
-        shown: dict[bytes, Request] = {}
+        shown: dict[bytes, PendingLease] = {}
         backlog: dict[tuple[Address, bytes], int] = {}
         for request in self._requests.values():
-            if request.claim is not None:
+            if request.resource_request is not None:
                 shown.setdefault(request.kind, request)
-                before = backlog.get(request.claimant, 0)
-                backlog[request.claimant] = max(before, request.backlog)
+                before = backlog.get(request.requester, 0)
+                backlog[request.requester] = max(before, request.backlog)
         count: Counter[bytes] = Counter()
         for (_, kind), number in backlog.items():
             count[kind] += number
@@ -263,7 +263,7 @@ class Leases:
         ]
 
     # -- where to -------------------------------------------------------------------------------
-    def _place(self, request: Request) -> None:
+    def _place(self, request: PendingLease) -> None:
         """A request has come: serve it, send it on, have it wait, or refuse it."""
         if request.wanted.strategy.kind == "group":
             self._place_in_group(request)
@@ -286,7 +286,7 @@ class Leases:
             request.is_stuck = choice.stuck
             self._wait_here(request)
 
-    def _reconsider(self, request: Request) -> None:
+    def _reconsider(self, request: PendingLease) -> None:
         """The view has changed: send a waiting request where there is room."""
         if request.wanted.strategy.kind == "group":
             self._place_in_group(request)
@@ -299,11 +299,11 @@ class Leases:
         elif self.is_draining:
             self._refuse(request, leases.OUT_OF_SERVICE, "The node is leaving.")
 
-    def _cannot_stay(self, request: Request) -> bool:
+    def _cannot_stay(self, request: PendingLease) -> bool:
         can = not request.is_stuck and self._pool.could_ever(request.resources)
         return self.is_draining or not can
 
-    def _choose(self, request: Request, room: bool) -> scheduling.Choice:
+    def _choose(self, request: PendingLease, room: bool) -> scheduling.Choice:
         kind = request.wanted.strategy.kind
         waiting = self.waiting() if kind == "spread" else 0
         here = scheduling.Here(room, waiting, not self.is_draining)
@@ -311,7 +311,7 @@ class Leases:
         self._turns[kind] += choice.now
         return choice
 
-    def _place_in_group(self, request: Request) -> None:
+    def _place_in_group(self, request: PendingLease) -> None:
         strategy = request.wanted.strategy
         state = self._bundles.state_of(strategy.group)
         if state is None or state.state in (actors.GROUP_PENDING, actors.GROUP_RESCHEDULING):
@@ -329,10 +329,10 @@ class Leases:
         else:
             self._wait_here(request)
 
-    def _fits_group(self, request: Request) -> bool:
+    def _fits_group(self, request: PendingLease) -> bool:
         return any(pool.fits(request.resources) for pool in self._pools(request))
 
-    def _may_rotate(self, request: Request, now: float) -> bool:
+    def _may_rotate(self, request: PendingLease, now: float) -> bool:
         strategy = request.wanted.strategy
         return (
             strategy.kind == "group"
@@ -340,7 +340,7 @@ class Leases:
             and now - request.arrived >= ROTATE_AFTER_S
         )
 
-    def _rotate(self, request: Request) -> None:
+    def _rotate(self, request: PendingLease) -> None:
         """Try the next node that has bundles of the group, or wait here."""
         group = request.wanted.strategy.group
         state = self._bundles.state_of(group)
@@ -353,33 +353,33 @@ class Leases:
         self._redirect(request, (later or others)[0])
 
     # -- what becomes of it ---------------------------------------------------------------------
-    def _wait_here(self, request: Request) -> None:
-        if request.claim is not None:
+    def _wait_here(self, request: PendingLease) -> None:
+        if request.resource_request is not None:
             return
-        request.claim = Claim(
-            request.claimant,
+        request.resource_request = ResourceRequest(
+            request.requester,
             request.resources,
             lambda: self._pools(request),
             lambda allocation: self._granted(request, allocation),
             request.arrived,
         )
-        self._claims.add(request.claim)
+        self._dispatch.add(request.resource_request)
         if any(pool.fits(request.resources) for pool in self._pools(request)):
-            self._claims.dispatch()
-        if request.claim is not None:
+            self._dispatch.run()
+        if request.resource_request is not None:
             self._tell(request, "")
 
-    def _pools(self, request: Request) -> list[Pool]:
+    def _pools(self, request: PendingLease) -> list[Pool]:
         strategy = request.wanted.strategy
         if strategy.kind == "group":
             return self._bundles.pools(strategy.group, strategy.bundle)
         return [] if self.is_draining or request.is_stuck else [self._pool]
 
-    def _granted(self, request: Request, allocation: Allocation) -> None:
+    def _granted(self, request: PendingLease, allocation: Allocation) -> None:
         """The resources are there: now a worker."""
-        request.claim = None
+        request.resource_request = None
         request.allocation = allocation
-        self._claims.count(request.claimant, +1)
+        self._dispatch.count(request.requester, +1)
         key = (request.wanted.job, request.wanted.environment)
         request.waiter = Waiter(
             key,
@@ -389,20 +389,20 @@ class Leases:
         self._workers.acquire(request.waiter)
         self._workers.start_ahead(key, min(request.backlog - 1, _times(allocation)))
 
-    def _start(self, request: Request, worker: Worker) -> None:
+    def _start(self, request: PendingLease, worker: WorkerProcess) -> None:
         """A worker is there: the lease begins."""
         self._requests.pop((request.client, request.number), None)
         allocation = request.allocation
         assert allocation is not None
         number = worker.lease = self.new_number()
-        holding = Holding(
-            request.claimant,
+        revocable = Revocable(
+            request.requester,
             allocation,
             self._now(),
             lambda: self._send(worker.address, leases.Revoke(number)),
         )
-        self._leases[number] = Lease(number, request.client, worker, holding)
-        self._claims.hold(holding)
+        self._leases[number] = GrantedLease(number, request.client, worker, revocable)
+        self._dispatch.add_revocable(revocable)
         strategy = request.wanted.strategy
         grant = Grant(
             number,
@@ -416,52 +416,52 @@ class Leases:
         message = leases.LeaseGranted(request.number, worker.address, grant)
         self._send(request.client, message)
 
-    def _end(self, lease: Lease) -> None:
+    def _end(self, lease: GrantedLease) -> None:
         """The lease is over: its resources and its worker are free."""
         del self._leases[lease.number]
-        holding = lease.holding
-        holding.allocation.pool.give_back(holding.allocation)
-        self._claims.count(holding.claimant, -1)
-        self._claims.let_go(holding)
+        revocable = lease.revocable
+        revocable.allocation.pool.give_back(revocable.allocation)
+        self._dispatch.count(revocable.requester, -1)
+        self._dispatch.remove_revocable(revocable)
         self._workers.release(lease.worker)
 
-    def _redirect(self, request: Request, node: NodeNumber) -> None:
+    def _redirect(self, request: PendingLease, node: NodeNumber) -> None:
         self._drop(request)
         self._view.debit(node, request.resources, self._now())
         self._send(request.client, leases.LeaseRedirect(request.number, node))
 
-    def _refuse(self, request: Request, kind: int, text: str) -> None:
+    def _refuse(self, request: PendingLease, kind: int, text: str) -> None:
         self._drop(request)
         self._send(request.client, leases.LeaseRefused(request.number, kind, text))
 
-    def _tell(self, request: Request, text: str) -> None:
+    def _tell(self, request: PendingLease, text: str) -> None:
         if request.told != text:
             request.told = text
             self._send(request.client, leases.LeaseQueued(request.number, text))
 
-    def _drop(self, request: Request) -> None:
+    def _drop(self, request: PendingLease) -> None:
         """Forget a request, and give back what it already had."""
         self._requests.pop((request.client, request.number), None)
-        if request.claim is not None:
-            self._claims.cancel(request.claim)
-            request.claim = None
+        if request.resource_request is not None:
+            self._dispatch.cancel(request.resource_request)
+            request.resource_request = None
         if request.waiter is not None:
             request.waiter.is_cancelled = True
         if request.allocation is not None:
             request.allocation.pool.give_back(request.allocation)
             request.allocation = None
-            self._claims.count(request.claimant, -1)
-            self._claims.is_dirty = True
+            self._dispatch.count(request.requester, -1)
+            self._dispatch.is_dirty = True
 
     # -- in words -------------------------------------------------------------------------------
-    def _why_never(self, request: Request) -> str:
+    def _why_never(self, request: PendingLease) -> str:
         """Why it may wait for ever; empty: it need not."""
         if request.wanted.strategy.kind == "group":
             return self._why_never_in_group(request)
         choice = scheduling.choose(request.wanted, self._view, scheduling.Here(), 0)
         return f"Tasks of this program wait: {choice.text}." if choice.text else ""
 
-    def _why_never_in_group(self, request: Request) -> str:
+    def _why_never_in_group(self, request: PendingLease) -> str:
         strategy = request.wanted.strategy
         state = self._bundles.state_of(strategy.group)
         if state is None or state.state != actors.GROUP_CREATED:
@@ -475,7 +475,7 @@ class Leases:
             f"{'; '.join(in_words(x) for x in bundles)}. Ask for less, or make larger bundles."
         )
 
-    def _why(self, request: Request) -> str:
+    def _why(self, request: PendingLease) -> str:
         if request.wanted.strategy.kind == "group":
             return "waits for its placement group"
         return "all nodes that could serve it are in use"

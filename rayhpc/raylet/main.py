@@ -32,8 +32,8 @@ from rayhpc.raylet.logs import LogFile
 from rayhpc.raylet.memory_monitor import MemoryMonitor, Readings, private_bytes
 from rayhpc.raylet.node import Raylet
 from rayhpc.raylet.objects import ObjectManager
+from rayhpc.raylet.os_io import OsIO
 from rayhpc.raylet.routing import Router
-from rayhpc.raylet.world import World
 from rayhpc.store.arena import Arena
 from rayhpc.wire import codec, messages
 from rayhpc.wire.address import HEAD, Address, raylet_of
@@ -77,7 +77,7 @@ def run(
     logger.addHandler(log)
     logger.setLevel(logging.INFO)
     become_subreaper()
-    node = _Node(config, forkserver, log)
+    node = _RayletProcess(config, forkserver, log)
     try:
         node.start(life_fd, signals)
     except JoinError as error:
@@ -98,7 +98,7 @@ def run(
     return code
 
 
-class _Node:
+class _RayletProcess:
     """The raylet's process."""
 
     def __init__(self, config: NodeConfig, server: ForkServer, log: LogFile) -> None:
@@ -119,7 +119,7 @@ class _Node:
         self._others = own_children() - {server.pid}
         self._closing: list[Callable[[], None]] = []
         self._raylet: Raylet | None = None
-        self._world: World | None = None
+        self._io: OsIO | None = None
         self.number = 0
         self.port = 0
 
@@ -147,7 +147,7 @@ class _Node:
         router = self._router = Router(
             self._context, me, config.session_dir, self._links, self._head
         )
-        world = self._world = World(
+        io = self._io = OsIO(
             config,
             registered.number,
             self._server,
@@ -163,13 +163,13 @@ class _Node:
             config,
             registered,
             self._worker_config(),
-            world,
+            io,
             store,
             MemoryMonitor(readings.read, private_bytes, time.monotonic),
             router.send,
             time.monotonic,
         )
-        world.belong_to(raylet)
+        io.belong_to(raylet)
         attaching = Attaching(
             AttachServer(f"{config.session_dir}/raylet.sock"),
             config,
@@ -214,7 +214,7 @@ class _Node:
         poller = zmq.Poller()
         for each in (*self._router.sockets, self._descriptors.fileno()):
             poller.register(each, zmq.POLLIN)
-        raylet = self._node
+        raylet = self._running
         deadline = 0.0
         while raylet.ended is None:
             left = 0.0 if self._router.has_input() else max(0.0, deadline - time.monotonic())
@@ -236,7 +236,7 @@ class _Node:
 
     def _handle(self, frames: Iterable[bytes]) -> bool:
         """Hand messages to the raylet; True: there were some."""
-        raylet = self._node
+        raylet = self._running
         any_ = False
         for frame in frames:
             any_ = True
@@ -251,20 +251,20 @@ class _Node:
     def _look_at_links(self) -> bool:
         any_ = False
         for node in self._links.lost():
-            self._node.link_broken(node)
+            self._running.link_broken(node)
             any_ = True
         if self._head.is_lost():
-            self._node.end(HEAD_LOST, f"the head is lost: {self._head.why()}")
+            self._running.end(HEAD_LOST, f"the head is lost: {self._head.why()}")
             any_ = True
         return any_
 
     def _deadline(self) -> float:
-        deadline = self._node.deadline()
+        deadline = self._running.deadline()
         return deadline if self._end_by is None else min(deadline, self._end_by[0])
 
     def _look_at_time(self) -> None:
         if self._end_by is not None and time.monotonic() >= self._end_by[0]:
-            self._node.end(0, self._end_by[1])
+            self._running.end(0, self._end_by[1])
 
     # -- being told to end ------------------------------------------------------------------------
     def _take_signals(self, act: bool) -> None:
@@ -312,12 +312,12 @@ class _Node:
     # -- the end ----------------------------------------------------------------------------------
     def finish(self, code: int, reason: str) -> None:
         """End everything of this node, in order (bounded in time)."""
-        if self._raylet is not None and self._world is not None:
+        if self._raylet is not None and self._io is not None:
             # Workers are killed below; to wake them first would cost each a round of its own.
             for address in self._raylet.attached:
                 self._router.send(address, leases.Shutdown(reason, code))
             self._router.send(HEAD, cluster.Leave(reason))
-            self._world.finish()
+            self._io.finish()
         else:
             self._server.finish(END_WITHIN_S)
         end_children(self._others)
@@ -334,15 +334,15 @@ class _Node:
 
     # -- details ----------------------------------------------------------------------------------
     @property
-    def _node(self) -> Raylet:
+    def _running(self) -> Raylet:
         assert self._raylet is not None
         return self._raylet
 
     def _pids(self) -> list[int]:
-        return [x.pid for x in self._node.workers.by_address.values() if x.pid]
+        return [x.pid for x in self._running.workers.by_address.values() if x.pid]
 
     def _pid_of(self, address: Address) -> int:
-        raylet = self._node
+        raylet = self._running
         found = raylet.workers.by_address.get(address) or raylet.attached.get(address)
         return 0 if found is None else found.pid
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rayhpc.machine.cgroups import read_cgroups
 from rayhpc.machine.memory import read_memory
-from rayhpc.raylet.workers import ACTOR, LEASED, Worker
+from rayhpc.raylet.workers import ACTOR, LEASED, WorkerProcess
 
 THRESHOLD = 0.95
 RELAXED_EVERY_S = 0.25
@@ -67,7 +67,7 @@ class MemoryMonitor:
         """When `look` wants to be called."""
         return self._next
 
-    def look(self, workers: list[Worker]) -> tuple[Worker, str] | None:
+    def look(self, workers: list[WorkerProcess]) -> tuple[WorkerProcess, str] | None:
         """The worker to end, and why; None: there is memory enough, or it is not time yet."""
         now = self._now()
         if now < self._next:
@@ -84,7 +84,7 @@ class MemoryMonitor:
         return victim, _in_words(worst, victim, sizes)
 
 
-def choose_victim(sizes: dict[Worker, int], least: int) -> Worker | None:
+def choose_victim(sizes: dict[WorkerProcess, int], least: int) -> WorkerProcess | None:
     """The newest large worker that runs a task; actors only if there is none.
 
     A worker with less than `least` bytes is never chosen: its end would help nobody.
@@ -176,7 +176,7 @@ def _cgroup_use(folder: Path) -> int:
     return used
 
 
-def _in_words(worst: Pressure, victim: Worker, sizes: dict[Worker, int]) -> str:
+def _in_words(worst: Pressure, victim: WorkerProcess, sizes: dict[WorkerProcess, int]) -> str:
     top = sorted(sizes.items(), key=lambda item: -item[1])[:_SHOWN]
     table = "\n".join(f"  {x.pid:>8}  {_gib(size):>9}  {x.name or x.state}" for x, size in top)
     return (

@@ -20,8 +20,8 @@ import msgspec
 from rayhpc.raylet import deaths
 from rayhpc.raylet.actors import Actors
 from rayhpc.raylet.bundles import Bundles
-from rayhpc.raylet.claims import Claims
 from rayhpc.raylet.config import NODE_LOST, NodeConfig
+from rayhpc.raylet.dispatch import Dispatch
 from rayhpc.raylet.environments import Environments
 from rayhpc.raylet.groups import Groups
 from rayhpc.raylet.jobs import Jobs
@@ -116,7 +116,7 @@ class Raylet:
         self.pool = Pool(config.total, dict.fromkeys(config.gpu_ids, UNIT))
         self.view = ClusterView(self.number)
         self.bundles = Bundles(self.pool, send)
-        self.claims = Claims(now)
+        self.dispatch = Dispatch(now)
         self.jobs = Jobs(self.me, self.number, send)
         self.environments = Environments(
             f"{config.session_dir}/packages", send, self._new_token, self.io.wake
@@ -137,19 +137,19 @@ class Raylet:
             self._new_process,
         )
         self.leases = Leases(
-            self.pool, self.bundles, self.claims, self.view, self.workers, send, now, self._watch
+            self.pool, self.bundles, self.dispatch, self.view, self.workers, send, now, self._watch
         )
         self.actors = Actors(
             self.pool,
             self.bundles,
-            self.claims,
+            self.dispatch,
             self.workers,
             send,
             now,
             self.leases.new_number,
         )
         self.groups = Groups(
-            self.pool, self.bundles, self.claims, self.leases, self.actors, send, now
+            self.pool, self.bundles, self.dispatch, self.leases, self.actors, send, now
         )
         self.watches = Watches(send, self.is_alive)
         self.heartbeats = Heartbeats(self.number, self.pool, send, now)
@@ -203,8 +203,8 @@ class Raylet:
         """After each turn: grant what can be granted, tell the head what has changed."""
         if self._leaving and (self.is_idle() or self._now() >= self._leave_by):
             self.end(0, self._leaving)
-        if self.claims.is_dirty:
-            self.claims.dispatch()
+        if self.dispatch.is_dirty:
+            self.dispatch.run()
         self.heartbeats.beat(self)
 
     def on_time(self) -> None:
@@ -215,7 +215,7 @@ class Raylet:
         self.leases.on_time()
         self.actors.on_time()
         self.objects.on_time()
-        self.claims.is_dirty = True
+        self.dispatch.is_dirty = True
         for node, since in list(self._broken_links.items()):
             if now - since >= LINK_PATIENCE_S:
                 del self._broken_links[node]
@@ -228,7 +228,7 @@ class Raylet:
             self.workers.deadline(),
             self.leases.deadline(),
             self.actors.deadline(),
-            self.claims.deadline(),
+            self.dispatch.deadline(),
             self.objects.deadline(),
             self.heartbeats.deadline(self),
             self._memory.deadline(),

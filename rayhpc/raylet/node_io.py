@@ -1,6 +1,6 @@
 """What a raylet's state machine asks of the world beside sending messages.
 
-Implemented by `world` with real processes and sockets, and by tests on paper.
+Implemented by `os_io` with real processes and sockets, and by tests on paper.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What this node's workers print, on its way to their drivers, and not more than these take.
 
-Used by `world`, which has the lines, and by `node`, which hears what drivers have taken.  A driver
+Used by `os_io`, which has the lines, and by `node`, which hears what drivers have taken.  A driver
 that is stopped, or slower than its workers, holds up nobody and fills nobody's memory: what is too
 much is left out, and that is said.  The node's log has every line.
 """

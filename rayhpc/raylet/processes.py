@@ -1,6 +1,6 @@
 """The node's worker processes: spawning, killing, their output and their ends.
 
-Used by `world`.  The raylet (`node`) decides; here its orders become messages to the fork server
+Used by `os_io`.  The raylet (`node`) decides; here its orders become messages to the fork server
 or a template, and what those report becomes events for the raylet.
 """
 

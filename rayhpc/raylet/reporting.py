@@ -65,7 +65,7 @@ class Heartbeats:
                 self._version,
                 raylet.is_draining,
                 raylet.orders,
-                raylet.claims.revocable(self._pool),
+                raylet.dispatch.revocable_in(self._pool),
             )
         self._last = now
         message = cluster.Heartbeat(
@@ -88,7 +88,7 @@ class Heartbeats:
             raylet.leases.waiting(),
             raylet.is_draining,
             raylet.orders,
-            raylet.claims.orders,
+            raylet.dispatch.orders,
         )
 
 

@@ -70,37 +70,37 @@ class Pool:
         self._add(demand, -1)
         return Allocation(self, dict(demand), shares)
 
-    def give_back(self, held: Allocation) -> None:
+    def give_back(self, allocation: Allocation) -> None:
         """Undo `take`."""
-        self.unlend(held)
-        for gpu, amount in held.shares.items():
+        self.unlend(allocation)
+        for gpu, amount in allocation.shares.items():
             self.gpus[gpu] += amount
-        self._add(held.resources, +1)
-        held.resources, held.shares = {}, {}
+        self._add(allocation.resources, +1)
+        allocation.resources, allocation.shares = {}, {}
 
-    def shrink(self, held: Allocation, resources: Resources) -> None:
+    def shrink(self, allocation: Allocation, resources: Resources) -> None:
         """Give back all but `resources` (GPUs stay as they are unless none is kept)."""
-        self.unlend(held)
+        self.unlend(allocation)
         if not resources.get(GPU):
-            for gpu, amount in held.shares.items():
+            for gpu, amount in allocation.shares.items():
                 self.gpus[gpu] += amount
-            held.shares = {}
-        self._add(held.resources, +1)
+            allocation.shares = {}
+        self._add(allocation.resources, +1)
         self._add(resources, -1)
-        held.resources = dict(resources)
+        allocation.resources = dict(resources)
 
-    def lend(self, held: Allocation) -> None:
+    def lend(self, allocation: Allocation) -> None:
         """The holder waits for others: its CPUs are free meanwhile."""
-        cpus = held.resources.get(CPU, 0)
-        if cpus and not held.lent:
-            held.lent = cpus
+        cpus = allocation.resources.get(CPU, 0)
+        if cpus and not allocation.lent:
+            allocation.lent = cpus
             self._add({CPU: cpus}, +1)
 
-    def unlend(self, held: Allocation) -> None:
+    def unlend(self, allocation: Allocation) -> None:
         """It goes on, whether or not its CPUs are free: then there is less than nothing."""
-        if held.lent:
-            self._add({CPU: held.lent}, -1)
-            held.lent = 0
+        if allocation.lent:
+            self._add({CPU: allocation.lent}, -1)
+            allocation.lent = 0
 
     def _add(self, amounts: Resources, sign: int) -> None:
         free = self.free

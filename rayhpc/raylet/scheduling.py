@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rayhpc.raylet.view import ClusterView, Node
+from rayhpc.raylet.view import ClusterView, NodeView
 from rayhpc.wire.address import NodeNumber
-from rayhpc.wire.fitting import explain, in_words, labels_match
+from rayhpc.wire.feasibility import explain, in_words, labels_match
 from rayhpc.wire.messages.common import Resources, SchedulingClass
 
 
@@ -76,7 +76,7 @@ def choose(wanted: SchedulingClass, view: ClusterView, here: Here, turn: int) ->
 
 
 def _settle(
-    nodes: list[Node],
+    nodes: list[NodeView],
     demand: Resources,
     view: ClusterView,
     here: Here,
@@ -98,13 +98,13 @@ def _settle(
     return Choice(min(feasible, key=lambda x: _crowd(x, me, here)).info.number)
 
 
-def _crowd(node: Node, me: NodeNumber, here: Here) -> tuple[int, bool]:
+def _crowd(node: NodeView, me: NodeNumber, here: Here) -> tuple[int, bool]:
     """How many wait there; this node before others with as many."""
     away = node.info.number != me
     return node.pending if away else here.waiting, away
 
 
-def _affinity_text(node_id: str, target: Node | None, demand: Resources) -> str:
+def _affinity_text(node_id: str, target: NodeView | None, demand: Resources) -> str:
     if target is None:
         return (
             f"The node {node_id} that the task is bound to is not in the cluster (any more): bind "

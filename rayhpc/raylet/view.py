@@ -16,7 +16,7 @@ from rayhpc.wire.messages.common import NodeInfo, Resources
 DEBIT_S = 2.0
 
 
-class Node:
+class NodeView:
     """One living node as seen from here."""
 
     __slots__ = ("available", "debits", "draining", "info", "pending", "version")
@@ -54,7 +54,7 @@ class ClusterView:
 
     def __init__(self, me: NodeNumber) -> None:
         self.me = me
-        self.nodes: dict[NodeNumber, Node] = {}
+        self.nodes: dict[NodeNumber, NodeView] = {}
         # Numbers are never used again.  A node in neither is yet to be announced.
         self.gone: set[NodeNumber] = set()
         self._by_id: dict[str, NodeNumber] = {}
@@ -62,7 +62,7 @@ class ClusterView:
     def add(self, info: NodeInfo) -> None:
         """A node is there."""
         if info.number not in self.nodes:
-            self.nodes[info.number] = Node(info)
+            self.nodes[info.number] = NodeView(info)
             self._by_id[info.node_id] = info.number
 
     def update(self, usage: Usage) -> bool:
@@ -107,7 +107,7 @@ class ClusterView:
         firsts = [x.debits[0][0] for x in self.nodes.values() if x.debits]
         return min(firsts) + DEBIT_S if firsts else None
 
-    def with_id(self, node_id: str) -> Node | None:
+    def with_id(self, node_id: str) -> NodeView | None:
         """The living node of that id."""
         number = self._by_id.get(node_id)
         return None if number is None else self.nodes.get(number)

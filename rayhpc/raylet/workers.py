@@ -52,7 +52,7 @@ class Spawner(Protocol):
 
 
 @dataclass(eq=False)
-class Worker:
+class WorkerProcess:
     """One worker process; `death` says why we ended it, `lease` is what it serves."""
 
     number: int
@@ -76,7 +76,7 @@ class Waiter:
     """Somebody who wants a worker of `key`; exactly one of the two is called, unless cancelled."""
 
     key: Key
-    ready: Callable[[Worker], None]
+    ready: Callable[[WorkerProcess], None]
     failed: Callable[[str], None]
     is_cancelled: bool = False
 
@@ -124,7 +124,7 @@ class WorkerPool:
         self._now = now
         self._new_number = new_number
         self._slots = deque(range(slots))
-        self.by_address: dict[Address, Worker] = {}
+        self.by_address: dict[Address, WorkerProcess] = {}
         self._waiting: dict[Key, deque[Waiter]] = {}
         self._failures: dict[Key, int] = {}
         self._retry_at = 0.0
@@ -141,14 +141,14 @@ class WorkerPool:
         self._waiting.setdefault(waiter.key, deque()).append(waiter)
         self.advance()
 
-    def release(self, worker: Worker) -> None:
+    def release(self, worker: WorkerProcess) -> None:
         """A worker's lease is over: it is idle, or already somebody else's."""
         if worker.state != LEASED:
             return
         self._become_idle(worker)
         self.advance()
 
-    def kill(self, worker: Worker, reason: str, *, for_memory: bool = False) -> None:
+    def kill(self, worker: WorkerProcess, reason: str, *, for_memory: bool = False) -> None:
         """End a worker's process; its end is reported like any other."""
         if not worker.death:
             worker.death = reason
@@ -210,12 +210,12 @@ class WorkerPool:
             worker.state = IDLE
             worker.since = self._now()
 
-    def on_dead(self, worker: Worker) -> None:
+    def on_dead(self, worker: WorkerProcess) -> None:
         """A worker's process is gone: nobody is given it any more, whoever lets go of it now."""
         if worker.state != STARTING:
             worker.state = LEAVING
 
-    def on_ended(self, worker: Worker, reason: str) -> None:
+    def on_ended(self, worker: WorkerProcess, reason: str) -> None:
         """A worker's process is gone."""
         died_at_start = worker.state == STARTING and not worker.death
         self._forget(worker)
@@ -333,7 +333,7 @@ class WorkerPool:
         number = self._new_number()
         address = make_address(self._node, number)
         slot = self._slots.popleft()
-        worker = Worker(number, address, slot, key, self._now())
+        worker = WorkerProcess(number, address, slot, key, self._now())
         self.by_address[address] = worker
         facts = msgspec.structs.replace(
             self._base.facts,
@@ -351,9 +351,9 @@ class WorkerPool:
         except OSError as error:  # no descriptors left for its output
             self.on_spawn_failed(number, error.strerror or str(error))
 
-    def _idle_for(self, key: Key) -> Worker | None:
-        plain: Worker | None = None
-        best: Worker | None = None
+    def _idle_for(self, key: Key) -> WorkerProcess | None:
+        plain: WorkerProcess | None = None
+        best: WorkerProcess | None = None
         for worker in self.by_address.values():
             if worker.state != IDLE:
                 continue
@@ -363,14 +363,14 @@ class WorkerPool:
                 plain = plain or worker
         return best or (plain if not key[1] else None)
 
-    def _hand_over(self, worker: Worker, waiter: Waiter) -> None:
+    def _hand_over(self, worker: WorkerProcess, waiter: Waiter) -> None:
         if worker.key != waiter.key:
             worker.key = waiter.key
             self._tell_job(worker)
         worker.state = LEASED
         waiter.ready(worker)
 
-    def _tell_job(self, worker: Worker) -> None:
+    def _tell_job(self, worker: WorkerProcess) -> None:
         job = self._jobs.get(worker.key[0])
         prepared = self._environments.get(worker.key[1])
         assert job is not None
@@ -381,19 +381,19 @@ class WorkerPool:
             )
         self._send(worker.address, leases.AssignJob(job))
 
-    def _become_idle(self, worker: Worker) -> None:
+    def _become_idle(self, worker: WorkerProcess) -> None:
         worker.state = IDLE
         worker.lease = 0
         worker.since = self._now()
         if self._jobs.is_over(worker.key[0]) and not self._is_waited_for(worker.key):
             self._ask_to_end(worker)
 
-    def _ask_to_end(self, worker: Worker) -> None:
+    def _ask_to_end(self, worker: WorkerProcess) -> None:
         worker.state = LEAVING
         worker.is_asked_to_end = True
         self._send(worker.address, leases.ExitIfIdle())
 
-    def _surplus(self, now: float) -> list[Worker]:
+    def _surplus(self, now: float) -> list[WorkerProcess]:
         idle = sorted(
             (x for x in self.by_address.values() if x.state == IDLE), key=lambda x: x.since
         )
@@ -414,10 +414,10 @@ class WorkerPool:
             if not waiter.is_cancelled:
                 waiter.failed(reason)
 
-    def _forget(self, worker: Worker) -> None:
+    def _forget(self, worker: WorkerProcess) -> None:
         if self.by_address.pop(worker.address, None) is not None:
             self._slots.append(worker.slot)
             self._templates.on_worker_gone(worker.number)
 
-    def _with_number(self, number: int) -> Worker | None:
+    def _with_number(self, number: int) -> WorkerProcess | None:
         return self.by_address.get(make_address(self._node, number))

@@ -22,7 +22,7 @@ from rayhpc.head.config import HeadFacts
 from rayhpc.head.head import Head
 from rayhpc.wire import codec
 from rayhpc.wire.address import HEAD, Address, make_address, make_object_id, node_of, raylet_of
-from rayhpc.wire.fitting import add, subtract
+from rayhpc.wire.feasibility import add, subtract
 from rayhpc.wire.messages import HEAD_TAKES, actors, cluster
 from rayhpc.wire.messages.common import UNIT, NodeInfo, Resources, SchedulingClass, Strategy
 

@@ -17,7 +17,7 @@ import msgspec
 from rayhpc.head.config import HeadFacts
 from rayhpc.head.head import Head
 from rayhpc.wire.address import Address, make_address, make_object_id, node_of, process_of
-from rayhpc.wire.fitting import add, fits, subtract
+from rayhpc.wire.feasibility import add, fits, subtract
 from rayhpc.wire.messages import HEAD_TAKES, actors, cluster, leases
 from rayhpc.wire.messages.common import (
     UNIT,

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rayhpc.head.bundles import Bundle, choose, crowding
-from rayhpc.head.nodes import Node
-from rayhpc.wire.fitting import fits, subtract
+from rayhpc.head.nodes import NodeRecord
+from rayhpc.wire.feasibility import fits, subtract
 from rayhpc.wire.messages.common import Resources
 
 from .fakes import amounts, node_info
@@ -19,16 +19,16 @@ _totals = st.builds(lambda c, g: amounts(CPU=c, GPU=g), st.integers(0, 4), st.in
 _wanted = st.builds(lambda c, g: amounts(CPU=c, GPU=g), st.integers(0, 2), st.integers(0, 1))
 
 
-def nodes_of(totals: list[Resources]) -> list[Node]:
+def nodes_of(totals: list[Resources]) -> list[NodeRecord]:
     nodes = []
     for number, total in enumerate(totals, 1):
-        node = Node(node_info(f"n{number}", {k: v for k, v in total.items() if v}))
+        node = NodeRecord(node_info(f"n{number}", {k: v for k, v in total.items() if v}))
         node.number = number
         nodes.append(node)
     return nodes
 
 
-def allowed(strategy: str, places: tuple[Node, ...], bundles: list[Bundle]) -> bool:
+def allowed(strategy: str, places: tuple[NodeRecord, ...], bundles: list[Bundle]) -> bool:
     """Whether this assignment keeps the strategy's word and fits."""
     distinct = len({node.number for node in places})
     if strategy == "STRICT_PACK" and distinct != 1:

@@ -9,7 +9,7 @@ import random
 
 import pytest
 
-from rayhpc.wire.fitting import fits
+from rayhpc.wire.feasibility import fits
 from rayhpc.wire.messages import actors, cluster
 from rayhpc.wire.messages.actors import (
     ALIVE,

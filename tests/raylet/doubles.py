@@ -9,14 +9,14 @@ import msgspec
 
 from rayhpc.raylet.actors import Actors
 from rayhpc.raylet.bundles import Bundles
-from rayhpc.raylet.claims import Claims
+from rayhpc.raylet.dispatch import Dispatch
 from rayhpc.raylet.environments import Environments, Prepared
 from rayhpc.raylet.jobs import Jobs
 from rayhpc.raylet.leases import Leases
 from rayhpc.raylet.resources import Pool
 from rayhpc.raylet.templates import Template, Templates
 from rayhpc.raylet.view import ClusterView
-from rayhpc.raylet.workers import Worker, WorkerPool
+from rayhpc.raylet.workers import WorkerPool, WorkerProcess
 from rayhpc.wire.address import Address, make_address, raylet_of
 from rayhpc.wire.messages import actors, leases
 from rayhpc.wire.messages.cluster import Usage
@@ -100,7 +100,7 @@ class Node:
         self.view = ClusterView(NODE)
         info = node_info(NODE)
         self.view.add(msgspec.structs.replace(info, total=total))
-        self.claims = Claims(self.now)
+        self.dispatch = Dispatch(self.now)
         self.bundles = Bundles(self.pool, self.send)
         self.jobs = Jobs(raylet_of(NODE), NODE, self.send)
         self.environments = Environments("/nowhere", self.send, self.new_token, lambda: None)
@@ -123,7 +123,7 @@ class Node:
         self.leases = Leases(
             self.pool,
             self.bundles,
-            self.claims,
+            self.dispatch,
             self.view,
             self.workers,
             self.send,
@@ -133,7 +133,7 @@ class Node:
         self.actors = Actors(
             self.pool,
             self.bundles,
-            self.claims,
+            self.dispatch,
             self.workers,
             self.send,
             self.now,
@@ -170,7 +170,7 @@ class Node:
         return self._token
 
     # -- what a test does -------------------------------------------------------------------------
-    def boot(self) -> list[Worker]:
+    def boot(self) -> list[WorkerProcess]:
         """Every worker that was spawned becomes ready."""
         ready = []
         while self.spawned:
@@ -181,7 +181,7 @@ class Node:
             self.workers.on_ready(address, 5000 + number)
         return ready
 
-    def die(self, worker: Worker, reason: str = "it broke", started: bytes = b"") -> None:
+    def die(self, worker: WorkerProcess, reason: str = "it broke", started: bytes = b"") -> None:
         """A worker's process ends."""
         self.leases.on_worker_gone(worker, started, [], reason)
         self.actors.on_worker_gone(worker, reason)
@@ -205,11 +205,11 @@ class Node:
         self.workers.on_time()
         self.leases.on_time()
         self.actors.on_time()
-        self.claims.dispatch()
+        self.dispatch.run()
 
     def settle(self) -> None:
-        if self.claims.is_dirty:
-            self.claims.dispatch()
+        if self.dispatch.is_dirty:
+            self.dispatch.run()
 
     def take(self, kind: type, to: Address | None = None) -> list[Any]:
         """The messages of a kind sent since they were last taken."""
@@ -220,7 +220,7 @@ class Node:
     def granted(self, client: Address | None = None) -> list[leases.LeaseGranted]:
         return self.take(leases.LeaseGranted, client)
 
-    def worker(self, grant: leases.LeaseGranted) -> Worker:
+    def worker(self, grant: leases.LeaseGranted) -> WorkerProcess:
         return self.workers.by_address[grant.worker]
 
     def join(self, number: int, labels: dict[str, str] | None = None, **amounts: float) -> None:

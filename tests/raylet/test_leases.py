@@ -424,7 +424,7 @@ def test_random_lives_add_up(seed: int) -> None:
             if worker is not None:
                 n.die(worker)
         n.boot()
-        n.claims.dispatch()
+        n.dispatch.run()
         for _, message in n.sent:
             if isinstance(message, leases.LeaseGranted):
                 held[message.grant.lease] = message

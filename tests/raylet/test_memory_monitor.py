@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 
 from rayhpc.raylet.memory_monitor import MemoryMonitor, Pressure, Readings, private_bytes
-from rayhpc.raylet.workers import ACTOR, IDLE, LEASED, Worker
+from rayhpc.raylet.workers import ACTOR, IDLE, LEASED, WorkerProcess
 
 GIB = 2**30
 
 
-def worker(number: int, lease: int, state: str = LEASED) -> Worker:
-    return Worker(number, number, number, (1, b""), 0.0, state, pid=number, lease=lease)
+def worker(number: int, lease: int, state: str = LEASED) -> WorkerProcess:
+    return WorkerProcess(number, number, number, (1, b""), 0.0, state, pid=number, lease=lease)
 
 
 class Machine:
@@ -25,7 +25,7 @@ class Machine:
             lambda: self.time,
         )
 
-    def look(self, workers: list[Worker]) -> Worker | None:
+    def look(self, workers: list[WorkerProcess]) -> WorkerProcess | None:
         self.time = max(self.time, self.monitor.deadline())
         found = self.monitor.look(workers)
         return None if found is None else found[0]

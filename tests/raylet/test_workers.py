@@ -8,7 +8,7 @@ import pytest
 
 from rayhpc.raylet import forkserver_messages as fork
 from rayhpc.raylet import workers as pool
-from rayhpc.raylet.workers import Waiter, Worker
+from rayhpc.raylet.workers import Waiter, WorkerProcess
 from rayhpc.wire.messages import leases
 from tests.raylet.doubles import JOB, Node, job
 
@@ -17,12 +17,12 @@ class Wish:
     """Somebody who wants a worker."""
 
     def __init__(self, node: Node, number: int = JOB, environment: bytes = b"") -> None:
-        self.worker: Worker | None = None
+        self.worker: WorkerProcess | None = None
         self.error = ""
         self.waiter = Waiter((number, environment), self.got, self.failed)
         node.workers.acquire(self.waiter)
 
-    def got(self, worker: Worker) -> None:
+    def got(self, worker: WorkerProcess) -> None:
         self.worker = worker
 
     def failed(self, text: str) -> None:

@@ -118,9 +118,9 @@ def _of_node(node: SimNode) -> Iterator[str]:
         "wants": store._fetcher._wants,
         "leases": raylet.leases._leases,
         "requests": raylet.leases._requests,
-        "claims": raylet.claims._waiting,
-        "holdings": raylet.claims._holdings,
-        "counts": raylet.claims._held,
+        "dispatch": raylet.dispatch._waiting,
+        "revocables": raylet.dispatch._revocables,
+        "counts": raylet.dispatch._counts,
         "actors": raylet.actors._actors,
         "bundles": raylet.bundles._mine,
         "resources": {

@@ -92,7 +92,7 @@ class SimNode:
             self.send,
             self.world.now,
             random.Random(self.world.random.random()),
-            worker=AtOnce(),  # type: ignore[arg-type]
+            executor=AtOnce(),  # type: ignore[arg-type]
         )
         config = NodeConfig(
             session_dir="",

@@ -133,7 +133,7 @@ class Runner(SimProcess):
             self.ownership.watch(owner)
 
     def on_peers_gone(self, is_gone: Callable[[Address], bool]) -> None:
-        """As a real worker: nobody claims what was kept for them."""
+        """As a real worker: nobody dispatch what was kept for them."""
         super().on_peers_gone(is_gone)
         for tid in [tid for tid, (owner, _) in self._kept.items() if is_gone(owner)]:
             del self._kept[tid]

@@ -1,7 +1,7 @@
 """A few threads for what would hold up the raylet's loop: disk, and clearing memory.
 
-Used by `manager`; the parts know it as `site.Worker`.  Threads start when there is work.  Decides
-nothing: results are handed to callbacks in the raylet's own thread.
+Used by `manager`; the parts know it as `context.Executor`.  Threads start when there is work.
+Decides nothing: results are handed to callbacks in the raylet's own thread.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rayhpc.raylet.objects.site import Site
+from rayhpc.raylet.objects.context import StoreContext
 from rayhpc.raylet.objects.table import ObjectTable
 from rayhpc.wire.address import Address, NodeNumber, ObjectId, id_prefix, node_of, owner_of
 from rayhpc.wire.messages import objects
@@ -27,7 +27,7 @@ _NAMED = 8
 _GRACE = 2.0
 
 
-class Entry:
+class DirectoryEntry:
     """What is known of one object beyond what the table knows.
 
     `nodes` have a copy; `keeper` is the one that must not evict it (0: ours, or none).  `waiting`
@@ -59,10 +59,10 @@ class Entry:
 class Directory:
     """The directory of one raylet."""
 
-    def __init__(self, site: Site, table: ObjectTable) -> None:
-        self._site = site
+    def __init__(self, context: StoreContext, table: ObjectTable) -> None:
+        self._context = context
         self._table = table
-        self._owners: dict[bytes, dict[ObjectId, Entry]] = {}
+        self._owners: dict[bytes, dict[ObjectId, DirectoryEntry]] = {}
         # Freed objects: the nodes that were told of a copy and have not said what came of it.
         self._leaving: dict[ObjectId, set[NodeNumber]] = {}
 
@@ -72,11 +72,11 @@ class Directory:
         oid, node = message.oid, message.node
         if self._has_left(oid, node):
             return
-        if owner_of(oid) in self._site.dead:
-            self._site.post(node, objects.DropCopies([oid]))
+        if owner_of(oid) in self._context.dead:
+            self._context.post(node, objects.DropCopies([oid]))
             return
         entry = self._entry(oid)
-        if node == self._site.node:
+        if node == self._context.node:
             if entry is not None:
                 entry.arrived_at(node, message.size)
                 self._serve(oid, entry)
@@ -97,8 +97,8 @@ class Directory:
         """A raylet looks for an object."""
         oid, node = message.oid, message.node
         self._has_left(oid, node)
-        if owner_of(oid) in self._site.dead:
-            self._site.post(node, _owner_died(oid))
+        if owner_of(oid) in self._context.dead:
+            self._context.post(node, _owner_died(oid))
             return
         entry = self._entry(oid) or self._make(oid)
         entry.told.pop(node, None)
@@ -132,7 +132,7 @@ class Directory:
             return
         for node in entry.waiting:
             answer = objects.Located(oid, message.kind, value=message.value, text=message.text)
-            self._site.post(node, answer)
+            self._context.post(node, answer)
         entry.waiting.clear()
         self._tidy(oid, entry)
 
@@ -165,7 +165,7 @@ class Directory:
         """The nodes that have the object."""
         entry = self._entry(oid)
         nodes = sorted(entry.nodes) if entry is not None else []
-        return [self._site.node, *nodes] if self._table.get(oid) is not None else nodes
+        return [self._context.node, *nodes] if self._table.get(oid) is not None else nodes
 
     # -- details -----------------------------------------------------------------------------------
     def _copy_gone(self, oid: ObjectId, node: NodeNumber) -> None:
@@ -179,25 +179,25 @@ class Directory:
         elif entry is not None:
             self._tidy(oid, entry)
 
-    def _choose_keeper(self, oid: ObjectId, entry: Entry) -> None:
+    def _choose_keeper(self, oid: ObjectId, entry: DirectoryEntry) -> None:
         """The copy that was to be kept is gone: another must not be evicted from now on."""
         entry.keeper = 0
         if self._table.get(oid) is not None:
             self._table.promote(oid)
         elif entry.nodes:
             entry.keeper = min(entry.nodes)
-            self._site.post(entry.keeper, objects.ObjectAt(oid, entry.size, entry.keeper))
+            self._context.post(entry.keeper, objects.ObjectAt(oid, entry.size, entry.keeper))
 
-    def _all_gone(self, oid: ObjectId, entry: Entry | None) -> None:
+    def _all_gone(self, oid: ObjectId, entry: DirectoryEntry | None) -> None:
         owner = owner_of(oid)
-        if oid in self._table.writing or owner in self._site.dead:
+        if oid in self._table.writing or owner in self._context.dead:
             return
-        self._site.send(owner, objects.CopiesLost([oid]))
+        self._context.send(owner, objects.CopiesLost([oid]))
         if entry is not None:
             self._serve(oid, entry)
             self._tidy(oid, entry)
 
-    def _serve(self, oid: ObjectId, entry: Entry) -> None:
+    def _serve(self, oid: ObjectId, entry: DirectoryEntry) -> None:
         """Tell as many of those who wait as may pull now."""
         if not entry.waiting:
             return
@@ -205,11 +205,11 @@ class Directory:
         if not copies:
             if not entry.asked:
                 entry.asked = True
-                self._site.send(owner_of(oid), objects.Ask(oid))
+                self._context.send(owner_of(oid), objects.Ask(oid))
             return
         obj = self._table.get(oid)
         size = entry.size if obj is None else obj.size
-        now = self._site.now()
+        now = self._context.now()
         turns = sum(1 for until in entry.told.values() if until > now)
         for node in list(entry.waiting):
             if size >= _TURNS_FROM and turns >= _PULLERS_PER_COPY * len(copies):
@@ -220,10 +220,10 @@ class Directory:
             turns += 1
             named = copies
             if len(copies) > _NAMED:
-                named = self._site.random.sample(copies, _NAMED)
-            self._site.post(node, objects.Located(oid, objects.STORED, size, named))
+                named = self._context.random.sample(copies, _NAMED)
+            self._context.post(node, objects.Located(oid, objects.STORED, size, named))
 
-    def _serve_later(self, oid: ObjectId, entry: Entry, seconds: float) -> None:
+    def _serve_later(self, oid: ObjectId, entry: DirectoryEntry, seconds: float) -> None:
         if entry.timer:
             return
         entry.timer = True
@@ -233,9 +233,9 @@ class Directory:
             if self._entry(oid) is entry:
                 self._serve(oid, entry)
 
-        self._site.timers.after(max(seconds, 0.1), again)
+        self._context.timers.after(max(seconds, 0.1), again)
 
-    def _told_stored(self, oid: ObjectId, entry: Entry) -> None:
+    def _told_stored(self, oid: ObjectId, entry: DirectoryEntry) -> None:
         if self.copies(oid):
             self._serve(oid, entry)
             return
@@ -247,7 +247,7 @@ class Directory:
                 entry.asked = False
                 self._all_gone(oid, entry)
 
-        self._site.timers.after(_GRACE, check)
+        self._context.timers.after(_GRACE, check)
 
     def _drop_everywhere(self, oids: Iterable[ObjectId], owner_died: bool) -> None:
         drops: dict[NodeNumber, list[ObjectId]] = {}
@@ -263,9 +263,9 @@ class Directory:
                 drops.setdefault(node, []).append(oid)
             for node in entry.waiting:
                 freed = objects.Located(oid, objects.FREED)
-                self._site.post(node, _owner_died(oid) if owner_died else freed)
+                self._context.post(node, _owner_died(oid) if owner_died else freed)
         for node, dropped in drops.items():
-            self._site.post(node, objects.DropCopies(dropped))
+            self._context.post(node, objects.DropCopies(dropped))
 
     def _has_left(self, oid: ObjectId, node: NodeNumber) -> bool:
         """Whether the object was freed while that node was about to get it."""
@@ -277,12 +277,12 @@ class Directory:
             del self._leaving[oid]
         return True
 
-    def _entry(self, oid: ObjectId) -> Entry | None:
+    def _entry(self, oid: ObjectId) -> DirectoryEntry | None:
         owned = self._owners.get(oid[:8])
         return None if owned is None else owned.get(oid)
 
-    def _make(self, oid: ObjectId) -> Entry:
-        entry = Entry()
+    def _make(self, oid: ObjectId) -> DirectoryEntry:
+        entry = DirectoryEntry()
         self._owners.setdefault(oid[:8], {})[oid] = entry
         return entry
 
@@ -292,7 +292,7 @@ class Directory:
         if not owned:
             del self._owners[oid[:8]]
 
-    def _tidy(self, oid: ObjectId, entry: Entry) -> None:
+    def _tidy(self, oid: ObjectId, entry: DirectoryEntry) -> None:
         if entry.is_idle() and self._entry(oid) is entry:
             self._forget(oid)
 

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from rayhpc.raylet.objects.context import StoreContext
 from rayhpc.raylet.objects.local import LocalObject
-from rayhpc.raylet.objects.memory import Memory, Request
+from rayhpc.raylet.objects.memory import Memory, RoomRequest
 from rayhpc.raylet.objects.pulls import Puller
 from rayhpc.raylet.objects.reclaim import FULL, Reclaimer
-from rayhpc.raylet.objects.site import Site
 from rayhpc.raylet.objects.table import ObjectTable
 from rayhpc.wire.address import Address, NodeNumber, ObjectId, owner_node_of
 from rayhpc.wire.messages import objects
@@ -35,7 +35,7 @@ class Want:
         self.oid = oid
         self.waiters: dict[tuple[Address, bool], None] = {}
         self.state = LOCATING
-        self.request: Request | None = None
+        self.request: RoomRequest | None = None
         self.pause = _PAUSE_MIN
 
     @property
@@ -51,10 +51,15 @@ class Fetcher:
     """
 
     def __init__(
-        self, site: Site, table: ObjectTable, reclaimer: Reclaimer, memory: Memory, puller: Puller
+        self,
+        context: StoreContext,
+        table: ObjectTable,
+        reclaimer: Reclaimer,
+        memory: Memory,
+        puller: Puller,
     ) -> None:
         self.full: Callable[[int], str] = lambda size: "the object store is full"
-        self._site = site
+        self._context = context
         self._table = table
         self._reclaimer = reclaimer
         self._memory = memory
@@ -124,7 +129,7 @@ class Fetcher:
         """A transfer ended without the object: no room here, or no copy there."""
         want = self._wants[oid]
         if full:
-            self._site.post(owner_node_of(oid), objects.LocateCancel(oid, self._site.node))
+            self._context.post(owner_node_of(oid), objects.LocateCancel(oid, self._context.node))
             self._no_room(want, size)
         else:
             self._locate_later(want)
@@ -138,13 +143,13 @@ class Fetcher:
         if message.kind != objects.STORED:
             self._fail(want, message.kind, message.value, message.text)
             return
-        gone = self._site.gone_nodes
-        nodes = [n for n in message.nodes if n != self._site.node and n not in gone]
+        gone = self._context.gone_nodes
+        nodes = [n for n in message.nodes if n != self._context.node and n not in gone]
         if not nodes:
             self._locate_later(want)
             return
         want.state = PULLING
-        source = self._site.random.choice(nodes)
+        source = self._context.random.choice(nodes)
         self._puller.start(want.oid, message.size, source, want.urgent)
 
     def on_dropped(self, oid: ObjectId) -> None:
@@ -172,17 +177,17 @@ class Fetcher:
 
     def _locate(self, want: Want) -> None:
         node = owner_node_of(want.oid)
-        if node in self._site.gone_nodes:
+        if node in self._context.gone_nodes:
             self._fail(want, objects.OWNER_DIED, text=f"its owner's node {node} is gone")
             return
         want.state = LOCATING
-        self._site.post(node, objects.Locate(want.oid, self._site.node))
+        self._context.post(node, objects.Locate(want.oid, self._context.node))
 
     def _locate_later(self, want: Want) -> None:
         want.state = PAUSED
         pause = want.pause
         want.pause = min(2 * pause, _PAUSE_MAX)
-        self._site.timers.after(pause, lambda: self._resume(want))
+        self._context.timers.after(pause, lambda: self._resume(want))
 
     def _resume(self, want: Want) -> None:
         if self._wants.get(want.oid) is want and want.state == PAUSED:
@@ -192,7 +197,7 @@ class Fetcher:
         if pin:
             self._table.pin(obj, process)
         offset = obj.offset if pin else -1
-        self._site.send(process, objects.Fetched(obj.oid, offset, obj.size))
+        self._context.send(process, objects.Fetched(obj.oid, offset, obj.size))
 
     def _no_room(self, want: Want, size: int) -> None:
         """Readers hear that it does not fit; who only looked, that it exists."""
@@ -204,20 +209,20 @@ class Fetcher:
                 answer = objects.FetchFailed(want.oid, objects.FULL, text=text)
             else:
                 answer = objects.Fetched(want.oid, -1, size)
-            self._site.send(process, answer)
+            self._context.send(process, answer)
 
     def _fail(self, want: Want, kind: int, value: bytes = b"", text: str = "") -> None:
         del self._wants[want.oid]
         self._stop(want)
         for process, _ in want.waiters:
-            self._site.send(process, objects.FetchFailed(want.oid, kind, value, text))
+            self._context.send(process, objects.FetchFailed(want.oid, kind, value, text))
 
     def _give_up(self, want: Want) -> None:
         del self._wants[want.oid]
         self._stop(want)
         if want.state != RESTORING:
             node = owner_node_of(want.oid)
-            self._site.post(node, objects.LocateCancel(want.oid, self._site.node))
+            self._context.post(node, objects.LocateCancel(want.oid, self._context.node))
 
     def _stop(self, want: Want) -> None:
         if want.request is not None:

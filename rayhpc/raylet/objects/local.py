@@ -5,7 +5,7 @@ Shared by `table`, `reclaim`, `fetching` and `pulls`.  Holds state only.
 
 from __future__ import annotations
 
-from rayhpc.raylet.objects.spill import Place
+from rayhpc.raylet.objects.spill import SpillPlace
 from rayhpc.wire.address import ObjectId
 
 
@@ -51,4 +51,4 @@ class LocalObject:
         self.doomed = False
         self.gone = False
         self.job = ""
-        self.disk: Place | None = None
+        self.disk: SpillPlace | None = None

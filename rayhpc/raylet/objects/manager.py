@@ -1,7 +1,7 @@
 """A node's object store as its raylet sees it: the parts put together, and the messages they take.
 
 Made by the raylet's main loop, which hands in messages, deaths and the time.  A state machine: the
-clock, the transport and randomness come from outside, slow work goes to a `site.Worker`.
+clock, the transport and randomness come from outside, slow work goes to a `context.Executor`.
 
     table      what lies here                 memory   room in the arena
     fetching   who waits for what             reclaim  evicting, spilling, restoring
@@ -16,13 +16,13 @@ from collections.abc import Callable
 from typing import Any
 
 from rayhpc.raylet.objects.background import Background
+from rayhpc.raylet.objects.context import Executor, Send, StoreContext
 from rayhpc.raylet.objects.directory import Directory
 from rayhpc.raylet.objects.fetching import Fetcher
 from rayhpc.raylet.objects.memory import Memory
 from rayhpc.raylet.objects.pulls import Puller
 from rayhpc.raylet.objects.reclaim import Reclaimer
 from rayhpc.raylet.objects.report import Report
-from rayhpc.raylet.objects.site import Send, Site, Worker
 from rayhpc.raylet.objects.spill import Spiller
 from rayhpc.raylet.objects.table import ObjectTable
 from rayhpc.store.arena import Arena
@@ -47,7 +47,7 @@ class ObjectManager:
         now: the clock, in seconds.
         random: chooses among copies.
         pid_of: the pid of a process of this node (for messages to people), 0 if unknown.
-        worker: does slow work; threads unless told.
+        executor: does slow work; threads unless told.
     """
 
     def __init__(
@@ -59,17 +59,17 @@ class ObjectManager:
         now: Callable[[], float],
         random: random_module.Random,
         pid_of: Callable[[Address], int] = lambda process: 0,
-        worker: Worker | None = None,
+        executor: Executor | None = None,
     ) -> None:
-        self._worker = Background() if worker is None else worker
-        site = self._site = Site(node, send, now, random, self._worker)
-        self._memory = Memory(arena, site)
-        self._spiller = Spiller(spill_dirs, site)
-        reclaimer = Reclaimer(site, arena, self._memory, self._spiller)
-        table = self._table = ObjectTable(site, self._memory, reclaimer)
-        self._puller = Puller(site, arena, self._memory, reclaimer, table)
-        self._fetcher = Fetcher(site, table, reclaimer, self._memory, self._puller)
-        self._directory = Directory(site, table)
+        self._executor = Background() if executor is None else executor
+        context = self._context = StoreContext(node, send, now, random, self._executor)
+        self._memory = Memory(arena, context)
+        self._spiller = Spiller(spill_dirs, context)
+        reclaimer = Reclaimer(context, arena, self._memory, self._spiller)
+        table = self._table = ObjectTable(context, self._memory, reclaimer)
+        self._puller = Puller(context, arena, self._memory, reclaimer, table)
+        self._fetcher = Fetcher(context, table, reclaimer, self._memory, self._puller)
+        self._directory = Directory(context, table)
         self._report = Report(node, table, self._memory, self._spiller, pid_of)
         self._memory.make_room = reclaimer.make_room
         reclaimer.lose = table.lose
@@ -87,9 +87,9 @@ class ObjectManager:
 
     def on_process_died(self, address: Address, reason: str) -> None:
         """A process of this node has ended; others are no concern of ours."""
-        if node_of(address) != self._site.node or address in self._site.dead:
+        if node_of(address) != self._context.node or address in self._context.dead:
             return
-        self._site.dead.add(address)
+        self._context.dead.add(address)
         self._memory.on_process_died(address)
         self._fetcher.on_process_died(address)
         self._table.on_process_died(address)
@@ -98,9 +98,9 @@ class ObjectManager:
 
     def on_node_gone(self, node: NodeNumber, reason: str) -> None:
         """Another node has ended, with its processes and copies."""
-        if node == self._site.node or node in self._site.gone_nodes:
+        if node == self._context.node or node in self._context.gone_nodes:
             return
-        self._site.gone_nodes.add(node)
+        self._context.gone_nodes.add(node)
         self._fetcher.on_node_gone(node, reason)
         self._puller.on_node_gone(node)
         self._table.drop_of(node.to_bytes(4, "big"))
@@ -109,22 +109,22 @@ class ObjectManager:
 
     def deadline(self) -> float | None:
         """When `on_time` wants to be called (by the clock handed in)."""
-        deadline = self._site.timers.deadline()
-        if self._worker.busy and self.wake_fd < 0:
-            soon = self._site.now() + _LOOK_SECONDS
+        deadline = self._context.timers.deadline()
+        if self._executor.busy and self.wake_fd < 0:
+            soon = self._context.now() + _LOOK_SECONDS
             return soon if deadline is None else min(deadline, soon)
         return deadline
 
     def on_time(self) -> None:
         """Take note of finished work and do what is due."""
-        self._worker.run_done()
-        self._site.timers.run()
+        self._executor.run_done()
+        self._context.timers.run()
         self._handle_looped()
 
     @property
     def wake_fd(self) -> int:
         """Readable when slow work is finished: call `on_time` then. -1: there is none."""
-        return getattr(self._worker, "wake_fd", -1)
+        return getattr(self._executor, "wake_fd", -1)
 
     @property
     def used(self) -> int:
@@ -142,7 +142,7 @@ class ObjectManager:
 
     def close(self) -> None:
         """Stop the threads and delete what is on disk; the arena stays the caller's."""
-        self._worker.close()
+        self._executor.close()
         self._spiller.close()
 
     # -- messages ----------------------------------------------------------------------------------
@@ -167,7 +167,7 @@ class ObjectManager:
         }
 
     def _on_object_at(self, _: Address, message: objects.ObjectAt) -> None:
-        if owner_node_of(message.oid) == self._site.node:
+        if owner_node_of(message.oid) == self._context.node:
             self._directory.on_object_at(message)
         else:
             self._table.promote(message.oid)  # the directory made ours the copy to keep
@@ -177,7 +177,7 @@ class ObjectManager:
             self._table.drop(oid)
 
     def _entering(self, handler: Handler) -> Handler:
-        dead, looped = self._site.dead, self._site.looped
+        dead, looped = self._context.dead, self._context.looped
 
         def handle(source: Address, message: Any) -> None:
             if source in dead:
@@ -189,7 +189,7 @@ class ObjectManager:
         return handle
 
     def _handle_looped(self) -> None:
-        looped, me = self._site.looped, self._site.me
+        looped, me = self._context.looped, self._context.me
         while looped:
             message = looped.popleft()
             self._parts[type(message)](me, message)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from rayhpc.raylet.objects.site import Site
+from rayhpc.raylet.objects.context import StoreContext
 from rayhpc.store.allocator import Allocator
 from rayhpc.store.arena import Arena
 from rayhpc.wire.address import Address
@@ -28,7 +28,7 @@ _CHECK_EVERY = 0.5
 _GROW_AGAIN = 5.0
 
 
-class Request:
+class RoomRequest:
     """One who waits for room.
 
     Args:
@@ -65,23 +65,23 @@ class Memory:
     returns False, perhaps having started what will free some later.
     """
 
-    def __init__(self, arena: Arena, site: Site) -> None:
+    def __init__(self, arena: Arena, context: StoreContext) -> None:
         self.make_room: Callable[[int], bool] = lambda size: False
         self.size = arena.size
         self.starved = False
         self._arena = arena
-        self._site = site
+        self._context = context
         self._allocator = Allocator(arena.size)
         self._committed = 0
         self._committing = False
         self._populating = False
-        self._to_commit: list[tuple[int, Request]] = []
-        self._readers: deque[Request] = deque()
-        self._writers: deque[Request] = deque()
+        self._to_commit: list[tuple[int, RoomRequest]] = []
+        self._readers: deque[RoomRequest] = deque()
+        self._writers: deque[RoomRequest] = deque()
         self._pumping = False
         self._again = False
         self._checking = False
-        self._progress = site.now()
+        self._progress = context.now()
         self._last_size = 0
 
     @property
@@ -115,9 +115,9 @@ class Memory:
             self._commit_ahead()
         return offset
 
-    def ask(self, request: Request) -> None:
+    def ask(self, request: RoomRequest) -> None:
         """Room as soon as there is some; `granted` or `refused` may be called at once."""
-        request.asked = self._site.now()
+        request.asked = self._context.now()
         (self._readers if request.reader else self._writers).append(request)
         self.retry()
 
@@ -126,9 +126,9 @@ class Memory:
         self._pump()
         if not self._checking and (self._readers or self._writers):
             self._checking = True
-            self._site.timers.after(_CHECK_EVERY, self._check)
+            self._context.timers.after(_CHECK_EVERY, self._check)
 
-    def ask_now(self, request: Request) -> bool:
+    def ask_now(self, request: RoomRequest) -> bool:
         """Room that is free now: `granted` will be called; or False, at once."""
         offset = self._allocator.allocate(request.size, request.process)
         if offset is None:
@@ -136,7 +136,7 @@ class Memory:
         self._grant(request, offset)
         return True
 
-    def withdraw(self, request: Request) -> None:
+    def withdraw(self, request: RoomRequest) -> None:
         """The request is no longer wanted; neither callback will be called."""
         request.withdrawn = True
         queue = self._readers if request.reader else self._writers
@@ -148,7 +148,7 @@ class Memory:
         """Take room back."""
         self._allocator.free(offset)
         if self._readers or self._writers:
-            self._progress = self._site.now()
+            self._progress = self._context.now()
             self._pump()
 
     def on_process_died(self, process: Address) -> None:
@@ -173,7 +173,7 @@ class Memory:
         finally:
             self._pumping = False
 
-    def _serve(self, queue: deque[Request], reclaim: bool) -> None:
+    def _serve(self, queue: deque[RoomRequest], reclaim: bool) -> None:
         while queue:
             request = queue[0]
             offset = self._allocator.allocate(request.size, request.process)
@@ -184,7 +184,7 @@ class Memory:
             queue.popleft()
             self._grant(request, offset)
 
-    def _grant(self, request: Request, offset: int) -> None:
+    def _grant(self, request: RoomRequest, offset: int) -> None:
         if offset + request.size <= self._committed:
             request.granted(offset)
             return
@@ -194,7 +194,7 @@ class Memory:
 
     def _check(self) -> None:
         self._checking = False
-        now = self._site.now()
+        now = self._context.now()
         for queue, patience in (
             (self._readers, READER_PATIENCE),
             (self._writers, WRITER_PATIENCE),
@@ -227,7 +227,7 @@ class Memory:
             return
         self._committing = True
         arena = self._arena
-        self._site.worker.submit(
+        self._context.executor.submit(
             lambda: _commit(arena, start, end - start), lambda ok: self._on_committed(end, ok)
         )
 
@@ -261,7 +261,7 @@ class Memory:
         self._allocator.retract(self._committed)
         if not self.starved:
             self.starved = True
-            self._site.timers.after(_GROW_AGAIN, self._grow_again)
+            self._context.timers.after(_GROW_AGAIN, self._grow_again)
         self.retry()
 
     def _grow_again(self) -> None:
@@ -280,7 +280,7 @@ class Memory:
             return
         self._committing = True
         arena = self._arena
-        self._site.worker.submit(
+        self._context.executor.submit(
             lambda: _commit(arena, start, end - start), lambda ok: self._on_ahead(start, end, ok)
         )
 
@@ -290,7 +290,7 @@ class Memory:
             self._committed = end
             if not self._populating:
                 self._populating = True
-                self._site.worker.submit(
+                self._context.executor.submit(
                     lambda: self._arena.populate(start, end - start), self._on_populated
                 )
         self._grant_committed()

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from rayhpc.raylet.objects import spill
+from rayhpc.raylet.objects.context import StoreContext
 from rayhpc.raylet.objects.local import LocalObject
-from rayhpc.raylet.objects.memory import Memory, Request
+from rayhpc.raylet.objects.memory import Memory, RoomRequest
 from rayhpc.raylet.objects.reclaim import Reclaimer
-from rayhpc.raylet.objects.site import Site
 from rayhpc.raylet.objects.table import ObjectTable
 from rayhpc.store.arena import Arena
 from rayhpc.wire.address import Address, NodeNumber, ObjectId, node_of, owner_node_of
@@ -50,7 +50,7 @@ class Pull:
         self.size = size
         self.source = source
         self.urgent = urgent
-        self.request: Request | None = None
+        self.request: RoomRequest | None = None
         self.offset = -1
         self.next = 0
         self.left = size
@@ -66,10 +66,15 @@ class Puller:
     """
 
     def __init__(
-        self, site: Site, arena: Arena, memory: Memory, reclaimer: Reclaimer, table: ObjectTable
+        self,
+        context: StoreContext,
+        arena: Arena,
+        memory: Memory,
+        reclaimer: Reclaimer,
+        table: ObjectTable,
     ) -> None:
         self.ended: Callable[[ObjectId, int, bool], None] = lambda oid, size, full: None
-        self._site = site
+        self._context = context
         self._arena = arena
         self._memory = memory
         self._reclaimer = reclaimer
@@ -118,7 +123,7 @@ class Puller:
             return
         pull.expected.discard(message.start)
         self._under_way -= 1
-        pull.heard = self._site.now()
+        pull.heard = self._context.now()
         with self._arena.view(pull.offset + message.start, wanted) as view:
             view[:] = data
         pull.left -= wanted
@@ -140,9 +145,9 @@ class Puller:
         self._pour()
 
     def _find_room(self, pull: Pull) -> None:
-        request = Request(
+        request = RoomRequest(
             pull.size,
-            self._site.me,
+            self._context.me,
             granted=lambda offset: self._granted(pull, offset),
             refused=lambda: self._give_up(pull),
             reader=True,
@@ -161,10 +166,10 @@ class Puller:
     def _granted(self, pull: Pull, offset: int) -> None:
         pull.request = None
         pull.offset = offset
-        pull.heard = self._site.now()
+        pull.heard = self._context.now()
         if not self._watching:
             self._watching = True
-            self._site.timers.after(_SILENCE / 3, self._watch)
+            self._context.timers.after(_SILENCE / 3, self._watch)
         self._pour()
 
     def _pour(self) -> None:
@@ -179,17 +184,17 @@ class Puller:
                 pull.next += length
                 pull.expected.add(start)
                 self._under_way += 1
-                self._site.post(
-                    pull.source, objects.ReadChunk(pull.oid, start, length, self._site.node)
+                self._context.post(
+                    pull.source, objects.ReadChunk(pull.oid, start, length, self._context.node)
                 )
 
     def _watch(self) -> None:
         self._watching = False
-        long_ago = self._site.now() - _SILENCE
+        long_ago = self._context.now() - _SILENCE
         self._fail([p for p in self._active.values() if p.expected and p.heard <= long_ago])
         if self._active:
             self._watching = True
-            self._site.timers.after(_SILENCE / 3, self._watch)
+            self._context.timers.after(_SILENCE / 3, self._watch)
 
     def _fail(self, pulls: list[Pull]) -> None:
         """These sources do not have the objects, or are gone."""
@@ -223,16 +228,16 @@ class Puller:
         oid, start = message.oid, message.start
         obj = self._table.get(oid)
         if obj is None:
-            self._site.post(message.node, objects.Chunk(oid, start, -1, b""))
-            self._site.post(owner_node_of(oid), objects.ObjectGone(oid, self._site.node))
+            self._context.post(message.node, objects.Chunk(oid, start, -1, b""))
+            self._context.post(owner_node_of(oid), objects.ObjectGone(oid, self._context.node))
             return
         length = min(message.length, CHUNK, obj.size - start)
         if start < 0 or length < 1:
-            self._site.post(message.node, objects.Chunk(oid, start, -1, b""))
+            self._context.post(message.node, objects.Chunk(oid, start, -1, b""))
         elif obj.offset >= 0:
             with self._arena.view(obj.offset + start, length) as view:
                 data = bytes(view)
-            self._site.post(message.node, objects.Chunk(oid, start, obj.size, data))
+            self._context.post(message.node, objects.Chunk(oid, start, obj.size, data))
         else:
             self._read_from_disk(obj, message.node, start, length)
 
@@ -244,8 +249,8 @@ class Puller:
             if data is None:
                 if not obj.gone and obj.offset < 0 and not obj.job:
                     self._table.lose(obj)
-                self._site.post(node, objects.Chunk(obj.oid, start, -1, b""))
+                self._context.post(node, objects.Chunk(obj.oid, start, -1, b""))
             else:
-                self._site.post(node, objects.Chunk(obj.oid, start, obj.size, data))
+                self._context.post(node, objects.Chunk(obj.oid, start, obj.size, data))
 
-        self._site.worker.submit(lambda: spill.read_pieces(place, start, length), done)
+        self._context.executor.submit(lambda: spill.read_pieces(place, start, length), done)

@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from rayhpc.raylet.objects import spill
+from rayhpc.raylet.objects.context import StoreContext
 from rayhpc.raylet.objects.local import LocalObject
-from rayhpc.raylet.objects.memory import Memory, Request
-from rayhpc.raylet.objects.site import Site
-from rayhpc.raylet.objects.spill import Place, Spiller
+from rayhpc.raylet.objects.memory import Memory, RoomRequest
+from rayhpc.raylet.objects.spill import Spiller, SpillPlace
 from rayhpc.store.arena import Arena
 from rayhpc.store.bins import SizeBins
 
@@ -32,10 +32,12 @@ class Reclaimer:
     `restored` is told of each object that came back from disk, or that could not.
     """
 
-    def __init__(self, site: Site, arena: Arena, memory: Memory, spiller: Spiller) -> None:
+    def __init__(
+        self, context: StoreContext, arena: Arena, memory: Memory, spiller: Spiller
+    ) -> None:
         self.lose: Callable[[LocalObject], None] = lambda obj: None
         self.restored: Callable[[LocalObject, str], None] = lambda obj, problem: None
-        self._site = site
+        self._context = context
         self._arena = arena
         self._memory = memory
         self._spiller = spiller
@@ -111,12 +113,12 @@ class Reclaimer:
         self._jobs += 1
         self._job_bytes += obj.size
         view = self._arena.view(obj.offset, obj.size)
-        self._site.worker.submit(
+        self._context.executor.submit(
             lambda: spill.write(place, view), lambda problem: self._spilled(obj, place, problem)
         )
         return True
 
-    def _spilled(self, obj: LocalObject, place: Place, problem: str) -> None:
+    def _spilled(self, obj: LocalObject, place: SpillPlace, problem: str) -> None:
         obj.job = ""
         self._jobs -= 1
         self._job_bytes -= obj.size
@@ -132,7 +134,7 @@ class Reclaimer:
                 self._evict(obj)
         self._memory.retry()
 
-    def restore(self, obj: LocalObject) -> Request | None:
+    def restore(self, obj: LocalObject) -> RoomRequest | None:
         """Bring an object back from disk; `restored` is called.
 
         Returns:
@@ -140,9 +142,9 @@ class Reclaimer:
         """
         if obj.job:
             return None  # under way already
-        request = Request(
+        request = RoomRequest(
             obj.size,
-            self._site.me,
+            self._context.me,
             granted=lambda offset: self._read_back(obj, offset),
             refused=lambda: self.restored(obj, FULL),
             reader=True,
@@ -157,7 +159,7 @@ class Reclaimer:
             return
         obj.job = "restore"
         view = self._arena.view(offset, obj.size)
-        self._site.worker.submit(
+        self._context.executor.submit(
             lambda: spill.read(place, view), lambda ok: self._read(obj, offset, ok)
         )
 

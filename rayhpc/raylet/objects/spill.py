@@ -11,7 +11,7 @@ import os
 import tempfile
 import zlib
 
-from rayhpc.raylet.objects.site import Site
+from rayhpc.raylet.objects.context import StoreContext
 from rayhpc.store import kernel
 from rayhpc.store.allocator import Allocator
 
@@ -24,19 +24,19 @@ _KEEP_SHARE = 50
 _BLOCKED_SECONDS = 30.0
 
 
-class Place:
+class SpillPlace:
     """Where an object lies on disk, and the checksum of each of its pieces."""
 
     __slots__ = ("directory", "offset", "size", "sums")
 
-    def __init__(self, directory: Directory, offset: int, size: int) -> None:
+    def __init__(self, directory: SpillDirectory, offset: int, size: int) -> None:
         self.directory = directory
         self.offset = offset
         self.size = size
         self.sums: list[int] = []
 
 
-class Directory:
+class SpillDirectory:
     """One spill directory: its file (opened when first needed) and what is taken of it."""
 
     def __init__(self, path: str) -> None:
@@ -83,20 +83,20 @@ class Spiller:
 
     Args:
         paths: the directories, the best first.
-        site: our node.
+        context: our node.
     """
 
-    def __init__(self, paths: list[str], site: Site) -> None:
+    def __init__(self, paths: list[str], context: StoreContext) -> None:
         self.spilled = 0
         self.problem = "" if paths else "there is no directory to spill to"
-        self._directories = [Directory(path) for path in paths]
-        self._site = site
+        self._directories = [SpillDirectory(path) for path in paths]
+        self._context = context
 
-    def place(self, size: int) -> Place | None:
+    def place(self, size: int) -> SpillPlace | None:
         """A place for `size` bytes in the directory with most room; None if there is none."""
-        best: Directory | None = None
+        best: SpillDirectory | None = None
         best_room = size - 1
-        now = self._site.now()
+        now = self._context.now()
         for directory in self._directories:
             if directory.blocked_until > now:
                 continue
@@ -115,19 +115,19 @@ class Spiller:
         offset = best.places.allocate(size)
         assert offset is not None
         self.spilled += size
-        return Place(best, offset, size)
+        return SpillPlace(best, offset, size)
 
-    def failed(self, place: Place, reason: str) -> None:
+    def failed(self, place: SpillPlace, reason: str) -> None:
         """Writing there failed: leave that directory alone for a while."""
         self._block(place.directory, reason)
         self.release(place)
 
-    def release(self, place: Place) -> None:
+    def release(self, place: SpillPlace) -> None:
         """Give a place back, and its blocks to the disk."""
         self.spilled -= place.size
         directory = place.directory
         # Punched before it is handed out again, so that nobody's new object is hit.
-        self._site.worker.submit(
+        self._context.executor.submit(
             lambda: kernel.punch_hole(directory.fd, place.offset, place.size),
             lambda _: directory.places.free(place.offset),
         )
@@ -139,12 +139,12 @@ class Spiller:
                 os.close(directory.fd)
                 directory.fd = -1
 
-    def _block(self, directory: Directory, reason: str) -> None:
-        directory.blocked_until = self._site.now() + _BLOCKED_SECONDS
+    def _block(self, directory: SpillDirectory, reason: str) -> None:
+        directory.blocked_until = self._context.now() + _BLOCKED_SECONDS
         self.problem = f"{directory.path}: {reason}"
 
 
-def write(place: Place, view: memoryview) -> str:
+def write(place: SpillPlace, view: memoryview) -> str:
     """Write an object's bytes to its place; empty, or why that failed.  For a thread."""
     try:
         for start in range(0, place.size, PIECE):
@@ -162,7 +162,7 @@ def write(place: Place, view: memoryview) -> str:
     return ""
 
 
-def read(place: Place, view: memoryview) -> bool:
+def read(place: SpillPlace, view: memoryview) -> bool:
     """Read an object back into memory; False if it is not what was written.  For a thread."""
     with view:
         for number in range(len(place.sums)):
@@ -175,7 +175,7 @@ def read(place: Place, view: memoryview) -> bool:
     return True
 
 
-def read_pieces(place: Place, start: int, length: int) -> bytes | None:
+def read_pieces(place: SpillPlace, start: int, length: int) -> bytes | None:
     """Some bytes of an object, checked; None if they are not what was written.  For a thread."""
     first, last = start // PIECE, (start + length - 1) // PIECE
     whole = bytearray(min((last + 1) * PIECE, place.size) - first * PIECE)
@@ -191,7 +191,7 @@ def read_pieces(place: Place, start: int, length: int) -> bytes | None:
     return bytes(whole[skipped : skipped + length])
 
 
-def _read_exactly(place: Place, start: int, target: memoryview) -> bool:
+def _read_exactly(place: SpillPlace, start: int, target: memoryview) -> bool:
     position, done = place.offset + start, 0
     try:
         while done < target.nbytes:

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from rayhpc.raylet.objects.context import StoreContext
 from rayhpc.raylet.objects.local import LocalObject, Writing
-from rayhpc.raylet.objects.memory import Memory, Request
+from rayhpc.raylet.objects.memory import Memory, RoomRequest
 from rayhpc.raylet.objects.reclaim import Reclaimer
-from rayhpc.raylet.objects.site import Site
 from rayhpc.wire.address import Address, ObjectId, owner_node_of
 from rayhpc.wire.messages import objects
 
@@ -26,7 +26,7 @@ class ObjectTable:
     `dropped` with each id that goes; `full` makes the sentence for a writer that waited in vain.
     """
 
-    def __init__(self, site: Site, memory: Memory, reclaimer: Reclaimer) -> None:
+    def __init__(self, context: StoreContext, memory: Memory, reclaimer: Reclaimer) -> None:
         self.arrived: Callable[[LocalObject], None] = lambda obj: None
         self.dropped: Callable[[ObjectId], None] = lambda oid: None
         self.full: Callable[[int], str] = lambda size: "the object store is full"
@@ -34,7 +34,7 @@ class ObjectTable:
         self.writing: dict[ObjectId, dict[Address, Writing]] = {}
         self.pins: dict[Address, dict[ObjectId, int]] = {}
         self._by_owner: dict[bytes, set[ObjectId]] = {}
-        self._site = site
+        self._context = context
         self._memory = memory
         self._reclaimer = reclaimer
 
@@ -57,7 +57,7 @@ class ObjectTable:
             self._place(process, oid, size, offset)
             return
         self._memory.ask(
-            Request(
+            RoomRequest(
                 size,
                 process,
                 granted=lambda offset: self._place(process, oid, size, offset),
@@ -88,10 +88,10 @@ class ObjectTable:
             if obj is not None:
                 self._remove(obj)
             obj = self._insert(LocalObject(oid, offset, size, primary))
-        if owner_node_of(oid) in self._site.gone_nodes:
+        if owner_node_of(oid) in self._context.gone_nodes:
             self.drop(oid)
             return
-        self._site.post(owner_node_of(oid), objects.ObjectAt(oid, obj.size, self._site.node))
+        self._context.post(owner_node_of(oid), objects.ObjectAt(oid, obj.size, self._context.node))
         if obj.offset >= 0:
             self.arrived(obj)
 
@@ -146,7 +146,8 @@ class ObjectTable:
         """Our copy is evicted, or turned out to be damaged: the owner's raylet is told."""
         if self.objects.get(obj.oid) is obj:
             self._remove(obj)
-            self._site.post(owner_node_of(obj.oid), objects.ObjectGone(obj.oid, self._site.node))
+            gone = objects.ObjectGone(obj.oid, self._context.node)
+            self._context.post(owner_node_of(obj.oid), gone)
 
     def promote(self, oid: ObjectId) -> None:
         """Ours is the copy to keep from now on."""
@@ -162,17 +163,17 @@ class ObjectTable:
             self._abandon(oid, process)
             if oid not in self.objects:
                 # It may have told the owner that the object is there.
-                self._site.post(owner_node_of(oid), objects.ObjectGone(oid, self._site.node))
+                self._context.post(owner_node_of(oid), objects.ObjectGone(oid, self._context.node))
         for oid, count in self.pins.pop(process, {}).items():
             self._let_go(self.objects[oid], count)
 
     # -- details -----------------------------------------------------------------------------------
     def _place(self, process: Address, oid: ObjectId, size: int, offset: int) -> None:
         self.writing.setdefault(oid, {})[process] = Writing(offset, size)
-        self._site.send(process, objects.StoreCreated(oid, offset))
+        self._context.send(process, objects.StoreCreated(oid, offset))
 
     def _refuse(self, process: Address, oid: ObjectId, size: int) -> None:
-        self._site.send(process, objects.StoreCreated(oid, -1, self.full(size)))
+        self._context.send(process, objects.StoreCreated(oid, -1, self.full(size)))
 
     def _abandon(self, oid: ObjectId, process: Address) -> None:
         writers = self.writing[oid]

@@ -39,7 +39,7 @@ class Done(msgspec.Struct):
     ok: bool
 
 
-class LaterWorker:
+class LaterExecutor:
     """Work is done at once, but known only later."""
 
     def __init__(self) -> None:
@@ -218,7 +218,7 @@ class Cluster:
                 send=lambda to, message, node=node: self.send(raylet_of(node), to, message),
                 now=lambda: self.time,
                 random=random.Random(seed + node),
-                worker=LaterWorker(),
+                executor=LaterExecutor(),
             )
             self.managers[node] = manager
             self._handlers[node] = manager.handlers()
@@ -310,7 +310,7 @@ class Cluster:
                 self.send(raylet_of(owner_node_of(oid)), owner_of(oid), Done(oid, False))
 
     def _busy(self) -> bool:
-        return any(manager._worker.busy for manager in self.managers.values())
+        return any(manager._executor.busy for manager in self.managers.values())
 
     def _forward(self, at: Address, source: Address, to: Address, message: Any) -> None:
         hop = to

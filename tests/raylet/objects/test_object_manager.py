@@ -174,7 +174,7 @@ def test_a_transfer_cut_by_a_death_goes_on_from_another_copy(cluster: Cluster) -
     cluster.settle()
     get(owner, oid)
     owner.unpin()
-    cluster.managers[3]._site.random = _Always(2)  # type: ignore[assignment]
+    cluster.managers[3]._context.random = _Always(2)  # type: ignore[assignment]
     reader.fetch(oid)
     while cluster.step() and sent(cluster, objects.ReadChunk)[-1].node != 3:
         pass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rayhpc.wire import fitting
+from rayhpc.wire import feasibility
 from rayhpc.wire.messages.common import UNIT, Labels, NodeInfo, Strategy
 
 
@@ -31,7 +31,7 @@ def node(name: str, cpus: float, **labels: str) -> NodeInfo:
     ],
 )
 def test_labels(condition: Labels, matches: bool) -> None:
-    assert fitting.labels_match(node("n", 1, zone="a"), [condition]) is matches
+    assert feasibility.labels_match(node("n", 1, zone="a"), [condition]) is matches
 
 
 @pytest.mark.parametrize(
@@ -44,27 +44,27 @@ def test_labels(condition: Labels, matches: bool) -> None:
     ],
 )
 def test_selectors(text: str, op: str, values: list[str]) -> None:
-    assert fitting.conditions_of([("zone", text)]) == [Labels("zone", op, values)]
+    assert feasibility.conditions_of([("zone", text)]) == [Labels("zone", op, values)]
 
 
 def test_demands_in_words() -> None:
     wanted = {"GPU": UNIT // 2, "CPU": 4 * UNIT, "memory": 2 * 2**30 * UNIT, "zero": 0}
-    assert fitting.in_words(wanted) == "0.5 GPU, 4 CPU, 2 GiB memory"
-    assert fitting.in_words({"CPU": 0}) == "nothing"
+    assert feasibility.in_words(wanted) == "0.5 GPU, 4 CPU, 2 GiB memory"
+    assert feasibility.in_words({"CPU": 0}) == "nothing"
 
 
 def test_why_nothing_fits_names_the_node_that_comes_closest() -> None:
     nodes = [node("small", 2), node("large", 8)]
-    assert fitting.explain(nodes, {"CPU": 8 * UNIT}, Strategy()) == ""
-    text = fitting.explain(nodes, {"CPU": 16 * UNIT}, Strategy())
+    assert feasibility.explain(nodes, {"CPU": 8 * UNIT}, Strategy()) == ""
+    text = feasibility.explain(nodes, {"CPU": 16 * UNIT}, Strategy())
     assert text.startswith("16 CPU fits no node")
     assert "(large) has 8 CPU" in text
-    assert "0 GPU" in fitting.explain(nodes, {"GPU": UNIT}, Strategy())
+    assert "0 GPU" in feasibility.explain(nodes, {"GPU": UNIT}, Strategy())
 
 
 def test_why_labels_and_affinity_allow_no_node() -> None:
     nodes = [node("n", 2, zone="a")]
     labels = Strategy("labels", hard=[Labels("zone", "in", ["b"])])
-    assert "zone in (b)" in fitting.explain(nodes, {}, labels)
-    assert "no node nowhere" in fitting.explain(nodes, {}, Strategy("node", "nowhere"))
-    assert fitting.explain(nodes, {}, Strategy("node", "nowhere", soft=True)) == ""
+    assert "zone in (b)" in feasibility.explain(nodes, {}, labels)
+    assert "no node nowhere" in feasibility.explain(nodes, {}, Strategy("node", "nowhere"))
+    assert feasibility.explain(nodes, {}, Strategy("node", "nowhere", soft=True)) == ""

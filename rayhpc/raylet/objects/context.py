@@ -21,7 +21,7 @@ Send = Callable[[Address, msgspec.Struct], None]
 T = TypeVar("T")
 
 
-class Worker(Protocol):
+class Executor(Protocol):
     """Does slow work apart from the raylet's loop (`background.Background`, or a simulation's)."""
 
     @property
@@ -65,7 +65,7 @@ class Timers:
             heapq.heappop(self._heap)[2]()
 
 
-class Site:
+class StoreContext:
     """One node, as the parts of its object manager see it."""
 
     def __init__(
@@ -74,14 +74,14 @@ class Site:
         send: Send,
         now: Callable[[], float],
         random: random.Random,
-        worker: Worker,
+        executor: Executor,
     ) -> None:
         self.node = node
         self.me = raylet_of(node)
         self.send = send
         self.now = now
         self.random = random
-        self.worker = worker
+        self.executor = executor
         self.timers = Timers(now)
         self.looped: deque[msgspec.Struct] = deque()
         # Processes of this node, and nodes, that have ended: addresses are never used again.

@@ -29,7 +29,7 @@ from rayhpc.wire.messages.leases import LogLines
 from rayhpc.wire.transport import socket_path
 
 
-class World:
+class OsIO:
     """One node's processes, routes and slots.
 
     Args:
@@ -66,7 +66,7 @@ class World:
         self.wake: Callable[[], None] = descriptors.wake
 
     def belong_to(self, raylet: Raylet) -> None:
-        """Say whose world it is; before the loop turns for the first time."""
+        """Say which raylet it serves; before the loop turns for the first time."""
         self._raylet = raylet
         self._processes.belong_to(raylet)
 
