@@ -11,26 +11,29 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rayhpc import exceptions, util
-    from rayhpc.api import actor, remote_function, runtime_context, runtime_env, services
-    from rayhpc.api.actor import exit_actor, get_actor, kill, method
-    from rayhpc.api.actor_class import ActorClass
-    from rayhpc.api.actor_handle import ActorHandle
-    from rayhpc.api.actor_method import ActorMethod
-    from rayhpc.api.cluster_info import (
+    from rayhpc.api.actors import actor
+    from rayhpc.api.actors.actor import exit_actor, get_actor, kill, method
+    from rayhpc.api.actors.actor_class import ActorClass
+    from rayhpc.api.actors.actor_handle import ActorHandle
+    from rayhpc.api.actors.actor_method import ActorMethod
+    from rayhpc.api.objects.objects import cancel, free, get, put, wait
+    from rayhpc.api.session import runtime_context, runtime_env, services
+    from rayhpc.api.session.cluster_info import (
         available_resources,
         cluster_resources,
         nodes,
         timeline,
     )
-    from rayhpc.api.language import JobConfig, Language
-    from rayhpc.api.objects import cancel, free, get, put, wait
-    from rayhpc.api.remote import remote
-    from rayhpc.api.remote_function import RemoteFunction
-    from rayhpc.api.runtime_context import RuntimeContext, get_gpu_ids, get_runtime_context
-    from rayhpc.api.runtime_env import RuntimeEnv
-    from rayhpc.api.session import init, is_initialized, logger, shutdown
-    from rayhpc.api.session_context import RayContext
-    from rayhpc.runtime.ids import (
+    from rayhpc.api.session.runtime_context import RuntimeContext, get_gpu_ids, get_runtime_context
+    from rayhpc.api.session.runtime_env import RuntimeEnv
+    from rayhpc.api.session.session import init, is_initialized, logger, shutdown
+    from rayhpc.api.session.session_context import RayContext
+    from rayhpc.api.tasks import remote_function
+    from rayhpc.api.tasks.language import JobConfig, Language
+    from rayhpc.api.tasks.remote import remote
+    from rayhpc.api.tasks.remote_function import RemoteFunction
+    from rayhpc.runtime.owner.streams import DynamicObjectRefGenerator, ObjectRefGenerator
+    from rayhpc.runtime.values.ids import (
         ActorClassID,
         ActorID,
         FunctionID,
@@ -43,61 +46,60 @@ if TYPE_CHECKING:
         UniqueID,
         WorkerID,
     )
-    from rayhpc.runtime.streams import DynamicObjectRefGenerator, ObjectRefGenerator
 
 __version__ = "0.1.0"
 
 # Name → the module it is in; a module that is itself the name stands with a dot at its end.
 _HOMES = {
-    "ActorClass": "api.actor_class",
-    "ActorClassID": "runtime.ids",
-    "ActorHandle": "api.actor_handle",
-    "ActorID": "runtime.ids",
-    "ActorMethod": "api.actor_method",
-    "DynamicObjectRefGenerator": "runtime.streams",
-    "FunctionID": "runtime.ids",
-    "JobConfig": "api.language",
-    "JobID": "runtime.ids",
-    "Language": "api.language",
-    "NodeID": "runtime.ids",
-    "ObjectID": "runtime.ids",
-    "ObjectRef": "runtime.ids",
-    "ObjectRefGenerator": "runtime.streams",
-    "PlacementGroupID": "runtime.ids",
-    "RayContext": "api.session_context",
-    "RemoteFunction": "api.remote_function",
-    "RuntimeContext": "api.runtime_context",
-    "RuntimeEnv": "api.runtime_env",
-    "TaskID": "runtime.ids",
-    "UniqueID": "runtime.ids",
-    "WorkerID": "runtime.ids",
-    "actor": "api.actor.",
-    "available_resources": "api.cluster_info",
-    "cancel": "api.objects",
-    "cluster_resources": "api.cluster_info",
+    "ActorClass": "api.actors.actor_class",
+    "ActorClassID": "runtime.values.ids",
+    "ActorHandle": "api.actors.actor_handle",
+    "ActorID": "runtime.values.ids",
+    "ActorMethod": "api.actors.actor_method",
+    "DynamicObjectRefGenerator": "runtime.owner.streams",
+    "FunctionID": "runtime.values.ids",
+    "JobConfig": "api.tasks.language",
+    "JobID": "runtime.values.ids",
+    "Language": "api.tasks.language",
+    "NodeID": "runtime.values.ids",
+    "ObjectID": "runtime.values.ids",
+    "ObjectRef": "runtime.values.ids",
+    "ObjectRefGenerator": "runtime.owner.streams",
+    "PlacementGroupID": "runtime.values.ids",
+    "RayContext": "api.session.session_context",
+    "RemoteFunction": "api.tasks.remote_function",
+    "RuntimeContext": "api.session.runtime_context",
+    "RuntimeEnv": "api.session.runtime_env",
+    "TaskID": "runtime.values.ids",
+    "UniqueID": "runtime.values.ids",
+    "WorkerID": "runtime.values.ids",
+    "actor": "api.actors.actor.",
+    "available_resources": "api.session.cluster_info",
+    "cancel": "api.objects.objects",
+    "cluster_resources": "api.session.cluster_info",
     "exceptions": "exceptions.",
-    "exit_actor": "api.actor",
-    "free": "api.objects",
-    "get": "api.objects",
-    "get_actor": "api.actor",
-    "get_gpu_ids": "api.runtime_context",
-    "get_runtime_context": "api.runtime_context",
-    "init": "api.session",
-    "is_initialized": "api.session",
-    "kill": "api.actor",
-    "logger": "api.session",
-    "method": "api.actor",
-    "nodes": "api.cluster_info",
-    "put": "api.objects",
-    "remote": "api.remote",
-    "remote_function": "api.remote_function.",
-    "runtime_context": "api.runtime_context.",
-    "runtime_env": "api.runtime_env.",
-    "services": "api.services.",
-    "shutdown": "api.session",
-    "timeline": "api.cluster_info",
+    "exit_actor": "api.actors.actor",
+    "free": "api.objects.objects",
+    "get": "api.objects.objects",
+    "get_actor": "api.actors.actor",
+    "get_gpu_ids": "api.session.runtime_context",
+    "get_runtime_context": "api.session.runtime_context",
+    "init": "api.session.session",
+    "is_initialized": "api.session.session",
+    "kill": "api.actors.actor",
+    "logger": "api.session.session",
+    "method": "api.actors.actor",
+    "nodes": "api.session.cluster_info",
+    "put": "api.objects.objects",
+    "remote": "api.tasks.remote",
+    "remote_function": "api.tasks.remote_function.",
+    "runtime_context": "api.session.runtime_context.",
+    "runtime_env": "api.session.runtime_env.",
+    "services": "api.session.services.",
+    "shutdown": "api.session.session",
+    "timeline": "api.session.cluster_info",
     "util": "util.",
-    "wait": "api.objects",
+    "wait": "api.objects.objects",
 }
 
 
@@ -106,7 +108,7 @@ def __getattr__(name: str) -> Any:
     if home is None:
         if name.startswith("_"):
             raise AttributeError(f"module 'rayhpc' has no attribute {name!r}")
-        from rayhpc.api.not_served import missing
+        from rayhpc.api.session.not_served import missing
 
         raise missing(name)
     module = importlib.import_module(f"rayhpc.{home.rstrip('.')}")

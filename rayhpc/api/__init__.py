@@ -4,11 +4,11 @@ Re-exported by `rayhpc`.  Importing any module of this package arranges that a c
 cluster starts the embedded one; nothing is started before.
 """
 
-from rayhpc.runtime import current
+from rayhpc.runtime.process import current
 
 
 def _start_embedded() -> None:
-    from rayhpc.api.session import init
+    from rayhpc.api.session.session import init
 
     # Another thread may have done so by now.
     init(ignore_reinit_error=True)

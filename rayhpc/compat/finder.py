@@ -19,14 +19,14 @@ from rayhpc.compat import not_served, statement
 
 # What rayhpc has itself, or uses, under the same names or its own; the rest is in `served`.
 _OURS = {
-    "actor": "rayhpc.api.actor",
+    "actor": "rayhpc.api.actors.actor",
     "cloudpickle": "cloudpickle",
     "cluster_utils": "rayhpc.cluster_utils",
     "exceptions": "rayhpc.exceptions",
-    "job_config": "rayhpc.api.language",
-    "remote_function": "rayhpc.api.remote_function",
-    "runtime_context": "rayhpc.api.runtime_context",
-    "runtime_env": "rayhpc.api.runtime_env",
+    "job_config": "rayhpc.api.tasks.language",
+    "remote_function": "rayhpc.api.tasks.remote_function",
+    "runtime_context": "rayhpc.api.session.runtime_context",
+    "runtime_env": "rayhpc.api.session.runtime_env",
     "util": "rayhpc.util",
 }
 # Old names that programs still use.

@@ -13,7 +13,7 @@ from typing import Any
 
 import rayhpc
 from rayhpc.compat import finder, not_served, shim
-from rayhpc.runtime import job_setup
+from rayhpc.runtime.process import job_setup
 
 
 def serve(module: ModuleType) -> None:

@@ -18,7 +18,7 @@ import msgspec
 from rayhpc.machine.processes import reap_child
 from rayhpc.raylet import forkserver_messages as messages
 
-ENTRY = "rayhpc.runtime.worker_main:main"
+ENTRY = "rayhpc.runtime.worker.main:main"
 # Where the shared descriptors are in every worker: beyond what anybody opens at start.
 _FIRST_SHARED = 64
 _BUFFER_BYTES = 1 << 20

@@ -9,7 +9,7 @@ from typing import Any, TextIO
 
 import cloudpickle
 
-from rayhpc.runtime import pickle_path
+from rayhpc.runtime.values import pickle_path
 
 
 class FailureTuple:

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import rayhpc
-from rayhpc.api.services import get_node_ip_address
-from rayhpc.runtime import current
+from rayhpc.api.session.services import get_node_ip_address
+from rayhpc.runtime.process import current
 
 
 def as_completed(

@@ -15,9 +15,9 @@ from collections.abc import Callable
 from typing import Any
 
 import rayhpc
-from rayhpc.runtime import current
-from rayhpc.runtime.entries import ERROR
-from rayhpc.runtime.errors import load_error
+from rayhpc.runtime.owner.entries import ERROR
+from rayhpc.runtime.process import current
+from rayhpc.runtime.values.errors import load_error
 
 
 class Lane:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rayhpc.runtime import current
-from rayhpc.runtime.entries import STORED
+from rayhpc.runtime.owner.entries import STORED
+from rayhpc.runtime.process import current
 from rayhpc.util.state.sources import Sources
 from rayhpc.wire.messages.cluster import ObjectRow, StoreObjects
 
@@ -73,7 +73,7 @@ def _known_here(obj_refs: Sequence[Any]) -> Places:
 
 
 def _check(obj_refs: Any) -> None:
-    from rayhpc.runtime.references import ObjectRef
+    from rayhpc.runtime.values.references import ObjectRef
 
     if not isinstance(obj_refs, Sequence) or not all(isinstance(x, ObjectRef) for x in obj_refs):
         raise TypeError("get_object_locations takes a list of ObjectRefs.")

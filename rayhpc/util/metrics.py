@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from rayhpc.runtime import current
+from rayhpc.runtime.process import current
 from rayhpc.wire.messages.cluster import KvGet, KvKeys, KvPut
 
 PUBLISH_EVERY_S = 2.0

@@ -10,7 +10,7 @@ import sys
 from types import ModuleType
 from typing import Any
 
-from rayhpc.api.placement_group import (
+from rayhpc.api.groups.placement_group import (
     PlacementGroup,
     get_current_placement_group,
     get_placement_group,

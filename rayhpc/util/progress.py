@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import rayhpc
-from rayhpc.runtime.bars import Bar, board
+from rayhpc.runtime.process.progress_bars import Bar, board
 
 LOOK_EVERY_S = 0.2
 

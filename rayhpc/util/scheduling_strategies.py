@@ -5,7 +5,7 @@ Used by programs; the classes are the API's.
 
 from __future__ import annotations
 
-from rayhpc.api.strategies import (
+from rayhpc.api.groups.strategies import (
     DoesNotExist,
     Exists,
     In,

@@ -12,8 +12,8 @@ import uuid
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from rayhpc.runtime import current
-from rayhpc.runtime.bars import Bar, board, pack
+from rayhpc.runtime.process import current
+from rayhpc.runtime.process.progress_bars import Bar, board, pack
 
 
 class tqdm:  # noqa: N801

@@ -337,7 +337,7 @@ def test_dropped_or_killed_right_after_creation_leaks_nothing(ray: Any) -> None:
         def __init__(self, refs: list[Any]) -> None:
             self.value = rayhpc.get(refs[0])
 
-    from rayhpc.runtime import current
+    from rayhpc.runtime.process import current
 
     ref = ray.put(bytes(300_000))
     ray.kill(Borrower.remote([ref]))
@@ -348,7 +348,7 @@ def test_dropped_or_killed_right_after_creation_leaks_nothing(ray: Any) -> None:
 
 
 def test_exit_actor(ray: Any, tmp_path: Path) -> None:
-    from rayhpc.api.actor import exit_actor
+    from rayhpc.api.actors.actor import exit_actor
 
     marks = str(tmp_path)
 

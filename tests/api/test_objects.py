@@ -178,7 +178,7 @@ def test_a_failed_object_is_there(ray: Any) -> None:
 
 
 def test_waiting_leaves_nothing_behind(ray: Any) -> None:
-    from rayhpc.runtime import current
+    from rayhpc.runtime.process import current
 
     slow = after.remote(0.5)
     for _ in range(20):
@@ -261,7 +261,7 @@ def test_references_in_structures_keep_their_values(ray: Any) -> None:
 
 
 def test_the_store_is_empty_when_all_references_are_gone(ray: Any) -> None:
-    from rayhpc.runtime import current
+    from rayhpc.runtime.process import current
     from rayhpc.wire.messages import cluster
 
     process = current.process()

@@ -7,8 +7,8 @@ import pickle
 import pytest
 
 import rayhpc
-from rayhpc.api import options as opts
-from rayhpc.api import strategies
+from rayhpc.api.groups import strategies
+from rayhpc.api.tasks import options as opts
 from rayhpc.exceptions import NotServedError
 
 
@@ -151,8 +151,8 @@ def test_the_bundle_index_needs_a_group() -> None:
 
 
 def test_the_old_placement_group_option_is_the_strategy() -> None:
-    from rayhpc.api.placement_group import PlacementGroup
-    from rayhpc.runtime.ids import PlacementGroupID
+    from rayhpc.api.groups.placement_group import PlacementGroup
+    from rayhpc.runtime.values.ids import PlacementGroupID
 
     group = PlacementGroup(PlacementGroupID.from_random(), [{"CPU": 1.0}])
     checked = opts.FunctionOptions().merged(placement_group=group, placement_group_bundle_index=0)
@@ -175,7 +175,7 @@ def test_environments_that_are_not_served_name_the_alternative(field: str) -> No
 
 
 def test_methods_take_their_own_options() -> None:
-    from rayhpc.api.actor_kind import OPTIONS_ATTRIBUTE
+    from rayhpc.api.actors.actor_kind import OPTIONS_ATTRIBUTE
 
     @rayhpc.method(num_returns=2, concurrency_group="io")
     def method(self: object) -> tuple[int, int]:

@@ -9,7 +9,7 @@ import pytest
 
 import rayhpc
 from rayhpc import exceptions
-from rayhpc.api.placement_group import (
+from rayhpc.api.groups.placement_group import (
     PlacementGroup,
     get_current_placement_group,
     get_placement_group,
@@ -17,7 +17,7 @@ from rayhpc.api.placement_group import (
     placement_group_table,
     remove_placement_group,
 )
-from rayhpc.api.strategies import PlacementGroupSchedulingStrategy
+from rayhpc.api.groups.strategies import PlacementGroupSchedulingStrategy
 from tests.api.test_actors import Counter, wait_for
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from rayhpc.api import packages, runtime_env
-from rayhpc.api.runtime_env import RuntimeEnv, canonical, checked, on_top, packed
+from rayhpc.api.session import packages, runtime_env
+from rayhpc.api.session.runtime_env import RuntimeEnv, canonical, checked, on_top, packed
 from rayhpc.exceptions import NotServedError
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from rayhpc.api.signatures import Shape, is_async, is_generator, shape_of
+from rayhpc.api.tasks.signatures import Shape, is_async, is_generator, shape_of
 
 
 def _plain(a: Any, b: int = 1) -> None: ...

@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from rayhpc.api import placing
-from rayhpc.api.options import FunctionOptions, resources
-from rayhpc.api.placement_group import PlacementGroup
-from rayhpc.api.strategies import (
+from rayhpc.api.groups import placing
+from rayhpc.api.groups.placement_group import PlacementGroup
+from rayhpc.api.groups.strategies import (
     DoesNotExist,
     Exists,
     In,
@@ -18,7 +17,8 @@ from rayhpc.api.strategies import (
     NotIn,
     PlacementGroupSchedulingStrategy,
 )
-from rayhpc.runtime.ids import NodeID, PlacementGroupID
+from rayhpc.api.tasks.options import FunctionOptions, resources
+from rayhpc.runtime.values.ids import NodeID, PlacementGroupID
 from rayhpc.wire.messages.common import Labels, Strategy
 
 

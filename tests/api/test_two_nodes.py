@@ -12,12 +12,12 @@ import pytest
 
 import rayhpc as ray
 from rayhpc import exceptions
-from rayhpc.api.placement_group import (
+from rayhpc.api.groups.placement_group import (
     placement_group,
     placement_group_table,
     remove_placement_group,
 )
-from rayhpc.api.strategies import (
+from rayhpc.api.groups.strategies import (
     Exists,
     In,
     NodeAffinitySchedulingStrategy,
@@ -177,7 +177,7 @@ def test_references_inside_objects_from_another_node(nodes: Any) -> None:
 
 
 def test_wait_counts_what_has_been_brought_here(nodes: Any) -> None:
-    from rayhpc.runtime import current
+    from rayhpc.runtime.process import current
 
     ref = block.options(**FAR).remote(1, 3_000_000)
     assert ray.wait([ref], timeout=30, fetch_local=False)[0] == [ref]
@@ -192,8 +192,8 @@ def test_wait_counts_what_has_been_brought_here(nodes: Any) -> None:
 
 
 def _numbers() -> list[int]:
-    from rayhpc.api.cluster_info import node_states
-    from rayhpc.runtime import current
+    from rayhpc.api.session.cluster_info import node_states
+    from rayhpc.runtime.process import current
 
     return [x.info.number for x in node_states(current.process()) if x.alive]
 

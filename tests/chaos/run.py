@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 import rayhpc as ray
 from rayhpc.launch.cluster import LocalCluster
-from rayhpc.runtime import current
+from rayhpc.runtime.process import current
 from rayhpc.wire.messages import cluster as cluster_messages
 from tests.chaos import workloads
 from tests.chaos.killer import NODE, Killer

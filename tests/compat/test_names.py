@@ -103,9 +103,9 @@ def test_placement_group_is_a_module_and_a_function(program: Program) -> None:
 
 def test_private_flags_can_be_set(program: Program) -> None:
     code = """
-        import ray._private.worker, rayhpc.api.objects
+        import ray._private.worker, rayhpc.api.objects.objects
         ray._private.worker.blocking_get_inside_async_warned = True
-        print(rayhpc.api.objects.blocking_get_inside_async_warned)
+        print(rayhpc.api.objects.objects.blocking_get_inside_async_warned)
         print(ray._private.worker.global_worker.mode, ray._private.worker.global_worker.connected)
     """
     assert program(code).split() == ["True", "None", "False"]

@@ -14,7 +14,7 @@ import pytest
 
 import rayhpc as ray
 from rayhpc.launch import sessions
-from rayhpc.runtime import current
+from rayhpc.runtime.process import current
 from rayhpc.wire.messages import cluster
 from tests.launch.processes import family
 

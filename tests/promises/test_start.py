@@ -30,8 +30,8 @@ LOOKS = {
     "launch/mpi_channel.py:publish",
     "launch/start_stop.py:_wait_for_end",
     "machine/processes.py:reap_child",
-    "runtime/yielding.py:run_async",
     "batch/follow.py:",
+    "runtime/worker/generators.py:run_async",
     "util/microbenchmark/remote_code.py:nap",
     "wire/handover.py:_rest",
 }

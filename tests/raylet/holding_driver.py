@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import sys
 
-from rayhpc.api.objects import get
-from rayhpc.api.remote import remote
-from rayhpc.runtime import driver
+from rayhpc.api.objects.objects import get
+from rayhpc.api.tasks.remote import remote
+from rayhpc.runtime.process import driver
 
 
 @remote  # type: ignore[untyped-decorator]

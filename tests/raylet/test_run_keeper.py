@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from rayhpc.raylet import run_keeper
 from rayhpc.raylet.run_keeper import RunKeeper
-from rayhpc.runtime.task_log import TaskLog
+from rayhpc.runtime.worker.task_log import TaskLog
 from rayhpc.wire import runs
 from rayhpc.wire.messages import tasks
 from rayhpc.wire.messages.cluster import ReportRuns, RunPage, TaskEvent, TaskRuns

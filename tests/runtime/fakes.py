@@ -6,13 +6,14 @@ from typing import Any
 
 import msgspec
 
-from rayhpc.runtime import failures, serialization
-from rayhpc.runtime.entries import ERROR, INLINE, Entry
-from rayhpc.runtime.errors import load_error
-from rayhpc.runtime.ownership import Ownership
-from rayhpc.runtime.pending import Pending
-from rayhpc.runtime.results import Results
-from rayhpc.runtime.submission import Submitter
+from rayhpc.runtime.owner import failures
+from rayhpc.runtime.owner.entries import ERROR, INLINE, Entry
+from rayhpc.runtime.owner.ownership import Ownership
+from rayhpc.runtime.owner.pending import Pending
+from rayhpc.runtime.owner.results import Results
+from rayhpc.runtime.owner.submission import Submitter
+from rayhpc.runtime.values import serialization
+from rayhpc.runtime.values.errors import load_error
 from rayhpc.wire.address import make_address, make_object_id
 from rayhpc.wire.messages import leases, tasks
 from rayhpc.wire.messages.common import Grant, SchedulingClass

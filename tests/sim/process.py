@@ -1,6 +1,6 @@
 """A simulated driver or worker: the runtime's own tables and handlers, without threads or sockets.
 
-The party's code is the real one; what is simulated is the loop that serves it, and the user's
+The process's code is the real one; what is simulated is the loop that serves it, and the user's
 code, which are programs (`programs.py`) run as generators.
 """
 
@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from rayhpc.runtime import current, references
-from rayhpc.runtime.references import ObjectRef
+from rayhpc.runtime.process import current
+from rayhpc.runtime.values import references
+from rayhpc.runtime.values.references import ObjectRef
 from rayhpc.store.mapping import Mapping
 from rayhpc.wire import messages
 from rayhpc.wire.address import Address

@@ -1,7 +1,7 @@
 """How a simulated worker runs user code: arguments, programs, results, waiting, replies.
 
-A part of `worker.SimWorker`, which queues the work.  Does what `runtime.execution`, `actor_host`
-and `yielding` do, as routines on the world's clock.
+A part of `worker.SimWorker`, which queues the work.  Does what `runtime.execution`, `actor`
+and `generators` do, as routines on the world's clock.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from typing import Any
 
 import msgspec
 
-from rayhpc.runtime import errors, execution, getting, serialization
-from rayhpc.runtime.outbox import SENT_SURELY_S
-from rayhpc.runtime.overtaking import FirstReady
-from rayhpc.runtime.store_client import Box
-from rayhpc.runtime.yielding import Producers
+from rayhpc.runtime.values import errors, getting, serialization
+from rayhpc.runtime.values.store_client import Box
+from rayhpc.runtime.worker import execution
+from rayhpc.runtime.worker.call_order import FirstReady
+from rayhpc.runtime.worker.generators import Producers
+from rayhpc.runtime.worker.outbox import SENT_SURELY_S
 from rayhpc.wire.address import Address, ObjectId, sibling
 from rayhpc.wire.messages import actors, leases, objects, tasks
 from rayhpc.wire.messages.common import Grant

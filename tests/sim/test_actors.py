@@ -33,7 +33,7 @@ def lent(sim: Cluster, giver: SimProcess, handle: Handle, taker: SimProcess) -> 
     """Another driver's handle, as it would come out of a value."""
     packed = routine(sim, giver, giver.put([handle]))
     with taker.turn():
-        from rayhpc.runtime import references
+        from rayhpc.runtime.values import references
 
         ref = references.rebuild(packed.binary(), None, False)
         taker.settle()

@@ -10,7 +10,7 @@ from rayhpc.exceptions import (
     ActorDiedError,
     ObjectReconstructionFailedMaxAttemptsExceededError,
 )
-from rayhpc.runtime.entries import PENDING, STORED
+from rayhpc.runtime.owner.entries import PENDING, STORED
 from rayhpc.wire.messages.common import UNIT, Strategy
 
 from .checks import nothing_left, outcomes, submit, values

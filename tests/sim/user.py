@@ -1,7 +1,7 @@
 """What user code does in a simulated process: `.remote()`, `put`, `get`, actors, groups.
 
-A part of `process.SimProcess`.  Does the same to the party's tables as `rayhpc.api`; what waits is
-a routine (a generator of conditions) in place of a blocking call.
+A part of `process.SimProcess`.  Does the same to the process's tables as `rayhpc.api`; what
+waits is a routine (a generator of conditions) in place of a blocking call.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ import time
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
-from rayhpc.api.actor_creation import _Creation
-from rayhpc.runtime import execution, getting, serialization
-from rayhpc.runtime.entries import ERROR, INLINE, PENDING, STORED, Entry
-from rayhpc.runtime.party import Party
-from rayhpc.runtime.pending import Pending
-from rayhpc.runtime.references import ObjectRef
-from rayhpc.runtime.store_client import Box
+from rayhpc.api.actors.actor_creation import _Creation
+from rayhpc.runtime.owner.entries import ERROR, INLINE, PENDING, STORED, Entry
+from rayhpc.runtime.owner.pending import Pending
+from rayhpc.runtime.process.core import Core
+from rayhpc.runtime.values import getting, serialization
+from rayhpc.runtime.values.references import ObjectRef
+from rayhpc.runtime.values.store_client import Box
+from rayhpc.runtime.worker import execution
 from rayhpc.store import layout
 from rayhpc.wire.address import HEAD, node_of, owner_of
 from rayhpc.wire.messages import actors, objects, tasks
@@ -46,7 +47,7 @@ class Ended(Exception):
     """The actor's name is taken."""
 
 
-class UserSide(Party):
+class UserSide(Core):
     """The user's side of a process."""
 
     world: World

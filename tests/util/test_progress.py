@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from rayhpc.runtime import bars
-from rayhpc.runtime.bars import Bar, Board
+from rayhpc.runtime.process import progress_bars
+from rayhpc.runtime.process.progress_bars import Bar, Board
 
 REPOSITORY = Path(__file__).parent.parent.parent
 
@@ -51,9 +51,9 @@ class Terminal(io.StringIO):
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
     made = Terminal()
-    monkeypatch.setattr(bars, "sys", types.SimpleNamespace(stderr=made))
-    monkeypatch.setattr(bars, "REDRAW_S", 0.0)
-    monkeypatch.setattr(bars, "_width", lambda: 80)
+    monkeypatch.setattr(progress_bars, "sys", types.SimpleNamespace(stderr=made))
+    monkeypatch.setattr(progress_bars, "REDRAW_S", 0.0)
+    monkeypatch.setattr(progress_bars, "_width", lambda: 80)
     return made
 
 
@@ -100,7 +100,7 @@ def test_no_line_is_wider_than_the_terminal(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_without_a_terminal_only_the_end_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     file = io.StringIO()
-    monkeypatch.setattr(bars, "sys", types.SimpleNamespace(stderr=file))
+    monkeypatch.setattr(progress_bars, "sys", types.SimpleNamespace(stderr=file))
     board = Board()
     for count in range(10):
         board.show(bar("quiet", count))
@@ -113,8 +113,8 @@ def test_without_a_terminal_only_the_end_is_said(monkeypatch: pytest.MonkeyPatch
 def test_a_workers_line_is_a_bar_only_if_it_is_one(terminal: Terminal) -> None:
     board = Board()
     assert not board.take("an ordinary line", "f pid=1 ")
-    assert not board.take(bars.MARK + "not json", "f pid=1 ")
-    assert board.take(bars.pack(bar("one", 3)), "f 1 ")
+    assert not board.take(progress_bars.MARK + "not json", "f pid=1 ")
+    assert board.take(progress_bars.pack(bar("one", 3)), "f 1 ")
     assert terminal.screen()[0].startswith("f 1 one:  30%|")
 
 
@@ -180,7 +180,7 @@ def test_bars_of_workers_reach_the_driver(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert bars.MARK not in done.stdout + done.stderr
+    assert progress_bars.MARK not in done.stdout + done.stderr
     for name in ("a", "b"):
         assert f"ordinary output of {name}" in done.stdout
         assert f"{name}: 100%|" in done.stderr

@@ -1,6 +1,7 @@
 """`ray._raylet`: references and ids, where libraries look for them."""
 
-from rayhpc.runtime.ids import (
+from rayhpc.runtime.owner.streams import DynamicObjectRefGenerator, ObjectRefGenerator
+from rayhpc.runtime.values.ids import (
     ActorClassID,
     ActorID,
     BaseID,
@@ -14,7 +15,6 @@ from rayhpc.runtime.ids import (
     UniqueID,
     WorkerID,
 )
-from rayhpc.runtime.streams import DynamicObjectRefGenerator, ObjectRefGenerator
 
 StreamingObjectRefGenerator = ObjectRefGenerator
 

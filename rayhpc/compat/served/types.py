@@ -1,5 +1,5 @@
 """`ray.types`."""
 
-from rayhpc.runtime.references import ObjectRef
+from rayhpc.runtime.values.references import ObjectRef
 
 __all__ = ["ObjectRef"]

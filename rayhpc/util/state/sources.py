@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from rayhpc.exceptions import RayError
-from rayhpc.runtime import current, run_history
-from rayhpc.runtime.ids import JobID
-from rayhpc.runtime.ids import worker_id as _worker_id
-from rayhpc.runtime.process import Process
+from rayhpc.runtime.process import current, run_history
+from rayhpc.runtime.process.process import Process
+from rayhpc.runtime.values.ids import JobID
+from rayhpc.runtime.values.ids import worker_id as _worker_id
 from rayhpc.util.state import schema
 from rayhpc.wire.address import Address, describe, node_of, raylet_of
 from rayhpc.wire.messages import cluster

@@ -12,9 +12,9 @@ import pytest
 
 import rayhpc as ray
 from rayhpc import exceptions
-from rayhpc.api import packages
+from rayhpc.api.session import packages
 from rayhpc.cluster_utils import ClusterNode
-from rayhpc.runtime import current
+from rayhpc.runtime.process import current
 from rayhpc.wire.messages.cluster import KvPut
 from tests.api.names.naming import (
     FAR,

@@ -7,7 +7,7 @@ from types import ModuleType
 from typing import Any
 
 import rayhpc
-from rayhpc.api import objects
+from rayhpc.api.objects import objects
 from rayhpc.compat.served._private.modes import (
     LOCAL_MODE,
     RESTORE_WORKER_MODE,
@@ -16,8 +16,8 @@ from rayhpc.compat.served._private.modes import (
     WORKER_MODE,
 )
 from rayhpc.exceptions import RaySystemError
-from rayhpc.runtime import current
-from rayhpc.runtime.ids import JobID, NodeID
+from rayhpc.runtime.process import current
+from rayhpc.runtime.values.ids import JobID, NodeID
 
 
 class Worker:

@@ -1,0 +1,1 @@
+"""Actors: classes, handles, methods, names, their end."""

@@ -1,0 +1,96 @@
+"""Actors: finding, ending and leaving them; the names of the other actor modules.
+
+Used by users and by everything that speaks of actors.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rayhpc.api.actors.actor_class import ActorClass
+from rayhpc.api.actors.actor_handle import ActorHandle, from_spec
+from rayhpc.api.actors.actor_method import ActorMethod, client_of, method
+from rayhpc.runtime.process import current
+from rayhpc.runtime.process.interrupts import inside
+from rayhpc.wire.messages import actors, cluster
+
+
+def get_actor(name: str, namespace: str | None = None) -> ActorHandle[Any]:
+    """The living actor of that name.
+
+    Its handle does not keep the actor alive.
+
+    Args:
+        name: the actor's name.
+        namespace: where the name was given; None: the namespace of this job.
+
+    Raises:
+        ValueError: there is no such actor, or no name was given.
+        TypeError: a name that is not text.
+    """
+    if not name:
+        raise ValueError(f"get_actor() needs the name of an actor, and got {name!r}.")
+    for what, value in (("name", name), ("namespace", namespace)):
+        if value is not None and not isinstance(value, str):
+            raise TypeError(f"{what} must be text, not {value!r} ({type(value).__name__}).")
+    if namespace == "":
+        raise ValueError("namespace must not be an empty string.")
+    process = current.process()
+    where = namespace or process.facts.namespace
+    with inside:
+        found: actors.ActorRow | None = process.ask_head(
+            cluster.FindActor(name, where), actors.ActorRow | None
+        )
+    if found is None:
+        raise ValueError(
+            f"Failed to look up actor with name '{name}' in namespace '{where}': it was never "
+            "made, it has died, or it lives in another namespace (give namespace=…; "
+            "util.list_named_actors(all_namespaces=True) lists them all)."
+        )
+    return from_spec(found.spec)
+
+
+def kill(actor: ActorHandle[Any], *, no_restart: bool = True) -> None:
+    """End an actor's process at once; calls that have not ended fail.
+
+    Args:
+        actor: the actor's handle.
+        no_restart: False: it starts again if its max_restarts allows.
+
+    Raises:
+        ValueError: not an actor's handle.
+        RaySystemError: the actor belongs to a cluster that this process has left.
+    """
+    if not isinstance(actor, ActorHandle):
+        raise ValueError(
+            "kill() is only for actors; for tasks there is cancel(). Got: "
+            f"{type(actor).__name__}."
+        )
+    process = current.process()
+    client_of(process, actor)
+    with inside, process.lead():
+        process.callers.kill(actor._ray_actor, no_restart)
+
+
+def exit_actor() -> None:
+    """End the actor in whose method this is called, in good order.
+
+    As with every end in good order, its `__ray_shutdown__()` is called, if its class has one, and
+    atexit handlers run: not when it is killed, nor when the cluster ends.
+
+    Raises:
+        TypeError: not called inside an actor.
+    """
+    if current.is_connected():
+        process: Any = current.process()
+        if process.is_worker and process.actor is not None:
+            from rayhpc.runtime.worker.actor import ActorExit
+
+            raise ActorExit("exit_actor was called")
+    raise TypeError(
+        "exit_actor() was called outside an actor: it ends the actor in whose method it is called. "
+        "To end another actor use kill(handle), to leave the cluster shutdown()."
+    )
+
+
+__all__ = ["ActorClass", "ActorHandle", "ActorMethod", "exit_actor", "get_actor", "kill", "method"]

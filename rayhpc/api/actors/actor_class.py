@@ -1,0 +1,207 @@
+"""Actor classes: what `@remote` makes of a class.
+
+Used by `remote`.  An `ActorClass` is picklable and knows no process; what belongs to one is made
+at the first `.remote()` there.  Attributes of the class itself can be read through it, and other
+classes can inherit from it (they inherit from the plain class).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from rayhpc.api.actors.actor_creation import create
+from rayhpc.api.actors.actor_handle import ActorHandle
+from rayhpc.api.actors.actor_kind import ActorKind, Method, has_async_methods, methods_of
+from rayhpc.api.groups import placing
+from rayhpc.api.session import runtime_env
+from rayhpc.api.tasks import options as opts
+from rayhpc.api.tasks import submitting
+from rayhpc.api.tasks.signatures import Shape, shape_of
+from rayhpc.exceptions import NotServedError
+from rayhpc.runtime.owner.pending import Pending
+from rayhpc.runtime.process import current
+from rayhpc.runtime.process.interrupts import inside
+from rayhpc.runtime.process.process import Process
+from rayhpc.runtime.values import serialization
+from rayhpc.wire.messages.actors import ActorSpec
+
+T = TypeVar("T")
+
+
+class ActorClass(Generic[T]):
+    """A class whose instances live in processes of their own.
+
+    `.remote(…)` makes an instance and returns its handle at once; `.options(…)` changes options
+    for one.  It ends when nobody has a handle any more, after the calls that are under way, but
+    30 s later at the most; a class that has something to put away does so in `__ray_shutdown__()`.
+
+    Args:
+        cls: the class.
+        options: how its instances run.
+    """
+
+    def __init__(self, cls: type[T], options: opts.ActorOptions) -> None:
+        self.__ray_actor_class__ = cls
+        self.options_given = options
+        self.__doc__ = cls.__doc__
+        self._export = _Export(cls)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        name = self.__ray_actor_class__.__name__
+        raise TypeError(
+            f"Actors cannot be instantiated directly: use {name}.remote(...) instead of "
+            f"{name}(...)."
+        )
+
+    def remote(self, *args: Any, **kwargs: Any) -> ActorHandle[T]:
+        """Make an actor.
+
+        Returns:
+            Its handle; the constructor's errors come with the first call's result.
+
+        Raises:
+            TypeError: the arguments do not fit the constructor, or one cannot be pickled.
+            ValueError: the actor's name is taken.
+        """
+        process = current.process()
+        export = self._export
+        if export.shape is not None:
+            export.shape.check(export.name, args, kwargs)
+        with inside:
+            return _make(process, export, self.options_given, args, kwargs)
+
+    def options(self, **changed: Any) -> ActorClass[T]:
+        """The same class with other options.
+
+        Raises:
+            ValueError: an unknown option, with the nearest right one, or an impossible value.
+            TypeError: a value of the wrong type.
+        """
+        other = make_actor_class(self.__ray_actor_class__, self.options_given.merged(**changed))
+        other._export = self._export
+        return other
+
+    def bind(self, *args: Any, **kwargs: Any) -> Any:
+        """Not served: raises NotServedError."""
+        raise NotServedError("bind() (ray.dag)", "call .remote() with handles as arguments")
+
+    def _remote(self, args: Any = None, kwargs: Any = None, **changed: Any) -> ActorHandle[T]:
+        chosen = self.options(**changed) if changed else self
+        return chosen.remote(*(args or ()), **(kwargs or {}))
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or "__ray_actor_class__" not in self.__dict__:
+            raise AttributeError(name)
+        return getattr(self.__ray_actor_class__, name)
+
+    def __mro_entries__(self, bases: tuple[Any, ...]) -> tuple[type[T]]:
+        return (self.__ray_actor_class__,)
+
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        return make_actor_class, (self.__ray_actor_class__, self.options_given)
+
+    def __repr__(self) -> str:
+        return f"ActorClass({self.__ray_actor_class__.__name__})"
+
+
+class _Export:
+    """What actors of one class share in this process, whatever their options."""
+
+    def __init__(self, cls: type[Any]) -> None:
+        self.cls = cls
+        self.name = cls.__name__
+        self._blob: bytes | None = None
+        self._definition = b""
+        self._kept: list[Any] = []
+        self._methods: dict[str, Method] | None = None
+        self._has_async = False
+        self._kinds: dict[tuple[Any, ...], tuple[ActorKind, bytes]] = {}
+
+    @functools.cached_property
+    def shape(self) -> Shape | None:
+        """The constructor's parameters; None if they are not known.
+
+        Not before a call: a class that refers to itself is not whole yet while it is unpickled, it
+        has no methods.
+        """
+        return shape_of(self.cls)
+
+    def blob(self) -> tuple[bytes, bytes]:
+        """The definition's id and the pickled class."""
+        if self._blob is None:
+            with serialization.collect_refs() as found:
+                self._blob = serialization.dump_definition(self.cls)
+            self._kept = list(found)
+            self._definition = serialization.definition_id(self._blob)
+        return self._definition, self._blob
+
+    def kind(self, options: opts.ActorOptions) -> tuple[ActorKind, bytes]:
+        """What handles of an actor with these options know, and the same pickled."""
+        groups = tuple((options.concurrency_groups or {}).items())
+        key = (groups, options.max_task_retries, options.max_pending_calls, options.max_concurrency)
+        found = self._kinds.get(key)
+        if found is None:
+            if self._methods is None:
+                self._methods = methods_of(self.cls)
+                self._has_async = has_async_methods(self.cls)
+            kind = ActorKind(self.name, self._methods, options, self._has_async)
+            kind.check_methods()
+            found = self._kinds[key] = kind, serialization.dump_definition(kind)
+        return found
+
+
+def make_actor_class(cls: type[T], options: opts.ActorOptions) -> ActorClass[T]:
+    """The actor class of a class; its type is named after it, as in Ray."""
+    body = {"__module__": cls.__module__, "__doc__": cls.__doc__}
+    kind: Callable[..., ActorClass[T]] = type(f"ActorClass({cls.__name__})", (ActorClass,), body)
+    return kind(cls, options)
+
+
+def _make(
+    process: Process,
+    export: _Export,
+    options: opts.ActorOptions,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> ActorHandle[Any]:
+    spec = _spec(process, export, options)
+    pending = Pending(spec.actor, b"", spec.definition_id, 1, 0, f"{export.name}.__init__")
+    packed = bool(args or kwargs) and submitting.set_arguments(process, pending, args, kwargs)
+    if packed:
+        spec = msgspec.structs.replace(spec, packed=True)
+    return create(process, spec, pending, options.get_if_exists)
+
+
+def _spec(process: Process, export: _Export, options: opts.ActorOptions) -> ActorSpec:
+    definition_id, definition = export.blob()
+    kind, blob = export.kind(options)
+    facts = process.facts
+    wanted, held = opts.actor_resources(options)
+    environment = runtime_env.environment_for(process, options.runtime_env)
+    return ActorSpec(
+        actor=process.new_id(),
+        owner=process.me,
+        job=facts.job,
+        class_name=export.name,
+        definition_id=definition_id,
+        definition=definition,
+        methods=blob,
+        args=b"",
+        deps=[],
+        placing=placing.scheduling_class(options, wanted, facts.job, environment),
+        holding=placing.fixed_point(held),
+        name=options.name or "",
+        namespace=options.namespace or facts.namespace,
+        detached=options.lifetime == "detached",
+        max_restarts=options.max_restarts,
+        max_task_retries=options.max_task_retries,
+        max_concurrency=kind.max_concurrency,
+        is_async=kind.is_async,
+        groups=kind.groups,
+        max_pending_calls=options.max_pending_calls,
+        capture_group=placing.captures_children(options),
+    )

@@ -1,0 +1,78 @@
+"""A handle to an actor: what `.remote()` of an actor class returns, what is passed around.
+
+Used by users.  A handle may be sent anywhere; in each process it is a caller of its own.  It holds
+the actor's lifeline, unless it was found by name or belongs to a detached actor.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Generic, TypeVar
+
+from rayhpc.api.actors.actor_kind import ActorKind, kind_of
+from rayhpc.api.actors.actor_method import ActorMethod
+from rayhpc.runtime.values.ids import ActorID
+from rayhpc.runtime.values.references import ObjectRef
+from rayhpc.wire.messages.actors import ActorSpec
+
+T = TypeVar("T")
+
+
+class ActorHandle(Generic[T]):
+    """An actor: its methods are attributes, called with `.remote(…)`.
+
+    Args:
+        actor: the actor's id.
+        blob: its kind, pickled.
+        lifeline: the reference that keeps it alive; None: the handle does not.
+    """
+
+    __slots__ = ("__weakref__", "_ray_actor", "_ray_blob", "_ray_kind", "_ray_lifeline")
+
+    def __init__(self, actor: bytes, blob: bytes, lifeline: ObjectRef[Any] | None) -> None:
+        self._ray_actor = actor
+        self._ray_blob = blob
+        self._ray_lifeline = lifeline
+        self._ray_kind: ActorKind = kind_of(blob)
+
+    @property
+    def _actor_id(self) -> ActorID:
+        return ActorID(self._ray_actor)
+
+    @property
+    def _ray_actor_id(self) -> ActorID:
+        return ActorID(self._ray_actor)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_ray_"):  # not there yet: while it is being made
+            raise AttributeError(name)
+        return ActorMethod(self, name, self._ray_kind.plan(name))
+
+    def __dir__(self) -> list[str]:
+        return [*self._ray_kind.methods, "_actor_id", "_ray_actor_id"]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ActorHandle) and other._ray_actor == self._ray_actor
+
+    def __hash__(self) -> int:
+        return hash(self._ray_actor)
+
+    def __repr__(self) -> str:
+        return f"Actor({self._ray_kind.class_name}, {self._ray_actor.hex()})"
+
+    def __copy__(self) -> ActorHandle[T]:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ActorHandle[T]:
+        return self
+
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        return _rebuild, (self._ray_actor, self._ray_blob, self._ray_lifeline)
+
+
+def from_spec(spec: ActorSpec) -> ActorHandle[Any]:
+    """A handle from what the head knows of an actor; it does not keep the actor alive."""
+    return ActorHandle(spec.actor, spec.methods, None)
+
+
+def _rebuild(actor: bytes, blob: bytes, lifeline: ObjectRef[Any] | None) -> ActorHandle[Any]:
+    return ActorHandle(actor, blob, lifeline)

@@ -1,0 +1,168 @@
+"""What a handle knows of its actor: the class's methods, their options, and how calls may run.
+
+Made by `actor_class` once per class and set of options, carried by every handle (`actor_handle`)
+and, for handles made from a name, by the actor's entry at the head.  Holds no state of the actor.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import pickle
+from typing import Any
+
+import msgspec
+
+from rayhpc.api.tasks import submitting
+from rayhpc.api.tasks.options import ASYNC_MAX_CONCURRENCY, ActorOptions, MethodOptions
+from rayhpc.api.tasks.remote_function import retry_on
+from rayhpc.api.tasks.signatures import Shape, is_async, is_generator, shape_of
+from rayhpc.wire.messages.tasks import TaskMore
+
+# What `method` notes on a function.
+OPTIONS_ATTRIBUTE = "__ray_method_options__"
+# The calls every actor has.
+ALWAYS = ("__ray_call__", "__ray_ready__", "__ray_terminate__")
+
+
+class Method(msgspec.Struct, frozen=True):
+    """One method: its own options, whether it yields, its parameters (None: not known)."""
+
+    options: MethodOptions
+    is_generator: bool = False
+    shape: Shape | None = None
+
+
+class CallPlan:
+    """What all calls of a method with the same options share."""
+
+    __slots__ = ("group", "label", "more", "needs_more", "retries", "returns", "shape", "title")
+
+    def __init__(self, kind: ActorKind, name: str, options: MethodOptions) -> None:
+        method = kind.methods[name]
+        merged = _over(method.options, options)
+        self.title = f"{kind.class_name}.{name}"
+        self.label = merged.name or self.title
+        self.shape = method.shape
+        self.returns = submitting.returns_of(merged.num_returns, method.is_generator)
+        self.group = merged.concurrency_group or ""
+        retries = merged.max_task_retries
+        self.retries = kind.max_task_retries if retries is None else retries
+        self.more = TaskMore(
+            name=merged.name or "",
+            retry_on=retry_on(merged.retry_exceptions),
+            window=max(0, merged._generator_backpressure_num_objects or 0),
+            max_retries=self.retries,
+        )
+        self.needs_more = bool(self.more.name or self.more.retry_on or self.more.window)
+        kind.check_group(self.group)
+
+
+class ActorKind:
+    """A class as its handles see it.
+
+    Args:
+        class_name: the class's name.
+        methods: name → method.
+        options: the actor's options.
+        has_async: whether any method runs on an event loop.
+    """
+
+    def __init__(
+        self, class_name: str, methods: dict[str, Method], options: ActorOptions, has_async: bool
+    ) -> None:
+        self.class_name = class_name
+        self.methods = methods
+        self.is_async = has_async
+        self.groups = dict(options.concurrency_groups or {})
+        self.max_task_retries = options.max_task_retries
+        self.max_pending_calls = options.max_pending_calls
+        limit = options.max_concurrency
+        self.max_concurrency = limit or (ASYNC_MAX_CONCURRENCY if has_async else 1)
+        self.plans: dict[str, CallPlan] = {}
+
+    @property
+    def is_concurrent(self) -> bool:
+        """Whether a call may start before those made earlier have ended."""
+        return self.is_async or self.max_concurrency > 1 or bool(self.groups)
+
+    def plan(self, name: str) -> CallPlan:
+        """How the method is called without options.
+
+        Raises:
+            AttributeError: there is no such method; the text names those there are.
+        """
+        found = self.plans.get(name)
+        if found is None:
+            if name not in self.methods:
+                names = ", ".join(x for x in self.methods if x not in ALWAYS and x[:2] != "__")
+                raise AttributeError(
+                    f"The actor {self.class_name} has no method {name!r}. Its methods are: "
+                    f"{names or 'none'}."
+                )
+            found = self.plans[name] = CallPlan(self, name, MethodOptions())
+        return found
+
+    def check_group(self, group: str) -> None:
+        """Accept a concurrency group's name.
+
+        Raises:
+            ValueError: the actor has no such group; the text names those there are.
+        """
+        if group and group not in self.groups:
+            names = ", ".join(sorted(self.groups)) or "none"
+            raise ValueError(
+                f"The actor {self.class_name} has no concurrency group {group!r}; it has: {names}. "
+                "Groups are given with @remote(concurrency_groups={name: limit})."
+            )
+
+    def check_methods(self) -> None:
+        """Accept the groups that methods name.
+
+        Raises:
+            ValueError: a method names a group that the actor does not have.
+        """
+        for method in self.methods.values():
+            self.check_group(method.options.concurrency_group or "")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "plans": {}}
+
+
+@functools.lru_cache(maxsize=512)
+def kind_of(blob: bytes) -> ActorKind:
+    """The kind in a handle's pickle; handles of one class share it."""
+    kind: ActorKind = pickle.loads(blob)
+    return kind
+
+
+def methods_of(cls: type[Any]) -> dict[str, Method]:
+    """The methods that can be called through a handle, inherited ones included."""
+    found = {}
+    for name in dir(cls):
+        if hasattr(object, name) and getattr(cls, name, None) is getattr(object, name):
+            continue
+        try:
+            function = getattr(cls, name)
+        except Exception:  # a descriptor that works on instances alone
+            continue
+        if not inspect.isroutine(function):
+            continue
+        static = inspect.getattr_static(cls, name)
+        bound = isinstance(static, (staticmethod, classmethod)) or inspect.ismethod(function)
+        options = getattr(function, OPTIONS_ATTRIBUTE, None) or MethodOptions()
+        shape = shape_of(function, skip=0 if bound else 1)
+        found[name] = Method(options, is_generator(function), shape)
+    for name in ALWAYS:
+        found[name] = Method(MethodOptions())
+    return found
+
+
+def has_async_methods(cls: type[Any]) -> bool:
+    """Whether the class makes an asynchronous actor."""
+    return any(is_async(member) for name in dir(cls) if (member := getattr(cls, name, None)))
+
+
+def _over(base: MethodOptions, changed: MethodOptions) -> MethodOptions:
+    given = {k: v for k, v in msgspec.structs.asdict(changed).items() if v is not None}
+    return msgspec.structs.replace(base, **given) if given else base

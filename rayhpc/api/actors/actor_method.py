@@ -1,0 +1,192 @@
+"""Calling an actor's method.
+
+Made by `actor_handle` at every attribute access, so it is small: what calls share is in the
+handle's kind.  The call goes into the caller's queue, which keeps the order (`runtime.calls`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from rayhpc.api.actors.actor_kind import OPTIONS_ATTRIBUTE, CallPlan
+from rayhpc.api.tasks import submitting
+from rayhpc.api.tasks.options import METHOD_CHECKS, MethodOptions, refuse_unknown
+from rayhpc.exceptions import NotServedError, PendingCallsLimitExceeded, RaySystemError
+from rayhpc.runtime.owner.pending import Pending
+from rayhpc.runtime.process import current
+from rayhpc.runtime.process.context import running
+from rayhpc.runtime.process.interrupts import inside
+from rayhpc.runtime.process.process import Process
+from rayhpc.wire.messages.tasks import STREAMING, TaskMore
+
+if TYPE_CHECKING:
+    from rayhpc.api.actors.actor_handle import ActorHandle
+    from rayhpc.runtime.owner.calls import ActorClient
+
+# With so many unanswered calls at an actor the next ones may wait a moment and go together: until
+# an answer comes, until so many wait, or for the 4 ms after which the background looks at the
+# latest.  A message for each call would cost 10 µs at either end.
+AHEAD = 2
+BATCH = 128
+
+
+class ActorMethod:
+    """A method of an actor: `handle.method.remote(…)` calls it and returns a reference at once."""
+
+    __slots__ = ("_handle", "_name", "_plan")
+
+    def __init__(self, handle: ActorHandle[Any], name: str, plan: CallPlan) -> None:
+        self._handle = handle
+        self._name = name
+        self._plan = plan
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        raise TypeError(
+            f"Actor methods cannot be called directly: use {self._plan.title}.remote(...) instead "
+            f"of {self._plan.title}(...)."
+        )
+
+    def remote(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the method.
+
+        Returns:
+            An `ObjectRef` of the result; a list of them with num_returns > 1, None with 0, an
+            `ObjectRefGenerator` for generators.
+
+        Raises:
+            TypeError: the arguments do not fit the method, or one cannot be pickled.
+            PendingCallsLimitExceeded: the actor's max_pending_calls is reached.
+        """
+        process = current.process()
+        if self._plan.shape is not None:
+            self._plan.shape.check(self._plan.title, args, kwargs)
+        with inside:
+            return _submit(process, self._handle, self._name, self._plan, args, kwargs)
+
+    def options(self, **changed: Any) -> ActorMethod:
+        """The same method with other options: num_returns, name, concurrency_group,
+        max_task_retries, retry_exceptions.
+
+        Raises:
+            ValueError: an unknown option or group, with the right ones, or an impossible value.
+            TypeError: a value of the wrong type.
+        """
+        options = MethodOptions().merged(**changed)
+        plan = CallPlan(self._handle._ray_kind, self._name, options)
+        return ActorMethod(self._handle, self._name, plan)
+
+    def bind(self, *args: Any, **kwargs: Any) -> Any:
+        """Not served: raises NotServedError."""
+        raise NotServedError("bind() (ray.dag)", "call .remote() with references as arguments")
+
+    def _remote(self, args: Any = None, kwargs: Any = None, **changed: Any) -> Any:
+        chosen = self.options(**changed) if changed else self
+        return chosen.remote(*(args or ()), **(kwargs or {}))
+
+    def __repr__(self) -> str:
+        return f"ActorMethod({self._plan.title})"
+
+
+def method(*args: Any, **options: Any) -> Callable[[Any], Any]:
+    """A decorator that gives a method of an actor class options for all its calls.
+
+    Args:
+        args: none: the decorator needs options.
+        options: num_returns, concurrency_group, max_task_retries, retry_exceptions, name.
+
+    Raises:
+        TypeError: used without options, or a value of the wrong type.
+        ValueError: an unknown option, with the nearest right one, or an impossible value.
+    """
+    if args or not options:
+        raise TypeError(
+            "The @method decorator must be applied using at least one of its options by name, for "
+            "example '@method(num_returns=2)'."
+        )
+    for name in options:
+        if name not in METHOD_CHECKS:
+            refuse_unknown(name, "actor methods", METHOD_CHECKS)
+    checked = MethodOptions().merged(**options)
+
+    def annotate(function: Any) -> Any:
+        setattr(function, OPTIONS_ATTRIBUTE, checked)
+        return function
+
+    return annotate
+
+
+def client_of(process: Process, handle: ActorHandle[Any]) -> ActorClient:
+    """This process's view of the actor.
+
+    Raises:
+        RaySystemError: the actor belongs to a cluster that this process has left.
+    """
+    client = process.callers.client_of(handle._ray_actor)
+    # What this process has made itself it has watched from the start.
+    if not client.watched and process.ownership.is_mine(client.actor):
+        raise RaySystemError(
+            f"{handle!r} belongs to a cluster that this program has left, and has gone with that: "
+            "make the actor again, or, if the cluster lives and it is detached, use get_actor()."
+        )
+    return client
+
+
+def _submit(
+    process: Process,
+    handle: ActorHandle[Any],
+    name: str,
+    plan: CallPlan,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Any:
+    client = client_of(process, handle)
+    limit = handle._ray_kind.max_pending_calls
+    if limit > 0:
+        _check_room(process, client, limit, plan)
+    pending = Pending(process.new_id(), b"", b"", plan.returns, plan.retries, plan.label)
+    pending.method = name
+    pending.group = plan.group
+    pending.target = client
+    packed = bool(args or kwargs) and submitting.set_arguments(process, pending, args, kwargs)
+    # The actor lives at least until its unanswered calls have ended.
+    lifeline = handle._ray_lifeline
+    if lifeline is not None:
+        pending.keep = [lifeline] if pending.keep is None else [lifeline, *pending.keep]
+    context = running.get()
+    if context is not None or packed or plan.needs_more:
+        pending.parent = context.tid if context is not None else b""
+        more = plan.more
+        pending.more = TaskMore(
+            more.name,
+            pending.parent,
+            more.retry_on,
+            packed,
+            more.window,
+            max_retries=more.max_retries,
+        )
+    if plan.returns == STREAMING:
+        maker = pending if plan.retries else None
+        pending.stream = process.streams.open(pending.tid, plan.more.window, maker)
+    pending.submitted = time.time()
+    refs = submitting.references_of(process, pending)
+    inbox = process.callers.inbox
+    inbox.append(pending)
+    if (
+        len(client.inflight) < AHEAD
+        or len(inbox) >= BATCH
+        or process.handover.background_waits()  # asked after appending: see there
+    ):
+        process.flush()
+    return refs
+
+
+def _check_room(process: Process, client: ActorClient, limit: int, plan: CallPlan) -> None:
+    process.flush()
+    waiting = client.calls_waiting()
+    if waiting >= limit:
+        raise PendingCallsLimitExceeded(
+            f"{plan.title}: {waiting} calls wait, and the actor's max_pending_calls is {limit}. "
+            "Wait for some of them, or raise the limit."
+        )

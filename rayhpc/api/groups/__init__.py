@@ -1,0 +1,1 @@
+"""Placement: placement groups, scheduling strategies, resources."""

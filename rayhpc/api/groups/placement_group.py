@@ -1,0 +1,329 @@
+"""Placement groups: resources reserved together on one or several nodes.
+
+Used by users through `util`, and by `strategies` and `placing`.  A group is known by its id; what
+the head tells about it is kept per process while somebody asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rayhpc.api.groups.placing import amounts, fixed_point
+from rayhpc.api.tasks import option_checks as checks
+from rayhpc.exceptions import TaskPlacementGroupRemoved
+from rayhpc.runtime.owner.entries import ERROR, INLINE, Entry
+from rayhpc.runtime.process import current
+from rayhpc.runtime.process.context import running
+from rayhpc.runtime.process.interrupts import inside
+from rayhpc.runtime.process.process import Process
+from rayhpc.runtime.values import serialization
+from rayhpc.runtime.values.errors import dump_system_error
+from rayhpc.runtime.values.ids import PlacementGroupID
+from rayhpc.runtime.values.references import ObjectRef
+from rayhpc.wire.address import HEAD
+from rayhpc.wire.messages import actors, cluster
+
+STRATEGIES = ("PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD")
+_NIL = bytes(16)
+
+
+class PlacementGroup:
+    """A placement group.
+
+    Args:
+        id: its id.
+        bundle_cache: its bundles, if they are known here.
+    """
+
+    def __init__(
+        self, id: PlacementGroupID, bundle_cache: list[dict[str, float]] | None = None
+    ) -> None:
+        self.id = id
+        self.bundle_cache = bundle_cache
+
+    @staticmethod
+    def empty() -> PlacementGroup:
+        """No group at all."""
+        return PlacementGroup(PlacementGroupID(_NIL), [])
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether this is no group at all."""
+        return self.id.binary() == _NIL
+
+    def ready(self) -> ObjectRef[PlacementGroup]:
+        """A reference that is there, with the group as its value, once all bundles are reserved.
+
+        If the group is removed before, `get` raises TaskPlacementGroupRemoved.
+        """
+        process = current.process()
+        oid = process.new_id()
+        process.ownership.table[oid] = Entry()
+        ref: ObjectRef[PlacementGroup] = ObjectRef(oid)
+        with serialization.collect_refs():
+            value = serialization.to_inline(serialization.serialize(self))
+
+        def settle(state: actors.GroupIs) -> None:
+            if state.state == actors.GROUP_CREATED:
+                process.ownership.resolve(oid, INLINE, value)
+            elif state.state == actors.GROUP_REMOVED:
+                process.results.failures += 1
+                process.ownership.resolve(oid, ERROR, dump_system_error(_removed(self, state)))
+
+        with inside, process.lead():
+            _when_settled(process, self.id.binary(), settle)
+        return ref
+
+    def wait(self, timeout_seconds: float = 30) -> bool:
+        """Wait until all bundles are reserved.
+
+        Args:
+            timeout_seconds: how long at most.
+
+        Returns:
+            False if the time was over first, or the group was removed.
+        """
+        process = current.process()
+        found: list[actors.GroupIs] = []
+        with inside:
+            with process.lead():
+                _when_settled(process, self.id.binary(), found.append)
+            process.wait_blocking(lambda: bool(found), timeout_seconds)
+        return bool(found) and found[0].state == actors.GROUP_CREATED
+
+    @property
+    def bundle_specs(self) -> list[dict[str, float]]:
+        """Each bundle's resources."""
+        if self.bundle_cache is None:
+            self.bundle_cache = _bundles_of(current.process(), self.id.binary())
+        return self.bundle_cache
+
+    @property
+    def bundle_count(self) -> int:
+        """How many bundles it has."""
+        return len(self.bundle_specs)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, PlacementGroup) and other.id == self.id
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def __repr__(self) -> str:
+        return f"PlacementGroup({self.id.hex()})"
+
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        return PlacementGroup, (self.id, self.bundle_cache)
+
+
+def placement_group(
+    bundles: list[dict[str, float]],
+    strategy: str = "PACK",
+    name: str = "",
+    lifetime: str | None = None,
+    _soft_target_node_id: str | None = None,
+    bundle_label_selector: list[dict[str, str]] | None = None,
+) -> PlacementGroup:
+    """Reserve bundles of resources together, all or nothing; returns at once.
+
+    Args:
+        bundles: the resources of each, for example `[{"CPU": 2}, {"CPU": 1, "GPU": 1}]`.
+        strategy: PACK (few nodes), SPREAD (many), STRICT_PACK (one), STRICT_SPREAD (each bundle
+            another).
+        name: to find it by with `get_placement_group`; free in this namespace.
+        lifetime: "detached" outlives this program; None does not.
+        bundle_label_selector: for each bundle, labels that its node must have.
+
+    Raises:
+        ValueError: an unknown strategy or lifetime, or bundles that cannot be.
+        TypeError: bundles that are not a list of dicts.
+    """
+    reserved = _checked_bundles(bundles)
+    if strategy not in STRATEGIES:
+        raise ValueError(
+            f"Invalid strategy {strategy!r}: it must be one of {', '.join(STRATEGIES)}."
+        )
+    if lifetime not in (None, "detached"):
+        raise ValueError(
+            f"Placement group `lifetime` must be None or 'detached', not {lifetime!r}."
+        )
+    if not isinstance(name, str):
+        raise checks.wrong_type("name", "text", name)
+    selectors = _checked_selectors(bundle_label_selector, len(bundles))
+    process = current.process()
+    group = process.new_id()
+    message = actors.CreateGroup(
+        group=group,
+        bundles=[fixed_point(x) for x in reserved],
+        strategy=strategy,
+        name=name,
+        namespace=process.facts.namespace,
+        detached=lifetime == "detached",
+        creator=process.me,
+        job=process.facts.job,
+        selectors=selectors,
+    )
+    with inside:
+        process.send(HEAD, message)
+    return PlacementGroup(PlacementGroupID(group), reserved)
+
+
+def remove_placement_group(placement_group: PlacementGroup) -> None:
+    """Give a group's resources back; its actors and tasks end.
+
+    Raises:
+        TypeError: not a placement group.
+    """
+    if not isinstance(placement_group, PlacementGroup):
+        raise TypeError(f"Not a placement group: {placement_group!r}.")
+    process = current.process()
+    with inside:
+        process.flush()
+        process.send(HEAD, actors.RemoveGroup(placement_group.id.binary()))
+
+
+def get_placement_group(placement_group_name: str) -> PlacementGroup:
+    """The group of that name in this namespace.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if not placement_group_name:
+        raise ValueError("Please supply a non-empty value to get_placement_group.")
+    process = current.process()
+    namespace = process.facts.namespace
+    with inside:
+        for row in _rows(process):
+            here = row.name == placement_group_name and row.namespace == namespace
+            if here and row.state != actors.GROUP_REMOVED:
+                return PlacementGroup(PlacementGroupID(row.group), _amounts(row.bundles))
+    raise ValueError(
+        f"Failed to look up placement group with name: {placement_group_name} (namespace "
+        f"{namespace!r}): it was never made or is removed."
+    )
+
+
+def get_current_placement_group() -> PlacementGroup | None:
+    """The group that this task or actor runs in; None: in none, or in a driver."""
+    context = running.get()
+    if context is None or not context.grant.group:
+        return None
+    return PlacementGroup(PlacementGroupID(context.grant.group))
+
+
+def placement_group_table(placement_group: PlacementGroup | None = None) -> dict[str, Any]:
+    """What the head knows of one group, or of all: id → row.
+
+    A row has placement_group_id, name, bundles, bundles_to_node_id, strategy, state (PENDING,
+    CREATED, RESCHEDULING or REMOVED) and stats.
+    """
+    process = current.process()
+    with inside:
+        rows = _rows(process)
+        nodes: list[cluster.NodeState] = process.ask_head(
+            cluster.Nodes(), list[cluster.NodeState]
+        )
+    names = {x.info.number: x.info.node_id for x in nodes}
+    table = {row.group.hex(): _table_row(row, names) for row in rows}
+    if placement_group is None:
+        return table
+    found: dict[str, Any] = table.get(placement_group.id.hex(), {})
+    return found
+
+
+def _table_row(row: actors.GroupRow, names: dict[int, str]) -> dict[str, Any]:
+    return {
+        "placement_group_id": row.group.hex(),
+        "name": row.name,
+        "bundles": dict(enumerate(_amounts(row.bundles))),
+        "bundles_to_node_id": {i: names.get(x, "") for i, x in enumerate(row.nodes)},
+        "strategy": row.strategy,
+        "state": row.state,
+        "stats": {"scheduling_state": row.text or row.state},
+    }
+
+
+def _rows(process: Process) -> list[actors.GroupRow]:
+    rows: list[actors.GroupRow] = process.ask_head(cluster.ListGroups(), list[actors.GroupRow])
+    return rows
+
+
+def _bundles_of(process: Process, group: bytes) -> list[dict[str, float]]:
+    """The bundles of a group that was made elsewhere."""
+    with inside:
+        for row in _rows(process):
+            if row.group == group:
+                return _amounts(row.bundles)
+    raise ValueError(f"There is no placement group {group.hex()} in this cluster (any more).")
+
+
+def _amounts(bundles: list[dict[str, int]]) -> list[dict[str, float]]:
+    return [amounts(x) for x in bundles]
+
+
+def _removed(group: PlacementGroup, state: actors.GroupIs) -> TaskPlacementGroupRemoved:
+    reason = f" ({state.text})" if state.text else ""
+    return TaskPlacementGroupRemoved(f"The placement group {group.id.hex()} is removed{reason}.")
+
+
+# -- news of a group -------------------------------------------------------------------------------
+def _when_settled(process: Process, group: bytes, callback: Any) -> None:
+    """Call `callback` with the group's state once it is CREATED or REMOVED (leading thread)."""
+    watchers = process.group_watchers.setdefault(group, [])
+
+    def on_state(state: actors.GroupIs) -> None:
+        if state.state in (actors.GROUP_CREATED, actors.GROUP_REMOVED):
+            left = [x for x in process.group_watchers.get(group, ()) if x is not on_state]
+            if left:
+                process.group_watchers[group] = left
+            else:
+                process.group_watchers.pop(group, None)
+            callback(state)
+
+    watchers.append(on_state)
+    # Asked each time: the answer is the group's state now, and then each change.
+    process.transport.send(HEAD, actors.WatchGroup(group))
+
+
+# -- checks ----------------------------------------------------------------------------------------
+def _checked_bundles(bundles: Any) -> list[dict[str, float]]:
+    if isinstance(bundles, (str, bytes)) or not isinstance(bundles, Sequence):
+        raise TypeError(
+            "Placement group bundles must be a list of dicts (resource → amount), not "
+            f"{type(bundles).__name__}."
+        )
+    if not bundles:
+        raise ValueError("Placement group bundles must not be an empty list.")
+    return [_checked_bundle(i, x) for i, x in enumerate(bundles)]
+
+
+def _checked_bundle(index: int, bundle: Any) -> dict[str, float]:
+    if not isinstance(bundle, Mapping):
+        raise TypeError(
+            f"Bundle {index} must be a dict of resource → amount, not {type(bundle).__name__}."
+        )
+    kept = {}
+    for name, value in bundle.items():
+        if not isinstance(name, str):
+            raise TypeError(f"Bundle {index}: a resource's name must be text, not {name!r}.")
+        check = checks.gpus if name == "GPU" else checks.amount
+        kept[name] = check(f"bundle {index}: {name}", value)
+    if not any(kept.values()):
+        raise ValueError(
+            "Bundles cannot be an empty dictionary or resources with only 0 values: bundle "
+            f"{index} is {dict(bundle)}."
+        )
+    return kept
+
+
+def _checked_selectors(given: Any, count: int) -> list[list[tuple[str, str]]]:
+    if not given:
+        return []
+    if not isinstance(given, list) or len(given) not in (1, count):
+        raise ValueError(
+            f"bundle_label_selector must be a list of one dict per bundle ({count}), or of one "
+            "for all."
+        )
+    each = given * count if len(given) == 1 else given
+    return [list(checks.selector("bundle_label_selector", x).items()) for x in each]

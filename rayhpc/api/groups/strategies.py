@@ -1,0 +1,176 @@
+"""Where a task or actor is to run: the values that the option `scheduling_strategy` takes.
+
+Used by users, `options` (checks them) and `placing` (turns them into messages).  Only checks the
+form of what it is given.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rayhpc.api.groups.placement_group import PlacementGroup
+
+DEFAULT = "DEFAULT"
+SPREAD = "SPREAD"
+_NODE_ID = re.compile("[0-9a-f]{56}")
+
+
+class PlacementGroupSchedulingStrategy:
+    """Run inside a placement group.
+
+    Args:
+        placement_group: the group; None: in none, also where one would be inherited.
+        placement_group_bundle_index: which of its bundles; -1: any that has room.
+        placement_group_capture_child_tasks: whether what the task or actor submits runs in the
+            group as well; None: as its parent does.
+    """
+
+    def __init__(
+        self,
+        placement_group: PlacementGroup | None,
+        placement_group_bundle_index: int = -1,
+        placement_group_capture_child_tasks: bool | None = None,
+    ) -> None:
+        self.placement_group = placement_group
+        self.placement_group_bundle_index = placement_group_bundle_index
+        self.placement_group_capture_child_tasks = placement_group_capture_child_tasks
+
+    def __repr__(self) -> str:
+        return (
+            f"PlacementGroupSchedulingStrategy({self.placement_group!r}, "
+            f"placement_group_bundle_index={self.placement_group_bundle_index}, "
+            "placement_group_capture_child_tasks="
+            f"{self.placement_group_capture_child_tasks})"
+        )
+
+
+class NodeAffinitySchedulingStrategy:
+    """Run on one node.
+
+    Args:
+        node_id: the node's id, as text or `NodeID`.
+        soft: if the node is gone or cannot ever hold it, run elsewhere; else it fails with
+            TaskUnschedulableError or ActorUnschedulableError.
+
+    Raises:
+        ValueError: what cannot be a node's id.
+    """
+
+    def __init__(
+        self,
+        node_id: str,
+        soft: bool,
+        _spill_on_unavailable: bool = False,
+        _fail_on_unavailable: bool = False,
+    ) -> None:
+        self.node_id: str = node_id if isinstance(node_id, str) else node_id.hex()
+        if not _NODE_ID.fullmatch(self.node_id):
+            raise ValueError(
+                f"A node's id is text of 56 hexadecimal digits, as nodes() and "
+                f"get_runtime_context().get_node_id() give it, not {node_id!r}."
+            )
+        self.soft = soft
+        self._spill_on_unavailable = _spill_on_unavailable
+        self._fail_on_unavailable = _fail_on_unavailable
+
+    def __repr__(self) -> str:
+        return f"NodeAffinitySchedulingStrategy({self.node_id!r}, soft={self.soft})"
+
+
+class In:
+    """The label has one of these values."""
+
+    def __init__(self, *values: str) -> None:
+        self.values = list(values)
+
+    def __repr__(self) -> str:
+        return f"In({', '.join(map(repr, self.values))})"
+
+
+class NotIn:
+    """The label is missing or has none of these values."""
+
+    def __init__(self, *values: str) -> None:
+        self.values = list(values)
+
+    def __repr__(self) -> str:
+        return f"NotIn({', '.join(map(repr, self.values))})"
+
+
+class Exists:
+    """The node has the label, with any value."""
+
+    def __repr__(self) -> str:
+        return "Exists()"
+
+
+class DoesNotExist:
+    """The node has no such label."""
+
+    def __repr__(self) -> str:
+        return "DoesNotExist()"
+
+
+LabelCondition = In | NotIn | Exists | DoesNotExist
+
+
+class NodeLabelSchedulingStrategy:
+    """Run on a node with these labels.
+
+    Args:
+        hard: label → condition, all of which must hold.
+        soft: label → condition that should hold, where a node can be had.
+
+    Raises:
+        ValueError: neither `hard` nor `soft` names a label.
+        TypeError: a condition is not one of In, NotIn, Exists, DoesNotExist.
+    """
+
+    def __init__(
+        self,
+        hard: dict[str, LabelCondition] | None = None,
+        *,
+        soft: dict[str, LabelCondition] | None = None,
+    ) -> None:
+        if not hard and not soft:
+            raise ValueError(
+                "NodeLabelSchedulingStrategy needs at least one label, for example "
+                'hard={"zone": In("a", "b")}.'
+            )
+        self.hard = _checked("hard", hard)
+        self.soft = _checked("soft", soft)
+
+    def __repr__(self) -> str:
+        return f"NodeLabelSchedulingStrategy({self.hard!r}, soft={self.soft!r})"
+
+
+SchedulingStrategy = (
+    str
+    | PlacementGroupSchedulingStrategy
+    | NodeAffinitySchedulingStrategy
+    | NodeLabelSchedulingStrategy
+    | None
+)
+
+
+def _checked(name: str, conditions: Any) -> dict[str, LabelCondition]:
+    if conditions is None:
+        return {}
+    if not isinstance(conditions, dict):
+        raise TypeError(
+            f"{name} must be a dict of label → condition, not a {type(conditions).__name__}."
+        )
+    for label, condition in conditions.items():
+        if not isinstance(label, str):
+            raise TypeError(f"{name}: a label's name must be text, not {label!r}.")
+        if not isinstance(condition, (In, NotIn, Exists, DoesNotExist)):
+            raise TypeError(
+                f"{name}[{label!r}] must be In(…), NotIn(…), Exists() or DoesNotExist(), not a "
+                f"{type(condition).__name__}."
+            )
+        for value in getattr(condition, "values", ()):
+            if not isinstance(value, str):
+                raise TypeError(f"{name}[{label!r}]: values must be text, not {value!r}.")
+    return dict(conditions)

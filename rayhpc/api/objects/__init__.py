@@ -1,0 +1,1 @@
+"""References: `get`, `put`, `wait`, `cancel`, `free`."""

@@ -1,0 +1,1 @@
+"""The session: init and shutdown, runtime environments, context, what the cluster is."""

@@ -1,0 +1,110 @@
+"""What the cluster consists of and what it has done: nodes, resources, the timeline.
+
+Used by users.  Only asks; changes nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rayhpc.api.groups.placing import amounts
+from rayhpc.runtime.process import current
+from rayhpc.runtime.process.interrupts import inside
+from rayhpc.runtime.process.process import Process
+from rayhpc.wire.feasibility import NODE_ID_LABELS
+from rayhpc.wire.messages import cluster
+from rayhpc.wire.messages.common import NodeInfo, Resources
+
+
+def node_states(process: Process) -> list[cluster.NodeState]:
+    """All nodes as the head knows them, dead ones included."""
+    found: list[cluster.NodeState] = process.ask_head(cluster.Nodes(), list[cluster.NodeState])
+    return found
+
+
+def nodes() -> list[dict[str, Any]]:
+    """One row per node, dead ones included.
+
+    Each has NodeID, Alive, NodeManagerAddress, NodeManagerHostname, NodeManagerPort, NodeName,
+    Resources, Labels, and for dead ones DeathReasonMessage.
+    """
+    process = current.process()
+    with inside:
+        return [_row(state) for state in node_states(process)]
+
+
+def cluster_resources() -> dict[str, float]:
+    """What all living nodes have together: resource → amount (memory in bytes)."""
+    return _sum(lambda state: state.info.total)
+
+
+def available_resources() -> dict[str, float]:
+    """What of it is free now; what is used up is left out."""
+    return {name: amount for name, amount in _sum(lambda x: x.available).items() if amount > 0}
+
+
+def timeline(filename: str | None = None) -> list[dict[str, Any]] | None:
+    """Every task and actor call that has run, as a Chrome trace.
+
+    Open the file in `chrome://tracing` or https://ui.perfetto.dev.  Each node remembers at least
+    its last 500,000 (`RAYHPC_TASK_RUNS` in the environment of whoever starts it); that older ones
+    are missing is said in a warning.  A process that is killed takes with it what it ran in its
+    last quarter of a second.
+
+    Args:
+        filename: where to write it as JSON; None: return it.
+
+    Returns:
+        The events (times in microseconds since 1970), or None if they were written.
+    """
+    from rayhpc.api.session.trace import collect
+
+    events = collect(current.process())
+    if filename is None:
+        return list(events)
+    import json
+
+    with open(filename, "w", encoding="utf-8") as file:
+        # One by one: a million events as one text would take a gigabyte.
+        between = "["
+        for event in events:
+            file.write(between + json.dumps(event))
+            between = ",\n"
+        file.write("]" if between != "[" else "[]")
+    return None
+
+
+def labels_of(info: NodeInfo) -> dict[str, str]:
+    """A node's labels, with the one that Ray gives each."""
+    return {NODE_ID_LABELS[0]: info.node_id, **info.labels}
+
+
+def _sum(part: Any) -> dict[str, float]:
+    process = current.process()
+    total: Resources = {}
+    with inside:
+        for state in node_states(process):
+            if state.alive:
+                for name, amount in part(state).items():
+                    total[name] = total.get(name, 0) + amount
+    return amounts(total)
+
+
+def _row(state: cluster.NodeState) -> dict[str, Any]:
+    info = state.info
+    return {
+        "NodeID": info.node_id,
+        "Alive": state.alive,
+        "alive": state.alive,
+        "NodeManagerAddress": info.ip,
+        "NodeManagerHostname": info.hostname,
+        "NodeManagerPort": info.endpoints[0][1] if info.endpoints else 0,
+        "NodeName": info.hostname,
+        "RayletSocketName": f"{info.session_dir}/raylet.sock",
+        "ObjectStoreSocketName": "",
+        "MetricsExportPort": 0,
+        "DeathReason": 0 if state.alive else 1,
+        "DeathReasonMessage": state.ended,
+        "Resources": amounts(info.total) if state.alive else {},
+        "Labels": labels_of(info),
+    }

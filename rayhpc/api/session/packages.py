@@ -1,0 +1,138 @@
+"""Folders that tasks need elsewhere: packed once, kept by the head, unpacked by workers.
+
+Used by `runtime_env`.  A package's name is the hash of its content, so the same folder is sent
+once per cluster however often it is named.  Never unpacks: workers do.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import io
+import os
+import zipfile
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from rayhpc.wire.messages import cluster
+
+if TYPE_CHECKING:
+    from rayhpc.runtime.process.process import Process
+
+SCHEME = "kv://"
+SPACE = "packages"
+MAX_BYTES = 256 * 2**20
+UPLOAD_TIMEOUT_S = 300.0
+# Never wanted, always large.
+LEFT_OUT = (".git", "__pycache__", ".venv", ".hg", ".mypy_cache", ".pytest_cache", ".ruff_cache")
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+def pack(path: str, excludes: Sequence[str] = (), *, under_own_name: bool = False) -> bytes:
+    """A folder or file as a zip: the same content gives the same bytes.
+
+    Args:
+        path: what to pack.
+        excludes: patterns of names or of paths inside the folder that stay out.
+        under_own_name: the files keep the folder's name in front (modules do).
+
+    Raises:
+        ValueError: there is no such path, or it holds more than a package may.
+    """
+    out = io.BytesIO()
+    total = 0
+    sizes: list[tuple[int, str]] = []
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for name, file in _files(path, excludes, under_own_name):
+            size = os.path.getsize(file)
+            total += size
+            sizes.append((size, name))
+            if total > MAX_BYTES:
+                raise ValueError(_too_large(path, sizes))
+            entry = zipfile.ZipInfo(name, _EPOCH)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.external_attr = (0o755 if os.access(file, os.X_OK) else 0o644) << 16
+            with open(file, "rb") as source:
+                archive.writestr(entry, source.read())
+    return out.getvalue()
+
+
+def uri_of(package: bytes) -> str:
+    """The name of a package."""
+    return SCHEME + hashlib.sha256(package).hexdigest()
+
+
+def upload(process: Process, packages: dict[str, bytes]) -> None:
+    """Give packages (name → content) to the head, those that it does not have.
+
+    Raises:
+        GetTimeoutError: the head did not answer in time.
+    """
+    for uri, package in packages.items():
+        key = uri[len(SCHEME) :].encode()
+        if key not in process.ask_head(cluster.KvKeys(SPACE, key), list[bytes]):
+            question = cluster.KvPut(SPACE, key, package, overwrite=False)
+            process.ask_head(question, bool, UPLOAD_TIMEOUT_S)
+
+
+def check_known(process: Process, uris: Iterable[str]) -> None:
+    """Accept packages that were given by name.
+
+    Raises:
+        ValueError: the head does not have one of them.
+    """
+    for uri in uris:
+        key = uri[len(SCHEME) :].encode()
+        if key not in process.ask_head(cluster.KvKeys(SPACE, key), list[bytes]):
+            raise ValueError(
+                f"The cluster has no package {uri!r}: give the folder itself, which is packed and "
+                "sent."
+            )
+
+
+def _files(
+    path: str, excludes: Sequence[str], under_own_name: bool
+) -> Iterator[tuple[str, str]]:
+    """(name in the package, path on disk) of every file, in a fixed order."""
+    root = os.path.abspath(path)
+    own = os.path.basename(root)
+    if os.path.isfile(root):
+        yield own, root
+        return
+    if not os.path.isdir(root):
+        raise ValueError(f"There is no folder {path!r} to take along in the runtime environment.")
+    seen: set[str] = set()
+    for folder, folders, files in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:  # a link back up
+            folders.clear()
+            continue
+        seen.add(real)
+        inside = os.path.relpath(folder, root)
+        prefix = "" if inside == "." else inside + "/"
+        folders[:] = sorted(x for x in folders if not _is_left_out(prefix + x, excludes))
+        for file in sorted(files):
+            full = os.path.join(folder, file)
+            if os.path.isfile(full) and not _is_left_out(prefix + file, excludes):
+                yield (f"{own}/" if under_own_name else "") + prefix + file, full
+
+
+def _is_left_out(name: str, excludes: Sequence[str]) -> bool:
+    base = os.path.basename(name)
+    if base in LEFT_OUT:
+        return True
+    for pattern in excludes:
+        wanted = pattern.strip("/")
+        anchored = "/" in wanted or pattern.startswith("/")
+        if fnmatch.fnmatch(name, wanted) or (not anchored and fnmatch.fnmatch(base, wanted)):
+            return True
+    return False
+
+
+def _too_large(path: str, sizes: list[tuple[int, str]]) -> str:
+    largest = ", ".join(f"{name} ({size >> 20} MiB)" for size, name in sorted(sizes)[-3:][::-1])
+    return (
+        f"{path!r} holds more than the {MAX_BYTES >> 20} MiB that a runtime environment may take "
+        f"along; its largest files: {largest}. Leave them out with excludes=[…], or put them on a "
+        "file system that all nodes share."
+    )

@@ -1,0 +1,256 @@
+"""`get_runtime_context()`: which job, node, worker, task and actor this code runs as.
+
+Used by users.  What is asked for is looked up at that moment, so one context serves the whole
+process.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from rayhpc.api.actors.actor_handle import ActorHandle
+from rayhpc.api.groups.placing import amounts
+from rayhpc.api.session.runtime_env import RuntimeEnv
+from rayhpc.runtime.process import current
+from rayhpc.runtime.process.context import TaskContext, running
+from rayhpc.runtime.process.process import Process
+from rayhpc.runtime.values.ids import (
+    ActorID,
+    JobID,
+    NodeID,
+    PlacementGroupID,
+    TaskID,
+    WorkerID,
+    worker_id,
+)
+
+
+class RuntimeContext:
+    """Where and as what the caller runs."""
+
+    @property
+    def _process(self) -> Process:
+        return current.process()
+
+    # -- ids as text -------------------------------------------------------------------------------
+    def get_job_id(self) -> str:
+        """The job's id in hex."""
+        return self.job_id.hex()
+
+    def get_node_id(self) -> str:
+        """The node's id in hex."""
+        return self._process.facts.node_id
+
+    def get_worker_id(self) -> str:
+        """This process's id in hex."""
+        return self.worker_id.hex()
+
+    def get_task_id(self) -> str | None:
+        """The running task's id in hex; None in a driver."""
+        context = running.get()
+        return None if context is None else context.tid.hex()
+
+    def get_task_name(self) -> str | None:
+        """The running task's name; None in a driver."""
+        context = running.get()
+        return None if context is None else context.name
+
+    def get_task_function_name(self) -> str | None:
+        """The running function's name; None in a driver."""
+        return self.get_task_name()
+
+    def get_attempt_number(self) -> int:
+        """How often the running task was started before."""
+        context = running.get()
+        return 0 if context is None else context.attempt
+
+    def is_canceled(self) -> bool:
+        """Whether the running task was cancelled: for methods in threads, which nothing interrupts.
+
+        Raises:
+            RuntimeError: in a driver.
+        """
+        context = running.get()
+        if context is None:
+            raise RuntimeError("is_canceled() is for tasks and actors' methods, not for drivers.")
+        process: Any = self._process
+        return bool(process.is_cancelled(context.tid))
+
+    def get_actor_id(self) -> str | None:
+        """The actor's id in hex; None outside one."""
+        actor = self._actor_id()
+        return actor.hex() if actor else None
+
+    def get_actor_name(self) -> str | None:
+        """The actor's name (empty: it has none); None outside one."""
+        host = self._host()
+        return None if host is None else host.spec.name
+
+    def get_placement_group_id(self) -> str | None:
+        """The placement group this runs in, in hex; None: in none."""
+        context = running.get()
+        return context.grant.group.hex() if context is not None and context.grant.group else None
+
+    # -- ids as objects ----------------------------------------------------------------------------
+    @property
+    def job_id(self) -> JobID:
+        """The job's id."""
+        return JobID.from_int(self._process.facts.job)
+
+    @property
+    def node_id(self) -> NodeID:
+        """The node's id."""
+        return NodeID.from_hex(self._process.facts.node_id)
+
+    @property
+    def worker_id(self) -> WorkerID:
+        """This process's id."""
+        return worker_id(self._process.me)
+
+    @property
+    def task_id(self) -> TaskID | None:
+        """The running task's id; None in a driver."""
+        context = running.get()
+        return None if context is None else TaskID(context.tid)
+
+    @property
+    def actor_id(self) -> ActorID | None:
+        """The actor's id; None outside one."""
+        actor = self._actor_id()
+        return ActorID(actor) if actor else None
+
+    @property
+    def current_placement_group_id(self) -> PlacementGroupID | None:
+        """The placement group this runs in; None: in none."""
+        context = running.get()
+        if context is None or not context.grant.group:
+            return None
+        return PlacementGroupID(context.grant.group)
+
+    # -- what it may use ---------------------------------------------------------------------------
+    def get_assigned_resources(self) -> dict[str, float]:
+        """Resource → amount of the running task or actor; empty in a driver."""
+        context = running.get()
+        return {} if context is None else amounts(context.grant.resources)
+
+    def get_resource_ids(self) -> dict[str, list[str]]:
+        """Kind of device → ids this may use."""
+        return self.get_accelerator_ids()
+
+    def get_accelerator_ids(self) -> dict[str, list[str]]:
+        """Kind of device → ids the running task or actor may use."""
+        context = running.get()
+        devices = {} if context is None else context.grant.devices
+        return {"GPU": [], **{kind: list(ids) for kind, ids in devices.items()}}
+
+    @property
+    def should_capture_child_tasks_in_placement_group(self) -> bool:
+        """Whether what is submitted here runs in this placement group."""
+        context = running.get()
+        return context is not None and context.capture_group
+
+    # -- the actor ---------------------------------------------------------------------------------
+    @property
+    def current_actor(self) -> ActorHandle[Any]:
+        """A handle to the actor this runs in; it does not keep the actor alive.
+
+        Raises:
+            RuntimeError: outside an actor.
+        """
+        host = self._host()
+        if host is None:
+            raise RuntimeError("current_actor was asked for outside an actor's method.")
+        return ActorHandle(host.spec.actor, host.spec.methods, None)
+
+    @property
+    def was_current_actor_reconstructed(self) -> bool:
+        """Whether this actor has been started again after a failure.
+
+        Raises:
+            RuntimeError: outside an actor.
+        """
+        host = self._host()
+        if host is None:
+            raise RuntimeError(
+                "was_current_actor_reconstructed was asked for outside an actor's method."
+            )
+        return bool(host.incarnation > 0)
+
+    # -- the rest ----------------------------------------------------------------------------------
+    @property
+    def namespace(self) -> str:
+        """The job's namespace for names of actors."""
+        return self._process.facts.namespace
+
+    @property
+    def runtime_env(self) -> RuntimeEnv:
+        """The environment this runs in."""
+        return RuntimeEnv(**json.loads(self.get_runtime_env_string()))
+
+    def get_runtime_env_string(self) -> str:
+        """The environment this runs in, as JSON."""
+        return self._process.environment().decode() or "{}"
+
+    def get_node_labels(self) -> dict[str, str]:
+        """The labels of this node."""
+        from rayhpc.api.session.cluster_info import labels_of, node_states
+
+        mine = self._process.facts.node_id
+        for state in node_states(self._process):
+            if state.info.node_id == mine:
+                return labels_of(state.info)
+        return {}
+
+    @property
+    def gcs_address(self) -> str:
+        """The head's address, as `init(address=…)` takes it."""
+        from pathlib import Path
+
+        from rayhpc.launch.sessions import read_record
+
+        record = read_record(Path(self._process.facts.session_dir))
+        return "" if record is None else record.address
+
+    def get(self) -> dict[str, Any]:
+        """The ids as a dict, as in old programs."""
+        found: dict[str, Any] = {
+            "job_id": self.job_id,
+            "node_id": self.node_id,
+            "namespace": self.namespace,
+        }
+        context: TaskContext | None = running.get()
+        if context is not None:
+            found["task_id"] = self.task_id
+            if context.actor:
+                found["actor_id"] = self.actor_id
+        return found
+
+    def _actor_id(self) -> bytes:
+        """The actor of this thread's task, or (threads of the user's) of this process."""
+        context = running.get()
+        if context is not None:
+            return context.actor
+        host = self._host()
+        return b"" if host is None else host.spec.actor
+
+    def _host(self) -> Any:
+        return getattr(self._process, "actor", None)
+
+
+_context = RuntimeContext()
+
+
+def get_runtime_context() -> RuntimeContext:
+    """What this code runs as; starts the embedded cluster if there is none yet."""
+    current.process()
+    return _context
+
+
+def get_gpu_ids() -> list[Any]:
+    """The ids of the GPUs this task or actor may use: numbers, or text where they are no numbers.
+
+    Empty in a driver.
+    """
+    found = get_runtime_context().get_accelerator_ids()["GPU"]
+    return [int(x) if x.isdecimal() else x for x in found]

@@ -1,0 +1,232 @@
+"""Runtime environments: variables, a folder and modules that tasks and actors bring along.
+
+Used by users (`RuntimeEnv`), `options` and `session` (check it) and `placing` (makes of it what
+travels: canonical JSON in which folders are packages in the head's key-value store).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import types
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from rayhpc.api.session import packages
+from rayhpc.exceptions import NotServedError
+
+if TYPE_CHECKING:
+    from rayhpc.runtime.process.process import Process
+
+SERVED = ("config", "env_vars", "excludes", "py_modules", "working_dir")
+_INSTALLED = (
+    "install what the program needs into the Python environment that all nodes share, or take pure "
+    "Python along with py_modules or working_dir"
+)
+_CONTAINER = "start the nodes inside the container: `rayhpc run` works in any image that has rayhpc"
+_PROFILER = "run the profiler around `rayhpc run`, or call it inside the task"
+NOT_SERVED = {
+    "_nsight": _PROFILER,
+    "conda": _INSTALLED,
+    "container": _CONTAINER,
+    "image_uri": _CONTAINER,
+    "java_jars": "rayhpc speaks Python alone",
+    "mpi": "start the MPI program from a task, with subprocess and mpiexec (or srun --overlap)",
+    "nsight": _PROFILER,
+    "pip": _INSTALLED,
+    "rocprof_sys": _PROFILER,
+    "uv": _INSTALLED,
+    "worker_process_setup_hook": "do the set-up at the import of a module that the tasks use",
+}
+
+
+class RuntimeEnv(dict[str, Any]):
+    """A runtime environment: a dict whose fields have been checked.
+
+    Args:
+        env_vars: environment variables, text → text.
+        working_dir: a folder that tasks run in a copy of.
+        py_modules: folders, files or modules that tasks can import.
+        excludes: patterns of names inside working_dir and py_modules that stay behind.
+        config: taken, without effect.
+
+    Raises:
+        NotServedError: pip, conda, containers and the like; the text names what to do instead.
+        ValueError: a field that does not exist, with the nearest right one.
+        TypeError: a value of the wrong type.
+    """
+
+    def __init__(self, **fields: Any) -> None:
+        super().__init__(checked(fields))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as a plain dict."""
+        return dict(self)
+
+    def env_vars(self) -> dict[str, str]:
+        """The environment variables."""
+        return dict(self.get("env_vars", {}))
+
+    def working_dir(self) -> str:
+        """The working folder, or its package's name; empty: none."""
+        return str(self.get("working_dir", ""))
+
+    def py_modules(self) -> list[Any]:
+        """The modules, or their packages' names."""
+        return list(self.get("py_modules", ()))
+
+
+class RuntimeEnvConfig(dict[str, Any]):
+    """How to set up an environment; taken for programs that give it, without effect."""
+
+    def __init__(self, setup_timeout_seconds: int = 600, eager_install: bool = True) -> None:
+        super().__init__(setup_timeout_seconds=setup_timeout_seconds, eager_install=eager_install)
+
+
+def checked(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a runtime environment, those that are None left out.
+
+    Raises: as `RuntimeEnv`.
+    """
+    fields = {name: value for name, value in given.items() if value is not None}
+    for name in fields:
+        if name in NOT_SERVED:
+            raise NotServedError(f"runtime_env[{name!r}]", NOT_SERVED[name])
+        if name not in SERVED:
+            from rayhpc.api.tasks.options import refuse_unknown
+
+            refuse_unknown(name, "a runtime environment", SERVED)
+    if "env_vars" in fields:
+        fields["env_vars"] = _variables(fields["env_vars"])
+    if "working_dir" in fields:
+        fields["working_dir"] = _folder("working_dir", fields["working_dir"])
+    if "py_modules" in fields:
+        fields["py_modules"] = _modules(fields["py_modules"])
+    if "excludes" in fields:
+        fields["excludes"] = _patterns(fields["excludes"])
+    fields.pop("config", None)
+    return fields
+
+
+def packed(fields: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Checked fields as they travel, and the packages they name.
+
+    Raises:
+        ValueError: a folder is not there or too large.
+    """
+    travelling = {k: v for k, v in fields.items() if k not in ("excludes", "config")}
+    excludes = fields.get("excludes", ())
+    found: dict[str, bytes] = {}
+
+    def package(path: str, *, module: bool) -> str:
+        if path.startswith(packages.SCHEME):
+            return path
+        data = packages.pack(path, excludes, under_own_name=module)
+        uri = packages.uri_of(data)
+        found[uri] = data
+        return uri
+
+    if "working_dir" in fields:
+        travelling["working_dir"] = package(fields["working_dir"], module=False)
+    if "py_modules" in fields:
+        travelling["py_modules"] = [package(x, module=True) for x in fields["py_modules"]]
+    return travelling, found
+
+
+def canonical(fields: Mapping[str, Any]) -> bytes:
+    """The one way to write an environment down; empty: none."""
+    return json.dumps(fields, sort_keys=True).encode() if fields else b""
+
+
+def on_top(inherited: bytes, own: Mapping[str, Any]) -> bytes:
+    """`own` (travelling) fields over those inherited; variables are merged one by one."""
+    merged: dict[str, Any] = json.loads(inherited) if inherited else {}
+    variables = {**merged.get("env_vars", {}), **own.get("env_vars", {})}
+    merged.update(own)
+    if variables:
+        merged["env_vars"] = variables
+    return canonical(merged)
+
+
+def environment_for(process: Process, own: Mapping[str, Any] | None) -> bytes:
+    """The environment of a task or actor: the process's own, with the option's on top.
+
+    Sends the packages it names to the head.
+
+    Raises:
+        ValueError: a folder is not there or too large.
+    """
+    inherited = process.environment()
+    if not own:
+        return inherited
+    travelling, found = packed(own)
+    send_packages(process, travelling, found)
+    return on_top(inherited, travelling)
+
+
+def send_packages(
+    process: Process, travelling: Mapping[str, Any], found: dict[str, bytes]
+) -> None:
+    """Make sure that the head has every package the fields name.
+
+    Raises:
+        ValueError: a package was given by a name that the head does not know.
+    """
+    packages.upload(process, found)
+    named = [travelling.get("working_dir"), *travelling.get("py_modules", ())]
+    packages.check_known(process, [x for x in named if x and x not in found])
+
+
+def _variables(given: Any) -> dict[str, str]:
+    if not isinstance(given, Mapping):
+        raise TypeError(f"runtime_env['env_vars'] must be a dict, not a {type(given).__name__}.")
+    for name, value in given.items():
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise TypeError(
+                "runtime_env['env_vars'] must be a dict of text → text; "
+                f"{name!r}: {value!r} is not."
+            )
+        if not name or "=" in name or "\0" in name + value:
+            raise ValueError(f"runtime_env['env_vars']: {name!r} cannot be a variable.")
+    return dict(given)
+
+
+def _folder(field: str, given: Any) -> str:
+    if isinstance(given, os.PathLike):
+        given = os.fspath(given)
+    if not isinstance(given, str) or not given:
+        raise TypeError(f"runtime_env[{field!r}] must be the path of a folder, not {given!r}.")
+    if given.startswith(packages.SCHEME):
+        return given
+    if "://" in given:
+        raise NotServedError(
+            f"runtime_env[{field!r}] with the address {given!r}",
+            "give the path of a local folder, or fetch it in the task",
+        )
+    return os.path.abspath(os.path.expanduser(given))
+
+
+def _modules(given: Any) -> list[str]:
+    if isinstance(given, (str, bytes)) or not isinstance(given, (list, tuple)):
+        raise TypeError(
+            f"runtime_env['py_modules'] must be a list of paths or modules, not {given!r}."
+        )
+    return [_folder("py_modules", _path_of(x) if _is_module(x) else x) for x in given]
+
+
+def _is_module(given: Any) -> bool:
+    return isinstance(given, types.ModuleType)
+
+
+def _path_of(module: types.ModuleType) -> str:
+    places = list(getattr(module, "__path__", ()))
+    file = places[0] if places else getattr(module, "__file__", None)
+    if file is None:
+        raise ValueError(f"The module {module.__name__!r} has no file that could be taken along.")
+    return str(file)
+
+
+def _patterns(given: Any) -> list[str]:
+    if not isinstance(given, (list, tuple)) or not all(isinstance(x, str) for x in given):
+        raise TypeError(f"runtime_env['excludes'] must be a list of patterns, not {given!r}.")
+    return list(given)

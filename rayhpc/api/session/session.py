@@ -1,0 +1,293 @@
+"""Joining and leaving a cluster: `init`, `shutdown`, `is_initialized`.
+
+Used by users, and by every call that needs a cluster before `init` (`rayhpc.api` arranges that).
+The embedded cluster itself is `launch.embedded`'s, the driver `runtime.driver`'s.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import sys
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from rayhpc.api.session import init_arguments as arguments
+from rayhpc.api.session import runtime_env
+from rayhpc.api.session.session_context import RayContext, address_info
+from rayhpc.exceptions import NotServedError, RaySystemError
+from rayhpc.runtime.process import current
+from rayhpc.runtime.process.interrupts import inside
+
+logger = logging.getLogger("rayhpc")
+
+ADDRESS_VARIABLES = ("RAYHPC_ADDRESS", "RAY_ADDRESS")
+_Environment = tuple[dict[str, Any], dict[str, bytes]]
+_LOG_FORMAT = "%(asctime)s\t%(levelname)s %(filename)s:%(lineno)s -- %(message)s"
+
+
+class _Session:
+    """What this process has joined."""
+
+    def __init__(self) -> None:
+        # Held while joining and leaving; a thread that needs a cluster meanwhile waits for it.
+        self.lock = threading.RLock()
+        self.embedded: Any = None
+        self.context: RayContext | None = None
+        # Which process that is: what it was forked into has joined nothing.
+        self.pid = 0
+
+
+_session = _Session()
+
+
+def init(
+    address: str | None = None,
+    *,
+    num_cpus: int | None = None,
+    num_gpus: int | None = None,
+    memory: int | None = None,
+    object_store_memory: int | None = None,
+    resources: Mapping[str, float] | None = None,
+    labels: Mapping[str, str] | None = None,
+    namespace: str | None = None,
+    runtime_env: Mapping[str, Any] | None = None,
+    ignore_reinit_error: bool = False,
+    log_to_driver: bool = True,
+    logging_level: int | str = logging.INFO,
+    logging_format: str | None = None,
+    job_config: Any = None,
+    **further: Any,
+) -> RayContext:
+    """Join a cluster, or start a local one for this program alone.
+
+    Args:
+        address: "auto" (this user's own session here), the head's "ip:port", a session's directory,
+            "local" (always a new one), or None: RAYHPC_ADDRESS if that is set, else a new one.
+        num_cpus: CPUs of a cluster that is started; None: what this machine and allocation give.
+        num_gpus: the same for GPUs.
+        memory: bytes that tasks may ask for.
+        object_store_memory: bytes of the object store; None: 30 % of the memory.
+        resources: further resources by name.
+        labels: labels of the node.
+        namespace: where the names of actors live; None: one of this program's own.
+        runtime_env: variables, folder and modules that all tasks and actors bring along.
+        ignore_reinit_error: return the context of a cluster joined before instead of an error.
+        log_to_driver: print what workers print.
+        logging_level: of rayhpc's own messages.
+        logging_format: of rayhpc's own messages.
+        job_config: a `JobConfig` with the namespace and environment.
+        further: names of Ray's own processes (dashboard, private ones), taken without effect.
+
+    Raises:
+        RuntimeError: called a second time, or an argument that does not exist.
+        ConnectionError: there is no such cluster here; the text says what to do.
+        ValueError: an impossible value; TypeError: one of the wrong type.
+        NotServedError: ray:// addresses, pip and the like; the text names what to do instead.
+        RaySystemError: the cluster cannot be started, or it refuses this process.
+    """
+    arguments.check_unknown(further, _known_arguments())
+    sizes = arguments.sizes_of(
+        num_cpus=num_cpus,
+        num_gpus=num_gpus,
+        memory=further.get("_memory") if memory is None else memory,
+        object_store_memory=object_store_memory,
+        resources=resources,
+        labels=labels,
+    )
+    arguments.check_namespace(namespace)
+    if job_config is not None:
+        namespace = namespace or getattr(job_config, "ray_namespace", None)
+        runtime_env = runtime_env or getattr(job_config, "runtime_env", None)
+    _set_up_logging(logging_level, logging_format)
+    with _session.lock:
+        if current.is_connected():
+            return _again(ignore_reinit_error)
+        where = _address(address)
+        environment = _environment(runtime_env)
+        _join(where, sizes, namespace, environment, log_to_driver)
+        assert _session.context is not None
+        return _session.context
+
+
+def shutdown(_exiting_interpreter: bool = False) -> None:
+    """Leave the cluster; a local one ends.  Does nothing if there is none."""
+    if _session.pid != os.getpid():
+        return
+    with _session.lock:
+        process = current.existing()
+        if process is not None and process.is_worker:
+            return
+        _session.context = None
+        try:
+            if process is not None:
+                inside.give_sigint_back()
+                current.set_process(None)
+                process.close()
+        finally:
+            embedded, _session.embedded = _session.embedded, None
+            if embedded is not None:
+                embedded.stop()
+
+
+def is_initialized() -> bool:
+    """Whether this process takes part in a cluster: true in a driver after `init`, and in tasks."""
+    return current.is_connected()
+
+
+# -- joining ---------------------------------------------------------------------------------------
+def _join(
+    where: str,
+    sizes: dict[str, Any],
+    namespace: str | None,
+    environment: _Environment,
+    log_to_driver: bool,
+) -> None:
+    from rayhpc.exit_codes import LaunchError
+
+    if _session.pid != os.getpid():
+        _session.pid = os.getpid()
+        atexit.register(shutdown, True)
+    try:
+        if where == "local":
+            from rayhpc.launch import embedded
+
+            session = _session.embedded = embedded.start(**sizes, meanwhile=_load_driver)
+            session_dir, head = session.session_dir, session.address
+        else:
+            from rayhpc.launch import sessions
+
+            record = sessions.find(where)
+            session_dir, head = record.session_dir, record.address
+            _say_that_it_exists(sizes)
+    except LaunchError as error:
+        raise _translated(error) from error
+    try:
+        _attach(session_dir, head, namespace, environment, log_to_driver)
+    except BaseException:
+        shutdown()
+        raise
+
+
+def _load_driver() -> None:
+    """Load what attaching needs, in the time that a node takes to start."""
+    import rayhpc.runtime.process.driver  # noqa: F401
+
+
+def _attach(
+    session_dir: str,
+    head: str,
+    namespace: str | None,
+    environment: _Environment,
+    log_to_driver: bool,
+) -> None:
+    import rayhpc
+    from rayhpc.runtime.process import driver
+
+    fields, found = environment
+    process = driver.connect(
+        session_dir,
+        namespace=namespace or os.urandom(16).hex(),
+        environment=runtime_env.canonical(fields),
+        log_to_driver=log_to_driver,
+        version=rayhpc.__version__,
+    )
+    inside.take_sigint()
+    runtime_env.send_packages(process, fields, found)
+    facts = process.facts
+    info = address_info(
+        address=head, node_ip=facts.node_ip, node_id=facts.node_id, session_dir=session_dir
+    )
+    _session.context = RayContext(info, rayhpc.__version__, shutdown)
+
+
+def _again(ignore: bool) -> RayContext:
+    """`init` where there is a cluster already."""
+    if not ignore:
+        raise RuntimeError(
+            "Maybe you called init() twice by accident? This error can be suppressed by passing in "
+            "'ignore_reinit_error=True' or by calling 'shutdown()' prior to 'init()'."
+        )
+    logger.info("init() was called again; the cluster joined before is kept.")
+    if _session.context is None:  # in a worker
+        from rayhpc.api.session.runtime_context import get_runtime_context
+
+        facts = current.process().facts
+        info = address_info(
+            address=get_runtime_context().gcs_address,
+            node_ip=facts.node_ip,
+            node_id=facts.node_id,
+            session_dir=facts.session_dir,
+        )
+        import rayhpc
+
+        _session.context = RayContext(info, rayhpc.__version__, shutdown)
+    return _session.context
+
+
+def _address(given: str | None) -> str:
+    """"local", or what `launch.sessions.find` takes."""
+    where = given
+    if where in (None, "", "auto"):
+        told = _told_address()
+        where = told or where or "local"
+    assert where is not None
+    if "://" in where:
+        raise NotServedError(
+            f"the address {where!r}",
+            "run the program on a node of the cluster (rayhpc submit, rayhpc run) with "
+            "address='auto' or the head's ip:port",
+        )
+    return where
+
+
+def _told_address() -> str | None:
+    """The address in the environment; RAY_ADDRESS counts in programs that use rayhpc as ray."""
+    names = ADDRESS_VARIABLES if _is_served_as_ray() else ADDRESS_VARIABLES[:1]
+    for name in names:
+        if os.environ.get(name):
+            return os.environ[name]
+    return None
+
+
+def _is_served_as_ray() -> bool:
+    return bool(getattr(sys.modules.get("ray"), "__rayhpc__", False))
+
+
+def _environment(given: Mapping[str, Any] | None) -> _Environment:
+    """The fields as they travel, and the packages they name."""
+    return runtime_env.packed(runtime_env.checked(given)) if given else ({}, {})
+
+
+def _say_that_it_exists(sizes: dict[str, Any]) -> None:
+    if sizes:
+        logger.warning(
+            "The cluster exists already and keeps its size: %s of init() had no effect.",
+            ", ".join(sorted(sizes)),
+        )
+
+
+def _translated(error: Any) -> Exception:
+    from rayhpc.exit_codes import ExitCode
+
+    if error.code == ExitCode.CONFIGURATION:
+        return ValueError(str(error))
+    return RaySystemError(f"The local cluster could not be started: {error}")
+
+
+def _set_up_logging(level: int | str, text: str | None) -> None:
+    logger.setLevel(level.upper() if isinstance(level, str) else level)
+    if not logger.handlers and not logging.getLogger().handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter(text or _LOG_FORMAT))
+        logger.addHandler(handler)
+        logger.propagate = False
+
+
+def _known_arguments() -> list[str]:
+    import inspect
+
+    found = inspect.signature(init).parameters
+    return [name for name in found if name != "further"]

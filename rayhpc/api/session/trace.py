@@ -1,0 +1,48 @@
+"""The tasks that a cluster has run, as events of a Chrome trace.
+
+Used by `cluster_info.timeline`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from rayhpc.runtime.process import run_history
+from rayhpc.runtime.process.interrupts import inside
+from rayhpc.runtime.process.process import Process
+from rayhpc.wire.address import node_of
+from rayhpc.wire.messages import cluster
+
+
+def collect(process: Process) -> Iterator[dict[str, Any]]:
+    """All runs, the earliest first; one row per process, one group of rows per node."""
+    with inside:
+        nodes: list[cluster.NodeState] = process.ask_head(
+            cluster.Nodes(), list[cluster.NodeState]
+        )
+        history = run_history.read(process).said(process)
+    addresses = {x.info.number: x.info.ip for x in nodes}
+    for run in sorted(history.runs, key=lambda x: x.started):
+        yield _event(run, addresses)
+
+
+def _event(run: cluster.TaskEvent, addresses: dict[int, str]) -> dict[str, Any]:
+    kind = "actor" if run.actor else "task"
+    return {
+        "cat": f"{kind}::{run.name}",
+        "name": run.name,
+        "pid": addresses.get(node_of(run.worker), str(node_of(run.worker))),
+        "tid": f"worker:{run.pid}",
+        "ts": run.started * 1e6,
+        "dur": max(0.0, run.ended - run.started) * 1e6,
+        "ph": "X",
+        "args": {
+            "task_id": run.tid.hex(),
+            "job_id": run.job,
+            "attempt_number": run.attempt,
+            "actor_id": run.actor.hex(),
+            "state": run.state,
+            "error": run.error,
+        },
+    }

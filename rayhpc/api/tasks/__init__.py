@@ -1,0 +1,1 @@
+"""Remote functions: the decorator, options, signatures, submission."""

@@ -1,0 +1,288 @@
+"""What each option of a function, actor or method may be: one check per kind of value.
+
+Used by `options` alone.  A check takes the option's name and the value given, and returns the
+value as it is kept.
+
+Raises, in all of them:
+    TypeError: a value of the wrong type; the text names the right ones.
+    ValueError: an impossible value; the text says what is allowed.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from rayhpc.api.groups import strategies
+
+Check = Callable[[str, Any], Any]
+
+# The finest share of a resource.
+FINEST = 0.0001
+INFINITE = -1
+_OWN_NAMES = {
+    "CPU": "num_cpus",
+    "GPU": "num_gpus",
+    "memory": "memory",
+    "object_store_memory": "object_store_memory",
+}
+STRATEGY_WORDS = (strategies.DEFAULT, strategies.SPREAD)
+STRATEGIES = (
+    strategies.PlacementGroupSchedulingStrategy,
+    strategies.NodeAffinitySchedulingStrategy,
+    strategies.NodeLabelSchedulingStrategy,
+)
+
+
+def wrong_type(name: str, wanted: str, value: Any) -> TypeError:
+    """The error for a value of the wrong type."""
+    kind = type(value).__name__
+    return TypeError(f"The option {name!r} must be {wanted}, not {value!r} ({kind}).")
+
+
+# -- numbers ---------------------------------------------------------------------------------------
+def amount(name: str, value: Any) -> float:
+    """An amount of a resource: not negative, no finer than 0.0001."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise wrong_type(name, "a number", value)
+    number = int(value) if isinstance(value, numbers.Integral) else float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"The quantity of resource {name!r} must be finite, not {value!r}.")
+    if number < 0:
+        raise ValueError(f"The quantity of resource {name!r} cannot be negative, and is {value!r}.")
+    if 0 < number < FINEST:
+        raise ValueError(
+            f"The precision of the fractional quantity of resource {name!r} cannot go beyond "
+            f"{FINEST}: {value!r} is finer."
+        )
+    return number
+
+
+def gpus(name: str, value: Any) -> float:
+    """GPUs: a share of one, or a whole number of them."""
+    number = amount(name, value)
+    if number > 1 and number != int(number):
+        raise ValueError(
+            f"The option {name!r} must be a whole number above 1 (a task cannot share several "
+            f"GPUs), and is {value!r}."
+        )
+    return number
+
+
+def resources(name: str, value: Any) -> dict[str, float]:
+    """Custom resources: name → amount."""
+    if not isinstance(value, Mapping):
+        raise wrong_type(name, "a dict of resource → amount", value)
+    kept = {}
+    for key, quantity in value.items():
+        if not isinstance(key, str) or not key:
+            raise wrong_type(name, "a dict whose keys are names of resources", value)
+        if key in _OWN_NAMES:
+            raise ValueError(
+                f"Use the option {_OWN_NAMES[key]!r} instead of {key!r} in {name!r}."
+            )
+        kept[key] = amount(f"{name}[{key!r}]", quantity)
+    return kept
+
+
+def count(least: int) -> Check:
+    """Whole numbers from `least` on; a least of -1 is infinity."""
+    allowed = "0 or a positive integer" if least == 0 else "a positive integer"
+    if least == INFINITE:
+        allowed = "0, a positive integer, or -1 for infinity"
+
+    def check(name: str, value: Any) -> int:
+        number = _whole(name, value, allowed)
+        if number < least:
+            raise ValueError(f"The option {name!r} must be {allowed}, not {number}.")
+        return number
+
+    return check
+
+
+def pending_calls(name: str, value: Any) -> int:
+    """max_pending_calls: a positive number, -1 or 0 for no limit."""
+    return count(INFINITE)(name, value) or INFINITE
+
+
+def num_returns(name: str, value: Any) -> int | str:
+    """How many references a call returns."""
+    allowed = "0, a positive integer, 'dynamic' or 'streaming'"
+    if isinstance(value, str):
+        if value not in ("dynamic", "streaming"):
+            raise ValueError(f"The option {name!r} must be {allowed}, not {value!r}.")
+        return value
+    number = _whole(name, value, allowed)
+    if number < 0:
+        raise ValueError(f"The option {name!r} must be {allowed}, not {number}.")
+    return number
+
+
+def window(name: str, value: Any) -> int:
+    """How many items a generator may be ahead: positive, or -1 for no bound."""
+    number = _whole(name, value, "a positive integer, or -1 for no bound")
+    if number == 0 or number < INFINITE:
+        raise ValueError(
+            f"The option {name!r} must be a positive integer, or -1 for no bound, not {number}: a "
+            "generator that may be no item ahead never yields one."
+        )
+    return number
+
+
+def _whole(name: str, value: Any, allowed: str) -> int:
+    if isinstance(value, bool):
+        raise wrong_type(name, allowed, value)
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise wrong_type(name, allowed, value) from None
+
+
+# -- words -----------------------------------------------------------------------------------------
+def text(name: str, value: Any) -> str:
+    """A name: not empty."""
+    if not isinstance(value, str):
+        raise wrong_type(name, "text", value)
+    if not value:
+        raise ValueError(f"The option {name!r} cannot be an empty string; leave it out instead.")
+    return value
+
+
+def title(name: str, value: Any) -> str | None:
+    """A task's or call's name in logs and listings; an empty one is none."""
+    if not isinstance(value, str):
+        raise wrong_type(name, "text", value)
+    return value or None
+
+
+def one_of(*words: str) -> Check:
+    """One of a few words."""
+
+    def check(name: str, value: Any) -> str:
+        if not isinstance(value, str):
+            raise wrong_type(name, f"one of {', '.join(map(repr, words))}", value)
+        if value not in words:
+            raise ValueError(
+                f"The option {name!r} must be one of {', '.join(map(repr, words))} or None, not "
+                f"{value!r}."
+            )
+        return value
+
+    return check
+
+
+def flag(name: str, value: Any) -> bool:
+    """True or False."""
+    if not isinstance(value, bool):
+        raise wrong_type(name, "True or False", value)
+    return value
+
+
+# -- structures ------------------------------------------------------------------------------------
+def retry_exceptions(name: str, value: Any) -> bool | tuple[type[BaseException], ...]:
+    """True (all), False (none), or the types of exceptions that are worth another try."""
+    if isinstance(value, bool):
+        return value
+    if not isinstance(value, (list, tuple)):
+        raise wrong_type(name, "a boolean or a list of exception types", value)
+    for kind in value:
+        if not (isinstance(kind, type) and issubclass(kind, Exception)):
+            raise ValueError(
+                f"The option {name!r} must be a boolean or a list of exception types; {kind!r} is "
+                "no exception type."
+            )
+    return tuple(value)
+
+
+def groups(name: str, value: Any) -> dict[str, int]:
+    """Concurrency groups: name → how many calls may run at a time."""
+    if not isinstance(value, Mapping):
+        raise wrong_type(name, "a dict of group → how many calls may run at a time", value)
+    return {
+        text(f"name of a group in {name}", group): count(1)(f"{name}[{group!r}]", limit)
+        for group, limit in value.items()
+    }
+
+
+def selector(name: str, value: Any) -> dict[str, str]:
+    """A label selector: label → "value", "!value", "in(a,b)" or "!in(a,b)"."""
+    if not isinstance(value, Mapping):
+        raise wrong_type(name, "a dict of label → value", value)
+    for label, wanted in value.items():
+        if not isinstance(label, str) or not isinstance(wanted, str):
+            raise wrong_type(name, "a dict of text → text", value)
+        if not label or not wanted.lstrip("!"):
+            raise ValueError(
+                f"The option {name!r} needs a label and a value, for example "
+                f'{{"zone": "a"}}, {{"zone": "!a"}} or {{"zone": "in(a,b)"}}; not {value!r}.'
+            )
+    return dict(value)
+
+
+def strategy(name: str, value: Any) -> Any:
+    """A scheduling strategy."""
+    if isinstance(value, str):
+        if value not in STRATEGY_WORDS:
+            raise ValueError(
+                f"The option {name!r} must be one of {', '.join(map(repr, STRATEGY_WORDS))} or a "
+                f"strategy object, not {value!r}."
+            )
+        return value
+    if not isinstance(value, STRATEGIES):
+        kinds = ", ".join(x.__name__ for x in STRATEGIES)
+        raise wrong_type(name, f"'DEFAULT', 'SPREAD' or one of {kinds}", value)
+    if isinstance(value, strategies.PlacementGroupSchedulingStrategy):
+        if value.placement_group == "default":  # Ray's word for: as if no strategy were given
+            return None
+        _check_bundle(value.placement_group, value.placement_group_bundle_index)
+    return value
+
+
+def _check_bundle(group: Any, index: Any) -> None:
+    """A bundle's index: -1 is any; it needs a group, and must be one of its bundles."""
+    from rayhpc.api.groups.placement_group import PlacementGroup
+
+    if group is not None and not isinstance(group, PlacementGroup):
+        raise TypeError(
+            f"placement_group must be a PlacementGroup or None, not a {type(group).__name__}."
+        )
+    number = _whole("placement_group_bundle_index", index, "an integer")
+    if group is None or group.is_empty:
+        if number != -1:
+            raise ValueError(
+                f"placement_group_bundle_index is {number}, and there is no placement group: give "
+                "one, or leave the index out."
+            )
+        return
+    bundles = group.bundle_count
+    if number < -1 or number >= bundles:
+        raise ValueError(
+            f"placement_group_bundle_index is {number}: it must be -1 (any bundle) or from 0 to "
+            f"{bundles - 1}, since the group has {bundles} bundle(s)."
+        )
+
+
+def legacy_group(name: str, value: Any) -> Any:
+    """The old option `placement_group`: a group, None, or the word "default"."""
+    from rayhpc.api.groups.placement_group import PlacementGroup
+
+    if value == "default" or isinstance(value, PlacementGroup):
+        return value
+    raise wrong_type(name, "a PlacementGroup, None or 'default'", value)
+
+
+def environment(name: str, value: Any) -> dict[str, Any]:
+    """A runtime environment."""
+    from rayhpc.api.session.runtime_env import checked
+
+    if not isinstance(value, Mapping):
+        raise wrong_type(name, "a dict or RuntimeEnv", value)
+    return checked(value)
+
+
+def anything(_: str, value: Any) -> Any:
+    """Options that are taken for the sake of programs that give them, and have no effect."""
+    return value

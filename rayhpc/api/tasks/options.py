@@ -1,0 +1,308 @@
+"""The options of remote functions, actors and methods: their names, defaults and checks.
+
+Used by `remote`, `remote_function`, `actor_class` and `actor_method`.  Options are checked when
+they are given, at decoration too; what they mean for placing is in `placing`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NoReturn, TypeVar
+
+import msgspec
+
+from rayhpc.api.groups import strategies
+from rayhpc.api.tasks import option_checks as checks
+
+O = TypeVar("O", bound="_Options")  # noqa: E741
+
+DEFAULT_MAX_RETRIES = 3
+ASYNC_MAX_CONCURRENCY = 1000
+
+_COMMON: dict[str, checks.Check] = {
+    "_labels": checks.anything,
+    "_metadata": checks.anything,
+    "accelerator_type": checks.text,
+    "enable_task_events": checks.flag,
+    "fallback_strategy": checks.anything,
+    "label_selector": checks.selector,
+    "memory": checks.amount,
+    "name": checks.text,
+    "num_cpus": checks.amount,
+    "num_gpus": checks.gpus,
+    "object_store_memory": checks.amount,
+    "placement_group": checks.legacy_group,
+    "placement_group_bundle_index": checks.count(checks.INFINITE),
+    "placement_group_capture_child_tasks": checks.flag,
+    "resources": checks.resources,
+    "runtime_env": checks.environment,
+    "scheduling_strategy": checks.strategy,
+}
+_CALL: dict[str, checks.Check] = {
+    "_generator_backpressure_num_objects": checks.window,
+    "enable_task_events": checks.flag,
+    "num_returns": checks.num_returns,
+    "retry_exceptions": checks.retry_exceptions,
+    "tensor_transport": checks.anything,
+}
+_OLD_GROUP = (
+    "placement_group",
+    "placement_group_bundle_index",
+    "placement_group_capture_child_tasks",
+)
+
+
+class _Options(msgspec.Struct, frozen=True, kw_only=True):
+    """Checked options; None is an option that was not given."""
+
+    @classmethod
+    def checks(cls) -> Mapping[str, checks.Check]:
+        """Name → check of every option there is."""
+        raise TypeError(f"{cls.__name__} has no options")
+
+    @classmethod
+    def subject(cls) -> str:
+        """Whose options these are, for messages."""
+        raise TypeError(f"{cls.__name__} has no options")
+
+    def merged(self: O, **changed: Any) -> O:
+        """These options with some of them changed; None takes an option back.
+
+        Raises:
+            ValueError: an unknown option, with the nearest right one, or an impossible value.
+            TypeError: a value of the wrong type.
+        """
+        kept = check(type(self), changed)
+        defaults = {name: self._default(name) for name, value in kept.items() if value is None}
+        other = msgspec.structs.replace(self, **{**kept, **defaults})
+        other.check_together()
+        return other
+
+    def check_together(self) -> None:
+        """Check what options ask of each other."""
+
+    @classmethod
+    def _default(cls, name: str) -> Any:
+        fields = dict(zip(cls.__struct_fields__[::-1], cls.__struct_defaults__[::-1], strict=False))
+        return fields[name]
+
+
+class _Placed(_Options, frozen=True, kw_only=True):
+    """What functions and actors have in common."""
+
+    num_cpus: float | None = None
+    num_gpus: float | None = None
+    memory: float | None = None
+    object_store_memory: float | None = None
+    resources: dict[str, float] | None = None
+    accelerator_type: str | None = None
+    label_selector: dict[str, str] | None = None
+    scheduling_strategy: Any = None
+    runtime_env: dict[str, Any] | None = None
+    name: str | None = None
+    enable_task_events: bool | None = None
+    fallback_strategy: Any = None
+    _metadata: Any = None
+    _labels: Any = None
+
+
+class FunctionOptions(_Placed, frozen=True, kw_only=True):
+    """The options of a remote function."""
+
+    num_returns: int | str | None = None
+    max_retries: int = DEFAULT_MAX_RETRIES
+    retry_exceptions: Any = False
+    max_calls: int | None = None
+    tensor_transport: Any = None
+    _generator_backpressure_num_objects: int | None = None
+
+    @classmethod
+    def checks(cls) -> Mapping[str, checks.Check]:
+        """Name → check of every option of a function."""
+        return FUNCTION_CHECKS
+
+    @classmethod
+    def subject(cls) -> str:
+        """Whose options these are."""
+        return "remote functions"
+
+
+class ActorOptions(_Placed, frozen=True, kw_only=True):
+    """The options of an actor class."""
+
+    namespace: str | None = None
+    lifetime: str | None = None
+    get_if_exists: bool = False
+    max_restarts: int = 0
+    max_task_retries: int = 0
+    max_concurrency: int | None = None
+    max_pending_calls: int = -1
+    concurrency_groups: dict[str, int] | None = None
+    allow_out_of_order_execution: bool | None = None
+    enable_tensor_transport: bool | None = None
+
+    @classmethod
+    def checks(cls) -> Mapping[str, checks.Check]:
+        """Name → check of every option of an actor."""
+        return ACTOR_CHECKS
+
+    @classmethod
+    def subject(cls) -> str:
+        """Whose options these are."""
+        return "actors"
+
+    def check_together(self) -> None:
+        """Check what options ask of each other."""
+        if self.get_if_exists and not self.name:
+            raise ValueError("The actor name must be specified to use `get_if_exists`.")
+
+
+class MethodOptions(_Options, frozen=True, kw_only=True):
+    """The options of an actor's method; None: as the method, or its actor, says."""
+
+    num_returns: int | str | None = None
+    concurrency_group: str | None = None
+    max_task_retries: int | None = None
+    retry_exceptions: Any = None
+    name: str | None = None
+    enable_task_events: bool | None = None
+    tensor_transport: Any = None
+    _generator_backpressure_num_objects: int | None = None
+
+    @classmethod
+    def checks(cls) -> Mapping[str, checks.Check]:
+        """Name → check of every option of a method."""
+        return METHOD_CHECKS
+
+    @classmethod
+    def subject(cls) -> str:
+        """Whose options these are."""
+        return "actor methods"
+
+
+FUNCTION_CHECKS: dict[str, checks.Check] = {
+    **_COMMON,
+    **_CALL,
+    "max_calls": checks.count(0),
+    "max_retries": checks.count(checks.INFINITE),
+    "name": checks.title,
+}
+ACTOR_CHECKS: dict[str, checks.Check] = {
+    **_COMMON,
+    "allow_out_of_order_execution": checks.flag,
+    "concurrency_groups": checks.groups,
+    "enable_tensor_transport": checks.flag,
+    "get_if_exists": checks.flag,
+    "lifetime": checks.one_of("detached", "non_detached"),
+    "max_concurrency": checks.count(1),
+    "max_pending_calls": checks.pending_calls,
+    "max_restarts": checks.count(checks.INFINITE),
+    "max_task_retries": checks.count(checks.INFINITE),
+    "namespace": checks.text,
+}
+METHOD_CHECKS: dict[str, checks.Check] = {
+    **_CALL,
+    "concurrency_group": checks.text,
+    "max_task_retries": checks.count(checks.INFINITE),
+    "name": checks.title,
+}
+
+
+def check(kind: type[_Options], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options given, checked; those of old programs as what they are called now.
+
+    Raises:
+        ValueError: an unknown option, with the nearest right one, or an impossible value.
+        TypeError: a value of the wrong type.
+    """
+    known = kind.checks()
+    kept = {}
+    for name, value in given.items():
+        if name not in known:
+            refuse_unknown(name, kind.subject(), known)
+        kept[name] = None if value is None else known[name](name, value)
+    _replace_old_group(kept, given)
+    return kept
+
+
+def check_undecided(given: Mapping[str, Any]) -> None:
+    """Check options of `@remote(...)` before it is known what they decorate.
+
+    Raises:
+        ValueError: an option neither functions nor actors have, or an impossible value.
+        TypeError: a value of the wrong type.
+    """
+    known = {**ACTOR_CHECKS, **FUNCTION_CHECKS}
+    for name, value in given.items():
+        if name not in known:
+            refuse_unknown(name, "remote functions and actors", known)
+        if value is not None:
+            known[name](name, value)
+
+
+def refuse_unknown(name: str, subject: str, known: Iterable[str]) -> NoReturn:
+    """Raise the ValueError for an option that does not exist."""
+    import difflib
+
+    names = sorted(x for x in known if not x.startswith("_"))
+    near = difflib.get_close_matches(name, names, 1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    raise ValueError(
+        f"Invalid option keyword {name!r} for {subject}.{hint} Valid ones are: {', '.join(names)}."
+    )
+
+
+def _replace_old_group(kept: dict[str, Any], given: Mapping[str, Any]) -> None:
+    """`placement_group=…` and its companions as the strategy they have become."""
+    group, index, capture = (kept.pop(name, None) for name in _OLD_GROUP)
+    if not any(name in given for name in _OLD_GROUP) or group == "default":
+        return
+    if group is None and "placement_group" not in given:
+        if index not in (None, -1):
+            raise ValueError(
+                f"placement_group_bundle_index is {index}, and there is no placement group: give "
+                "one, or leave the index out."
+            )
+        return
+    if kept.get("scheduling_strategy") is not None:
+        if group is None:
+            return
+        raise ValueError(
+            "Give either placement_group or scheduling_strategy, not both; the placement_group "
+            "option is the old name of PlacementGroupSchedulingStrategy."
+        )
+    strategy = strategies.PlacementGroupSchedulingStrategy(
+        group, -1 if index is None else index, capture
+    )
+    kept["scheduling_strategy"] = checks.strategy("scheduling_strategy", strategy)
+
+
+# -- resources -------------------------------------------------------------------------------------
+def resources(options: FunctionOptions) -> dict[str, float]:
+    """What a task of these options needs: one CPU unless it says otherwise."""
+    return _asked(options, 1.0 if options.num_cpus is None else options.num_cpus)
+
+
+def actor_resources(options: ActorOptions) -> tuple[dict[str, float], dict[str, float]]:
+    """What an actor needs to be placed, and what it holds while it lives.
+
+    As in Ray: without num_cpus, num_gpus and resources, 1 CPU for placing and none while alive;
+    with any of them, what it says (1 CPU if num_cpus is not among them) for both.
+    """
+    if options.num_cpus is None and options.num_gpus is None and options.resources is None:
+        return _asked(options, 1.0), _asked(options, 0.0)
+    both = _asked(options, 1.0 if options.num_cpus is None else options.num_cpus)
+    return both, both
+
+
+def _asked(options: _Placed, cpus: float) -> dict[str, float]:
+    asked = {"CPU": cpus, **(options.resources or {})}
+    if options.num_gpus:
+        asked["GPU"] = options.num_gpus
+    if options.memory:
+        asked["memory"] = options.memory
+    if options.object_store_memory:
+        asked["object_store_memory"] = options.object_store_memory
+    if options.accelerator_type:
+        asked[f"accelerator_type:{options.accelerator_type}"] = 0.001
+    return asked

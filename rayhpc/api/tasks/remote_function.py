@@ -1,0 +1,238 @@
+"""Remote functions: what `@remote` makes of a function.
+
+Used by `remote`.  A `RemoteFunction` is picklable and knows no process; what belongs to one (its
+queue, its exported definition) is kept per process and made at the first call there.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable
+from typing import Any, Generic, ParamSpec, TypeVar
+
+import cloudpickle
+
+from rayhpc.api.groups import placing
+from rayhpc.api.session import runtime_env
+from rayhpc.api.tasks import options as opts
+from rayhpc.api.tasks import signatures, submitting
+from rayhpc.exceptions import NotServedError
+from rayhpc.runtime.owner.class_queue import ClassQueue
+from rayhpc.runtime.owner.pending import Pending
+from rayhpc.runtime.process import current
+from rayhpc.runtime.process.context import running
+from rayhpc.runtime.process.interrupts import inside
+from rayhpc.runtime.process.process import Process
+from rayhpc.runtime.values import serialization
+from rayhpc.wire.messages.tasks import STREAMING, TaskMore
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# This many submitted tasks are sent at the latest, also when no worker waits for one.
+BATCH = 128
+
+
+class _Prepared:
+    """What all calls of a remote function from one process share."""
+
+    __slots__ = ("definition", "group", "job", "more", "name", "process", "queue", "returns")
+
+    def __init__(self, process: Process, function: RemoteFunction[Any, Any], group: bytes) -> None:
+        options = function.options_given
+        job = process.facts.job
+        environment = runtime_env.environment_for(process, options.runtime_env)
+        resources = opts.resources(options)
+        wanted = placing.scheduling_class(options, resources, job, environment)
+        self.process = process
+        self.job = job
+        self.group = group
+        self.queue: ClassQueue = process.submitter.queue_for(wanted)
+        self.definition = function.definition_id()
+        process.submitter.definitions[self.definition] = function.blob()
+        self.returns = submitting.returns_of(options.num_returns, function.is_generator)
+        self.name = options.name or function.name
+        self.more = TaskMore(
+            name=options.name or "",
+            retry_on=retry_on(options.retry_exceptions),
+            window=max(0, options._generator_backpressure_num_objects or 0),
+            max_calls=_max_calls(options),
+            capture_group=placing.captures_children(options),
+            max_retries=options.max_retries,
+        )
+
+    def is_current(self, process: Process) -> bool:
+        """Whether this still holds: the same process, in the same job, in the same group."""
+        return (
+            self.process is process
+            and self.job == process.facts.job
+            and self.group == placing.inherited_group()
+        )
+
+    def needs_more(self) -> bool:
+        """Whether every task carries the options beyond the common ones."""
+        more = self.more
+        return bool(
+            more.name or more.retry_on or more.window or more.max_calls or more.capture_group
+        )
+
+
+class RemoteFunction(Generic[P, R]):
+    """A function whose calls run on the cluster.
+
+    Call it with `.remote(...)`, which returns an `ObjectRef` at once; `.options(...)` changes
+    options for a call.
+
+    Args:
+        function: what runs.
+        options: how it runs.
+
+    Raises:
+        ValueError: the function is an `async def`.
+    """
+
+    def __init__(self, function: Callable[P, R], options: opts.FunctionOptions) -> None:
+        if signatures.is_async(function):
+            raise ValueError(
+                "'async def' should not be used for remote tasks: make it a method of an actor, or "
+                "call asyncio.run() in an ordinary function."
+            )
+        functools.update_wrapper(self, function)
+        self.is_generator = signatures.is_generator(function)
+        self.name = getattr(function, "__name__", repr(function))
+        self.options_given = options
+        self._function = function
+        self._blob: bytes | None = None
+        self._definition: bytes | None = None
+        self._kept: list[Any] = []
+        self._prepared: _Prepared | None = None
+
+    @functools.cached_property
+    def shape(self) -> signatures.Shape | None:
+        """The function's parameters; None if they are not known.
+
+        Not before a call: a function that refers to itself is not whole yet while it is unpickled,
+        its defaults are missing.
+        """
+        return signatures.shape_of(self._function)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        raise TypeError(
+            f"Remote functions cannot be called directly: use {self.name}.remote(...) instead of "
+            f"{self.name}(...), or {self.name}._function(...) to run it in this process."
+        )
+
+    def remote(self, *args: P.args, **kwargs: P.kwargs) -> Any:
+        """Run the function on the cluster.
+
+        Returns:
+            An `ObjectRef` of the result; a list of them with num_returns > 1, None with 0, an
+            `ObjectRefGenerator` with "streaming".
+
+        Raises:
+            TypeError: an argument cannot be pickled, or does not fit the function's signature.
+        """
+        process = current.process()
+        if self.shape is not None:
+            self.shape.check(self.name, args, kwargs)
+        with inside:
+            prepared = self._prepared
+            if prepared is None or not prepared.is_current(process):
+                prepared = self._prepare(process)
+            return _submit(process, prepared, args, kwargs)
+
+    def _remote(self, args: Any = None, kwargs: Any = None, **changed: Any) -> Any:
+        function = self.options(**changed) if changed else self
+        return function.remote(*(args or ()), **(kwargs or {}))
+
+    def options(self, **changed: Any) -> RemoteFunction[P, R]:
+        """The same function with other options.
+
+        Raises:
+            ValueError: an unknown option, with the nearest right one, or an impossible value.
+            TypeError: a value of the wrong type.
+        """
+        other = RemoteFunction(self._function, self.options_given.merged(**changed))
+        other._blob, other._definition, other._kept = self._blob, self._definition, self._kept
+        return other
+
+    def blob(self) -> bytes:
+        """The pickled function."""
+        if self._blob is None:
+            with serialization.collect_refs() as found:
+                self._blob = serialization.dump_definition(self._function)
+            self._kept = list(found)
+        return self._blob
+
+    def definition_id(self) -> bytes:
+        """The id its workers know it by: a hash of the pickle."""
+        if self._definition is None:
+            self._definition = serialization.definition_id(self.blob())
+        return self._definition
+
+    def bind(self, *args: Any, **kwargs: Any) -> Any:
+        """Not served: raises NotServedError."""
+        raise NotServedError("bind() (ray.dag)", "call .remote() with references as arguments")
+
+    def _prepare(self, process: Process) -> _Prepared:
+        self._prepared = prepared = _Prepared(process, self, placing.inherited_group())
+        return prepared
+
+    def __reduce__(self) -> Any:
+        return _rebuild, (self._function, self.options_given)
+
+    def __repr__(self) -> str:
+        return f"RemoteFunction({self.name})"
+
+
+def _rebuild(function: Any, options: opts.FunctionOptions) -> RemoteFunction[Any, Any]:
+    return RemoteFunction(function, options)
+
+
+def _submit(process: Process, prepared: _Prepared, args: Any, kwargs: Any) -> Any:
+    queue = prepared.queue
+    more = prepared.more
+    tid = process.new_id()
+    retries = more.max_retries
+    pending = Pending(tid, b"", prepared.definition, prepared.returns, retries, prepared.name)
+    pending.queue = queue
+    packed = bool(args or kwargs) and submitting.set_arguments(process, pending, args, kwargs)
+    context = running.get()
+    if context is not None or packed or prepared.needs_more():
+        parent = context.tid if context is not None else b""
+        pending.parent = parent
+        pending.more = TaskMore(
+            more.name,
+            parent,
+            more.retry_on,
+            packed,
+            more.window,
+            more.max_calls,
+            more.capture_group,
+            more.max_retries,
+        )
+    if prepared.returns == STREAMING:
+        pending.stream = process.streams.open(pending.tid, more.window, pending)
+    pending.submitted = time.time()
+    refs = submitting.references_of(process, pending)
+    inbox = process.submitter.inbox
+    inbox.append(pending)
+    waiting = len(inbox)
+    if waiting >= BATCH or (waiting == 1 and queue.hungry):
+        process.flush()
+    return refs
+
+
+def retry_on(retry_exceptions: Any) -> bytes:
+    """The option retry_exceptions as messages carry it."""
+    if retry_exceptions is True:
+        return b"*"
+    return cloudpickle.dumps(list(retry_exceptions), 5) if retry_exceptions else b""
+
+
+def _max_calls(options: opts.FunctionOptions) -> int:
+    """After how many calls the worker ends; with GPUs after one, since their memory stays taken."""
+    if options.max_calls is None:
+        return 1 if options.num_gpus else 0
+    return options.max_calls

@@ -1,0 +1,354 @@
+"""Calls of actors at their caller: order, where the actor is, and what its death means for them.
+
+A state machine like `submission`: driven by the leading thread and by the simulation.  Other
+threads append to `inbox`.  The rules: `docs/explanation/protocol.md`, section Actors.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from rayhpc.runtime.owner import dependencies, failures
+from rayhpc.runtime.owner.ownership import Ownership, hold
+from rayhpc.runtime.owner.pending import Pending
+from rayhpc.runtime.owner.results import Results
+from rayhpc.wire.address import HEAD, Address, ObjectId, node_of
+from rayhpc.wire.messages import actors, tasks
+
+Send = Callable[[Address, msgspec.Struct], None]
+
+UNKNOWN = "UNKNOWN"
+
+
+# The dead share one: an empty deque has 0.7 KiB, and their handles may be kept for ever.
+_NO_CALLS: deque[Pending] = deque()
+
+
+class ActorClient:
+    """One actor as this process sees it.
+
+    `queue` are calls not sent yet, in order; `inflight` those sent and not answered, in order.
+    `again` are calls that make lost results again: they wait for no call before them, since such
+    a one may wait for what they make.
+    `killed`: this process has had it killed, and waits for the head to say so.  `unregistered` are
+    messages for the head that must follow the actor's registration (None: that has gone out).
+    """
+
+    def __init__(self, actor: ObjectId) -> None:
+        self.actor = actor
+        self.state = UNKNOWN
+        self.address: Address = 0
+        self.incarnation = -1
+        self.reason = ""
+        self.error = b""
+        self.node_id = ""
+        self.unschedulable = False
+        self.queue: deque[Pending] = deque()
+        self.again: deque[Pending] = deque()
+        self.inflight: dict[ObjectId, Pending] = {}
+        self.watched = False
+        self.killed = False
+        self.unregistered: list[msgspec.Struct] | None = None
+        self.watchers: list[Callable[[], None]] = []
+
+    def calls_waiting(self) -> int:
+        """How many calls have been made and not answered."""
+        return len(self.queue) + len(self.again) + len(self.inflight)
+
+
+class Callers:
+    """All actors that this process calls.
+
+    Args:
+        me: this process's address.
+        ownership: its reference table.
+        results: what is done with results and failures.
+        send: puts a message on its way.
+    """
+
+    def __init__(self, me: Address, ownership: Ownership, results: Results, send: Send) -> None:
+        self.me = me
+        self.inbox: deque[Pending] = deque()
+        self._ownership = ownership
+        self._results = results
+        self._send = send
+        self._clients: dict[ObjectId, ActorClient] = {}
+        self._by_address: dict[Address, ActorClient] = {}
+        self._dirty: dict[ActorClient, None] = {}
+
+    def client_of(self, actor: ObjectId) -> ActorClient:
+        """The view of an actor; may be called by any thread."""
+        client = self._clients.get(actor)
+        if client is None:
+            client = self._clients.setdefault(actor, ActorClient(actor))
+        return client
+
+    # -- the leading thread ----------------------------------------------------------------------
+    def watch(self, client: ActorClient) -> None:
+        """Be told of the actor's state, now and from now on."""
+        if not client.watched:
+            client.watched = True
+            self._send(HEAD, actors.WatchActor(client.actor))
+
+    def kill(self, actor: ObjectId, no_restart: bool) -> None:
+        """Have an actor's process ended; calls made from here on do not reach it any more."""
+        self.advance()
+        client = self.client_of(actor)
+        message = actors.KillActor(actor, no_restart)
+        if client.unregistered is not None:
+            client.unregistered.append(message)
+            return
+        client.killed = no_restart or client.state == actors.ALIVE
+        self._send(HEAD, message)
+
+    def advance(self) -> None:
+        """Take in what was called, send what can be sent."""
+        inbox = self.inbox
+        while inbox:
+            self._take_in(inbox.popleft())
+        while self._dirty:
+            client, _ = self._dirty.popitem()
+            self._send_ready(client)
+
+    def has_news(self) -> bool:
+        """Whether `advance` has something to do."""
+        return bool(self.inbox or self._dirty)
+
+    def cancel(self, pending: Pending, recursive: bool) -> None:
+        """Cancel a call: here if it has not been sent, else at the actor."""
+        if pending.cancelled:
+            return
+        pending.cancelled = True
+        client: ActorClient = pending.target
+        if pending.tid in client.inflight:
+            pending.stray = True
+            self._send(client.address, tasks.Cancel(pending.tid, recursive))
+            return
+        for waiting in (client.queue, client.again):
+            if pending in waiting:
+                waiting.remove(pending)
+        self._results.fail(pending, failures.cancelled(pending))
+
+    def make_again(self, oid: ObjectId, pending: Pending) -> bytes | None:
+        """Call once more for a result that was lost; the error if that cannot be."""
+        client: ActorClient = pending.target
+        waits = pending.missing or pending in client.again or pending in client.queue
+        if waits or pending.tid in client.inflight:
+            return None
+        if pending.retries == 0:
+            return failures.out_of_retries(oid, pending)
+        pending.more = msgspec.structs.replace(pending.more or tasks.TaskMore(), again=True)
+        if client.state == actors.DEAD:
+            return self._death(client, pending)
+        pending.retries -= pending.retries > 0
+        pending.attempt += 1
+        pending.cancelled = False  # that came too late
+        if client.actor in self._ownership.table:
+            pending.keep = [*hold([client.actor]), *(pending.keep or ())]
+        if pending.deps:
+            dependencies.when_ready(self._ownership, pending, self._ready_again)
+        else:
+            self._ready_again(pending)
+        return None
+
+    def children_of(self, tid: ObjectId) -> list[Pending]:
+        """The unanswered calls that task `tid` made from this process."""
+        return [p for p in self.unfinished() if p.parent == tid]
+
+    def unfinished(self) -> Iterable[Pending]:
+        """Every call that waits or runs."""
+        for client in list(self._clients.values()):
+            yield from list(client.queue)
+            yield from list(client.again)
+            yield from list(client.inflight.values())
+
+    # -- messages --------------------------------------------------------------------------------
+    def on_actor_is(self, message: actors.ActorIs) -> None:
+        """The head tells where an actor is, or that it is not."""
+        client = self.client_of(message.actor)
+        if client.state == actors.DEAD or message.incarnation < client.incarnation:
+            return
+        moved = message.incarnation != client.incarnation and client.incarnation >= 0
+        if moved or message.state != actors.ALIVE:
+            client.killed = False
+        if client.state == actors.ALIVE and (message.state != actors.ALIVE or moved):
+            self._by_address.pop(client.address, None)
+            self._lost(client, message)
+        client.state = message.state
+        client.incarnation = message.incarnation
+        client.reason = message.reason
+        client.error = message.error
+        client.node_id = message.node_id
+        client.unschedulable = message.unschedulable
+        if message.state == actors.ALIVE:
+            client.address = message.address
+            self._by_address[message.address] = client
+        elif message.state == actors.DEAD:
+            self._fail_all(client)
+            client.queue = client.again = _NO_CALLS
+        elif message.state == actors.RESTARTING:
+            self._fail_without_retries(client)
+        self._dirty[client] = None
+        watchers, client.watchers = client.watchers, []
+        for watcher in watchers:
+            watcher()
+
+    def on_done(self, source: Address, results: list[tasks.Result]) -> list[tasks.Result]:
+        """An actor answers calls; returns the answers that nobody waits for (any more)."""
+        client = self._by_address.get(source)
+        if client is None:
+            return results
+        left: list[tasks.Result] = []
+        for result in results:
+            pending = client.inflight.pop(result.tid, None)
+            if pending is None:
+                left.append(result)
+                continue
+            if not self._results.take(source, pending, result):
+                pending.attempt += 1
+                client.queue.append(pending)
+                self._dirty[client] = None
+        return left
+
+    def on_process_died(self, address: Address) -> None:
+        """A process has ended; what that means for an actor the head tells."""
+        self._by_address.pop(address, None)
+
+    def on_node_gone(self, node: int) -> None:
+        """A node has gone, with every actor on it; what follows the head tells."""
+        for address in [a for a in self._by_address if node_of(a) == node]:
+            self.on_process_died(address)
+
+    # -- details ---------------------------------------------------------------------------------
+    def _take_in(self, pending: Pending) -> None:
+        client: ActorClient = pending.target
+        if client.state == actors.DEAD:
+            self._results.fail(pending, self._death(client, pending))
+            return
+        if client.state == actors.RESTARTING and not _may_wait(pending):
+            self._results.fail(pending, self._unavailable(client))
+            return
+        self.watch(client)
+        client.queue.append(pending)
+        if pending.deps:
+            pending.missing = -1
+            dependencies.when_ready(self._ownership, pending, self._deps_ready)
+        self._dirty[client] = None
+
+    def _deps_ready(self, pending: Pending) -> None:
+        client: ActorClient = pending.target
+        found, error = dependencies.resolved(self._ownership, pending)
+        if error is not None:
+            if pending in client.queue:
+                client.queue.remove(pending)
+                self._results.fail(pending, error)
+        else:
+            pending.ready = tuple(found)
+        pending.missing = 0
+        self._dirty[client] = None
+
+    def _ready_again(self, pending: Pending) -> None:
+        """The arguments of a call that makes a lost result again are there."""
+        client: ActorClient = pending.target
+        found, error = dependencies.resolved(self._ownership, pending)
+        if pending.cancelled:
+            return
+        if error is None and client.state == actors.DEAD:
+            error = self._death(client, pending)
+        if error is not None:
+            self._results.fail(pending, error)
+            return
+        pending.ready = tuple(found)
+        client.again.append(pending)
+        self._dirty[client] = None
+
+    def _send_ready(self, client: ActorClient) -> None:
+        """Send calls in order, up to the first whose arguments are not there yet."""
+        if client.state != actors.ALIVE or client.killed:
+            return
+        if self._by_address.get(client.address) is not client:
+            return  # its process has ended: what follows the head tells
+        queue = client.queue
+        batch = []
+        while True:
+            if queue and queue[0].missing == 0:
+                pending = queue.popleft()
+            elif client.again:
+                pending = client.again.popleft()
+            else:
+                break
+            client.inflight[pending.tid] = pending
+            batch.append(
+                tasks.Call(
+                    pending.tid,
+                    pending.method,
+                    pending.args,
+                    pending.ready,
+                    pending.returns,
+                    pending.attempt,
+                    pending.group,
+                    pending.more,
+                )
+            )
+        if batch:
+            self._send(client.address, tasks.Calls(client.actor, batch))
+
+    def _lost(self, client: ActorClient, message: actors.ActorIs) -> None:
+        """The process that had our calls is gone: again in their order, or failed."""
+        inflight = list(client.inflight.values())
+        client.inflight.clear()
+        for pending in inflight:
+            pending.stray = True
+        if message.state == actors.DEAD:
+            client.queue.extendleft(reversed(inflight))
+            return
+        for pending in reversed(inflight):
+            if pending.cancelled:
+                self._results.fail(pending, failures.cancelled(pending))
+            elif pending.retries == 0:
+                self._results.fail(pending, self._unavailable(client))
+            else:
+                pending.retries -= pending.retries > 0
+                pending.attempt += 1
+                client.queue.appendleft(pending)
+
+    def _fail_all(self, client: ActorClient) -> None:
+        for waiting in (client.queue, client.again):
+            while waiting:
+                pending = waiting.popleft()
+                self._results.fail(pending, self._death(client, pending))
+
+    def _fail_without_retries(self, client: ActorClient) -> None:
+        waiting = list(client.queue)
+        client.queue.clear()
+        for pending in waiting:
+            if _may_wait(pending):
+                client.queue.append(pending)
+            else:
+                self._results.fail(pending, self._unavailable(client))
+
+    def _death(self, client: ActorClient, pending: Pending) -> bytes:
+        if client.unschedulable:
+            return failures.actor_unschedulable(client.reason)
+        text = (
+            f"The actor of {pending.name}() is dead (actor_id {client.actor.hex()}): "
+            f"{client.reason or 'its process ended'}."
+        )
+        if pending.more is not None and pending.more.again:
+            text += " A result of that call was lost with its node and cannot be made again."
+        return failures.actor_died(text, client.actor, client.error)
+
+    def _unavailable(self, client: ActorClient) -> bytes:
+        text = (
+            f"Actor {client.actor.hex()} is restarting ({client.reason or 'its process ended'}); "
+            "the call may or may not have run. Set max_task_retries to have such calls repeated."
+        )
+        return failures.actor_unavailable(text, client.actor)
+
+
+def _may_wait(pending: Pending) -> bool:
+    """Whether a call waits while its actor restarts: if it had retries, the last one included."""
+    return pending.retries != 0 or pending.attempt > 0

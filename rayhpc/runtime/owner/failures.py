@@ -1,0 +1,83 @@
+"""The errors that the runtime itself gives a task: as the pickled bytes an entry holds.
+
+Used by `submission`, `calls`, `ownership`.  Each message says what happened, where, and what to
+do; the classes are Ray's (`rayhpc.exceptions`).
+"""
+
+from __future__ import annotations
+
+from rayhpc import exceptions
+from rayhpc.runtime.owner.pending import Pending
+from rayhpc.runtime.values.errors import dump_system_error
+from rayhpc.wire.address import ObjectId
+from rayhpc.wire.messages import leases, objects
+
+
+def cancelled(pending: Pending) -> bytes:
+    """The task was cancelled."""
+    return dump_system_error(exceptions.TaskCancelledError(task_id=pending.tid.hex()))
+
+
+def worker_died(pending: Pending, reason: str, memory: bool, node_died: bool) -> bytes:
+    """The process that ran the task has ended, and no retry is left."""
+    what = f"Task {pending.name!r} (attempt {pending.attempt + 1}) ended with its worker: {reason}"
+    if memory:
+        return dump_system_error(exceptions.OutOfMemoryError(what))
+    if node_died:
+        return dump_system_error(exceptions.NodeDiedError(what))
+    hint = " Its output is in the session's log; max_retries runs it again after such an end."
+    return dump_system_error(exceptions.WorkerCrashedError(what + "." + hint))
+
+
+def refused(kind: int, text: str) -> bytes:
+    """No worker can ever be had for the task's scheduling class."""
+    if kind == leases.ENVIRONMENT:
+        return dump_system_error(exceptions.RuntimeEnvSetupError(text))
+    if kind == leases.GROUP_REMOVED:
+        return dump_system_error(exceptions.TaskPlacementGroupRemoved(text))
+    return dump_system_error(exceptions.TaskUnschedulableError(text))
+
+
+def lost(kind: int, oid: ObjectId, text: str = "") -> bytes:
+    """An object is gone: LOST, OWNER_DIED or FREED of `wire.messages.objects`."""
+    name = oid.hex()
+    if kind == objects.OWNER_DIED:
+        return dump_system_error(exceptions.OwnerDiedError(name, text))
+    if kind == objects.FREED:
+        return dump_system_error(exceptions.ObjectFreedError(name, text))
+    if kind == objects.FULL:
+        return dump_system_error(exceptions.ObjectStoreFullError(text))
+    return dump_system_error(exceptions.ObjectLostError(name, text))
+
+
+def out_of_retries(oid: ObjectId, pending: Pending) -> bytes:
+    """An object is gone that its task or call may not make again."""
+    option = "max_retries" if pending.target is None else "max_task_retries"
+    text = (
+        f"every copy of it is gone, with the nodes they were on, and {pending.name}() has no "
+        f"retries left to make it again ({option})."
+    )
+    kind = exceptions.ObjectReconstructionFailedMaxAttemptsExceededError
+    return dump_system_error(kind(oid.hex(), text))
+
+
+def actor_died(text: str, actor: ObjectId, error: bytes = b"") -> bytes:
+    """The actor is dead for good; `error` is its constructor's, if that is why."""
+    if error:
+        return error
+    return dump_system_error(exceptions.ActorDiedError(text, actor.hex()))
+
+
+def actor_unavailable(text: str, actor: ObjectId) -> bytes:
+    """The actor cannot be reached now but may come back."""
+    return dump_system_error(exceptions.ActorUnavailableError(text, actor.hex()))
+
+
+def actor_unschedulable(text: str) -> bytes:
+    """No node can ever hold the actor."""
+    return dump_system_error(exceptions.ActorUnschedulableError(text))
+
+
+def too_many_calls(text: str) -> bytes:
+    """The actor's max_pending_calls is reached."""
+    return dump_system_error(exceptions.PendingCallsLimitExceeded(text))

@@ -1,0 +1,332 @@
+"""Who holds what: the reference table, its owned objects, and what is borrowed from others.
+
+A state machine: messages and noted events in, messages out through `send`.  Driven by the leading
+thread of a process (`process.py`) and by the simulation.  The rules are in `docs/explanation/
+protocol.md`, section References; the one that makes them safe is `_after_borrows`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+
+from rayhpc.runtime.owner.entries import ERROR, INLINE, PENDING, STORED, Entry
+from rayhpc.runtime.values import references
+from rayhpc.wire.address import Address, ObjectId, id_prefix, node_of, owner_of, raylet_of
+from rayhpc.wire.messages import leases, objects
+
+Send = Callable[[Address, msgspec.Struct], None]
+
+
+class Ownership:
+    """The reference table of one process.
+
+    Args:
+        me: this process's address.
+        send: puts a message on its way.
+        make_again: has a lost object made again; why it cannot be, as a pickled error.
+        lost: makes the pickled error for a lost (kind, object id).
+    """
+
+    def __init__(
+        self,
+        me: Address,
+        send: Send,
+        make_again: Callable[[ObjectId, Entry], bytes | None],
+        lost: Callable[[int, ObjectId], bytes],
+    ) -> None:
+        self.me = me
+        self.table: dict[ObjectId, Entry] = {}
+        self.events = references.events
+        # Counts the objects that left PENDING, so that `wait` knows when looking again is no use.
+        self.changes = 0
+        self._raylet = raylet_of(node_of(me))
+        self._prefix = id_prefix(me)
+        self._send = send
+        self._make_again = make_again
+        self._lost = lost
+        self._token = 0
+        self._unacknowledged: dict[int, Address] = {}
+        self._held_back: deque[tuple[int, Address, msgspec.Struct]] = deque()
+        self._watched: set[Address] = set()
+        self._by_borrower: dict[Address, set[ObjectId]] = {}
+        self._to_free: list[ObjectId] = []
+
+    # -- called by user threads -----------------------------------------------------------------
+    def travelling_value(self, oid: ObjectId) -> tuple[bytes | None, bool]:
+        """The small value, and whether it is an error, that goes along with a reference."""
+        entry = self.table.get(oid)
+        if entry is None or entry.state not in (INLINE, ERROR):
+            return None, False
+        return entry.value, entry.state == ERROR
+
+    # -- the leading thread ---------------------------------------------------------------------
+    def has_news(self) -> bool:
+        """Whether `settle` has something to do."""
+        return bool(self.events or self._to_free)
+
+    def settle(self) -> None:
+        """Work off the births and deaths of references noted since the last call."""
+        events, table, mine = self.events, self.table, self._prefix
+        borrows: dict[Address, list[ObjectId]] = {}
+        returns: dict[Address, list[ObjectId]] = {}
+        while events:
+            event = events.popleft()
+            if type(event) is not bytes:
+                self._born(event, borrows)  # type: ignore[arg-type]
+                continue
+            entry = table.get(event)
+            if entry is None:
+                continue
+            entry.count -= 1
+            if entry.count > 0:
+                continue
+            if event.startswith(mine):
+                self._free_if_unused(event, entry)
+            else:
+                del table[event]
+                returns.setdefault(owner_of(event), []).append(event)
+        _cancel_out(table, borrows, returns)
+        if borrows:
+            self._send_borrows(borrows)
+        for owner, oids in returns.items():
+            self.after_borrows(owner, objects.Return(oids, self.me))
+        if self._to_free:
+            self._send(self._raylet, objects.Free(self._to_free))
+            self._to_free = []
+
+    def resolve(
+        self,
+        oid: ObjectId,
+        state: int,
+        value: Any,
+        size: int = 0,
+        inner: list[Any] | None = None,
+    ) -> None:
+        """An object is there: INLINE (value: bytes), STORED (value: node) or ERROR (bytes)."""
+        entry = self.table.get(oid)
+        if entry is None:
+            if state == STORED:
+                self.note_stray(oid)
+            return
+        entry.stray = entry.stray or entry.state == STORED
+        entry.value = value
+        entry.size = size
+        entry.inner = inner
+        entry.state = state
+        self.changes += 1
+        if state != STORED and entry.task is not None:
+            entry.stray = entry.stray or entry.task.stray
+            entry.task = None
+        callbacks = entry.callbacks
+        if callbacks is not None:
+            entry.callbacks = None
+            for callback in callbacks:
+                callback()
+        if entry.asked:
+            self._tell(oid, entry)
+        if entry.count <= 0:
+            self._free_if_unused(oid, entry)
+
+    def note_stray(self, oid: ObjectId) -> None:
+        """A result that nobody waits for any more lies in a store: it goes with its entry."""
+        entry = self.table.get(oid)
+        if entry is None:
+            self._send(self._raylet, objects.Free([oid]))
+        elif entry.state != STORED:
+            entry.stray = True
+
+    def add(self, oid: ObjectId, entry: Entry) -> None:
+        """A new object of ours."""
+        self.table[oid] = entry
+
+    def is_mine(self, oid: ObjectId) -> bool:
+        """Whether this process owns the object."""
+        return oid.startswith(self._prefix)
+
+    def after_borrows(self, destination: Address, message: msgspec.Struct) -> None:
+        """Send once every borrow sent so far is acknowledged (the rule of `protocol.md`)."""
+        if self._unacknowledged:
+            self._held_back.append((self._token, destination, message))
+        else:
+            self._send(destination, message)
+
+    def claims_pending(self) -> bool:
+        """Whether some borrow of ours is not acknowledged yet."""
+        return bool(self._unacknowledged)
+
+    def holds_others(self) -> bool:
+        """Whether somebody else holds objects of ours."""
+        return bool(self._by_borrower)
+
+    # -- messages --------------------------------------------------------------------------------
+    def on_borrow(self, message: objects.Borrow) -> None:
+        """A borrower claims objects of ours."""
+        borrower = message.borrower
+        for oid in message.oids:
+            self._count_borrower(oid, borrower, +1)
+        self.watch(borrower)
+        self._send(borrower, objects.Borrowed(message.token))
+
+    def on_return(self, message: objects.Return) -> None:
+        """A borrower gives objects back."""
+        for oid in message.oids:
+            self._count_borrower(oid, message.borrower, -1)
+
+    def on_borrowed(self, message: objects.Borrowed) -> None:
+        """An owner acknowledges a borrow."""
+        self._unacknowledged.pop(message.token, None)
+        self._let_go()
+
+    def on_ask(self, message: objects.Ask) -> None:
+        """Our raylet asks, for somebody else, what became of an object."""
+        entry = self.table.get(message.oid)
+        if entry is None:
+            self._send(self._raylet, objects.Tell(message.oid, objects.FREED))
+        elif entry.state == PENDING:
+            entry.asked = True
+        else:
+            self._tell(message.oid, entry)
+
+    def on_copies_lost(self, message: objects.CopiesLost) -> None:
+        """No copy of these stored objects is left: make them again, or say that they are lost."""
+        for oid in message.oids:
+            entry = self.table.get(oid)
+            if entry is None:
+                self._send(self._raylet, objects.Tell(oid, objects.FREED))
+            elif entry.state == STORED:
+                self._recover(oid, entry)
+
+    def on_process_died(self, address: Address) -> None:
+        """A process we borrow from, or that borrows from us, has ended."""
+        self._watched.discard(address)
+        for token in [t for t, owner in self._unacknowledged.items() if owner == address]:
+            del self._unacknowledged[token]
+        self._let_go()
+        for oid in sorted(self._by_borrower.pop(address, ())):
+            entry = self.table.get(oid)
+            if entry is not None and entry.borrowers:
+                entry.borrowers.pop(address, None)
+                self._free_if_unused(oid, entry)
+
+    def on_node_gone(self, node: int) -> None:
+        """Every process of that node has ended."""
+        known = {*self._watched, *self._by_borrower, *self._unacknowledged.values()}
+        for address in sorted(known):
+            if node_of(address) == node:
+                self.on_process_died(address)
+
+    # -- details ---------------------------------------------------------------------------------
+    def _born(
+        self,
+        event: tuple[ObjectId, bytes | None, bool],
+        borrows: dict[Address, list[ObjectId]],
+    ) -> None:
+        oid, value, is_error = event
+        entry = self.table.get(oid)
+        if entry is not None:
+            entry.count += 1
+            # Held before its value was known here (a claim on what is inside a result): so a
+            # busy owner need not be asked.
+            if value is not None and entry.state == PENDING and not self.is_mine(oid):
+                self.resolve(oid, ERROR if is_error else INLINE, value)
+            return
+        entry = self.table[oid] = Entry()
+        if self.is_mine(oid):
+            entry.value = self._lost(objects.FREED, oid)
+            entry.state = ERROR
+            return
+        if value is not None:
+            entry.value = value
+            entry.state = ERROR if is_error else INLINE
+        borrows.setdefault(owner_of(oid), []).append(oid)
+
+    def _free_if_unused(self, oid: ObjectId, entry: Entry) -> None:
+        if entry.count > 0 or entry.borrowers or entry.state == PENDING:
+            return
+        if self.table.pop(oid, None) is None:
+            return
+        if entry.state == STORED or (entry.stray and self.is_mine(oid)):
+            self._to_free.append(oid)
+        if entry.on_free is not None:
+            entry.on_free()
+        entry.inner = entry.task = None
+
+    def _send_borrows(self, borrows: dict[Address, list[ObjectId]]) -> None:
+        for owner, oids in borrows.items():
+            self._token += 1
+            self._unacknowledged[self._token] = owner
+            self.watch(owner)
+            self._send(owner, objects.Borrow(self._token, oids, self.me))
+
+    def _let_go(self) -> None:
+        oldest = next(iter(self._unacknowledged), None)
+        while self._held_back and (oldest is None or self._held_back[0][0] < oldest):
+            _, destination, message = self._held_back.popleft()
+            self._send(destination, message)
+
+    def watch(self, address: Address) -> None:
+        """Be told when a process ends."""
+        if address in self._watched:
+            return
+        self._watched.add(address)
+        self._send(raylet_of(node_of(address)), leases.Watch(address, self.me))
+
+    def _count_borrower(self, oid: ObjectId, borrower: Address, change: int) -> None:
+        entry = self.table.get(oid)
+        if entry is None:
+            return
+        if entry.borrowers is None:
+            entry.borrowers = {}
+        count = entry.borrowers.get(borrower, 0) + change
+        if count < 0:
+            # Its last words may come after its end, which has settled them: then we are told again.
+            self.watch(borrower)
+        if count:
+            entry.borrowers[borrower] = count
+            self._by_borrower.setdefault(borrower, set()).add(oid)
+            return
+        entry.borrowers.pop(borrower, None)
+        held = self._by_borrower.get(borrower)
+        if held is not None:
+            held.discard(oid)
+            if not held:
+                del self._by_borrower[borrower]
+        self._free_if_unused(oid, entry)
+
+    def _tell(self, oid: ObjectId, entry: Entry) -> None:
+        entry.asked = False
+        kind = {INLINE: objects.VALUE, ERROR: objects.ERROR, STORED: objects.STORED}[entry.state]
+        value = b"" if entry.state == STORED else entry.value
+        self._send(self._raylet, objects.Tell(oid, kind, value))
+
+    def _recover(self, oid: ObjectId, entry: Entry) -> None:
+        entry.asked = True
+        entry.state = PENDING
+        error = self._make_again(oid, entry)
+        if error is not None:
+            self.resolve(oid, ERROR, error)
+
+
+def _cancel_out(
+    table: dict[ObjectId, Entry],
+    borrows: dict[Address, list[ObjectId]],
+    returns: dict[Address, list[ObjectId]],
+) -> None:
+    """Drop what was borrowed and given back between two settlements: nobody need know."""
+    for owner in [x for x in borrows if x in returns]:
+        brief = [oid for oid in borrows[owner] if oid not in table and oid in returns[owner]]
+        for oid in brief:
+            borrows[owner].remove(oid)
+            returns[owner].remove(oid)
+        for messages in (borrows, returns):
+            if not messages[owner]:
+                del messages[owner]
+
+
+def hold(oids: Iterable[ObjectId]) -> list[references.ObjectRef[Any]]:
+    """References that claim these objects for this process."""
+    return [references.rebuild(oid, None, False) for oid in oids]

@@ -1,0 +1,69 @@
+"""A task or actor call that has been submitted and has not ended: the submitter's record.
+
+Made by the submitting thread (`api`), used by `submission`, `calls` and `dependencies`.  Holds
+state only.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from rayhpc.wire.address import ObjectId, sibling
+from rayhpc.wire.messages.tasks import Dependency, TaskMore
+
+if TYPE_CHECKING:
+    from rayhpc.runtime.owner.class_queue import ClassQueue, Lease
+    from rayhpc.runtime.values.references import ObjectRef
+
+
+class Pending(msgspec.Struct, eq=False, gc=False):
+    """One task or call, from submission to its end (and beyond, as lineage).
+
+    `tid` is the id of its first result; `deps` its top-level references, `keep` every reference
+    among its arguments, held until its end.  `retries` is what is left of max_retries (-1: for
+    ever) after failures of the system, `error_retries` the same, counted apart, after errors of
+    the user's code.  `lease` is where it was pushed (None: not).  `stray` says that a run of it
+    ended without a word, so that results may lie in a store that no message names; `held` that it
+    has ended, but its worker still takes over references of its arguments.  `items` is how many
+    results a task with num_returns="dynamic" had.
+
+    The cyclic garbage collector does not see it, for the reason and by the right of `Entry`: what
+    leads back to it (a queue, a lease, an actor's client) forgets it when it ends.
+    """
+
+    tid: ObjectId
+    args: bytes
+    definition: bytes
+    returns: int
+    retries: int
+    name: str
+    error_retries: int = 0
+    deps: list[ObjectRef[Any]] | None = None
+    keep: list[ObjectRef[Any]] | None = None
+    more: TaskMore | None = None
+    queue: ClassQueue | None = None
+    lease: Lease | None = None
+    attempt: int = 0
+    missing: int = 0
+    cancelled: bool = False
+    held: bool = False
+    stray: bool = False
+    items: int = 0
+    parent: bytes = b""
+    stream: Any = None
+    submitted: float = 0.0
+    method: str = ""
+    group: str = ""
+    target: Any = None
+    ready: tuple[Dependency, ...] = ()
+
+    def __post_init__(self) -> None:
+        self.error_retries = self.retries
+
+    def result_ids(self) -> list[ObjectId]:
+        """The ids of its results; of a generator: of the reference that stands for its end."""
+        if self.returns <= 1:
+            return [self.tid]
+        return [sibling(self.tid, i) for i in range(self.returns)]

@@ -1,0 +1,207 @@
+"""What happens with results: into the reference table, claims on inner references, failures.
+
+Used by `submission` (tasks) and `calls` (actors), in the leading thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+
+from rayhpc.runtime.owner import failures
+from rayhpc.runtime.owner.entries import ERROR, INLINE, PENDING, STORED, Entry
+from rayhpc.runtime.owner.ownership import Ownership, hold
+from rayhpc.runtime.owner.pending import Pending
+from rayhpc.runtime.values import serialization
+from rayhpc.wire.address import Address, ObjectId, sibling
+from rayhpc.wire.messages import objects, tasks
+from rayhpc.wire.messages.common import Stored
+
+Send = Callable[[Address, msgspec.Struct], None]
+
+# What `completed()` of a generator refers to.
+_NOTHING = serialization.to_inline(serialization.serialize(None))
+
+
+class Results:
+    """Turns results into entries of the reference table.
+
+    Args:
+        ownership: the table.
+        send: puts a message on its way.
+    """
+
+    def __init__(self, ownership: Ownership, send: Send) -> None:
+        self._ownership = ownership
+        self._send = send
+        # Counts errors, so that a `get` of many notices the first (see `Process.get`).
+        self.failures = 0
+        # Tasks that have ended while their worker still claims references of their arguments.
+        self._held: dict[ObjectId, tuple[Address, Pending]] = {}
+
+    def take(self, worker: Address, pending: Pending, result: tasks.Result) -> bool:
+        """Note a result; False: it failed in a way that is to be retried."""
+        if result.status == tasks.OK:
+            self._succeed(worker, pending, result)
+        elif result.status == tasks.CANCELLED:
+            pending.stray = True
+            self.fail(pending, failures.cancelled(pending))
+        elif result.retry and pending.error_retries != 0 and not pending.cancelled:
+            pending.error_retries -= pending.error_retries > 0
+            return False
+        else:
+            error = result.outs[0]
+            assert isinstance(error, bytes)
+            # Some of several results may have been stored before it failed.
+            pending.stray = pending.stray or pending.returns != 1
+            self.fail(pending, error, raised=True)
+        if result.held:
+            self._held[pending.tid] = worker, pending
+            self._ownership.watch(worker)
+        elif pending.returns > 1 or pending.keep is not None:
+            self._let_go(pending)
+        return True
+
+    def fail(self, pending: Pending, error: bytes, raised: bool = False) -> None:
+        """All results of a task become this error; `raised`: the user's code did."""
+        self.failures += 1
+        if pending.stream is not None:
+            pending.stream.fail(error)
+        if raised and pending.stream is not None:
+            # The error is the last item; the generator itself has ended well.
+            self._resolve_end(pending)
+        else:
+            table = self._ownership.table
+            for oid in pending.result_ids():
+                entry = table.get(oid)
+                # Where only some of the results were lost, the others are still there.
+                if entry is not None and entry.state == PENDING:
+                    self._ownership.resolve(oid, ERROR, error)
+        self._let_go(pending)
+
+    def _resolve_end(self, pending: Pending) -> None:
+        """The reference that stands for a generator's end refers to None."""
+        self._ownership.resolve(pending.tid, INLINE, _NOTHING)
+
+    def on_release(self, message: tasks.Release) -> None:
+        """A worker has claimed what it keeps of these tasks' arguments."""
+        for tid in message.tids:
+            _, pending = self._held.pop(tid, (0, None))
+            if pending is not None:
+                self._let_go(pending)
+
+    def on_peers_gone(self, is_gone: Callable[[Address], bool]) -> None:
+        """Workers have ended: they claim nothing any more."""
+        gone = [tid for tid, (worker, _) in self._held.items() if is_gone(worker)]
+        self.on_release(tasks.Release(gone))
+
+    def discard(self, worker: Address, results: Iterable[tasks.Result]) -> None:
+        """Results that nobody waits for: what they left in stores, and at the worker, goes."""
+        for result in results:
+            # Items of generators are told apart, before this.
+            outs = [] if result.status != tasks.OK else result.outs
+            for i, out in enumerate(outs):
+                if isinstance(out, Stored):
+                    self._ownership.note_stray(sibling(result.tid, i))
+            if any(result.inner):
+                self._send(worker, tasks.Adopted([result.tid]))
+
+    def adopt(self, worker: Address, tid: ObjectId, inner: list[ObjectId]) -> list[Any]:
+        """Claim the references inside a result, and tell the worker once the claims stand."""
+        return self._adopt_all(worker, tid, [inner])[0]
+
+    def _adopt_all(
+        self, worker: Address, tid: ObjectId, inner: list[list[ObjectId]]
+    ) -> list[list[Any]]:
+        """`adopt` for several results: the worker lets go of all of them together."""
+        refs = [hold(oids) for oids in inner]
+        self._ownership.settle()
+        self._ownership.after_borrows(worker, tasks.Adopted([tid]))
+        return refs
+
+    def _succeed(self, worker: Address, pending: Pending, result: tasks.Result) -> None:
+        resolve = self._ownership.resolve
+        outs = result.outs
+        if pending.stream is not None:
+            pending.stream.finish(result)
+            self._resolve_end(pending)
+            return
+        if len(outs) == 1 and not result.inner:
+            out = outs[0]
+            if type(out) is bytes:
+                resolve(pending.tid, INLINE, out)
+            else:
+                self._stored(pending.tid, out)
+            return
+        inner: list[Any] = []
+        if any(result.inner):
+            inner = [x or None for x in self._adopt_all(worker, pending.tid, result.inner)]
+        elif pending.returns == tasks.DYNAMIC:
+            inner = [None]
+        oids = pending.result_ids()
+        if pending.returns == tasks.DYNAMIC:
+            inner[0] = self._enter_dynamic(pending, len(outs) - 1)
+            # The generator itself last, when its items are there.
+            oids = [*(sibling(pending.tid, i) for i in range(1, len(outs))), pending.tid]
+            outs, inner = [*outs[1:], outs[0]], [*inner[1:], inner[0]]
+        for i, oid in enumerate(oids):
+            out = outs[i]
+            kept = inner[i] if i < len(inner) else None
+            if type(out) is bytes:
+                resolve(oid, INLINE, out, inner=kept)
+            else:
+                self._stored(oid, out, kept)
+
+    def _enter_dynamic(self, pending: Pending, count: int) -> list[Any]:
+        """Rows for the results of a task that alone knew how many there are; what holds them."""
+        table = self._ownership.table
+        for i in range(1, count + 1):
+            oid = sibling(pending.tid, i)
+            if oid not in table:
+                entry = Entry(pending)
+                entry.count = 0
+                self._ownership.add(oid, entry)
+        # A second run may have yielded less than the first.
+        for i in range(count + 1, pending.items + 1):
+            oid = sibling(pending.tid, i)
+            if oid in table and table[oid].state == PENDING:
+                text = "its task, run again after a node was lost, returned fewer values"
+                self._ownership.resolve(oid, ERROR, failures.lost(objects.LOST, oid, text))
+        pending.items = count
+        items = hold(sibling(pending.tid, i) for i in range(1, count + 1))
+        self._ownership.settle()
+        return items
+
+    def _stored(self, oid: ObjectId, out: Any, inner: list[Any] | None = None) -> None:
+        self._ownership.resolve(oid, STORED, out.node, out.size, inner)
+
+    def _let_go(self, pending: Pending) -> None:
+        """Drop the arguments' references, unless the task may have to run again (lineage)."""
+        if pending.retries != 0 and self._has_stored(pending):
+            if pending.target is not None and pending.keep:
+                # A result keeps what makes it again, but not its actor alive.
+                actor = pending.target.actor
+                pending.keep = [ref for ref in pending.keep if ref.binary() != actor] or None
+            return
+        pending.keep = pending.deps = None
+
+    def _has_stored(self, pending: Pending) -> bool:
+        """Whether a result that somebody refers to lies in a store."""
+        table = self._ownership.table
+        # One result is the rule, and this is a part of every call.
+        for oid in (pending.tid,) if pending.returns == 1 else _all_ids(pending):
+            entry = table.get(oid)
+            if entry is not None and entry.state == STORED:
+                return True
+        return False
+
+
+def _all_ids(pending: Pending) -> list[ObjectId]:
+    """The ids of all results, those that only the task's run has told included."""
+    found = pending.result_ids()
+    found += [sibling(pending.tid, i) for i in range(1, pending.items + 1)]
+    if pending.stream is not None:
+        found += pending.stream.item_ids()
+    return found

@@ -1,0 +1,292 @@
+"""Generators at their owner: items arrive while the task runs, and are taken in order.
+
+Used by `process` (messages) and by `ObjectRefGenerator` (users).  The worker's half is in
+`worker.generators`.  Back-pressure: the worker may be a window of items ahead of what was taken.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from rayhpc.runtime.owner import failures
+from rayhpc.runtime.owner.entries import ERROR, INLINE, PENDING, STORED, Entry
+from rayhpc.runtime.owner.ownership import Ownership
+from rayhpc.runtime.process import current
+from rayhpc.runtime.values.references import ObjectRef
+from rayhpc.wire.address import Address, ObjectId, sibling
+from rayhpc.wire.messages import objects, tasks
+from rayhpc.wire.messages.common import Stored
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from rayhpc.runtime.owner.pending import Pending
+    from rayhpc.runtime.owner.results import Results
+
+Send = Callable[[Address, msgspec.Struct], None]
+
+
+class Stream:
+    """The items of one generator task that its owner has not taken yet.
+
+    The task may run again when items are lost: then those come anew, and nothing else does.
+    """
+
+    def __init__(self, tid: ObjectId, window: int, ownership: Ownership) -> None:
+        self._ownership = ownership
+        self.tid = tid
+        self.window = window
+        self.items: deque[ObjectRef[Any]] = deque()
+        self.received = 0
+        self.taken = 0
+        self.worker: Address | None = None
+        self.total: int | None = None
+        self.watchers: list[Callable[[], object]] = []
+        self.on_over: Callable[[], object] | None = None
+
+    def is_over(self) -> bool:
+        """Whether nothing more will come."""
+        return self.total is not None and self.received >= self.total
+
+    def news(self) -> None:
+        """Tell who waits for an item or the end (leading thread)."""
+        watchers, self.watchers = self.watchers, []
+        for watcher in watchers:
+            watcher()
+
+    def finish(self, result: tasks.Result) -> None:
+        """The task has ended well, after `result.micros`-independent `total` items."""
+        out = result.outs[0]
+        assert isinstance(out, bytes)
+        count = msgspec.msgpack.decode(out, type=int)
+        if self.total is None:
+            self.total = count
+        else:
+            self._fail_missing(None)
+        self._over()
+
+    def fail(self, error: bytes) -> None:
+        """The task has failed: one more item, which raises, and then the end."""
+        if self.total is not None:
+            self._fail_missing(error)
+            self._over()
+            return
+        oid = sibling(self.tid, self.received + 1)
+        if self._ownership.table.get(oid) is None:
+            self._ownership.add(oid, Entry())
+            self.items.append(ObjectRef(oid))
+        self._ownership.resolve(oid, ERROR, error)
+        self.received += 1
+        self.total = self.received
+        self._over()
+
+    def item_ids(self) -> list[ObjectId]:
+        """The ids of the items received so far."""
+        return [sibling(self.tid, i) for i in range(1, self.received + 1)]
+
+    def _fail_missing(self, error: bytes | None) -> None:
+        """What was lost did not come again: `error` is why; None: the second run yielded less."""
+        text = "its generator, run again after a node was lost, yielded fewer items"
+        for oid in self.item_ids():
+            entry = self._ownership.table.get(oid)
+            if entry is not None and entry.state == PENDING:
+                reason = error or failures.lost(objects.LOST, oid, text)
+                self._ownership.resolve(oid, ERROR, reason)
+
+    def _over(self) -> None:
+        self.news()
+        if self.on_over is not None:
+            self.on_over()
+
+
+class Streams:
+    """All generators whose items come to this process."""
+
+    def __init__(self, ownership: Ownership, results: Results, send: Send) -> None:
+        self._ownership = ownership
+        self._results = results
+        self._send = send
+        self._live: dict[ObjectId, Stream] = {}
+        self._tasks: dict[ObjectId, Pending] = {}
+
+    def open(self, tid: ObjectId, window: int, pending: Pending | None = None) -> Stream:
+        """A generator task is submitted; `pending` is what makes its items again."""
+        stream = self._live[tid] = Stream(tid, window, self._ownership)
+        if pending is not None:
+            self._tasks[tid] = pending
+        return stream
+
+    def reopen(self, stream: Stream) -> None:
+        """The task runs again, for items that were lost (leading thread)."""
+        if stream.tid not in self._live:
+            self._live[stream.tid] = stream
+            stream.on_over = lambda: self._live.pop(stream.tid, None)
+
+    def on_item(self, worker: Address, message: tasks.StreamItem) -> None:
+        """An item, perhaps one that an earlier run has brought already."""
+        stream = self._live.get(message.tid)
+        if stream is None or (stream.total is not None and message.index >= stream.total):
+            self._send(worker, tasks.StreamTaken(message.tid, -1))
+            late = sibling(message.tid, message.index + 1)
+            result = tasks.Result(late, tasks.OK, [message.out], inner=[message.inner])
+            self._results.discard(worker, [result])
+            return
+        stream.worker = worker
+        oid = sibling(message.tid, message.index + 1)
+        if message.index == stream.received:
+            self._ownership.add(oid, Entry(self._tasks.get(message.tid)))
+            stream.items.append(ObjectRef(oid))
+            stream.received += 1
+        out = message.out
+        inner = self._results.adopt(worker, oid, message.inner) if message.inner else None
+        if type(out) is bytes:
+            self._ownership.resolve(oid, INLINE, out, inner=inner)
+        else:
+            assert isinstance(out, Stored)
+            self._ownership.resolve(oid, STORED, out.node, out.size, inner)
+        if stream.window and message.index < stream.taken:
+            self._send(worker, tasks.StreamTaken(message.tid, stream.taken))
+        stream.news()
+
+    def took_one(self, stream: Stream) -> None:
+        """The user has taken an item (leading thread): the worker may go on."""
+        stream.taken += 1
+        if stream.window and stream.worker is not None:
+            self._send(stream.worker, tasks.StreamTaken(stream.tid, stream.taken))
+
+    def close(self, stream: Stream) -> None:
+        """The generator was dropped (leading thread): its worker stops, its items go."""
+        self._live.pop(stream.tid, None)
+        self._tasks.pop(stream.tid, None)
+        # The items' lineage leads back here: they would keep each other alive.
+        stream.items.clear()
+        if stream.worker is not None and not stream.is_over():
+            self._send(stream.worker, tasks.StreamTaken(stream.tid, -1))
+
+
+class ObjectRefGenerator:
+    """The references that a generator task yields, as they come.
+
+    Iterate it with `for` or `async for`; each item is an `ObjectRef`.  `completed()` is a
+    reference that is ready when the task has ended.
+    """
+
+    def __init__(self, stream: Stream, end: ObjectRef[Any], pending: Pending) -> None:
+        self._stream = stream
+        self._end = end
+        self._pending = pending
+
+    def __iter__(self) -> Iterator[ObjectRef[Any]]:
+        return self
+
+    def __next__(self) -> ObjectRef[Any]:
+        return self._next_sync(None)
+
+    def _next_sync(self, timeout_s: float | None = None) -> ObjectRef[Any]:
+        """The next reference; after `timeout_s` seconds without one a nil reference."""
+        stream = self._stream
+        process = current.process()
+        there = process.wait_blocking(lambda: bool(stream.items) or stream.is_over(), timeout_s)
+        if not there:
+            return ObjectRef(bytes(16))
+        return self._take()
+
+    def _take(self) -> ObjectRef[Any]:
+        if not self._stream.items:
+            raise StopIteration
+        ref = self._stream.items.popleft()
+        process = current.process()
+        with process.lead():
+            process.streams.took_one(self._stream)
+        return ref
+
+    def __aiter__(self) -> AsyncIterator[ObjectRef[Any]]:
+        return self
+
+    async def __anext__(self) -> ObjectRef[Any]:
+        import asyncio
+
+        stream = self._stream
+        loop = asyncio.get_running_loop()
+        while not stream.items and not stream.is_over():
+            arrived = loop.create_future()
+            self.when_news(functools.partial(loop.call_soon_threadsafe, _wake, arrived))
+            await arrived
+        try:
+            return self._take()
+        except StopIteration:
+            raise StopAsyncIteration from None
+
+    def when_news(self, callback: Callable[[], object]) -> None:
+        """Run `callback` in the leading thread at the next item or the end (at once if there)."""
+        process = current.process()
+        with process.lead():
+            if self._stream.items or self._stream.is_over():
+                callback()
+            else:
+                self._stream.watchers.append(callback)
+
+    def next_ready(self) -> bool:
+        """Whether the next item can be taken without waiting."""
+        return bool(self._stream.items)
+
+    def is_finished(self) -> bool:
+        """Whether the task has ended and every item was taken."""
+        return self._stream.is_over() and not self._stream.items
+
+    def completed(self) -> ObjectRef[Any]:
+        """A reference that is ready when the generator task has ended."""
+        return self._end
+
+    def task_id(self) -> Any:
+        """The id of the generator task."""
+        return self._end.task_id()
+
+    def close(self) -> None:
+        """Stop the task; what was not taken is dropped."""
+        _drop(self._stream)
+
+    def __del__(self) -> None:
+        _drop(self._stream)
+
+    def __repr__(self) -> str:
+        return f"ObjectRefGenerator({self._end.hex()})"
+
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            "An ObjectRefGenerator belongs to the process that made it: send the ObjectRefs that "
+            "it yields instead, or use num_returns='dynamic'."
+        )
+
+
+class DynamicObjectRefGenerator:
+    """The references of a task with num_returns='dynamic': iterable as often as you like."""
+
+    def __init__(self, refs: list[ObjectRef[Any]]) -> None:
+        self._refs = refs
+
+    def __iter__(self) -> Iterator[ObjectRef[Any]]:
+        return iter(self._refs)
+
+    def __len__(self) -> int:
+        return len(self._refs)
+
+    def __getitem__(self, index: int) -> ObjectRef[Any]:
+        return self._refs[index]
+
+
+def _wake(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def _drop(stream: Stream) -> None:
+    """From a finalizer: only note it."""
+    process = current.existing()
+    if process is not None:
+        process.later(lambda: process.streams.close(stream))

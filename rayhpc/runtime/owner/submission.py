@@ -1,0 +1,456 @@
+"""The submitter: gets workers by lease and keeps them busy; notices who died and what had started.
+
+A state machine driven by the leading thread (`process.py`) and by the simulation: messages in,
+messages out through `send`, time through `now`.  Other threads only append to `inbox`.  The
+messages and what each death means: `docs/explanation/protocol.md`.  Actors' calls: `calls.py`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from rayhpc.runtime.owner import dependencies, failures
+from rayhpc.runtime.owner.class_queue import ClassQueue, Lease
+from rayhpc.runtime.owner.ownership import Ownership
+from rayhpc.runtime.owner.pending import Pending
+from rayhpc.runtime.owner.results import Results
+from rayhpc.wire.address import Address, ObjectId, node_of, owner_of, raylet_of
+from rayhpc.wire.messages import leases, tasks
+from rayhpc.wire.messages.common import SchedulingClass
+
+Send = Callable[[Address, msgspec.Struct], None]
+_decode_result = msgspec.msgpack.Decoder(tasks.Result).decode
+
+
+class Submitter:
+    """Everything one process has submitted as tasks.
+
+    Args:
+        me: this process's address.
+        ownership: its reference table.
+        results: what is done with results and failures.
+        send: puts a message on its way.
+        now: the time in seconds, monotonic.
+        warn: tells the user something once (a demand that no node can meet).
+    """
+
+    def __init__(
+        self,
+        me: Address,
+        ownership: Ownership,
+        results: Results,
+        send: Send,
+        now: Callable[[], float],
+        warn: Callable[[str], None],
+    ) -> None:
+        self.me = me
+        self.inbox: deque[Pending] = deque()
+        self.definitions: dict[bytes, bytes] = {}
+        self._ownership = ownership
+        self._results = results
+        self._send = send
+        self._now = now
+        self._warn = warn
+        self._raylet = raylet_of(node_of(me))
+        self._keys: dict[bytes, ClassQueue] = {}
+        # The newest last.  A worker may be ours again before the last results of an earlier lease,
+        # which come another way, are here.
+        self._by_worker: dict[Address, list[Lease]] = {}
+        self._requests: dict[int, ClassQueue] = {}
+        self._request_number = 0
+        self._known: dict[Address, set[bytes]] = {}
+        self._dirty: dict[ClassQueue, None] = {}
+        # When each queue wants to be looked at without an event, as of when it was looked at last.
+        self._due: dict[ClassQueue, float] = {}
+
+    def queue_for(self, wanted: SchedulingClass) -> ClassQueue:
+        """The queue of a scheduling class; may be called by any thread."""
+        key = msgspec.msgpack.encode(wanted)
+        queue = self._keys.get(key)
+        if queue is None:
+            queue = self._keys.setdefault(key, ClassQueue(wanted))
+        return queue
+
+    # -- the leading thread ----------------------------------------------------------------------
+    def advance(self) -> None:
+        """Take in what was submitted, push what can be pushed, ask for what is missing."""
+        inbox = self.inbox
+        while inbox:
+            pending = inbox.popleft()
+            if pending.deps:
+                dependencies.when_ready(self._ownership, pending, self._deps_ready)
+            else:
+                self._enqueue(pending)
+        while self._dirty:
+            queue, _ = self._dirty.popitem()
+            self._schedule(queue)
+
+    def on_time(self) -> None:
+        """Look at every queue whose deadline has come."""
+        now = self._now()
+        for queue in [queue for queue, due in self._due.items() if due <= now]:
+            self._schedule(queue)
+
+    def deadline(self) -> float | None:
+        """When `on_time` wants to be called; None: not before something happens."""
+        return min(self._due.values()) if self._due else None
+
+    def has_news(self) -> bool:
+        """Whether `advance` has something to do."""
+        return bool(self.inbox or self._dirty)
+
+    def make_again(self, oid: ObjectId, pending: Pending) -> bytes | None:
+        """Run the task of a lost object once more; the error if it has no retry left."""
+        assert pending.queue is not None
+        if pending.lease is not None or pending.missing or pending in pending.queue.ready:
+            return None
+        if pending.retries == 0:
+            return failures.out_of_retries(oid, pending)
+        pending.cancelled = False  # that came too late
+        self._again(pending, at_front=False)
+        return None
+
+    def cancel(self, pending: Pending, force: bool, recursive: bool) -> None:
+        """Cancel a task wherever it is; its results become TaskCancelledError."""
+        if pending.cancelled:
+            return
+        pending.cancelled = True
+        lease = pending.lease
+        pending.stray = lease is not None
+        if lease is None:
+            self._results.fail(pending, failures.cancelled(pending))
+        else:
+            # It may wait behind others there, which must not end with it: the raylet looks.
+            if force:
+                raylet = raylet_of(node_of(lease.worker))
+                order = leases.LeaseReturn(lease.grant.lease, kill=True, task=pending.tid)
+                self._send(raylet, order)
+            self._send(lease.worker, tasks.Cancel(pending.tid, recursive))
+
+    def children_of(self, tid: ObjectId) -> list[Pending]:
+        """The unfinished tasks that task `tid` submitted from this process."""
+        found = [p for q in self._keys.values() for p in q.ready if p.parent == tid]
+        for lease in self._all_leases():
+            found += [p for p in lease.inflight.values() if p.parent == tid]
+        return found
+
+    def unfinished(self) -> Iterable[Pending]:
+        """Every task that waits or runs."""
+        for queue in list(self._keys.values()):
+            yield from list(queue.ready)
+        for lease in self._all_leases():
+            yield from list(lease.inflight.values())
+
+    def pending_reasons(self) -> list[str]:
+        """Why lease requests wait, in the raylets' words."""
+        return [text for q in self._keys.values() for text in q.queued.values() if text]
+
+    # -- messages: leases ------------------------------------------------------------------------
+    def on_granted(self, message: leases.LeaseGranted) -> None:
+        """A worker is ours."""
+        queue = self._requests.pop(message.request, None)
+        if queue is None:
+            self._give_back(message.worker, message.grant.lease)
+            return
+        queue.requests.pop(message.request, None)
+        queue.queued.pop(message.request, None)
+        lease = Lease(message.worker, message.grant, queue, self._now())
+        queue.leases[message.grant.lease * 2**32 + node_of(message.worker)] = lease
+        for earlier in list(self._by_worker.get(message.worker, ())):
+            earlier.ended = True
+            if not earlier.inflight:
+                self._drop_lease(earlier)
+        self._by_worker.setdefault(message.worker, []).append(lease)
+        self._dirty[queue] = None
+
+    def on_redirect(self, message: leases.LeaseRedirect) -> None:
+        """Another node can serve us: ask there."""
+        queue = self._requests.get(message.request)
+        if queue is None:
+            return
+        _, sent = queue.requests[message.request]
+        queue.requests[message.request] = (message.node, sent)
+        request = leases.LeaseRequest(
+            message.request, self.me, queue.wanted, max(1, len(queue.ready)), hops=1
+        )
+        self._send(raylet_of(message.node), request)
+
+    def on_queued(self, message: leases.LeaseQueued) -> None:
+        """Nothing is free: the request waits; with a text, it may wait for ever."""
+        queue = self._requests.get(message.request)
+        if queue is None:
+            return
+        queue.queued[message.request] = message.text
+        if message.text:
+            self._warn(message.text)
+        self._dirty[queue] = None
+
+    def on_refused_lease(self, message: leases.LeaseRefused) -> None:
+        """No worker, ever, for this class; or (out of service) not there."""
+        queue = self._requests.pop(message.request, None)
+        if queue is None:
+            return
+        queue.requests.pop(message.request, None)
+        queue.queued.pop(message.request, None)
+        if message.kind == leases.OUT_OF_SERVICE:
+            self._dirty[queue] = None
+            return
+        self._dirty[queue] = None
+        error = failures.refused(message.kind, message.text)
+        while queue.ready:
+            self._results.fail(queue.ready.popleft(), error)
+
+    def on_broken(self, message: leases.LeaseBroken) -> None:
+        """The worker is dead: results it left behind count, then the started task has failed."""
+        if message.worker not in self._by_worker:
+            return
+        # Looked up first: the last result may be there where some before it got lost.
+        begun = _begun(self._by_worker[message.worker], message)
+        # What the worker did last for its submitter before us may be among them.
+        unsent = [r for x in message.unsent if owner_of((r := _decode_result(x)).tid) == self.me]
+        self._results.discard(message.worker, self.on_done(message.worker, unsent))
+        for lease in list(self._by_worker.get(message.worker, ())):
+            self._drop_lease(lease)
+            self._victims(lease, begun, message.reason, message.memory)
+
+    def on_node_gone(self, node: int, reason: str) -> None:
+        """Every lease and request there is void; what was pushed may have started."""
+        for lease in [x for x in self._all_leases() if node_of(x.worker) == node]:
+            self._drop_lease(lease)
+            self._victims(lease, set(lease.inflight), reason, memory=False, node_died=True)
+        for number, queue in list(self._requests.items()):
+            if queue.requests[number][0] == node:
+                del self._requests[number], queue.requests[number]
+                queue.queued.pop(number, None)
+                self._dirty[queue] = None
+
+    # -- messages: tasks -------------------------------------------------------------------------
+    def on_done(self, worker: Address, results: list[tasks.Result]) -> list[tasks.Result]:
+        """Results; returns those that are not of a lease of ours (they may be an actor's)."""
+        held = self._by_worker.get(worker)
+        for lease in list(held or ()):
+            results = self._take_results(lease, results)
+        return results
+
+    def _take_results(self, lease: Lease, results: list[tasks.Result]) -> list[tasks.Result]:
+        """Take the results that are this lease's; the others are left."""
+        inflight = lease.inflight
+        micros = count = 0
+        left: list[tasks.Result] = []
+        for result in results:
+            pending = inflight.pop(result.tid, None)
+            if pending is None:
+                left.append(result)
+                continue
+            count += 1
+            micros += result.micros
+            pending.lease = None
+            if not self._results.take(lease.worker, pending, result):
+                self._again(pending, at_front=False, counts=False)
+        if not count:
+            return left
+        queue = lease.queue
+        queue.observe(micros * 1e-6, count)
+        now = self._now()
+        lease.progress = now
+        if not inflight:
+            lease.idle_since = now
+            lease.blocked = lease.recalling = False
+            if lease.ended:
+                self._drop_lease(lease)
+        self._dirty[queue] = None
+        return left
+
+    def on_refused_tasks(self, worker: Address, message: tasks.Refused) -> None:
+        """Tasks that did not start come back, for other leases; no retry is used."""
+        lease = self._lease(worker, message.lease)
+        if lease is None:
+            return
+        lease.recalling = False
+        # Or a worker with nothing to give back would be asked again at once, and again.
+        lease.progress = self._now()
+        lease.blocked = lease.blocked or message.blocked
+        lease.ended = lease.ended or message.ended
+        back = [p for tid in message.tids if (p := lease.inflight.pop(tid, None)) is not None]
+        for pending in reversed(back):
+            self._requeue(pending)
+        if lease.ended and not lease.inflight:
+            self._drop_lease(lease)
+        self._dirty[lease.queue] = None
+
+    # -- details ---------------------------------------------------------------------------------
+    def _all_leases(self) -> list[Lease]:
+        return [lease for held in list(self._by_worker.values()) for lease in held]
+
+    def _lease(self, worker: Address, number: int) -> Lease | None:
+        """The lease of that number on a worker, if it is (still) ours."""
+        held = self._by_worker.get(worker, ())
+        return next((x for x in held if x.grant.lease == number), None)
+
+    def _deps_ready(self, pending: Pending) -> None:
+        if pending.cancelled:
+            return
+        found, error = dependencies.resolved(self._ownership, pending)
+        if error is not None:
+            self._results.fail(pending, error)
+            return
+        pending.ready = tuple(found)
+        self._enqueue(pending)
+
+    def _enqueue(self, pending: Pending) -> None:
+        queue = pending.queue
+        assert queue is not None
+        queue.ready.append(pending)
+        self._dirty[queue] = None
+
+    def _requeue(self, pending: Pending) -> None:
+        pending.lease = None
+        if pending.cancelled:
+            self._results.fail(pending, failures.cancelled(pending))
+            return
+        assert pending.queue is not None
+        pending.queue.ready.appendleft(pending)
+
+    def _again(self, pending: Pending, at_front: bool, counts: bool = True) -> None:
+        """Run a task once more; its dependencies may have moved, so they are looked up again.
+
+        `counts`: it is a retry after a failure of the system.
+        """
+        if counts and pending.retries > 0:
+            pending.retries -= 1
+        pending.attempt += 1
+        pending.lease = None
+        assert pending.queue is not None
+        if pending.deps:
+            dependencies.when_ready(self._ownership, pending, self._deps_ready)
+        elif at_front:
+            pending.queue.ready.appendleft(pending)
+        else:
+            pending.queue.ready.append(pending)
+        self._dirty[pending.queue] = None
+
+    def _schedule(self, queue: ClassQueue) -> None:
+        now = self._now()
+        if queue.ready:
+            for lease, batch in queue.plan_pushes(now):
+                self._push(lease, batch, now)
+        if queue.ready:
+            for _ in range(queue.requests_wanted()):
+                self._request(queue, now)
+        else:
+            self._let_go_of_spare(queue, now)
+        queue.hungry = queue.could_use_more()
+        due = queue.deadline()
+        if due is not None:
+            self._due[queue] = due
+        else:
+            self._due.pop(queue, None)
+
+    def _let_go_of_spare(self, queue: ClassQueue, now: float) -> None:
+        """Nothing waits: what lies behind others is recalled, what idles goes back."""
+        for lease in queue.stuck(now):
+            lease.recalling = True
+            self._send(lease.worker, tasks.Recall(lease.grant.lease, len(lease.inflight) - 1))
+        for lease in queue.idle(now):
+            self._drop_lease(lease)
+            self._give_back(lease.worker, lease.grant.lease)
+        if queue.queued:
+            self._cancel_requests(queue)
+
+    def _push(self, lease: Lease, batch: list[Pending], now: float) -> None:
+        known = self._known.get(lease.worker)
+        if known is None:
+            known = self._known[lease.worker] = set()
+        new: dict[bytes, bytes] = {}
+        out = []
+        inflight = lease.inflight
+        if not inflight:
+            lease.progress = now
+        for pending in batch:
+            definition = pending.definition
+            if definition not in known:
+                known.add(definition)
+                new[definition] = self.definitions[definition]
+            pending.lease = lease
+            inflight[pending.tid] = pending
+            out.append(
+                tasks.Task(
+                    pending.tid,
+                    definition,
+                    pending.args,
+                    pending.ready,
+                    pending.returns,
+                    pending.attempt,
+                    pending.more,
+                )
+            )
+        grant = None if lease.granted_known else lease.grant
+        lease.granted_known = True
+        self._send(lease.worker, tasks.Push(lease.grant.lease, out, new, grant))
+
+    def _request(self, queue: ClassQueue, now: float) -> None:
+        self._request_number = number = self._request_number + 1
+        node = node_of(self.me)
+        queue.requests[number] = (node, now)
+        self._requests[number] = queue
+        backlog = max(1, len(queue.ready))
+        self._send(self._raylet, leases.LeaseRequest(number, self.me, queue.wanted, backlog))
+
+    def _cancel_requests(self, queue: ClassQueue) -> None:
+        for number in list(queue.queued):
+            node, _ = queue.requests.pop(number)
+            del queue.queued[number], self._requests[number]
+            self._send(raylet_of(node), leases.LeaseCancel(number, self.me))
+
+    def _give_back(self, worker: Address, lease: int) -> None:
+        self._send(raylet_of(node_of(worker)), leases.LeaseReturn(lease))
+
+    def _drop_lease(self, lease: Lease) -> None:
+        key = lease.grant.lease * 2**32 + node_of(lease.worker)
+        lease.queue.leases.pop(key, None)
+        held = self._by_worker.get(lease.worker, [])
+        if lease in held:
+            held.remove(lease)
+            if not held:
+                del self._by_worker[lease.worker]
+        self._dirty[lease.queue] = None
+
+    def _victims(
+        self,
+        lease: Lease,
+        begun: set[ObjectId],
+        reason: str,
+        memory: bool,
+        node_died: bool = False,
+    ) -> None:
+        """Sort a dead worker's tasks: those of `begun` have failed, the rest never started."""
+        self._known.pop(lease.worker, None)
+        inflight = list(lease.inflight.values())
+        lease.inflight.clear()
+        for pending in reversed([p for p in inflight if p.tid not in begun]):
+            self._requeue(pending)
+        for pending in [p for p in inflight if p.tid in begun]:
+            pending.lease = None
+            pending.stray = True
+            if pending.cancelled:
+                self._results.fail(pending, failures.cancelled(pending))
+            elif pending.retries != 0:
+                self._again(pending, at_front=True)
+            else:
+                error = failures.worker_died(pending, reason, memory, node_died)
+                self._results.fail(pending, error)
+
+
+def _begun(held: list[Lease], message: leases.LeaseBroken) -> set[ObjectId]:
+    """What a dead worker had started: all of earlier leases, of the last one up to `started`."""
+    begun: set[ObjectId] = set()
+    for lease in held:
+        order = list(lease.inflight)
+        if lease.grant.lease != message.lease:
+            begun.update(order)
+        elif message.started in lease.inflight:
+            begun.update(order[: order.index(message.started) + 1])
+    return begun

@@ -1,0 +1,1 @@
+"""One process and its sockets: the loop, the leader, waiting, drivers, questions to others."""

@@ -1,0 +1,316 @@
+"""The decisions of one process that takes part in a cluster, apart from its sockets and threads.
+
+Made into a running process by `process.py` (which adds sockets, the loop and waiting) and, with
+the same code, into a simulated one by `tests/sim`.  Messages in, messages out through `send`, time
+through `now`.  Everything here runs in the thread that leads, but for what says otherwise.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from rayhpc.exceptions import RayError, RaySystemError
+from rayhpc.runtime.owner import failures
+from rayhpc.runtime.owner.calls import Callers
+from rayhpc.runtime.owner.entries import ERROR, INLINE, PENDING, STORED, Entry
+from rayhpc.runtime.owner.ownership import Ownership
+from rayhpc.runtime.owner.pending import Pending
+from rayhpc.runtime.owner.results import Results
+from rayhpc.runtime.owner.streams import Streams
+from rayhpc.runtime.owner.submission import Submitter
+from rayhpc.runtime.process.context import running
+from rayhpc.runtime.values.errors import dump_system_error
+from rayhpc.runtime.values.recent_views import RecentViews
+from rayhpc.runtime.values.references import ObjectRef
+from rayhpc.runtime.values.store_client import Box, StoreClient
+from rayhpc.store.mapping import Mapping
+from rayhpc.wire.address import Address, ObjectId, id_prefix, node_of, owner_node_of, raylet_of
+from rayhpc.wire.messages import actors, cluster, leases, objects, tasks
+from rayhpc.wire.messages.start import Facts
+
+logger = logging.getLogger("rayhpc")
+Send = Callable[[Address, msgspec.Struct], None]
+
+
+class Core:
+    """The tables of one driver or worker, and what it does with each message.
+
+    Args:
+        facts: who and where it is.
+        mapping: its node's object store.
+        send: puts a message on its way.
+        now: the time in seconds, monotonic.
+    """
+
+    is_worker = False
+
+    def __init__(
+        self, facts: Facts, mapping: Mapping, send: Send, now: Callable[[], float]
+    ) -> None:
+        self.facts = facts
+        self.me = facts.address
+        self.raylet = raylet_of(node_of(self.me))
+        self.ended: str | None = None
+        self._ended_as: type[RayError] = RaySystemError
+        self.send_now = send
+        self.ownership = Ownership(self.me, send, self._make_again, failures.lost)
+        self.results = Results(self.ownership, send)
+        self.submitter = Submitter(
+            self.me, self.ownership, self.results, send, now, self.warn_once
+        )
+        self.callers = Callers(self.me, self.ownership, self.results, send)
+        self.streams = Streams(self.ownership, self.results, send)
+        self.store = StoreClient(mapping, self.raylet, send)
+        self.recent = RecentViews(self.ownership.table, now)
+        self.replies: dict[int, Any] = {}
+        self.group_watchers: dict[bytes, list[Callable[[actors.GroupIs], None]]] = {}
+        self._prefix = id_prefix(self.me)
+        self._sequence = itertools.count(1)
+        self._tokens = itertools.count(1)
+        self._actions: deque[Callable[[], None]] = deque()
+        self._warned: set[str] = set()
+        self.handlers = self.make_handlers()
+
+    def make_handlers(self) -> dict[type, Callable[[Address, Any], None]]:
+        """What is done with each message; a worker adds its own."""
+        own, sub, res = self.ownership, self.submitter, self.results
+        return {
+            tasks.Done: self._on_done,
+            tasks.Refused: self._on_refused,
+            tasks.Release: lambda _, m: res.on_release(m),
+            tasks.StreamItem: self.streams.on_item,
+            tasks.CancelOwned: self._on_cancel_owned,
+            leases.LeaseGranted: lambda _, m: sub.on_granted(m),
+            leases.LeaseRedirect: lambda _, m: sub.on_redirect(m),
+            leases.LeaseQueued: lambda _, m: sub.on_queued(m),
+            leases.LeaseRefused: lambda _, m: sub.on_refused_lease(m),
+            leases.LeaseBroken: lambda _, m: sub.on_broken(m),
+            leases.Died: self._on_died,
+            leases.NodeGone: self._on_node_gone,
+            leases.Shutdown: self.on_shutdown,
+            leases.LogLines: self.on_log_lines,
+            objects.Borrow: lambda _, m: own.on_borrow(m),
+            objects.Borrowed: lambda _, m: own.on_borrowed(m),
+            objects.Return: lambda _, m: own.on_return(m),
+            objects.Ask: lambda _, m: own.on_ask(m),
+            objects.CopiesLost: lambda _, m: own.on_copies_lost(m),
+            objects.StoreCreated: lambda _, m: self.store.on_created(m),
+            objects.Fetched: self._on_fetched,
+            objects.FetchFailed: self._on_fetch_failed,
+            actors.ActorCreated: lambda _, m: self.replies.__setitem__(m.token, m),
+            actors.ActorIs: self._on_actor_is,
+            actors.GroupIs: self._on_group_is,
+            cluster.Reply: lambda _, m: self.replies.__setitem__(m.token, m),
+            cluster.Request: self.on_request,
+        }
+
+    # -- the turn ---------------------------------------------------------------------------------
+    def later(self, action: Callable[[], None]) -> None:
+        """Run `action` in the leading thread, soon; for finalizers and foreign threads."""
+        self._actions.append(action)
+
+    def advance(self) -> None:
+        while self._actions:
+            self._actions.popleft()()
+        if self.ownership.has_news():
+            self.ownership.settle()
+        if self.submitter.has_news():
+            self.submitter.advance()
+        if self.callers.has_news():
+            self.callers.advance()
+        if self.store.has_news():
+            self.store.settle()
+
+    def next_deadline(self) -> float | None:
+        """When `on_time` wants to be called."""
+        due, until = self.submitter.deadline(), self.recent.deadline()
+        if due is None or until is None:
+            return until if due is None else due
+        return min(due, until)
+
+    def on_time(self) -> None:
+        """Do what is due."""
+        self.submitter.on_time()
+        self.recent.on_time()
+
+    # -- ids and warnings -------------------------------------------------------------------------
+    def new_id(self) -> ObjectId:
+        """A fresh object id (results beyond the first are its siblings)."""
+        return self._prefix + next(self._sequence).to_bytes(8, "big")
+
+    def new_token(self) -> int:
+        """A fresh number for a question of ours."""
+        return next(self._tokens)
+
+    def environment(self) -> bytes:
+        """The runtime environment that what is submitted now inherits, as canonical JSON."""
+        context = running.get()
+        return self.facts.environment if context is None else context.grant.environment
+
+    def warn_once(self, text: str) -> None:
+        """Tell the user, once per text."""
+        if text not in self._warned:
+            self._warned.add(text)
+            logger.warning("%s", text)
+
+    # -- messages --------------------------------------------------------------------------------
+    def _on_done(self, source: Address, message: tasks.Done) -> None:
+        left = self.submitter.on_done(source, message.results)
+        if left:
+            left = self.callers.on_done(source, left)
+        if left:
+            self.results.discard(source, left)
+
+    def _on_refused(self, source: Address, message: tasks.Refused) -> None:
+        self.submitter.on_refused_tasks(source, message)
+
+    def forget(self, address: Address) -> None:
+        """A process has ended: whatever leads to it can go."""
+
+    def _on_died(self, _: Address, message: leases.Died) -> None:
+        self.ownership.on_process_died(message.target)
+        self.callers.on_process_died(message.target)
+        self.on_peers_gone(lambda address: address == message.target)
+        self.forget(message.target)
+
+    def on_peers_gone(self, is_gone: Callable[[Address], bool]) -> None:
+        """Processes that this one watched have ended."""
+        self.results.on_peers_gone(is_gone)
+
+    def _on_node_gone(self, _: Address, message: leases.NodeGone) -> None:
+        self.submitter.on_node_gone(message.node, message.reason)
+        self.callers.on_node_gone(message.node)
+        self.ownership.on_node_gone(message.node)
+        self.on_peers_gone(lambda address: node_of(address) == message.node)
+
+    def on_shutdown(self, _: Address, message: leases.Shutdown) -> None:
+        """The cluster ends: whoever waits gets an error."""
+        self.end(message.reason)
+
+    def end(self, reason: str, kind: type[RayError] = RaySystemError) -> None:
+        """There is no cluster any more: what is not there yet never comes (leading thread)."""
+        if self.ended is None:
+            self.ended = reason
+            self._ended_as = kind
+            if not self.is_worker:
+                self.fail_what_is_pending()
+
+    def end_error(self) -> RayError:
+        """What to raise where somebody needs the cluster that has ended."""
+        return self._ended_as(f"The cluster has ended: {self.ended}")
+
+    def fail_what_is_pending(self) -> None:
+        """Let everything that is not there yet fail with `end_error`."""
+        error = dump_system_error(self.end_error())
+        for oid, entry in list(self.ownership.table.items()):
+            if entry.state != PENDING:
+                continue
+            if entry.task is not None:
+                self.results.fail(entry.task, error)
+            else:
+                self.results.failures += 1
+                self.ownership.resolve(oid, ERROR, error)
+
+    def on_log_lines(self, _: Address, message: leases.LogLines) -> None:
+        """Lines that workers printed (drivers print them)."""
+
+    def on_request(self, source: Address, message: cluster.Request) -> None:
+        """A question to this process."""
+        data = self.answer(message.question)
+        reply = cluster.Reply(message.token, msgspec.msgpack.encode(data))
+        self.send_now(source, reply)
+
+    def answer(self, question: Any) -> list[Any]:
+        """The rows a question asks for."""
+        from rayhpc.runtime.process import inspection
+
+        if isinstance(question, cluster.OwnedObjects):
+            return inspection.objects(self, question.limit)
+        if isinstance(question, cluster.OwnedTasks):
+            return inspection.tasks(self, question.limit)
+        return []
+
+    def _on_cancel_owned(self, _: Address, message: tasks.CancelOwned) -> None:
+        self.cancel_now(message.oid, message.force, message.recursive)
+
+    def _on_actor_is(self, _: Address, message: actors.ActorIs) -> None:
+        waits = message.state == actors.PENDING and message.reason
+        if waits and self.ownership.is_mine(message.actor):
+            self.warn_once(f"An actor of this program waits: {message.reason}.")
+        self.callers.on_actor_is(message)
+
+    def _on_group_is(self, _: Address, message: actors.GroupIs) -> None:
+        waits = message.state == actors.GROUP_PENDING and message.hopeless
+        if waits and self.ownership.is_mine(message.group):
+            self.warn_once(f"A placement group of this program waits: {message.text}.")
+        for waiting in self.group_watchers.get(message.group, ()):
+            waiting(message)
+
+    def _on_fetched(self, _: Address, message: objects.Fetched) -> None:
+        self.store.on_fetched(message)
+        oid = message.oid
+        entry = self.ownership.table.get(oid)
+        if entry is None:
+            return
+        if entry.state == PENDING and not self.ownership.is_mine(oid):
+            self.ownership.resolve(oid, STORED, node_of(self.me), message.size)
+        view = self.store.view(oid)
+        if view is not None:
+            self.recent.keep(oid, entry, view)
+
+    def _on_fetch_failed(self, _: Address, message: objects.FetchFailed) -> None:
+        oid = message.oid
+        entry = self.ownership.table.get(oid)
+        if entry is not None and message.kind != objects.FULL:
+            if message.kind == objects.VALUE:
+                self.ownership.resolve(oid, INLINE, message.value)
+            elif message.kind == objects.ERROR:
+                self.results.failures += 1
+                self.ownership.resolve(oid, ERROR, message.value)
+            else:
+                self.results.failures += 1
+                error = failures.lost(message.kind, oid, message.text)
+                self.ownership.resolve(oid, ERROR, error)
+        self.store.on_fetch_failed(message)
+
+    # -- objects ----------------------------------------------------------------------------------
+    def look_for(self, ref: ObjectRef[Any]) -> None:
+        """Have a foreign object's state found out (leading thread)."""
+        oid = ref.binary()
+        entry = self.ownership.table.get(oid)
+        if entry is None or entry.state != PENDING or self.ownership.is_mine(oid):
+            return
+        if not entry.requested:
+            entry.requested = True
+            self.store.fetch([oid], [Box()], pin=False)
+
+    def cancel_now(self, oid: ObjectId, force: bool, recursive: bool) -> None:
+        """Cancel the task or call that makes an object of ours (leading thread)."""
+        entry = self.ownership.table.get(oid)
+        if entry is None or entry.task is None or entry.state != PENDING:
+            return
+        pending = entry.task
+        if pending.target is not None:
+            self.callers.cancel(pending, recursive)
+        else:
+            self.submitter.cancel(pending, force, recursive)
+
+    def _make_again(self, oid: ObjectId, entry: Entry) -> bytes | None:
+        pending: Pending | None = entry.task
+        if pending is None:
+            return failures.lost(objects.LOST, oid)
+        maker = self.submitter if pending.target is None else self.callers
+        error = maker.make_again(oid, pending)
+        if error is None and pending.stream is not None:
+            self.streams.reopen(pending.stream)
+        return error
+
+    def owner_raylet_of(self, oid: ObjectId) -> Address:
+        """The raylet that keeps the object's directory entry."""
+        return raylet_of(owner_node_of(oid))

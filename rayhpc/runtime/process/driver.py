@@ -1,0 +1,163 @@
+"""The driver: the user's program as a process of the cluster.
+
+Used by `api.session` (init, shutdown).  Attaches to its node's raylet through the session's
+private socket; never starts or ends a node itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import sys
+import time
+from typing import Any
+
+import msgspec
+
+from rayhpc.exceptions import LocalRayletDiedError, RayError
+from rayhpc.runtime.process import current, job_setup
+from rayhpc.runtime.process.asking import ask_all
+from rayhpc.runtime.process.interrupts import inside
+from rayhpc.runtime.process.log_printer import LogPrinter
+from rayhpc.runtime.process.process import Process
+from rayhpc.store.mapping import Mapping
+from rayhpc.wire import bootstrap
+from rayhpc.wire.address import Address
+from rayhpc.wire.messages import cluster, leases
+from rayhpc.wire.messages.cluster import PROTOCOL
+from rayhpc.wire.messages.start import Facts
+
+ATTACH_TIMEOUT_S = 10.0
+# Nodes that have not passed on what was printed by then have other troubles.
+OUTPUT_TIMEOUT_S = 2.0
+# A part of what a raylet lets be on its way (`raylet.output`), so that one that prints never waits.
+TAKEN_EVERY = 1 << 20
+
+
+class Driver(Process):
+    """The user's program.
+
+    Args:
+        facts: who and where it is.
+        mapping: its node's object store.
+        connection: the attach connection; its end tells the raylet that we are gone.
+        log_to_driver: print what workers print.
+    """
+
+    def __init__(
+        self, facts: Facts, mapping: Mapping, connection: socket.socket, log_to_driver: bool
+    ) -> None:
+        super().__init__(facts, mapping)
+        self._connection = connection
+        self.watch(connection.fileno())
+        self._printer = LogPrinter() if log_to_driver else None
+        # Characters that were printed and not told of yet, by raylet.
+        self._taken: dict[Address, int] = {}
+
+    def wait_blocking(self, done: Any, timeout: float | None = None) -> bool:
+        """Wait in user code; Ctrl-C ends the wait."""
+        self.wait_until(lambda: done() or inside.asked(), timeout)
+        return bool(done())
+
+    def on_readable(self, descriptor: int) -> None:
+        """The attach connection: nothing more is said on it, so this is its end."""
+        self.unwatch(descriptor)
+        self.end(
+            "this node's raylet has ended without a word (killed, or crashed); what it printed "
+            "last is in the node's log if the session kept one. Start the cluster again",
+            LocalRayletDiedError,
+        )
+
+    def on_log_lines(self, source: Address, message: leases.LogLines) -> None:
+        """Print what workers print, and tell its raylet how much."""
+        if self._printer is not None:
+            self._printer.print(message)
+        taken = self._taken[source] = self._taken.get(source, 0) + message.size
+        if taken >= TAKEN_EVERY:
+            self.transport.send(source, leases.LinesTaken(taken))
+            self._taken[source] = 0
+
+    def close(self) -> None:
+        """Leave the cluster: leases go back, what we own is freed."""
+        try:
+            if self._printer is not None:
+                # The cluster may be gone, or about to go.
+                with contextlib.suppress(RayError):
+                    self._collect_output()
+                self._printer.flush()
+        finally:
+            super().close()
+            self._connection.close()
+
+    def _collect_output(self) -> None:
+        """Have printed here what was printed anywhere before the results that we have."""
+        job = self.facts.job
+        raylets = self.ask_head(cluster.JobRaylets(job), list[Address], OUTPUT_TIMEOUT_S)
+        asked = dict.fromkeys([self.raylet, *raylets], cluster.PassOnOutput(job))
+        ask_all(self, list(asked.items()), OUTPUT_TIMEOUT_S)
+
+
+def connect(
+    session_dir: str,
+    *,
+    namespace: str,
+    environment: bytes,
+    log_to_driver: bool,
+    version: str,
+) -> Driver:
+    """Attach this process to the node whose session directory is given, as a new job.
+
+    Raises:
+        RaySystemError: there is no such session, or it refuses (another version).
+    """
+    hello = {
+        "protocol": PROTOCOL,
+        "version": version,
+        "python": f"{sys.version_info[0]}.{sys.version_info[1]}",
+        "role": "driver",
+        "pid": os.getpid(),
+        "namespace": namespace,
+        "path": _module_path(),
+        "folder": os.getcwd(),
+        "preload": _imported(),
+        "environment": environment,
+        "log_to_driver": log_to_driver,
+        "entrypoint": " ".join(sys.argv[:6]),
+        "started": time.time(),
+        "setup": job_setup.registered(),
+    }
+    path = os.path.join(session_dir, "raylet.sock")
+    reply, fds, connection = bootstrap.attach(path, hello, ATTACH_TIMEOUT_S)
+    facts = msgspec.convert(reply["facts"], Facts)
+    mapping = Mapping(fds[0], reply["arena_bytes"])
+    # The mapping has its own; kept open, this one would hold the store's memory after the end.
+    for descriptor in fds:
+        os.close(descriptor)
+    driver = Driver(facts, mapping, connection, log_to_driver)
+    current.set_process(driver)
+    driver.start()
+    return driver
+
+
+def _module_path() -> list[str]:
+    """Where the driver finds modules: its script's folder and what PYTHONPATH added."""
+    script = sys.path[0] if sys.path else ""
+    folders = dict.fromkeys([script, *sys.path])
+    return [os.path.abspath(x) for x in folders if os.path.isdir(x or ".")]
+
+
+def _imported() -> list[str]:
+    """The top-level modules of others that the driver has imported, for the workers' template."""
+    main = sys.modules.get("__main__")
+    named = vars(main).values() if main is not None else ()
+    found: dict[str, None] = {}
+    for value in list(named):
+        module = value.__name__ if type(value) is type(sys) else getattr(value, "__module__", None)
+        top = str(module).partition(".")[0] if module else ""
+        known = sys.modules.get(top)
+        if top in ("", "__main__", "builtins", "rayhpc", "ray") or known is None:
+            continue
+        if getattr(known, "__file__", None) is not None:
+            found[str(module)] = None
+    return list(found)

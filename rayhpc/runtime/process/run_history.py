@@ -1,0 +1,83 @@
+"""The tasks and calls that a cluster has run: what its raylets keep and its workers have not told.
+
+Used by `timeline` and the state listings.  Those that do not answer soon (user code may hold the
+interpreter) are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import msgspec
+
+from rayhpc.runtime.process.asking import Asked, ask_all
+from rayhpc.runtime.process.process import Process
+from rayhpc.wire import runs
+from rayhpc.wire.address import Address, raylet_of
+from rayhpc.wire.messages import cluster
+
+WORKER_ANSWERS_S = 2.0
+
+
+class History(NamedTuple):
+    """Each run once, in no order; how many older ones are not known any more, and on how many
+    nodes that are gone others may have been.
+    """
+
+    runs: list[cluster.TaskEvent]
+    dropped: int
+    gone: int
+
+    def said(self, process: Process) -> History:
+        """Warn, once, of what is missing."""
+        if self.dropped:
+            process.warn_once(
+                f"{self.dropped:,} older tasks are not listed: each node remembers its most recent "
+                "ones; set RAYHPC_TASK_RUNS to a larger number (32 bytes each) before the cluster "
+                "starts."
+            )
+        if self.gone:
+            process.warn_once(f"What ran on nodes that are gone ({self.gone}) is not listed.")
+        return self
+
+
+def read(process: Process, limit: int = 0, timeout: float = 30.0) -> History:
+    """Ask everybody; of each node at least its last `limit` runs (0: all)."""
+    nodes: list[cluster.NodeState] = process.ask_head(
+        cluster.Nodes(), list[cluster.NodeState], timeout
+    )
+    raylets = [raylet_of(x.info.number) for x in nodes if x.alive]
+    rows = ask_all(process, [(x, cluster.Workers()) for x in raylets], timeout)
+    workers = [
+        row.address
+        for reply in rows.values()
+        for row in msgspec.msgpack.decode(reply, type=list[cluster.WorkerRow])
+        # One that still starts must not be spoken to.
+        if row.kind == "worker" and row.state != "starting"
+    ]
+    # The workers first: what one of them reports meanwhile is then known twice, never not at all.
+    pages = _pages(process, workers, cluster.TaskRuns(), min(WORKER_ANSWERS_S, timeout))
+    pages += _pages(process, raylets, cluster.TaskRuns(limit), timeout)
+    once = {(x.tid, x.attempt, x.started): x for x in runs.unpack(pages)}
+    # Who gets as many as asked for misses nothing.
+    is_enough = limit and len(once) >= limit
+    dropped = 0 if is_enough else sum(x.dropped for x in pages if x.following < 0)
+    return History(list(once.values()), dropped, len(nodes) - len(raylets))
+
+
+def _pages(
+    process: Process, addresses: Iterable[Address], question: cluster.TaskRuns, timeout: float
+) -> list[cluster.RunPage]:
+    """All pages that these have, the first ones of all at once."""
+    found: list[cluster.RunPage] = []
+    asked: Asked = [(x, question) for x in addresses]
+    while asked:
+        answers = ask_all(process, asked, timeout)
+        asked = []
+        for address, data in answers.items():
+            for page in msgspec.msgpack.decode(data, type=list[cluster.RunPage]):
+                found.append(page)
+                if page.following >= 0:
+                    asked.append((address, cluster.TaskRuns(after=page.following)))
+    return found

@@ -1,0 +1,1 @@
+"""The way of a value: serialization, ids and references, the client of the node's object store."""

@@ -1,0 +1,159 @@
+"""`ObjectRef`: what users hold in place of a value, and how it is counted.
+
+Used by everything that hands out or takes references.  A reference does no I/O: its birth and
+death are noted in a queue that the leading thread works off (finalizers may run anywhere).
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+from collections import deque
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from rayhpc.runtime.process import current
+from rayhpc.runtime.values import serialization
+from rayhpc.wire.address import OBJECT_ID_BYTES, Address, ObjectId, owner_of
+
+if TYPE_CHECKING:
+    import asyncio
+
+T = TypeVar("T")
+
+# Noted here, in order: an id for a reference that died, (id, value, error) for one that was born
+# from a pickle.  Worked off by `ownership.Ownership.settle`.
+events: deque[ObjectId | tuple[ObjectId, bytes | None, bool]] = deque()
+
+
+class _Bell:
+    """Has the thread that polls work off what was noted; `ring` is the process's."""
+
+    ring: Callable[[], None] | None = None
+
+
+bell = _Bell()
+
+
+def _note(
+    event: ObjectId | tuple[ObjectId, bytes | None, bool],
+    # Bound here: at the interpreter's end the module's names go before the last references.
+    events: deque[ObjectId | tuple[ObjectId, bytes | None, bool]] = events,
+    bell: _Bell = bell,
+) -> None:
+    events.append(event)
+    # Those after the first are worked off with it.
+    if len(events) == 1 and bell.ring is not None:
+        bell.ring()
+
+
+class ObjectRef(Generic[T]):
+    """A reference to a value that exists or will exist somewhere in the cluster.
+
+    Hashable and comparable by identity of the object; picklable inside arguments, results and
+    other objects (it keeps the value alive wherever it is); awaitable.
+    """
+
+    __slots__ = ("__weakref__", "_id")
+
+    def __init__(self, oid: ObjectId) -> None:
+        self._id = oid
+
+    # `_note` written out, since this is a part of every task.
+    def __del__(
+        self,
+        events: deque[ObjectId | tuple[ObjectId, bytes | None, bool]] = events,
+        bell: _Bell = bell,
+    ) -> None:
+        events.append(self._id)
+        if len(events) == 1 and bell.ring is not None:
+            bell.ring()
+
+    def binary(self) -> bytes:
+        """The object's id, 16 bytes."""
+        return self._id
+
+    def hex(self) -> str:
+        """The object's id as text."""
+        return self._id.hex()
+
+    def is_nil(self) -> bool:
+        """Whether this is the reference to nothing."""
+        return self._id == bytes(OBJECT_ID_BYTES)
+
+    @classmethod
+    def nil(cls) -> ObjectRef[Any]:
+        """The reference to nothing."""
+        return cls(bytes(OBJECT_ID_BYTES))
+
+    @classmethod
+    def from_hex(cls, text: str) -> ObjectRef[Any]:
+        """The reference whose `hex` this is; from here on it counts."""
+        return rebuild(bytes.fromhex(text), None, False)
+
+    @classmethod
+    def from_binary(cls, binary: bytes) -> ObjectRef[Any]:
+        """The reference whose `binary` this is; from here on it counts."""
+        return rebuild(bytes(binary), None, False)
+
+    @classmethod
+    def size(cls) -> int:
+        """How many bytes an id has."""
+        return OBJECT_ID_BYTES
+
+    def task_id(self) -> Any:
+        """The id of the task that makes the object."""
+        from rayhpc.runtime.values.ids import TaskID
+
+        return TaskID(self._id)
+
+    def job_id(self) -> Any:
+        """The id of the job of this process."""
+        from rayhpc.runtime.values.ids import JobID
+
+        return JobID.from_int(current.process().facts.job)
+
+    def owner_address(self) -> Address:
+        """The address of the process that owns the object."""
+        return owner_of(self._id)
+
+    def future(self) -> concurrent.futures.Future[T]:
+        """A `concurrent.futures.Future` of the value (or error)."""
+        return current.process().future_of(self)
+
+    def as_future(self, _internal: bool = False) -> asyncio.Future[T]:
+        """An `asyncio.Future` of the value, of the running loop."""
+        import asyncio
+
+        return asyncio.wrap_future(self.future())
+
+    def __await__(self) -> Generator[Any, None, T]:
+        return self.as_future().__await__()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ObjectRef) and other._id == self._id
+
+    def __hash__(self) -> int:
+        return hash(self._id)
+
+    def __repr__(self) -> str:
+        return f"ObjectRef({self._id.hex()})"
+
+    def __copy__(self) -> ObjectRef[T]:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ObjectRef[T]:
+        return self
+
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        serialization.note_ref(self)
+        value, is_error = current.travelling_value(self._id)
+        return rebuild, (self._id, value, is_error)
+
+    def __class_getitem__(cls, item: Any) -> Any:
+        return cls
+
+
+def rebuild(oid: ObjectId, value: bytes | None, is_error: bool) -> ObjectRef[Any]:
+    """A reference from a pickle: counted from here on; `value` travels with it if known."""
+    _note((oid, value, is_error))
+    return ObjectRef(oid)

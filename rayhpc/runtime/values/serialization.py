@@ -1,0 +1,191 @@
+"""Values as bytes: pickle 5 with out-of-band buffers, cloudpickle where pickle does not reach.
+
+Used by `getting`, `execution`, `api` and `references`.  Plain pickle is several times faster than
+cloudpickle, so it goes first; what lives in `__main__`, in a module registered by value, or is no
+importable name at all (lambdas, closures) goes through cloudpickle.  Never touches a socket.
+
+Inline form: a pickle (first byte 0x80) if there are no buffers, else 0x01 and msgpack of
+[pickle, [buffer, …]].
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import pickle
+import threading
+import types
+from collections import ChainMap
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import cloudpickle
+import msgspec
+
+if TYPE_CHECKING:
+    from rayhpc.runtime.values.references import ObjectRef
+
+# Smaller buffers are cheaper inside the pickle.
+OUT_OF_BAND_BYTES = 512
+DEFINITION_ID_BYTES = 16
+_FRAMED = 1
+ATOMS = frozenset((type(None), bool, int, float, str, bytes, complex))
+_BY_REFERENCE_IN_MAIN = b"__main__"
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(tuple[bytes, list[bytes]]).decode
+dumps, _loads = pickle.dumps, pickle.loads
+
+
+class Serialized:
+    """A value as a pickle and its out-of-band buffers; `refs` are the references inside it."""
+
+    __slots__ = ("buffers", "nbytes", "pickled", "refs")
+
+    def __init__(
+        self, pickled: bytes, buffers: list[memoryview], refs: list[ObjectRef[Any]]
+    ) -> None:
+        self.pickled = pickled
+        self.buffers = buffers
+        self.refs = refs
+        self.nbytes = len(pickled) + sum(x.nbytes for x in buffers) if buffers else len(pickled)
+
+
+class _Collector(threading.local):
+    """Where references that are being pickled in this thread are noted; None: nowhere."""
+
+    refs: list[ObjectRef[Any]] | None = None
+
+
+_collector = _Collector()
+# References pickled by hand, outside a call, are kept until the process ends (`protocol.md`).
+_pickled_by_hand: list[ObjectRef[Any]] = []
+
+
+def serialize(value: Any) -> Serialized:
+    """Pickle a value.
+
+    Raises:
+        TypeError: it cannot be pickled; the text names the path to what cannot.
+    """
+    if type(value) in ATOMS:
+        return Serialized(dumps(value, 5), [], [])
+    outer, _collector.refs = _collector.refs, []
+    try:
+        pickled, buffers = _pickle(value)
+        return Serialized(pickled, buffers, _collector.refs)
+    finally:
+        _collector.refs = outer
+
+
+def to_inline(packed: Serialized) -> bytes:
+    """The one string of bytes that carries a small value."""
+    if not packed.buffers:
+        return packed.pickled
+    return b"\x01" + _encode((packed.pickled, packed.buffers))
+
+
+def from_inline(data: bytes) -> Any:
+    """The value `to_inline` was given."""
+    if data[0] != _FRAMED:
+        return _loads(data)
+    pickled, buffers = _decode(memoryview(data)[1:])
+    return _loads(pickled, buffers=buffers)
+
+
+def deserialize(pickled: Any, buffers: Sequence[Any] = ()) -> Any:
+    """The value of a pickle (any buffer) and its buffers; inline form is understood too."""
+    if not buffers and type(pickled) is bytes:
+        return from_inline(pickled)
+    return _loads(pickled, buffers=buffers)
+
+
+# -- definitions ---------------------------------------------------------------------------------
+def dump_definition(definition: Any) -> bytes:
+    """A function or class by value where it must be, by name where it can be.
+
+    Raises:
+        TypeError: it cannot be pickled; the text names the path to what cannot.
+    """
+    try:
+        return _by_value(definition, None)
+    except Exception as error:
+        raise _unpicklable(definition, error) from error
+
+
+def definition_id(blob: bytes) -> bytes:
+    """The name that workers know a definition by: a hash of its pickle."""
+    return hashlib.blake2b(blob, digest_size=DEFINITION_ID_BYTES).digest()
+
+
+# -- references inside what is pickled -----------------------------------------------------------
+@contextmanager
+def collect_refs() -> Iterator[list[ObjectRef[Any]]]:
+    """Gather the references that are pickled in this thread meanwhile."""
+    outer, _collector.refs = _collector.refs, []
+    try:
+        yield _collector.refs
+    finally:
+        _collector.refs = outer
+
+
+def note_ref(ref: ObjectRef[Any]) -> None:
+    """A reference is being pickled: whoever collects keeps it alive, else this process does."""
+    refs = _collector.refs
+    (_pickled_by_hand if refs is None else refs).append(ref)
+
+
+# -- details -------------------------------------------------------------------------------------
+def _pickle(value: Any) -> tuple[bytes, list[memoryview]]:
+    buffers: list[memoryview] = []
+
+    def keep_apart(buffer: pickle.PickleBuffer) -> bool:
+        try:
+            raw = buffer.raw()
+        except BufferError:  # not contiguous
+            return True
+        if raw.nbytes < OUT_OF_BAND_BYTES:
+            return True
+        buffers.append(raw)
+        return False
+
+    if not cloudpickle.list_registry_pickle_by_value():
+        try:
+            pickled = dumps(value, 5, buffer_callback=keep_apart)
+        except Exception:  # not importable by name, or not picklable at all: cloudpickle decides
+            pickled = b""
+        if pickled and _BY_REFERENCE_IN_MAIN not in pickled:
+            return pickled, buffers
+        buffers.clear()
+        if _collector.refs:
+            _collector.refs.clear()
+    try:
+        return _by_value(value, keep_apart), buffers
+    except Exception as error:
+        raise _unpicklable(value, error) from error
+
+
+def _by_value(value: Any, keep_apart: Any) -> bytes:
+    out = io.BytesIO()
+    _Pickler(out, protocol=5, buffer_callback=keep_apart).dump(value)
+    return out.getvalue()
+
+
+def _reduce_code(code: types.CodeType) -> Any:
+    """As cloudpickle does it, with the file's name, which newer ones leave out: tracebacks show it.
+    """
+    make, parts = cloudpickle.Pickler.dispatch_table[types.CodeType](code)
+    return make, tuple(code.co_filename if x == "<dynamic-code>" else x for x in parts)
+
+
+class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+    """cloudpickle's, with code that knows where it was written."""
+
+    dispatch_table = ChainMap({types.CodeType: _reduce_code}, cloudpickle.Pickler.dispatch_table)
+
+
+def _unpicklable(value: Any, error: BaseException) -> TypeError:
+    from rayhpc.runtime.values.pickle_path import describe
+
+    return TypeError(describe(value, error))

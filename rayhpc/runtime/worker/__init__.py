@@ -1,0 +1,1 @@
+"""What a worker does: run tasks, host one actor, reply, keep a journal, end in good order."""

@@ -1,0 +1,135 @@
+"""Generators at the worker that runs them: each item goes to the owner as it is yielded.
+
+Used by `worker` (tasks) and `actor` (methods).  The owner's half is `streams.py`.  With a
+window the producer waits until items have been taken; a dropped generator is closed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from rayhpc.runtime.worker import execution
+from rayhpc.wire.address import Address, ObjectId, sibling
+from rayhpc.wire.messages import tasks
+
+if TYPE_CHECKING:
+    from rayhpc.runtime.worker.worker import Worker
+
+DROPPED = -1
+
+
+class Producers:
+    """The generator tasks that run in this worker.
+
+    Args:
+        worker: the process they run in.
+    """
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._taken: dict[ObjectId, int] = {}
+        self._owners: dict[ObjectId, Address] = {}
+
+    def on_taken(self, message: tasks.StreamTaken) -> None:
+        """The owner has taken items, or dropped the generator (leading thread)."""
+        if message.tid in self._taken:
+            self._taken[message.tid] = message.count
+
+    def on_owners_gone(self, is_gone: Callable[[Address], bool]) -> None:
+        """Nobody will take the items of these processes' generators any more (leading thread)."""
+        for tid in [tid for tid, owner in self._owners.items() if is_gone(owner)]:
+            self._taken[tid] = DROPPED
+
+    def _begin(self, owner: Address, tid: ObjectId) -> None:
+        self._taken[tid] = 0
+        # A leased worker ends with its submitter; an actor outlives its callers.
+        if self._worker.actor is not None:
+            self._owners[tid] = owner
+            with self._worker.lead():
+                self._worker.ownership.watch(owner)
+
+    def _end(self, tid: ObjectId) -> None:
+        self._owners.pop(tid, None)
+        del self._taken[tid]
+
+    def run(
+        self, owner: Address, task: execution.Runnable, values: Any, start: float
+    ) -> execution.Outcome:
+        """Send every item of `values`; the outcome is how many there were.
+
+        Raises:
+            TypeError: the user's code returned something that cannot be iterated.
+        """
+        items: Iterator[Any] = iter(values)
+        self._begin(owner, task.tid)
+        count = 0
+        try:
+            for value in items:
+                self._send_item(owner, task, count, value)
+                count += 1
+                if not self._may_go_on(task, count):
+                    _close(items)
+                    break
+        finally:
+            self._end(task.tid)
+        return _ended(task, count, start)
+
+    async def run_async(
+        self, owner: Address, task: execution.Runnable, items: AsyncIterator[Any], start: float
+    ) -> execution.Outcome:
+        """`run` for an asynchronous generator, in the actor's event loop."""
+        import asyncio
+
+        self._begin(owner, task.tid)
+        count = 0
+        try:
+            async for value in items:
+                self._send_item(owner, task, count, value)
+                count += 1
+                while self._must_wait(task, count):
+                    await asyncio.sleep(0.001)
+                if self._taken[task.tid] == DROPPED:
+                    break
+        finally:
+            self._end(task.tid)
+        return _ended(task, count, start)
+
+    def _send_item(
+        self, owner: Address, task: execution.Runnable, index: int, value: Any
+    ) -> None:
+        worker = self._worker
+        oid = sibling(task.tid, index + 1)
+        out, refs = execution.pack(worker, oid, value)
+        inner = [x.binary() for x in refs]
+        with worker.lead():
+            if refs:
+                worker.keep(owner, oid, refs)
+            message = tasks.StreamItem(task.tid, index, out, inner, task.attempt)
+            worker.transport.send(owner, message)
+
+    def _must_wait(self, task: execution.Runnable, count: int) -> bool:
+        window = task.more.window if task.more is not None else 0
+        taken = self._taken[task.tid]
+        return bool(window) and taken != DROPPED and count - taken >= window
+
+    def _may_go_on(self, task: execution.Runnable, count: int) -> bool:
+        """Wait for room in the window; False: the generator was dropped."""
+        if self._must_wait(task, count):
+            self._worker.wait_blocking(lambda: not self._must_wait(task, count))
+        return self._taken[task.tid] != DROPPED
+
+
+def _close(items: Iterator[Any]) -> None:
+    close = getattr(items, "close", None)
+    if close is not None:
+        close()
+
+
+def _ended(task: execution.Runnable, count: int, start: float) -> execution.Outcome:
+    micros = int((time.perf_counter() - start) * 1e6)
+    total = msgspec.msgpack.encode(count)
+    return execution.Outcome(tasks.Result(task.tid, tasks.OK, [total], micros), [])

@@ -1,0 +1,225 @@
+"""The submitter's half of the fault protocol: who died, what had started, what runs again."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from rayhpc.exceptions import (
+    NodeDiedError,
+    OutOfMemoryError,
+    TaskCancelledError,
+    TaskUnschedulableError,
+    WorkerCrashedError,
+)
+from rayhpc.runtime.values import serialization
+from rayhpc.wire.address import make_address, make_object_id, raylet_of
+from rayhpc.wire.messages import leases, objects, tasks
+from rayhpc.wire.messages.common import Stored
+from tests.runtime.fakes import Side
+
+WORKER, OTHER, FAR = make_address(1, 7), make_address(1, 8), make_address(2, 7)
+
+
+@pytest.fixture
+def side() -> Side:
+    return Side()
+
+
+def with_queue_at_worker(side: Side, tasks_there: int, retries: int = 0) -> list:
+    """A lease whose worker has `tasks_there` short tasks, none answered."""
+    (warm,) = side.submit()
+    request, *_ = side.take(leases.LeaseRequest)
+    side.grant(request.request, WORKER, 1)
+    side.finish(WORKER, warm.tid, micros=1)
+    side.take(tasks.Push)
+    found = side.submit(tasks_there, retries)
+    pushed = [t.tid for push in side.take(tasks.Push) for t in push.tasks]
+    assert pushed == [p.tid for p in found]
+    return found
+
+
+def broken(lease: int, started: bytes, **more) -> leases.LeaseBroken:
+    return leases.LeaseBroken(lease, WORKER, started, "killed by signal 9", **more)
+
+
+def test_a_task_goes_to_the_granted_worker_with_its_definition_once(side: Side) -> None:
+    first = side.submit(2)
+    requests = side.take(leases.LeaseRequest)
+    assert [r.wanted.resources for r in requests] == [{"CPU": 10_000}] * 2
+    side.grant(requests[0].request, WORKER, 1)
+    (push,) = side.take(tasks.Push)
+    assert push.definitions == {b"f": b"code"}
+    assert push.grant is not None
+    side.finish(WORKER, first[0].tid)
+    side.lose_patience()
+    (again,) = side.take(tasks.Push)
+    assert (again.definitions, again.grant) == ({}, None)
+    side.finish(WORKER, first[1].tid)
+    assert [side.outcome(p) for p in first] == [1, 1]
+
+
+def test_one_crash_has_one_victim(side: Side) -> None:
+    first, second, third, fourth = with_queue_at_worker(side, 4)
+    answered = tasks.Result(first.tid, tasks.OK, [side_value()], 1)
+    encoded = msgspec.msgpack.encode(answered)
+    side.submitter.on_broken(broken(1, second.tid, unsent=[encoded]))
+    side.submitter.advance()
+    assert side.outcome(first) == 1
+    assert isinstance(side.outcome(second), WorkerCrashedError)
+    assert "killed by signal 9" in str(side.outcome(second))
+    assert side.outcome(third) is None
+    (request, *_) = side.take(leases.LeaseRequest)
+    side.lose_patience()
+    side.grant(request.request, OTHER, 2)
+    again = [t for push in side.take(tasks.Push) for t in push.tasks]
+    assert [t.tid for t in again] == [third.tid, fourth.tid]
+    assert [t.attempt for t in again] == [0, 0]
+
+
+def side_value() -> bytes:
+    return serialization.to_inline(serialization.serialize(1))
+
+
+def test_a_crash_before_anything_started_costs_no_retry(side: Side) -> None:
+    found = with_queue_at_worker(side, 2)
+    side.submitter.on_broken(broken(1, b""))
+    assert [side.outcome(p) for p in found] == [None, None]
+
+
+def test_the_victim_runs_again_while_it_has_retries(side: Side) -> None:
+    (task,) = with_queue_at_worker(side, 1, retries=1)
+    side.submitter.on_broken(broken(1, task.tid))
+    side.submitter.advance()
+    request, *_ = side.take(leases.LeaseRequest)
+    side.grant(request.request, WORKER, 2)
+    (push,) = side.take(tasks.Push)
+    assert push.tasks[0].attempt == 1
+    assert push.definitions, "a new process knows no definitions"
+    side.submitter.on_broken(broken(2, task.tid))
+    assert isinstance(side.outcome(task), WorkerCrashedError)
+
+
+def test_a_worker_ended_for_its_memory_is_named_so(side: Side) -> None:
+    (task,) = with_queue_at_worker(side, 1)
+    side.submitter.on_broken(broken(1, task.tid, memory=True))
+    assert isinstance(side.outcome(task), OutOfMemoryError)
+
+
+def test_a_dead_node_voids_leases_and_requests_there(side: Side) -> None:
+    (task,) = side.submit()
+    request, *_ = side.take(leases.LeaseRequest)
+    side.submitter.on_redirect(leases.LeaseRedirect(request.request, 2))
+    assert side.sent[-1][0] == raylet_of(2)
+    side.take(leases.LeaseRequest)
+    side.submitter.on_node_gone(2, "power loss")
+    side.submitter.advance()
+    request, *_ = side.take(leases.LeaseRequest)
+    side.grant(request.request, FAR, 5)
+    side.submitter.on_node_gone(2, "power loss")
+    assert isinstance(side.outcome(task), NodeDiedError)
+
+
+def test_what_a_blocked_worker_refuses_goes_elsewhere_first(side: Side) -> None:
+    first, second, third = with_queue_at_worker(side, 3)
+    refusal = tasks.Refused(1, [second.tid, third.tid], blocked=True)
+    side.submitter.on_refused_tasks(WORKER, refusal)
+    side.submitter.advance()
+    assert side.take(tasks.Push) == []
+    request, *_ = side.take(leases.LeaseRequest)
+    side.lose_patience()
+    side.grant(request.request, OTHER, 2)
+    assert [t.tid for p in side.take(tasks.Push) for t in p.tasks] == [second.tid, third.tid]
+    side.finish(WORKER, first.tid)
+    assert side.outcome(first) == 1
+
+
+def test_a_revoked_lease_is_used_no_more(side: Side) -> None:
+    (only,) = with_queue_at_worker(side, 1)
+    side.submitter.on_refused_tasks(WORKER, tasks.Refused(1, [only.tid], ended=True))
+    side.submitter.advance()
+    assert side.take(tasks.Push) == []
+    assert side.take(leases.LeaseRequest)
+
+
+def test_an_idle_lease_is_returned(side: Side) -> None:
+    (task,) = with_queue_at_worker(side, 1)
+    side.finish(WORKER, task.tid)
+    deadline = side.submitter.deadline()
+    assert deadline is not None
+    side.now = deadline
+    side.submitter.on_time()
+    assert side.take(leases.LeaseReturn) == [leases.LeaseReturn(1)]
+
+
+def test_a_grant_nobody_waits_for_is_returned(side: Side) -> None:
+    side.grant(99, WORKER, 3)
+    assert side.take(leases.LeaseReturn) == [leases.LeaseReturn(3)]
+
+
+def test_a_queued_task_that_is_cancelled_never_starts(side: Side) -> None:
+    (task,) = side.submit()
+    request, *_ = side.take(leases.LeaseRequest)
+    side.submitter.cancel(task, force=False, recursive=True)
+    assert isinstance(side.outcome(task), TaskCancelledError)
+    side.grant(request.request, WORKER, 1)
+    assert side.take(tasks.Push) == []
+
+
+def test_a_running_task_is_cancelled_by_message_or_with_force_by_its_end(side: Side) -> None:
+    first, second = with_queue_at_worker(side, 2)
+    side.submitter.cancel(first, force=False, recursive=True)
+    assert side.take(tasks.Cancel) == [tasks.Cancel(first.tid, True)]
+    side.submitter.cancel(second, force=True, recursive=True)
+    # It may wait behind others, which must not end with it.
+    wanted = [leases.LeaseReturn(1, kill=True, task=second.tid)]
+    assert side.take(leases.LeaseReturn) == wanted
+    assert side.take(tasks.Cancel) == [tasks.Cancel(second.tid, True)]
+
+
+def test_a_demand_no_node_can_meet_warns_and_a_refusal_fails(side: Side) -> None:
+    (task,) = side.submit()
+    request, *_ = side.take(leases.LeaseRequest)
+    text = "no node has 64 CPUs; the largest has 2"
+    side.submitter.on_queued(leases.LeaseQueued(request.request, text))
+    assert side.warnings == [text]
+    assert side.submitter.pending_reasons() == [text]
+    refusal = leases.LeaseRefused(request.request, leases.UNSCHEDULABLE, "the node is gone")
+    side.submitter.on_refused_lease(refusal)
+    assert isinstance(side.outcome(task), TaskUnschedulableError)
+
+
+def test_results_of_an_earlier_lease_of_the_same_worker_still_count(side: Side) -> None:
+    first, second = with_queue_at_worker(side, 2)
+    # It waits for others and is taken back: what was queued behind it wants another worker,
+    side.submitter.on_refused_tasks(WORKER, tasks.Refused(1, [second.tid], blocked=True))
+    side.submitter.advance()
+    request = side.take(leases.LeaseRequest)[-1]
+    # and gets the same one before the first result, which comes another way, is here.
+    side.grant(request.request, WORKER, 2)
+    side.finish(WORKER, first.tid)
+    assert side.outcome(first) == 1
+    assert [t.tid for push in side.take(tasks.Push) for t in push.tasks] == [second.tid]
+    side.finish(WORKER, second.tid)
+    assert side.outcome(second) == 1
+
+
+def test_what_had_started_is_judged_before_the_journal_is_taken(side: Side) -> None:
+    first, second, third = with_queue_at_worker(side, 3)
+    value = serialization.to_inline(serialization.serialize(2))
+    # The result of the first was sent and got lost; that of the second is in the journal.
+    unsent = [msgspec.msgpack.encode(tasks.Result(second.tid, tasks.OK, [value]))]
+    side.submitter.on_broken(leases.LeaseBroken(1, WORKER, second.tid, "killed", unsent=unsent))
+    side.submitter.advance()
+    assert isinstance(side.outcome(first), WorkerCrashedError)
+    assert side.outcome(second) == 2
+    assert side.outcome(third) is None
+
+
+def test_what_a_dead_worker_did_for_another_is_not_touched(side: Side) -> None:
+    (task,) = with_queue_at_worker(side, 1)
+    theirs = tasks.Result(make_object_id(OTHER, 1), tasks.OK, [Stored(10, 1)], inner=[[b"x" * 16]])
+    side.submitter.on_broken(broken(1, task.tid, unsent=[msgspec.msgpack.encode(theirs)]))
+    assert side.take(objects.Free) == []
+    assert side.take(tasks.Adopted) == []
+    assert isinstance(side.outcome(task), WorkerCrashedError)

@@ -1,0 +1,61 @@
+"""Ctrl-C while the main thread waits inside the runtime: the wait ends, user code gets it."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import pytest
+
+from rayhpc.runtime.process import current
+from rayhpc.runtime.process.interrupts import Interrupts, inside
+from rayhpc.wire.handover import Handover
+
+
+@pytest.fixture
+def handover() -> Iterator[Handover]:
+    handover = Handover()
+    current.set_process(SimpleNamespace(handover=handover, abandon=handover.abandon))
+    inside.take_sigint()
+    yield handover
+    inside.give_sigint_back()
+    current.set_process(None)
+
+
+@pytest.mark.parametrize("follows", [False, True])
+def test_a_waiting_main_thread_is_interrupted_at_once(handover: Handover, follows: bool) -> None:
+    leads = threading.Event()
+    end: list[int] = []
+
+    def pump(timeout: float | None) -> None:
+        leads.set()
+        if select.select([handover.wake_fd], [], [], timeout)[0]:
+            handover.drain()
+
+    leader = threading.Thread(target=lambda: handover.wait(lambda: bool(end), pump), daemon=True)
+    if follows:
+        leader.start()
+        assert leads.wait(10)
+    timer = threading.Timer(0.1, lambda: os.kill(os.getpid(), signal.SIGINT))
+    timer.start()
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), inside:
+        assert handover.wait(inside.asked, pump, 30)
+    assert time.monotonic() - start < 10
+    timer.join()
+    if follows:
+        end.append(1)
+        handover.nudge()
+        leader.join(10)
+
+
+def test_outside_the_runtime_it_is_raised_at_once() -> None:
+    interrupts = Interrupts()
+    with pytest.raises(KeyboardInterrupt):
+        interrupts.interrupt()
+    assert not interrupts.pending

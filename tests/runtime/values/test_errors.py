@@ -1,0 +1,106 @@
+"""What a task raised arrives as itself, with its remote traceback, whatever it is."""
+
+from __future__ import annotations
+
+import pickle
+import threading
+from typing import Any
+
+import pytest
+
+from rayhpc.exceptions import NotServedError, RayTaskError, TaskCancelledError, UserCodeException
+from rayhpc.runtime.values import errors
+
+
+def carried(error: BaseException) -> Any:
+    """What `get` would raise for a task that raised `error`."""
+    try:
+        raise error
+    except BaseException as raised:
+        data = errors.dump_error(raised, function_name="f", pid=7, ip="10.0.0.1", actor_repr=None)
+    return errors.load_error(data)
+
+
+class NeedsTwo(Exception):
+    def __init__(self, a: int, b: int) -> None:
+        super().__init__(f"{a}+{b}")
+        self.a, self.b = a, b
+
+
+class HoldsALock(Exception):
+    def __init__(self) -> None:
+        super().__init__("locked")
+        self.lock = threading.Lock()
+
+
+class Final(Exception):
+    def __init_subclass__(cls) -> None:
+        raise TypeError("final")
+
+
+class WithSlots(Exception):
+    __slots__ = ("code",)
+
+
+class BadText(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+def test_it_is_an_instance_of_both_and_tells_where() -> None:
+    found = carried(KeyError("k"))
+    assert isinstance(found, KeyError)
+    assert isinstance(found, RayTaskError)
+    assert found.args == ("k",)
+    text = str(found)
+    assert "f() (pid=7, ip=10.0.0.1" in text
+    assert "test_errors.py" in text
+    assert "KeyError: 'k'" in text
+
+
+def test_it_keeps_its_class_through_several_gets_and_pickles() -> None:
+    twice = carried(carried(ValueError("deep")))
+    again = pickle.loads(pickle.dumps(twice))
+    for found in (twice, again):
+        assert isinstance(found, ValueError)
+        assert isinstance(found, RayTaskError)
+        assert isinstance(found.cause, ValueError)
+        assert type(found.cause) is ValueError
+
+
+def test_attributes_of_the_cause_can_be_read() -> None:
+    found = carried(OSError(2, "not there", "/x"))
+    assert (found.errno, found.filename) == (2, "/x")
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (NeedsTwo(1, 2), "1+2"),
+        (HoldsALock(), "HoldsALock: locked"),
+        (Final("end"), "end"),
+        (WithSlots("s"), "WithSlots"),
+        (BadText(), "BadText"),
+    ],
+)
+def test_awkward_exceptions_arrive_readable(error: Exception, words: str) -> None:
+    found = carried(error)
+    assert isinstance(found, RayTaskError)
+    assert words in str(found)
+
+
+def test_the_runtimes_own_errors_keep_their_text() -> None:
+    for error in (TaskCancelledError("ab"), NotServedError("x", "do y")):
+        back = errors.load_error(errors.dump_system_error(error))
+        assert type(back) is type(error)
+        assert str(back) == str(error)
+
+
+def test_what_cannot_be_rebuilt_here_says_so() -> None:
+    found = errors.load_error(b"\x80\x05cmissing_module\nThing\n.")
+    assert "missing_module" in str(found)
+
+
+def test_an_unpicklable_cause_is_shown() -> None:
+    found = carried(HoldsALock())
+    assert isinstance(found.cause, UserCodeException)
