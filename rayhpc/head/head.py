@@ -128,8 +128,11 @@ class Head:
         return self.membership.join(message)
 
     def handle(self, source: Address, message: msgspec.Struct) -> None:
-        """Any other message; ignored if its node is not alive, or may not say this."""
-        if not self.membership.heard(node_of(source)) or self.ended is not None:
+        """Any other message; its node is told to end if it is not (any more) one of ours."""
+        if self.ended is not None:
+            return
+        if not self.membership.heard(node_of(source)):
+            self.membership.refuse(node_of(source))
             return
         if isinstance(message, _RAYLETS_ONLY) and process_of(source):
             return

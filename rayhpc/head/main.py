@@ -154,7 +154,7 @@ class HeadProcess:
             number = self._number_of.get(peer)
             if isinstance(message, cluster.RegisterNode):
                 self._on_register(peer, message)
-            elif number is None or number not in self._head.nodes.alive:
+            elif number is None:
                 self._refuse_stranger(peer)
             elif node_of(codec.source_of(frame)) == number:
                 self._head.handle(codec.source_of(frame), message)
@@ -172,14 +172,11 @@ class HeadProcess:
         self._server.send_frame(peer, codec.encode(HEAD, HEAD, answer))
 
     def _refuse_stranger(self, peer: bytes) -> None:
-        """A node that was declared dead, or never registered, speaks."""
+        """Somebody speaks who has not registered."""
         if self._head.ended is not None:
             return
-        number = self._number_of.get(peer)
-        node = f"node {number}" if number else "this node"
         refused = cluster.RegistrationRefused(
-            f"The head has declared {node} dead, or never knew it; its work has been given to "
-            "others. Start it again to join as a new node."
+            "The head does not know this node. Start it again to join as a new node."
         )
         self._server.send_frame(peer, codec.encode(HEAD, HEAD, refused))
 

@@ -14,10 +14,13 @@ import msgspec
 from rayhpc.head.announcing import Announcer
 from rayhpc.head.config import HeadFacts
 from rayhpc.head.nodes import NodeRecord, Nodes
-from rayhpc.wire.address import Address, NodeNumber, node_of
+from rayhpc.wire.address import Address, NodeNumber, node_of, raylet_of
 from rayhpc.wire.messages import cluster
+from rayhpc.wire.messages.leases import NodeGone
 
-SILENT_S = 5.0
+SILENT_S = cluster.NODE_SILENT_S
+# So often a node is told that it is heard: it must know when it may have been declared dead.
+ANSWER_S = 0.9
 CHECK_S = 0.5
 # Both ends of a link, and all of a node's links, break at the same time: so long they are gathered.
 GATHER_S = 0.5
@@ -50,6 +53,7 @@ class Membership:
         self._nodes = nodes
         self._now = now
         self._wall = wall
+        self._send = send
         self._started = wall()
         self._on_gone = on_gone
         self._announcer = Announcer(nodes, send, now)
@@ -115,6 +119,7 @@ class Membership:
         """A node lives, and perhaps has news of its resources."""
         node = self._nodes.alive[node_of(source)]
         node.last = message
+        self._answer(node)
         if message.usage is None:
             return
         node.report(message.usage)
@@ -122,6 +127,17 @@ class Membership:
             node.leaving = "it is draining"
         self._nodes.grown.add(node.number)
         self._announcer.changed(node.number)
+
+    def _answer(self, node: NodeRecord) -> None:
+        now = self._now()
+        if now - node.answered >= ANSWER_S:
+            node.answered = now
+            self._send(node.raylet, cluster.HeadAlive())
+
+    def refuse(self, number: NodeNumber) -> None:
+        """A node that was declared dead still speaks: it must end, and its workers with it."""
+        reason = "its work has been given to others; start it again to join as a new node"
+        self._send(raylet_of(number), NodeGone(number, reason))
 
     def on_leave(self, source: Address, message: cluster.Leave) -> None:
         """A node will leave: nothing new is placed on it, and the others learn that."""
@@ -185,6 +201,9 @@ class Membership:
             together.setdefault(reason, []).append(node.number)
         for reason, numbers in together.items():
             self._announcer.gone(numbers, reason)
+            for number in numbers:
+                # It may live and be connected: two of one actor must not go on side by side.
+                self._send(raylet_of(number), NodeGone(number, reason))
         for node in buried:
             self._on_gone(node)
 

@@ -28,9 +28,9 @@ class NodeRecord:
     `free` is what may be placed there now.  `lent` is what actors were placed with beyond what
     they hold: it counts where nodes are compared, never where something must fit.  `leased` is
     what tasks have of it and its raylet can call back.  `actors` is how many are here or on their
-    way.  `announced` says that the other raylets know it.  `leaving` is why it takes no new work
-    (empty: it does), `ended` why it is gone (empty: alive), `skew` how far its clock was ahead when
-    it joined.
+    way.  `announced` says that the other raylets know it, `answered` when it was last told that it
+    is heard.  `leaving` is why it takes no new work (empty: it does), `ended` why it is gone
+    (empty: alive), `skew` how far its clock was ahead when it joined.
     """
 
     __slots__ = (
@@ -38,6 +38,7 @@ class NodeRecord:
         "_sent",
         "actors",
         "announced",
+        "answered",
         "ended",
         "free",
         "info",
@@ -62,6 +63,7 @@ class NodeRecord:
         self.actors = 0
         self.last = Heartbeat()
         self.announced = False
+        self.answered = float("-inf")
         self.leaving = ""
         self.ended = ""
         self.skew = 0.0

@@ -20,7 +20,7 @@ import msgspec
 from rayhpc.raylet import deaths
 from rayhpc.raylet.actors import Actors
 from rayhpc.raylet.bundles import Bundles
-from rayhpc.raylet.config import NODE_LOST, NodeConfig
+from rayhpc.raylet.config import HEAD_LOST, NODE_LOST, NodeConfig
 from rayhpc.raylet.dispatch import Dispatch
 from rayhpc.raylet.environments import Environments
 from rayhpc.raylet.groups import Groups
@@ -45,6 +45,12 @@ logger = logging.getLogger("rayhpc")
 
 # A link to a living node that has broken: so long the head may take to say that the node is dead.
 LINK_PATIENCE_S = 6.0
+# When the head has not been heard for so long, it may have declared this node dead, and have given
+# its work to others: longer than the head's own limit, and than a head that was away is forgiven.
+HEAD_PATIENCE_S = cluster.NODE_SILENT_S + 2.0
+# A raylet that was itself away (stopped, or its machine was asleep) first reads what has come.
+AWAY_S = 2.0
+READ_FIRST_S = 0.5
 
 Send = Callable[[Address, msgspec.Struct], None]
 
@@ -103,6 +109,8 @@ class Raylet:
         self._broken_links: dict[NodeNumber, float] = {}
         self._watched: set[Address] = set()
         self._gone: set[NodeNumber] = set()
+        self._head_heard = now()
+        self._turned = now()
         self._leaving = ""
         self._leave_by = math.inf
         self._make_parts(base)
@@ -160,6 +168,7 @@ class Raylet:
         workers, lease, actor = self.workers, self.leases, self.actors
         return {
             **self.objects.handlers(),
+            cluster.HeadAlive: lambda _, m: None,  # that it came is all it says
             cluster.NodeUp: self._on_node_up,
             cluster.View: self._on_view,
             cluster.Drain: lambda _, m: self.drain(m.reason, m.deadline),
@@ -167,7 +176,6 @@ class Raylet:
             cluster.Request: self.answers.on_request,
             cluster.Reply: self._on_reply,
             cluster.ReportRuns: lambda _, m: self.answers.runs.add(m),
-            cluster.RegistrationRefused: lambda _, m: self.end(NODE_LOST, m.reason),
             actors.StartActor: self._on_start_actor,
             actors.StopActor: lambda _, m: actor.on_stop(m),
             actors.Constructed: actor.on_constructed,
@@ -197,10 +205,13 @@ class Raylet:
         if handler is None:
             logger.warning("a message that means nothing here: %s", type(message).__name__)
             return
+        if source == HEAD:
+            self._head_heard = self._now()
         handler(source, message)
 
     def settle(self) -> None:
         """After each turn: grant what can be granted, tell the head what has changed."""
+        self._turned = self._now()
         if self._leaving and (self.is_idle() or self._now() >= self._leave_by):
             self.end(0, self._leaving)
         if self.dispatch.is_dirty:
@@ -220,6 +231,7 @@ class Raylet:
             if now - since >= LINK_PATIENCE_S:
                 del self._broken_links[node]
                 self.send(HEAD, cluster.LinkBroken(node))
+        self._look_for_head(now)
         self._look_at_memory()
 
     def deadline(self) -> float:
@@ -233,6 +245,7 @@ class Raylet:
             self.heartbeats.deadline(self),
             self._memory.deadline(),
             self._leave_by,
+            self._head_heard + HEAD_PATIENCE_S,
         ]
         times += [x + LINK_PATIENCE_S for x in self._broken_links.values()]
         return min(x for x in times if x is not None)
@@ -432,6 +445,17 @@ class Raylet:
         if found is None or found.lease != lease:
             return None
         return self.leases.allocation_of(lease) or self.actors.allocation_of(lease)
+
+    def _look_for_head(self, now: float) -> None:
+        """End if the head may have declared this node dead without our hearing it."""
+        if now - self._turned > AWAY_S:
+            self._head_heard = max(self._head_heard, now - HEAD_PATIENCE_S + READ_FIRST_S)
+        if now - self._head_heard >= HEAD_PATIENCE_S:
+            self.end(
+                HEAD_LOST,
+                f"nothing was heard of the head for {HEAD_PATIENCE_S:g} s: by now it has declared "
+                "this node dead",
+            )
 
     def _look_at_memory(self) -> None:
         found = self._memory.look(list(self.workers.by_address.values()))

@@ -79,7 +79,7 @@ class Router:
             destination = codec.destination_of(frame)
             if destination == self._me:
                 yield frame
-            else:
+            elif node_of(destination) == self._node:  # anything else would go round and round
                 self._pass_on(destination, frame)
 
     def has_input(self) -> bool:

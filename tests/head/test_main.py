@@ -92,6 +92,7 @@ class Raylet:
         self.name = name
         self.number = 0
         self.seen: list[Any] = []
+        self.destinations: list[int] = []
 
     def say(self, message: Any, process: int = 0) -> None:
         source = make_address(self.number, process) if self.number else HEAD
@@ -111,6 +112,12 @@ class Raylet:
             self.number = answer.number
         return answer
 
+    def wait_for_itself(self, kind: Any) -> Any:
+        """The next message of that kind, which must be addressed to this raylet."""
+        found = self.wait_for(kind)
+        assert self.destinations[-1] == raylet_of(self.number)
+        return found
+
     def wait_for(self, kind: Any) -> Any:
         """The next message of that kind."""
         poller = zmq.Poller()
@@ -120,6 +127,7 @@ class Raylet:
         while time.monotonic() < end:
             for frame in self.link.receive():
                 self.seen.append(_decode(frame))
+                self.destinations.append(codec.destination_of(frame))
             for message in self.seen:
                 if isinstance(message, kind):
                     self.seen.remove(message)
@@ -188,7 +196,18 @@ def test_a_mismatch_is_refused_and_another_try_may_succeed(head: HeadInAProcess)
 def test_whoever_never_registered_is_told_so(head: HeadInAProcess) -> None:
     stranger = head.raylet()
     stranger.say(cluster.Heartbeat())
-    assert "never knew it" in stranger.wait_for(cluster.RegistrationRefused).reason
+    assert "does not know this node" in stranger.wait_for(cluster.RegistrationRefused).reason
+
+
+def test_a_living_node_that_was_declared_dead_is_told_so_itself(head: HeadInAProcess) -> None:
+    first, second = head.raylet(), head.raylet()
+    first.register()
+    second.register()
+    first.say(cluster.LinkBroken(2))
+    for _ in range(2):
+        assert second.wait_for_itself(leases.NodeGone).node == 2
+        second.say(cluster.Heartbeat())
+    assert first.wait_for(leases.NodeGone).node == 2
 
 
 def test_a_node_speaks_only_for_itself(head: HeadInAProcess) -> None:

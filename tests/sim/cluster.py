@@ -15,8 +15,8 @@ import msgspec
 from rayhpc.head.config import HeadFacts
 from rayhpc.head.head import Head
 from rayhpc.wire import messages
-from rayhpc.wire.address import HEAD, Address, node_of, process_of, raylet_of
-from rayhpc.wire.messages import cluster, leases
+from rayhpc.wire.address import HEAD, Address, node_of, process_of
+from rayhpc.wire.messages import leases
 
 from .node import ARENA_BYTES, KILLED, SimNode
 from .process import SimProcess
@@ -65,11 +65,6 @@ class Cluster:
         self.world.send(HEAD, destination, message)
 
     def _receive(self, source: Address, message: Any) -> None:
-        number = node_of(source)
-        if number not in self.head.nodes.alive:  # as `head.main` has it
-            refused = cluster.RegistrationRefused("it was declared dead")
-            self.world.send(HEAD, raylet_of(number), refused)
-            return
         self.head.handle(source, message)
         self._settle()
 
@@ -149,6 +144,16 @@ class Cluster:
                 self.world.random.uniform(0, 0.1),
                 lambda n=me, p=peer: n.alive and (n.raylet.link_broken(p), n.settle()),
             )
+
+    def silence(self, number: int, *, head_is_heard: bool) -> None:
+        """What a node says to the head gets lost, and perhaps what the head says, too.
+
+        Nobody notices: the connections stand.
+        """
+        self.world.note(f"-- node {number} is not heard by the head any more")
+        self.world.lose(number, 0)
+        if not head_is_heard:
+            self.world.lose(0, number)
 
     def kill_driver(self, driver: SimProcess) -> None:
         """A driver dies; its raylet notices."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import signal
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -75,6 +76,9 @@ class SimNode:
         self.workers: dict[int, SimWorker] = {}
         self.drivers: dict[Address, SimProcess] = {}
         self._doomed: set[int] = set()
+        # What has come while the raylet's process is stopped.
+        self._stopped = False
+        self._unread: deque[tuple[Address, Any]] = deque()
         self._timer = float("inf")
         self.arena = Arena.create(ARENA_BYTES)
         total = {"CPU": cpus * UNIT, "object_store_memory": ARENA_BYTES * UNIT}
@@ -129,12 +133,28 @@ class SimNode:
 
     def receive(self, source: Address, message: Any) -> None:
         """One turn of the loop."""
+        if self._stopped:
+            self._unread.append((source, message))
+            return
         self.raylet.handle(source, message)
         self.settle()
 
+    def stop(self, seconds: float) -> None:
+        """The raylet's process is stopped for a while (SIGSTOP); its workers go on."""
+        self.world.note(f"-- the raylet of node {self.number} stops for {seconds:.1f} s")
+        self._stopped = True
+        self.world.after(seconds, self._go_on)
+
+    def _go_on(self) -> None:
+        """As the real loop: a turn reads all that has come, then looks at the time."""
+        self._stopped = False
+        while self._unread and self.alive:
+            self.raylet.handle(*self._unread.popleft())
+        self._on_timer()
+
     def settle(self) -> None:
         """End a turn, and be called again when something is due."""
-        if not self.alive:
+        if not self.alive or self._stopped:
             return
         self.raylet.settle()
         if self.raylet.ended is not None:
@@ -147,7 +167,7 @@ class SimNode:
 
     def _on_timer(self) -> None:
         self._timer = float("inf")
-        if self.alive:
+        if self.alive and not self._stopped:
             self.raylet.on_time()
             self.settle()
 
@@ -191,7 +211,9 @@ class SimNode:
         worker.end()
 
         def told() -> None:
-            if self.alive:
+            if self._stopped:
+                self.world.after(0.1, told)
+            elif self.alive:
                 self.raylet.worker_ended(number, status)
                 self.settle()
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from rayhpc.exceptions import RayError
+from rayhpc.raylet.node import HEAD_PATIENCE_S
+from rayhpc.wire.messages.cluster import NODE_SILENT_S
 
 from .checks import nothing_left, outcomes, submit, values
 from .cluster import Cluster
@@ -77,6 +81,35 @@ def test_a_link_that_breaks_between_living_nodes_leaves_no_one_waiting(sim: Clus
     handle = None
     handles.clear()
     nothing_left(sim, refs, calls, large, theirs)
+
+
+@pytest.mark.parametrize("how", ["stopped", "not heard", "cut off unseen"])
+def test_a_node_that_was_declared_dead_ends_before_its_actors_are_two(
+    sim: Cluster, how: str
+) -> None:
+    driver = sim.driver(1)
+    handles = [make(driver, max_restarts=-1, max_task_retries=-1) for _ in range(6)]
+    calls = [x for h in handles for x in call(driver, h, "note", (0, 0))]
+    values(sim, driver, calls)
+    node = sim.nodes[sim.world.random.choice([2, 3])]
+    stopped = 0.0
+    if how == "stopped":
+        stopped = sim.world.random.uniform(NODE_SILENT_S, 12.0)
+        node.stop(stopped)
+    else:
+        sim.silence(node.number, head_is_heard=how == "not heard")
+    # From the last word that the head has heard: at latest then it has declared the node dead.
+    sim.world.run(lambda: node.number not in sim.head.nodes.alive, NODE_SILENT_S + 2.0)
+    sim.world.run(lambda: not node.alive, max(HEAD_PATIENCE_S - NODE_SILENT_S, stopped) + 1.0)
+    more = [x for h in handles for x in call(driver, h, "note", (0, 1))]
+    values(sim, driver, more, 30.0)
+    there = [w.actor.spec.actor for _, w in sim.workers() if w.actor is not None]
+    assert len(there) == len(set(there)) == 6
+    for handle in handles:
+        handle.lifeline = None
+    handle = None
+    handles.clear()
+    nothing_left(sim, calls, more)
 
 
 def test_all_other_nodes_die_one_after_the_other(sim: Cluster) -> None:

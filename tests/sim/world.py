@@ -16,10 +16,10 @@ import msgspec
 
 from rayhpc.wire import codec
 from rayhpc.wire.address import Address, NodeNumber, describe, node_of, process_of, raylet_of
-from rayhpc.wire.messages.cluster import Heartbeat, View
+from rayhpc.wire.messages.cluster import HeadAlive, Heartbeat, View
 
 # What comes all the time, and tells nothing in a report.
-_BEATS = (Heartbeat, View)
+_BEATS = (HeadAlive, Heartbeat, View)
 # What was sent within this time before a death may never have left the process.
 LOSS_S = 0.0001
 EVENTS_MAX = 1_000_000
@@ -57,6 +57,7 @@ class World:
         self._died: dict[Address, float] = {}
         self._cut: dict[tuple[Address, Address], float] = {}
         self._severed: set[frozenset[NodeNumber]] = set()
+        self._losing: set[tuple[NodeNumber, NodeNumber]] = set()
         # (source, destination) → what the source's raylet answers for a destination that is gone.
         self.answer_for: Callable[[Address, Address], msgspec.Struct | None] = lambda s, d: None
 
@@ -118,6 +119,10 @@ class World:
         """Cut the link between two nodes: nothing passes from now on, on either way."""
         self._severed.add(frozenset((one, other)))
 
+    def lose(self, source: NodeNumber, destination: NodeNumber) -> None:
+        """Lose everything from one node to another from now on, on this way alone."""
+        self._losing.add((source, destination))
+
     def send(self, source: Address, destination: Address, message: msgspec.Struct) -> None:
         """Put a message on its way: within a node direct, else by way of the raylets."""
         self._hop(source, destination, codec.encode(destination, source, message))
@@ -136,7 +141,8 @@ class World:
         found = self._receivers.get(to)
         if found is None or self._is_lost(at, to, sent):
             return
-        if frozenset((node_of(at), node_of(to))) in self._severed:
+        way = node_of(at), node_of(to)
+        if frozenset(way) in self._severed or way in self._losing:
             return
         if to == destination:
             self._deliver(frame, *found)

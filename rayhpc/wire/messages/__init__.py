@@ -32,6 +32,7 @@ HEAD_TAKES = (
 RAYLET_TAKES = (
     cluster.Registered,
     cluster.RegistrationRefused,
+    cluster.HeadAlive,
     cluster.NodeUp,
     cluster.View,
     cluster.Drain,

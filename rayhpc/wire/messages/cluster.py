@@ -11,6 +11,8 @@ import msgspec
 from rayhpc.wire.messages.common import JobConfig, NodeInfo, Record, Resources
 
 PROTOCOL = 1
+# A node of which the head has heard nothing for so many seconds is dead.
+NODE_SILENT_S = 5.0
 
 
 class RegisterNode(msgspec.Struct, array_like=True, tag=100):
@@ -77,6 +79,10 @@ class Heartbeat(msgspec.Struct, array_like=True, tag=104):
     store_spilled: int = 0
     workers: int = 0
     demand: list[tuple[Resources, int, str]] = []
+
+
+class HeadAlive(msgspec.Struct, array_like=True, tag=114):
+    """Head to raylet, about once a second in answer to its heartbeats: I hear you."""
 
 
 class View(msgspec.Struct, array_like=True, tag=105):
