@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import io
 import pickle
+import sys
 import threading
 import types
 from collections import ChainMap
@@ -22,6 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 import msgspec
+
+from rayhpc.runtime.values import library_classes
 
 if TYPE_CHECKING:
     from rayhpc.runtime.values.references import ObjectRef
@@ -36,6 +39,7 @@ _BY_REFERENCE_IN_MAIN = b"__main__"
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(tuple[bytes, list[bytes]]).decode
 dumps, _loads = pickle.dumps, pickle.loads
+_modules = sys.modules
 
 
 class Serialized:
@@ -150,6 +154,8 @@ def _pickle(value: Any) -> tuple[bytes, list[memoryview]]:
         buffers.append(raw)
         return False
 
+    if library_classes.STATE_MODULE in _modules:
+        library_classes.register_loaded()
     if not cloudpickle.list_registry_pickle_by_value():
         try:
             pickled = dumps(value, 5, buffer_callback=keep_apart)
@@ -167,6 +173,7 @@ def _pickle(value: Any) -> tuple[bytes, list[memoryview]]:
 
 
 def _by_value(value: Any, keep_apart: Any) -> bytes:
+    library_classes.register_loaded()
     out = io.BytesIO()
     _Pickler(out, protocol=5, buffer_callback=keep_apart).dump(value)
     return out.getvalue()
@@ -180,9 +187,18 @@ def _reduce_code(code: types.CodeType) -> Any:
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
-    """cloudpickle's, with code that knows where it was written."""
+    """cloudpickle's, with code that knows where it was written and modules of any class by name."""
 
-    dispatch_table = ChainMap({types.CodeType: _reduce_code}, cloudpickle.Pickler.dispatch_table)
+    dispatch_table = ChainMap(
+        {types.CodeType: _reduce_code}, library_classes.reducers, cloudpickle.Pickler.dispatch_table
+    )
+
+    def reducer_override(self, obj: Any) -> Any:
+        """How `obj` is pickled, where that is not for its own class to say."""
+        if isinstance(obj, types.ModuleType) and type(obj) is not types.ModuleType:
+            # cloudpickle knows modules of the common class alone.
+            return cloudpickle.Pickler.dispatch_table[types.ModuleType](obj)
+        return super().reducer_override(obj)
 
 
 def _unpicklable(value: Any, error: BaseException) -> TypeError:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
+import sys
 import threading
+import types
 from collections import namedtuple
 from typing import Any
 
@@ -119,3 +122,37 @@ def test_definition_ids_follow_the_content() -> None:
     assert serialization.definition_id(one) == serialization.definition_id(bytes(one))
     other = serialization.dump_definition(sum)
     assert serialization.definition_id(one) != serialization.definition_id(other)
+
+
+# -- modules and classes of others -----------------------------------------------------------------
+class _CallableModule(types.ModuleType):
+    def __call__(self) -> str:
+        return self.__name__
+
+
+def test_a_module_with_a_class_of_its_own_is_sent_by_name(monkeypatch: Any) -> None:
+    module = _CallableModule("module_of_a_test")
+    module.lock = threading.Lock()  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    assert there_and_back(module) is module
+    assert there_and_back(lambda: module())() == "module_of_a_test"
+    back = pickle.loads(serialization.dump_definition(lambda: module))
+    assert back() is module
+
+
+def test_starlettes_state_comes_back_whole() -> None:
+    datastructures = pytest.importorskip("starlette.datastructures")
+    state = datastructures.State({"a": 1})
+    assert there_and_back(state)._state == {"a": 1}
+    assert there_and_back(lambda: state)()._state == {"a": 1}
+
+
+def test_fields_of_pydantic_1_are_sent_without_their_compiled_checks() -> None:
+    pydantic = pytest.importorskip("pydantic.v1")
+    Item = pydantic.create_model("Item", counts=(list[int], ...))  # noqa: N806
+    field = Item.__fields__["counts"]
+    for each in (field, field.sub_fields[0]):
+        each.post_validators = [threading.Lock()]  # as little to be pickled as compiled functions
+    back = pickle.loads(serialization.dump_definition(field))
+    assert back.validate(["1", 2], {}, loc="counts") == ([1, 2], None)
+    assert back.validate(["x"], {}, loc="counts")[1]
