@@ -16,6 +16,7 @@ says what happened, where, and what to do next.
 
 from __future__ import annotations
 
+import contextlib
 import types
 from typing import Any
 
@@ -108,6 +109,11 @@ _duals: dict[type[BaseException], Any] = {}
 
 def _make_dual(kind: type[BaseException]) -> Any:
     class DualError(RayTaskError, kind):  # type: ignore[misc, valid-type]
+        def __new__(cls, error: RayTaskError) -> Any:
+            if _is_group(kind):  # what `except*` looks at is set here and nowhere else
+                return kind.__new__(cls, error.cause.message, error.cause.exceptions)  # type: ignore
+            return super().__new__(cls, error)
+
         def __init__(self, error: RayTaskError) -> None:
             self._error = error
             RayTaskError.__init__(
@@ -147,7 +153,13 @@ def _copy_c_fields(source: Any, target: Any, kind: type[BaseException]) -> None:
         for name, field in vars(parent).items():
             # One that was never set cannot be read either.
             if isinstance(field, _C_FIELDS) and hasattr(source, name) and name[0] != "_":
-                setattr(target, name, getattr(source, name))
+                with contextlib.suppress(AttributeError):  # read-only: set when it was made
+                    setattr(target, name, getattr(source, name))
+
+
+def _is_group(kind: type[BaseException]) -> bool:
+    """Whether it is an exception group: the built-in one, or before 3.11 the backport's."""
+    return any(x.__name__ == "BaseExceptionGroup" for x in kind.__mro__)
 
 
 _C_FIELDS = (types.MemberDescriptorType, types.GetSetDescriptorType)
@@ -207,12 +219,34 @@ class TaskPlacementGroupRemoved(RayError):
 
 # -- actors --------------------------------------------------------------------------------------
 class RayActorError(_DescribedError):
-    """The actor cannot be reached."""
+    """The actor cannot be reached.
+
+    Attributes:
+        actor_init_failed: whether the actor ended in its constructor.
+        preempted: whether its node was taken away: never told by a batch scheduler, so False.
+    """
+
+    base_error_msg = "The actor experienced an error before finishing this task."
+    actor_init_failed = False
+    preempted = False
+
+    def __init__(
+        self, text: str = "", identity: str = "", actor_init_failed: bool = False
+    ) -> None:
+        super().__init__(text, identity)
+        # Positional, so that it survives pickling.
+        self.args = (text, identity, actor_init_failed)
+        self.actor_init_failed = actor_init_failed
 
     @property
     def actor_id(self) -> str:
         """The actor's id in hex."""
         return self.identity
+
+    @property
+    def error_msg(self) -> str:
+        """What happened, as `str()` of the error says it."""
+        return str(self)
 
 
 class ActorDiedError(RayActorError):

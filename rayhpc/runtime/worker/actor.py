@@ -231,6 +231,7 @@ class ActorHost:
             ActorDiedError(
                 f"The actor {self.spec.class_name} died because its constructor failed:\n{text}",
                 self.spec.actor.hex(),
+                actor_init_failed=True,
             )
         )
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import sys
+import textwrap
 import threading
 from typing import Any
 
@@ -87,6 +89,43 @@ def test_awkward_exceptions_arrive_readable(error: Exception, words: str) -> Non
     found = carried(error)
     assert isinstance(found, RayTaskError)
     assert words in str(found)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="except* came with Python 3.11")
+def test_groups_are_taken_apart_by_except_star() -> None:
+    """In text, since older Pythons cannot read it."""
+    found: dict[str, Any] = {}
+    program = """
+class Own(ExceptionGroup):
+    def derive(self, errors):
+        return Own(self.message, errors)
+
+for group in (ExceptionGroup, Own):
+    inner = group("inner", [ValueError("b"), KeyError("c")])
+    try:
+        raise carried(group("outer", [ValueError("a"), inner]))
+    except* ValueError as values:
+        found["values"] = values
+    except* KeyError as keys:
+        found["keys"] = keys
+    assert type(found["values"]) is type(found["keys"]) is group, found
+    """
+    exec(textwrap.dedent(program), {"carried": carried, "found": found})
+    values = found["values"]
+    assert values.exceptions[0].args == ("a",)
+    assert values.exceptions[1].exceptions[0].args == ("b",)
+    assert found["keys"].exceptions[0].exceptions[0].args == ("c",)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="groups came with Python 3.11")
+def test_a_group_arrives_as_itself() -> None:
+    group = ExceptionGroup("two", [ValueError("a"), TypeError("b")])  # noqa: F821
+    found = pickle.loads(pickle.dumps(carried(group)))
+    assert isinstance(found, RayTaskError)
+    assert isinstance(found, type(group))
+    assert found.message == "two"
+    assert [type(x) for x in found.exceptions] == [ValueError, TypeError]
+    assert "test_errors.py" in str(found)
 
 
 def test_the_runtimes_own_errors_keep_their_text() -> None:
