@@ -6,17 +6,20 @@ Used by programs: `util.placement_group([…])`, `util.placement_group.Placement
 
 from __future__ import annotations
 
+import importlib
 import sys
 from types import ModuleType
 from typing import Any
 
 from rayhpc.api.groups.placement_group import (
     PlacementGroup,
+    check_placement_group_index,
     get_current_placement_group,
     get_placement_group,
     placement_group,
     placement_group_table,
     remove_placement_group,
+    validate_placement_group,
 )
 
 VALID_PLACEMENT_GROUP_STRATEGIES = {"PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD"}
@@ -26,6 +29,9 @@ class _CallableModule(ModuleType):
     def __call__(self, *args: Any, **kwargs: Any) -> PlacementGroup:
         return placement_group(*args, **kwargs)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return importlib.import_module, (self.__name__,)
+
 
 sys.modules[__name__].__class__ = _CallableModule
 # What `help` and tools show of the module when they take it for the function.
@@ -34,9 +40,11 @@ __wrapped__ = placement_group
 __all__ = [
     "VALID_PLACEMENT_GROUP_STRATEGIES",
     "PlacementGroup",
+    "check_placement_group_index",
     "get_current_placement_group",
     "get_placement_group",
     "placement_group",
     "placement_group_table",
     "remove_placement_group",
+    "validate_placement_group",
 ]

@@ -191,18 +191,18 @@ def test_inheritance(ray: Any) -> None:
         def shown(self) -> str:
             return self.text
 
-    @ray.remote
     class Derived(Base):
         def __init__(self) -> None:
             super().__init__()
             self.text += " and derived"
 
     @ray.remote
-    class Further(Derived):  # type: ignore[misc, valid-type]
+    class Further(Derived):
         def shown(self) -> str:
             return super().shown() + " and further"
 
-    assert ray.get(Derived.remote().shown.remote()) == "base and derived"
+    actor_class = ray.remote(Derived)
+    assert ray.get(actor_class.remote().shown.remote()) == "base and derived"
     assert ray.get(Further.remote().shown.remote()) == "base and derived and further"
 
 

@@ -10,6 +10,7 @@ import cloudpickle
 import pytest
 
 import rayhpc
+from rayhpc.api.actors.actor import ActorClassInheritanceException
 from rayhpc.exceptions import NotServedError
 
 
@@ -120,15 +121,13 @@ def test_attributes_of_the_class_can_be_read() -> None:
         _ = actor.nothing
 
 
-def test_classes_inherit_from_what_is_behind_an_actor_class() -> None:
+def test_no_class_inherits_from_an_actor_class() -> None:
     actor = rayhpc.remote(_Class)
 
-    class Derived(actor):  # type: ignore[misc, valid-type]
-        def increase(self, by: int = 1) -> int:
-            return 10 * super().increase(by)
+    with pytest.raises(ActorClassInheritanceException, match="Inheriting from actor classes"):
 
-    assert issubclass(Derived, _Class)
-    assert Derived(1).increase() == 20
+        class Derived(actor):  # type: ignore[misc, valid-type]
+            pass
 
 
 def test_what_refers_to_itself(run_program: Callable[..., object]) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from rayhpc.machine import scratch
-from tests.cli.shell import Shell
 
 
 @pytest.fixture
@@ -24,13 +21,3 @@ def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.delenv("RAYHPC_ADDRESS", raising=False)
     yield path
     shutil.rmtree(path, ignore_errors=True)
-
-
-@pytest.fixture
-def shell(home: Path) -> Iterator[Shell]:
-    """A user's commands; what they have started is stopped afterwards."""
-    made = Shell(home)
-    yield made
-    made("stop", "--grace", "10")
-    for record in made.sessions():
-        os.kill(record.pid, signal.SIGKILL)

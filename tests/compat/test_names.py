@@ -11,6 +11,7 @@ MODULES = """
     ray.types ray._raylet ray._private ray._private.services ray._private.state
     ray._private.worker ray._private.ray_constants ray.cluster_utils ray.experimental
     ray.experimental.tqdm_ray ray.experimental.state.api ray.autoscaler.sdk ray.services
+    ray.internal ray._private.internal_api
     ray.state ray.worker ray.util ray.util.accelerators ray.util.actor_pool ray.util.annotations
     ray.util.check_serialize ray.util.debug ray.util.helpers ray.util.metrics
     ray.util.multiprocessing ray.util.multiprocessing.pool ray.util.placement_group
@@ -22,6 +23,13 @@ NAMES = """
     available_resources __version__ cluster_resources cancel get_actor method timeline get_gpu_ids
     logger ObjectID ObjectRefGenerator ActorID JobID TaskID NodeID WorkerID PlacementGroupID
     FunctionID ActorClassID UniqueID Language ClientBuilder
+    actor.ActorClassInheritanceException actor.ActorMethod internal.free
+    _private.internal_api.free _private.internal_api.memory_summary _private.worker.BaseContext
+    util.placement_group.validate_placement_group
+    util.placement_group.check_placement_group_index
+    experimental.get_local_object_locations
+    exceptions.RayActorError.error_msg exceptions.RayActorError.actor_init_failed
+    exceptions.RayActorError.preempted exceptions.RayActorError.base_error_msg
     actor.ActorHandle actor.ActorClass actor.exit_actor remote_function.RemoteFunction
     runtime_context.RuntimeContext runtime_env.RuntimeEnv dag.DAGNode
     util.get_node_ip_address util.ActorPool util.placement_group util.remove_placement_group

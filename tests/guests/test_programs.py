@@ -90,3 +90,89 @@ def test_a_served_cluster_looks_like_rays(guest: Guest) -> None:
         """
     )
     assert "all True" in output.splitlines()
+
+
+def test_modules_of_rays_are_sent_by_name(guest: Guest) -> None:
+    output = guest(
+        """
+        import ray, ray._private.worker
+        from ray.util import placement_group as module
+        from ray.util.placement_group import placement_group
+
+        def flag():
+            ray._private.worker.blocking_get_inside_async_warned = True
+            return "flag"
+
+        def whole_name():
+            group = ray.util.placement_group([{"CPU": 1}])
+            ray.get(group.ready())
+            ray.util.remove_placement_group(group)
+            return "whole name"
+
+        def function():
+            group = placement_group([{"CPU": 1}])
+            ray.get(group.ready())
+            ray.util.remove_placement_group(group)
+            return "function"
+
+        def called():
+            group = module([{"CPU": 1}])
+            ray.get(group.ready())
+            ray.util.remove_placement_group(group)
+            return "module"
+
+        class Actor:
+            def go(self):
+                return [f() for f in (flag, whole_name, function, called)]
+
+            async def later(self):
+                return flag()
+
+        every = (flag, whole_name, function, called)
+        print([ray.get(ray.remote(num_cpus=0)(f).remote()) for f in every])
+        print(ray.get(ray.remote(num_cpus=0)(Actor).remote().go.remote()))
+        print(ray.get(ray.put([module]))[0] is module)
+        """
+    )
+    names = "['flag', 'whole name', 'function', 'module']"
+    assert output.splitlines() == [names, names, "True"]
+
+
+def test_what_programs_and_their_tests_ask_beyond_the_public_names(guest: Guest) -> None:
+    output = guest(
+        """
+        import ray
+        from ray._private.internal_api import free, memory_summary
+        from ray._private.worker import BaseContext
+
+        context = ray.init()
+        assert isinstance(context, BaseContext) and not isinstance({}, BaseContext)
+        large, small = ray.put(b"x" * 2_000_000), ray.put(1)
+        assert "2.00" not in memory_summary(stats_only=True)
+        assert large.hex() in memory_summary(context.address_info["address"], units="MB")
+        assert memory_summary(group_by="STACK_TRACE", sort_by="PID", num_entries=1)
+        place = ray.experimental.get_local_object_locations([large])[large]
+        assert place["object_size"] >= 2_000_000 and len(place["node_ids"]) == 1
+        ray.internal.free([large])
+        free(small)
+        for ref in (large, small):
+            try:
+                ray.get(ref)
+            except ray.exceptions.ObjectFreedError:
+                print("freed")
+
+        @ray.remote
+        class Broken:
+            def __init__(self):
+                raise ValueError("no")
+
+            def go(self):
+                pass
+
+        try:
+            ray.get(Broken.remote().go.remote())
+        except ray.exceptions.RayActorError as error:
+            print(error.actor_init_failed, error.preempted, "no" in error.error_msg)
+        """
+    )
+    assert output.splitlines() == ["freed", "freed", "True False True"]

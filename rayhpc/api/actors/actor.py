@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rayhpc.api.actors.actor_class import ActorClass
+from rayhpc.api.actors.actor_class import ActorClass, ActorClassInheritanceException
 from rayhpc.api.actors.actor_handle import ActorHandle, from_spec
 from rayhpc.api.actors.actor_method import ActorMethod, client_of, method
 from rayhpc.runtime.process import current
@@ -93,4 +93,13 @@ def exit_actor() -> None:
     )
 
 
-__all__ = ["ActorClass", "ActorHandle", "ActorMethod", "exit_actor", "get_actor", "kill", "method"]
+__all__ = [
+    "ActorClass",
+    "ActorClassInheritanceException",
+    "ActorHandle",
+    "ActorMethod",
+    "exit_actor",
+    "get_actor",
+    "kill",
+    "method",
+]

@@ -1,8 +1,8 @@
 """Actor classes: what `@remote` makes of a class.
 
 Used by `remote`.  An `ActorClass` is picklable and knows no process; what belongs to one is made
-at the first `.remote()` there.  Attributes of the class itself can be read through it, and other
-classes can inherit from it (they inherit from the plain class).
+at the first `.remote()` there.  Attributes of the class itself can be read through it; no class
+can inherit from it.
 """
 
 from __future__ import annotations
@@ -30,6 +30,10 @@ from rayhpc.runtime.values import serialization
 from rayhpc.wire.messages.actors import ActorSpec
 
 T = TypeVar("T")
+
+
+class ActorClassInheritanceException(TypeError):  # noqa: N818 — Ray's name
+    """A class was defined that inherits from an actor class."""
 
 
 class ActorClass(Generic[T]):
@@ -99,7 +103,12 @@ class ActorClass(Generic[T]):
         return getattr(self.__ray_actor_class__, name)
 
     def __mro_entries__(self, bases: tuple[Any, ...]) -> tuple[type[T]]:
-        return (self.__ray_actor_class__,)
+        name = self.__ray_actor_class__.__name__
+        raise ActorClassInheritanceException(
+            f"Attempted to define a subclass of actor class {name!r}. Inheriting from actor "
+            f"classes is not currently supported: leave @remote away from {name!r} and give it to "
+            "the classes that inherit from it, or make the actor class with remote(cls)."
+        )
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
         return make_actor_class, (self.__ray_actor_class__, self.options_given)

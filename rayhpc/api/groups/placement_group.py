@@ -139,15 +139,8 @@ def placement_group(
         ValueError: an unknown strategy or lifetime, or bundles that cannot be.
         TypeError: bundles that are not a list of dicts.
     """
+    validate_placement_group(bundles, strategy, lifetime)
     reserved = _checked_bundles(bundles)
-    if strategy not in STRATEGIES:
-        raise ValueError(
-            f"Invalid strategy {strategy!r}: it must be one of {', '.join(STRATEGIES)}."
-        )
-    if lifetime not in (None, "detached"):
-        raise ValueError(
-            f"Placement group `lifetime` must be None or 'detached', not {lifetime!r}."
-        )
     if not isinstance(name, str):
         raise checks.wrong_type("name", "text", name)
     selectors = _checked_selectors(bundle_label_selector, len(bundles))
@@ -167,6 +160,56 @@ def placement_group(
     with inside:
         process.send(HEAD, message)
     return PlacementGroup(PlacementGroupID(group), reserved)
+
+
+def validate_placement_group(
+    bundles: list[dict[str, float]],
+    strategy: str = "PACK",
+    lifetime: str | None = None,
+    _soft_target_node_id: str | None = None,
+    bundle_label_selector: list[dict[str, str]] | None = None,
+) -> bool:
+    """Whether `placement_group` would take this: True, or an error that says why not.
+
+    Args:
+        bundles: as for `placement_group`, and so are the others.
+        strategy: PACK, SPREAD, STRICT_PACK or STRICT_SPREAD.
+        lifetime: None or "detached".
+        bundle_label_selector: labels, for each bundle or one for all.
+
+    Raises:
+        ValueError: an unknown strategy or lifetime, or bundles that cannot be.
+        TypeError: bundles that are not a list of dicts.
+    """
+    _checked_bundles(bundles)
+    _checked_selectors(bundle_label_selector, len(bundles))
+    if strategy not in STRATEGIES:
+        raise ValueError(
+            f"Invalid strategy {strategy!r}: it must be one of {', '.join(STRATEGIES)}."
+        )
+    if lifetime not in (None, "detached"):
+        raise ValueError(
+            f"Placement group `lifetime` must be None or 'detached', not {lifetime!r}."
+        )
+    return True
+
+
+def check_placement_group_index(placement_group: PlacementGroup, bundle_index: int) -> None:
+    """Accept the index of one of the group's bundles, or -1 for any.
+
+    Raises:
+        ValueError: it has no such bundle, or there is no group and the index is not -1.
+    """
+    if placement_group.is_empty:
+        if bundle_index != -1:
+            raise ValueError(
+                "If placement group is not set, the value of bundle index must be -1."
+            )
+    elif not -1 <= bundle_index < placement_group.bundle_count:
+        raise ValueError(
+            f"placement group bundle index {bundle_index} is invalid. Valid placement group "
+            f"indexes: 0-{placement_group.bundle_count - 1}, or -1 for any."
+        )
 
 
 def remove_placement_group(placement_group: PlacementGroup) -> None:

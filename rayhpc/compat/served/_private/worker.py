@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import abc
 import sys
 from types import ModuleType
 from typing import Any
 
 import rayhpc
 from rayhpc.api.objects import objects
+from rayhpc.api.session.session_context import RayContext
 from rayhpc.compat.served._private.modes import (
     LOCAL_MODE,
     RESTORE_WORKER_MODE,
@@ -18,6 +20,17 @@ from rayhpc.compat.served._private.modes import (
 from rayhpc.exceptions import RaySystemError
 from rayhpc.runtime.process import current
 from rayhpc.runtime.values.ids import JobID, NodeID
+
+
+class BaseContext(abc.ABC):
+    """What `init` returns, whichever way this process is connected."""
+
+    @abc.abstractmethod
+    def disconnect(self) -> None:
+        """Leave the cluster."""
+
+
+BaseContext.register(RayContext)
 
 
 class Worker:
@@ -86,6 +99,8 @@ __all__ = [
     "SCRIPT_MODE",
     "SPILL_WORKER_MODE",
     "WORKER_MODE",
+    "BaseContext",
+    "RayContext",
     "Worker",
     "global_worker",
 ]

@@ -1,1 +1,0 @@
-"""Programs made at random, run on a real cluster beside their answer."""
