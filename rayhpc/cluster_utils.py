@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import rayhpc
+from rayhpc.api.tasks import option_checks
 from rayhpc.exceptions import RaySystemError
 from rayhpc.exit_codes import ExitCode, LaunchError
 from rayhpc.launch.cluster import LocalCluster, LocalNode
@@ -33,6 +34,8 @@ _OPTIONS = {
     "labels": "labels",
     "node_ip_address": "node_ip",
 }
+# Of these there are no shares; programs compute some of them as floats.
+_WHOLE = ("num_cpus", "num_gpus", "memory", "object_store_memory")
 
 
 class ClusterNode:
@@ -139,7 +142,11 @@ class Cluster:
             raise TypeError(
                 f"add_node has no option {unknown[0]!r}; there are: {', '.join(sorted(_OPTIONS))}."
             )
-        fields = {_OPTIONS[k]: v for k, v in given.items() if k in _OPTIONS}
+        fields: dict[str, Any] = {
+            _OPTIONS[k]: option_checks.whole_amount(k, v) if k in _WHOLE else v
+            for k, v in given.items()
+            if k in _OPTIONS
+        }
         with _understandable():
             node = ClusterNode(self._cluster.add_node(NodeOptions(**fields)))
         if self.head_node is None:

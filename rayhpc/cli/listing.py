@@ -24,7 +24,7 @@ _RESOURCES = ("total", "available")
 _UNBROKEN = 10_000
 
 _ADDRESS = click.option(
-    "--address", metavar="IP:PORT", help="The cluster there (else: yours on this node)."
+    "--address", metavar="HOST:PORT", help="The cluster there (else: yours on this node)."
 )
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 _LIMIT = click.option(

@@ -17,7 +17,10 @@ import click
 from rayhpc.launch.options import NodeOptions
 
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
+_WHOLE = re.compile(r"([+-]?\d{1,19})(?:\.0*)?")
+_PORT = re.compile(r"\d{1,5}", re.ASCII)
+_SHOWN_CHARACTERS = 60
+_SIZE = re.compile(r"(\d{1,30}(?:\.\d{1,30})?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE | re.ASCII)
 
 
 class Size(click.ParamType):  # type: ignore[type-arg]
@@ -31,8 +34,25 @@ class Size(click.ParamType):  # type: ignore[type-arg]
             return value
         match = _SIZE.fullmatch(value.strip())
         if match is None:
-            self.fail(f"{value!r} is not a size in bytes like 4000000000, 4G or 512M", param, ctx)
+            self.fail(
+                f"{shortened(value)} is not a size in bytes like 4000000000, 4G or 512M", param, ctx
+            )
         return int(float(match[1]) * _UNITS[match[2].upper()])
+
+
+class Whole(click.ParamType):  # type: ignore[type-arg]
+    """A whole number, also as scripts compute it: `2`, `2.0`."""
+
+    name = "INTEGER"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The number."""
+        if isinstance(value, int):
+            return value
+        match = _WHOLE.fullmatch(value.strip())
+        if match is None:
+            self.fail(f"{shortened(value)} is not a whole number like 4", param, ctx)
+        return int(match[1])
 
 
 class Resources(click.ParamType):  # type: ignore[type-arg]
@@ -46,19 +66,18 @@ class Resources(click.ParamType):  # type: ignore[type-arg]
         """Amounts by name."""
         if isinstance(value, dict):
             return value
-        try:
-            found = json.loads(value)
-        except json.JSONDecodeError as error:
+        found = _json_object(value)
+        if found is None:
             self.fail(
-                f"{value!r} is not JSON ({error}); write it like '{{\"disk\": 2}}'", param, ctx
+                f"{shortened(value)} is not a JSON object; write it like '{{\"disk\": 2}}'",
+                param,
+                ctx,
             )
-        if not isinstance(found, dict):
-            self.fail(f"{value!r} is not a JSON object like '{{\"disk\": 2}}'", param, ctx)
         return found
 
 
 class Labels(click.ParamType):  # type: ignore[type-arg]
-    """Pairs like `zone=a,kind=fast`."""
+    """Pairs like `zone=a,kind=fast`, or a JSON object as older versions of Ray want it."""
 
     name = "K=V,…"
 
@@ -68,12 +87,27 @@ class Labels(click.ParamType):  # type: ignore[type-arg]
         """Values by key."""
         if isinstance(value, dict):
             return value
+        if value.lstrip().startswith("{"):
+            return self._from_json(value, param, ctx)
         found: dict[str, str] = {}
         for pair in filter(None, value.split(",")):
             key, separator, text = pair.partition("=")
             if not separator or not key.strip():
-                self.fail(f"{pair!r} is not a pair like zone=a", param, ctx)
+                self.fail(f"{shortened(pair)} is not a pair like zone=a", param, ctx)
             found[key.strip()] = text.strip()
+        return found
+
+    def _from_json(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> dict[str, str]:
+        found = _json_object(value)
+        if found is None or not all(isinstance(each, str) for each in found.values()):
+            self.fail(
+                f"{shortened(value)} is not a JSON object of texts; write it like "
+                '\'{"zone": "a"}\', or zone=a',
+                param,
+                ctx,
+            )
         return found
 
 
@@ -89,19 +123,33 @@ class Ports(click.ParamType):  # type: ignore[type-arg]
         if isinstance(value, tuple):
             return value
         first, separator, last = value.partition("-")
-        if not separator or not first.strip().isdigit() or not last.strip().isdigit():
-            self.fail(f"{value!r} is not a range of ports like 20000-20100", param, ctx)
+        if not separator or not all(_PORT.fullmatch(each.strip()) for each in (first, last)):
+            self.fail(f"{shortened(value)} is not a range of ports like 20000-20100", param, ctx)
         return int(first), int(last)
 
 
+def shortened(text: str) -> str:
+    """What the user wrote, quoted, and cut where it would fill the screen."""
+    return repr(text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…")
+
+
+def _json_object(text: str) -> dict[str, Any] | None:
+    """The object that a text is; None: it is none."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
 _OPTIONS = (
-    click.option("--num-cpus", type=int, help="CPUs to offer (else: what this machine gives)."),
-    click.option("--num-gpus", type=int, help="GPUs to offer."),
+    click.option("--num-cpus", type=Whole(), help="CPUs to offer (else: what this machine gives)."),
+    click.option("--num-gpus", type=Whole(), help="GPUs to offer."),
     click.option("--memory", type=Size(), help="Memory that tasks may ask for."),
     click.option("--object-store-memory", type=Size(), help="Size of the object store."),
     click.option("--resources", type=Resources(), default={}, help="Further resources."),
     click.option("--labels", type=Labels(), default={}, help="Labels of the node."),
-    click.option("--node-ip-address", help="The address this node is known by."),
+    click.option("--node-ip-address", help="The address (or name) this node is known by."),
     click.option("--interface", help="Interface, address or subnet to use (several: commas)."),
     click.option("--port-range", type=Ports(), help="Every port this node listens on lies in it."),
     click.option(

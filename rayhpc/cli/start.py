@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--head", is_flag=True, help="Start a new cluster with its head here.")
-@click.option("--address", metavar="IP:PORT", help="Join the cluster whose head is there.")
+@click.option(
+    "--address",
+    metavar="HOST:PORT",
+    help="Join the cluster whose head is there (auto: yours on this machine).",
+)
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
@@ -92,9 +96,9 @@ def _explain_head(started: Started, options: StartOptions) -> None:
         "share, bring it over:\n"
         f"    ssh {record.node_ip} cat {started.key_file} | "
         f"rayhpc start --address={record.address} --key-file -\n\n"
-        "Connect from Python on any of its machines with\n"
+        "Programs that you start on its machines join it by rayhpc.init(). Where several clusters\n"
+        "of yours run, name this one, in the program or around it:\n"
         f'    rayhpc.init(address="{record.address}")\n'
-        f'or, for programs that call init() or init("auto"),\n'
         f"    export RAYHPC_ADDRESS={record.address}\n\n"
         f"Stop it: {_stop_line(started, options.block)}"
     )

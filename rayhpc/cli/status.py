@@ -23,7 +23,9 @@ _SHOWN_APART = ("CPU", "GPU", "memory", "object_store_memory")
 
 @click.command()
 @click.argument("jobs", nargs=-1, metavar="[last|all|ID|ID_TASK|FROM-TO]...")
-@click.option("--address", metavar="IP:PORT", help="The cluster there (else: yours on this node).")
+@click.option(
+    "--address", metavar="HOST:PORT", help="The cluster there (else: yours on this node)."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_context
 def status(

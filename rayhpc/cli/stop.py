@@ -9,7 +9,7 @@ import click
 
 @click.command()
 @click.option("--session", metavar="DIR", help="Just this session (its directory or its name).")
-@click.option("--address", metavar="IP:PORT", help="Just the sessions of the cluster there.")
+@click.option("--address", metavar="HOST:PORT", help="Just the sessions of the cluster there.")
 @click.option(
     "--grace",
     type=click.FloatRange(min=0),

@@ -18,7 +18,7 @@ from rayhpc.allocation.local_ranks import LocalFacts
 from rayhpc.allocation.sizing import NodeSize, size_node
 from rayhpc.exit_codes import ExitCode, LaunchError
 from rayhpc.head.config import HeadConfig
-from rayhpc.launch import sessions
+from rayhpc.launch import host_names, sessions
 from rayhpc.launch.node_plan import NodePlan
 from rayhpc.launch.options import NodeOptions, check_options, wrong
 from rayhpc.machine import interfaces, processes, scratch
@@ -215,10 +215,13 @@ def addresses(options: NodeOptions) -> list[str]:
         LaunchError: the machine has none of those that the user names.
     """
     option = "--node-ip-address" if options.node_ip else "--interface"
+    there = interfaces.interfaces()
     try:
-        chosen = interfaces.select(options.node_ip or options.interface, interfaces.interfaces())
+        chosen = interfaces.select(options.node_ip or options.interface, there)
     except ValueError as error:
-        raise wrong(f"{option}: {error}") from None
+        chosen = host_names.interfaces_of(options.node_ip, there) if options.node_ip else []
+        if not chosen:
+            raise wrong(f"{option}: {error}") from None
     return [each.address for each in chosen if each.kind != "link-local"] or [LOOPBACK]
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-import socket
 import stat
 import time
 from collections.abc import Iterator, Mapping
@@ -23,12 +22,15 @@ from pathlib import Path
 import msgspec
 
 from rayhpc.exit_codes import ExitCode
+from rayhpc.launch import host_names
 from rayhpc.machine import processes, scratch
 from rayhpc.machine.removal import RECORD as RECORD
 from rayhpc.wire.keys import ClusterKey
 
 LOCK = "lock"
 ATTACH = "raylet.sock"
+# The kind of sessions that `rayhpc start` makes.
+BY_HAND = "start"
 
 _NAME = re.compile(r"[0-9a-f]{8}\.[0-9a-f]{6}")
 
@@ -63,13 +65,15 @@ class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
         """The head's address, as RAYHPC_ADDRESS and `--address` take it."""
         return self.endpoints[0] if self.endpoints else ""
 
+    @property
+    def head_places(self) -> list[tuple[str, int]]:
+        """Address and port of each of the head's endpoints."""
+        split = (endpoint.rpartition(":") for endpoint in self.endpoints)
+        return [(ip, int(port)) for ip, _, port in split]
+
     def completed(self, key: ClusterKey) -> ClusterKey:
         """The cluster's key with where this session says that the head listens."""
-        found = []
-        for endpoint in self.endpoints:
-            ip, _, port = endpoint.rpartition(":")
-            found.append((ip, int(port)))
-        return msgspec.structs.replace(key, head_endpoints=found)
+        return msgspec.structs.replace(key, head_endpoints=self.head_places)
 
     @property
     def ready(self) -> bool:
@@ -198,6 +202,15 @@ def find(address: str, environ: Mapping[str, str] | None = None) -> SessionRecor
     return _only(found, environ)
 
 
+def started_by_hand(environ: Mapping[str, str] | None = None) -> SessionRecord | None:
+    """A ready node of the newest cluster that this user has made with `rayhpc start` here."""
+    found = living(os.environ if environ is None else environ)
+    by_hand = [each for each in found if each.kind == BY_HAND]
+    same = [each for each in by_hand if each.cluster_id == by_hand[0].cluster_id]
+    # Several nodes of one cluster may share this machine: programs go to the head's.
+    return min(same, key=lambda record: not record.is_head, default=None)
+
+
 def directories(environ: Mapping[str, str]) -> Iterator[Path]:
     """Directories (or links to them) that are ours and named like a session's."""
     for base in scratch.existing_bases(environ):
@@ -260,7 +273,7 @@ def _is_at(record: SessionRecord, hosts: set[str], port: str) -> bool:
 def _addresses_of(host: str) -> set[str]:
     bare = host.strip("[]")
     try:
-        return {bare, *(str(each[4][0]) for each in socket.getaddrinfo(bare, None))}
+        return {bare, *host_names.addresses_of(bare)}
     except OSError:
         return {bare}
 

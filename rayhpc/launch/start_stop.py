@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from rayhpc.exit_codes import ExitCode, LaunchError
-from rayhpc.launch import node_config, sessions
+from rayhpc.launch import host_names, node_config, sessions
 from rayhpc.launch.node_plan import NodePlan
 from rayhpc.launch.options import NodeOptions, wrong
 from rayhpc.launch.sessions import SessionRecord
@@ -72,7 +71,7 @@ def start_head(options: StartOptions, environ: Mapping[str, str], signals: Signa
             node_config.look_around(environ, rank=0, size=1),
             options.node,
             cluster.key,
-            kind="start",
+            kind=sessions.BY_HAND,
             head=cluster.head,
             head_port=options.port,
             tied=options.block,
@@ -93,15 +92,14 @@ def join(options: StartOptions, environ: Mapping[str, str], signals: Signals) ->
         LaunchError: no key, no head there, or it does not take us; says what to do.
     """
     assert options.address is not None
-    address = _numeric(options.address)
-    key = _find_key(address, options.key_file)
+    key = _find_key(options.address, options.key_file)
     process = NodeProcess(detached=not options.block)
     try:
         plan = node_config.make_plan(
             node_config.look_around(environ, rank=0, size=1),
             options.node,
             key,
-            kind="start",
+            kind=sessions.BY_HAND,
             tied=options.block,
             rank=_NO_RANK,
         )
@@ -194,8 +192,10 @@ def _save_key(key: ClusterKey, path: str | None) -> str:
 
 
 def _find_key(address: str, path: str | None) -> ClusterKey:
+    """The key of the cluster at an address, with that as the only place to find its head."""
+    places = _places(address)
     try:
-        key = keys.find(address) if path is None else keys.load(path)
+        key = _saved_key(places) if path is None else keys.load(path)
     except KeyFileError as error:
         raise LaunchError(str(error), ExitCode.PERMISSION) from None
     if key is None:
@@ -206,22 +206,38 @@ def _find_key(address: str, path: str | None) -> ClusterKey:
             ExitCode.PERMISSION,
         )
     # There alone: elsewhere the key of another cluster would find that one.
-    ip, _, port = address.rpartition(":")
-    return msgspec.structs.replace(key, head_endpoints=[(ip.strip("[]"), int(port))])
+    return msgspec.structs.replace(key, head_endpoints=places)
 
 
-def _numeric(address: str) -> str:
-    """`host:port` with the host as a number.  Raises LaunchError for anything else."""
+def _saved_key(places: list[tuple[str, int]]) -> ClusterKey | None:
+    found = (keys.find(host_names.endpoint(ip, port)) for ip, port in places)
+    return next(filter(None, found), None)
+
+
+def _places(address: str) -> list[tuple[str, int]]:
+    """Where a head may be: every address of a host's name; a head on this machine as it says.
+
+    Raises:
+        LaunchError: not an address, or no known host.
+        SessionNotFoundError: `auto`, and no cluster or several on this machine.
+    """
+    if address == "auto":
+        return sessions.find(address).head_places
     host, _, port = address.rpartition(":")
-    if not host or not port.isdigit() or not 0 < int(port) < 65536:
-        raise wrong(f"--address {address!r} is not the head's address: give it as ip:port")
-    bare = host.strip("[]")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise wrong(
+            f"--address {address!r} is not the head's address: give it as ip:port, or auto for "
+            "your cluster on this machine"
+        )
     try:
-        found = socket.getaddrinfo(bare, int(port), type=socket.SOCK_STREAM)
+        named = host_names.addresses_of(host)
     except OSError as error:
-        raise wrong(f"--address: {bare} is no known host ({error}); give its number") from None
-    ip = str(found[0][4][0])
-    return f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
+        raise wrong(f"--address: {host} is no known host ({error}); give its number") from None
+    try:
+        here = sessions.find(address).head_places
+    except sessions.SessionNotFoundError:
+        here = []
+    return list(dict.fromkeys([*here, *((ip, int(port)) for ip in named)]))
 
 
 def _directory(name: str, environ: Mapping[str, str]) -> str:

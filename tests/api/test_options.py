@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from typing import Any
 
 import pytest
 
@@ -187,3 +188,50 @@ def test_methods_take_their_own_options() -> None:
         rayhpc.method(_function)
     with pytest.raises(TypeError, match="at least one of its options"):
         rayhpc.method()
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        *(("num_cpus", each) for each in (1e20, 10**400, float("inf"), 1e300)),
+        *(("num_gpus", each) for each in (1e20, 10**400)),
+        ("memory", 2**63),
+        ("resources", {"disk": 1e20}),
+        ("max_retries", 10**30),
+        ("max_calls", 2**63),
+        ("num_returns", 10**9),
+        ("_generator_backpressure_num_objects", 10**30),
+        ("name", "\udc80"),
+        ("accelerator_type", "\udc80"),
+        ("resources", {"\udc80": 1}),
+        ("label_selector", {"zone": "\udc80"}),
+        ("scheduling_strategy", "x" * 100_000),
+    ],
+)
+def test_an_absurd_option_of_a_task_is_named(option: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=option) as caught:
+        rayhpc.remote(lambda: 1).options(**{option: value})
+    assert type(caught.value) is ValueError
+    assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        *((each, 10**30) for each in ("max_restarts", "max_task_retries", "max_concurrency")),
+        ("max_pending_calls", 10**400),
+        pytest.param("max_pending_calls", 10**5000, id="digits"),
+        ("concurrency_groups", {"io": 10**30}),
+        ("concurrency_groups", {"\udc80": 1}),
+        ("namespace", "\udc80"),
+        ("lifetime", "x" * 100_000),
+    ],
+)
+def test_an_absurd_option_of_an_actor_is_named(option: str, value: Any) -> None:
+    class Actor:
+        pass
+
+    with pytest.raises(ValueError, match=option) as caught:
+        rayhpc.remote(Actor).options(**{option: value})
+    assert type(caught.value) is ValueError
+    assert len(str(caught.value)) < 1000

@@ -100,6 +100,13 @@ def test_arguments_of_ray_s_own_processes_are_taken(run_program: Run) -> None:
         ("num_cpu=1", "RuntimeError", "Did you mean 'num_cpus'"),
         ("num_cpus=-1", "ValueError", "num_cpus"),
         ("num_cpus='4'", "TypeError", "num_cpus"),
+        ("num_cpus=1.5", "ValueError", "num_cpus"),
+        ("num_cpus=1e20", "ValueError", "num_cpus"),
+        ("num_gpus=10**400", "ValueError", "num_gpus"),
+        ("object_store_memory=float('inf')", "ValueError", "object_store_memory"),
+        ("labels={'a': chr(0xdc80)}", "ValueError", "UTF-8"),
+        ("namespace=chr(0xdc80)", "ValueError", "UTF-8"),
+        ("5", "TypeError", "address"),
         ("resources={'CPU': 2}", "ValueError", "num_cpus"),
         ("object_store_memory=10", "ValueError", "object-store-memory"),
         ("labels={'a': 1}", "TypeError", "labels"),
@@ -281,5 +288,24 @@ def test_what_belongs_to_a_cluster_that_was_left_says_so(run_program: Run) -> No
                 continue
             raise AssertionError("nothing was said")
         assert rayhpc.get([same.remote(2), Counter.remote().count.remote()]) == [2, 1]
+        """
+    )
+
+
+def test_sizes_as_programs_compute_them(run_program: Run) -> None:
+    run_program(
+        """
+        import rayhpc
+        from rayhpc.cluster_utils import Cluster
+        rayhpc.init(num_cpus=2.0, num_gpus=0.0, object_store_memory=1e8, _memory=1e9)
+        assert rayhpc.cluster_resources()["CPU"] == 2
+        assert rayhpc.cluster_resources()["object_store_memory"] == 1e8
+        rayhpc.shutdown()
+        small = {"num_cpus": 1.0, "object_store_memory": 1e8}
+        cluster = Cluster(initialize_head=True, head_node_args=small)
+        cluster.add_node(num_cpus=2.0)
+        rayhpc.init(cluster.address)
+        cluster.wait_for_nodes()
+        assert rayhpc.cluster_resources()["CPU"] == 3
         """
     )

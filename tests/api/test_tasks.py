@@ -344,3 +344,39 @@ def test_custom_resources_bound_how_many_run(ray: Any) -> None:
     spans = ray.get([when.remote() for _ in range(4)], timeout=30)
     for start, _ in spans:
         assert sum(a <= start < b for a, b in spans) <= 2
+
+
+def test_a_traceback_shows_no_frame_of_the_runtime() -> None:
+    @rayhpc.remote
+    def fails() -> None:
+        raise ValueError("here")
+
+    @rayhpc.remote
+    class Actor:
+        def fails(self) -> None:
+            raise ValueError("here")
+
+        async def fails_later(self) -> None:
+            raise ValueError("here")
+
+    @rayhpc.remote
+    class Broken:
+        def __init__(self) -> None:
+            raise ValueError("here")
+
+        def call(self) -> None:
+            pass
+
+    actor, broken = Actor.remote(), Broken.remote()
+    refs = [
+        fails.remote(),
+        actor.fails.remote(),
+        actor.fails_later.remote(),
+        broken.call.remote(),
+    ]
+    for ref in refs:
+        with pytest.raises((ValueError, rayhpc.exceptions.ActorDiedError)) as raised:
+            rayhpc.get(ref)
+        shown = str(raised.value)
+        assert "test_tasks.py" in shown
+        assert "rayhpc" + os.sep + "runtime" not in shown

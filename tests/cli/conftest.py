@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from rayhpc.machine import scratch
+from tests.cli.shell import Shell
 
 
 @pytest.fixture
@@ -21,3 +24,13 @@ def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.delenv("RAYHPC_ADDRESS", raising=False)
     yield path
     shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def shell(home: Path) -> Iterator[Shell]:
+    """A user's commands; what they have started is stopped afterwards."""
+    made = Shell(home)
+    yield made
+    made("stop", "--grace", "10")
+    for record in made.sessions():
+        os.kill(record.pid, signal.SIGKILL)

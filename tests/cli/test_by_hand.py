@@ -8,55 +8,15 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from rayhpc.exit_codes import ExitCode
 from rayhpc.launch import sessions
-from rayhpc.launch.sessions import SessionRecord
 from rayhpc.machine import scratch
+from tests.cli.shell import FREE, HEAD, ONE, Shell
 from tests.launch.processes import family, left_of, names_in, wait_until_gone
-
-ONE = ["--num-cpus", "1"]
-HEAD = ["start", "--head", *ONE, "--node-ip-address", "127.0.0.1"]
-FREE = [*HEAD, "--port", "0"]
-
-
-class Shell:
-    """The commands of one user on one machine."""
-
-    def __init__(self, home: Path) -> None:
-        self.home = home
-        self.base = home / f"rayhpc-{os.geteuid()}"
-        self.keys = home / "config" / "rayhpc" / "keys"
-
-    def __call__(self, *words: str, **more: Any) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "rayhpc.cli.main", *words]
-        return subprocess.run(
-            command, capture_output=True, text=True, timeout=60, check=False, **more
-        )
-
-    def sessions(self) -> list[SessionRecord]:
-        return sessions.living({scratch.VARIABLE: str(self.home)}, ready=False)
-
-    def start(self, *words: str) -> SessionRecord:
-        before = {each.session_dir for each in self.sessions()}
-        done = self(*words)
-        assert done.returncode == 0, done.stderr
-        (record,) = [each for each in self.sessions() if each.session_dir not in before]
-        return record
-
-
-@pytest.fixture
-def shell(home: Path) -> Iterator[Shell]:
-    made = Shell(home)
-    yield made
-    made("stop", "--grace", "10")
-    for record in made.sessions():
-        os.kill(record.pid, signal.SIGKILL)
 
 
 def test_start_join_look_connect_and_stop(shell: Shell) -> None:

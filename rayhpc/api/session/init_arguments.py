@@ -62,7 +62,7 @@ def sizes_of(
         TypeError: a value of the wrong type.
         ValueError: an impossible value.
     """
-    whole = checks.count(0)
+    whole = checks.whole_amount
     given = {
         "num_cpus": None if num_cpus is None else whole("num_cpus", num_cpus),
         "num_gpus": None if num_gpus is None else whole("num_gpus", num_gpus),
@@ -81,6 +81,8 @@ def _labels(given: Any) -> dict[str, str]:
         isinstance(k, str) and isinstance(v, str) for k, v in given.items()
     ):
         raise checks.wrong_type("labels", "a dict of text → text", given)
+    for key, value in given.items():
+        checks.encodable("labels", key + value)
     return dict(given)
 
 

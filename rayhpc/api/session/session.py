@@ -65,7 +65,8 @@ def init(
 
     Args:
         address: "auto" (this user's own session here), the head's "ip:port", a session's directory,
-            "local" (always a new one), or None: RAYHPC_ADDRESS if that is set, else a new one.
+            "local" (always a new one), or None: RAYHPC_ADDRESS if that is set, else the cluster
+            that this user has made here with `rayhpc start`, else a new one.
         num_cpus: CPUs of a cluster that is started; None: what this machine and allocation give.
         num_gpus: the same for GPUs.
         memory: bytes that tasks may ask for.
@@ -228,12 +229,17 @@ def _again(ignore: bool) -> RayContext:
 
 
 def _address(given: str | None) -> str:
-    """"local", or what `launch.sessions.find` takes."""
-    where = given
-    if where in (None, "", "auto"):
-        told = _told_address()
-        where = told or where or "local"
-    assert where is not None
+    """What `launch.sessions.find` takes, or "local".
+
+    Raises:
+        NotServedError: an address of Ray Client.
+        TypeError: something else than text.
+    """
+    if given is not None and not isinstance(given, str):
+        raise arguments.checks.wrong_type("address", "text", given)
+    where = given or ""
+    if where in ("", "auto"):
+        where = _told_address() or where or _made_by_hand() or "local"
     if "://" in where:
         raise NotServedError(
             f"the address {where!r}",
@@ -250,6 +256,21 @@ def _told_address() -> str | None:
         if os.environ.get(name):
             return os.environ[name]
     return None
+
+
+def _made_by_hand() -> str | None:
+    """The session that a program joins that names none, as in Ray: one made by `rayhpc start`."""
+    from rayhpc.launch import sessions
+
+    found = sessions.started_by_hand()
+    if found is None:
+        return None
+    logger.info(
+        "Joining the cluster at %s, which `rayhpc start` has made on this machine; "
+        'init(address="local") starts one for this program alone.',
+        found.address,
+    )
+    return found.session_dir
 
 
 def _is_served_as_ray() -> bool:

@@ -22,7 +22,13 @@ Check = Callable[[str, Any], Any]
 
 # The finest share of a resource.
 FINEST = 0.0001
+# Amounts travel as whole ten-thousandths in 64 bits, counts as they are.
+_MOST_OF_A_RESOURCE = 2**63 // 10_000 - 1
+_HIGHEST_COUNT = 2**63 - 1
+# Each result is a reference in its owner from the call on.
+_MOST_RESULTS = 1_000_000
 INFINITE = -1
+_SHOWN_CHARACTERS = 200
 _OWN_NAMES = {
     "CPU": "num_cpus",
     "GPU": "num_gpus",
@@ -40,7 +46,7 @@ STRATEGIES = (
 def wrong_type(name: str, wanted: str, value: Any) -> TypeError:
     """The error for a value of the wrong type."""
     kind = type(value).__name__
-    return TypeError(f"The option {name!r} must be {wanted}, not {value!r} ({kind}).")
+    return TypeError(f"The option {name!r} must be {wanted}, not {shown(value)} ({kind}).")
 
 
 # -- numbers ---------------------------------------------------------------------------------------
@@ -48,17 +54,50 @@ def amount(name: str, value: Any) -> float:
     """An amount of a resource: not negative, no finer than 0.0001."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise wrong_type(name, "a number", value)
-    number = int(value) if isinstance(value, numbers.Integral) else float(value)
-    if not math.isfinite(number):
+    try:
+        number = int(value) if isinstance(value, numbers.Integral) else float(value)
+    except OverflowError:
+        raise _too_much(name, value) from None
+    if isinstance(number, float) and not math.isfinite(number):
         raise ValueError(f"The quantity of resource {name!r} must be finite, not {value!r}.")
     if number < 0:
-        raise ValueError(f"The quantity of resource {name!r} cannot be negative, and is {value!r}.")
+        raise ValueError(
+            f"The quantity of resource {name!r} cannot be negative, and is {shown(value)}."
+        )
     if 0 < number < FINEST:
         raise ValueError(
             f"The precision of the fractional quantity of resource {name!r} cannot go beyond "
             f"{FINEST}: {value!r} is finer."
         )
+    if number > _MOST_OF_A_RESOURCE:
+        raise _too_much(name, value)
     return number
+
+
+def _too_much(name: str, value: Any) -> ValueError:
+    return ValueError(
+        f"The quantity of resource {name!r} is {shown(value)}, more than any cluster has: it can "
+        f"be {_MOST_OF_A_RESOURCE} at most."
+    )
+
+
+def whole_amount(name: str, value: Any) -> int:
+    """An amount of which there are no shares: 2, or 2.0 as programs compute it."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise wrong_type(name, "0 or a positive integer", value)
+    number = amount(name, value)
+    if number != int(number):
+        raise ValueError(f"The option {name!r} must be a whole number, not {value!r}.")
+    return int(number)
+
+
+def shown(value: Any) -> str:
+    """A value in an error message, cut where it would fill the screen."""
+    try:
+        text = repr(value)
+    except ValueError:  # an integer of more digits than Python prints
+        return "a number of thousands of digits"
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
 
 
 def gpus(name: str, value: Any) -> float:
@@ -84,7 +123,7 @@ def resources(name: str, value: Any) -> dict[str, float]:
             raise ValueError(
                 f"Use the option {_OWN_NAMES[key]!r} instead of {key!r} in {name!r}."
             )
-        kept[key] = amount(f"{name}[{key!r}]", quantity)
+        kept[encodable(f"key in {name}", key)] = amount(f"{name}[{key!r}]", quantity)
     return kept
 
 
@@ -97,7 +136,7 @@ def count(least: int) -> Check:
     def check(name: str, value: Any) -> int:
         number = _whole(name, value, allowed)
         if number < least:
-            raise ValueError(f"The option {name!r} must be {allowed}, not {number}.")
+            raise ValueError(f"The option {name!r} must be {allowed}, not {shown(number)}.")
         return number
 
     return check
@@ -113,11 +152,11 @@ def num_returns(name: str, value: Any) -> int | str:
     allowed = "0, a positive integer, 'dynamic' or 'streaming'"
     if isinstance(value, str):
         if value not in ("dynamic", "streaming"):
-            raise ValueError(f"The option {name!r} must be {allowed}, not {value!r}.")
+            raise ValueError(f"The option {name!r} must be {allowed}, not {shown(value)}.")
         return value
-    number = _whole(name, value, allowed)
+    number = _whole(name, value, allowed, _MOST_RESULTS)
     if number < 0:
-        raise ValueError(f"The option {name!r} must be {allowed}, not {number}.")
+        raise ValueError(f"The option {name!r} must be {allowed}, not {shown(number)}.")
     return number
 
 
@@ -126,19 +165,25 @@ def window(name: str, value: Any) -> int:
     number = _whole(name, value, "a positive integer, or -1 for no bound")
     if number == 0 or number < INFINITE:
         raise ValueError(
-            f"The option {name!r} must be a positive integer, or -1 for no bound, not {number}: a "
+            f"The option {name!r} must be a positive integer, or -1 for no bound, not "
+            f"{shown(number)}: a "
             "generator that may be no item ahead never yields one."
         )
     return number
 
 
-def _whole(name: str, value: Any, allowed: str) -> int:
+def _whole(name: str, value: Any, allowed: str, most: int = _HIGHEST_COUNT) -> int:
     if isinstance(value, bool):
         raise wrong_type(name, allowed, value)
     try:
-        return operator.index(value)
+        number = operator.index(value)
     except TypeError:
         raise wrong_type(name, allowed, value) from None
+    if number > most:
+        raise ValueError(
+            f"The option {name!r} must be {allowed}, and at most {most}; it is {shown(number)}."
+        )
+    return number
 
 
 # -- words -----------------------------------------------------------------------------------------
@@ -148,6 +193,18 @@ def text(name: str, value: Any) -> str:
         raise wrong_type(name, "text", value)
     if not value:
         raise ValueError(f"The option {name!r} cannot be an empty string; leave it out instead.")
+    return encodable(name, value)
+
+
+def encodable(name: str, value: str) -> str:
+    """Text that travels as UTF-8; half of a surrogate pair, as in odd file names, does not."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError(
+            f"The option {name!r} cannot be {shown(value)}: it has characters that UTF-8 cannot "
+            "write; leave them out."
+        ) from None
     return value
 
 
@@ -155,7 +212,7 @@ def title(name: str, value: Any) -> str | None:
     """A task's or call's name in logs and listings; an empty one is none."""
     if not isinstance(value, str):
         raise wrong_type(name, "text", value)
-    return value or None
+    return encodable(name, value) or None
 
 
 def one_of(*words: str) -> Check:
@@ -167,7 +224,7 @@ def one_of(*words: str) -> Check:
         if value not in words:
             raise ValueError(
                 f"The option {name!r} must be one of {', '.join(map(repr, words))} or None, not "
-                f"{value!r}."
+                f"{shown(value)}."
             )
         return value
 
@@ -214,6 +271,7 @@ def selector(name: str, value: Any) -> dict[str, str]:
     for label, wanted in value.items():
         if not isinstance(label, str) or not isinstance(wanted, str):
             raise wrong_type(name, "a dict of text → text", value)
+        encodable(name, label + wanted)
         if not label or not wanted.lstrip("!"):
             raise ValueError(
                 f"The option {name!r} needs a label and a value, for example "
@@ -228,7 +286,7 @@ def strategy(name: str, value: Any) -> Any:
         if value not in STRATEGY_WORDS:
             raise ValueError(
                 f"The option {name!r} must be one of {', '.join(map(repr, STRATEGY_WORDS))} or a "
-                f"strategy object, not {value!r}."
+                f"strategy object, not {shown(value)}."
             )
         return value
     if not isinstance(value, STRATEGIES):

@@ -13,9 +13,10 @@ from types import TracebackType
 
 import cloudpickle
 
+import rayhpc.runtime
 from rayhpc.exceptions import RayError, RaySystemError, RayTaskError, UserCodeException
 
-_RUNTIME = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_RUNTIME = os.path.dirname(os.path.abspath(rayhpc.runtime.__file__)) + os.sep
 
 
 def dump_error(

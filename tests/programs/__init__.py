@@ -1,0 +1,1 @@
+"""Programs made at random, run on a real cluster beside their answer."""
