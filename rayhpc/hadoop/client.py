@@ -1,0 +1,167 @@
+"""A user's side of the ResourceManager: submit, report, kill, and what there is in the cluster.
+
+Used by whoever submits or looks.  Makes no decision; fail-over is `failover`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from types import TracebackType
+
+from rayhpc.hadoop.failover import Service
+from rayhpc.hadoop.messages.applications import (
+    ApplicationReportProto,
+    ApplicationSubmissionContextProto,
+    ContainerReportProto,
+    GetApplicationAttemptsRequestProto,
+    GetApplicationAttemptsResponseProto,
+    GetApplicationReportRequestProto,
+    GetApplicationReportResponseProto,
+    GetClusterNodeLabelsRequestProto,
+    GetClusterNodeLabelsResponseProto,
+    GetClusterNodesRequestProto,
+    GetClusterNodesResponseProto,
+    GetContainersRequestProto,
+    GetContainersResponseProto,
+    GetNewApplicationRequestProto,
+    GetNewApplicationResponseProto,
+    GetQueueInfoRequestProto,
+    GetQueueInfoResponseProto,
+    KillApplicationRequestProto,
+    KillApplicationResponseProto,
+    QueueInfoProto,
+    SubmitApplicationRequestProto,
+    SubmitApplicationResponseProto,
+    YarnApplicationStateProto,
+)
+from rayhpc.hadoop.messages.records import (
+    ApplicationAttemptIdProto,
+    ApplicationIdProto,
+    NodeReportProto,
+)
+from rayhpc.hadoop.messages.security import (
+    GetDelegationTokenRequestProto,
+    GetDelegationTokenResponseProto,
+)
+from rayhpc.hadoop.tokens import Token
+
+PROTOCOL = "org.apache.hadoop.yarn.api.ApplicationClientProtocolPB"
+ENDED = (
+    YarnApplicationStateProto.FINISHED,
+    YarnApplicationStateProto.FAILED,
+    YarnApplicationStateProto.KILLED,
+)
+
+
+class Client:
+    """The ResourceManager, as its users may call it.
+
+    Every method raises RemoteError for the server's exceptions and ServiceLostError where no
+    server answers in time.
+
+    Args:
+        addresses: of the ResourceManagers.
+        user: on whose behalf, where the cluster takes our word.
+        token: a delegation token, where it does not.
+        patience_s: how long to wait for a ResourceManager, in seconds.
+        on_outage: told once per outage, with what was wrong.
+    """
+
+    def __init__(
+        self,
+        addresses: Sequence[tuple[str, int]],
+        *,
+        user: str | None = None,
+        token: Token | None = None,
+        patience_s: float = 120.0,
+        on_outage: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._service = Service(
+            "ResourceManager",
+            addresses,
+            PROTOCOL,
+            token=lambda: token,
+            user=user,
+            patience_s=patience_s,
+            on_outage=on_outage,
+        )
+
+    def new_application(self) -> GetNewApplicationResponseProto:
+        """A fresh id, and the most that one container may have."""
+        request = GetNewApplicationRequestProto()
+        return self._service.call("getNewApplication", request, GetNewApplicationResponseProto)
+
+    def submit(self, context: ApplicationSubmissionContextProto) -> None:
+        """Hand an application over."""
+        request = SubmitApplicationRequestProto(application_submission_context=context)
+        self._service.call("submitApplication", request, SubmitApplicationResponseProto)
+
+    def report(self, application: ApplicationIdProto) -> ApplicationReportProto:
+        """How an application is."""
+        request = GetApplicationReportRequestProto(application_id=application)
+        answer = self._service.call(
+            "getApplicationReport", request, GetApplicationReportResponseProto
+        )
+        return answer.application_report or ApplicationReportProto(applicationId=application)
+
+    def kill(self, application: ApplicationIdProto, reason: str = "") -> bool:
+        """Ask for an application's end; whether it has ended already (else ask again)."""
+        request = KillApplicationRequestProto(application_id=application, diagnostics=reason)
+        answer = self._service.call("forceKillApplication", request, KillApplicationResponseProto)
+        return answer.is_kill_completed
+
+    def nodes(self) -> list[NodeReportProto]:
+        """All nodes, the lost ones included."""
+        request = GetClusterNodesRequestProto()
+        answer = self._service.call("getClusterNodes", request, GetClusterNodesResponseProto)
+        return answer.nodeReports
+
+    def queue(self, name: str) -> QueueInfoProto | None:
+        """A queue; None if there is none of that name."""
+        request = GetQueueInfoRequestProto(queueName=name)
+        answer = self._service.call("getQueueInfo", request, GetQueueInfoResponseProto)
+        found = answer.queueInfo
+        return found if found is not None and found.queueName else None
+
+    def node_labels(self) -> list[str]:
+        """The labels that nodes of this cluster can have."""
+        request = GetClusterNodeLabelsRequestProto()
+        answer = self._service.call(
+            "getClusterNodeLabels", request, GetClusterNodeLabelsResponseProto
+        )
+        return [each.name for each in answer.nodeLabels] or answer.deprecatedNodeLabels
+
+    def attempts(self, application: ApplicationIdProto) -> GetApplicationAttemptsResponseProto:
+        """The attempts of an application's master."""
+        request = GetApplicationAttemptsRequestProto(application_id=application)
+        return self._service.call(
+            "getApplicationAttempts", request, GetApplicationAttemptsResponseProto
+        )
+
+    def containers(self, attempt: ApplicationAttemptIdProto) -> list[ContainerReportProto]:
+        """The containers of an attempt that the ResourceManager still knows."""
+        request = GetContainersRequestProto(application_attempt_id=attempt)
+        answer = self._service.call("getContainers", request, GetContainersResponseProto)
+        return answer.containers
+
+    def delegation_token(self, renewer: str) -> Token:
+        """A token that others may act with in our name."""
+        request = GetDelegationTokenRequestProto(renewer=renewer)
+        answer = self._service.call("getDelegationToken", request, GetDelegationTokenResponseProto)
+        assert answer.token is not None
+        return Token.of(answer.token)
+
+    def close(self) -> None:
+        """End the connection."""
+        self._service.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -1,0 +1,48 @@
+"""What can go wrong between us and a Hadoop service.
+
+Raised throughout `rayhpc.hadoop`; every text says what to look at next.
+"""
+
+from __future__ import annotations
+
+
+class HadoopError(Exception):
+    """The base of everything that this library raises on purpose."""
+
+
+class RemoteError(HadoopError):
+    """An exception that the server answered.
+
+    `java_class` is its full name, `message` the server's own text, a stack trace included.
+    """
+
+    def __init__(self, java_class: str, message: str = "") -> None:
+        first_line = message.partition("\n")[0]
+        super().__init__(f"{java_class.rpartition('.')[2]}: {first_line}")
+        self.java_class = java_class
+        self.message = message
+
+    @property
+    def name(self) -> str:
+        """The exception's name without its package."""
+        return self.java_class.rpartition(".")[2]
+
+
+class AuthenticationError(HadoopError, ConnectionError):
+    """Both sides found no common way to authenticate, or one is not who it should be."""
+
+
+class ConfigurationError(HadoopError):
+    """A configuration file or property is missing or wrong; the text names it."""
+
+
+class KerberosError(HadoopError, ConnectionError):
+    """No ticket, an expired one, an unknown service: in the words of the system's GSSAPI."""
+
+
+class WebError(HadoopError):
+    """An HTTP answer that is no success; `status` is its code."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status

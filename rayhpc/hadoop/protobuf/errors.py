@@ -1,0 +1,7 @@
+"""What the codec refuses."""
+
+from __future__ import annotations
+
+
+class CodecError(ValueError):
+    """A message that cannot be encoded, or bytes that are not such a message."""

@@ -1,0 +1,94 @@
+"""Kerberos for HTTP (SPNEGO), by the system's GSSAPI library: nothing has to be installed for it.
+
+Used where a cluster is secure.  Reads the user's ticket cache, never a password.
+"""
+
+from __future__ import annotations
+
+import base64
+import ctypes
+import ctypes.util
+from typing import Any
+
+from rayhpc.hadoop.errors import KerberosError
+
+_LIBRARY = "libgssapi_krb5.so.2"
+_MUTUAL = 2
+
+
+class _Buffer(ctypes.Structure):
+    _fields_ = [("length", ctypes.c_size_t), ("value", ctypes.c_void_p)]
+
+
+class _Oid(ctypes.Structure):
+    _fields_ = [("length", ctypes.c_uint32), ("elements", ctypes.c_char_p)]
+
+
+_SPNEGO = bytes.fromhex("2b0601050502")
+_HOST_BASED_SERVICE = bytes.fromhex("2a864886f71201020104")
+
+
+def authorization(host: str, service: str = "HTTP") -> str:
+    """The value of an Authorization header for `host`; good for one request.
+
+    Raises:
+        KerberosError: no library, no ticket, an expired one, or an unknown service.
+    """
+    return "Negotiate " + base64.b64encode(_first_token(_load(), f"{service}@{host}")).decode()
+
+
+def _load() -> Any:
+    try:
+        return ctypes.CDLL(ctypes.util.find_library("gssapi_krb5") or _LIBRARY)
+    except OSError:
+        raise KerberosError(
+            "the cluster wants Kerberos, and this machine has no GSSAPI library: install MIT "
+            "Kerberos (krb5-libs, libgssapi-krb5-2)"
+        ) from None
+
+
+def _first_token(gss: Any, target: str) -> bytes:
+    minor, ignored = ctypes.c_uint32(), ctypes.c_uint32()
+    name, context, token = ctypes.c_void_p(), ctypes.c_void_p(), _Buffer()
+    try:
+        _check(gss, minor, _import_name(gss, minor, target, name))
+        mechanism = _Oid(len(_SPNEGO), _SPNEGO)
+        status = gss.gss_init_sec_context(
+            *(ctypes.byref(minor), None, ctypes.byref(context), name, ctypes.byref(mechanism)),
+            *(ctypes.c_uint32(_MUTUAL), ctypes.c_uint32(0), None, None, None),
+            *(ctypes.byref(token), None, None),
+        )
+        _check(gss, minor, status)
+        return ctypes.string_at(token.value or 0, token.length)
+    finally:
+        gss.gss_release_name(ctypes.byref(ignored), ctypes.byref(name))
+        gss.gss_release_buffer(ctypes.byref(ignored), ctypes.byref(token))
+        if context:
+            gss.gss_delete_sec_context(ctypes.byref(ignored), ctypes.byref(context), None)
+
+
+def _import_name(gss: Any, minor: ctypes.c_uint32, target: str, name: ctypes.c_void_p) -> int:
+    text = target.encode()
+    buffer = _Buffer(len(text), ctypes.cast(ctypes.c_char_p(text), ctypes.c_void_p))
+    kind = _Oid(len(_HOST_BASED_SERVICE), _HOST_BASED_SERVICE)
+    return int(
+        gss.gss_import_name(
+            ctypes.byref(minor), ctypes.byref(buffer), ctypes.byref(kind), ctypes.byref(name)
+        )
+    )
+
+
+def _check(gss: Any, minor: ctypes.c_uint32, major: int) -> None:
+    """Raise KerberosError for an error status, in the library's own words."""
+    if not ctypes.c_uint32(major).value >> 16:
+        return
+    sentences = []
+    for code, kind in ((major, 1), (minor.value, 2)):
+        more, text, ignored = ctypes.c_uint32(0), _Buffer(), ctypes.c_uint32()
+        gss.gss_display_status(
+            *(ctypes.byref(ignored), ctypes.c_uint32(code), kind, None),
+            *(ctypes.byref(more), ctypes.byref(text)),
+        )
+        sentences.append(ctypes.string_at(text.value or 0, text.length).decode(errors="replace"))
+        gss.gss_release_buffer(ctypes.byref(ignored), ctypes.byref(text))
+    raise KerberosError("Kerberos: " + "; ".join(sentences) + "; klist shows your tickets")

@@ -1,0 +1,39 @@
+"""Real YARNs for tests: one at a time, started once for all tests that want the same.
+
+Used by `conftest`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from yarn.lab import jars, kerberos
+from yarn.lab.lab import Lab, free_net
+from yarn.lab.layout import Options
+
+# Each version with another protection of its RPC: every pair of client and level is met.
+PROTECTION = {"3.3.6": "integrity", "3.4.3": "authentication", "3.5.0": "privacy"}
+
+
+@contextlib.contextmanager
+def lab_of(version: str, **options: object) -> Iterator[Lab]:
+    """A lab, up; skips the test where it cannot be had, and says why."""
+    reason = jars.why_not(version)
+    if not reason and options.get("kerberos"):
+        reason = kerberos.why_not()
+    if reason:
+        pytest.skip(reason)
+    folder = Path(tempfile.mkdtemp(prefix="yarnlab-"))
+    wanted = Options(hadoop=version, net=free_net(), **options)  # type: ignore[arg-type]
+    lab = Lab.up(folder / "run", wanted)
+    try:
+        yield lab
+    finally:
+        lab.down()
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,84 @@
+"""The class path of a Hadoop version, which Maven fetches once.
+
+Used by `daemons`, by tests, and by `python -m yarn.lab jars`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from yarn.lab.errors import LabError
+
+VERSIONS = ("3.3.6", "3.4.3", "3.5.0")
+DEFAULT_VERSION = "3.4.3"
+
+
+def cache() -> Path:
+    """Where the jars are kept, outside the repository: YARNLAB_HOME, or in the user's cache."""
+    told = os.environ.get("YARNLAB_HOME")
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(told).absolute() if told else base / "rayhpc-yarn-lab"
+
+
+def why_not(version: str) -> str:
+    """Why this machine cannot run that version; empty if it can."""
+    if java() is None:
+        return "there is no Java (java on PATH, or JAVA_HOME)"
+    if not _folder(version).is_dir() and not shutil.which("mvn"):
+        return f"Hadoop {version} is not in {cache()}, and there is no Maven (mvn) to fetch it"
+    return ""
+
+
+def java() -> str | None:
+    """The Java program."""
+    home = os.environ.get("JAVA_HOME")
+    return f"{home}/bin/java" if home else shutil.which("java")
+
+
+def fetch(version: str) -> Path:
+    """The folder with a version's jars; the first use takes Maven some ten seconds to a minute.
+
+    Raises:
+        LabError: Maven is missing or cannot resolve it.
+    """
+    folder = _folder(version)
+    if folder.is_dir():
+        return folder
+    if not shutil.which("mvn"):
+        raise LabError(f"Maven (mvn) is needed once, to fetch Hadoop {version}")
+    partial = folder.with_name(f"{version}.{os.getpid()}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    done = subprocess.run(
+        [
+            *(
+                "mvn",
+                "-q",
+                "-B",
+                "-Dstyle.color=never",
+                "-f",
+                str(Path(__file__).parent / "pom.xml"),
+            ),
+            *(f"-Dhadoop.version={version}", "dependency:copy-dependencies"),
+            *("-DincludeScope=runtime", f"-DoutputDirectory={partial}"),
+        ],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise LabError(f"Maven could not resolve Hadoop {version}:\n{done.stdout}")
+    try:
+        partial.rename(folder)
+    except OSError:  # somebody else was faster
+        shutil.rmtree(partial, ignore_errors=True)
+    return folder
+
+
+def _folder(version: str) -> Path:
+    return cache() / "jars" / version
