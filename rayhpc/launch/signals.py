@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rayhpc.exit_codes import ExitCode, LaunchError
+from rayhpc.machine.polling import milliseconds
 
 ACTED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)
 
@@ -68,7 +69,7 @@ class Signals:
         poll = select.poll()
         for descriptor in (self._descriptor, *descriptors):
             poll.register(descriptor, select.POLLIN)
-        poll.poll(None if timeout_s is None else int(timeout_s * 1000 + 0.999))
+        poll.poll(None if timeout_s is None else milliseconds(timeout_s))
         return [each for each in self._read() if each.number != signal.SIGCHLD]
 
     def _read(self) -> list[Arrival]:

@@ -16,6 +16,8 @@ import sys
 import time
 from collections.abc import Callable
 
+from rayhpc.machine.polling import milliseconds
+
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 # States in proc_pid_stat(5) of a process that has ended and only waits to be reaped.
@@ -65,7 +67,7 @@ def readable(descriptor: int, seconds: float) -> bool:
     """Whether a descriptor becomes readable within the time (select(2) takes none above 1023)."""
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
-    return bool(poll.poll(int(max(0.0, seconds) * 1000 + 0.999)))
+    return bool(poll.poll(milliseconds(seconds)))
 
 
 def reap_child(pid: int, timeout_s: float) -> bool:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import rayhpc
+from rayhpc.api.objects.timeouts import seconds
 from rayhpc.util.lanes import Feeder, Lane, Piece
 
 # Without max_workers, this many calls per CPU of the cluster are handed over ahead of need.
@@ -78,7 +79,8 @@ class Executor(concurrent.futures.Executor):
         """
         if chunksize < 1:
             raise ValueError("chunksize must be >= 1.")
-        deadline = None if timeout is None else time.monotonic() + timeout
+        limit = seconds("timeout", timeout)
+        deadline = None if limit is None else time.monotonic() + limit
         calls = zip(*iterables, strict=False)
         chunks = iter(lambda: list(itertools.islice(calls, chunksize)), [])
         ahead = list(itertools.islice(chunks, buffersize))

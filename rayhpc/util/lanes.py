@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 import rayhpc
+from rayhpc.api.objects.timeouts import seconds
 from rayhpc.runtime.owner.entries import ERROR
 from rayhpc.runtime.process import current
 from rayhpc.runtime.values.errors import load_error
@@ -99,7 +100,8 @@ class Feeder:
 
         `done` must become true by the end of a piece.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
+        limit = seconds("timeout", timeout)
+        deadline = None if limit is None else time.monotonic() + limit
         while True:
             with self._lock:
                 # Ends are noted with the lock held: if it is not done, what does it is under way.

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import rayhpc
+from rayhpc.api.objects.timeouts import seconds
 
 
 class Empty(queue.Empty):
@@ -214,9 +215,10 @@ class _QueueActor:
 
 
 def _checked(timeout: float | None) -> float | None:
-    if timeout is not None and timeout < 0:
+    limit = seconds("timeout", timeout)
+    if limit is not None and limit < 0:
         raise ValueError("'timeout' must be a non-negative number")
-    return timeout
+    return limit
 
 
 def _only(items: list[Any] | None) -> Any:

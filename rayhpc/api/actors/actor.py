@@ -10,6 +10,7 @@ from typing import Any
 from rayhpc.api.actors.actor_class import ActorClass, ActorClassInheritanceException
 from rayhpc.api.actors.actor_handle import ActorHandle, from_spec
 from rayhpc.api.actors.actor_method import ActorMethod, client_of, method
+from rayhpc.api.tasks.given import encodable, shown
 from rayhpc.runtime.process import current
 from rayhpc.runtime.process.interrupts import inside
 from rayhpc.wire.messages import actors, cluster
@@ -32,7 +33,8 @@ def get_actor(name: str, namespace: str | None = None) -> ActorHandle[Any]:
         raise ValueError(f"get_actor() needs the name of an actor, and got {name!r}.")
     for what, value in (("name", name), ("namespace", namespace)):
         if value is not None and not isinstance(value, str):
-            raise TypeError(f"{what} must be text, not {value!r} ({type(value).__name__}).")
+            raise TypeError(f"{what} must be text, not {shown(value)} ({type(value).__name__}).")
+        encodable(what, value or "")
     if namespace == "":
         raise ValueError("namespace must not be an empty string.")
     process = current.process()

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from rayhpc.api.tasks import submitting
+from rayhpc.api.tasks.given import encodable
 from rayhpc.api.tasks.options import ASYNC_MAX_CONCURRENCY, ActorOptions, MethodOptions
 from rayhpc.api.tasks.remote_function import retry_on
 from rayhpc.api.tasks.signatures import Shape, is_async, is_generator, shape_of
@@ -41,7 +42,7 @@ class CallPlan:
     def __init__(self, kind: ActorKind, name: str, options: MethodOptions) -> None:
         method = kind.methods[name]
         merged = _over(method.options, options)
-        self.title = f"{kind.class_name}.{name}"
+        self.title = f"{kind.class_name}.{encodable('method', name)}"
         self.label = merged.name or self.title
         self.shape = method.shape
         self.returns = submitting.returns_of(merged.num_returns, method.is_generator)

@@ -10,7 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rayhpc.api.groups.placing import amounts, fixed_point
+from rayhpc.api.objects.timeouts import seconds
 from rayhpc.api.tasks import option_checks as checks
+from rayhpc.api.tasks.given import encodable, wrong_type
 from rayhpc.exceptions import TaskPlacementGroupRemoved
 from rayhpc.runtime.owner.entries import ERROR, INLINE, Entry
 from rayhpc.runtime.process import current
@@ -83,13 +85,17 @@ class PlacementGroup:
 
         Returns:
             False if the time was over first, or the group was removed.
+
+        Raises:
+            TypeError: the time is not a number; ValueError: it is NaN.
         """
+        limit = seconds("timeout_seconds", timeout_seconds)
         process = current.process()
         found: list[actors.GroupIs] = []
         with inside:
             with process.lead():
                 _when_settled(process, self.id.binary(), found.append)
-            process.wait_blocking(lambda: bool(found), timeout_seconds)
+            process.wait_blocking(lambda: bool(found), limit)
         return bool(found) and found[0].state == actors.GROUP_CREATED
 
     @property
@@ -142,7 +148,8 @@ def placement_group(
     validate_placement_group(bundles, strategy, lifetime)
     reserved = _checked_bundles(bundles)
     if not isinstance(name, str):
-        raise checks.wrong_type("name", "text", name)
+        raise wrong_type("name", "text", name)
+    encodable("name", name)
     selectors = _checked_selectors(bundle_label_selector, len(bundles))
     process = current.process()
     group = process.new_id()
@@ -351,7 +358,7 @@ def _checked_bundle(index: int, bundle: Any) -> dict[str, float]:
         if not isinstance(name, str):
             raise TypeError(f"Bundle {index}: a resource's name must be text, not {name!r}.")
         check = checks.gpus if name == "GPU" else checks.amount
-        kept[name] = check(f"bundle {index}: {name}", value)
+        kept[encodable(f"key in bundle {index}", name)] = check(f"bundle {index}: {name}", value)
     if not any(kept.values()):
         raise ValueError(
             "Bundles cannot be an empty dictionary or resources with only 0 values: bundle "

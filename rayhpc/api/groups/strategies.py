@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from rayhpc.api.tasks.given import encodable, shown
+
 if TYPE_CHECKING:
     from rayhpc.api.groups.placement_group import PlacementGroup
 
@@ -65,11 +67,12 @@ class NodeAffinitySchedulingStrategy:
         _spill_on_unavailable: bool = False,
         _fail_on_unavailable: bool = False,
     ) -> None:
-        self.node_id: str = node_id if isinstance(node_id, str) else node_id.hex()
+        text = getattr(node_id, "hex", None)
+        self.node_id: str = text() if callable(text) else str(node_id)
         if not _NODE_ID.fullmatch(self.node_id):
             raise ValueError(
                 f"A node's id is text of 56 hexadecimal digits, as nodes() and "
-                f"get_runtime_context().get_node_id() give it, not {node_id!r}."
+                f"get_runtime_context().get_node_id() give it, not {shown(node_id)}."
             )
         self.soft = soft
         self._spill_on_unavailable = _spill_on_unavailable
@@ -165,6 +168,7 @@ def _checked(name: str, conditions: Any) -> dict[str, LabelCondition]:
     for label, condition in conditions.items():
         if not isinstance(label, str):
             raise TypeError(f"{name}: a label's name must be text, not {label!r}.")
+        encodable(name, label)
         if not isinstance(condition, (In, NotIn, Exists, DoesNotExist)):
             raise TypeError(
                 f"{name}[{label!r}] must be In(…), NotIn(…), Exists() or DoesNotExist(), not a "
@@ -173,4 +177,5 @@ def _checked(name: str, conditions: Any) -> dict[str, LabelCondition]:
         for value in getattr(condition, "values", ()):
             if not isinstance(value, str):
                 raise TypeError(f"{name}[{label!r}]: values must be text, not {value!r}.")
+            encodable(name, value)
     return dict(conditions)

@@ -12,7 +12,9 @@ from collections.abc import Sequence
 from typing import Any, TypeVar, overload
 
 from rayhpc.api.actors.actor_handle import ActorHandle
+from rayhpc.api.objects.timeouts import seconds
 from rayhpc.api.objects.waiting import Wait
+from rayhpc.api.tasks.given import shown
 from rayhpc.runtime.owner import failures
 from rayhpc.runtime.owner.entries import ERROR, PENDING, STORED
 from rayhpc.runtime.owner.streams import ObjectRefGenerator
@@ -119,24 +121,27 @@ def wait(
         ValueError: one of them twice, or num_returns or timeout out of bounds.
     """
     things = _waitables(ray_waitables)
-    if timeout is not None and timeout < 0:
+    limit = seconds("timeout", timeout)
+    if limit is not None and limit < 0:
         raise ValueError(
             f"The 'timeout' argument must be nonnegative. Received {timeout}; None waits for ever."
         )
     if not things:
         return [], []
     if not isinstance(num_returns, int) or isinstance(num_returns, bool):
-        raise TypeError(f"num_returns must be an integer, not {num_returns!r}.")
+        raise TypeError(f"num_returns must be an integer, not {shown(num_returns)}.")
     if num_returns <= 0:
-        raise ValueError(f"Invalid number of objects to return: {num_returns}; it starts at 1.")
+        raise ValueError(
+            f"Invalid number of objects to return: {shown(num_returns)}; it starts at 1."
+        )
     if num_returns > len(things):
         raise ValueError(
             f"num_returns cannot be greater than the number of waitables given to wait(): "
-            f"{num_returns} of {len(things)}."
+            f"{shown(num_returns)} of {len(things)}."
         )
     process = current.process()
     with inside:
-        return Wait(process, things, num_returns, fetch_local).run(timeout)
+        return Wait(process, things, num_returns, fetch_local).run(limit)
 
 
 def cancel(ray_waitable: Any, *, force: bool = False, recursive: bool = True) -> None:
@@ -271,9 +276,10 @@ def _short(value: Any) -> str:
 def _timeout(what: str, timeout: float | None) -> float | None:
     if timeout is None or timeout == -1:
         return None
-    if timeout < 0:
+    limit = seconds("timeout", timeout)
+    if limit is not None and limit < 0:
         raise ValueError(f"{what}(timeout={timeout}): it must be 0 or more; None waits for ever.")
-    return timeout
+    return limit
 
 
 def _warn_in_event_loop(process: Process) -> None:

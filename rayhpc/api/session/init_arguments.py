@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rayhpc.api.tasks import option_checks as checks
+from rayhpc.api.tasks.given import encodable, wrong_type
 
 # Of Ray's processes, dashboard and logs; nothing here depends on them.
 WITHOUT_EFFECT = (
@@ -80,9 +81,9 @@ def _labels(given: Any) -> dict[str, str]:
     if not isinstance(given, Mapping) or not all(
         isinstance(k, str) and isinstance(v, str) for k, v in given.items()
     ):
-        raise checks.wrong_type("labels", "a dict of text → text", given)
+        raise wrong_type("labels", "a dict of text → text", given)
     for key, value in given.items():
-        checks.encodable("labels", key + value)
+        encodable("labels", key + value)
     return dict(given)
 
 

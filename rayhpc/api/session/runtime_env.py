@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from rayhpc.api.session import packages
+from rayhpc.api.tasks.given import encodable
 from rayhpc.exceptions import NotServedError
 
 if TYPE_CHECKING:
@@ -188,6 +189,7 @@ def _variables(given: Any) -> dict[str, str]:
             )
         if not name or "=" in name or "\0" in name + value:
             raise ValueError(f"runtime_env['env_vars']: {name!r} cannot be a variable.")
+        encodable("runtime_env['env_vars']", name + value)
     return dict(given)
 
 

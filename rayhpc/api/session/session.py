@@ -17,6 +17,7 @@ from typing import Any
 from rayhpc.api.session import init_arguments as arguments
 from rayhpc.api.session import runtime_env
 from rayhpc.api.session.session_context import RayContext, address_info
+from rayhpc.api.tasks.given import wrong_type
 from rayhpc.exceptions import NotServedError, RaySystemError
 from rayhpc.runtime.process import current
 from rayhpc.runtime.process.interrupts import inside
@@ -236,7 +237,7 @@ def _address(given: str | None) -> str:
         TypeError: something else than text.
     """
     if given is not None and not isinstance(given, str):
-        raise arguments.checks.wrong_type("address", "text", given)
+        raise wrong_type("address", "text", given)
     where = given or ""
     if where in ("", "auto"):
         where = _told_address() or where or _made_by_hand() or "local"

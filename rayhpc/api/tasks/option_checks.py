@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from rayhpc.api.groups import strategies
+from rayhpc.api.tasks.given import encodable, shown, wrong_type
 
 Check = Callable[[str, Any], Any]
 
@@ -28,7 +29,6 @@ _HIGHEST_COUNT = 2**63 - 1
 # Each result is a reference in its owner from the call on.
 _MOST_RESULTS = 1_000_000
 INFINITE = -1
-_SHOWN_CHARACTERS = 200
 _OWN_NAMES = {
     "CPU": "num_cpus",
     "GPU": "num_gpus",
@@ -41,12 +41,6 @@ STRATEGIES = (
     strategies.NodeAffinitySchedulingStrategy,
     strategies.NodeLabelSchedulingStrategy,
 )
-
-
-def wrong_type(name: str, wanted: str, value: Any) -> TypeError:
-    """The error for a value of the wrong type."""
-    kind = type(value).__name__
-    return TypeError(f"The option {name!r} must be {wanted}, not {shown(value)} ({kind}).")
 
 
 # -- numbers ---------------------------------------------------------------------------------------
@@ -89,15 +83,6 @@ def whole_amount(name: str, value: Any) -> int:
     if number != int(number):
         raise ValueError(f"The option {name!r} must be a whole number, not {value!r}.")
     return int(number)
-
-
-def shown(value: Any) -> str:
-    """A value in an error message, cut where it would fill the screen."""
-    try:
-        text = repr(value)
-    except ValueError:  # an integer of more digits than Python prints
-        return "a number of thousands of digits"
-    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
 
 
 def gpus(name: str, value: Any) -> float:
@@ -194,18 +179,6 @@ def text(name: str, value: Any) -> str:
     if not value:
         raise ValueError(f"The option {name!r} cannot be an empty string; leave it out instead.")
     return encodable(name, value)
-
-
-def encodable(name: str, value: str) -> str:
-    """Text that travels as UTF-8; half of a surrogate pair, as in odd file names, does not."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise ValueError(
-            f"The option {name!r} cannot be {shown(value)}: it has characters that UTF-8 cannot "
-            "write; leave them out."
-        ) from None
-    return value
 
 
 def title(name: str, value: Any) -> str | None:

@@ -25,6 +25,7 @@ from rayhpc.runtime.process.context import running
 from rayhpc.runtime.process.interrupts import inside
 from rayhpc.runtime.process.process import Process
 from rayhpc.runtime.values import serialization
+from rayhpc.runtime.values.names import name_of
 from rayhpc.wire.messages.tasks import STREAMING, TaskMore
 
 P = ParamSpec("P")
@@ -100,7 +101,7 @@ class RemoteFunction(Generic[P, R]):
             )
         functools.update_wrapper(self, function)
         self.is_generator = signatures.is_generator(function)
-        self.name = getattr(function, "__name__", repr(function))
+        self.name = name_of(function)
         self.options_given = options
         self._function = function
         self._blob: bytes | None = None

@@ -20,6 +20,7 @@ import zmq
 from zmq.backend import zmq_poll
 
 from rayhpc.exceptions import GetTimeoutError, RaySystemError
+from rayhpc.machine.polling import milliseconds
 from rayhpc.runtime.owner.entries import Entry
 from rayhpc.runtime.process.core import Core
 from rayhpc.runtime.values import references
@@ -102,9 +103,7 @@ class Process(Core):
         if deadline is not None:
             left = max(0.0, deadline - time.monotonic())
             timeout = left if timeout is None else min(timeout, left)
-        # Rounded up: a poll of 0 ms before the deadline would spin.
-        milliseconds = -1 if timeout is None else int(timeout * 1000 + 0.999)
-        for source, _ in zmq_poll(self._polled, milliseconds):
+        for source, _ in zmq_poll(self._polled, -1 if timeout is None else milliseconds(timeout)):
             if source == self.handover.wake_fd:
                 self.handover.drain()
             elif type(source) is int:

@@ -22,6 +22,7 @@ from rayhpc.runtime.process.context import TaskContext, running
 from rayhpc.runtime.process.interrupts import inside
 from rayhpc.runtime.process.process import Process
 from rayhpc.runtime.values import serialization
+from rayhpc.runtime.values.names import make_nameable
 from rayhpc.runtime.worker import execution
 from rayhpc.runtime.worker.actor import ActorHost
 from rayhpc.runtime.worker.generators import Producers
@@ -484,6 +485,7 @@ class Worker(Process):
         blob = self._definitions[key]
         if type(blob) is bytes:
             self._definitions[key] = blob = serialization.deserialize(blob)
+            make_nameable(blob)
         return blob
 
     def enter_job_of(self, grant: Grant) -> None:

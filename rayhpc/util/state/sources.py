@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from rayhpc.api.objects.timeouts import LONGEST_S, seconds
 from rayhpc.exceptions import RayError
 from rayhpc.runtime.process import current, run_history
 from rayhpc.runtime.process.process import Process
@@ -40,7 +41,8 @@ class Sources:
 
     def __init__(self, timeout: float = 30.0) -> None:
         self._process: Process = current.process()
-        self._timeout = timeout
+        limit = seconds("timeout", timeout)
+        self._timeout = LONGEST_S if limit is None else limit
         self._nodes: dict[int, cluster.NodeState] | None = None
 
     # -- raw rows -------------------------------------------------------------------------------
