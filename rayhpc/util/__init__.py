@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         placement_group_table,
         remove_placement_group,
     )
-    from rayhpc.util.progress import progress_bar
+    from rayhpc.util.progress_bars import progress_bar
     from rayhpc.util.serialization import deregister_serializer, register_serializer
 
 _HOMES = {
@@ -49,7 +49,7 @@ _HOMES = {
     "log_once": "debug",
     "map_unordered": "helpers",
     "placement_group_table": "placement_group",
-    "progress_bar": "progress",
+    "progress_bar": "progress_bars",
     "register_serializer": "serialization",
     "remove_placement_group": "placement_group",
 }
@@ -70,7 +70,7 @@ _MODULES = frozenset(
         "metrics",
         "multiprocessing",
         "placement_group",
-        "progress",
+        "progress_bars",
         "queue",
         "scheduling_strategies",
         "serialization",

@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import rayhpc
+from rayhpc.api.objects.completion import value_of
 from rayhpc.api.objects.timeouts import seconds
-from rayhpc.util.lanes import Feeder, Lane, Piece
+from rayhpc.util.dispatch import Dispatcher, Target, WorkItem
 
 # Without max_workers, this many calls per CPU of the cluster are handed over ahead of need.
 AHEAD_PER_CPU = 4
@@ -40,7 +41,7 @@ class Executor(concurrent.futures.Executor):
             self._remote = self._remote.options(**remote_options)
         self._max_workers = max_workers or int(rayhpc.cluster_resources().get("CPU", 1)) or 1
         limit = max_workers or self._max_workers * AHEAD_PER_CPU
-        self._feeder = Feeder([Lane(self._remote, limit)])
+        self._dispatcher = Dispatcher([Target(self._remote, limit)])
         self._closed = threading.Event()
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future:
@@ -56,8 +57,8 @@ class Executor(concurrent.futures.Executor):
         """
         if self._closed.is_set():
             raise RuntimeError("cannot schedule new futures after shutdown")
-        future = Future(self._feeder, fn, args, kwargs)
-        self._feeder.add([future.piece])
+        future = Future(self._dispatcher, fn, args, kwargs)
+        self._dispatcher.add([future.item])
         return future
 
     def map(
@@ -96,9 +97,9 @@ class Executor(concurrent.futures.Executor):
         """
         self._closed.set()
         if cancel_futures:
-            self._feeder.drop_waiting(concurrent.futures.CancelledError())
+            self._dispatcher.close(concurrent.futures.CancelledError())
         if wait:
-            self._feeder.wait(self._feeder.is_idle)
+            self._dispatcher.wait(self._dispatcher.is_idle)
 
     def _results(
         self, fn: Any, futures: list[Future], chunks: Iterator[Any], deadline: float | None
@@ -120,10 +121,10 @@ class Executor(concurrent.futures.Executor):
 class Future(concurrent.futures.Future[Any]):
     """The result of a call; waiting for it in a task gives the task's CPUs to others."""
 
-    def __init__(self, feeder: Feeder, fn: Any, args: Any, kwargs: Any) -> None:
+    def __init__(self, dispatcher: Dispatcher, fn: Any, args: Any, kwargs: Any) -> None:
         super().__init__()
-        self._feeder = feeder
-        self.piece = _Call(self, fn, args, kwargs)
+        self._dispatcher = dispatcher
+        self.item = _Call(self, fn, args, kwargs)
 
     def result(self, timeout: float | None = None) -> Any:
         """The call's result.
@@ -134,26 +135,26 @@ class Future(concurrent.futures.Future[Any]):
             Exception: what it raised.
         """
         self._wait(timeout)
-        return super().result(0 if timeout is not None and not self.piece.ended else None)
+        return super().result(0 if timeout is not None and not self.item.ended else None)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """What the call raised; None: nothing. Raises as `result` does otherwise."""
         self._wait(timeout)
-        return super().exception(0 if timeout is not None and not self.piece.ended else None)
+        return super().exception(0 if timeout is not None and not self.item.ended else None)
 
     def cancel(self) -> bool:
         """Cancel the call if it was not handed to the cluster yet; whether it was."""
-        if self._feeder.withdraw(self.piece):
-            self.piece.finish(concurrent.futures.CancelledError())
-            self.piece.tell()
+        if self._dispatcher.withdraw(self.item):
+            self.item.finish(concurrent.futures.CancelledError())
+            self.item.tell()
         return self.cancelled()
 
     def _wait(self, timeout: float | None) -> None:
-        if not self.piece.ended and self._feeder.wait(lambda: self.piece.ended, timeout):
-            self.piece.tell()
+        if not self.item.ended and self._dispatcher.wait(lambda: self.item.ended, timeout):
+            self.item.tell()
 
 
-class _Call(Piece):
+class _Call(WorkItem):
     """A call on its way; completes its future."""
 
     def __init__(self, future: Future, fn: Any, args: Any, kwargs: Any) -> None:
@@ -163,9 +164,9 @@ class _Call(Piece):
         self._told = threading.Lock()
         self.ended = False
 
-    def start(self, lane: Lane) -> Any:
+    def start(self, target: Target) -> Any:
         fn, args, kwargs = self._work
-        ref = lane.target.remote(fn, *args, **kwargs)
+        ref = target.runner.remote(fn, *args, **kwargs)
         self._future.set_running_or_notify_cancel()
         return ref
 
@@ -187,7 +188,7 @@ class _Call(Piece):
             future.set_exception(self._error)
             return
         try:
-            value = rayhpc.get(self.ref)
+            value = value_of(self.ref)
         except Exception as error:
             future.set_exception(error)
         else:

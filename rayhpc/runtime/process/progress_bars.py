@@ -1,8 +1,8 @@
 """Progress bars at the foot of the driver's terminal, of the driver itself and of its workers.
 
 Used by `log_printer` (workers' bars arrive as marked lines; other lines go above the bars) and by
-`util.progress` and `util.tqdm_ray` (the driver's own).  Where stderr is no terminal, a bar is a
-line now and then.
+`util.progress_bars` and `util.tqdm_ray` (the driver's own).  Where stderr is no terminal, a bar is
+a line now and then.
 """
 
 from __future__ import annotations

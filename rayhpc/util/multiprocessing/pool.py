@@ -1,7 +1,7 @@
 """`Pool`: `multiprocessing.Pool` whose processes are actors anywhere in the cluster.
 
 Used by programs and by libraries that take a pool.  The scheduling of work over the processes is
-in `rayhpc.util.lanes`.
+in `rayhpc.util.dispatch`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import rayhpc
+from rayhpc.api.objects.completion import pack_error
 from rayhpc.util.debug import log_once
-from rayhpc.util.lanes import Feeder, Lane
-from rayhpc.util.multiprocessing.results import AsyncResult, IMapIterator
+from rayhpc.util.dispatch import Dispatcher, Target
+from rayhpc.util.multiprocessing.results import AsyncResult, CallFailure, IMapIterator
 
 # A map is cut into this many chunks per process unless told.
 CHUNKS_PER_PROCESS = 4
@@ -57,7 +58,7 @@ class Pool:
         self._children = [
             _Child(actor_class, arguments, maxtasksperchild or 0) for _ in range(self._processes)
         ]
-        self._feeder = Feeder([Lane(child) for child in self._children])
+        self._dispatcher = Dispatcher([Target(child) for child in self._children])
         self._closed = False
         self._terminated = False
         self._callbacks: concurrent.futures.ThreadPoolExecutor | None = None
@@ -164,9 +165,10 @@ class Pool:
         self._closed = True
         if not self._terminated:
             self._terminated = True
-            self._feeder.drop_waiting(RuntimeError("The pool was terminated."))
-            for child in self._children:
-                rayhpc.kill(child.actor)
+            self._dispatcher.close(RuntimeError("The pool was terminated."))
+            if rayhpc.is_initialized():
+                for child in self._children:
+                    child.kill()
             self._end_callbacks()
 
     def join(self) -> None:
@@ -177,9 +179,9 @@ class Pool:
         """
         if not self._closed:
             raise ValueError("Pool is still running")
-        if self._terminated:
+        self._dispatcher.wait(self._dispatcher.is_idle)
+        if self._terminated or not rayhpc.is_initialized():
             return
-        self._feeder.wait(self._feeder.is_idle)
         self._terminated = True
         ended = [child.actor.__ray_terminate__.remote() for child in self._children]
         rayhpc.wait(ended, num_returns=len(ended), timeout=10.0)
@@ -217,11 +219,11 @@ class Pool:
             raise ValueError(f"Chunksize must be 1+, not {size}")
         chunks = _chunks((((x,), None) for x in iterable), size)
         ahead = 2 * self._processes
-        return IMapIterator(self._feeder, rayhpc.put(func), chunks, ahead, in_order)
+        return IMapIterator(self._dispatcher, rayhpc.put(func), chunks, ahead, in_order)
 
     def _result(self, is_single: bool, callback: Any, error_callback: Any) -> AsyncResult:
         return AsyncResult(
-            self._feeder, is_single, callback, error_callback, self._callback_thread
+            self._dispatcher, is_single, callback, error_callback, self._callback_thread
         )
 
     def _callback_thread(self) -> concurrent.futures.ThreadPoolExecutor:
@@ -249,19 +251,26 @@ class _Child:
         self._arguments = arguments
         self._limit = limit
         self._runs = 0
+        self._killed = False
         self.actor = actor_class.remote(*arguments)
 
-    def run(self, function: Any, calls: list[tuple[Any, Any]]) -> Any:
+    def run(self, function: Any, calls: list[tuple[Any, Any]], goes_on: bool) -> Any:
         """Send it a chunk; the reference of the results."""
         if self._limit and self._runs >= self._limit:
             self.replace()
         self._runs += 1
-        return self.actor.run.remote(function, calls)
+        return self.actor.run.remote(function, calls, goes_on)
 
     def replace(self) -> None:
         """Go on in a new process; the old one, if it lives, ends with its last handle."""
-        self.actor = self._actor_class.remote(*self._arguments)
-        self._runs = 0
+        if not self._killed:
+            self.actor = self._actor_class.remote(*self._arguments)
+            self._runs = 0
+
+    def kill(self) -> None:
+        """End the process at once, for good."""
+        self._killed = True
+        rayhpc.kill(self.actor)
 
 
 class _Process:
@@ -271,8 +280,22 @@ class _Process:
         if initializer is not None:
             initializer(*arguments)
 
-    def run(self, function: Callable[..., Any], calls: list[tuple[Any, Any]]) -> list[Any]:
-        return [function(*args, **(kwargs or {})) for args, kwargs in calls]
+    def run(
+        self, function: Callable[..., Any], calls: list[tuple[Any, Any]], goes_on: bool
+    ) -> list[Any]:
+        call = _result_or_failure if goes_on else _result
+        return [call(function, args, kwargs or {}) for args, kwargs in calls]
+
+
+def _result(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    return function(*args, **kwargs)
+
+
+def _result_or_failure(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    try:
+        return function(*args, **kwargs)
+    except Exception as error:
+        return CallFailure(pack_error(error, getattr(function, "__name__", "run")))
 
 
 def _connect(processes: int | None, address: str | None) -> None:

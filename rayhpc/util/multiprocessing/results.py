@@ -11,16 +11,42 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import rayhpc
+from rayhpc.api.objects.completion import unpack_error, value_of
 from rayhpc.exceptions import RayActorError
-from rayhpc.util.lanes import Feeder, Lane, Piece
+from rayhpc.util.dispatch import Dispatcher, Target, WorkItem
 
 
 class PoolTaskError(Exception):
     """Kept so that programs can name it: errors of tasks are raised as themselves."""
 
 
-class Chunk(Piece):
+class CallFailure:
+    """Stands in a chunk's results for a call that has failed, where the others went on.
+
+    Args:
+        packed: the exception, as `api.objects.completion` packs it.
+    """
+
+    def __init__(self, packed: bytes) -> None:
+        self._packed = packed
+
+    def error(self) -> BaseException:
+        """The exception that the call raised."""
+        return unpack_error(self._packed)
+
+
+class _Raised:
+    """Stands for the result of a call whose chunk failed as a whole."""
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+
+    def error(self) -> BaseException:
+        """Why there is no result."""
+        return self._error
+
+
+class Chunk(WorkItem):
     """Calls of one function that run one after the other in one process of the pool.
 
     Args:
@@ -28,6 +54,8 @@ class Chunk(Piece):
         calls: its arguments, for each call (args, kwargs).
         on_end: is told of the end, quickly.
         tell: then runs, where it may take its time.
+        goes_on: a call that fails leaves the others their results (`CallFailure`); else it is the
+            chunk's error.
     """
 
     def __init__(
@@ -36,18 +64,21 @@ class Chunk(Piece):
         calls: list[tuple[Any, Any]],
         on_end: Callable[[Chunk], None],
         tell: Callable[[], None] = lambda: None,
+        goes_on: bool = False,
     ) -> None:
         self._function = function
         self._calls = calls
         self._on_end = on_end
         self._tell = tell
+        self._goes_on = goes_on
         self._child: Any = None
+        self.size = len(calls)
         self.error: BaseException | None = None
 
-    def start(self, lane: Lane) -> Any:
-        """Send the calls to the lane's actor."""
-        self._child = lane.target
-        return self._child.run(self._function, self._calls)
+    def start(self, target: Target) -> Any:
+        """Send the calls to the target's actor."""
+        self._child = target.runner
+        return self._child.run(self._function, self._calls, self._goes_on)
 
     def finish(self, error: BaseException | None) -> None:
         """The actor has answered, or died, or was never asked."""
@@ -70,7 +101,7 @@ class Chunk(Piece):
         """
         if self.error is not None:
             raise self.error
-        found: list[Any] = rayhpc.get(self.ref)
+        found: list[Any] = value_of(self.ref)
         return found
 
 
@@ -79,13 +110,13 @@ class AsyncResult:
 
     def __init__(
         self,
-        feeder: Feeder,
+        dispatcher: Dispatcher,
         is_single: bool,
         callback: Callable[[Any], Any] | None,
         error_callback: Callable[[BaseException], Any] | None,
         pool_of_callbacks: Callable[[], concurrent.futures.Executor],
     ) -> None:
-        self._feeder = feeder
+        self._dispatcher = dispatcher
         self._is_single = is_single
         self._callback = callback
         self._error_callback = error_callback
@@ -101,7 +132,7 @@ class AsyncResult:
         self._left = len(self._chunks)
         if not self._chunks:
             self._tell()
-        self._feeder.add(list(self._chunks))
+        self._dispatcher.add(list(self._chunks))
         return self
 
     def get(self, timeout: float | None = None) -> Any:
@@ -114,13 +145,13 @@ class AsyncResult:
             multiprocessing.TimeoutError: the time is over.
             Exception: what a call raised.
         """
-        if not self._feeder.wait(self.ready, timeout):
+        if not self._dispatcher.wait(self.ready, timeout):
             raise multiprocessing.TimeoutError(f"No result within {timeout} s")
         return self._values()
 
     def wait(self, timeout: float | None = None) -> None:
         """Wait until the result is there, or `timeout` seconds."""
-        self._feeder.wait(self.ready, timeout)
+        self._dispatcher.wait(self.ready, timeout)
 
     def ready(self) -> bool:
         """Whether all calls have ended, or one has failed."""
@@ -170,7 +201,7 @@ class IMapIterator:
     Takes from the iterable only as fast as results are taken, a bounded number of chunks ahead.
 
     Args:
-        feeder: where the work goes.
+        dispatcher: where the work goes.
         function: the function, or a reference to it.
         chunks: the arguments of the calls, by chunk.
         ahead: how many chunks may be under way or waiting to be taken.
@@ -179,13 +210,13 @@ class IMapIterator:
 
     def __init__(
         self,
-        feeder: Feeder,
+        dispatcher: Dispatcher,
         function: Any,
         chunks: Iterator[list[tuple[Any, Any]]],
         ahead: int,
         in_order: bool,
     ) -> None:
-        self._feeder = feeder
+        self._dispatcher = dispatcher
         self._function = function
         self._source = chunks
         self._in_order = in_order
@@ -211,19 +242,22 @@ class IMapIterator:
         Raises:
             StopIteration: there are no more.
             multiprocessing.TimeoutError: the time is over.
-            Exception: what the call raised.
+            Exception: what the call raised; the next result is that of the next call.
         """
         while not self._values:
             if not self._started:
                 raise StopIteration
-            if not self._feeder.wait(self._has_next, timeout):
+            if not self._dispatcher.wait(self._has_next, timeout):
                 raise multiprocessing.TimeoutError(f"No result within {timeout} s")
             chunk = self._started[0] if self._in_order else self._ended.popleft()
             self._started.remove(chunk)
             self._finished.discard(chunk)
             self._start_one()
-            self._values.extend(chunk.values())
-        return self._values.popleft()
+            self._values.extend(_each_of(chunk))
+        value = self._values.popleft()
+        if isinstance(value, CallFailure | _Raised):
+            raise value.error()
+        return value
 
     def _has_next(self) -> bool:
         return self._started[0] in self._finished if self._in_order else bool(self._ended)
@@ -236,6 +270,14 @@ class IMapIterator:
     def _start_one(self) -> None:
         calls = next(self._source, None)
         if calls is not None:
-            chunk = Chunk(self._function, calls, self._on_end)
+            chunk = Chunk(self._function, calls, self._on_end, goes_on=True)
             self._started.append(chunk)
-            self._feeder.add([chunk])
+            self._dispatcher.add([chunk])
+
+
+def _each_of(chunk: Chunk) -> list[Any]:
+    """A chunk's results, or for each the error that took all of them."""
+    try:
+        return chunk.values()
+    except Exception as error:
+        return [_Raised(error)] * chunk.size

@@ -24,7 +24,7 @@ from rayhpc.util import (
 from rayhpc.util.annotations import Deprecated, DeveloperAPI, PublicAPI
 from rayhpc.util.futures import Executor
 from rayhpc.util.multiprocessing import Pool
-from rayhpc.util.progress import get_with_progress, progress_bar
+from rayhpc.util.progress_bars import get_with_progress, progress_bar
 from rayhpc.util.queue import Empty, Full, Queue
 from tests.api.names.naming import (
     FAR,

@@ -122,7 +122,7 @@ PROGRAM = """
     import sys, time
     import rayhpc
     from rayhpc.util import tqdm_ray
-    from rayhpc.util.progress import get_with_progress, progress_bar
+    from rayhpc.util.progress_bars import get_with_progress, progress_bar
 
     class Shown:
         def __init__(self, file):
