@@ -1,25 +1,29 @@
 """A joblib backend: `Parallel` loops of joblib and scikit-learn on the whole cluster.
 
 Used by programs: `register_ray()` and then `with parallel_config(backend="ray")`.  Short calls are
-batched by joblib's own rule; arrays that many calls share go to the object store once.
+batched by joblib's own rule; arrays that many calls share go to the object store once and are
+read-only, as joblib's own are when it maps them into memory.  All others, and all results, are
+copies that may be written to.
 """
 
 from __future__ import annotations
 
 import importlib
+import pickle
 import sys
 import weakref
 from collections.abc import Callable
 from typing import Any
 
+import cloudpickle
 from joblib._parallel_backends import AutoBatchingMixin, ParallelBackendBase
 from joblib.parallel import register_parallel_backend
 
 import rayhpc
 from rayhpc.util import substitution
 
-# joblib maps arrays above this size into memory; here they go to the object store.
-SHARED_BYTES = 1024 * 1024
+# joblib's own default of `max_nbytes`, above which it maps arrays into memory.
+MAX_NBYTES = 1024 * 1024
 
 
 def register_ray() -> None:
@@ -69,10 +73,27 @@ class RayBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]
         prefer: Any = None,
         require: Any = None,
         ray_remote_args: dict[str, Any] | None = None,
+        max_nbytes: int | None = MAX_NBYTES,
+        mmap_mode: str | None = "r",
         **_: Any,
     ) -> int:
-        """Get ready for a `Parallel` call; the number of batches that run at a time."""
+        """Get ready for a `Parallel` call.
+
+        Args:
+            n_jobs: as in `effective_n_jobs`.
+            parallel: the `Parallel` object.
+            prefer: joblib's own, and so is `require`.
+            require: without effect: batches run in processes.
+            ray_remote_args: options of the tasks, beside those of the backend.
+            max_nbytes: arrays that are larger are shared; None: none is.
+            mmap_mode: None and "c" give each call a copy of its own, however large.
+
+        Returns:
+            The number of batches that run at a time.
+        """
         self.parallel = parallel
+        is_copied = max_nbytes is None or mmap_mode in (None, "c")
+        self._shared.limit = None if is_copied else max_nbytes
         remote = rayhpc.remote(_run)
         options = {**self._options, **(ray_remote_args or {})}
         self._remote = remote.options(**options) if options else remote
@@ -106,7 +127,8 @@ class RayBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]
 
     def retrieve_result_callback(self, out: Any) -> Any:
         """A batch's results, or the exception it raised."""
-        return out.result()
+        pickled, buffers = out.result()
+        return pickle.loads(pickled, buffers=[bytearray(x) for x in buffers])
 
     def abort_everything(self, ensure_ready: bool = True) -> None:
         """A batch has failed: cancel the others."""
@@ -133,12 +155,15 @@ class _Shared:
     """Large arrays of the present call that lie in the store, by identity."""
 
     def __init__(self) -> None:
+        self.limit: int | None = MAX_NBYTES
         self._refs: dict[int, tuple[Any, Any]] = {}
 
     def reference(self, part: Any) -> Any:
         """The reference that stands for `part`; None: it is small, or no array."""
         numpy = sys.modules.get("numpy")
-        if numpy is None or type(part) is not numpy.ndarray or part.nbytes < SHARED_BYTES:
+        if self.limit is None or numpy is None or type(part) is not numpy.ndarray:
+            return None
+        if part.nbytes <= self.limit:
             return None
         if part.dtype.hasobject:
             return None
@@ -154,12 +179,16 @@ class _Shared:
         self._refs.clear()
 
 
-def _run(data: bytes, threads: int | None, *values: Any) -> Any:
-    """In the worker: fill the arrays in and run the batch."""
+def _run(data: bytes, threads: int | None, *values: Any) -> tuple[bytes, list[pickle.PickleBuffer]]:
+    """In the worker: fill the arrays in and run the batch.
+
+    What it returns is pickled here, its arrays apart, so that the caller can give them memory of
+    its own: from the object store they would come read-only.
+    """
     batch = substitution.loads(data, values)
-    if threads is None:
-        return batch()
-    return _with_threads(batch, threads)
+    results = batch() if threads is None else _with_threads(batch, threads)
+    buffers: list[pickle.PickleBuffer] = []
+    return cloudpickle.dumps(results, 5, buffer_callback=buffers.append), buffers
 
 
 def _with_threads(batch: Callable[[], Any], threads: int) -> Any:

@@ -116,3 +116,38 @@ def test_options_of_the_tasks() -> None:
     register_ray()
     with joblib.parallel_config(backend="ray", ray_remote_args={"num_cpus": 2}):
         assert joblib.Parallel(n_jobs=2)(joblib.delayed(resources)() for _ in range(2)) == [2, 2]
+
+
+# Bytes of an array, just at joblib's own limit.
+LIMIT = 1024 * 1024
+
+
+def write_into(array: Any) -> Any:
+    array[0] = 7
+    return array
+
+
+@pytest.mark.parametrize("nbytes", [8, 200_000, LIMIT])
+def test_arrays_up_to_joblibs_limit_are_copies_to_write_to(nbytes: int) -> None:
+    given = numpy.zeros(nbytes, numpy.uint8)
+    with joblib.parallel_config(backend="ray"):
+        found = joblib.Parallel(n_jobs=2)(joblib.delayed(write_into)(given) for _ in range(3))
+    for array in found:
+        assert array.sum() == 7
+        array.fill(1)  # and so are results
+    assert given.sum() == 0
+
+
+def test_larger_arrays_are_shared_as_joblib_is_told() -> None:
+    given = numpy.zeros(LIMIT + 1, numpy.uint8)
+    calls = [joblib.delayed(write_into)(given)] * 2
+    with joblib.parallel_config(backend="ray"):
+        with pytest.raises(ValueError, match="read-only"):
+            joblib.Parallel(n_jobs=2)(calls)
+        for told in ({"max_nbytes": None}, {"max_nbytes": "2M"}, {"mmap_mode": "c"}):
+            for array in joblib.Parallel(n_jobs=2, **told)(calls):
+                assert array.sum() == 7
+                array.fill(1)
+        with pytest.raises(ValueError, match="read-only"):
+            joblib.Parallel(n_jobs=2, max_nbytes="200K")(calls)
+    assert given.sum() == 0
