@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rayhpc.cli import showing
+from rayhpc.wire.address import TASK_ID_BYTES
 
 if TYPE_CHECKING:
     from rayhpc.launch.observer import Observer
@@ -199,7 +200,7 @@ def _tasks(observer: Observer, limit: int) -> list[Row]:
             click.echo(f"{dropped:,} older tasks of {node.info.ip} are not known now", err=True)
         rows += [
             {
-                "task_id": each.tid.hex(),
+                "task_id": each.tid[:TASK_ID_BYTES].hex(),
                 "name": each.name,
                 "type": each.kind,
                 "state": each.state,

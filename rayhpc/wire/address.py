@@ -7,25 +7,40 @@ An *address* is one integer: the node's number in the high 32 bits, the process'
 node in the low 32.  The head gives node numbers, a raylet gives process numbers; neither is ever
 used twice in a cluster's life, so an address names one incarnation of one process.
 
-An *object id* is 16 bytes: the owner's address (8, big endian) and the owner's sequence number
-(8).  Whoever holds a reference therefore knows its owner, and the owner's node, without asking.
+An *object id* is as long as Ray's (28 bytes): the owner's address (8, big endian), the owner's
+sequence number (8) and the cluster's nonce (12).  Whoever holds a reference therefore knows its
+owner, and the owner's node, without asking; and an id that was kept beyond the end of its cluster
+is known for what it is, though node, process and sequence number come again in the next one.
 The sequence number's high 24 bits count the results of one task, so that these need no numbers of
-their own; 40 bits are left for the tasks.  Task, actor and placement group ids are object ids of
-their first result, lifeline and creator.
+their own; 40 bits are left for the tasks.
+
+A task's id is that of its first result; users see it without the last four bytes (24, as in Ray).
+Actor and placement group ids (16 and 18 bytes, as in Ray) are the owner's address, the end of the
+nonce, and a number of four bytes.
 """
 
 from __future__ import annotations
+
+import hashlib
 
 Address = int
 NodeNumber = int
 ObjectId = bytes
 
 HEAD: Address = 0
-OBJECT_ID_BYTES = 16
+NONCE_BYTES = 12
+OBJECT_ID_BYTES = 28
+TASK_ID_BYTES = 24
+ACTOR_ID_BYTES = 16
+GROUP_ID_BYTES = 18
 RESULTS_MAX = 2**24 - 1
 
 _LOW = 0xFFFFFFFF
 _INDEX_SHIFT = 40
+_SEQUENCE: int = 2**_INDEX_SHIFT - 1
+# Where an object id's nonce begins; what an actor's or group's id ends with.
+_NONCE_AT = 16
+_NUMBER_BYTES = 4
 
 
 def make_address(node: NodeNumber, process: int) -> Address:
@@ -58,9 +73,36 @@ def id_prefix(owner: Address) -> bytes:
     return owner.to_bytes(8, "big")
 
 
-def make_object_id(owner: Address, sequence: int) -> ObjectId:
+def cluster_nonce(cluster_id: str) -> bytes:
+    """What every id of one cluster carries, and no other cluster's."""
+    return hashlib.blake2b(cluster_id.encode(), digest_size=NONCE_BYTES).digest()
+
+
+def make_object_id(owner: Address, sequence: int, nonce: bytes = bytes(NONCE_BYTES)) -> ObjectId:
     """The id of the owner's object number `sequence` (from 1 on)."""
-    return owner.to_bytes(8, "big") + sequence.to_bytes(8, "big")
+    return owner.to_bytes(8, "big") + sequence.to_bytes(8, "big") + nonce
+
+
+def make_actor_id(owner: Address, number: int, nonce: bytes = bytes(NONCE_BYTES)) -> ObjectId:
+    """The id of the owner's actor number `number`; also that of the actor's lifeline."""
+    return _short_id(ACTOR_ID_BYTES, owner, number, nonce)
+
+
+def make_group_id(owner: Address, number: int, nonce: bytes = bytes(NONCE_BYTES)) -> ObjectId:
+    """The id of the owner's placement group number `number`."""
+    return _short_id(GROUP_ID_BYTES, owner, number, nonce)
+
+
+def _short_id(size: int, owner: Address, number: int, nonce: bytes) -> ObjectId:
+    part = nonce[-(size - 8 - _NUMBER_BYTES) :]
+    return owner.to_bytes(8, "big") + part + number.to_bytes(_NUMBER_BYTES, "big")
+
+
+def is_of_cluster(oid: ObjectId, nonce: bytes) -> bool:
+    """Whether an object, actor or placement group belongs to the cluster with this nonce."""
+    if len(oid) == OBJECT_ID_BYTES:
+        return oid.endswith(nonce)
+    return nonce.endswith(oid[8:-_NUMBER_BYTES])
 
 
 def owner_of(oid: ObjectId) -> Address:
@@ -75,12 +117,24 @@ def owner_node_of(oid: ObjectId) -> NodeNumber:
 
 def sequence_of(oid: ObjectId) -> int:
     """The owner's sequence number of an object."""
-    return int.from_bytes(oid[8:], "big")
+    return int.from_bytes(oid[8:_NONCE_AT], "big")
 
 
 def sibling(oid: ObjectId, index: int) -> ObjectId:
     """The id of result number `index` of the task whose first result is `oid`."""
-    return oid[:8] + (int.from_bytes(oid[8:], "big") + (index << _INDEX_SHIFT)).to_bytes(8, "big")
+    number = sequence_of(oid) + (index << _INDEX_SHIFT)
+    return oid[:8] + number.to_bytes(8, "big") + oid[_NONCE_AT:]
+
+
+def task_id_of(oid: ObjectId) -> bytes:
+    """The id, as users see it, of the task that makes an object."""
+    number = sequence_of(oid) & _SEQUENCE
+    return oid[:8] + number.to_bytes(8, "big") + oid[_NONCE_AT:TASK_ID_BYTES]
+
+
+def constructor_task_of(actor: ObjectId) -> ObjectId:
+    """The task id of an actor's constructor; users see what Ray shows: 0xff, then the actor's."""
+    return (b"\xff" * 8 + actor).ljust(OBJECT_ID_BYTES, b"\0")
 
 
 def describe(address: Address) -> str:

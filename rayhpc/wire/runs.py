@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from rayhpc.wire.address import OBJECT_ID_BYTES
+from rayhpc.wire.address import NONCE_BYTES, OBJECT_ID_BYTES
 from rayhpc.wire.messages.cluster import RunBatch, RunGroup, RunPage, TaskEvent
 
 # What there is of each run, one after the other: its id, start, seconds, `more` (of which the
@@ -22,6 +22,8 @@ from rayhpc.wire.messages.cluster import RunBatch, RunGroup, RunPage, TaskEvent
 WIDTH = 9
 _SHARED = 4
 _LENGTH_BYTES = 4
+# A task's id without the nonce.
+_OWN_BYTES = OBJECT_ID_BYTES - NONCE_BYTES
 _NOBODY = bytes(OBJECT_ID_BYTES)
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -36,7 +38,9 @@ def pack(flat: list[Any], worker: int, pid: int, offset: float) -> bytes:
     if not flat:
         return b""
     groups = [_group(key, part) for key, part in _equal(flat)]
-    data = _encode(RunBatch(worker, pid, offset, groups))
+    # All ids end with the cluster's nonce, which is 12 of 28 bytes.
+    nonce = flat[0][-NONCE_BYTES:]
+    data = _encode(RunBatch(worker, pid, offset, groups, nonce))
     return len(data).to_bytes(_LENGTH_BYTES, "big") + data
 
 
@@ -61,7 +65,7 @@ def _group(key: tuple[Any, ...], flat: list[Any]) -> RunGroup:
         actor,
         attempt,
         failed,
-        b"".join(flat[0::WIDTH]),
+        b"".join([x[:_OWN_BYTES] for x in flat[0::WIDTH]]),
         array("d", flat[1::WIDTH]).tobytes(),
         array("d", flat[2::WIDTH]).tobytes(),
         b"".join([x or _NOBODY for x in parents]) if any(parents) else b"",
@@ -83,11 +87,11 @@ def _runs(batch: RunBatch) -> Iterator[TaskEvent]:
     for group in batch.groups:
         starts, lengths = array("d", group.starts), array("d", group.seconds)
         for i, (start, seconds) in enumerate(zip(starts, lengths, strict=True)):
-            part = slice(i * OBJECT_ID_BYTES, (i + 1) * OBJECT_ID_BYTES)
-            parent = group.parents[part]
+            own = i * _OWN_BYTES
+            parent = group.parents[i * OBJECT_ID_BYTES : (i + 1) * OBJECT_ID_BYTES]
             begun = start + batch.offset
             yield TaskEvent(
-                tid=group.tids[part],
+                tid=group.tids[own : own + _OWN_BYTES] + batch.nonce,
                 name=group.name,
                 kind="ACTOR_TASK" if group.actor else "NORMAL_TASK",
                 state="FAILED" if group.failed else "FINISHED",

@@ -10,8 +10,8 @@ A slot's layout, in 8-byte words unless said otherwise:
 
     0      which of the two ids is the last one started: 0 none, 1, 2
     1      bytes of the journal that are valid
-    2, 3   id 1 (16 bytes)          4, 5   id 2
-    64 …   (bytes) the journal: records of length (8 bytes), content, padding to 8 bytes
+    2 … 5  id 1 (28 bytes)          6 … 9  id 2
+    80 …   (bytes) the journal: records of length (8 bytes), content, padding to 8 bytes
 
 An id is written to the place that is not in force, then word 0 says that it is; a record is
 written, then word 1 covers it.  Each of these words is stored by one instruction.
@@ -26,7 +26,8 @@ import sys
 from rayhpc.wire.address import OBJECT_ID_BYTES
 
 SLOT_BYTES = 256 * 1024  # a multiple of every page size; two results of the largest inline size
-_JOURNAL = 64
+_JOURNAL = 80
+_IDS = {1: 16, 2: 48}
 _WHICH, _USED = 0, 1
 
 
@@ -46,14 +47,14 @@ class Slot:
         self._end = _JOURNAL
 
     def note_start(self, tid: bytes) -> None:
-        """Say that the task of this id (16 bytes) starts now."""
+        """Say that the task of this id starts now."""
         if self._second:  # written out, because it is a part of every task: 90 ns
             self._second = False
-            self._bytes[32:48] = tid
+            self._bytes[48:76] = tid
             self._words[0] = 2
         else:
             self._second = True
-            self._bytes[16:32] = tid
+            self._bytes[16:44] = tid
             self._words[0] = 1
 
     def journal_append(self, result: bytes) -> bool:
@@ -108,10 +109,10 @@ class SlotTable:
     def read(self, index: int) -> tuple[bytes, list[bytes]]:
         """What a dead worker had last started (empty: nothing), and its journal's results."""
         base = index * SLOT_BYTES
-        which = self._word(base, _WHICH)
+        place = _IDS.get(self._word(base, _WHICH))
         started = b""
-        if which in (1, 2):
-            at = base + 16 * which
+        if place is not None:
+            at = base + place
             started = self._map[at : at + OBJECT_ID_BYTES]
         return started, self._results(base + _JOURNAL, self._word(base, _USED))
 

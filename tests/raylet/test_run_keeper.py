@@ -16,7 +16,7 @@ def reports(count: int, each: int) -> Iterator[ReportRuns]:
     """`count` runs, numbered by their ids, in reports of `each`."""
     log = TaskLog()
     for number in range(count):
-        log.note(tasks.Task(number.to_bytes(16, "big"), b"d", b""), "f", float(number), 0.5, 1)
+        log.note(tasks.Task(number.to_bytes(28, "big"), b"d", b""), "f", float(number), 0.5, 1)
         if (number + 1) % each == 0:
             yield log.report(7, 9)
     yield log.report(7, 9)
@@ -87,10 +87,10 @@ def test_a_remembered_run_costs_few_bytes() -> None:
 
 def test_everything_known_of_a_run_comes_back() -> None:
     log = TaskLog()
-    tid, parent, actor = b"t" * 16, b"p" * 16, b"a" * 16
+    tid, parent, actor = b"t" * 16 + b"n" * 12, b"p" * 28, b"a" * 16
     log.note(tasks.Task(tid, b"", b"", more=tasks.TaskMore(parent=parent)), "f", 1.0, 2.0, 3)
     log.note(tasks.Task(tid, b"", b"", attempt=1), "f", 3.0, 0.25, 3, failed=True)
-    log.note(tasks.Task(b"u" * 16, b"", b""), "f", 4.0, 0.5, 3)
+    log.note(tasks.Task(b"u" * 16 + b"n" * 12, b"", b""), "f", 4.0, 0.5, 3)
     log.note(tasks.Call(tid, "m", b""), "A.m", 5.0, 0.5, 3, actor)
     waiting = list(runs.unpack([log.unreported(11, 22)]))
     report = log.report(11, 22)
@@ -104,7 +104,7 @@ def test_everything_known_of_a_run_comes_back() -> None:
 
     assert waiting == [
         run(tid, started=begun, ended=begun + 2.0, parent=parent),
-        run(b"u" * 16, started=begun + 3, ended=begun + 3.5),
+        run(b"u" * 16 + b"n" * 12, started=begun + 3, ended=begun + 3.5),
         run(tid, started=begun + 2, ended=begun + 2.25, attempt=1, state="FAILED"),
         run(tid, name="A.m", kind="ACTOR_TASK", started=begun + 4, ended=begun + 4.5, actor=actor),
     ]

@@ -14,7 +14,7 @@ from rayhpc.runtime.owner.results import Results
 from rayhpc.runtime.owner.submission import Submitter
 from rayhpc.runtime.values import serialization
 from rayhpc.runtime.values.errors import load_error
-from rayhpc.wire.address import make_address, make_object_id
+from rayhpc.wire.address import NONCE_BYTES, make_address, make_object_id
 from rayhpc.wire.messages import leases, tasks
 from rayhpc.wire.messages.common import Grant, SchedulingClass
 
@@ -29,7 +29,7 @@ class Side:
         self.sent: list[tuple[int, msgspec.Struct]] = []
         self.now = 10.0
         self.warnings: list[str] = []
-        self.ownership = Ownership(ME, self._send, self._again, failures.lost)
+        self.ownership = Ownership(ME, bytes(NONCE_BYTES), self._send, self._again, failures.lost)
         self.results = Results(self.ownership, self._send)
         self.submitter = Submitter(
             ME, self.ownership, self.results, self._send, lambda: self.now, self.warnings.append

@@ -30,8 +30,8 @@ _here: Callable[[Any], None] | None = None
 _plain_init, _plain_del = ObjectRef.__init__, ObjectRef.__del__
 
 
-def _born(ref: ObjectRef[Any], oid: bytes) -> None:
-    _plain_init(ref, oid)
+def _born(ref: ObjectRef[Any], binary: bytes, is_counted: bool = False) -> None:
+    _plain_init(ref, binary, is_counted)
     if _here is not None:
         _homes[id(ref)] = _here
 

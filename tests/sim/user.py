@@ -95,9 +95,9 @@ class UserSide(Core):
         if pending.returns > 1:
             for oid in pending.result_ids():
                 table[oid] = Entry(pending)
-            return [ObjectRef(oid) for oid in pending.result_ids()]
+            return [ObjectRef(oid, True) for oid in pending.result_ids()]
         table[pending.tid] = Entry(pending)
-        return ObjectRef(pending.tid)
+        return ObjectRef(pending.tid, True)
 
     def cancel(self, ref: ObjectRef[Any], force: bool = False, recursive: bool = True) -> None:
         """`api.cancel`."""
@@ -156,7 +156,7 @@ class UserSide(Core):
         strategy: Strategy,
         detached: bool,
     ) -> tuple[_Creation, Handle]:
-        pending = Pending(self.new_id(), b"", b"", 1, 0, kind)
+        pending = Pending(self.new_actor_id(), b"", b"", 1, 0, kind)
         self._set_arguments(pending, args)
         spec = actors.ActorSpec(
             actor=pending.tid,
@@ -204,7 +204,7 @@ class UserSide(Core):
     # -- placement groups -------------------------------------------------------------------------
     def group(self, bundles: list[dict[str, int]], strategy: str = "PACK") -> bytes:
         """`api.placement_group`; the group's state comes into `groups`."""
-        group = self.new_id()
+        group = self.new_group_id()
         made = actors.CreateGroup(group, bundles, strategy, creator=self.me, job=self.facts.job)
         self.send(HEAD, made)
         self.group_watchers[group] = [lambda m: self.groups.__setitem__(group, m)]
@@ -230,7 +230,7 @@ class UserSide(Core):
             where = yield from self.store_value(oid, packed)
             self.ownership.table[oid] = entry
             self.ownership.resolve(oid, STORED, where.node, where.size, entry.inner)
-        return ObjectRef(oid)
+        return ObjectRef(oid, True)
 
     def store_value(
         self, oid: bytes, packed: serialization.Serialized

@@ -28,6 +28,39 @@ def test_routing_ids_are_unique_and_never_zeromqs_own(one: int, other: int) -> N
     assert address.routing_id(one)[0] != 0
 
 
+nonces = st.binary(min_size=address.NONCE_BYTES, max_size=address.NONCE_BYTES)
+
+
+@given(addresses, st.integers(1, 2**32 - 1), nonces, nonces)
+def test_every_id_carries_its_clusters_nonce(
+    owner: int, number: int, nonce: bytes, other: bytes
+) -> None:
+    made = [
+        address.make_object_id(owner, number, nonce),
+        address.sibling(address.make_object_id(owner, number, nonce), 3),
+        address.make_actor_id(owner, number, nonce),
+        address.make_group_id(owner, number, nonce),
+    ]
+    assert [len(x) for x in made] == [28, 28, 16, 18]
+    for oid, shared in zip(made, [12, 12, 4, 6], strict=True):
+        assert address.owner_of(oid) == owner
+        assert address.is_of_cluster(oid, nonce)
+        assert address.is_of_cluster(oid, other) == (nonce[-shared:] == other[-shared:])
+
+
+@given(addresses, sequences, st.integers(0, address.RESULTS_MAX), nonces)
+def test_all_results_of_a_task_have_its_id(
+    owner: int, sequence: int, index: int, nonce: bytes
+) -> None:
+    first = address.make_object_id(owner, sequence, nonce)
+    task = address.task_id_of(address.sibling(first, index))
+    assert task == address.task_id_of(first) == first[: address.TASK_ID_BYTES]
+
+
+def test_clusters_have_different_nonces() -> None:
+    assert address.cluster_nonce("ab" * 16) != address.cluster_nonce("ac" * 16)
+
+
 @given(addresses, sequences)
 def test_an_object_id_names_its_owner(owner: int, sequence: int) -> None:
     oid = address.make_object_id(owner, sequence)

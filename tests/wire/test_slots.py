@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from rayhpc.wire import slots
+from rayhpc.wire.address import OBJECT_ID_BYTES
 from rayhpc.wire.slots import SLOT_BYTES, Slot, SlotTable
 
 
@@ -22,7 +23,7 @@ def table() -> Iterator[SlotTable]:
 
 
 def tid_of(number: int) -> bytes:
-    return number.to_bytes(8, "big") * 2
+    return number.to_bytes(OBJECT_ID_BYTES // 2, "big") * 2
 
 
 def test_an_empty_slot_says_nothing(table: SlotTable) -> None:
@@ -56,13 +57,13 @@ def test_a_result_that_does_not_fit_leaves_the_others(table: SlotTable) -> None:
     slot.journal_clear()
     while slot.journal_append(b"0123456"):
         pass
-    assert len(table.read(2)[1]) == (SLOT_BYTES - 64) // 16
+    assert len(table.read(2)[1]) == (SLOT_BYTES - slots._JOURNAL) // 16
     slot.close()
 
 
 def test_the_largest_result_fits_exactly(table: SlotTable) -> None:
     slot = Slot(table.fd, 0)
-    largest = os.urandom(SLOT_BYTES - 64 - 8)
+    largest = os.urandom(SLOT_BYTES - slots._JOURNAL - 8)
     assert not slot.journal_append(largest + b"!")
     assert slot.journal_append(largest)
     assert table.read(0)[1] == [largest]
@@ -81,7 +82,7 @@ def test_clearing_gives_the_memory_back(table: SlotTable) -> None:
     slot.close()
 
 
-@pytest.mark.parametrize("at", [0, 8, 64])
+@pytest.mark.parametrize("at", [0, 8, slots._JOURNAL])
 def test_a_slot_that_was_written_over_harms_nobody(table: SlotTable, at: int) -> None:
     slot = Slot(table.fd, 0)
     slot.note_start(tid_of(1))
@@ -109,8 +110,8 @@ def test_a_worker_killed_at_any_moment_leaves_whole_notes(table: SlotTable) -> N
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
         started, results = table.read(1)
-        assert started[:8] == started[8:]
-        last = int.from_bytes(started[:8], "big")
+        assert started[:14] == started[14:]
+        last = int.from_bytes(started[:14], "big")
         found = [int.from_bytes(x[:8], "big") for x in results]
         assert all(x == x[:8] * (len(x) // 8) for x in results)
         # Results in a row, up to the task before the last one started, or that one.

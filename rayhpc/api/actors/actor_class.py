@@ -192,7 +192,7 @@ def _spec(process: Process, export: _Export, options: opts.ActorOptions) -> Acto
     wanted, held = opts.actor_resources(options)
     environment = runtime_env.environment_for(process, options.runtime_env)
     return ActorSpec(
-        actor=process.new_id(),
+        actor=process.new_actor_id(),
         owner=process.me,
         job=facts.job,
         class_name=export.name,

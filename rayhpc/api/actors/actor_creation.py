@@ -129,7 +129,7 @@ def _make_lifeline(process: Process, actor: bytes) -> ObjectRef[Any]:
     entry.state, entry.value = INLINE, _NOTHING
     entry.on_free = lambda: process.transport.send(HEAD, actors.ActorUnreferenced(actor))
     process.ownership.table[actor] = entry
-    return ObjectRef(actor)
+    return ObjectRef(actor, True)
 
 
 def _dependency(process: Process, ref: ObjectRef[Any]) -> Dependency:

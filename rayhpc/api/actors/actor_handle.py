@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from rayhpc.api.actors.actor_kind import ActorKind, kind_of
 from rayhpc.api.actors.actor_method import ActorMethod
+from rayhpc.runtime.process import current
 from rayhpc.runtime.values.ids import ActorID
 from rayhpc.runtime.values.references import ObjectRef
 from rayhpc.wire.messages.actors import ActorSpec
@@ -66,6 +67,7 @@ class ActorHandle(Generic[T]):
         return self
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        current.refuse_foreign(self._ray_actor, repr(self))
         return _rebuild, (self._ray_actor, self._ray_blob, self._ray_lifeline)
 
 

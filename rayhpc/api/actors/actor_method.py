@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rayhpc.api.actors.actor_kind import OPTIONS_ATTRIBUTE, CallPlan
 from rayhpc.api.tasks import submitting
 from rayhpc.api.tasks.options import METHOD_CHECKS, MethodOptions, refuse_unknown
-from rayhpc.exceptions import NotServedError, PendingCallsLimitExceeded, RaySystemError
+from rayhpc.exceptions import NotServedError, PendingCallsLimitExceeded
 from rayhpc.runtime.owner.pending import Pending
 from rayhpc.runtime.process import current
 from rayhpc.runtime.process.context import running
@@ -124,12 +124,9 @@ def client_of(process: Process, handle: ActorHandle[Any]) -> ActorClient:
         RaySystemError: the actor belongs to a cluster that this process has left.
     """
     client = process.callers.client_of(handle._ray_actor)
-    # What this process has made itself it has watched from the start.
-    if not client.watched and process.ownership.is_mine(client.actor):
-        raise RaySystemError(
-            f"{handle!r} belongs to a cluster that this program has left, and has gone with that: "
-            "make the actor again, or, if the cluster lives and it is detached, use get_actor()."
-        )
+    # What is watched is of this cluster.
+    if not client.watched:
+        process.ownership.refuse_foreign(client.actor, repr(handle))
     return client
 
 

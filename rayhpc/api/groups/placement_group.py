@@ -27,7 +27,6 @@ from rayhpc.wire.address import HEAD
 from rayhpc.wire.messages import actors, cluster
 
 STRATEGIES = ("PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD")
-_NIL = bytes(16)
 
 
 class PlacementGroup:
@@ -47,12 +46,12 @@ class PlacementGroup:
     @staticmethod
     def empty() -> PlacementGroup:
         """No group at all."""
-        return PlacementGroup(PlacementGroupID(_NIL), [])
+        return PlacementGroup(PlacementGroupID.nil(), [])
 
     @property
     def is_empty(self) -> bool:
         """Whether this is no group at all."""
-        return self.id.binary() == _NIL
+        return self.id.is_nil()
 
     def ready(self) -> ObjectRef[PlacementGroup]:
         """A reference that is there, with the group as its value, once all bundles are reserved.
@@ -60,9 +59,10 @@ class PlacementGroup:
         If the group is removed before, `get` raises TaskPlacementGroupRemoved.
         """
         process = current.process()
+        group = self.id_here()
         oid = process.new_id()
         process.ownership.table[oid] = Entry()
-        ref: ObjectRef[PlacementGroup] = ObjectRef(oid)
+        ref: ObjectRef[PlacementGroup] = ObjectRef(oid, True)
         with serialization.collect_refs():
             value = serialization.to_inline(serialization.serialize(self))
 
@@ -74,7 +74,7 @@ class PlacementGroup:
                 process.ownership.resolve(oid, ERROR, dump_system_error(_removed(self, state)))
 
         with inside, process.lead():
-            _when_settled(process, self.id.binary(), settle)
+            _when_settled(process, group, settle)
         return ref
 
     def wait(self, timeout_seconds: float = 30) -> bool:
@@ -91,18 +91,30 @@ class PlacementGroup:
         """
         limit = seconds("timeout_seconds", timeout_seconds)
         process = current.process()
+        group = self.id_here()
         found: list[actors.GroupIs] = []
         with inside:
             with process.lead():
-                _when_settled(process, self.id.binary(), found.append)
+                _when_settled(process, group, found.append)
             process.wait_blocking(lambda: bool(found), limit)
         return bool(found) and found[0].state == actors.GROUP_CREATED
+
+    def id_here(self) -> bytes:
+        """The id as bytes, for use in this process's cluster.
+
+        Raises:
+            RaySystemError: the group belongs to a cluster that this program has left.
+        """
+        group = self.id.binary()
+        if not self.is_empty:
+            current.refuse_foreign(group, repr(self))
+        return group
 
     @property
     def bundle_specs(self) -> list[dict[str, float]]:
         """Each bundle's resources."""
         if self.bundle_cache is None:
-            self.bundle_cache = _bundles_of(current.process(), self.id.binary())
+            self.bundle_cache = _bundles_of(current.process(), self.id_here())
         return self.bundle_cache
 
     @property
@@ -120,6 +132,7 @@ class PlacementGroup:
         return f"PlacementGroup({self.id.hex()})"
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        self.id_here()
         return PlacementGroup, (self.id, self.bundle_cache)
 
 
@@ -152,7 +165,7 @@ def placement_group(
     encodable("name", name)
     selectors = _checked_selectors(bundle_label_selector, len(bundles))
     process = current.process()
-    group = process.new_id()
+    group = process.new_group_id()
     message = actors.CreateGroup(
         group=group,
         bundles=[fixed_point(x) for x in reserved],
@@ -224,13 +237,15 @@ def remove_placement_group(placement_group: PlacementGroup) -> None:
 
     Raises:
         TypeError: not a placement group.
+        RaySystemError: it belongs to a cluster that this program has left.
     """
     if not isinstance(placement_group, PlacementGroup):
         raise TypeError(f"Not a placement group: {placement_group!r}.")
     process = current.process()
+    group = placement_group.id_here()
     with inside:
         process.flush()
-        process.send(HEAD, actors.RemoveGroup(placement_group.id.binary()))
+        process.send(HEAD, actors.RemoveGroup(group))
 
 
 def get_placement_group(placement_group_name: str) -> PlacementGroup:
@@ -278,7 +293,7 @@ def placement_group_table(placement_group: PlacementGroup | None = None) -> dict
     table = {row.group.hex(): _table_row(row, names) for row in rows}
     if placement_group is None:
         return table
-    found: dict[str, Any] = table.get(placement_group.id.hex(), {})
+    found: dict[str, Any] = table.get(placement_group.id_here().hex(), {})
     return found
 
 

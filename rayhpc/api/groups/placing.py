@@ -82,7 +82,7 @@ def _strategy(options: Any) -> Strategy:
         return Strategy("labels", hard=selector) if selector else Strategy()
     return Strategy(
         "group",
-        group=group.id.binary(),
+        group=group.id_here(),
         bundle=chosen.placement_group_bundle_index,
         hard=selector,
     )

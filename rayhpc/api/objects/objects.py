@@ -205,6 +205,7 @@ def free(object_refs: Any, local_only: bool = False) -> None:
 
 def _free(process: Process, oid: bytes) -> None:
     own = process.ownership
+    own.refuse_foreign(oid, f"Object {oid.hex()}")
     if not own.is_mine(oid):
         raise ValueError(
             f"Object {oid.hex()} belongs to another process, which alone can free it; drop the "

@@ -94,6 +94,7 @@ class Wait:
 
     def _is_there(self, thing: Waitable) -> bool:
         if isinstance(thing, ObjectRefGenerator):
+            thing.refuse_foreign()
             return thing.next_ready() or thing.is_finished()
         oid = thing.binary()
         entry = self._process.ownership.table.get(oid)

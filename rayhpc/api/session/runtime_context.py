@@ -24,6 +24,7 @@ from rayhpc.runtime.values.ids import (
     WorkerID,
     worker_id,
 )
+from rayhpc.wire.address import TASK_ID_BYTES
 
 
 class RuntimeContext:
@@ -49,7 +50,7 @@ class RuntimeContext:
     def get_task_id(self) -> str | None:
         """The running task's id in hex; None in a driver."""
         context = running.get()
-        return None if context is None else context.tid.hex()
+        return None if context is None else context.tid[:TASK_ID_BYTES].hex()
 
     def get_task_name(self) -> str | None:
         """The running task's name; None in a driver."""
@@ -112,7 +113,7 @@ class RuntimeContext:
     def task_id(self) -> TaskID | None:
         """The running task's id; None in a driver."""
         context = running.get()
-        return None if context is None else TaskID(context.tid)
+        return None if context is None else TaskID(context.tid[:TASK_ID_BYTES])
 
     @property
     def actor_id(self) -> ActorID | None:

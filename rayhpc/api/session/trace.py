@@ -11,7 +11,7 @@ from typing import Any
 from rayhpc.runtime.process import run_history
 from rayhpc.runtime.process.interrupts import inside
 from rayhpc.runtime.process.process import Process
-from rayhpc.wire.address import node_of
+from rayhpc.wire.address import TASK_ID_BYTES, node_of
 from rayhpc.wire.messages import cluster
 
 
@@ -38,7 +38,7 @@ def _event(run: cluster.TaskEvent, addresses: dict[int, str]) -> dict[str, Any]:
         "dur": max(0.0, run.ended - run.started) * 1e6,
         "ph": "X",
         "args": {
-            "task_id": run.tid.hex(),
+            "task_id": run.tid[:TASK_ID_BYTES].hex(),
             "job_id": run.job,
             "attempt_number": run.attempt,
             "actor_id": run.actor.hex(),

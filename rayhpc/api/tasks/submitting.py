@@ -37,6 +37,7 @@ def set_arguments(
 
     Raises:
         TypeError: an argument cannot be pickled; the text names the path to what cannot.
+        RaySystemError: an argument belongs to a cluster that this program has left.
     """
     if not kwargs and serialization.ATOMS.issuperset(map(type, args)):
         # Nothing in them to look for: saves three quarters of the time (3 µs).
@@ -44,6 +45,8 @@ def set_arguments(
         if len(pending.args) <= getting.INLINE_BYTES:
             return False
     payload, deps = pack_arguments(args, kwargs)
+    for ref in deps:
+        process.ownership.refuse_foreign(ref.binary(), repr(ref))
     try:
         packed = serialization.serialize(payload)
     except TypeError as error:
@@ -56,7 +59,7 @@ def set_arguments(
         entry = Entry()
         entry.state, entry.value, entry.size = STORED, where.node, where.size
         process.ownership.table[oid] = entry
-        blob: ObjectRef[Any] = ObjectRef(oid)
+        blob: ObjectRef[Any] = ObjectRef(oid, True)
         deps.insert(0, blob)
         keep.append(blob)
     pending.args = b"" if is_large else serialization.to_inline(packed)
@@ -98,16 +101,16 @@ def references_of(process: Process, pending: Pending) -> Any:
     returns = pending.returns
     if returns == 1:
         table[tid] = Entry(pending)
-        return ObjectRef(tid)
+        return ObjectRef(tid, True)
     if returns > 1:
         refs: list[ObjectRef[Any]] = []
         for i in range(returns):
             oid = sibling(tid, i)
             table[oid] = Entry(pending)
-            refs.append(ObjectRef(oid))
+            refs.append(ObjectRef(oid, True))
         return refs
     table[tid] = Entry(pending)
-    end: ObjectRef[Any] = ObjectRef(tid)
+    end: ObjectRef[Any] = ObjectRef(tid, True)
     if returns == STREAMING:
         return ObjectRefGenerator(pending.stream, end, pending)
     return None if returns == 0 else end

@@ -9,13 +9,23 @@ from __future__ import annotations
 from rayhpc import exceptions
 from rayhpc.runtime.owner.pending import Pending
 from rayhpc.runtime.values.errors import dump_system_error
-from rayhpc.wire.address import ObjectId
+from rayhpc.wire.address import TASK_ID_BYTES, ObjectId
 from rayhpc.wire.messages import leases, objects
+
+
+def of_another_cluster(what: str) -> exceptions.RaySystemError:
+    """What is named was kept from a cluster that this program has left."""
+    return exceptions.RaySystemError(
+        f"{what} belongs to a cluster that this program has left, and has gone with that. Use "
+        "what you need of it before shutdown(); after init() make objects, actors and placement "
+        "groups again (what is detached in a cluster that lives is found by its name there)."
+    )
 
 
 def cancelled(pending: Pending) -> bytes:
     """The task was cancelled."""
-    return dump_system_error(exceptions.TaskCancelledError(task_id=pending.tid.hex()))
+    task_id = pending.tid[:TASK_ID_BYTES].hex()
+    return dump_system_error(exceptions.TaskCancelledError(task_id=task_id))
 
 
 def worker_died(pending: Pending, reason: str, memory: bool, node_died: bool) -> bytes:

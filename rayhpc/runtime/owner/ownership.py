@@ -13,9 +13,19 @@ from typing import Any
 
 import msgspec
 
+from rayhpc.runtime.owner import failures
 from rayhpc.runtime.owner.entries import ERROR, INLINE, PENDING, STORED, Entry
 from rayhpc.runtime.values import references
-from rayhpc.wire.address import Address, ObjectId, id_prefix, node_of, owner_of, raylet_of
+from rayhpc.runtime.values.errors import dump_system_error
+from rayhpc.wire.address import (
+    Address,
+    ObjectId,
+    id_prefix,
+    is_of_cluster,
+    node_of,
+    owner_of,
+    raylet_of,
+)
 from rayhpc.wire.messages import leases, objects
 
 Send = Callable[[Address, msgspec.Struct], None]
@@ -26,6 +36,7 @@ class Ownership:
 
     Args:
         me: this process's address.
+        nonce: what the ids of this cluster carry.
         send: puts a message on its way.
         make_again: has a lost object made again; why it cannot be, as a pickled error.
         lost: makes the pickled error for a lost (kind, object id).
@@ -34,6 +45,7 @@ class Ownership:
     def __init__(
         self,
         me: Address,
+        nonce: bytes,
         send: Send,
         make_again: Callable[[ObjectId, Entry], bytes | None],
         lost: Callable[[int, ObjectId], bytes],
@@ -45,6 +57,7 @@ class Ownership:
         self.changes = 0
         self._raylet = raylet_of(node_of(me))
         self._prefix = id_prefix(me)
+        self._nonce = nonce
         self._send = send
         self._make_again = make_again
         self._lost = lost
@@ -59,9 +72,29 @@ class Ownership:
     def travelling_value(self, oid: ObjectId) -> tuple[bytes | None, bool]:
         """The small value, and whether it is an error, that goes along with a reference."""
         entry = self.table.get(oid)
-        if entry is None or entry.state not in (INLINE, ERROR):
+        if entry is None:
+            self.refuse_foreign(oid, f"Object {oid.hex()}")
+            return None, False
+        if entry.state not in (INLINE, ERROR):
             return None, False
         return entry.value, entry.state == ERROR
+
+    def is_foreign(self, oid: ObjectId) -> bool:
+        """Whether an object, actor or placement group belongs to another cluster than ours."""
+        return not is_of_cluster(oid, self._nonce)
+
+    def refuse_foreign(self, oid: ObjectId, what: str) -> None:
+        """Refuse what was kept from a cluster that this program has left.
+
+        Args:
+            oid: the id of an object, actor or placement group.
+            what: how the message names it.
+
+        Raises:
+            RaySystemError: it belongs to another cluster.
+        """
+        if self.is_foreign(oid):
+            raise failures.of_another_cluster(what)
 
     # -- the leading thread ---------------------------------------------------------------------
     def has_news(self) -> bool:
@@ -86,8 +119,9 @@ class Ownership:
                 continue
             if event.startswith(mine):
                 self._free_if_unused(event, entry)
-            else:
-                del table[event]
+                continue
+            del table[event]
+            if not self.is_foreign(event):
                 returns.setdefault(owner_of(event), []).append(event)
         _cancel_out(table, borrows, returns)
         if borrows:
@@ -145,7 +179,7 @@ class Ownership:
 
     def is_mine(self, oid: ObjectId) -> bool:
         """Whether this process owns the object."""
-        return oid.startswith(self._prefix)
+        return oid.startswith(self._prefix) and not self.is_foreign(oid)
 
     def after_borrows(self, destination: Address, message: msgspec.Struct) -> None:
         """Send once every borrow sent so far is acknowledged (the rule of `protocol.md`)."""
@@ -235,6 +269,10 @@ class Ownership:
                 self.resolve(oid, ERROR if is_error else INLINE, value)
             return
         entry = self.table[oid] = Entry()
+        if self.is_foreign(oid):
+            error = failures.of_another_cluster(f"Object {oid.hex()}")
+            entry.value, entry.state = dump_system_error(error), ERROR
+            return
         if self.is_mine(oid):
             entry.value = self._lost(objects.FREED, oid)
             entry.state = ERROR

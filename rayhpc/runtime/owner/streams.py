@@ -79,7 +79,7 @@ class Stream:
         oid = sibling(self.tid, self.received + 1)
         if self._ownership.table.get(oid) is None:
             self._ownership.add(oid, Entry())
-            self.items.append(ObjectRef(oid))
+            self.items.append(ObjectRef(oid, True))
         self._ownership.resolve(oid, ERROR, error)
         self.received += 1
         self.total = self.received
@@ -140,7 +140,7 @@ class Streams:
         oid = sibling(message.tid, message.index + 1)
         if message.index == stream.received:
             self._ownership.add(oid, Entry(self._tasks.get(message.tid)))
-            stream.items.append(ObjectRef(oid))
+            stream.items.append(ObjectRef(oid, True))
             stream.received += 1
         out = message.out
         inner = self._results.adopt(worker, oid, message.inner) if message.inner else None
@@ -161,6 +161,8 @@ class Streams:
 
     def close(self, stream: Stream) -> None:
         """The generator was dropped (leading thread): its worker stops, its items go."""
+        if self._ownership.is_foreign(stream.tid):
+            return
         self._live.pop(stream.tid, None)
         self._tasks.pop(stream.tid, None)
         # The items' lineage leads back here: they would keep each other alive.
@@ -191,16 +193,18 @@ class ObjectRefGenerator:
         """The next reference; after `timeout_s` seconds without one a nil reference."""
         stream = self._stream
         process = current.process()
+        self.refuse_foreign()
         there = process.wait_blocking(lambda: bool(stream.items) or stream.is_over(), timeout_s)
         if not there:
-            return ObjectRef(bytes(16))
+            return ObjectRef.nil()
         return self._take()
 
     def _take(self) -> ObjectRef[Any]:
         if not self._stream.items:
             raise StopIteration
-        ref = self._stream.items.popleft()
         process = current.process()
+        self.refuse_foreign()
+        ref = self._stream.items.popleft()
         with process.lead():
             process.streams.took_one(self._stream)
         return ref
@@ -225,11 +229,20 @@ class ObjectRefGenerator:
     def when_news(self, callback: Callable[[], object]) -> None:
         """Run `callback` in the leading thread at the next item or the end (at once if there)."""
         process = current.process()
+        self.refuse_foreign()
         with process.lead():
             if self._stream.items or self._stream.is_over():
                 callback()
             else:
                 self._stream.watchers.append(callback)
+
+    def refuse_foreign(self) -> None:
+        """Refuse a generator of a cluster that this program has left.
+
+        Raises:
+            RaySystemError: it is one.
+        """
+        current.process().ownership.refuse_foreign(self._stream.tid, repr(self))
 
     def next_ready(self) -> bool:
         """Whether the next item can be taken without waiting."""

@@ -30,7 +30,17 @@ from rayhpc.runtime.values.recent_views import RecentViews
 from rayhpc.runtime.values.references import ObjectRef
 from rayhpc.runtime.values.store_client import Box, StoreClient
 from rayhpc.store.mapping import Mapping
-from rayhpc.wire.address import Address, ObjectId, id_prefix, node_of, owner_node_of, raylet_of
+from rayhpc.wire.address import (
+    Address,
+    ObjectId,
+    cluster_nonce,
+    id_prefix,
+    make_actor_id,
+    make_group_id,
+    node_of,
+    owner_node_of,
+    raylet_of,
+)
 from rayhpc.wire.messages import actors, cluster, leases, objects, tasks
 from rayhpc.wire.messages.start import Facts
 
@@ -56,10 +66,11 @@ class Core:
         self.facts = facts
         self.me = facts.address
         self.raylet = raylet_of(node_of(self.me))
+        self._nonce = cluster_nonce(facts.cluster_id)
         self.ended: str | None = None
         self._ended_as: type[RayError] = RaySystemError
         self.send_now = send
-        self.ownership = Ownership(self.me, send, self._make_again, failures.lost)
+        self.ownership = Ownership(self.me, self._nonce, send, self._make_again, failures.lost)
         self.results = Results(self.ownership, send)
         self.submitter = Submitter(
             self.me, self.ownership, self.results, send, now, self.warn_once
@@ -72,6 +83,8 @@ class Core:
         self.group_watchers: dict[bytes, list[Callable[[actors.GroupIs], None]]] = {}
         self._prefix = id_prefix(self.me)
         self._sequence = itertools.count(1)
+        # Of actors and groups, whose ids have less room for a number.
+        self._short = itertools.count(1)
         self._tokens = itertools.count(1)
         self._actions: deque[Callable[[], None]] = deque()
         self._warned: set[str] = set()
@@ -142,7 +155,15 @@ class Core:
     # -- ids and warnings -------------------------------------------------------------------------
     def new_id(self) -> ObjectId:
         """A fresh object id (results beyond the first are its siblings)."""
-        return self._prefix + next(self._sequence).to_bytes(8, "big")
+        return self._prefix + next(self._sequence).to_bytes(8, "big") + self._nonce
+
+    def new_actor_id(self) -> ObjectId:
+        """A fresh id of an actor and its lifeline."""
+        return make_actor_id(self.me, next(self._short), self._nonce)
+
+    def new_group_id(self) -> ObjectId:
+        """A fresh id of a placement group."""
+        return make_group_id(self.me, next(self._short), self._nonce)
 
     def new_token(self) -> int:
         """A fresh number for a question of ours."""

@@ -69,6 +69,20 @@ def travelling_value(oid: bytes) -> tuple[bytes | None, bool]:
     return _process.ownership.travelling_value(oid)
 
 
+def refuse_foreign(oid: bytes, what: str) -> None:
+    """Refuse what was kept from a cluster that this program has left; nothing without a cluster.
+
+    Args:
+        oid: the id of an object, actor or placement group.
+        what: how the message names it.
+
+    Raises:
+        RaySystemError: it belongs to another cluster.
+    """
+    if _process is not None:
+        _process.ownership.refuse_foreign(oid, what)
+
+
 def _after_fork_in_child() -> None:
     global _forked
     if _process is not None:

@@ -8,7 +8,6 @@ socket or a table runs in the thread that leads (`wire.handover`); user threads 
 from __future__ import annotations
 
 import concurrent.futures
-import itertools
 import logging
 import time
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from zmq.backend import zmq_poll
 
 from rayhpc.exceptions import GetTimeoutError, RaySystemError
 from rayhpc.machine.polling import milliseconds
+from rayhpc.runtime.owner import failures
 from rayhpc.runtime.owner.entries import Entry
 from rayhpc.runtime.process.core import Core
 from rayhpc.runtime.values import references
@@ -39,9 +39,6 @@ from rayhpc.wire.transport import Transport
 
 logger = logging.getLogger("rayhpc")
 
-# Goes on from one cluster that a program joins to the next: the addresses in them are the same, and
-# references to objects of the first may still be there, or die, in the second.
-_sequence = itertools.count(1)
 # Made when the module is loaded, so that workers find it in pages they share with the fork server:
 # 1.5 MiB and 4 ms each.
 _decode = Decoder(messages.PROCESS_TAKES)
@@ -61,7 +58,6 @@ class Process(Core):
         self.handover = Handover()
         self._callback_pool: concurrent.futures.ThreadPoolExecutor | None = None
         super().__init__(facts, mapping, self.transport.send, time.monotonic)
-        self._sequence = _sequence
         # What `zmq.Poller` would hand to the same function; its conversions cost 1 µs a call.
         self._polled: list[Any] = [(x, zmq.POLLIN) for x in self.transport.sockets]
         self._polled.append((self.handover.wake_fd, zmq.POLLIN))
@@ -234,10 +230,7 @@ class Process(Core):
                 self.ownership.settle()
             entry = self.ownership.table.get(ref.binary())
         if entry is None:
-            raise RaySystemError(
-                f"{ref!r} belongs to a cluster that this program has left; its value has gone with "
-                "that. Call get() before shutdown(), or make the object again."
-            )
+            raise failures.of_another_cluster(repr(ref))
         return entry
 
     def when_ready(self, ref: ObjectRef[Any], callback: Callable[[], object]) -> None:

@@ -73,7 +73,7 @@ def put_value(process: Process, value: Any) -> ObjectRef[Any]:
         entry.value = node_of(process.me)
         entry.state = STORED
     process.ownership.table[oid] = entry
-    return ObjectRef(oid)
+    return ObjectRef(oid, True)
 
 
 def store_value(process: Process, oid: ObjectId, packed: serialization.Serialized) -> Stored:

@@ -10,7 +10,13 @@ import os
 from typing import TypeVar
 
 from rayhpc.runtime.values.references import ObjectRef
-from rayhpc.wire.address import Address
+from rayhpc.wire.address import (
+    ACTOR_ID_BYTES,
+    GROUP_ID_BYTES,
+    OBJECT_ID_BYTES,
+    TASK_ID_BYTES,
+    Address,
+)
 
 Id = TypeVar("Id", bound="BaseID")
 
@@ -105,19 +111,21 @@ class UniqueID(BaseID):
     """An id of a thing that has no class of its own."""
 
     __slots__ = ()
-    SIZE = 28
+    SIZE = OBJECT_ID_BYTES
 
 
 class TaskID(BaseID):
-    """The id of a task: that of its first result."""
+    """The id of a task: that of its first result, without the last four bytes."""
 
     __slots__ = ()
+    SIZE = TASK_ID_BYTES
 
 
 class ActorID(BaseID):
     """The id of an actor."""
 
     __slots__ = ()
+    SIZE = ACTOR_ID_BYTES
 
 
 class NodeID(UniqueID):
@@ -137,6 +145,7 @@ class PlacementGroupID(BaseID):
     """The id of a placement group."""
 
     __slots__ = ()
+    SIZE = GROUP_ID_BYTES
 
 
 def worker_id(address: Address) -> WorkerID:

@@ -7,18 +7,21 @@ death are noted in a queue that the leading thread works off (finalizers may run
 from __future__ import annotations
 
 import concurrent.futures
+import os
 from collections import deque
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from rayhpc.runtime.process import current
 from rayhpc.runtime.values import serialization
-from rayhpc.wire.address import OBJECT_ID_BYTES, Address, ObjectId, owner_of
+from rayhpc.wire.address import OBJECT_ID_BYTES, Address, ObjectId, owner_of, task_id_of
 
 if TYPE_CHECKING:
     import asyncio
 
 T = TypeVar("T")
+
+_NIL = b"\xff" * OBJECT_ID_BYTES
 
 # Noted here, in order: an id for a reference that died, (id, value, error) for one that was born
 # from a pickle.  Worked off by `ownership.Ownership.settle`.
@@ -51,12 +54,24 @@ class ObjectRef(Generic[T]):
 
     Hashable and comparable by identity of the object; picklable inside arguments, results and
     other objects (it keeps the value alive wherever it is); awaitable.
+
+    Args:
+        binary: the object's id; from here on the reference counts.
+        is_counted: whoever makes it has entered it into the table already (the runtime alone).
+
+    Raises:
+        TypeError: not bytes.
+        ValueError: not as long as an object's id.
     """
 
     __slots__ = ("__weakref__", "_id")
 
-    def __init__(self, oid: ObjectId) -> None:
-        self._id = oid
+    def __init__(self, binary: ObjectId, is_counted: bool = False) -> None:
+        if not is_counted:
+            self._id = _NIL  # what dies if the next line raises
+            _check_id(binary)
+            _note((binary, None, False))
+        self._id = binary
 
     # `_note` written out, since this is a part of every task.
     def __del__(
@@ -69,7 +84,7 @@ class ObjectRef(Generic[T]):
             bell.ring()
 
     def binary(self) -> bytes:
-        """The object's id, 16 bytes."""
+        """The object's id, 28 bytes."""
         return self._id
 
     def hex(self) -> str:
@@ -78,22 +93,27 @@ class ObjectRef(Generic[T]):
 
     def is_nil(self) -> bool:
         """Whether this is the reference to nothing."""
-        return self._id == bytes(OBJECT_ID_BYTES)
+        return self._id == _NIL
 
     @classmethod
     def nil(cls) -> ObjectRef[Any]:
         """The reference to nothing."""
-        return cls(bytes(OBJECT_ID_BYTES))
+        return cls(_NIL, True)
 
     @classmethod
     def from_hex(cls, text: str) -> ObjectRef[Any]:
         """The reference whose `hex` this is; from here on it counts."""
-        return rebuild(bytes.fromhex(text), None, False)
+        return cls(bytes.fromhex(text))
 
     @classmethod
     def from_binary(cls, binary: bytes) -> ObjectRef[Any]:
         """The reference whose `binary` this is; from here on it counts."""
-        return rebuild(bytes(binary), None, False)
+        return cls(bytes(binary))
+
+    @classmethod
+    def from_random(cls) -> ObjectRef[Any]:
+        """A reference that nobody else has, to nothing."""
+        return cls(os.urandom(OBJECT_ID_BYTES))
 
     @classmethod
     def size(cls) -> int:
@@ -104,7 +124,7 @@ class ObjectRef(Generic[T]):
         """The id of the task that makes the object."""
         from rayhpc.runtime.values.ids import TaskID
 
-        return TaskID(self._id)
+        return TaskID(task_id_of(self._id))
 
     def job_id(self) -> Any:
         """The id of the job of this process."""
@@ -156,4 +176,13 @@ class ObjectRef(Generic[T]):
 def rebuild(oid: ObjectId, value: bytes | None, is_error: bool) -> ObjectRef[Any]:
     """A reference from a pickle: counted from here on; `value` travels with it if known."""
     _note((oid, value, is_error))
-    return ObjectRef(oid)
+    return ObjectRef(oid, True)
+
+
+def _check_id(binary: ObjectId) -> None:
+    if not isinstance(binary, bytes):
+        raise TypeError(
+            f"ObjectRef takes bytes, not a {type(binary).__name__}; ObjectRef.from_hex takes text."
+        )
+    if len(binary) != OBJECT_ID_BYTES:
+        raise ValueError(f"An ObjectRef needs to have length {OBJECT_ID_BYTES}, not {len(binary)}.")

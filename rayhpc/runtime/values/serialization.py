@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import cloudpickle
 import msgspec
 
+from rayhpc.exceptions import RayError
 from rayhpc.runtime.values import library_classes
 
 if TYPE_CHECKING:
@@ -114,6 +115,8 @@ def dump_definition(definition: Any) -> bytes:
     """
     try:
         return _by_value(definition, None)
+    except RayError:
+        raise
     except Exception as error:
         raise _unpicklable(definition, error) from error
 
@@ -159,6 +162,8 @@ def _pickle(value: Any) -> tuple[bytes, list[memoryview]]:
     if not cloudpickle.list_registry_pickle_by_value():
         try:
             pickled = dumps(value, 5, buffer_callback=keep_apart)
+        except RayError:
+            raise
         except Exception:  # not importable by name, or not picklable at all: cloudpickle decides
             pickled = b""
         if pickled and _BY_REFERENCE_IN_MAIN not in pickled:
@@ -168,6 +173,8 @@ def _pickle(value: Any) -> tuple[bytes, list[memoryview]]:
             _collector.refs.clear()
     try:
         return _by_value(value, keep_apart), buffers
+    except RayError:
+        raise
     except Exception as error:
         raise _unpicklable(value, error) from error
 

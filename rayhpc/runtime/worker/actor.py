@@ -20,7 +20,7 @@ from rayhpc.runtime.values import serialization
 from rayhpc.runtime.values.errors import dump_system_error, format_remote, load_error
 from rayhpc.runtime.worker import execution
 from rayhpc.runtime.worker.call_order import FirstReady, has_far
-from rayhpc.wire.address import Address, ObjectId
+from rayhpc.wire.address import Address, ObjectId, constructor_task_of
 from rayhpc.wire.messages import actors, tasks
 from rayhpc.wire.messages.common import Grant
 
@@ -155,7 +155,9 @@ class ActorHost:
         last_words = getattr(self.instance, "__ray_shutdown__", None)
         if not callable(last_words):
             return
-        running.set(self._context(self.spec.actor, f"{self.spec.class_name}.__ray_shutdown__"))
+        spec = self.spec
+        name = f"{spec.class_name}.__ray_shutdown__"
+        running.set(self._context(constructor_task_of(spec.actor), name))
         try:
             last_words()
         except BaseException as failure:
@@ -192,7 +194,7 @@ class ActorHost:
     def _construct(self) -> None:
         worker, spec = self._worker, self.spec
         name = f"{spec.class_name}.__init__"
-        running.set(self._context(spec.actor, name))
+        running.set(self._context(constructor_task_of(spec.actor), name))
         error = b""
         try:
             worker.enter_job_of(self._grant)

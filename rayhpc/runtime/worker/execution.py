@@ -194,7 +194,7 @@ def _dynamic(process: Process, task: Runnable, value: Any, micros: int) -> Outco
         outs.append(out)
         inners.append([x.binary() for x in found])
         kept += found
-        refs.append(ObjectRef(oid))
+        refs.append(ObjectRef(oid, True))
     packed = serialization.serialize(DynamicObjectRefGenerator(refs))
     outs[0] = serialization.to_inline(packed)
     return Outcome(tasks.Result(task.tid, tasks.OK, outs, micros, inner=inners), kept)

@@ -19,7 +19,7 @@ from rayhpc.runtime.process.process import Process
 from rayhpc.runtime.values.ids import JobID
 from rayhpc.runtime.values.ids import worker_id as _worker_id
 from rayhpc.util.state import schema
-from rayhpc.wire.address import Address, describe, node_of, raylet_of
+from rayhpc.wire.address import TASK_ID_BYTES, Address, describe, node_of, raylet_of
 from rayhpc.wire.messages import cluster
 from rayhpc.wire.messages.actors import ActorRow, GroupRow
 from rayhpc.wire.messages.common import UNIT, Resources
@@ -259,7 +259,7 @@ class Sources:
 
     def _task(self, event: cluster.TaskEvent) -> schema.TaskState:
         return schema.TaskState(
-            task_id=event.tid.hex(),
+            task_id=event.tid[:TASK_ID_BYTES].hex(),
             attempt_number=event.attempt,
             name=event.name,
             state=event.state,
@@ -267,7 +267,7 @@ class Sources:
             actor_id=event.actor.hex() or None,
             type=event.kind,
             func_or_class_name=event.name,
-            parent_task_id=event.parent.hex() or None,
+            parent_task_id=event.parent[:TASK_ID_BYTES].hex() or None,
             node_id=self.node_id(node_of(event.worker)) if event.worker else None,
             worker_id=worker_id(event.worker),
             worker_pid=event.pid or None,

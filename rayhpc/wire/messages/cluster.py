@@ -372,7 +372,7 @@ class TaskEvent(Record, frozen=True):
 class RunGroup(Record, frozen=True):
     """Runs of one function or method: ids and parents one after the other, times as doubles.
 
-    `actor` is empty for tasks, `parents` where no run has one.
+    `actor` is empty for tasks, `parents` where no run has one.  `tids` are without the nonce.
     """
 
     name: str
@@ -387,12 +387,16 @@ class RunGroup(Record, frozen=True):
 
 
 class RunBatch(Record, frozen=True):
-    """What one worker reports; `offset` makes its `starts` seconds since the epoch."""
+    """What one worker reports; `offset` makes its `starts` seconds since the epoch.
+
+    `nonce` is the end of every task's id.
+    """
 
     worker: int
     pid: int
     offset: float
     groups: list[RunGroup]
+    nonce: bytes
 
 
 class RunPage(Record, frozen=True):

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
+from rayhpc.exceptions import RaySystemError
 from rayhpc.runtime.owner import failures
 from rayhpc.runtime.owner.entries import ERROR, INLINE, PENDING, STORED, Entry
 from rayhpc.runtime.owner.ownership import Ownership
 from rayhpc.runtime.owner.pending import Pending
-from rayhpc.wire.address import make_address, make_object_id, raylet_of
+from rayhpc.runtime.values.errors import load_error
+from rayhpc.wire.address import NONCE_BYTES, make_address, make_object_id, raylet_of
 from rayhpc.wire.messages import leases, objects
 
 ME, THEM, THIRD = make_address(1, 1), make_address(1, 2), make_address(2, 5)
@@ -25,7 +27,7 @@ class Table(Ownership):
         self.sent: list = []
         send = self._note
         error = None if again else failures.lost(objects.LOST, MINE)
-        super().__init__(me, send, lambda _, __: error, failures.lost)
+        super().__init__(me, bytes(NONCE_BYTES), send, lambda _, __: error, failures.lost)
         self.events.clear()
 
     def _note(self, to: int, message: Any) -> None:
@@ -252,3 +254,16 @@ def test_a_return_that_comes_after_its_senders_end_does_not_stay(table: Table) -
     table.on_process_died(THIRD)
     dies(table, MINE)
     assert table.table == {}
+
+
+def test_a_reference_of_another_cluster_is_an_error_and_nobody_is_asked(table: Table) -> None:
+    for owner in (ME, THEM):
+        foreign = make_object_id(owner, 1, b"another one!")
+        born(table, foreign, b"value")
+        with pytest.raises(RaySystemError, match="has left"):
+            raise load_error(table.table[foreign].value)
+        dies(table, foreign)
+        assert foreign not in table.table
+        with pytest.raises(RaySystemError, match="has left"):
+            table.travelling_value(foreign)
+    assert table.sent == []

@@ -36,8 +36,8 @@ def test_there_and_back(kind: type[ids.BaseID]) -> None:
 
 
 def test_ids_of_different_kinds_are_never_equal() -> None:
-    binary = bytes(range(16))
-    assert rayhpc.ActorID(binary) != rayhpc.TaskID(binary)
+    binary = bytes(range(28))
+    assert rayhpc.NodeID(binary) != rayhpc.UniqueID(binary)
 
 
 def test_a_wrong_length_or_type_is_refused() -> None:
@@ -57,3 +57,26 @@ def test_object_id_is_the_old_name_of_a_reference() -> None:
     nil = rayhpc.ObjectRef.nil()
     assert nil.is_nil()
     assert len(nil.binary()) == rayhpc.ObjectRef.size()
+
+
+def test_ids_are_as_long_as_rays() -> None:
+    sizes = {
+        rayhpc.ObjectRef: 28,
+        rayhpc.TaskID: 24,
+        rayhpc.ActorID: 16,
+        rayhpc.PlacementGroupID: 18,
+        rayhpc.NodeID: 28,
+        rayhpc.UniqueID: 28,
+        rayhpc.JobID: 4,
+    }
+    assert {kind: kind.size() for kind in sizes} == sizes
+
+
+def test_a_reference_takes_the_bytes_of_an_id() -> None:
+    binary = bytes(range(28))
+    assert rayhpc.ObjectRef(binary).binary() == binary
+    assert rayhpc.ObjectRef.from_random() != rayhpc.ObjectRef(binary)
+    with pytest.raises(ValueError, match="needs to have length 28"):
+        rayhpc.ObjectRef(b"short")
+    with pytest.raises(TypeError, match="from_hex"):
+        rayhpc.ObjectRef("ab" * 28)  # type: ignore[arg-type]

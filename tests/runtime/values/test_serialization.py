@@ -66,14 +66,14 @@ def test_lambdas_closures_and_local_classes_can_be_sent() -> None:
 
 
 def test_references_inside_are_collected_once_each() -> None:
-    first, second = ObjectRef(b"1" * 16), ObjectRef(b"2" * 16)
+    first, second = ObjectRef(b"1" * 28), ObjectRef(b"2" * 28)
     packed = serialization.serialize([first, {"k": (second, lambda: first)}])
     assert {r.binary() for r in packed.refs} == {first.binary(), second.binary()}
     assert serialization.serialize(5).refs == []
 
 
 def test_collecting_nests_and_is_per_thread() -> None:
-    ref = ObjectRef(b"3" * 16)
+    ref = ObjectRef(b"3" * 28)
     seen_elsewhere: list[Any] = []
     with serialization.collect_refs() as outer:
         with serialization.collect_refs() as inner:

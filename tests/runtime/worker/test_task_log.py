@@ -15,7 +15,7 @@ from rayhpc.wire.messages.cluster import RunPage
 
 
 def task(number: int) -> tasks.Task:
-    return tasks.Task(number.to_bytes(16, "big"), b"d", b"")
+    return tasks.Task(number.to_bytes(28, "big"), b"d", b"")
 
 
 def test_a_report_is_due_at_once_after_many_runs_and_soon_after_few() -> None:
