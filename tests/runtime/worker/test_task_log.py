@@ -15,7 +15,7 @@ from rayhpc.wire.messages.cluster import RunPage
 
 
 def task(number: int) -> tasks.Task:
-    return tasks.Task(number.to_bytes(28, "big"), b"d", b"")
+    return tasks.Task(number.to_bytes(16, "big") + bytes(12), b"d", b"")
 
 
 def test_a_report_is_due_at_once_after_many_runs_and_soon_after_few() -> None:
@@ -69,7 +69,7 @@ def test_threads_may_note_while_another_reports() -> None:
     go_on = False
     reporter.join()
     pages.append(RunPage([log.report(1, 1).data]))
-    found = [int.from_bytes(x.tid, "big") for x in runs.unpack(pages)]
+    found = [int.from_bytes(x.tid[:16], "big") for x in runs.unpack(pages)]
     assert sorted(found) == list(range(each * threads))
 
 
