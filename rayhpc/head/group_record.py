@@ -5,9 +5,11 @@ Used by `groups`, which decides; this only keeps the books consistent.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from rayhpc.head.bundles import Bundle, Places
 from rayhpc.wire.address import NodeNumber, ObjectId
-from rayhpc.wire.feasibility import add, conditions_of, subtract
+from rayhpc.wire.feasibility import add, conditions_of, subtract, sum_of
 from rayhpc.wire.messages import actors
 from rayhpc.wire.messages.common import Resources
 
@@ -85,6 +87,10 @@ class GroupRecord:
         selectors = self.made.selectors
         conditions = conditions_of(selectors[index]) if index < len(selectors) else []
         return Bundle(index, self.made.bundles[index], tuple(conditions))
+
+    def amounts(self, indexes: Iterable[int]) -> Resources:
+        """What some of its bundles take together."""
+        return sum_of(self.made.bundles[index] for index in indexes)
 
     def touches(self, number: NodeNumber) -> bool:
         """Whether the node has, or was asked for, bundles of it."""

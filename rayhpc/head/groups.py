@@ -17,7 +17,7 @@ from rayhpc.head.group_record import GroupRecord
 from rayhpc.head.nodes import NodeRecord, Nodes
 from rayhpc.head.watchers import Watchers
 from rayhpc.wire.address import Address, NodeNumber, ObjectId, node_of, owner_of
-from rayhpc.wire.feasibility import explain, fits, in_words
+from rayhpc.wire.feasibility import explain, fits, in_words, sum_of
 from rayhpc.wire.messages import actors
 from rayhpc.wire.messages.common import Resources, Strategy
 
@@ -123,9 +123,10 @@ class Groups:
         """A raylet has set its bundles aside, or has no room."""
         group = self._groups.get(message.group)
         number = node_of(source)
-        if group is None and message.ok:
+        node = self._nodes.alive.get(number)
+        if group is None and message.ok and node is not None:
             # Removed meanwhile; the raylet may have had the removal before it had room.
-            self._send(source, actors.ReleaseBundles(message.group, True))
+            self._release(node, actors.ReleaseBundles(message.group, True), {})
         if group is None or group.attempt != message.attempt or number not in group.asked:
             return
         order = group.asked.pop(number)
@@ -227,8 +228,11 @@ class Groups:
             here = here & {strategy.bundle}
         if not any(fits(group.made.bundles[x], placing) for x in here):
             return None
-        room = group.room(number)
-        return (float(group.inside.get(number, 0)),) if fits(room, holding) else None
+        if not fits(group.room(number), holding):
+            return None
+        fitting = [x for i in here if fits(x := group.made.bundles[i], placing)]
+        wasted = "GPU" not in placing and all("GPU" in x for x in fitting)
+        return float(wasted), float(group.inside.get(number, 0))
 
     def take(self, group_id: bytes, number: NodeNumber, holding: Resources) -> None:
         """An actor is sent to a node of its group."""
@@ -295,7 +299,7 @@ class Groups:
         for number, indexes in group.chosen.items():
             resources = {index: group.made.bundles[index] for index in indexes}
             node = self._nodes.alive[number]
-            group.asked[number] = node.charge(_sum(resources.values()))
+            group.asked[number] = node.charge(sum_of(resources.values()))
             message = actors.PrepareBundles(group.id, group.attempt, resources)
             self._send(node.raylet, message)
 
@@ -339,8 +343,9 @@ class Groups:
         """All raylets have answered (or are gone)."""
         if group.refused:
             for number in group.ready:
-                message = actors.ReleaseBundles(group.id, False, group.chosen[number])
-                self._send(self._nodes.alive[number].raylet, message)
+                chosen = group.chosen[number]
+                message = actors.ReleaseBundles(group.id, False, chosen)
+                self._release(self._nodes.alive[number], message, group.amounts(chosen))
             group.end_attempt()
             group.stale = group.settles = True
             self._rest(group)
@@ -393,12 +398,22 @@ class Groups:
         for number in group.all_nodes():
             node = self._nodes.alive.get(number)
             if node is not None:
-                self._send(node.raylet, actors.ReleaseBundles(group.id, True))
+                indexes = [*group.by_node.get(number, ()), *group.chosen.get(number, ())]
+                message = actors.ReleaseBundles(group.id, True)
+                self._release(node, message, group.amounts(indexes))
         group.end_attempt()
         group.by_node.clear()
         group.nodes = [0] * len(group.nodes)
         self._tell(group)
         self._watchers.forget(group.id)
+
+    def _release(
+        self, node: NodeRecord, message: actors.ReleaseBundles, amounts: Resources
+    ) -> None:
+        """Have bundles given back: what comes after this at the raylet finds them free."""
+        node.charge({name: -amount for name, amount in amounts.items()})
+        self._nodes.grown.add(node.number)
+        self._send(node.raylet, message)
 
     def _known(self, group_id: bytes) -> GroupRecord | None:
         return self._groups.get(group_id) or self._removed.get(group_id)
@@ -428,14 +443,6 @@ def _is_spread(places: Places, used: Used) -> bool:
     return crowding(places, used) == len(places) + sum(used.values())
 
 
-def _sum(parts: Iterable[Resources]) -> Resources:
-    total: Resources = {}
-    for part in parts:
-        for name, amount in part.items():
-            total[name] = total.get(name, 0) + amount
-    return total
-
-
 def _why_never(strategy: str, wanted: list[Bundle], nodes: list[NodeRecord], used: int) -> str:
     infos = [node.info for node in nodes]
     for bundle in wanted:
@@ -443,7 +450,7 @@ def _why_never(strategy: str, wanted: list[Bundle], nodes: list[NodeRecord], use
         if text:
             return f"bundle {bundle.number}: {text}"
     if strategy == "STRICT_PACK":
-        total = _sum(bundle.resources for bundle in wanted)
+        total = sum_of(bundle.resources for bundle in wanted)
         text = explain(infos, total, Strategy())
         return f"STRICT_PACK wants all bundles on one node: {text or 'the labels allow none'}"
     if strategy == "STRICT_SPREAD":

@@ -3,8 +3,9 @@
 Used by every module of the head.  Sends nothing.
 
 A raylet reports what is available, but always late: what the head has placed in the meantime is
-missing from the report.  So each `StartActor` and `PrepareBundles` is numbered by being counted,
-and is charged to the node until the raylet's report says that it had come (`Usage.taken`).
+missing from the report, and what it has released is not in it yet.  So each `StartActor`,
+`PrepareBundles` and `ReleaseBundles` is numbered by being counted, and is charged to the node (or
+credited) until the raylet's report says that it had come (`Usage.taken`).
 """
 
 from __future__ import annotations

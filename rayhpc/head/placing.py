@@ -51,19 +51,23 @@ def rank_of(demand: Demand, node: NodeRecord) -> Rank | None:
     unwished = not labels_match(node.info, strategy.wish)
     elsewhere = strategy.kind == "node" and node.info.node_id != strategy.node
     share = load(node, demand.placing)
+    avoided = node.number == demand.avoid
+    wasted = "GPU" in node.info.total and "GPU" not in demand.placing
     first = (
         float(elsewhere),
+        # What idle workers have on other nodes comes first, unless it was not to be had there.
+        float(crowded and (wasted or avoided)),
+        float(wasted and strategy.kind != "spread"),
         float(crowded),
-        float(node.number == demand.avoid),
+        float(avoided),
         float(tight),
         float(unwished),
     )
     if strategy.kind == "spread":
         # Those that ask for nothing are told apart by how many there are.
         return (*first, share, float(node.actors))
-    wasted = "GPU" in node.info.total and "GPU" not in demand.placing
     packed = 0.0 if share <= PACKED_TO else share
-    return (*first, float(wasted), packed, float(node.number != demand.near))
+    return (*first, packed, float(node.number != demand.near))
 
 
 def load(node: NodeRecord, wanted: Resources) -> float:

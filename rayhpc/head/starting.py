@@ -18,9 +18,13 @@ from rayhpc.head.nodes import NodeRecord, Nodes
 from rayhpc.head.placing import Demand, Picker, rank_of
 from rayhpc.head.waiting import Kind, Waiting
 from rayhpc.wire.address import Address
-from rayhpc.wire.feasibility import add, can_ever, explain, in_words, subtract
+from rayhpc.wire.feasibility import add, can_ever, explain, fits, in_words, subtract
 from rayhpc.wire.messages.actors import StartActor
 from rayhpc.wire.messages.common import Resources
+
+# So long a node whose workers seem to be idle may take to call one back, before a node with GPUs
+# is taken for what needs none.
+SPARE_GPUS_S = 0.2
 
 
 class Starter:
@@ -178,6 +182,7 @@ class Starter:
     def _start(self, actor: ActorRecord, node: NodeRecord) -> None:
         self._waiting.remove(actor)
         holding = actor.spec.holding
+        within = self._patience(actor, node)
         if actor.group:
             self._groups.take(actor.group, node.number, holding)
             order = node.charge({})
@@ -185,7 +190,15 @@ class Starter:
             order = node.charge(holding)
         add(node.lent, _excess(actor))
         self._table.put_on(actor, node, order)
-        self._send(node.raylet, StartActor(actor.spec, actor.incarnation))
+        self._send(node.raylet, StartActor(actor.spec, actor.incarnation, within))
+
+    def _patience(self, actor: ActorRecord, node: NodeRecord) -> float:
+        """How long a node may take to find room: not long if only GPU nodes are spared with it."""
+        placing, holding = actor.spec.placing.resources, actor.spec.holding
+        if actor.group or placing.get("GPU") or fits(node.free, holding):
+            return 0.0
+        spared = (x for x in self._nodes.open() if x.info.total.get("GPU"))
+        return SPARE_GPUS_S if any(fits(x.free, placing) for x in spared) else 0.0
 
 
 def _excess(actor: ActorRecord) -> Resources:

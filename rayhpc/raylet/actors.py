@@ -94,7 +94,7 @@ class Actors:
             lambda: self._pools(spec),
             lambda allocation: self._granted(actor, allocation),
             now,
-            now + ROOM_WITHIN_S,
+            now + (message.within or ROOM_WITHIN_S),
             lambda: self._no_room(actor),
         )
         self._dispatch.add(actor.request)
@@ -190,7 +190,7 @@ class Actors:
     def _pools(self, spec: actors.ActorSpec) -> list[Pool]:
         strategy = spec.placing.strategy
         if strategy.kind == "group":
-            return self._bundles.pools(strategy.group, strategy.bundle)
+            return self._bundles.pools(strategy.group, strategy.bundle, spec.placing.resources)
         return [self._pool]
 
     def _granted(self, actor: HostedActor, allocation: Allocation) -> None:
@@ -202,6 +202,8 @@ class Actors:
             (spec.job, spec.placing.environment),
             lambda worker: self._construct(actor, worker),
             lambda text: self._cannot_start(actor, text),
+            fresh=True,
+            gpus=bool(allocation.devices()),
         )
         self._workers.acquire(actor.waiter)
 

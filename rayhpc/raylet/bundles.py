@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from rayhpc.raylet.resources import Allocation, Pool
+from rayhpc.raylet.resources import Allocation, Pool, wastes_gpus
 from rayhpc.wire.address import HEAD, Address
 from rayhpc.wire.messages import actors
 from rayhpc.wire.messages.common import Resources
@@ -70,12 +70,16 @@ class Bundles:
         if not mine:
             self._mine.pop(group, None)
 
-    def pools(self, group: bytes, index: int) -> list[Pool]:
-        """The pools that bundle `index` (-1: any) may be served from here."""
+    def pools(self, group: bytes, index: int, demand: Resources) -> list[Pool]:
+        """The pools here that a demand for bundle `index` (-1: any) may be served from.
+
+        The best first: bundles with GPUs are spared by who wants none.
+        """
         mine = self._mine.get(group, {})
         if index >= 0:
             return [mine[index].pool] if index in mine else []
-        return [mine[i].pool for i in sorted(mine)]
+        pools = [mine[i].pool for i in sorted(mine)]
+        return sorted(pools, key=lambda pool: wastes_gpus(pool.total, demand))
 
     def index_of(self, group: bytes, pool: Pool) -> int:
         """Which bundle a pool is; -1: none of the group."""

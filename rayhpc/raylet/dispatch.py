@@ -111,6 +111,11 @@ class Dispatch:
         self._revocables.pop(revocable, None)
         self.is_dirty = True
 
+    @property
+    def revocables(self) -> int:
+        """How many allocations could be called back."""
+        return len(self._revocables)
+
     def revocable_in(self, pool: Pool) -> Resources:
         """What leases hold of a pool, less what the head's orders that wait will take of it."""
         left: Resources = {}

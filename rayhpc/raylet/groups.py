@@ -14,8 +14,9 @@ from rayhpc.raylet.actors import Actors
 from rayhpc.raylet.bundles import Bundles
 from rayhpc.raylet.dispatch import Dispatch, ResourceRequest
 from rayhpc.raylet.leases import Leases
-from rayhpc.raylet.resources import Allocation, Pool, total_of
+from rayhpc.raylet.resources import Allocation, Pool
 from rayhpc.wire.address import HEAD, Address
+from rayhpc.wire.feasibility import sum_of
 from rayhpc.wire.messages import actors
 
 # Bundles for which there is no room within this time are refused; the head looks elsewhere.
@@ -70,7 +71,7 @@ class Groups:
         now = self._now()
         request = ResourceRequest(
             ("bundles", group),
-            total_of(list(bundles.values())),
+            sum_of(bundles.values()),
             lambda: [self._pool],
             granted,
             now,

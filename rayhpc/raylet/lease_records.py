@@ -31,6 +31,8 @@ class PendingLease:
     kind: bytes = b""
     # No node that is here can ever serve it, this one neither, whatever it has free.
     is_stuck: bool = False
+    # There was no room where its data is for long enough.
+    goes_anywhere: bool = False
 
     @property
     def requester(self) -> tuple[Address, bytes]:

@@ -15,12 +15,12 @@ import msgspec
 from rayhpc.raylet import scheduling
 from rayhpc.raylet.bundles import Bundles
 from rayhpc.raylet.dispatch import Dispatch, ResourceRequest, Revocable
+from rayhpc.raylet.lease_reasons import why_for_ever, why_it_waits
 from rayhpc.raylet.lease_records import GrantedLease, PendingLease
-from rayhpc.raylet.resources import Allocation, Pool
+from rayhpc.raylet.resources import GPU, Allocation, Pool, shortage, wastes_gpus
 from rayhpc.raylet.view import ClusterView
 from rayhpc.raylet.workers import Waiter, WorkerPool, WorkerProcess
 from rayhpc.wire.address import Address, NodeNumber, node_of
-from rayhpc.wire.feasibility import in_words
 from rayhpc.wire.messages import actors, leases
 from rayhpc.wire.messages.common import Grant, Resources
 
@@ -28,6 +28,8 @@ from rayhpc.wire.messages.common import Grant, Resources
 TELL_AFTER_S = 0.5
 # A request for any bundle of a group that waits so long tries the group's next node.
 ROTATE_AFTER_S = 0.2
+# So long a request waits where its data is for what has been called back, then goes anywhere.
+NEAR_WITHIN_S = 0.1
 
 Send = Callable[[Address, msgspec.Struct], None]
 
@@ -214,9 +216,12 @@ class Leases:
             if resource_request is None or resource_request not in self._dispatch:
                 continue
             if now - request.arrived >= TELL_AFTER_S and request.told == "":
-                self._tell(request, self._why_never(request))
+                self._tell(request, why_for_ever(request, self._view, self._bundles))
             if self._may_rotate(request, now):
                 self._rotate(request)
+            elif request.wanted.near and now - request.arrived >= NEAR_WITHIN_S:
+                request.goes_anywhere = True
+                self._reconsider(request)
 
     def deadline(self) -> float | None:
         """When `on_time` wants to be called; None: not before something happens."""
@@ -228,7 +233,8 @@ class Leases:
         for request in self._requests.values():
             if request.resource_request is None:
                 continue
-            times += [request.arrived + TELL_AFTER_S, request.arrived + ROTATE_AFTER_S]
+            patience = (TELL_AFTER_S, ROTATE_AFTER_S, NEAR_WITHIN_S)
+            times += [request.arrived + x for x in patience]
         return min((x for x in times if x > now), default=None)
 
     # -- what others want to know ---------------------------------------------------------------
@@ -258,7 +264,7 @@ class Leases:
         for (_, kind), number in backlog.items():
             count[kind] += number
         return [
-            (request.resources, count[kind], request.told or self._why(request))
+            (request.resources, count[kind], request.told or why_it_waits(request))
             for kind, request in shown.items()
         ]
 
@@ -304,10 +310,17 @@ class Leases:
         return self.is_draining or not can
 
     def _choose(self, request: PendingLease, room: bool) -> scheduling.Choice:
-        kind = request.wanted.strategy.kind
+        wanted = request.wanted
+        kind = wanted.strategy.kind
+        if request.goes_anywhere and wanted.near:
+            wanted = msgspec.structs.replace(wanted, near=0)
+        may = room
+        if wanted.near == self._view.me and not room and not self.is_draining:
+            lack = shortage(self._pool.free, request.resources)
+            may = not shortage(self._dispatch.revocable_in(self._pool), lack)
         waiting = self.waiting() if kind == "spread" else 0
-        here = scheduling.Here(room, waiting, not self.is_draining)
-        choice = scheduling.choose(request.wanted, self._view, here, self._turns[kind])
+        here = scheduling.Here(room, may, waiting, not self.is_draining)
+        choice = scheduling.choose(wanted, self._view, here, self._turns[kind])
         self._turns[kind] += choice.now
         return choice
 
@@ -330,7 +343,17 @@ class Leases:
             self._wait_here(request)
 
     def _fits_group(self, request: PendingLease) -> bool:
-        return any(pool.fits(request.resources) for pool in self._pools(request))
+        """Whether a bundle here can serve it now, and no other node's would be the better one."""
+        demand = request.resources
+        fitting = [pool for pool in self._pools(request) if pool.fits(demand)]
+        if not fitting or not all(wastes_gpus(pool.total, demand) for pool in fitting):
+            return bool(fitting)
+        state = self._bundles.state_of(request.wanted.strategy.group)
+        assert state is not None
+        return not any(
+            node != self._view.me and not shortage(bundle, demand) and not bundle.get(GPU)
+            for node, bundle in zip(state.nodes, state.bundles, strict=False)
+        )
 
     def _may_rotate(self, request: PendingLease, now: float) -> bool:
         strategy = request.wanted.strategy
@@ -342,15 +365,14 @@ class Leases:
 
     def _rotate(self, request: PendingLease) -> None:
         """Try the next node that has bundles of the group, or wait here."""
-        group = request.wanted.strategy.group
-        state = self._bundles.state_of(group)
-        nodes = sorted({x for x in state.nodes if x}) if state is not None else []
-        others = [x for x in nodes if x != self._view.me]
-        if not others:
+        state = self._bundles.state_of(request.wanted.strategy.group)
+        nodes = _in_turn(state, request.resources) if state is not None else []
+        me = self._view.me
+        if not nodes or nodes == [me]:
             self._wait_here(request)
             return
-        later = [x for x in others if x > self._view.me]
-        self._redirect(request, (later or others)[0])
+        after_me = nodes.index(me) + 1 if me in nodes else 0
+        self._redirect(request, nodes[after_me % len(nodes)])
 
     # -- what becomes of it ---------------------------------------------------------------------
     def _wait_here(self, request: PendingLease) -> None:
@@ -372,7 +394,7 @@ class Leases:
     def _pools(self, request: PendingLease) -> list[Pool]:
         strategy = request.wanted.strategy
         if strategy.kind == "group":
-            return self._bundles.pools(strategy.group, strategy.bundle)
+            return self._bundles.pools(strategy.group, strategy.bundle, request.resources)
         return [] if self.is_draining or request.is_stuck else [self._pool]
 
     def _granted(self, request: PendingLease, allocation: Allocation) -> None:
@@ -385,6 +407,7 @@ class Leases:
             key,
             lambda worker: self._start(request, worker),
             lambda text: self._refuse(request, leases.ENVIRONMENT, text),
+            gpus=bool(allocation.devices()),
         )
         self._workers.acquire(request.waiter)
         self._workers.start_ahead(key, min(request.backlog - 1, _times(allocation)))
@@ -453,32 +476,15 @@ class Leases:
             self._dispatch.count(request.requester, -1)
             self._dispatch.is_dirty = True
 
-    # -- in words -------------------------------------------------------------------------------
-    def _why_never(self, request: PendingLease) -> str:
-        """Why it may wait for ever; empty: it need not."""
-        if request.wanted.strategy.kind == "group":
-            return self._why_never_in_group(request)
-        choice = scheduling.choose(request.wanted, self._view, scheduling.Here(), 0)
-        return f"Tasks of this program wait: {choice.text}." if choice.text else ""
 
-    def _why_never_in_group(self, request: PendingLease) -> str:
-        strategy = request.wanted.strategy
-        state = self._bundles.state_of(strategy.group)
-        if state is None or state.state != actors.GROUP_CREATED:
-            return state.text if state is not None else ""
-        bundles = state.bundles if strategy.bundle < 0 else [state.bundles[strategy.bundle]]
-        if any(Pool(x).could_ever(request.resources) for x in bundles):
-            return ""
-        return (
-            f"No bundle of the placement group can ever meet the demand of "
-            f"{in_words(request.resources)}: they have "
-            f"{'; '.join(in_words(x) for x in bundles)}. Ask for less, or make larger bundles."
-        )
-
-    def _why(self, request: PendingLease) -> str:
-        if request.wanted.strategy.kind == "group":
-            return "waits for its placement group"
-        return "all nodes that could serve it are in use"
+def _in_turn(state: actors.GroupIs, demand: Resources) -> list[NodeNumber]:
+    """A group's nodes as a demand for any bundle tries them: those first that spare GPUs."""
+    waste: dict[NodeNumber, bool] = {}
+    for node, bundle in zip(state.nodes, state.bundles, strict=False):
+        useless = wastes_gpus(bundle, demand) or bool(shortage(bundle, demand))
+        waste[node] = waste.get(node, True) and useless
+    waste.pop(0, None)
+    return sorted(waste, key=lambda node: (waste[node], node))
 
 
 def _times(allocation: Allocation) -> int:

@@ -97,7 +97,7 @@ class Raylet:
         self.objects = objects
         self.send = send
         self.is_draining = False
-        # StartActor and PrepareBundles had so far: tells the head what our reports include.
+        # Orders of the head had so far: tells it what our reports include.
         self.orders = 0
         self.ended: tuple[int, str] | None = None
         self.attached: dict[Address, Attached] = {}
@@ -180,7 +180,7 @@ class Raylet:
             actors.StopActor: lambda _, m: actor.on_stop(m),
             actors.Constructed: actor.on_constructed,
             actors.PrepareBundles: self._on_prepare_bundles,
-            actors.ReleaseBundles: lambda _, m: self.groups.on_release(m),
+            actors.ReleaseBundles: self._on_release_bundles,
             actors.GroupIs: lambda _, m: self.groups.on_group_is(m),
             leases.LeaseRequest: self._on_lease_request,
             leases.LeaseCancel: lambda _, m: lease.on_cancel(m),
@@ -376,6 +376,10 @@ class Raylet:
     def _on_prepare_bundles(self, _: Address, message: actors.PrepareBundles) -> None:
         self.orders += 1
         self.groups.on_prepare(message)
+
+    def _on_release_bundles(self, _: Address, message: actors.ReleaseBundles) -> None:
+        self.orders += 1
+        self.groups.on_release(message)
 
     def _on_view(self, _: Address, message: cluster.View) -> None:
         news = [x for x in message.changed if self.view.update(x)]

@@ -89,6 +89,7 @@ class Heartbeats:
             raylet.is_draining,
             raylet.orders,
             raylet.dispatch.orders,
+            raylet.dispatch.revocables,
         )
 
 

@@ -137,10 +137,6 @@ def shortage(available: Resources, demand: Resources) -> Resources:
     }
 
 
-def total_of(parts: list[Resources]) -> Resources:
-    """The sum of several demands."""
-    total: Resources = {}
-    for part in parts:
-        for name, amount in part.items():
-            total[name] = total.get(name, 0) + amount
-    return total
+def wastes_gpus(total: Resources, demand: Resources) -> bool:
+    """Whether a demand that wants no GPU would keep others from GPUs there."""
+    return bool(total.get(GPU)) and not demand.get(GPU)

@@ -1,7 +1,8 @@
 """Which node should serve a scheduling class: pure functions of the cluster view.
 
-Called by `leases` for requests and, when the view changes, for those that wait.  Default: here
-while there is room, then any node with room; spread: round robin over the nodes with room, else
+Called by `leases` for requests and, when the view changes, for those that wait.  Default: where the
+data is while there is room or idle workers can be called back, then here, then any node with room,
+nodes with GPUs last for those who want none; spread: round robin over the nodes with room, else
 where fewest wait; node affinity, labels and bundles narrow the choice.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rayhpc.raylet.resources import wastes_gpus
 from rayhpc.raylet.view import ClusterView, NodeView
 from rayhpc.wire.address import NodeNumber
 from rayhpc.wire.feasibility import explain, in_words, labels_match
@@ -19,11 +21,13 @@ from rayhpc.wire.messages.common import Resources, SchedulingClass
 class Here:
     """This node, as it is now: the view is of the others.
 
-    `room`: it could serve the request at once; `waiting`: how many requests wait, which only a
+    `room`: it could serve the request at once; `may`: it could once it has called back what leases
+    have (asked only where the data is here); `waiting`: how many requests wait, which only a
     class that spreads needs to know; `serves`: it takes new work (else it is leaving).
     """
 
     room: bool = False
+    may: bool = False
     waiting: int = 0
     serves: bool = True
 
@@ -55,7 +59,7 @@ def choose(wanted: SchedulingClass, view: ClusterView, here: Here, turn: int) ->
     if strategy.kind == "node":
         target = view.with_id(strategy.node)
         if target is not None and target.could_ever(demand):
-            return _settle([target], demand, view, here, turn, spread=False)
+            return _settle([target], wanted, view, here, turn)
         if not strategy.soft:
             return Choice(0, text=_affinity_text(strategy.node, target, demand))
     nodes = [
@@ -67,35 +71,41 @@ def choose(wanted: SchedulingClass, view: ClusterView, here: Here, turn: int) ->
         known = [x.info for x in view.nodes.values()]
         return Choice(view.me, stuck=True, text=explain(known, demand, strategy))
     wished = [x for x in nodes if labels_match(x.info, strategy.wish)] if strategy.wish else []
-    spread = strategy.kind == "spread"
     if any(x.could_ever(demand) for x in wished):
-        first = _settle(wished, demand, view, here, turn, spread)
-        second = _settle(nodes, demand, view, here, turn, spread)
+        first = _settle(wished, wanted, view, here, turn)
+        second = _settle(nodes, wanted, view, here, turn)
         return second if second.now and not first.now else first
-    return _settle(nodes, demand, view, here, turn, spread)
+    return _settle(nodes, wanted, view, here, turn)
 
 
 def _settle(
     nodes: list[NodeView],
-    demand: Resources,
+    wanted: SchedulingClass,
     view: ClusterView,
     here: Here,
     turn: int,
-    spread: bool,
 ) -> Choice:
     """One of these nodes, some of which could do it: one with room, else where to wait."""
-    me = view.me
-    roomy = [
-        x.info.number for x in nodes if (here.room if x.info.number == me else x.has_room(demand))
-    ]
+    me, demand = view.me, wanted.resources
+    spread = wanted.strategy.kind == "spread"
+    near = next((x for x in nodes if x.info.number == wanted.near), None)
+    if near is not None and (here.may if wanted.near == me else near.may_have_room(demand)):
+        return Choice(wanted.near, now=wanted.near != me or here.room)
+    roomy = [x for x in nodes if (here.room if x.info.number == me else x.has_room(demand))]
     if roomy:
-        if me in roomy and not spread:
+        numbers = [x.info.number for x in (roomy if spread else _sparing_gpus(roomy, demand))]
+        if me in numbers and not spread:
             return Choice(me, now=True)
-        return Choice(roomy[turn % len(roomy)], now=True)
+        return Choice(numbers[turn % len(numbers)], now=True)
     feasible = [x for x in nodes if x.could_ever(demand)]
     if not spread and any(x.info.number == me for x in feasible):
         return Choice(me)
     return Choice(min(feasible, key=lambda x: _crowd(x, me, here)).info.number)
+
+
+def _sparing_gpus(nodes: list[NodeView], demand: Resources) -> list[NodeView]:
+    """The nodes without GPUs, for who wants none and has a choice."""
+    return [x for x in nodes if not wastes_gpus(x.info.total, demand)] or nodes
 
 
 def _crowd(node: NodeView, me: NodeNumber, here: Here) -> tuple[int, bool]:

@@ -19,11 +19,13 @@ DEBIT_S = 2.0
 class NodeView:
     """One living node as seen from here."""
 
-    __slots__ = ("available", "debits", "draining", "info", "pending", "version")
+    __slots__ = ("available", "debits", "draining", "info", "leased", "pending", "version")
 
     def __init__(self, info: NodeInfo) -> None:
         self.info = info
         self.available = dict(info.total)
+        # What leases have of it, and it can call back.
+        self.leased: Resources = {}
         self.pending = 0
         self.draining = False
         self.version = -1
@@ -33,6 +35,11 @@ class NodeView:
     def has_room(self, demand: Resources) -> bool:
         """Whether it could serve the demand at once, as far as is known."""
         return not self.draining and not shortage(self.available, demand)
+
+    def may_have_room(self, demand: Resources) -> bool:
+        """Whether it could serve the demand once it has called back what leases have."""
+        lack = shortage(self.available, demand)
+        return not self.draining and not shortage(self.leased, lack)
 
     def could_ever(self, demand: Resources) -> bool:
         """Whether it could serve the demand when it is idle."""
@@ -71,6 +78,7 @@ class ClusterView:
         if node is None or usage.version <= node.version or usage.node == self.me:
             return False
         node.available = dict(usage.available)
+        node.leased = usage.leased
         node.pending = usage.pending
         node.draining = usage.draining
         node.version = usage.version

@@ -9,7 +9,7 @@ may become any job's that has no environment of its own.  Never forks: that is t
 from __future__ import annotations
 
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -53,7 +53,11 @@ class Spawner(Protocol):
 
 @dataclass(eq=False)
 class WorkerProcess:
-    """One worker process; `death` says why we ended it, `lease` is what it serves."""
+    """One worker process; `death` says why we ended it, `lease` is what it serves.
+
+    `has_run` says that it has had a lease, `is_blind` that one of them had no GPU: libraries that
+    looked for GPUs then will not find any later.
+    """
 
     number: int
     address: Address
@@ -69,16 +73,29 @@ class WorkerProcess:
     for_memory: bool = False
     left: str | None = None
     is_asked_to_end: bool = False
+    has_run: bool = False
+    is_blind: bool = False
 
 
 @dataclass(eq=False)
 class Waiter:
-    """Somebody who wants a worker of `key`; exactly one of the two is called, unless cancelled."""
+    """Somebody who wants a worker of `key`; exactly one of the two is called, unless cancelled.
+
+    `fresh`: only one that has run nothing will do; `gpus`: it will have GPUs.
+    """
 
     key: Key
     ready: Callable[[WorkerProcess], None]
     failed: Callable[[str], None]
+    fresh: bool = False
+    gpus: bool = False
     is_cancelled: bool = False
+
+    def takes(self, worker: WorkerProcess) -> bool:
+        """Whether what the worker has run before does no harm."""
+        if self.fresh:
+            return not worker.has_run
+        return not (self.gpus and worker.is_blind)
 
 
 class WorkerPool:
@@ -134,7 +151,7 @@ class WorkerPool:
     # -- asking ---------------------------------------------------------------------------------
     def acquire(self, waiter: Waiter) -> None:
         """Give `waiter` a worker, at once if one is idle."""
-        worker = self._idle_for(waiter.key) if self._is_known(waiter.key) else None
+        worker = self._idle_for(waiter) if self._is_known(waiter.key) else None
         if worker is not None:
             self._hand_over(worker, waiter)
             return
@@ -160,11 +177,12 @@ class WorkerPool:
         """Have up to `count` workers idle or starting for a key, beyond those waited for."""
         if not self._is_known(key) or not self._can_start(key):
             return
-        there = sum(
-            1 for x in self.by_address.values() if x.key == key and x.state in (IDLE, STARTING)
-        )
-        wanted = len(self._waiting.get(key, ())) + min(count, self._cpus)
-        for _ in range(wanted - there):
+        states = Counter(x.state for x in self.by_address.values() if x.key == key)
+        waiting = len(self._waiting.get(key, ()))
+        # Whoever still waits has no use for those that idle.
+        missing = waiting - states[STARTING]
+        ahead = waiting + min(count, self._cpus) - states[STARTING] - states[IDLE]
+        for _ in range(max(missing, ahead)):
             self._start(key)
 
     # -- what happens ---------------------------------------------------------------------------
@@ -295,11 +313,12 @@ class WorkerPool:
             return
         if not self._is_known(key):
             return
-        while waiting and (worker := self._idle_for(key)) is not None:
-            waiter = waiting.popleft()
+        for waiter in list(waiting):
             if waiter.is_cancelled:
-                continue
-            self._hand_over(worker, waiter)
+                waiting.remove(waiter)
+            elif (worker := self._idle_for(waiter)) is not None:
+                waiting.remove(waiter)
+                self._hand_over(worker, waiter)
         if not waiting:
             self._waiting.pop(key, None)
         else:
@@ -351,11 +370,12 @@ class WorkerPool:
         except OSError as error:  # no descriptors left for its output
             self.on_spawn_failed(number, error.strerror or str(error))
 
-    def _idle_for(self, key: Key) -> WorkerProcess | None:
+    def _idle_for(self, waiter: Waiter) -> WorkerProcess | None:
+        key = waiter.key
         plain: WorkerProcess | None = None
         best: WorkerProcess | None = None
         for worker in self.by_address.values():
-            if worker.state != IDLE:
+            if worker.state != IDLE or not waiter.takes(worker):
                 continue
             if worker.key == key and (best is None or worker.since > best.since):
                 best = worker  # the one used last has the warmest caches
@@ -368,6 +388,8 @@ class WorkerPool:
             worker.key = waiter.key
             self._tell_job(worker)
         worker.state = LEASED
+        worker.has_run = True
+        worker.is_blind = worker.is_blind or not waiter.gpus
         waiter.ready(worker)
 
     def _tell_job(self, worker: WorkerProcess) -> None:

@@ -34,6 +34,14 @@ def subtract(amounts: Resources, less: Mapping[str, int]) -> None:
         amounts[name] = amounts.get(name, 0) - amount
 
 
+def sum_of(parts: Iterable[Mapping[str, int]]) -> Resources:
+    """The sum of several amounts."""
+    total: Resources = {}
+    for part in parts:
+        add(total, part)
+    return total
+
+
 def labels_match(node: NodeInfo, conditions: Iterable[Labels]) -> bool:
     """Whether a node's labels meet all conditions; its id is one of them."""
     return all(_holds(node, condition) for condition in conditions)

@@ -215,6 +215,7 @@ class FakeRaylet:
         self.report()
 
     def on_ReleaseBundles(self, message: actors.ReleaseBundles) -> None:  # noqa: N802
+        self.taken += 1
         mine = self.bundles.get(message.group, {})
         for index in [x for x in message.bundles or list(mine) if x in mine]:
             resources = mine.pop(index)

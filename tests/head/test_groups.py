@@ -246,3 +246,30 @@ def test_a_group_nobody_made_is_said_to_be_gone() -> None:
     nodes[0].say(cluster.ProcessDied(creator, "signal 9", False))
     assert now(world, driver, unknown).state == GROUP_REMOVED
     assert world.state(actor) == DEAD
+
+
+def test_what_a_removed_group_had_can_be_had_at_once() -> None:
+    world, nodes, driver = cluster_of(2)
+    for _ in range(20):
+        group = world.group(driver, [ONE] * 4, "PACK")
+        world.run(0.05)  # two ways of at most 10 ms each, twice
+        is_now = world.last(driver, actors.GroupIs, group)
+        assert is_now.state == GROUP_CREATED
+        world.to_head(driver, actors.RemoveGroup(group))
+    world.run(1.0)
+    for node in nodes:
+        assert world.head.nodes.alive[node.number].free == amounts(CPU=2)
+    assert not any(node.overbooked for node in nodes)
+
+
+def test_an_actor_without_an_index_spares_bundles_with_gpus_on_other_nodes() -> None:
+    world = World()
+    gpus, plain = world.add_node(amounts(CPU=1, GPU=1)), world.add_node(amounts(CPU=1))
+    world.beat()
+    driver = world.start_job(gpus)
+    world.run(0.5)
+    group = world.group(driver, [amounts(CPU=1, GPU=1), ONE], "SPREAD")
+    assert now(world, driver, group).nodes == [gpus.number, plain.number]
+    actor = world.create(driver, strategy=Strategy("group", group=group))
+    world.run(0.5)
+    assert world.head.actors.table.get(actor).node.number == plain.number

@@ -141,6 +141,7 @@ def test_no_room_is_answered_and_meanwhile_leases_are_called_back() -> None:
     start(n)
     n.leases.on_revoked(leases.Revoked(held.grant.lease))
     n.settle()
+    n.boot()
     assert len(n.take(actors.Construct)) == 1
 
 

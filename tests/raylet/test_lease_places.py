@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import msgspec
+
+from rayhpc.raylet.leases import NEAR_WITHIN_S
 from rayhpc.raylet.view import DEBIT_S
+from rayhpc.wire.address import make_address
 from rayhpc.wire.messages import leases
 from rayhpc.wire.messages.common import Labels, Strategy
 from tests.raylet.doubles import Node, job, node_info, wanted
@@ -60,3 +64,17 @@ def test_labels_that_nobody_has_are_waited_for_although_there_is_room() -> None:
     n.settle()
     assert n.granted() == []
     assert n.leases.waiting() == 1
+
+
+def test_a_request_waits_where_its_data_is_for_a_moment_then_goes_anywhere() -> None:
+    n = node(CPU=2)
+    n.join(2)
+    near = msgspec.structs.replace(wanted(), near=1)
+    n.request(1)
+    n.request(2)
+    n.boot()
+    assert len(n.granted()) == 2
+    n.request(3, near, client=make_address(1, 200))
+    assert not n.take(leases.LeaseRedirect)
+    n.pass_time(NEAR_WITHIN_S + 0.01)
+    assert [m.node for m in n.take(leases.LeaseRedirect)] == [2]

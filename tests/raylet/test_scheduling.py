@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
+import msgspec
+
 from rayhpc.raylet import scheduling
 from rayhpc.raylet.scheduling import Here
 from rayhpc.raylet.view import DEBIT_S, ClusterView
@@ -24,7 +26,7 @@ def use(view: ClusterView, number: int, free: float, version: int = 1, pending: 
 
 
 def choose(view: ClusterView, what: SchedulingClass, here: bool, turn: int = 0) -> tuple[int, bool]:
-    found = scheduling.choose(what, view, Here(here), turn)
+    found = scheduling.choose(what, view, Here(here, here), turn)
     return found.node, found.now
 
 
@@ -146,3 +148,35 @@ def test_a_leaving_node_takes_nothing() -> None:
     assert choose(view, wanted(), False) == (2, True)
     found = scheduling.choose(wanted(), view, Here(True, serves=False), 0)
     assert (found.node, found.now) == (2, True)
+
+
+def with_gpus(*gpus: int) -> ClusterView:
+    view = ClusterView(1)
+    for number, amount in enumerate(gpus, 1):
+        view.add(node_info(number, CPU=2, **({"GPU": amount} if amount else {})))
+    return view
+
+
+def test_who_wants_no_gpu_spares_nodes_with_them_while_others_have_room() -> None:
+    view = with_gpus(2, 0, 0)
+    assert choose(view, wanted(), True) == (2, True)
+    assert choose(view, wanted(CPU=1, GPU=1), True) == (1, True)
+    use(view, 2, 0)
+    assert choose(view, wanted(), True) == (3, True)
+    use(view, 3, 0)
+    assert choose(view, wanted(), True) == (1, True)
+    spread = wanted(Strategy("spread"))
+    use(view, 2, 2, version=2)
+    assert {choose(view, spread, True, turn)[0] for turn in range(4)} == {1, 2}
+
+
+def test_tasks_go_where_their_data_is_while_there_is_room() -> None:
+    view = with_gpus(0, 2, 0)
+    near = msgspec.structs.replace(wanted(), near=2)
+    assert choose(view, near, True) == (2, True)
+    view.update(Usage(2, units(CPU=0, GPU=2), 0, 1))
+    assert choose(view, near, True) == (1, True)
+    assert choose(view, msgspec.structs.replace(near, near=9), True) == (1, True)
+    # Its workers may be idle: they can be called back.
+    view.update(Usage(2, units(CPU=0, GPU=2), 0, 2, leased=units(CPU=1)))
+    assert choose(view, near, True) == (2, True)

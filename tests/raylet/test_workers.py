@@ -16,10 +16,12 @@ from tests.raylet.doubles import JOB, Node, job
 class Wish:
     """Somebody who wants a worker."""
 
-    def __init__(self, node: Node, number: int = JOB, environment: bytes = b"") -> None:
+    def __init__(
+        self, node: Node, number: int = JOB, environment: bytes = b"", **what: bool
+    ) -> None:
         self.worker: WorkerProcess | None = None
         self.error = ""
-        self.waiter = Waiter((number, environment), self.got, self.failed)
+        self.waiter = Waiter((number, environment), self.got, self.failed, **what)
         node.workers.acquire(self.waiter)
 
     def got(self, worker: WorkerProcess) -> None:
@@ -293,3 +295,39 @@ def test_templates_of_many_environments_do_not_pile_up() -> None:
         assert wish.worker is not None
         n.workers.on_ended(wish.worker, "gone")
     assert sum(not x.is_closed for x in n.channels) <= 8
+
+
+def test_an_actor_gets_a_process_that_has_run_nothing() -> None:
+    n = node(CPU=2)
+    task = Wish(n)
+    n.boot()
+    assert task.worker is not None
+    n.workers.release(task.worker)
+    actor, second = Wish(n, fresh=True), Wish(n)
+    assert second.worker is task.worker
+    n.boot()
+    assert actor.worker is not None
+    assert actor.worker is not task.worker
+    n.workers.release(second.worker)
+    others = [Wish(n, fresh=True) for _ in range(2)]
+    n.boot()
+    assert len({x.worker.number for x in (task, actor, *others) if x.worker}) == 4
+
+
+def test_who_gets_gpus_gets_no_process_that_has_seen_none() -> None:
+    n = node(CPU=2)
+    seeing = Wish(n, gpus=True)
+    n.boot()
+    assert seeing.worker is not None
+    n.workers.release(seeing.worker)
+    again = Wish(n, gpus=True)
+    assert again.worker is seeing.worker
+    n.workers.release(again.worker)
+    blind = Wish(n)
+    assert blind.worker is seeing.worker
+    n.workers.release(blind.worker)
+    later = Wish(n, gpus=True)
+    assert later.worker is None
+    n.boot()
+    assert later.worker is not seeing.worker
+    assert later.worker is not None

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from rayhpc.runtime.owner.entries import ERROR, INLINE, PENDING, STORED, Entry
 from rayhpc.runtime.owner.ownership import Ownership
 from rayhpc.runtime.owner.pending import Pending
-from rayhpc.wire.address import owner_node_of
+from rayhpc.wire.address import NodeNumber, owner_node_of
 from rayhpc.wire.messages.tasks import Dependency
 
 
@@ -54,3 +54,13 @@ def resolved(ownership: Ownership, pending: Pending) -> tuple[list[Dependency], 
             assert entry.state == ERROR
             return found, entry.value
     return found, None
+
+
+def node_with_most(ownership: Ownership, pending: Pending) -> NodeNumber:
+    """The node that has most of the bytes among the dependencies; 0: none lies in a store."""
+    found: dict[NodeNumber, int] = {}
+    for ref in pending.deps or ():
+        entry = ownership.table.get(ref.binary())
+        if entry is not None and entry.state == STORED:
+            found[entry.value] = found.get(entry.value, 0) + entry.size
+    return max(found, key=lambda node: (found[node], -node), default=0)

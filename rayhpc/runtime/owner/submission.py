@@ -298,7 +298,16 @@ class Submitter:
             self._results.fail(pending, error)
             return
         pending.ready = tuple(found)
+        self._go_near(pending)
         self._enqueue(pending)
+
+    def _go_near(self, pending: Pending) -> None:
+        """Have a task run where most of the bytes that it takes are, if it may."""
+        queue = pending.queue
+        assert queue is not None
+        near = dependencies.node_with_most(self._ownership, pending)
+        if near != queue.wanted.near and queue.wanted.strategy.kind == "default":
+            pending.queue = self.queue_for(msgspec.structs.replace(queue.wanted, near=near))
 
     def _enqueue(self, pending: Pending) -> None:
         queue = pending.queue

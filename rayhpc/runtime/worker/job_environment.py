@@ -15,9 +15,12 @@ from rayhpc.wire.messages.common import UNIT, Grant, JobConfig
 
 logger = logging.getLogger("rayhpc")
 
-# What BLAS and OpenMP read when they are first loaded; what the user has set stays.
+# What BLAS and OpenMP read when they are first loaded.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-_GIVEN_THREADS = frozenset(x for x in THREAD_VARIABLES if x in os.environ)
+# As Ray has it: with this before its name the variable that selects GPUs is left alone.
+NOT_SET = "RAY_EXPERIMENTAL_NOSET_"
+# As Ray has it: with "0" that variable is left alone where a task or actor has no GPU.
+SET_ON_ZERO = "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"
 
 
 class JobEnvironment:
@@ -29,6 +32,7 @@ class JobEnvironment:
 
     def __init__(self, gpu_variable: str) -> None:
         self._gpu_variable = gpu_variable
+        self._threads = _threads_to_set()
         self._jobs: dict[int, JobConfig] = {}
         self._job = 0
         self._grant: Grant | None = None
@@ -53,13 +57,18 @@ class JobEnvironment:
         """Be what the grant says; its job must be known."""
         if self._job != grant.job:
             self._enter_job(self._jobs[grant.job])
-        if self._gpu_variable:
-            os.environ[self._gpu_variable] = ",".join(grant.devices.get("GPU", ()))
+        self._show_gpus(grant.devices.get("GPU", []))
         threads = max(1, grant.resources.get("CPU", 0) // UNIT)
-        for variable in THREAD_VARIABLES:
-            if variable not in _GIVEN_THREADS:
-                os.environ[variable] = str(threads)
+        for variable in self._threads:
+            os.environ[variable] = str(threads)
         self._grant = grant
+
+    def _show_gpus(self, ids: list[str]) -> None:
+        variable = self._gpu_variable
+        if not variable or os.environ.get(NOT_SET + variable, "").lower() in ("1", "true"):
+            return
+        if ids or os.environ.get(SET_ON_ZERO, "").lower() not in ("0", "false"):
+            os.environ[variable] = ",".join(ids)
 
     def _enter_job(self, job: JobConfig) -> None:
         self._job = job.number
@@ -73,3 +82,10 @@ class JobEnvironment:
                 os.chdir(job.folder)
             except OSError as error:
                 logger.warning("the driver's folder is not here: %s", error)
+
+
+def _threads_to_set() -> list[str]:
+    """The variables that are not the user's; with OMP_NUM_THREADS he speaks for all of them."""
+    if "OMP_NUM_THREADS" in os.environ:
+        return []
+    return [x for x in THREAD_VARIABLES if x not in os.environ]

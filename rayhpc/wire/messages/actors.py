@@ -113,10 +113,14 @@ class ActorUnreferenced(msgspec.Struct, array_like=True, tag=135):
 
 
 class StartActor(msgspec.Struct, array_like=True, tag=136):
-    """Head to a raylet: run it here; answered by `ActorStarted`."""
+    """Head to a raylet: run it here; answered by `ActorStarted`.
+
+    Without room within so many seconds it is given back (0: the raylet's own patience).
+    """
 
     spec: ActorSpec
     incarnation: int
+    within: float = 0.0
 
 
 class ActorStarted(msgspec.Struct, array_like=True, tag=137):

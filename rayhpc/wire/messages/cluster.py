@@ -54,8 +54,9 @@ class NodeUp(msgspec.Struct, array_like=True, tag=103):
 class Usage(Record, frozen=True):
     """One node's state in the cluster's resource view; `pending` counts waiting leases.
 
-    `taken` is how many `StartActor` and `PrepareBundles` the raylet has had from the head so far:
-    it tells the head which of what it has placed is already missing from `available`.  `leased`
+    `taken` is how many `StartActor`, `PrepareBundles` and `ReleaseBundles` the raylet has had from
+    the head so far: it tells the head which of what it has placed is already missing from
+    `available`, and which of what it has released is back in it.  `leased`
     is what leases hold and the node can call back for actors and bundles.
     """
 

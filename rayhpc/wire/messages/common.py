@@ -49,13 +49,15 @@ class SchedulingClass(Record, frozen=True):
     """Tasks that want the same resources, environment and placement: they share leases.
 
     `environment` is the runtime environment as canonical JSON (empty: none).  `job` is the number
-    of the job whose modules and folder the worker needs.
+    of the job whose modules and folder the worker needs.  `near` is the node that has most of the
+    bytes which the tasks take (0: they take little).
     """
 
     resources: Resources
     strategy: Strategy = DEFAULT_STRATEGY
     environment: bytes = b""
     job: int = 0
+    near: int = 0
 
 
 class JobConfig(Record, frozen=True):
