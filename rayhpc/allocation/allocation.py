@@ -12,9 +12,9 @@ from typing import Any
 from rayhpc.allocation.fact import Fact
 from rayhpc.machine.gpus import Gpus
 
-# Who started this very process: `srun` and `mpiexec` one rank of several, `batch` and `salloc` a
-# lone shell inside an allocation whose step is yet to be started.
-LAUNCHERS = ("srun", "batch", "salloc", "mpiexec", "yarn", "explicit", "none")
+# Launchers that have started no ranks: nobody, and the shell of a batch job or of an interactive
+# one, alone in an allocation whose step is yet to be started.  All others are launchers of ranks.
+LONE = ("none", "batch", "salloc")
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Allocation:
 
     `cpus` and `memory` (bytes) are what the scheduler gives to all our ranks on this node
     together, `end_time` is in seconds since 1970, `shared_dir` a hint where all nodes can write,
+    `launcher` who started this very process,
     `component` the part of a heterogeneous job that this node belongs to.
     """
 

@@ -26,6 +26,8 @@ def overlay(base: Allocation, rank: int | None, size: int | None) -> Allocation:
     return replace(
         base,
         launcher=Fact("explicit", "--rank", (Candidate(base.launcher.value, "environment"),)),
+        # Whoever starts ranks this way may start each in a step of its own.
+        step_id=Fact(None, "--rank", (Candidate(base.step_id.value, base.step_id.source),)),
         rank=Fact(rank, "--rank", (Candidate(base.rank.value, base.rank.source),)),
         size=Fact(size, "--size", (Candidate(base.size.value, base.size.source),)),
         local_rank=Fact(0, "--rank"),

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from rayhpc.allocation import variables
-from rayhpc.allocation.allocation import Allocation
+from rayhpc.allocation.allocation import LONE, Allocation
 from rayhpc.allocation.fact import Candidate, Fact
 
 
@@ -52,8 +52,8 @@ def overlay(base: Allocation, environ: Mapping[str, str]) -> Allocation:
         return _without_size(base, environ)
     rank = variables.number_or(0, "", environ, flavour.rank)
     size = variables.number_or(1, "", environ, flavour.size)
-    if base.launcher.value == "srun" and (rank.value, size.value) == _place(base):
-        return base  # srun's own PMI: both say the same, and SLURM says more
+    if base.launcher.value not in LONE and (rank.value, size.value) == _place(base):
+        return base  # the scheduler's own PMI (srun): both say the same, and it says more
     local_rank = variables.number(environ, flavour.local_rank)
     local_size = variables.number(environ, flavour.local_size)
     scheduler = base.scheduler
@@ -79,7 +79,7 @@ def _flavour(environ: Mapping[str, str]) -> _Flavour | None:
 
 def _without_size(base: Allocation, environ: Mapping[str, str]) -> Allocation:
     """A bare PMIX_RANK is fine where the scheduler knows the size, and useless elsewhere."""
-    if environ.get("PMIX_RANK") and base.launcher.value in ("none", "batch", "salloc"):
+    if environ.get("PMIX_RANK") and base.launcher.value in LONE:
         raise ValueError(
             "PMIX_RANK is set, but nothing says how many ranks there are; pass --rank and --size"
         )

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from rayhpc.batch.base import JobStatus, Say, State
 from rayhpc.batch.errors import SchedulerError
 from rayhpc.batch.folder import JobFolder, Summary
+from rayhpc.batch.jobs import JobStatus, Say, State
 from rayhpc.batch.pace import Pace
 from rayhpc.batch.tail import Tail
 from rayhpc.exit_codes import ExitCode, in_words
@@ -29,12 +29,16 @@ _SIGNALLED = 128
 
 @dataclass
 class World:
-    """What the follower needs of the world outside; the tests have their own."""
+    """What the follower needs of the world outside; the tests have their own.
+
+    `title` is the batch system's name in sentences.
+    """
 
     ask: Callable[[], JobStatus | None]
     cancel: Callable[[], None]
     emit: Callable[[str, bytes], None]
     say: Say
+    title: str
     now: Callable[[], float] = time.monotonic
     pause: Callable[[float], None] = time.sleep
 
@@ -90,7 +94,7 @@ class Follower:
         try:
             status = self._world.ask()
         except SchedulerError as error:
-            self._tell(f"the batch system does not answer, the job is not affected: {error}")
+            self._tell(f"{self._world.title} does not answer, the job is not affected: {error}")
             self._pace.on_answer(self._world.now(), pending=False)
             return None
         self._pace.on_answer(self._world.now(), status is not None and _changes_soon(status))
@@ -127,7 +131,7 @@ class Follower:
             return True
         self._confirm_every = min(2 * self._confirm_every, _LONGEST_CONFIRM_S)
         self._confirm_at = now + self._confirm_every
-        if status.word != "COMPLETING":
+        if not status.closing:
             # Its next run replaces these; until then they are of the one before.
             self._stale.update(self._ended)
             self._ended.clear()
@@ -142,13 +146,24 @@ class Follower:
         self._look_for_ends()
         if len(self._ended) == len(self._tasks):
             return max(summary.exit_code for summary in self._ended.values())
-        self._world.say(_how_it_ended(status, self._folder, self._nothing_came()))
+        self._world.say(self._how_it_ended(status))
         if status is not None and status.state is State.CANCELLED:
             return ExitCode.CANCELLED
         return (status.exit_code if status else None) or ExitCode.SCHEDULER
 
-    def _nothing_came(self) -> bool:
-        return not any(tail.exists for _, tail in self._tails)
+    def _how_it_ended(self, status: JobStatus | None) -> str:
+        if status is None:
+            said = f"{self._world.title} no longer knows the job, and it left no summary"
+        else:
+            said = f"job {status.id} is over ({status.word})"
+            said += f": {status.reason}" if status.reason else ""
+        silent = not any(tail.exists for _, tail in self._tails)
+        if silent and (status is None or status.state is not State.CANCELLED):
+            said += (
+                f"\nit never wrote to {self._folder.path}: the nodes may not see that directory; "
+                "name one on a file system that they share with this machine with --job-dir"
+            )
+        return said
 
     def _drain(self) -> bool:
         moved = False
@@ -178,7 +193,7 @@ class Follower:
 
 def _changes_soon(status: JobStatus) -> bool:
     """Whether the folder is not the one to tell what comes next."""
-    return status.state is State.PENDING or status.word == "COMPLETING"
+    return status.state is State.PENDING or status.closing
 
 
 def _in_words(status: JobStatus) -> str:
@@ -190,17 +205,3 @@ def _in_words(status: JobStatus) -> str:
             expected = f"; expected to start {at}"
         return f"job {status.id} is waiting{why}{expected}"
     return f"job {status.id} runs on {status.nodes or 'its nodes'}"
-
-
-def _how_it_ended(status: JobStatus | None, folder: JobFolder, silent: bool) -> str:
-    if status is None:
-        said = "SLURM no longer knows the job, and it left no summary"
-    else:
-        said = f"job {status.id} is over ({status.word})"
-        said += f": {status.reason}" if status.reason else ""
-    if silent and (status is None or status.state is not State.CANCELLED):
-        said += (
-            f"\nit never wrote to {folder.path}: the nodes may not see that directory; name one on "
-            "a file system that they share with this machine with --job-dir"
-        )
-    return said

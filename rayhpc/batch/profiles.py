@@ -2,7 +2,7 @@
 
     extends = "lumi"                      # another profile below this one
     [match]
-    cluster = "lumi"                      # SLURM's ClusterName, or hostname = "uan*"
+    cluster = "lumi"                      # the batch system's name of it, or hostname = "uan*"
     [submit]
     partition = "standard-g"
     gpus-per-node = 8
@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from rayhpc.batch.errors import OptionError
+from rayhpc.batch.registry import systems
 from rayhpc.batch.templates import shipped
 
 if sys.version_info >= (3, 11):
@@ -34,7 +35,6 @@ else:
 
 _KEYS = {"description", "extends", "match", "submit"}
 _MATCHES = {"cluster", "hostname"}
-_SLURM_CONF = ("/etc/slurm/slurm.conf", "/etc/slurm-llnl/slurm.conf")
 _DEPTH = 8
 
 
@@ -156,15 +156,8 @@ def use(environ: Mapping[str, str], name: str) -> Path:
 
 
 def cluster_name(environ: Mapping[str, str]) -> str | None:
-    """SLURM's name of this cluster, from its configuration file, without asking the controller."""
-    if environ.get("SLURM_CLUSTER_NAME"):
-        return environ["SLURM_CLUSTER_NAME"]
-    for path in (environ.get("SLURM_CONF", ""), *_SLURM_CONF):
-        for line in _lines(path):
-            key, _, value = line.partition("=")
-            if key.strip().lower() == "clustername":
-                return value.split("#")[0].strip()
-    return None
+    """The first batch system's name of this cluster that has one, without asking a controller."""
+    return next(filter(None, (each.cluster_name(environ) for each in systems())), None)
 
 
 def _matching(environ: Mapping[str, str]) -> tuple[str, str] | None:

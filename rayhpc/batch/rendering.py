@@ -1,19 +1,22 @@
 """What a template is told of a job: the same names for every batch system.
 
-Called by the schedulers' `render`.  Pure but for looking where rayhpc itself is installed.
+Called by each batch system's `render`.  Pure but for looking where rayhpc itself is installed.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from rayhpc.batch.errors import OptionError
 from rayhpc.batch.folder import JobFolder
+from rayhpc.batch.registry import systems
 from rayhpc.batch.request import JobRequest
+from rayhpc.batch.system import BatchSystem
 from rayhpc.batch.templates import render
 
 # Endings and signs of images that only enroot, which pyxis uses, understands.
@@ -57,21 +60,28 @@ class Container:
 
 
 def render_job(
-    default: str, request: JobRequest, folder: JobFolder, further: dict[str, Any]
+    system: BatchSystem, request: JobRequest, folder: JobFolder, further: dict[str, Any]
 ) -> str:
-    """The script of a job, from the user's template or the scheduler's `default` one.
+    """The script of a job, from the user's template or the batch system's own.
 
     Raises OptionError for a template that cannot be filled in.
     """
     known = {
-        "job": request,
+        "job": _job(request),
         "folder": str(folder.path),
         "launcher": launcher(request),
         "path": None if request.has_own_python else _missing_on_path(),
         "run_options": run_options(request),
         "container": container(request, folder),
     }
-    return render(request.template or default, {**known, **further})
+    return render(request.template or system.template, {**known, **further})
+
+
+def _job(request: JobRequest) -> SimpleNamespace:
+    """The request; further words for a batch system under its name, none being an empty list."""
+    words = {each.name: () for each in systems() if each.takes_words}
+    known = {each.name: getattr(request, each.name) for each in fields(request)}
+    return SimpleNamespace(**{**words, **request.further, **known, "name": request.name})
 
 
 def launcher(request: JobRequest) -> list[str]:

@@ -21,8 +21,8 @@ RUNTIMES = ("auto", "apptainer", "singularity", "pyxis")
 class JobRequest:
     """What to run, where and on how much; None leaves it to the batch system's default.
 
-    `slurm` holds further sbatch arguments, word by word.  `interpreter` is what runs `rayhpc`
-    where no environment or container brings its own.
+    `further` holds further arguments for a batch system's own program, word by word, by the batch
+    system's name.
     """
 
     command: tuple[str, ...]
@@ -50,7 +50,7 @@ class JobRequest:
     container: str | None = None
     container_runtime: str = "auto"
     env: dict[str, str] = field(default_factory=dict)
-    slurm: tuple[str, ...] = ()
+    further: dict[str, tuple[str, ...]] = field(default_factory=dict)
     min_nodes: int | None = None
     start_timeout: float | None = None
     as_ray: bool | None = None
@@ -111,9 +111,9 @@ def _check_texts(request: JobRequest) -> None:
         value = getattr(request, name)
         if value is not None:
             values.text(_option(name), value)
-    for name in ("modules", "slurm"):
-        for value in getattr(request, name):
-            values.text(_option(name), value)
+    for name, words in {"module": request.modules, **request.further}.items():
+        for value in words:
+            values.text(f"--{name}", value)
     for line in request.setup:
         if "\0" in line:
             raise OptionError("--setup has a NUL in it")
@@ -150,4 +150,4 @@ def _check_environment(request: JobRequest) -> None:
 
 
 def _option(name: str) -> str:
-    return {"modules": "--module"}.get(name, "--" + name.replace("_", "-"))
+    return "--" + name.replace("_", "-")

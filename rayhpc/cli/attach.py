@@ -14,7 +14,7 @@ from typing import NoReturn
 
 import click
 
-from rayhpc.cli.job_access import job_dir_option, one_cluster, say, scheduler_of
+from rayhpc.cli.job_access import job_dir_option, jobs_of, one_cluster, say
 from rayhpc.exit_codes import ExitCode, LaunchError
 
 _CONNECT = """
@@ -34,7 +34,7 @@ def attach(job: str | None, here: bool, job_dir: Path | None) -> None:
         _become_python(job_address(job or ""))
     folder = one_cluster(job, job_dir)
     command = [*folder.record().rayhpc, "attach", "--here", folder.record().id]
-    become(scheduler_of(folder).inside(folder, command, terminal=sys.stdin.isatty()))
+    become(jobs_of(folder).on_head(folder, command, terminal=sys.stdin.isatty()))
 
 
 def job_address(job_id: str) -> str:
@@ -42,10 +42,11 @@ def job_address(job_id: str) -> str:
 
     Raises LaunchError if it has none here, or not yet.
     """
+    from rayhpc.batch.detect import around
     from rayhpc.launch import sessions
 
-    # Inside SLURM its own number counts: for a task of an array it is another one than the user's.
-    own = os.environ.get("SLURM_JOB_ID", job_id)
+    # Inside a job its own number counts: for a task of an array it may be another than the user's.
+    own = around(os.environ).job_id(os.environ) or job_id
     heads = [each for each in sessions.living(os.environ) if each.is_head and each.job == own]
     if not heads:
         raise LaunchError(

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from rayhpc.cli.job_access import (
-    by_scheduler,
+    by_system,
     chosen,
     job_dir_option,
     json_option,
@@ -24,8 +24,8 @@ from rayhpc.cli.job_access import (
 def cancel(jobs: tuple[str, ...], job_dir: Path | None, as_json: bool) -> None:
     """Cancel jobs that are queued or running."""
     folders = chosen(jobs, job_dir)
-    for system, members in by_scheduler(folders):
-        system.cancel(members)
+    for batch, members in by_system(folders):
+        batch.cancel(members)
     ids = [folder.record().id for folder in folders]
     if as_json:
         print_json({"cancelled": ids})

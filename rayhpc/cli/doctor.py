@@ -19,10 +19,10 @@ import click
 
 from rayhpc.allocation.advice import advice
 from rayhpc.allocation.allocation import Allocation
-from rayhpc.allocation.detect import detect
 from rayhpc.allocation.fact import Fact
-from rayhpc.allocation.kill_wait import kill_wait
 from rayhpc.allocation.sizing import NodeSize, size_node
+from rayhpc.batch.detect import around, detect
+from rayhpc.batch.system import BatchSystem
 from rayhpc.launch.drain import decide
 from rayhpc.machine import interfaces, limits, memory, scratch
 from rayhpc.machine.affinity import format_cpu_list
@@ -84,14 +84,14 @@ def examine(environ: Mapping[str, str]) -> Report:
     Raises ValueError, naming the variable, where the scheduler's environment cannot be read.
     """
     machine = read_machine(environ)
-    allocation = detect(environ, machine)
+    allocation, system = detect(environ, machine), around(environ)
     size = size_node(machine, allocation)
     mine = limits.read_limits(machine.cgroup)
     crypto = read_crypto()
     rows = [
         *_node_rows(size),
         *_allocation_rows(allocation),
-        *_end_rows(environ, allocation),
+        *_end_rows(environ, system),
         *_machine_rows(machine),
         *_network_rows(),
         *_limit_rows(mine),
@@ -99,7 +99,8 @@ def examine(environ: Mapping[str, str]) -> Report:
         *_software_rows(crypto),
     ]
     warnings = [
-        *advice(environ, allocation, size),
+        *advice(allocation),
+        *system.advice(environ, allocation, size),
         *limits.check_budget(
             mine,
             descriptors=limits.DESCRIPTORS,
@@ -196,12 +197,12 @@ def _allocation_rows(allocation: Allocation) -> Iterator[Row]:
         yield Row("allocation", name.replace("_", " "), fact, shown, on_page)
 
 
-def _end_rows(environ: Mapping[str, str], allocation: Allocation) -> Iterator[Row]:
+def _end_rows(environ: Mapping[str, str], system: BatchSystem) -> Iterator[Row]:
     """How long a program has between SIGTERM and its end."""
-    wait = kill_wait(environ)
-    yield Row("allocation", "KillWait", wait, f"{wait.value:g} s" if wait.value else None)
-    decided = decide(None, allocation.scheduler.value, environ)
-    source = "KillWait" if decided.after_term < decided.otherwise else "the usual --drain"
+    wait = system.grace(environ)
+    yield Row("allocation", system.grace_name, wait, f"{wait.value:g} s" if wait.value else None)
+    decided = decide(None, system, environ)
+    source = system.grace_name if decided.after_term < decided.otherwise else "the usual --drain"
     shown = f"{decided.after_term:g} s"
     yield Row("allocation", "time for last words", Fact(decided.after_term, source), shown)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from rayhpc.cli.attach import become, job_address
-from rayhpc.cli.job_access import job_dir_option, one_cluster, scheduler_of
+from rayhpc.cli.job_access import job_dir_option, jobs_of, one_cluster
 
 
 @click.command("exec", context_settings={"allow_interspersed_args": False})
@@ -30,4 +30,4 @@ def exec_(here: bool, job_dir: Path | None, job: str, command: tuple[str, ...]) 
         become(words)
     folder = one_cluster(job, job_dir)
     inner = [*folder.record().rayhpc, "exec", "--here", folder.record().id, "--", *words]
-    become(scheduler_of(folder).inside(folder, inner, terminal=sys.stdin.isatty()))
+    become(jobs_of(folder).on_head(folder, inner, terminal=sys.stdin.isatty()))

@@ -10,9 +10,9 @@ import click
 from rayhpc.cli.job_access import (
     chosen,
     job_dir_option,
+    jobs_of,
     json_option,
     print_json,
-    scheduler_of,
     selectors_argument,
 )
 
@@ -23,7 +23,7 @@ from rayhpc.cli.job_access import (
 @json_option
 def explain(jobs: tuple[str, ...], job_dir: Path | None, as_json: bool) -> None:
     """Say why a job is where it is, and what would start sooner."""
-    found = [(folder, scheduler_of(folder).explain(folder)) for folder in chosen(jobs, job_dir)]
+    found = [(folder, jobs_of(folder).explain(folder)) for folder in chosen(jobs, job_dir)]
     if as_json:
         print_json([{"id": folder.record().id, **asdict(each)} for folder, each in found])
         return

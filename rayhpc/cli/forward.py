@@ -12,8 +12,8 @@ from pathlib import Path
 
 import click
 
-from rayhpc.allocation.hostlist import decode_hostlist
-from rayhpc.batch.base import State
+from rayhpc.batch.jobs import State
+from rayhpc.batch.registry import system
 from rayhpc.cli.job_access import job_dir_option, json_option, one_cluster, print_json, statuses
 from rayhpc.exit_codes import ExitCode, LaunchError
 
@@ -40,10 +40,10 @@ def forward(
         word = "unknown" if status is None else status.state.value
         raise LaunchError(f"job {job} is {word}: only a running job has ports", ExitCode.HEAD_LOST)
     jump = f"{getpass.getuser()}@{login or socket.getfqdn()}"
-    nodes = () if folder.record().scheduler == "local" else decode_hostlist(status.nodes)
+    host = system(folder.record().scheduler).head_host(status.nodes)
     here = f"{local_port or port}:localhost:{port}"
     words = ["ssh", "-N", "-L", here]
-    words += ["-J", jump, f"{getpass.getuser()}@{nodes[0]}"] if nodes else [jump]
+    words += ["-J", jump, f"{getpass.getuser()}@{host}"] if host else [jump]
     line = shlex.join(words)
     if as_json:
         print_json({"command": line, "url": f"http://localhost:{local_port or port}"})

@@ -14,10 +14,10 @@ from typing import Any, TypeVar
 import click
 
 from rayhpc.batch import folder as job_folders
-from rayhpc.batch.base import JobStatus, Scheduler
-from rayhpc.batch.choose import scheduler
 from rayhpc.batch.errors import UnknownJobError
 from rayhpc.batch.folder import JobFolder
+from rayhpc.batch.jobs import Jobs, JobStatus
+from rayhpc.batch.registry import system
 from rayhpc.batch.selectors import select, select_one
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -63,24 +63,24 @@ def one_cluster(word: str | None, job_dir: Path | None) -> JobFolder:
     return folder.of_task(record.array[0])
 
 
-def scheduler_of(folder: JobFolder) -> Scheduler:
-    """The batch system that a job was given to."""
-    return scheduler(folder.record().scheduler)
+def jobs_of(folder: JobFolder) -> Jobs:
+    """The jobs of the batch system that this one was given to."""
+    return system(folder.record().scheduler).jobs()
 
 
-def by_scheduler(folders: Sequence[JobFolder]) -> list[tuple[Scheduler, list[JobFolder]]]:
+def by_system(folders: Sequence[JobFolder]) -> list[tuple[Jobs, list[JobFolder]]]:
     """The same folders, each batch system's together so that it is asked once."""
     groups: dict[str, list[JobFolder]] = {}
     for folder in folders:
         groups.setdefault(folder.record().scheduler, []).append(folder)
-    return [(scheduler(name), members) for name, members in groups.items()]
+    return [(system(name).jobs(), members) for name, members in groups.items()]
 
 
 def statuses(folders: Sequence[JobFolder]) -> dict[JobFolder, JobStatus | None]:
     """The state of each; None for one that nobody knows any more."""
     found: dict[JobFolder, JobStatus | None] = {}
-    for system, members in by_scheduler(folders):
-        asked = system.status(members)
+    for jobs, members in by_system(folders):
+        asked = jobs.status(members)
         found.update({each: asked.get(each.record().id) for each in members})
     return found
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
-from rayhpc.batch.base import JobStatus
 from rayhpc.batch.folder import JobFolder
+from rayhpc.batch.jobs import JobStatus
 from rayhpc.cli.job_access import (
     chosen,
     job_dir_option,

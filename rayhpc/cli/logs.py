@@ -15,10 +15,10 @@ from rayhpc.batch.tail import Tail, last_lines
 from rayhpc.batch.terminal import emit
 from rayhpc.cli.job_access import (
     job_dir_option,
+    jobs_of,
     json_option,
     print_json,
     say,
-    scheduler_of,
     the_one,
 )
 
@@ -57,7 +57,7 @@ def logs(
         print_json({"id": folder.record().id, "files": [str(path) for path in files]})
         return
     if follow and node is None and len(tasks) == 1:
-        context.exit(scheduler_of(folder).follow(tasks[0], say))
+        context.exit(jobs_of(folder).follow(tasks[0], say))
     for path in files:
         stream = "stderr" if path.name.startswith("stderr") else "stdout"
         if len(files) > 2 or node == "all":

@@ -35,7 +35,7 @@ from rayhpc.launch.options import NodeOptions
     "--drain",
     type=click.FloatRange(min=0),
     help="Seconds the program may go on after the job was told to end; default: 25, or less where "
-    "SLURM's KillWait is short.",
+    "the batch system kills sooner.",
 )
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="The head's port.")
 @node_options
@@ -66,12 +66,11 @@ def run(
     runs the command when all nodes are there, and ends with its exit code.  Without a launcher it
     is a cluster of this machine; without a command, one to attach to.
     """
-    from rayhpc.launch.slurm_step import step_command
+    from rayhpc.batch.detect import around
 
     if rank is None and size is None:
         # As many nodes as are wanted, not all that the allocation has.
-        environ = {**os.environ, **({"SLURM_JOB_NUM_NODES": str(nodes)} if nodes else {})}
-        step = step_command(environ, _this_command())
+        step = around(os.environ).step_command(os.environ, _this_command(), nodes)
         if step is not None:
             os.execvp(step[0], step)
     from rayhpc.compat import shim

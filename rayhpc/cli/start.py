@@ -54,7 +54,7 @@ def start(
     if head and key_file == "-":
         raise wrong("--key-file -: a head writes its key; name a file, or leave it out")
     from rayhpc.launch import start_stop
-    from rayhpc.launch.signals import Signals
+    from rayhpc.machine.signals import Signals
 
     options = start_stop.StartOptions(
         address=address,

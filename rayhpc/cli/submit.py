@@ -17,10 +17,11 @@ import click
 
 from rayhpc.batch import folder as job_folders
 from rayhpc.batch import values
-from rayhpc.batch.base import Scheduler
-from rayhpc.batch.choose import NAMES, choose, scheduler
+from rayhpc.batch.choose import choose
 from rayhpc.batch.errors import OptionError
 from rayhpc.batch.folder import JobFolder, JobRecord
+from rayhpc.batch.jobs import Jobs
+from rayhpc.batch.registry import names
 from rayhpc.batch.rendering import inside
 from rayhpc.batch.request import JobRequest
 from rayhpc.cli.job_access import job_dir_option, json_option, print_json, say
@@ -32,7 +33,7 @@ _NO_FOLDER = "JOB"
 
 
 @click.command(context_settings={"allow_interspersed_args": False})
-@click.option("--scheduler", "told", type=click.Choice(NAMES), help="Default: what is there.")
+@click.option("--scheduler", "told", type=click.Choice(names()), help="Default: what is there.")
 @click.option("--profile", metavar="NAME", help="Profile to use; none for none.")
 @job_options
 @click.option("--dry-run", is_flag=True, help="Print the script, submit nothing.")
@@ -60,20 +61,22 @@ def submit(
     """
     context = click.get_current_context()
     choice = choose(os.environ, told)
-    system = scheduler(choice.name)
+    jobs = choice.system.jobs()
     request = request_from(context, command, os.environ, profile, say)
     base = job_folders.jobs_base(os.environ, job_dir)
     if dry_run or test:
-        script = system.render(request, JobFolder(base / _NO_FOLDER))
-        _show(script, as_json) if dry_run else _ask(system, script, as_json)
+        script = jobs.render(request, JobFolder(base / _NO_FOLDER))
+        _show(script, as_json) if dry_run else _ask(jobs, script, as_json)
         return
-    for note in (f"scheduler {choice.name} ({choice.why})", *system.notes(request)):
+    for note in (f"scheduler {choice.system.name} ({choice.why})", *jobs.notes(request)):
         say(note)
-    folder = _submit(system, choice.name, request, base, detach)
+    folder = _submit(jobs, request, base, detach)
     if as_json and detach:
-        print_json({"id": folder.record().id, "folder": str(folder.path), "scheduler": choice.name})
+        print_json(
+            {"id": folder.record().id, "folder": str(folder.path), "scheduler": choice.system.name}
+        )
     if not detach:
-        context.exit(_follow(system, folder, as_json))
+        context.exit(_follow(jobs, folder, as_json))
 
 
 def _show(script: str, as_json: bool) -> None:
@@ -83,19 +86,17 @@ def _show(script: str, as_json: bool) -> None:
         click.echo(script, nl=False)
 
 
-def _ask(system: Scheduler, script: str, as_json: bool) -> None:
-    answer = system.test(script)
+def _ask(jobs: Jobs, script: str, as_json: bool) -> None:
+    answer = jobs.test(script)
     if as_json:
         print_json({"accepted": True, "answer": answer})
     else:
         click.echo(answer)
 
 
-def _submit(
-    system: Scheduler, name: str, request: JobRequest, base: Path, detach: bool
-) -> JobFolder:
+def _submit(jobs: Jobs, request: JobRequest, base: Path, detach: bool) -> JobFolder:
     """Make the folder, render, hand over; nothing is left behind by a refusal."""
-    if detach and name == "local":
+    if detach and not jobs.system.outlives_submit:
         raise OptionError(
             "--detach needs a batch system: here the job ends with this command; start it with & "
             "or nohup instead"
@@ -104,7 +105,7 @@ def _submit(
     try:
         folder.set_record(
             JobRecord(
-                scheduler=name,
+                scheduler=jobs.system.name,
                 name=request.name,
                 command=list(request.command),
                 nodes=request.nodes,
@@ -114,8 +115,8 @@ def _submit(
                 rayhpc=inside(request),
             )
         )
-        script = system.render(request, folder)
-        job_id = system.submit(request, folder, script)
+        script = jobs.render(request, folder)
+        job_id = jobs.submit(request, folder, script)
     except OSError as error:
         _remove(folder)
         raise OptionError(
@@ -142,26 +143,24 @@ def _remove(folder: JobFolder) -> None:
     shutil.rmtree(folder.path, ignore_errors=True)
 
 
-def _follow(system: Scheduler, folder: JobFolder, as_json: bool) -> int:
+def _follow(jobs: Jobs, folder: JobFolder, as_json: bool) -> int:
     try:
-        code = system.follow(folder, say)
+        code = jobs.follow(folder, say)
     except KeyboardInterrupt:
-        return _leave_or_cancel(system, folder)
+        return _leave_or_cancel(jobs, folder)
     if as_json:
         print_json({"id": folder.record().id, "folder": str(folder.path), "exit_code": code})
     return code
 
 
-def _leave_or_cancel(
-    system: Scheduler, folder: JobFolder, ask: Callable[[], str] | None = None
-) -> int:
+def _leave_or_cancel(jobs: Jobs, folder: JobFolder, ask: Callable[[], str] | None = None) -> int:
     """Ctrl-C: the job is not ours to end without a word."""
     job_id = folder.record().id
     answer = "leave"
     if sys.stdin.isatty():
         answer = (ask or _prompt)()
     if answer == "cancel":
-        system.cancel([folder])
+        jobs.cancel([folder])
         say(f"job {job_id} is cancelled")
         return int(ExitCode.CANCELLED)
     say(f"job {job_id} goes on: `rayhpc logs -f {job_id}` follows it, `rayhpc cancel {job_id}`")

@@ -1,7 +1,7 @@
 """The options of `rayhpc submit`, and how the layers they come from become one request.
 
 Used by `submit` and `profile`.  The command line outranks `#RAYHPC` lines, these the profile; what
-lists things (modules, setup lines, sbatch arguments, variables) adds up, the profile's first.
+lists things (modules, setup lines, a scheduler's words, variables) adds up, the profile's first.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from click.core import ParameterSource
 
 from rayhpc.batch import directives, profiles, values
 from rayhpc.batch.errors import OptionError
+from rayhpc.batch.registry import systems
 from rayhpc.batch.request import RUNTIMES, JobRequest, check, program_of
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -40,9 +41,16 @@ _QUEUE = (
     click.option("--requeue/--no-requeue", default=None, help="Run again after a node failure."),
     click.option("--no-kill", is_flag=True, help="Go on when a node is lost."),
     click.option("--output", "-o", metavar="FILE", help="Where the program's output goes."),
+)
+_FURTHER = tuple(
     click.option(
-        "--slurm", multiple=True, metavar="WORDS", help="Further sbatch arguments, as they are."
-    ),
+        f"--{each.name}",
+        multiple=True,
+        metavar="WORDS",
+        help=f"Further {each.takes_words} arguments, as they are.",
+    )
+    for each in systems()
+    if each.takes_words
 )
 _ENVIRONMENT = (
     click.option("--venv", metavar="DIR", help="Virtual environment to activate."),
@@ -67,12 +75,13 @@ _RUN = (
         "--template", type=click.Path(path_type=Path), help="Job script template of your own."
     ),
 )
-_ADDING = ("modules", "setup", "slurm", "env")
+_TAKE_WORDS = tuple(each.name for each in systems() if each.takes_words)
+_ADDING = ("modules", "setup", "env", *_TAKE_WORDS)
 
 
 def job_options(function: F) -> F:
     """Decorate a command with all options that describe a job."""
-    for option in reversed((*_SIZE, *_QUEUE, *_ENVIRONMENT, *_RUN)):
+    for option in reversed((*_SIZE, *_QUEUE, *_FURTHER, *_ENVIRONMENT, *_RUN)):
         function = option(function)
     return function
 
@@ -150,16 +159,19 @@ def merge(layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
                 merged.setdefault(name, value)
     if "env" in merged:
         merged["env"] = dict(values.variable("--env", each) for each in merged["env"])
-    if "slurm" in merged:
-        merged["slurm"] = tuple(word for text in merged["slurm"] for word in _split(text))
+    merged["further"] = {
+        name: tuple(word for text in merged.pop(name) for word in _split(f"--{name}", text))
+        for name in _TAKE_WORDS
+        if name in merged
+    }
     return merged
 
 
-def _split(text: str) -> list[str]:
+def _split(option: str, text: str) -> list[str]:
     try:
-        return shlex.split(values.text("--slurm", text))
+        return shlex.split(values.text(option, text))
     except ValueError as error:
-        raise OptionError(f"--slurm {text!r}: {error}") from error
+        raise OptionError(f"{option} {text!r}: {error}") from error
 
 
 def _runnable(command: tuple[str, ...]) -> tuple[str, ...]:

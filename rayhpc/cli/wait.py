@@ -9,10 +9,10 @@ import click
 from rayhpc.cli.job_access import (
     chosen,
     job_dir_option,
+    jobs_of,
     json_option,
     print_json,
     say,
-    scheduler_of,
     selectors_argument,
 )
 
@@ -28,7 +28,7 @@ def wait(
     """Wait until jobs have ended; the exit code is theirs."""
     codes: dict[str, int] = {}
     for folder in chosen(jobs, job_dir):
-        codes[folder.record().id] = scheduler_of(folder).follow(folder, say, quiet=True)
+        codes[folder.record().id] = jobs_of(folder).follow(folder, say, quiet=True)
     if as_json:
         print_json([{"id": job_id, "exit_code": code} for job_id, code in codes.items()])
     context.exit(max(codes.values(), default=0))

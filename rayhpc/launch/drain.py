@@ -1,8 +1,8 @@
 """How long a program may go on after its job was told to end.
 
-Decided once at a rank's start, used by `head_rank` and `node_rank`, shown by `doctor`.  Where SLURM
-kills sooner than usual the program is ended before that, so that the cluster can still say why,
-keep its logs and leave nothing behind.
+Decided once at a rank's start, used by `head_rank` and `node_rank`, shown by `doctor`.  Where the
+batch system kills sooner than usual the program is ended before that, so that the cluster can still
+say why, keep its logs and leave nothing behind.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rayhpc.allocation.fact import Fact
-from rayhpc.allocation.kill_wait import kill_wait
+from rayhpc.batch.system import BatchSystem
 
 USUAL_S = 25.0
-# What the end of the cluster itself may take: of a short KillWait this part, but no more than that.
+# What the end of the cluster itself may take: of a short time this part, but no more than that.
 _MARGIN_PART = 0.4
 _MARGIN_S = 5.0
 # The head ends the cluster within its own limit; so much later the others wait no more.
@@ -26,46 +26,46 @@ _LATER_S = 2.0
 class Drain:
     """Seconds after a SIGTERM, and after another signal that means the end.
 
-    `later` is how much longer the ranks without the program wait for the head.
+    `grace` is what the batch system, `title`, gives a job; `later` is how much longer the ranks
+    without the program wait for the head.
     """
 
     after_term: float
     otherwise: float
     later: float
-    kill_wait: Fact[float | None]
+    grace: Fact[float | None]
+    title: str
 
     def after(self, number: int) -> float:
-        """Seconds after this signal; only SIGTERM is what SLURM's SIGKILL follows."""
+        """Seconds after this signal; only SIGTERM is what a SIGKILL follows."""
         return self.after_term if number == signal.SIGTERM else self.otherwise
 
     @property
     def advice(self) -> list[str]:
-        """A sentence where more was asked for than SLURM grants."""
-        wait = self.kill_wait.value
+        """A sentence where more was asked for than the batch system grants."""
+        wait = self.grace.value
         if wait is None or self.after_term < max(wait, self.otherwise):
             return []
         sentence = (
-            f"--drain is {self.after_term:g} s, but SLURM kills {wait:g} s after it has told a job "
-            f"to end ({self.kill_wait.source}): the program will have less"
+            f"--drain is {self.after_term:g} s, but {self.title} kills {wait:g} s after it has "
+            f"told a job to end ({self.grace.source}): the program will have less"
         )
         return [sentence]
 
     def why(self, seconds: float) -> str:
         """What decided, for the message of a program that went on for so long."""
         if seconds < self.otherwise:
-            return f"SLURM kills after {self.kill_wait.value:g} s; --drain sets how long it may"
+            return f"{self.title} kills after {self.grace.value:g} s; --drain sets how long it may"
         return "--drain sets how long it may"
 
 
-def decide(told: float | None, scheduler: str, environ: Mapping[str, str]) -> Drain:
+def decide(told: float | None, system: BatchSystem, environ: Mapping[str, str]) -> Drain:
     """What was `told` with --drain, else as long as can be under this batch system."""
-    wait: Fact[float | None] = Fact(None, "not a job of SLURM's")
-    if scheduler == "slurm":
-        wait = kill_wait(environ)
+    wait = system.grace(environ)
     if told is not None:
-        return Drain(told, told, _LATER_S, wait)
+        return Drain(told, told, _LATER_S, wait, system.title)
     seconds, margin = default(wait.value)
-    return Drain(seconds, USUAL_S, min(_LATER_S, margin / 2), wait)
+    return Drain(seconds, USUAL_S, min(_LATER_S, margin / 2), wait, system.title)
 
 
 def default(wait: float | None) -> tuple[float, float]:

@@ -13,8 +13,8 @@ import subprocess
 from collections.abc import Mapping, Sequence
 
 from rayhpc.exit_codes import ExitCode, LaunchError, exit_code_of
-from rayhpc.launch.signals import default_in_child
 from rayhpc.machine.processes import die_with_parent
+from rayhpc.machine.signals import default_in_child
 
 
 class DriverProcess:

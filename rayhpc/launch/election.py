@@ -86,6 +86,4 @@ def _nodes(allocation: Allocation, local_size: int) -> int:
 def _name(allocation: Allocation) -> str:
     job = allocation.job_id.value or "local"
     step = allocation.step_id.value or "0"
-    # A YARN container's id is its own; what its siblings share is the application and the attempt.
-    step = "0" if allocation.launcher.value in ("yarn", "explicit") else step
     return f"{_UNFIT.sub('_', job)}.{_UNFIT.sub('_', step)}.{allocation.restart_count.value}"

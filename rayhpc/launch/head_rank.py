@@ -20,8 +20,8 @@ from rayhpc.launch.missing import describe_missing, lost_nodes, skewed_clocks
 from rayhpc.launch.rendezvous import Record
 from rayhpc.launch.sessions import SessionRecord
 from rayhpc.launch.signal_reach import SignalReach
-from rayhpc.launch.signals import Arrival
 from rayhpc.machine.limits import DESCRIPTORS, THREADS_PER_CPU, check_budget, read_limits
+from rayhpc.machine.signals import Arrival
 
 if TYPE_CHECKING:
     from rayhpc.launch.run import Run
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 # How long a program may go on whose node has died; its calls fail at once.
 _WITHOUT_NODE_S = 10.0
-# Launchers whose signals may go to every process or to the group of the rank.
-_SIGNAL_ALL = ("srun", "mpiexec", "yarn")
 _FIRST_PAUSE_S = 0.01
 _LONGEST_PAUSE_S = 0.1
 _REPORTS_EVERY_S = 0.5
@@ -149,7 +147,8 @@ class HeadRank:
         threads = THREADS_PER_CPU * (size.cpus.value + 1)
         limits = read_limits(place.machine.cgroup)
         return [
-            *advice(self._run.environ, place.allocation, size),
+            *advice(place.allocation),
+            *place.system.advice(self._run.environ, place.allocation, size),
             *check_budget(limits, descriptors=DESCRIPTORS, threads=threads),
             *self._run.drain.advice,
         ]
@@ -160,12 +159,12 @@ class HeadRank:
         if not this.options.command:
             return self._idle(record)
         environ = {**this.options.environ, "RAYHPC_ADDRESS": record.address}
-        if this.place.allocation.launcher.value in _SIGNAL_ALL:
+        if this.place.allocation.launcher.value in ("mpiexec", *this.place.system.signals_all):
             self._reach = SignalReach()
         driver = DriverProcess(this.options.command, environ)
         try:
             while (code := driver.poll()) is None:
-                for arrival in this.startup.signals.wait(self._left()):
+                for arrival in this.startup.wait(self._left()):
                     self._pass_on(arrival, driver)
                 self._watch_node()
                 if self._left() == 0:
@@ -184,7 +183,7 @@ class HeadRank:
         this = self._run
         this.progress.note(f"attach with RAYHPC_ADDRESS={record.address}; Ctrl-C ends the cluster")
         while self._lost is None:
-            for arrival in this.startup.signals.wait(None):
+            for arrival in this.startup.wait(None):
                 if arrival.number != signal.SIGUSR2:
                     return 0 if arrival.number == signal.SIGINT else 128 + arrival.number
             self._watch_node()

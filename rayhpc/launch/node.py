@@ -24,8 +24,8 @@ from rayhpc.exit_codes import ExitCode, LaunchError
 from rayhpc.launch import leftovers, sessions
 from rayhpc.launch.node_plan import NodePlan, receive_plan
 from rayhpc.launch.private_fds import close_private, keep_private, release
-from rayhpc.launch.signals import take_all_again
 from rayhpc.machine import affinity, limits, processes
+from rayhpc.machine.signals import take_all_again
 from rayhpc.wire import keys
 
 HEAD_START_S = 20.0

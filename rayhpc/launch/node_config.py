@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rayhpc.allocation.allocation import Allocation
-from rayhpc.allocation.detect import detect
 from rayhpc.allocation.local_ranks import LocalFacts
 from rayhpc.allocation.sizing import NodeSize, size_node
+from rayhpc.batch.detect import around, detect
+from rayhpc.batch.system import BatchSystem
 from rayhpc.exit_codes import ExitCode, LaunchError
 from rayhpc.head.config import HeadConfig
 from rayhpc.launch import host_names, sessions
@@ -40,6 +41,7 @@ class Place:
 
     environ: Mapping[str, str]
     machine: MachineFacts
+    system: BatchSystem
     allocation: Allocation
     local: LocalFacts | None = None
 
@@ -72,7 +74,8 @@ def look_around(
     """
     machine = read_machine(environ)
     try:
-        return Place(environ, machine, detect(environ, machine, rank=rank, size=size))
+        allocation = detect(environ, machine, rank=rank, size=size)
+        return Place(environ, machine, around(environ), allocation)
     except ValueError as error:
         raise wrong(str(error)) from None
 

@@ -24,7 +24,8 @@ from rayhpc.launch.node_config import Place
 from rayhpc.launch.options import NodeOptions
 from rayhpc.launch.progress import Progress
 from rayhpc.launch.rendezvous import FOLDER, Rendezvous
-from rayhpc.launch.signals import Signals, Startup
+from rayhpc.launch.startup import Startup
+from rayhpc.machine.signals import Signals
 
 if TYPE_CHECKING:
     from rayhpc.launch.spawn import NodeProcess
@@ -37,7 +38,7 @@ class RunOptions:
     """What the user says about a run; times in seconds.
 
     `environ` is the program's environment.  `drain_s` is how long it may go on after the job was
-    told to end; None: as SLURM's KillWait allows.  No command: a cluster to attach to.
+    told to end; None: as the batch system allows.  No command: a cluster to attach to.
     """
 
     command: tuple[str, ...] = ()
@@ -80,7 +81,7 @@ class Run:
         """Where the node's logs go at the end; empty without a job's folder."""
         folder = self.environ.get(JOB_FOLDER, "")
         # The tasks of an array share the job's folder.
-        task = self.environ.get("SLURM_ARRAY_TASK_ID", "")
+        task = self.place.system.array_task(self.environ)
         return os.path.join(folder, "nodes", task).rstrip("/") if folder else ""
 
 
@@ -91,8 +92,9 @@ def run(options: RunOptions, environ: Mapping[str, str]) -> int:
         LaunchError: what prevented it, with the exit code of the cause.
     """
     with Signals() as signals:
-        startup = Startup(signals, time.monotonic() + options.start_timeout_s)
+        deadline = time.monotonic() + options.start_timeout_s
         place = node_config.look_around(environ, rank=options.rank, size=options.size)
+        startup = Startup(signals, deadline, place.system.meaning)
         role = elect(place.allocation)
         channel = _channel(options, place.allocation, role, environ)
         if isinstance(channel, mpi_channel.MpiChannel):
@@ -102,7 +104,7 @@ def run(options: RunOptions, environ: Mapping[str, str]) -> int:
             options = replace(options, environ=mpi_channel.without_mpi(options.environ))
         _check_nodes(options, role)
         progress = Progress(role.nodes, quiet=options.quiet)
-        limits = drain.decide(options.drain_s, place.allocation.scheduler.value, environ)
+        limits = drain.decide(options.drain_s, place.system, environ)
         this = Run(options, dict(environ), place, role, channel, startup, progress, limits)
         return _live(this)
 

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import msgspec
 
+from rayhpc.batch.detect import around
 from rayhpc.exit_codes import ExitCode
 from rayhpc.launch import host_names
 from rayhpc.machine import processes, scratch
@@ -280,7 +281,7 @@ def _addresses_of(host: str) -> set[str]:
 
 def _only(found: list[SessionRecord], environ: Mapping[str, str]) -> SessionRecord:
     """The one cluster that `auto` can mean."""
-    job = environ.get("SLURM_JOB_ID", "")
+    job = around(environ).job_id(environ)
     for chosen in (
         [each for each in found if job and each.job == job],
         [each for each in found if each.kind != "embedded"],

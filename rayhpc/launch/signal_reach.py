@@ -13,8 +13,8 @@ import shutil
 import signal
 import subprocess
 
-from rayhpc.launch.signals import default_in_child
 from rayhpc.machine.processes import die_with_parent
+from rayhpc.machine.signals import default_in_child
 
 # A launcher signals the processes of a rank within microseconds of each other.
 _WAIT_S = 0.1

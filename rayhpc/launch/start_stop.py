@@ -20,9 +20,10 @@ from rayhpc.launch import host_names, node_config, sessions
 from rayhpc.launch.node_plan import NodePlan
 from rayhpc.launch.options import NodeOptions, wrong
 from rayhpc.launch.sessions import SessionRecord
-from rayhpc.launch.signals import Signals, Startup
 from rayhpc.launch.spawn import NodeProcess
+from rayhpc.launch.startup import Startup
 from rayhpc.machine import processes
+from rayhpc.machine.signals import Signals
 from rayhpc.wire import keys
 from rayhpc.wire.keys import ClusterKey, KeyFileError
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from rayhpc.allocation.detect import detect
 from rayhpc.allocation.sizing import NodeSize, size_node
+from rayhpc.batch.detect import detect
 from tests.promises.machines import GIB, machine
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from rayhpc.batch import folder as job_folders
-from rayhpc.batch.base import JobStatus, State
 from rayhpc.batch.errors import SchedulerError
 from rayhpc.batch.folder import JobFolder, JobRecord, Summary
 from rayhpc.batch.follow import Follower, World
+from rayhpc.batch.jobs import JobStatus, State
 from rayhpc.batch.pace import Pace
 from rayhpc.exit_codes import ExitCode
 
@@ -38,7 +38,9 @@ class Stage:
         self.events.append((seconds, event))
 
     def run(self) -> int:
-        world = World(self._ask, self._cancel, self._emit, self.said.append, self._now, self._pause)
+        world = World(
+            self._ask, self._cancel, self._emit, self.said.append, "SLURM", self._now, self._pause
+        )
         return Follower(self.folder, world).run()
 
     def _now(self) -> float:
@@ -189,7 +191,7 @@ def test_pace_starts_after_a_second(pending: bool) -> None:
 def test_a_job_that_completes_is_waited_for(tmp_path: Path) -> None:
     """After a signal SLURM says COMPLETING for a while, whether or not it runs the job again."""
     stage = Stage(tmp_path)
-    stage.answer = JobStatus("7", State.RUNNING, "COMPLETING")
+    stage.answer = JobStatus("7", State.RUNNING, "COMPLETING", closing=True)
     stage.at(0.5, lambda: stage.end(143))
     stage.at(4.0, JobStatus("7", State.CANCELLED, "CANCELLED"))
     assert stage.run() == 143

@@ -13,8 +13,8 @@ import pytest
 
 from rayhpc.batch import rendering
 from rayhpc.batch.folder import JobFolder
+from rayhpc.batch.registry import system
 from rayhpc.batch.request import JobRequest, check
-from rayhpc.batch.slurm.system import Slurm
 
 GOLDEN = Path(__file__).parent / "golden"
 FOLDER = JobFolder(Path("/home/ada/jobs/20261124-120000-abcdef"))
@@ -43,7 +43,7 @@ REQUESTS = {
         modules=("gcc/13", "cuda"),
         setup=("ulimit -n 4096", 'export PATH="$HOME/bin:$PATH"'),
         env={"TOKEN": "a b'c\nd", "EMPTY": ""},
-        slurm=("--licenses=matlab:2", "--comment", "two words"),
+        further={"slurm": ("--licenses=matlab:2", "--comment", "two words")},
         min_nodes=3,
         start_timeout=90.0,
         as_ray=True,
@@ -64,7 +64,7 @@ REQUESTS = {
 def test_slurm_script(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rendering, "OUR_RAYHPC", ["/opt/rayhpc/bin/rayhpc"])
     monkeypatch.setattr(rendering, "_missing_on_path", lambda: None)
-    script = Slurm().render(check(REQUESTS[name]), FOLDER)
+    script = system("slurm").jobs().render(check(REQUESTS[name]), FOLDER)
     path = GOLDEN / f"{name}.sh"
     if os.environ.get("RAYHPC_UPDATE_GOLDEN"):
         path.write_text(script)

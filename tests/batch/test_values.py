@@ -87,7 +87,7 @@ def test_variables() -> None:
         ({"min_nodes": 5}, "--min-nodes 5"),
         ({"start_timeout": 0.0}, "--start-timeout"),
         ({"partition": "a\n#SBATCH --uid=0"}, "line break"),
-        ({"slurm": ("--x\n",)}, "line break"),
+        ({"further": {"slurm": ("--x\n",)}}, "line break"),
         ({"venv": "/nowhere"}, "no bin/activate"),
         ({"conda": "a", "container": "b"}, "give one of them"),
         ({"env": {"A B": "x"}}, "NAME=value"),
@@ -108,10 +108,10 @@ words = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]
 def test_no_value_leaves_its_quotes(command: list[str], value: str) -> None:
     """The shell sees exactly the words and the variable that were given."""
     from rayhpc.batch.folder import JobFolder
-    from rayhpc.batch.slurm.system import Slurm
+    from rayhpc.batch.registry import system
 
     request = JobRequest(("printf", "%s|", *command), env={"V": value}, work_dir="/")
-    script = Slurm().render(check(request), JobFolder(Path("/tmp/none")))
+    script = system("slurm").jobs().render(check(request), JobFolder(Path("/tmp/none")))
     before, _, after = script.partition("\nsrun ")
     line = after[after.index("\n    -- ") + 8 : after.index("\nfinish $?")]
     program = f'{before}\nprintf "%s|" "$V"; {line}'

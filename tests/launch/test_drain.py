@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from rayhpc.allocation.kill_wait import DEFAULT_S, PLACES, kill_wait
+from rayhpc.batch.registry import system
+from rayhpc.batch.slurm.kill_wait import DEFAULT_S, PLACES, kill_wait
 from rayhpc.launch.drain import USUAL_S, decide
 
 
@@ -60,21 +61,21 @@ def test_the_program_has_less_where_slurm_kills_sooner(
     tmp_path: Path, wait: int, seconds: float
 ) -> None:
     environ = {"SLURM_CONF": str(conf(tmp_path / "slurm.conf", f"KillWait={wait}\n"))}
-    drain = decide(None, "slurm", environ)
+    drain = decide(None, system("slurm"), environ)
     assert drain.after(signal.SIGTERM) == pytest.approx(seconds)
     # The ranks without the program are gone by then, too.
     assert drain.after(signal.SIGTERM) + drain.later <= wait
     # No SIGKILL follows a warning.
     assert drain.after(signal.SIGUSR1) == USUAL_S
     assert drain.advice == []
-    assert decide(None, "plain", environ).after(signal.SIGTERM) == USUAL_S
+    assert decide(None, system("local"), environ).after(signal.SIGTERM) == USUAL_S
 
 
 def test_what_the_user_says_holds_and_too_much_is_told(tmp_path: Path) -> None:
     environ = {"SLURM_CONF": str(conf(tmp_path / "slurm.conf", "KillWait=8\n"))}
-    drain = decide(60.0, "slurm", environ)
+    drain = decide(60.0, system("slurm"), environ)
     assert (drain.after(signal.SIGTERM), drain.after(signal.SIGUSR1)) == (60.0, 60.0)
     (sentence,) = drain.advice
     assert "--drain is 60 s, but SLURM kills 8 s after" in sentence
-    assert decide(3.0, "slurm", environ).advice == []
-    assert decide(60.0, "plain", environ).advice == []
+    assert decide(3.0, system("slurm"), environ).advice == []
+    assert decide(60.0, system("local"), environ).advice == []

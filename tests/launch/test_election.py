@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rayhpc.allocation.detect import detect
+from rayhpc.batch.detect import detect
 from rayhpc.exit_codes import LaunchError
 from rayhpc.launch.election import Role, elect
 from rayhpc.machine.facts import MachineFacts

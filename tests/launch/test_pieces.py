@@ -20,7 +20,8 @@ from rayhpc.launch.missing import describe_missing
 from rayhpc.launch.private_fds import close_private, keep_private
 from rayhpc.launch.progress import Progress
 from rayhpc.launch.rendezvous import Report
-from rayhpc.launch.signals import Signals, Startup
+from rayhpc.launch.startup import Startup
+from rayhpc.machine.signals import Signals
 
 
 def test_a_private_descriptor_does_not_live_on_in_a_child() -> None:
@@ -88,7 +89,7 @@ def test_a_signal_while_starting_gives_up() -> None:
 DRIVE = """
 import os, signal, sys, time
 from rayhpc.launch.driver_process import DriverProcess
-from rayhpc.launch.signals import Signals
+from rayhpc.machine.signals import Signals
 with Signals() as signals:
     driver = DriverProcess(sys.argv[2:], os.environ)
     if sys.argv[1] != "0":

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from rayhpc.allocation.detect import detect
 from rayhpc.allocation.local_ranks import local_facts, merge_local_ranks
 from rayhpc.allocation.sizing import NodeSize, size_node
+from rayhpc.batch.detect import detect
 from rayhpc.machine import gpus as gpu_ids
 from rayhpc.machine.facts import MachineFacts
 from rayhpc.machine.limits import DESCRIPTORS, LimitPair, Limits, check_budget, read_limits

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from rayhpc.allocation.slurm_version import SlurmVersion
+from rayhpc.batch.slurm.step import step_command
+from rayhpc.batch.slurm.version import SlurmVersion
 from rayhpc.exit_codes import LaunchError
-from rayhpc.launch.slurm_step import step_command
 from tests.slurm.user import User
 
 BATCH = {
@@ -93,7 +93,7 @@ SCRIPT = """#!/bin/bash
 #SBATCH --nodes=3 --ntasks-per-node=2 --cpus-per-task=2 --output=out --error=err
 python - <<'END'
 import os
-from rayhpc.launch.slurm_step import step_command
+from rayhpc.batch.slurm.step import step_command
 show = ["bash", "-c", "echo $SLURM_PROCID/$SLURM_NTASKS $SLURM_LOCALID $SLURM_CPUS_ON_NODE"]
 command = step_command(os.environ, show)
 os.execvp(command[0], command)

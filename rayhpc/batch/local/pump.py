@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rayhpc.batch.terminal import emit
 from rayhpc.exit_codes import exit_code_of
-from rayhpc.launch.signals import Signals
+from rayhpc.machine.signals import Signals
 
 # How long the other nodes may take to see that rank 0 has ended, and then to heed SIGTERM.
 _FAREWELL_S = 10.0

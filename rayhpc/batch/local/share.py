@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rayhpc.allocation.detect import detect
 from rayhpc.allocation.sizing import size_node
 from rayhpc.batch import values
+from rayhpc.batch.detect import detect
 from rayhpc.batch.errors import OptionError
 from rayhpc.batch.request import JobRequest
 from rayhpc.machine.facts import read_machine

@@ -1,206 +1,56 @@
-"""The batch system of a machine without one: several nodes on this machine, as our children.
+"""This machine as a batch system of its own, where there is no other.
 
-Chosen where there is neither SLURM nor YARN.  Each node is one `rayhpc run` with an address of its
-own in 127/8 and its share of the processors, memory and GPUs.  They live and die with the command
-that started them; nothing is detached.
+Found by `registry`, last of all.  Its jobs are children of the command that submits them (`jobs`).
 """
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import time
-from collections.abc import Sequence
-from dataclasses import replace
-from functools import partial
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from rayhpc.batch.base import Explanation, JobStatus, Say, State
-from rayhpc.batch.errors import OptionError
-from rayhpc.batch.folder import JobFolder, Summary
-from rayhpc.batch.follow import Follower, World
-from rayhpc.batch.local.pump import LocalNodes, Node
-from rayhpc.batch.local.share import Share, share_of
-from rayhpc.batch.rendering import render_job, uses_pyxis
-from rayhpc.batch.request import JobRequest
-from rayhpc.batch.terminal import emit, nowhere
-from rayhpc.launch.signals import default_in_child
-from rayhpc.machine.processes import boot_id, die_with_parent, is_same_process, send_signal
-from rayhpc.machine.processes import start_time as start_of
+from rayhpc.allocation import plain
+from rayhpc.allocation.allocation import Allocation
+from rayhpc.allocation.fact import Fact
+from rayhpc.batch.system import BatchSystem, Sign, Which
 
-# What only a batch system can give; here it is named once and left out.
-_ELSEWHERE = (
-    "time",
-    "partition",
-    "account",
-    "qos",
-    "constraint",
-    "reservation",
-    "exclusive",
-    "requeue",
-    "no_kill",
-    "slurm",
-)
-_LOOPBACK = 127 << 24
+if TYPE_CHECKING:
+    from rayhpc.batch.local.jobs import LocalJobs
+    from rayhpc.machine.facts import MachineFacts
 
 
-class Local:
+class Local(BatchSystem):
     """The batch system `local`."""
 
     name = "local"
+    title = "this machine"
+    template = "local/job.sh.j2"
+    outlives_submit = False
 
-    def __init__(self) -> None:
-        self._running: LocalNodes | None = None
+    def look(self, environ: Mapping[str, str], which: Which) -> Sign:
+        """It is always there."""
+        return Sign(True, "no batch system takes jobs from this machine")
 
-    def render(self, request: JobRequest, folder: JobFolder) -> str:
-        """What each node runs."""
-        _check(request)
-        share = share_of(os.environ, request)
-        return render_job("local/job.sh.j2", request, folder, {"node_options": share.options()})
+    def jobs(self) -> LocalJobs:
+        """Its submit side."""
+        from rayhpc.batch.local.jobs import LocalJobs
 
-    def notes(self, request: JobRequest) -> list[str]:
-        """Which options mean nothing on a single machine."""
-        options = left_out(request)
-        return [f"only a batch system knows {', '.join(options)}: left out"] if options else []
+        return LocalJobs(self)
 
-    def test(self, script: str) -> str:
-        """There is nobody to ask."""
-        return "this machine would run it at once"
+    def head_host(self, nodes: str) -> str | None:
+        """This machine."""
+        return None
 
-    def submit(self, request: JobRequest, folder: JobFolder, script: str) -> str:
-        """Start all nodes; they end with this process."""
-        folder.script.write_text(script)
-        folder.script.chmod(0o700)
-        owner = {"pid": os.getpid(), "started": start_of(os.getpid()), "boot": boot_id()}
-        job_id = folder.take_local_id()
-        folder.set_record(replace(folder.record(), owner=owner))
-        share = share_of(os.environ, request)
-        self._running = _start(request, folder, share, job_id)
-        return job_id
-
-    def follow(self, folder: JobFolder, say: Say, quiet: bool = False) -> int:
-        """Our own nodes to their end; those of another command by what its folder tells."""
-        if self._running is None:
-            world = World(
-                partial(self._ask, folder),
-                partial(self.cancel, [folder]),
-                nowhere if quiet else emit,
-                say,
-            )
-            return Follower(folder, world).run()
-        started = time.time()
-        code = self._running.to_the_end()
-        folder.set_summary(
-            Summary(code, started, time.time(), f"{folder.record().nodes} on this machine")
-        )
-        return code
-
-    def _ask(self, folder: JobFolder) -> JobStatus | None:
-        return self.status([folder]).get(folder.record().id)
-
-    def status(self, folders: Sequence[JobFolder]) -> dict[str, JobStatus]:
-        """From the folder, and from whether the command that runs it is still there."""
-        found: dict[str, JobStatus] = {}
-        for folder in folders:
-            record, summary = folder.record(), folder.summary()
-            if summary is not None:
-                status = JobStatus.of_summary(record.id, summary)
-            elif _owner_lives(record.owner):
-                status = JobStatus(record.id, State.RUNNING, "RUNNING", start=record.submitted)
-            else:
-                reason = "the command that ran it was killed, and the job with it"
-                status = JobStatus(record.id, State.LOST, "LOST", reason)
-            found[record.id] = status
-        return found
-
-    def cancel(self, folders: Sequence[JobFolder]) -> None:
-        """Tell the commands that run them to end."""
-        for folder in folders:
-            owner = folder.record().owner
-            if folder.summary() is None and _owner_lives(owner):
-                send_signal(owner["pid"], owner["started"], signal.SIGTERM)
-
-    def explain(self, folder: JobFolder) -> Explanation:
-        """It never waits."""
-        status = self.status([folder])[folder.record().id]
-        code = "" if status.exit_code is None else f" with exit code {status.exit_code}"
-        reason = f": {status.reason}" if status.reason else ""
-        return Explanation([f"job {status.id} is {status.state.value}{code}{reason}"], [])
-
-    def inside(self, folder: JobFolder, command: Sequence[str], terminal: bool) -> list[str]:
-        """Right here."""
-        return list(command)
-
-
-def address(rank: int) -> str:
-    """The loopback address of a rank: 127.0.0.1, 127.0.0.2, …, 127.0.0.254, 127.0.1.1, …"""
-    block, last = divmod(rank, 254)
-    number = _LOOPBACK + (block << 8) + last + 1
-    return ".".join(str(number >> shift & 255) for shift in (24, 16, 8, 0))
-
-
-def left_out(request: JobRequest) -> list[str]:
-    """Options of `request` that mean nothing on a single machine."""
-    empty = JobRequest(("",))
-    named = [name for name in _ELSEWHERE if getattr(request, name) != getattr(empty, name)]
-    return ["--" + name.replace("_", "-") for name in named]
-
-
-def _check(request: JobRequest) -> None:
-    for name in ("array", "dependency"):
-        if getattr(request, name) is not None:
-            raise OptionError(
-                f"--{name} needs a batch system, and this machine has none: start the tasks one "
-                "after another, or submit where sbatch is"
-            )
-    if request.container is not None and uses_pyxis(request):
-        raise OptionError("pyxis needs SLURM; here give an image that apptainer can run")
-    if request.output is not None and "%" in request.output:
-        raise OptionError(f"--output {request.output}: only a batch system knows % names")
-
-
-def _start(request: JobRequest, folder: JobFolder, share: Share, job_id: str) -> LocalNodes:
-    nodes = LocalNodes(folder.output("stdout"), folder.output("stderr"))
-    try:
-        for rank in range(request.nodes):
-            environ = {**os.environ, **share.environ(rank), "RAYHPC_JOB_ID": job_id}
-            nodes.add(_start_node(folder, rank, environ))
-    except BaseException:
-        nodes.stop()
-        raise
-    return nodes
-
-
-def _start_node(folder: JobFolder, rank: int, environ: dict[str, str]) -> Node:
-    log = os.open(
-        folder.node_logs / f"{address(rank)}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600
-    )
-    me = os.getpid()
-
-    def prepare() -> None:
-        # A group of its own: Ctrl-C comes to the program once, passed on by us, not twice.
-        os.setpgid(0, 0)
-        default_in_child()
-        if not die_with_parent(me, signal.SIGTERM):
-            os._exit(128 + signal.SIGTERM)
-
-    try:
-        process = subprocess.Popen(
-            ["/bin/bash", str(folder.script), str(rank), address(rank)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE if rank == 0 else log,
-            stderr=subprocess.PIPE if rank == 0 else log,
-            env=environ,
-            # Safe although it runs Python after the fork: this command has one thread.
-            preexec_fn=prepare,  # noqa: PLW1509
-        )
-    finally:
-        os.close(log)
-    return Node(rank, process)
-
-
-def _owner_lives(owner: dict[str, object]) -> bool:
-    pid, started = owner.get("pid"), owner.get("started")
-    if not isinstance(pid, int) or not isinstance(started, int) or owner.get("boot") != boot_id():
+    def is_inside(self, environ: Mapping[str, str]) -> bool:
+        """It has no allocations: a process in none is on a plain machine."""
         return False
-    return is_same_process(pid, started)
+
+    def facts(self, environ: Mapping[str, str], machine: MachineFacts) -> Allocation:
+        """One rank, this machine."""
+        return plain.read(environ, machine)
+
+    def grace(self, environ: Mapping[str, str]) -> Fact[float | None]:
+        """Nobody kills."""
+        return Fact(None, "not a batch system's job")
+
+
+SYSTEM = Local()

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from rayhpc.batch.base import Explanation, JobStatus, State
 from rayhpc.batch.errors import SchedulerError
 from rayhpc.batch.folder import JobRecord
+from rayhpc.batch.jobs import Explanation, JobStatus, State
 from rayhpc.batch.slurm.commands import attempt, call
 from rayhpc.exit_codes import in_words
 

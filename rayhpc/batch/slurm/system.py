@@ -1,270 +1,145 @@
-"""SLURM seen from the submit side.
+"""SLURM as a batch system: where it is, what it says inside a job, and how its steps start.
 
-Chosen where sbatch is.  A submission is one request to the controller; while a job is pending it is
-asked now and then, for all jobs at once; after that the job's folder tells everything.
+Found by `registry`.  Its submit side is `jobs`, its variables `facts`, its srun `step`.
 """
 
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Container, Iterable, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rayhpc.allocation.slurm_version import installed_version
-from rayhpc.batch.base import Explanation, JobStatus, Say, State
+from rayhpc.allocation.allocation import Allocation
+from rayhpc.allocation.fact import Fact
 from rayhpc.batch.errors import SchedulerError
-from rayhpc.batch.folder import JobFolder, Summary
-from rayhpc.batch.follow import Follower, World
-from rayhpc.batch.rendering import render_job
-from rayhpc.batch.request import JobRequest
-from rayhpc.batch.slurm.accounts import with_accounts
-from rayhpc.batch.slurm.commands import attempt, call, has
-from rayhpc.batch.slurm.explain import explain_job
-from rayhpc.batch.slurm.words import (
-    end_in_words,
-    is_hopeless,
-    reason_in_words,
-    refusal,
-    state_of,
-)
-from rayhpc.batch.terminal import emit, nowhere
-from rayhpc.exit_codes import ExitCode, LaunchError
-from rayhpc.launch.slurm_step import STEP_OPTIONS
+from rayhpc.batch.slurm import facts
+from rayhpc.batch.system import BatchSystem, Sign, Which
 
-_FIELDS = "%F|%K|%T|%r|%S|%N"
-_TIME = "%Y-%m-%dT%H:%M:%S"
-# Once a job has a summary it is over, unless a signal ended it this short a time ago: then SLURM
-# may be about to run it again.
-_REQUEUE_S = 3600.0
+if TYPE_CHECKING:
+    from rayhpc.allocation.sizing import NodeSize
+    from rayhpc.batch.slurm.jobs import SlurmJobs
+    from rayhpc.machine.facts import MachineFacts
+
+_CONF = ("/etc/slurm", "/etc/slurm-llnl", "/run/slurm/conf")
+_PING_S = 5.0
 
 
-class Slurm:
+class Slurm(BatchSystem):
     """The batch system `slurm`."""
 
     name = "slurm"
+    title = "SLURM"
+    template = "slurm/job.sh.j2"
+    takes_words = "sbatch"
+    signals_all = ("srun",)
+    grace_name = "KillWait"
 
-    def render(self, request: JobRequest, folder: JobFolder) -> str:
-        """The batch script."""
-        suffix = "" if request.array is None else ".%a"
-        own = {name: f"{folder.path}/{name}".replace("%", "%%") for name in ("stdout", "stderr")}
-        files = [str(folder.path / name) for name in ("stdout", "stderr")]
-        return render_job(
-            "slurm/job.sh.j2",
-            request,
-            folder,
-            {
-                "output": request.output or own["stdout"] + suffix,
-                "error": own["stderr"] + suffix,
-                "files": files,
-                "step_options": list(STEP_OPTIONS),
-            },
+    def look(self, environ: Mapping[str, str], which: Which) -> Sign:
+        """Whether sbatch is there and knows a controller."""
+        sbatch = which("sbatch")
+        if sbatch is None:
+            return Sign(False)
+        if _is_configured(environ, sbatch):
+            return Sign(True, f"{sbatch} is there")
+        return Sign(False, f"{sbatch} is there, but SLURM is not configured on this machine")
+
+    def jobs(self) -> SlurmJobs:
+        """Its submit side."""
+        from rayhpc.batch.slurm.jobs import SlurmJobs
+
+        return SlurmJobs(self)
+
+    def cluster_name(self, environ: Mapping[str, str]) -> str | None:
+        """ClusterName, from the configuration file."""
+        if environ.get("SLURM_CLUSTER_NAME"):
+            return environ["SLURM_CLUSTER_NAME"]
+        for folder in ("", *_CONF):
+            path = f"{folder}/slurm.conf" if folder else environ.get("SLURM_CONF", "")
+            for line in _lines(path):
+                key, _, value = line.partition("=")
+                if key.strip().lower() == "clustername":
+                    return value.split("#")[0].strip()
+        return None
+
+    def head_host(self, nodes: str) -> str | None:
+        """The first of a list like `node[1-3]`."""
+        from rayhpc.batch.slurm.hostlist import decode_hostlist
+
+        return next(iter(decode_hostlist(nodes)), None)
+
+    def is_inside(self, environ: Mapping[str, str]) -> bool:
+        """Whether there is a job's number."""
+        return facts.present(environ)
+
+    def facts(self, environ: Mapping[str, str], machine: MachineFacts) -> Allocation:
+        """What SLURM says to this process."""
+        return facts.read(environ, machine)
+
+    def job_id(self, environ: Mapping[str, str]) -> str:
+        """SLURM_JOB_ID, which for a task of an array is another one than the user's."""
+        return environ.get("SLURM_JOB_ID", "")
+
+    def array_task(self, environ: Mapping[str, str]) -> str:
+        """SLURM_ARRAY_TASK_ID."""
+        return environ.get("SLURM_ARRAY_TASK_ID", "")
+
+    def step_command(
+        self, environ: Mapping[str, str], argv: Sequence[str], nodes: int | None = None
+    ) -> list[str] | None:
+        """An srun of one task a node."""
+        from rayhpc.batch.slurm.step import step_command
+
+        wanted = {"SLURM_JOB_NUM_NODES": str(nodes)} if nodes else {}
+        return step_command({**environ, **wanted}, argv)
+
+    def grace(self, environ: Mapping[str, str]) -> Fact[float | None]:
+        """KillWait."""
+        from rayhpc.batch.slurm.kill_wait import kill_wait
+
+        return kill_wait(environ)
+
+    def advice(
+        self, environ: Mapping[str, str], allocation: Allocation, size: NodeSize
+    ) -> list[str]:
+        """Since 22.05 srun does not take --cpus-per-task from sbatch, so a step may get one."""
+        alone = allocation.local_size.value == 1
+        if allocation.launcher.value != "srun" or not alone or size.cpus.source == "--num-cpus":
+            return []
+        offered = [each for each in allocation.cpus.candidates if each.value is not None]
+        most = max(offered, key=lambda each: int(each.value), default=None)
+        if most is None or size.cpus.value >= most.value:
+            return []
+        sentence = (
+            f"this step uses {size.cpus.value} of {most.value} CPUs ({size.cpus.source} against "
+            f"{most.source}): export SRUN_CPUS_PER_TASK={most.value} before srun, or give it "
+            f"--cpus-per-task={most.value}"
         )
+        return [sentence]
 
-    def notes(self, request: JobRequest) -> list[str]:
-        """Nothing: SLURM says itself what it does not like."""
+
+def _is_configured(environ: Mapping[str, str], sbatch: str) -> bool:
+    """Whether SLURM's programs know a controller: a configuration file, or their own word."""
+    if environ.get("SLURM_CONF"):
+        return True
+    prefix = Path(os.path.realpath(sbatch)).parent.parent
+    places = (*_CONF, str(prefix / "etc"), str(prefix / "etc" / "slurm"))
+    if any((Path(place) / "slurm.conf").is_file() for place in places):
+        return True
+    from rayhpc.batch.slurm.commands import attempt
+
+    try:
+        return attempt(["scontrol", "ping"], seconds=_PING_S).returncode == 0
+    except SchedulerError:
+        return False
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        with open(path) as file:
+            return [line.strip() for line in file]
+    except (OSError, UnicodeDecodeError):
         return []
 
-    def test(self, script: str) -> str:
-        """Ask the controller whether, when and where it would run."""
-        done = attempt(["sbatch", "--test-only"], stdin=script)
-        said = (done.stderr or done.stdout).strip()
-        if done.returncode != 0:
-            raise with_accounts(SchedulerError(refusal("sbatch", said)))
-        return said.removeprefix("sbatch: ")
 
-    def submit(self, request: JobRequest, folder: JobFolder, script: str) -> str:
-        """One request to the controller; the job's number.  A refused account costs another."""
-        folder.script.write_text(script)
-        folder.script.chmod(0o700)
-        # sbatch takes its environment along into the job.
-        drop = ("SLURM_TIME_FORMAT", *_of_another_allocation(os.environ))
-        try:
-            said = call(["sbatch", "--parsable", str(folder.script)], drop=drop)
-        except SchedulerError as error:
-            raise with_accounts(error) from error
-        return said.strip().splitlines()[-1].split(";")[0]
-
-    def follow(self, folder: JobFolder, say: Say, quiet: bool = False) -> int:
-        """Queue, start, output, end."""
-        world = World(
-            partial(self._ask, folder),
-            partial(self.cancel, [folder]),
-            nowhere if quiet else emit,
-            say,
-        )
-        return Follower(folder, world).run()
-
-    def _ask(self, folder: JobFolder) -> JobStatus | None:
-        return self.status([folder]).get(folder.record().id)
-
-    def status(self, folders: Sequence[JobFolder]) -> dict[str, JobStatus]:
-        """From the folders where those tell, else from one request for all the others.
-
-        A job that is in neither is not in the answer.
-        """
-        found: dict[str, JobStatus] = {}
-        unclear: list[JobFolder] = []
-        for folder in folders:
-            ended = _ended_status(folder)
-            if ended is not None:
-                found[ended.id] = ended
-            elif folder.record().id:
-                unclear.append(folder)
-        if unclear:
-            found.update(_asked(unclear))
-        return found
-
-    def cancel(self, folders: Sequence[JobFolder]) -> None:
-        """End them; those that have ended already are left in peace."""
-        ids = [folder.record().id for folder in folders if folder.record().id]
-        if not ids:
-            return
-        done = attempt(["scancel", *ids])
-        gone = ("Invalid job id", "already completing", "already finished")
-        lines = [line for line in done.stderr.splitlines() if not any(g in line for g in gone)]
-        if done.returncode != 0 and lines:
-            raise SchedulerError(refusal("scancel", "\n".join(lines)))
-
-    def explain(self, folder: JobFolder) -> Explanation:
-        """Why it waits, and what would start sooner."""
-        record = folder.record()
-        return explain_job(record, folder.script, self.status([folder]).get(record.id))
-
-    def inside(self, folder: JobFolder, command: Sequence[str], terminal: bool) -> list[str]:
-        """A step of its own beside the running one, on the job's first node."""
-        overlap = ["--overlap"] if installed_version().steps_exclude_each_other else []
-        pty = ["--pty"] if terminal else []
-        foreign = _of_another_allocation(os.environ)
-        return [
-            *("env", *(word for name in foreign for word in ("-u", name))),
-            *("srun", f"--jobid={_number_of(folder)}", *overlap, "--mpi=none", "--quiet"),
-            *("--nodes=1", "--ntasks=1", "--relative=0", "--cpu-bind=none", "--mem=0", *pty),
-            *command,
-        ]
-
-
-def _number_of(folder: JobFolder) -> str:
-    """What srun calls the job; each running task of an array has a number of its own.
-
-    Costs a request for such a task.  Raises LaunchError if it does not run.
-    """
-    name = folder.record().id
-    if folder.task is None:
-        return name
-    done = attempt(["squeue", "--noheader", f"--jobs={name}", "--format", "%A|%T"])
-    if done.returncode != 0 and "Invalid job id" not in done.stderr:
-        raise SchedulerError(refusal("squeue", done.stderr))
-    number, _, word = done.stdout.strip().partition("|")
-    if word and state_of(word) is State.RUNNING:
-        return number
-    how = f"is {state_of(word).value}" if word else "has ended"
-    raise LaunchError(
-        f"task {name} {how}: only a running one has a cluster (`rayhpc status {name}` tells more)",
-        ExitCode.HEAD_LOST,
-    )
-
-
-def _of_another_allocation(environ: Iterable[str]) -> list[str]:
-    """Variables by which an allocation around us would talk into the new job."""
-    keep = ("SLURM_CONF", "SLURM_CLUSTERS")
-    return [name for name in environ if name.startswith(("SLURM_", "SRUN_")) and name not in keep]
-
-
-def _ended_status(folder: JobFolder) -> JobStatus | None:
-    """What the folder says of a job that is over for good."""
-    worst = _worst(folder)
-    if worst is None or (worst.exit_code > 128 and time.time() - worst.ended < _REQUEUE_S):
-        return None
-    return JobStatus.of_summary(folder.record().id, worst)
-
-
-def _worst(folder: JobFolder) -> Summary | None:
-    """The end of the job, of an array that of its worst task; None while it has not ended."""
-    tasks: list[int | None] = list(folder.record().array) or [None]
-    summaries = [folder.summary(task) for task in tasks]
-    ended = [each for each in summaries if each is not None]
-    return max(ended, key=lambda each: each.exit_code) if len(ended) == len(summaries) else None
-
-
-def _asked(folders: Sequence[JobFolder]) -> dict[str, JobStatus]:
-    """What SLURM says of them, and of those that it does not know what may be concluded."""
-    by_id = {each.record().id: each for each in folders}
-    known = _ask_queue(list(by_id))
-    missing = [each for each in by_id if each not in known]
-    found = {each: known[each] for each in by_id if each in known}
-    found.update(_ask_accounting(missing))
-    for each in missing:
-        concluded = _forgotten(by_id[each], known)
-        if each not in found and concluded is not None:
-            found[each] = concluded
-    return found
-
-
-def _forgotten(folder: JobFolder, known: Container[str]) -> JobStatus | None:
-    record, worst = folder.record(), _worst(folder)
-    if worst is not None:
-        return JobStatus.of_summary(record.id, worst)
-    if folder.task is not None and record.id.partition("_")[0] in known:
-        # SLURM keeps no record of a task that it drops from an array that waits.
-        reason = "it was cancelled before it started"
-        return JobStatus(record.id, State.CANCELLED, "CANCELLED", reason)
-    return None
-
-
-def _ask_queue(ids: Sequence[str]) -> dict[str, JobStatus]:
-    """All that squeue tells of these jobs, by every name: `12_3`, and `12` for the array."""
-    # One line for each waiting task of an array only where single tasks are asked for.
-    single = ["--array"] if any("_" in each for each in ids) else []
-    jobs = dict.fromkeys(each.partition("_")[0] for each in ids)
-    which = ["--noheader", "--states=all", *single, f"--jobs={','.join(jobs)}"]
-    done = attempt(["squeue", *which, "--format", _FIELDS])
-    if done.returncode != 0 and "Invalid job id" not in done.stderr:
-        raise SchedulerError(refusal("squeue", done.stderr))
-    rows: dict[str, JobStatus] = {}
-    for line in done.stdout.splitlines():
-        fields = line.split("|")
-        if len(fields) != 6:
-            continue
-        job, task, *rest = fields
-        # Of an array the task that has least behind it speaks for all.
-        for name in (job, f"{job}_{task}"):
-            if name not in rows or rows[name].state.ended:
-                rows[name] = _from_row(name, *rest)
-    return rows
-
-
-def _from_row(job_id: str, word: str, reason: str, start: str, nodes: str) -> JobStatus:
-    state = state_of(word)
-    if state is not State.PENDING:
-        return JobStatus(job_id, state, word, end_in_words(word), _time(start), nodes)
-    hopeless, words = is_hopeless(reason), reason_in_words(reason)
-    return JobStatus(job_id, state, word, words, _time(start), nodes, hopeless=hopeless)
-
-
-def _ask_accounting(ids: Sequence[str]) -> dict[str, JobStatus]:
-    """Jobs that the controller has forgotten; nothing where the site keeps no accounts."""
-    if not ids or not has("sacct"):
-        return {}
-    columns = "JobID,State,ExitCode,Start,NodeList"
-    done = attempt(["sacct", "-X", "-n", "-P", "-j", ",".join(ids), "-o", columns])
-    found: dict[str, JobStatus] = {}
-    for line in done.stdout.splitlines() if done.returncode == 0 else ():
-        fields = line.split("|")
-        if len(fields) != 5:
-            continue
-        job_id, word, code, start, nodes = fields
-        number, _, signal = code.partition(":")
-        exit_code = 128 + int(signal) if signal not in ("", "0") else int(number or 0)
-        for name in {job_id.split("_")[0], job_id}.intersection(ids):
-            found[name] = JobStatus(
-                name, state_of(word), word, end_in_words(word), _time(start), nodes, exit_code
-            )
-    return found
-
-
-def _time(text: str) -> float | None:
-    try:
-        return time.mktime(time.strptime(text, _TIME))
-    except ValueError:
-        return None
+SYSTEM = Slurm()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from rayhpc.batch.base import State
+from rayhpc.batch.jobs import State
 
 STATES: dict[str, State] = {
     "PENDING": State.PENDING,

@@ -1,4 +1,4 @@
-"""The local batch system's decisions: addresses, shares, what it cannot do; and who is chosen."""
+"""The local batch system's decisions: addresses, shares, what it cannot do."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from rayhpc.batch.choose import choose, scheduler
 from rayhpc.batch.errors import OptionError
 from rayhpc.batch.folder import JobFolder
+from rayhpc.batch.jobs import left_out
 from rayhpc.batch.local import share as local_share
-from rayhpc.batch.local.system import Local, address, left_out
+from rayhpc.batch.local.jobs import LocalJobs, address
+from rayhpc.batch.registry import system
 from rayhpc.batch.request import JobRequest
 
 
@@ -54,33 +55,9 @@ def test_more_memory_than_there_is() -> None:
 )
 def test_what_needs_a_batch_system_says_so(changes: dict[str, str]) -> None:
     with pytest.raises(OptionError, match="needs"):
-        Local().render(JobRequest(("x",), **changes), JobFolder(Path("/j")))  # type: ignore[arg-type]
+        system("local").jobs().render(JobRequest(("x",), **changes), JobFolder(Path("/j")))  # type: ignore[arg-type]
 
 
 def test_what_means_nothing_here_is_named() -> None:
     request = JobRequest(("x",), partition="p", time="5", exclusive=True, cpus_per_node=2)
-    assert left_out(request) == ["--time", "--partition", "--exclusive"]
-
-
-def test_who_is_chosen(tmp_path: Path) -> None:
-    conf = tmp_path / "slurm.conf"
-    conf.touch()
-    (tmp_path / "yarn-site.xml").touch()
-
-    def no_sbatch(name: str) -> None:
-        return None
-
-    def sbatch(name: str) -> str:
-        return str(tmp_path / "bin" / name)
-
-    assert choose({"SLURM_CONF": str(conf)}, which=sbatch).name == "slurm"
-    assert choose({"HADOOP_CONF_DIR": str(tmp_path)}, which=no_sbatch).name == "yarn"
-    assert choose({}, which=no_sbatch).name == "local"
-    assert choose({"SLURM_CONF": str(conf)}, "local", which=sbatch).why == "--scheduler"
-
-
-def test_yarn_says_that_it_is_not_served() -> None:
-    with pytest.raises(OptionError, match="--scheduler local"):
-        scheduler("yarn")
-    with pytest.raises(OptionError, match="slurm, yarn, local"):
-        scheduler("pbs")
+    assert left_out(request, LocalJobs.without) == ["--time", "--partition", "--exclusive"]

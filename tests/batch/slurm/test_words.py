@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from rayhpc.allocation.slurm_version import SlurmVersion, parse_version
-from rayhpc.batch.base import State
+from rayhpc.batch.jobs import State
 from rayhpc.batch.slurm.accounts import read_accounts
 from rayhpc.batch.slurm.explain import read_partitions
+from rayhpc.batch.slurm.version import SlurmVersion, parse_version
 from rayhpc.batch.slurm.words import (
     end_in_words,
     is_hopeless,

@@ -26,12 +26,18 @@ def present(environ: Mapping[str, str]) -> bool:
     return bool(environ.get("CONTAINER_ID")) and "NM_HOST" in environ
 
 
+def application(environ: Mapping[str, str]) -> str | None:
+    """The id of the application that this container is of; None if its own id is none of YARN's."""
+    match = _CONTAINER.fullmatch(environ.get("CONTAINER_ID", ""))
+    return f"application_{match[1]}_{match[2]}" if match else None
+
+
 def read(environ: Mapping[str, str], machine: MachineFacts) -> Allocation:
     """What YARN and our application master say to this container.
 
     Raises ValueError naming a variable that cannot be read.
     """
-    match = _CONTAINER.fullmatch(environ["CONTAINER_ID"])
+    match, application_id = _CONTAINER.fullmatch(environ["CONTAINER_ID"]), application(environ)
     if match is None:
         raise ValueError(f"CONTAINER_ID={environ['CONTAINER_ID']!r} is not a YARN container's id")
     size = variables.number_or(1, "RAYHPC_SIZE is not set", environ, "RAYHPC_SIZE")
@@ -41,8 +47,9 @@ def read(environ: Mapping[str, str], machine: MachineFacts) -> Allocation:
         plain.read(environ, machine),
         scheduler=Fact("yarn", "CONTAINER_ID"),
         launcher=Fact("yarn", "CONTAINER_ID"),
-        job_id=Fact(f"application_{match[1]}_{match[2]}", "CONTAINER_ID"),
-        step_id=Fact(environ["CONTAINER_ID"], "CONTAINER_ID"),
+        job_id=Fact(application_id, "CONTAINER_ID"),
+        # A container's id is its own; what its siblings share is the application and the attempt.
+        step_id=Fact(None, "YARN has no steps"),
         restart_count=Fact(int(match[3]) - 1, "CONTAINER_ID"),
         rank=rank,
         size=size,

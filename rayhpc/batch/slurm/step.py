@@ -11,9 +11,9 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from rayhpc.allocation.hostlist import decode_counts
-from rayhpc.allocation.slurm import in_step, present
-from rayhpc.allocation.slurm_version import SlurmVersion, installed_version
+from rayhpc.batch.slurm.facts import in_step, present
+from rayhpc.batch.slurm.hostlist import decode_counts
+from rayhpc.batch.slurm.version import SlurmVersion, installed_version
 from rayhpc.exit_codes import ExitCode, LaunchError
 
 # A lost node or a dead rank is rayhpc's business, so SLURM is not to end the step for it; nor is

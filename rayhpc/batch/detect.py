@@ -1,19 +1,23 @@
 """From an environment to an allocation.
 
-Called once by every rank and by `doctor`.  A pure function: what the machine is like is handed
-in, so that recorded environments of real schedulers are its tests.
+Called once by every rank and by `doctor`.  What the machine is like is handed in, so that recorded
+environments of real schedulers are its tests.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from rayhpc.allocation import explicit, mpi, plain, slurm, yarn
+from rayhpc.allocation import explicit, mpi
 from rayhpc.allocation.allocation import Allocation
+from rayhpc.batch.registry import system, systems
+from rayhpc.batch.system import BatchSystem
 from rayhpc.machine.facts import MachineFacts
 
-# The first that recognises the environment is read; a new batch system is one more module here.
-_TABLES = (slurm, yarn)
+
+def around(environ: Mapping[str, str]) -> BatchSystem:
+    """The batch system in whose allocation this process runs; `local` if it is in none."""
+    return next((each for each in systems() if each.is_inside(environ)), system("local"))
 
 
 def detect(
@@ -27,8 +31,7 @@ def detect(
 
     Raises ValueError, naming the variable or option, for what cannot be.
     """
-    table = next((each for each in _TABLES if each.present(environ)), plain)
-    found = table.read(environ, machine)
+    found = around(environ).facts(environ, machine)
     if rank is None and size is None:
         found = mpi.overlay(found, environ)
         _check(found)

@@ -14,7 +14,7 @@ from dataclasses import replace
 from rayhpc.allocation import plain, variables
 from rayhpc.allocation.allocation import Allocation
 from rayhpc.allocation.fact import Candidate, Fact, first
-from rayhpc.allocation.hostlist import decode_counts, decode_hostlist
+from rayhpc.batch.slurm.hostlist import decode_counts, decode_hostlist
 from rayhpc.machine.facts import MachineFacts
 from rayhpc.machine.gpus import Gpus
 

@@ -1,7 +1,7 @@
 """Signals as things to be waited for, beside children, descriptors and time.
 
-Used by `run` and by `start --block`, in the main thread.  They are blocked and read from a
-descriptor (signalfd(2)), which also tells who sent them; no handler runs.
+Used by `launch` and `batch.local`, in the main thread.  They are blocked and read from a descriptor
+(signalfd(2)), which also tells who sent them; no handler runs.
 """
 
 from __future__ import annotations
@@ -11,11 +11,9 @@ import os
 import select
 import signal
 import struct
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from rayhpc.exit_codes import ExitCode, LaunchError
 from rayhpc.machine.polling import milliseconds
 
 ACTED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)
@@ -82,33 +80,6 @@ class Signals:
             number, _, code, sender = _FIELDS.unpack_from(data, start)
             found.append(Arrival(number, code == _SI_KERNEL, sender))
         return found
-
-
-class Startup:
-    """The time until a cluster must be ready; a signal in it gives up.
-
-    Args:
-        signals: where signals arrive.
-        deadline: on the monotonic clock, in seconds.
-    """
-
-    def __init__(self, signals: Signals, deadline: float) -> None:
-        self.signals = signals
-        self._deadline = deadline
-
-    def left(self) -> float:
-        """Seconds left, never negative."""
-        return max(0.0, self._deadline - time.monotonic())
-
-    def pause(self, seconds: float, *descriptors: int) -> None:
-        """Wait so long, or until a descriptor is readable.
-
-        Raises:
-            LaunchError: a signal told us to end.
-        """
-        for arrival in self.signals.wait(seconds, *descriptors):
-            if arrival.number != signal.SIGUSR2:
-                raise LaunchError(f"cancelled by {arrival.name} while starting", ExitCode.CANCELLED)
 
 
 def take_all_again() -> None:

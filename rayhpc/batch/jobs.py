@@ -1,0 +1,177 @@
+"""The submit side of a batch system, and what a job's state looks like.
+
+Each batch system has one class `Jobs`, made by its `BatchSystem`; the commands of `rayhpc.cli` for
+jobs talk to it alone.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from enum import Enum
+from typing import Any
+
+from rayhpc.batch.errors import OptionError
+from rayhpc.batch.folder import JobFolder, Summary
+from rayhpc.batch.request import JobRequest
+from rayhpc.batch.system import BatchSystem
+from rayhpc.batch.terminal import emit, nowhere
+
+# Once a job has a summary it is over, unless a signal ended it this short a time ago: then it may
+# be about to run again.
+_REQUEUE_S = 3600.0
+
+
+class State(str, Enum):
+    """Where a job is in its life."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    LOST = "lost"
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more comes."""
+        return self not in (State.PENDING, State.RUNNING)
+
+
+@dataclass(frozen=True)
+class JobStatus:
+    """A job as its batch system sees it now.
+
+    `word` is the batch system's own name of the state, `reason` a sentence; `start` is expected or
+    real, in seconds since 1970; `hopeless` is a job that waits for what never comes, `closing` one
+    whose program has ended and whose batch system still takes it down.
+    """
+
+    id: str
+    state: State
+    word: str
+    reason: str = ""
+    start: float | None = None
+    nodes: str = ""
+    exit_code: int | None = None
+    hopeless: bool = False
+    closing: bool = False
+
+    @classmethod
+    def of_summary(cls, job_id: str, summary: Summary) -> JobStatus:
+        """The state of a job whose folder has its end."""
+        failed = summary.exit_code != 0
+        return cls(
+            job_id,
+            State.FAILED if failed else State.DONE,
+            "FAILED" if failed else "COMPLETED",
+            start=summary.started,
+            nodes=summary.nodes,
+            exit_code=summary.exit_code,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """For `--json`."""
+        return {**asdict(self), "state": self.state.value}
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why a job is where it is, and what would start sooner, in sentences."""
+
+    why: list[str]
+    sooner: list[str]
+
+
+Say = Callable[[str], None]
+
+
+class Jobs(ABC):
+    """The submit side of one batch system: from a request to a job, and what becomes of it.
+
+    Every method raises SchedulerError where the batch system fails, saying what to do.
+    """
+
+    #: Options of `rayhpc submit`, by their field of JobRequest, that mean nothing to it.
+    without: tuple[str, ...] = ()
+
+    def __init__(self, system: BatchSystem) -> None:
+        self.system = system
+
+    @abstractmethod
+    def render(self, request: JobRequest, folder: JobFolder) -> str:
+        """The script that `submit` would hand over."""
+
+    @abstractmethod
+    def submit(self, request: JobRequest, folder: JobFolder, script: str) -> str:
+        """Start it or queue it; the job's id."""
+
+    @abstractmethod
+    def status(self, folders: Sequence[JobFolder]) -> dict[str, JobStatus]:
+        """The state of these jobs by id, asked once for all of them.
+
+        A job that nobody knows any more is not in the answer.
+        """
+
+    @abstractmethod
+    def cancel(self, folders: Sequence[JobFolder]) -> None:
+        """End these jobs; those that have ended already are left in peace."""
+
+    @abstractmethod
+    def explain(self, folder: JobFolder) -> Explanation:
+        """Why this job is pending, running or gone."""
+
+    @abstractmethod
+    def on_head(self, folder: JobFolder, command: Sequence[str], terminal: bool) -> list[str]:
+        """The command line that runs `command` on the node of the job's head."""
+
+    def test(self, script: str) -> str:
+        """Ask, without submitting, whether and when this script would run; a sentence."""
+        raise OptionError(f"{self.system.title} cannot be asked whether it would run a job")
+
+    def notes(self, request: JobRequest) -> list[str]:
+        """What the user should know before it is submitted, in sentences."""
+        others = [f"--{name}" for name in request.further if name != self.system.name]
+        options = [*left_out(request, self.without), *others]
+        return [f"{self.system.title} has no {', '.join(options)}: left out"] if options else []
+
+    def follow(self, folder: JobFolder, say: Say, quiet: bool = False) -> int:
+        """Wait for the end, and show what happens unless `quiet`; the job's exit code.
+
+        Ctrl-C raises KeyboardInterrupt.
+        """
+        from rayhpc.batch.follow import Follower, World
+
+        world = World(
+            lambda: self.status([folder]).get(folder.record().id),
+            lambda: self.cancel([folder]),
+            nowhere if quiet else emit,
+            say,
+            self.system.title,
+        )
+        return Follower(folder, world).run()
+
+
+def left_out(request: JobRequest, fields: Sequence[str]) -> list[str]:
+    """Which of the options with these fields `request` has set, as they stand on a command line."""
+    empty = JobRequest(("",))
+    named = [name for name in fields if getattr(request, name) != getattr(empty, name)]
+    return ["--" + name.replace("_", "-") for name in named]
+
+
+def ended_status(folder: JobFolder) -> JobStatus | None:
+    """What the folder says of a job that is over for good; None: it does not tell."""
+    worst = worst_end(folder)
+    if worst is None or (worst.exit_code > 128 and time.time() - worst.ended < _REQUEUE_S):
+        return None
+    return JobStatus.of_summary(folder.record().id, worst)
+
+
+def worst_end(folder: JobFolder) -> Summary | None:
+    """The end of the job, of an array that of its worst task; None while it has not ended."""
+    tasks: list[int | None] = list(folder.record().array) or [None]
+    summaries = [folder.summary(task) for task in tasks]
+    ended = [each for each in summaries if each is not None]
+    return max(ended, key=lambda each: each.exit_code) if len(ended) == len(summaries) else None

@@ -1,0 +1,232 @@
+"""SLURM seen from the submit side.
+
+Made by `system`.  A submission is one request to the controller; while a job is pending it is
+asked now and then, for all jobs at once; after that the job's folder tells everything.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Container, Iterable, Sequence
+
+from rayhpc.batch.errors import SchedulerError
+from rayhpc.batch.folder import JobFolder
+from rayhpc.batch.jobs import Explanation, Jobs, JobStatus, State, ended_status, worst_end
+from rayhpc.batch.rendering import render_job
+from rayhpc.batch.request import JobRequest
+from rayhpc.batch.slurm.accounts import with_accounts
+from rayhpc.batch.slurm.commands import attempt, call, has
+from rayhpc.batch.slurm.explain import explain_job
+from rayhpc.batch.slurm.step import STEP_OPTIONS
+from rayhpc.batch.slurm.version import installed_version
+from rayhpc.batch.slurm.words import (
+    end_in_words,
+    is_hopeless,
+    reason_in_words,
+    refusal,
+    state_of,
+)
+from rayhpc.exit_codes import ExitCode, LaunchError
+
+_FIELDS = "%F|%K|%T|%r|%S|%N"
+_TIME = "%Y-%m-%dT%H:%M:%S"
+
+
+class SlurmJobs(Jobs):
+    """Jobs of SLURM."""
+
+    def render(self, request: JobRequest, folder: JobFolder) -> str:
+        """The batch script."""
+        suffix = "" if request.array is None else ".%a"
+        own = {name: f"{folder.path}/{name}".replace("%", "%%") for name in ("stdout", "stderr")}
+        files = [str(folder.path / name) for name in ("stdout", "stderr")]
+        return render_job(
+            self.system,
+            request,
+            folder,
+            {
+                "output": request.output or own["stdout"] + suffix,
+                "error": own["stderr"] + suffix,
+                "files": files,
+                "step_options": list(STEP_OPTIONS),
+            },
+        )
+
+    def test(self, script: str) -> str:
+        """Ask the controller whether, when and where it would run."""
+        done = attempt(["sbatch", "--test-only"], stdin=script)
+        said = (done.stderr or done.stdout).strip()
+        if done.returncode != 0:
+            raise with_accounts(SchedulerError(refusal("sbatch", said)))
+        return said.removeprefix("sbatch: ")
+
+    def submit(self, request: JobRequest, folder: JobFolder, script: str) -> str:
+        """One request to the controller; the job's number.  A refused account costs another."""
+        folder.script.write_text(script)
+        folder.script.chmod(0o700)
+        # sbatch takes its environment along into the job.
+        drop = ("SLURM_TIME_FORMAT", *_of_another_allocation(os.environ))
+        try:
+            said = call(["sbatch", "--parsable", str(folder.script)], drop=drop)
+        except SchedulerError as error:
+            raise with_accounts(error) from error
+        return said.strip().splitlines()[-1].split(";")[0]
+
+    def status(self, folders: Sequence[JobFolder]) -> dict[str, JobStatus]:
+        """From the folders where those tell, else from one request for all the others.
+
+        A job that is in neither is not in the answer.
+        """
+        found: dict[str, JobStatus] = {}
+        unclear: list[JobFolder] = []
+        for folder in folders:
+            ended = ended_status(folder)
+            if ended is not None:
+                found[ended.id] = ended
+            elif folder.record().id:
+                unclear.append(folder)
+        if unclear:
+            found.update(_asked(unclear))
+        return found
+
+    def cancel(self, folders: Sequence[JobFolder]) -> None:
+        """End them; those that have ended already are left in peace."""
+        ids = [folder.record().id for folder in folders if folder.record().id]
+        if not ids:
+            return
+        done = attempt(["scancel", *ids])
+        gone = ("Invalid job id", "already completing", "already finished")
+        lines = [line for line in done.stderr.splitlines() if not any(g in line for g in gone)]
+        if done.returncode != 0 and lines:
+            raise SchedulerError(refusal("scancel", "\n".join(lines)))
+
+    def explain(self, folder: JobFolder) -> Explanation:
+        """Why it waits, and what would start sooner."""
+        record = folder.record()
+        return explain_job(record, folder.script, self.status([folder]).get(record.id))
+
+    def on_head(self, folder: JobFolder, command: Sequence[str], terminal: bool) -> list[str]:
+        """A step of its own beside the running one, on the job's first node."""
+        overlap = ["--overlap"] if installed_version().steps_exclude_each_other else []
+        pty = ["--pty"] if terminal else []
+        foreign = _of_another_allocation(os.environ)
+        return [
+            *("env", *(word for name in foreign for word in ("-u", name))),
+            *("srun", f"--jobid={_number_of(folder)}", *overlap, "--mpi=none", "--quiet"),
+            *("--nodes=1", "--ntasks=1", "--relative=0", "--cpu-bind=none", "--mem=0", *pty),
+            *command,
+        ]
+
+
+def _number_of(folder: JobFolder) -> str:
+    """What srun calls the job; each running task of an array has a number of its own.
+
+    Costs a request for such a task.  Raises LaunchError if it does not run.
+    """
+    name = folder.record().id
+    if folder.task is None:
+        return name
+    done = attempt(["squeue", "--noheader", f"--jobs={name}", "--format", "%A|%T"])
+    if done.returncode != 0 and "Invalid job id" not in done.stderr:
+        raise SchedulerError(refusal("squeue", done.stderr))
+    number, _, word = done.stdout.strip().partition("|")
+    if word and state_of(word) is State.RUNNING:
+        return number
+    how = f"is {state_of(word).value}" if word else "has ended"
+    raise LaunchError(
+        f"task {name} {how}: only a running one has a cluster (`rayhpc status {name}` tells more)",
+        ExitCode.HEAD_LOST,
+    )
+
+
+def _of_another_allocation(environ: Iterable[str]) -> list[str]:
+    """Variables by which an allocation around us would talk into the new job."""
+    keep = ("SLURM_CONF", "SLURM_CLUSTERS")
+    return [name for name in environ if name.startswith(("SLURM_", "SRUN_")) and name not in keep]
+
+
+def _asked(folders: Sequence[JobFolder]) -> dict[str, JobStatus]:
+    """What SLURM says of them, and of those that it does not know what may be concluded."""
+    by_id = {each.record().id: each for each in folders}
+    known = _ask_queue(list(by_id))
+    missing = [each for each in by_id if each not in known]
+    found = {each: known[each] for each in by_id if each in known}
+    found.update(_ask_accounting(missing))
+    for each in missing:
+        concluded = _forgotten(by_id[each], known)
+        if each not in found and concluded is not None:
+            found[each] = concluded
+    return found
+
+
+def _forgotten(folder: JobFolder, known: Container[str]) -> JobStatus | None:
+    record, worst = folder.record(), worst_end(folder)
+    if worst is not None:
+        return JobStatus.of_summary(record.id, worst)
+    if folder.task is not None and record.id.partition("_")[0] in known:
+        # SLURM keeps no record of a task that it drops from an array that waits.
+        reason = "it was cancelled before it started"
+        return JobStatus(record.id, State.CANCELLED, "CANCELLED", reason)
+    return None
+
+
+def _ask_queue(ids: Sequence[str]) -> dict[str, JobStatus]:
+    """All that squeue tells of these jobs, by every name: `12_3`, and `12` for the array."""
+    # One line for each waiting task of an array only where single tasks are asked for.
+    single = ["--array"] if any("_" in each for each in ids) else []
+    jobs = dict.fromkeys(each.partition("_")[0] for each in ids)
+    which = ["--noheader", "--states=all", *single, f"--jobs={','.join(jobs)}"]
+    done = attempt(["squeue", *which, "--format", _FIELDS])
+    if done.returncode != 0 and "Invalid job id" not in done.stderr:
+        raise SchedulerError(refusal("squeue", done.stderr))
+    rows: dict[str, JobStatus] = {}
+    for line in done.stdout.splitlines():
+        fields = line.split("|")
+        if len(fields) != 6:
+            continue
+        job, task, *rest = fields
+        # Of an array the task that has least behind it speaks for all.
+        for name in (job, f"{job}_{task}"):
+            if name not in rows or rows[name].state.ended:
+                rows[name] = _from_row(name, *rest)
+    return rows
+
+
+def _from_row(job_id: str, word: str, reason: str, start: str, nodes: str) -> JobStatus:
+    state = state_of(word)
+    if state is not State.PENDING:
+        closing = word == "COMPLETING"
+        return JobStatus(
+            job_id, state, word, end_in_words(word), _time(start), nodes, closing=closing
+        )
+    hopeless, words = is_hopeless(reason), reason_in_words(reason)
+    return JobStatus(job_id, state, word, words, _time(start), nodes, hopeless=hopeless)
+
+
+def _ask_accounting(ids: Sequence[str]) -> dict[str, JobStatus]:
+    """Jobs that the controller has forgotten; nothing where the site keeps no accounts."""
+    if not ids or not has("sacct"):
+        return {}
+    columns = "JobID,State,ExitCode,Start,NodeList"
+    done = attempt(["sacct", "-X", "-n", "-P", "-j", ",".join(ids), "-o", columns])
+    found: dict[str, JobStatus] = {}
+    for line in done.stdout.splitlines() if done.returncode == 0 else ():
+        fields = line.split("|")
+        if len(fields) != 5:
+            continue
+        job_id, word, code, start, nodes = fields
+        number, _, signal = code.partition(":")
+        exit_code = 128 + int(signal) if signal not in ("", "0") else int(number or 0)
+        for name in {job_id.split("_")[0], job_id}.intersection(ids):
+            found[name] = JobStatus(
+                name, state_of(word), word, end_in_words(word), _time(start), nodes, exit_code
+            )
+    return found
+
+
+def _time(text: str) -> float | None:
+    try:
+        return time.mktime(time.strptime(text, _TIME))
+    except ValueError:
+        return None

@@ -1,0 +1,131 @@
+"""What a batch system is to rayhpc: the one object that each of them brings.
+
+Each folder of `rayhpc.batch` has one, and a site's own package may (`registry` finds them all).
+This half is small and quick to import: every rank of every job asks it where it is.  What only the
+submit side needs is in `jobs.Jobs`, made on demand.
+
+Nothing here asks a scheduler's controller, and nothing starts a process.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rayhpc.allocation.allocation import Allocation
+from rayhpc.allocation.fact import Fact
+
+if TYPE_CHECKING:
+    from rayhpc.allocation.sizing import NodeSize
+    from rayhpc.batch.jobs import Jobs
+    from rayhpc.machine.facts import MachineFacts
+
+Which = Callable[[str], "str | None"]
+
+
+@dataclass(frozen=True)
+class Sign:
+    """Whether a batch system takes jobs from this machine, and what shows it.
+
+    `why` is the second half of a sentence: `/usr/bin/sbatch is there`.  Empty: there is no trace of
+    it, so nobody need hear of it.
+    """
+
+    there: bool
+    why: str = ""
+
+
+class BatchSystem(ABC):
+    """One batch system.  What has a default here is what not all of them have."""
+
+    #: As in `--scheduler NAME`, in jobs' records and in `Allocation.scheduler`.
+    name: str
+    #: As it stands in sentences: `SLURM kills after 30 s`.
+    title: str
+    #: The template of its jobs, below `templates/`; a site's own package gives the file.
+    template: str | Path
+    #: The program that takes further arguments from `--NAME WORDS`; None: there is no such option.
+    takes_words: str | None = None
+    #: Whether its jobs go on when the command that submitted them has ended.
+    outlives_submit: bool = True
+    #: Launchers, as in `Allocation.launcher`, whose signals may go to every process of a rank.
+    signals_all: tuple[str, ...] = ()
+    #: What its time between SIGTERM and SIGKILL is called, for `rayhpc doctor`.
+    grace_name: str = "time to SIGKILL"
+
+    # -- the submit side
+    @abstractmethod
+    def look(self, environ: Mapping[str, str], which: Which) -> Sign:
+        """Whether jobs can be submitted here.  Looks at variables, PATH and files.
+
+        Args:
+            environ: this process's environment.
+            which: finds a program on PATH, as `shutil.which`.
+        """
+
+    @abstractmethod
+    def jobs(self) -> Jobs:
+        """Its submit side.  Raises OptionError where this version has none."""
+
+    def cluster_name(self, environ: Mapping[str, str]) -> str | None:
+        """What the site calls this cluster, for `[match] cluster` in profiles; None: not known."""
+        return None
+
+    def head_host(self, nodes: str) -> str | None:
+        """The host of rank 0 in `JobStatus.nodes`; None: this machine, or not known."""
+        return nodes.replace(",", " ").split()[0] if nodes.strip() else None
+
+    # -- inside an allocation
+    @abstractmethod
+    def is_inside(self, environ: Mapping[str, str]) -> bool:
+        """Whether this process runs in an allocation of it."""
+
+    @abstractmethod
+    def facts(self, environ: Mapping[str, str], machine: MachineFacts) -> Allocation:
+        """What it says to this process.  Pure.
+
+        Raises ValueError naming a variable that cannot be read.
+        """
+
+    def job_id(self, environ: Mapping[str, str]) -> str:
+        """Its own number of the job that this process runs in; empty outside."""
+        return ""
+
+    def array_task(self, environ: Mapping[str, str]) -> str:
+        """The number of the array's task that this process runs in; empty outside an array."""
+        return ""
+
+    def step_command(
+        self, environ: Mapping[str, str], argv: Sequence[str], nodes: int | None = None
+    ) -> list[str] | None:
+        """The command that runs `argv` once on each node of the allocation; it is only composed.
+
+        None where `argv` is to run right here: this process is a rank already, the allocation is
+        this node alone, or whoever starts ranks is not a command at all.
+
+        Args:
+            environ: this process's environment.
+            argv: the words of one rank.
+            nodes: so many nodes instead of all.
+
+        Raises:
+            LaunchError: its launcher is missing.
+        """
+        return None
+
+    def grace(self, environ: Mapping[str, str]) -> Fact[float | None]:
+        """Seconds from SIGTERM, or what stands for it here, to SIGKILL; None: nobody says."""
+        return Fact(None, f"{self.title} does not say")
+
+    def meaning(self, number: int) -> int | None:
+        """The signal that `number` stands for when this system sends it; None: of no concern."""
+        return number
+
+    def advice(
+        self, environ: Mapping[str, str], allocation: Allocation, size: NodeSize
+    ) -> list[str]:
+        """What is legal in this allocation but surely not what the user wanted, with remedies."""
+        return []

@@ -1,0 +1,1 @@
+"""YARN: what its containers are told."""

@@ -1,0 +1,95 @@
+"""Who is chosen on which machine, and what is said about it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rayhpc.batch.choose import choose
+from rayhpc.batch.errors import OptionError
+
+
+def no_program(name: str) -> None:
+    return None
+
+
+def only(*there: str) -> object:
+    return lambda name: f"/opt/bin/{name}" if name in there else None
+
+
+@pytest.fixture
+def hadoop(tmp_path: Path) -> dict[str, str]:
+    """A machine with YARN's configuration."""
+    (tmp_path / "yarn-site.xml").write_text("<configuration/>")
+    return {"HADOOP_CONF_DIR": str(tmp_path)}
+
+
+@pytest.fixture
+def slurm(tmp_path: Path) -> dict[str, str]:
+    """A machine whose SLURM is configured."""
+    (tmp_path / "slurm.conf").touch()
+    return {"SLURM_CONF": str(tmp_path / "slurm.conf")}
+
+
+def test_a_plain_machine_serves_itself() -> None:
+    choice = choose({}, which=no_program)
+    assert choice.system.name == "local"
+    assert choice.why == "no batch system takes jobs from this machine"
+
+
+def test_slurm_where_it_is_configured(slurm: dict[str, str]) -> None:
+    choice = choose(slurm, which=only("sbatch"))
+    assert (choice.system.name, choice.why) == ("slurm", "/opt/bin/sbatch is there")
+    choice = choose(slurm, which=no_program)
+    assert choice.system.name == "local"
+
+
+def test_programs_without_a_configuration_are_told() -> None:
+    choice = choose({}, which=only("sbatch"))
+    assert choice.system.name == "local"
+    assert "SLURM is not configured on this machine" in choice.why
+
+
+def test_the_user_has_the_last_word(slurm: dict[str, str]) -> None:
+    choice = choose(slurm, "local", which=only("sbatch"))
+    assert (choice.system.name, choice.why) == ("local", "--scheduler")
+    with pytest.raises(OptionError, match=r"takes one of slurm, .*local, not 'condor'"):
+        choose({}, "condor")
+
+
+def test_a_scheduler_goes_before_the_configuration_of_yarn(
+    slurm: dict[str, str], hadoop: dict[str, str]
+) -> None:
+    choice = choose({**slurm, **hadoop}, which=only("sbatch"))
+    assert choice.system.name == "slurm"
+    assert choice.why.startswith("/opt/bin/sbatch is there; ")
+    assert f"{hadoop['HADOOP_CONF_DIR']}/yarn-site.xml is there" in choice.why
+
+
+def test_a_plain_submit_runs_beside_a_configuration_of_yarn(
+    hadoop: dict[str, str], tmp_path: Path
+) -> None:
+    """On a laptop that has one for whatever reason."""
+    environ = {**os.environ, **hadoop, "RAYHPC_JOBS": str(tmp_path / "jobs"), "PATH": "/usr/bin"}
+    for name in ("SLURM_CONF", "SGE_ROOT", "PBS_CONF_FILE"):
+        environ.pop(name, None)
+    done = subprocess.run(
+        [sys.executable, "-m", "rayhpc.cli.main", "submit", "--", "echo", "it runs"],
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "it runs\n"
+    assert "yarn-site.xml is there" in done.stderr
+
+
+def test_yarn_says_that_it_is_not_served() -> None:
+    with pytest.raises(OptionError, match="--scheduler local"):
+        choose({}, "yarn").system.jobs()
