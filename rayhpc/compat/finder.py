@@ -22,6 +22,7 @@ _OURS = {
     "actor": "rayhpc.api.actors.actor",
     "cloudpickle": "cloudpickle",
     "cluster_utils": "rayhpc.cluster_utils",
+    "dag": "rayhpc.util.dag",
     "exceptions": "rayhpc.exceptions",
     "job_config": "rayhpc.api.tasks.language",
     "remote_function": "rayhpc.api.tasks.remote_function",

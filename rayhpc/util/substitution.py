@@ -1,8 +1,8 @@
 """Pickles in which chosen parts are replaced by references, and filled in again where they run.
 
 Used by `dask` (references inside a task's graph) and `joblib` (large arrays that many calls
-share).  The references go along as the task's own arguments, so that they are counted and
-fetched as such.
+share), where the references go along as the task's own arguments, so that they are counted and
+fetched as such; and by `dag`, for the nodes inside arguments.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ Choose = Callable[[Any], Any]
 
 
 def dumps(value: Any, choose: Choose) -> tuple[bytes, list[Any]]:
-    """Pickle `value` without the parts that `choose` gives a reference for.
+    """Pickle `value` without the parts that `choose` gives something else for.
 
     Args:
         value: what is to be sent.
-        choose: for a part, the reference that stands for it; None: it is pickled as it is.
+        choose: for a part, what stands for it, a reference mostly; None: it is pickled as it is.
 
     Returns:
-        The pickle, and the references in the order `loads` wants their values in.
+        The pickle, and what `choose` gave, in the order `loads` wants the values in.
     """
     out = io.BytesIO()
     pickler = _Pickler(out, choose)
     pickler.dump(value)
-    return out.getvalue(), list(pickler.found)
+    return out.getvalue(), pickler.found
 
 
 def loads(data: bytes, values: Sequence[Any]) -> Any:
@@ -42,11 +42,18 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     def __init__(self, file: io.BytesIO, choose: Choose) -> None:
         super().__init__(file, protocol=5)
         self._choose = choose
-        self.found: dict[Any, int] = {}
+        # By identity: what stands for a part need not be hashable.
+        self._places: dict[int, int] = {}
+        self.found: list[Any] = []
 
     def persistent_id(self, part: Any) -> int | None:
-        ref = self._choose(part)
-        return None if ref is None else self.found.setdefault(ref, len(self.found))
+        chosen = self._choose(part)
+        if chosen is None:
+            return None
+        place = self._places.setdefault(id(chosen), len(self.found))
+        if place == len(self.found):
+            self.found.append(chosen)
+        return place
 
 
 class _Unpickler(pickle.Unpickler):

@@ -11,7 +11,6 @@ import pytest
 
 import rayhpc
 from rayhpc.api.actors.actor import ActorClassInheritanceException
-from rayhpc.exceptions import NotServedError
 
 
 def _function(a: int, b: int = 2) -> int:
@@ -88,11 +87,10 @@ def test_async_functions_belong_into_actors() -> None:
         rayhpc.remote(coroutine)
 
 
-def test_bind_is_not_served() -> None:
-    with pytest.raises(NotServedError, match="dag"):
-        rayhpc.remote(_function).bind(1)
-    with pytest.raises(NotServedError, match="dag"):
-        rayhpc.remote(_Class).bind()
+def test_bind_makes_a_node_and_needs_no_cluster() -> None:
+    assert repr(rayhpc.remote(_function).bind(1)) == "FunctionNode(_function)"
+    assert repr(rayhpc.remote(_Class).bind()) == "ClassNode(_Class)"
+    assert repr(rayhpc.remote(_Class).bind().increase.bind()) == "ClassMethodNode(increase)"
 
 
 def test_remote_functions_and_classes_are_picklable() -> None:

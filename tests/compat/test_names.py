@@ -8,6 +8,8 @@ from tests.compat.conftest import Program
 
 MODULES = """
     ray.actor ray.exceptions ray.remote_function ray.runtime_context ray.runtime_env ray.dag
+    ray.dag.dag_node ray.dag.input_node ray.dag.class_node ray.dag.function_node
+    ray.dag.output_node ray.dag.compiled_dag_node
     ray.types ray._raylet ray._private ray._private.services ray._private.state
     ray._private.worker ray._private.ray_constants ray.cluster_utils ray.experimental
     ray.experimental.tqdm_ray ray.experimental.state.api ray.autoscaler.sdk ray.services
@@ -32,6 +34,8 @@ NAMES = """
     exceptions.RayActorError.preempted exceptions.RayActorError.base_error_msg
     actor.ActorHandle actor.ActorClass actor.exit_actor remote_function.RemoteFunction
     runtime_context.RuntimeContext runtime_env.RuntimeEnv dag.DAGNode
+    dag.InputNode dag.InputAttributeNode dag.DAGInputData dag.MultiOutputNode dag.FunctionNode
+    dag.ClassNode dag.ClassMethodNode dag.PARENT_CLASS_NODE_KEY dag.CompiledDAG
     util.get_node_ip_address util.ActorPool util.placement_group util.remove_placement_group
     util.get_current_placement_group util.register_serializer util.inspect_serializability
     util.queue.Queue util.queue.Empty util.queue.Full util.multiprocessing.Pool
@@ -203,8 +207,7 @@ def test_an_unknown_name_is_an_attribute_error(program: Program) -> None:
 def test_what_is_not_served_says_so_at_the_call(program: Program) -> None:
     code = """
         import ray, ray.dag, ray.util
-        for call in (ray.client, ray.ClientBuilder, ray.java_function, ray.dag.InputNode,
-                     ray.util.connect):
+        for call in (ray.client, ray.ClientBuilder, ray.java_function, ray.util.connect):
             try:
                 call()
             except ray.exceptions.NotServedError as error:

@@ -176,3 +176,36 @@ def test_what_programs_and_their_tests_ask_beyond_the_public_names(guest: Guest)
         """
     )
     assert output.splitlines() == ["freed", "freed", "True False True"]
+
+
+def test_a_graph_written_for_ray(guest: Guest) -> None:
+    output = guest(
+        """
+        import ray
+        from ray.dag import InputNode, MultiOutputNode
+        from ray.dag.input_node import InputNode as Again
+
+        @ray.remote
+        def double(x):
+            return 2 * x
+
+        @ray.remote
+        class Adder:
+            def __init__(self, by):
+                self.by = by
+
+            def add(self, x):
+                return x + self.by
+
+        living = Adder.remote(100)
+        with InputNode() as given:
+            made = Adder.bind(10)
+            doubled = made.add.bind(double.bind(given.x))
+            graph = MultiOutputNode([doubled, living.add.bind(given[0])])
+        assert Again is InputNode is ray.dag.InputNode
+        print(ray.get(graph.execute(1, x=3)))
+        compiled = graph.experimental_compile()
+        print(ray.get(compiled.execute(1, x=4)))
+        """
+    )
+    assert [x for x in output.splitlines() if x[0] == "["] == ["[16, 101]", "[18, 101]"]

@@ -18,10 +18,9 @@ from rayhpc.api.actors.actor_handle import ActorHandle
 from rayhpc.api.actors.actor_kind import ActorKind, Method, has_async_methods, methods_of
 from rayhpc.api.groups import placing
 from rayhpc.api.session import runtime_env
+from rayhpc.api.tasks import binding, submitting
 from rayhpc.api.tasks import options as opts
-from rayhpc.api.tasks import submitting
 from rayhpc.api.tasks.signatures import Shape, shape_of
-from rayhpc.exceptions import NotServedError
 from rayhpc.runtime.owner.pending import Pending
 from rayhpc.runtime.process import current
 from rayhpc.runtime.process.interrupts import inside
@@ -90,8 +89,8 @@ class ActorClass(Generic[T]):
         return other
 
     def bind(self, *args: Any, **kwargs: Any) -> Any:
-        """Not served: raises NotServedError."""
-        raise NotServedError("bind() (ray.dag)", "call .remote() with handles as arguments")
+        """A node of a graph that makes an actor when the graph runs (`util.dag`)."""
+        return binding.class_node(self, args, kwargs)
 
     def _remote(self, args: Any = None, kwargs: Any = None, **changed: Any) -> ActorHandle[T]:
         chosen = self.options(**changed) if changed else self

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from rayhpc.api.actors.actor_kind import OPTIONS_ATTRIBUTE, CallPlan
-from rayhpc.api.tasks import submitting
+from rayhpc.api.tasks import binding, submitting
 from rayhpc.api.tasks.options import METHOD_CHECKS, MethodOptions, refuse_unknown
-from rayhpc.exceptions import NotServedError, PendingCallsLimitExceeded
+from rayhpc.exceptions import PendingCallsLimitExceeded
 from rayhpc.runtime.owner.pending import Pending
 from rayhpc.runtime.process import current
 from rayhpc.runtime.process.context import running
@@ -78,8 +78,9 @@ class ActorMethod:
         return ActorMethod(self._handle, self._name, plan)
 
     def bind(self, *args: Any, **kwargs: Any) -> Any:
-        """Not served: raises NotServedError."""
-        raise NotServedError("bind() (ray.dag)", "call .remote() with references as arguments")
+        """A node of a graph that calls the method when the graph runs (`util.dag`)."""
+        returns = self._plan.returns
+        return binding.method_node(self, self._handle, self._name, returns, args, kwargs)
 
     def _remote(self, args: Any = None, kwargs: Any = None, **changed: Any) -> Any:
         chosen = self.options(**changed) if changed else self

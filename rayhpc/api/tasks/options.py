@@ -78,6 +78,11 @@ class _Options(msgspec.Struct, frozen=True, kw_only=True):
         other.check_together()
         return other
 
+    def changed(self) -> dict[str, Any]:
+        """The options that are not what they are without being given."""
+        values = msgspec.structs.asdict(self)
+        return {k: v for k, v in values.items() if v != self._default(k)}
+
     def check_together(self) -> None:
         """Check what options ask of each other."""
 

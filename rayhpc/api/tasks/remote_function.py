@@ -15,9 +15,8 @@ import cloudpickle
 
 from rayhpc.api.groups import placing
 from rayhpc.api.session import runtime_env
+from rayhpc.api.tasks import binding, signatures, submitting
 from rayhpc.api.tasks import options as opts
-from rayhpc.api.tasks import signatures, submitting
-from rayhpc.exceptions import NotServedError
 from rayhpc.runtime.owner.class_queue import ClassQueue
 from rayhpc.runtime.owner.pending import Pending
 from rayhpc.runtime.process import current
@@ -173,8 +172,8 @@ class RemoteFunction(Generic[P, R]):
         return self._definition
 
     def bind(self, *args: Any, **kwargs: Any) -> Any:
-        """Not served: raises NotServedError."""
-        raise NotServedError("bind() (ray.dag)", "call .remote() with references as arguments")
+        """A node of a graph that calls the function when the graph runs (`util.dag`)."""
+        return binding.function_node(self, args, kwargs)
 
     def _prepare(self, process: Process) -> _Prepared:
         self._prepared = prepared = _Prepared(process, self, placing.inherited_group())

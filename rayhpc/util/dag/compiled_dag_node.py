@@ -1,0 +1,54 @@
+"""`CompiledDAG`: what `experimental_compile` returns; it runs the graph as it is.
+
+Used by programs written for Ray's compiled graphs, which need no more of them than the interface.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from rayhpc.util.debug import log_once
+
+if TYPE_CHECKING:
+    from rayhpc.util.dag.dag_node import DAGNode
+
+logger = logging.getLogger("rayhpc")
+
+
+class CompiledDAG:
+    """A graph that runs by ordinary calls; says once that it is not compiled.
+
+    Args:
+        dag: the graph's last node.
+    """
+
+    def __init__(self, dag: DAGNode) -> None:
+        self._dag: DAGNode | None = dag
+        if log_once("rayhpc.dag.experimental_compile"):
+            logger.warning(
+                "experimental_compile(): rayhpc runs the graph by ordinary calls, without "
+                "compiling it; results are the same."
+            )
+
+    def execute(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the graph, as its own `execute` does.
+
+        Raises:
+            ValueError: `teardown` was called.
+        """
+        if self._dag is None:
+            raise ValueError("This graph was torn down: compile it again.")
+        return self._dag.execute(*args, **kwargs)
+
+    async def execute_async(self, *args: Any, **kwargs: Any) -> Any:
+        """`execute` in a coroutine; what it returns can be awaited in turn."""
+        return self.execute(*args, **kwargs)
+
+    def teardown(self, kill_actors: bool = False) -> None:
+        """Let the graph go.
+
+        Args:
+            kill_actors: taken, without effect: a graph's own actors end with its calls.
+        """
+        self._dag = None
