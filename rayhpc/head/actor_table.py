@@ -23,9 +23,10 @@ class ActorRecord:
     """One actor through all its incarnations.
 
     `node` is where it was last sent and has not ended yet, `order` the number of that order.
-    `restarts` is what is left of max_restarts (-1: for ever).  `unreferenced` says that its last
-    handle is gone, `asked_to_restart` that `kill(no_restart=False)` is on its way.  `tries` counts
-    the raylets that had no room.  `hopeless`: no node there is can ever hold it.
+    `restarts` is what is left of max_restarts (-1: for ever).  `has_lived`: a constructor of it has
+    returned.  `unreferenced` says that its last handle is gone, `asked_to_restart` that
+    `kill(no_restart=False)` is on its way.  `tries` counts the raylets that had no room.
+    `hopeless`: no node there is can ever hold it.
     """
 
     __slots__ = (
@@ -34,6 +35,7 @@ class ActorRecord:
         "avoid",
         "ended",
         "error",
+        "has_lived",
         "hopeless",
         "incarnation",
         "node",
@@ -62,6 +64,7 @@ class ActorRecord:
         self.node_id = ""
         self.reason = ""
         self.hopeless = False
+        self.has_lived = False
         self.error = b""
         self.unschedulable = False
         self.preempted = False
@@ -98,6 +101,7 @@ class ActorRecord:
             node_id=self.node_id,
             unschedulable=self.unschedulable,
             preempted=self.preempted,
+            has_lived=self.has_lived,
             max_task_retries=self.spec.max_task_retries,
         )
 

@@ -253,6 +253,7 @@ class Actors:
     # -- transitions -----------------------------------------------------------------------------
     def _alive(self, actor: ActorRecord, address: Address) -> None:
         actor.tries, actor.avoid, actor.reason, actor.preempted = 0, 0, "", False
+        actor.has_lived = True
         self.table.settle_at(actor, address)
         self.table.set_state(actor, ALIVE)
         self._tell(actor)

@@ -1,8 +1,8 @@
 """Leases: which submitter has which worker of this node, from request to return.
 
 A state machine driven by `node`: messages in, messages out through `send`.  Where a request should
-go decides `scheduling`, who comes next `dispatch`, which process serves it `workers`.  What each
-message means, and what follows a death: `docs/explanation/protocol.md`.
+go decide `scheduling` and `group_choice`, who comes next `dispatch`, which process serves it
+`workers`.  What each message means, and what follows a death: `docs/explanation/protocol.md`.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from collections.abc import Callable
 
 import msgspec
 
-from rayhpc.raylet import scheduling
+from rayhpc.raylet import group_choice, scheduling
 from rayhpc.raylet.bundles import Bundles
 from rayhpc.raylet.dispatch import Dispatch, ResourceRequest, Revocable
 from rayhpc.raylet.lease_reasons import why_for_ever, why_it_waits
 from rayhpc.raylet.lease_records import GrantedLease, PendingLease
-from rayhpc.raylet.resources import GPU, Allocation, Pool, shortage, wastes_gpus
+from rayhpc.raylet.resources import Allocation, Pool, shortage
 from rayhpc.raylet.view import ClusterView
 from rayhpc.raylet.workers import Waiter, WorkerPool, WorkerProcess
 from rayhpc.wire.address import Address, NodeNumber, node_of
-from rayhpc.wire.messages import actors, leases
+from rayhpc.wire.messages import leases
 from rayhpc.wire.messages.common import Grant, Resources
 
 # A demand that no node can meet is named after this time: nodes may still be joining.
@@ -116,13 +116,14 @@ class Leases:
     def on_revoked(self, message: leases.Revoked, started: bytes = b"") -> None:
         """A worker has given its lease back; `started` is what it ran last under it."""
         lease = self._leases.get(message.lease)
-        if lease is None:
-            return
-        if not lease.returned:
-            # What it told its submitter on another way may be lost if it dies now.
-            before = self._taken_back.setdefault(lease.worker.address, {})
-            before[lease.client] = (lease.number, started)
-        self._end(lease)
+        if lease is not None:
+            self._end_by_worker(lease, started)
+
+    def on_left(self, worker: WorkerProcess, started: bytes) -> None:
+        """A worker runs nothing any more; it may stay for those who hold objects of its own."""
+        lease = self._leases.get(worker.lease)
+        if lease is not None:
+            self._end_by_worker(lease, started)
 
     def on_blocked(self, allocation: Allocation) -> None:
         """A worker's task waits for others: its CPUs are free."""
@@ -325,35 +326,12 @@ class Leases:
         return choice
 
     def _place_in_group(self, request: PendingLease) -> None:
-        strategy = request.wanted.strategy
-        state = self._bundles.state_of(strategy.group)
-        if state is None or state.state in (actors.GROUP_PENDING, actors.GROUP_RESCHEDULING):
-            self._wait_here(request)
-            return
-        if state.state == actors.GROUP_REMOVED:
-            self._refuse(request, leases.GROUP_REMOVED, "The placement group was removed.")
-        elif strategy.bundle >= len(state.nodes):
-            text = f"The placement group has {len(state.nodes)} bundles, none {strategy.bundle}."
-            self._refuse(request, leases.UNSCHEDULABLE, text)
-        elif strategy.bundle >= 0 and state.nodes[strategy.bundle] != self._view.me:
-            self._redirect(request, state.nodes[strategy.bundle])
-        elif strategy.bundle < 0 and not request.hops and not self._fits_group(request):
-            self._rotate(request)
-        else:
-            self._wait_here(request)
-
-    def _fits_group(self, request: PendingLease) -> bool:
-        """Whether a bundle here can serve it now, and no other node's would be the better one."""
-        demand = request.resources
-        fitting = [pool for pool in self._pools(request) if pool.fits(demand)]
-        if not fitting or not all(wastes_gpus(pool.total, demand) for pool in fitting):
-            return bool(fitting)
         state = self._bundles.state_of(request.wanted.strategy.group)
-        assert state is not None
-        return not any(
-            node != self._view.me and not shortage(bundle, demand) and not bundle.get(GPU)
-            for node, bundle in zip(state.nodes, state.bundles, strict=False)
-        )
+        choice = group_choice.choose(request, state, self._view.me, self._pools(request))
+        if choice.refusal:
+            self._refuse(request, choice.refusal, choice.text)
+        else:
+            self._wait_at(request, choice.node)
 
     def _may_rotate(self, request: PendingLease, now: float) -> bool:
         strategy = request.wanted.strategy
@@ -366,13 +344,13 @@ class Leases:
     def _rotate(self, request: PendingLease) -> None:
         """Try the next node that has bundles of the group, or wait here."""
         state = self._bundles.state_of(request.wanted.strategy.group)
-        nodes = _in_turn(state, request.resources) if state is not None else []
-        me = self._view.me
-        if not nodes or nodes == [me]:
+        self._wait_at(request, group_choice.next_node(request.resources, state, self._view.me))
+
+    def _wait_at(self, request: PendingLease, node: NodeNumber) -> None:
+        if node == self._view.me:
             self._wait_here(request)
-            return
-        after_me = nodes.index(me) + 1 if me in nodes else 0
-        self._redirect(request, nodes[after_me % len(nodes)])
+        else:
+            self._redirect(request, node)
 
     # -- what becomes of it ---------------------------------------------------------------------
     def _wait_here(self, request: PendingLease) -> None:
@@ -439,6 +417,14 @@ class Leases:
         message = leases.LeaseGranted(request.number, worker.address, grant)
         self._send(request.client, message)
 
+    def _end_by_worker(self, lease: GrantedLease, started: bytes) -> None:
+        """A worker ends its lease; it has told its submitter so."""
+        if not lease.returned:
+            # What it told its submitter on another way may be lost if it dies now.
+            before = self._taken_back.setdefault(lease.worker.address, {})
+            before[lease.client] = (lease.number, started)
+        self._end(lease)
+
     def _end(self, lease: GrantedLease) -> None:
         """The lease is over: its resources and its worker are free."""
         del self._leases[lease.number]
@@ -475,16 +461,6 @@ class Leases:
             request.allocation = None
             self._dispatch.count(request.requester, -1)
             self._dispatch.is_dirty = True
-
-
-def _in_turn(state: actors.GroupIs, demand: Resources) -> list[NodeNumber]:
-    """A group's nodes as a demand for any bundle tries them: those first that spare GPUs."""
-    waste: dict[NodeNumber, bool] = {}
-    for node, bundle in zip(state.nodes, state.bundles, strict=False):
-        useless = wastes_gpus(bundle, demand) or bool(shortage(bundle, demand))
-        waste[node] = waste.get(node, True) and useless
-    waste.pop(0, None)
-    return sorted(waste, key=lambda node: (waste[node], node))
 
 
 def _times(allocation: Allocation) -> int:

@@ -189,7 +189,7 @@ class Raylet:
             leases.WorkerReady: lambda source, m: workers.on_ready(source, m.pid),
             leases.Blocked: self._on_blocked,
             leases.Unblocked: self._on_unblocked,
-            leases.Leaving: lambda source, m: workers.on_leaving(source, m.reason),
+            leases.Leaving: self._on_leaving,
             leases.StillNeeded: lambda source, m: workers.on_still_needed(source),
             leases.LinesTaken: self.output.on_taken,
             leases.Watch: lambda _, m: self.watches.on_watch(m),
@@ -412,6 +412,12 @@ class Raylet:
         worker = self.workers.by_address.get(source)
         started = b"" if worker is None else self.io.slots.read(worker.slot)[0]
         self.leases.on_revoked(message, started)
+
+    def _on_leaving(self, source: Address, message: leases.Leaving) -> None:
+        self.workers.on_leaving(source, message.reason)
+        worker = self.workers.by_address.get(source)
+        if worker is not None:
+            self.leases.on_left(worker, self.io.slots.read(worker.slot)[0])
 
     def _on_blocked(self, source: Address, message: leases.Blocked) -> None:
         allocation = self._allocation(source, message.lease)

@@ -181,3 +181,45 @@ def test_actors_of_an_actor_end_with_it(ray: Any) -> None:
     pid = ray.get(parent.child_pid.remote(), timeout=20)
     ray.kill(parent)
     wait_for(lambda: not os.path.exists(f"/proc/{pid}"))
+
+
+@rayhpc.remote(num_cpus=0)
+class SlowToStand:
+    """Its process ends in the first constructors."""
+
+    def __init__(self, marks: str, crashes: int) -> None:
+        life = len(os.listdir(marks))
+        Path(marks, str(life)).touch()
+        if life < crashes:
+            os._exit(1)
+
+    def ask(self) -> str:
+        return "ok"
+
+
+@rayhpc.remote
+def ask(actor: Any) -> str:
+    answer: str = rayhpc.get(actor.ask.remote())
+    return answer
+
+
+@pytest.mark.parametrize("options", [{}, {"name": "slow", "lifetime": "detached"}])
+def test_calls_wait_for_an_actor_that_has_never_stood(
+    ray: Any, tmp_path: Path, options: dict[str, Any]
+) -> None:
+    actor = SlowToStand.options(max_restarts=3, **options).remote(str(tmp_path), 2)
+    first = actor.ask.remote()
+    assert ray.get([ask.remote(actor), first, actor.ask.remote()], timeout=30) == ["ok"] * 3
+    assert len(os.listdir(tmp_path)) == 3
+    ray.kill(actor)
+
+
+def test_they_fail_once_it_has_no_restarts_left(ray: Any, tmp_path: Path) -> None:
+    actor = SlowToStand.options(max_restarts=1).remote(str(tmp_path), 9)
+    with pytest.raises(exceptions.ActorDiedError):
+        ray.get(actor.ask.remote(), timeout=30)
+
+
+def test_they_wait_on_another_node_too(nodes: Any, tmp_path: Path) -> None:
+    far = SlowToStand.options(max_restarts=3, resources={"far": 0.1})
+    assert rayhpc.get(far.remote(str(tmp_path), 2).ask.remote(), timeout=30) == "ok"

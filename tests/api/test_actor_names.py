@@ -159,3 +159,30 @@ def test_a_detached_actor_outlives_its_handles(ray: Any) -> None:
     gc.collect()
     assert ray.get(ray.get_actor("detached").increase.remote(), timeout=20) == 4
     ray.kill(ray.get_actor("detached"))
+
+
+@rayhpc.remote(num_cpus=0)
+class Brief:
+    def release(self) -> int:
+        return 1
+
+
+def take_and_drop(rounds: int, name: str) -> int:
+    """Each round's actor is the last one's, which lives, or a new one: its call does not die."""
+    done = 0
+    for _ in range(rounds):
+        brief = Brief.options(name=name, get_if_exists=True).remote()
+        done += rayhpc.get(brief.release.remote(), timeout=20)
+        del brief
+    return done
+
+
+def test_a_name_leads_to_an_actor_that_lives_or_to_a_new_one(ray: Any) -> None:
+    assert take_and_drop(60, "brief") == 60
+    inside = ray.remote(take_and_drop)
+    assert ray.get(inside.remote(30, "brief inside"), timeout=60) == 30
+
+
+def test_also_on_another_node(nodes: Any) -> None:
+    inside = rayhpc.remote(take_and_drop).options(resources={"far": 0.1})
+    assert rayhpc.get(inside.remote(20, "brief and far"), timeout=60) == 20

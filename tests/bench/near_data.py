@@ -43,7 +43,8 @@ def rate(function: Any) -> float:
 def main() -> None:
     """Measure both, print the ratio."""
     store = 2 * OBJECTS * MIB << 20
-    cluster = Cluster(head_node_args={"num_cpus": 2, "object_store_memory": store}, connect=True)
+    head = {"num_cpus": 2, "object_store_memory": store}
+    cluster = Cluster(initialize_head=True, head_node_args=head, connect=True)
     cluster.add_node(num_cpus=2, resources={"far": 1}, object_store_memory=store)
     cluster.wait_for_nodes()
     here = NodeAffinitySchedulingStrategy(cluster.head_node.node_id, soft=False)

@@ -77,6 +77,9 @@ class _Creation:
     def send_named(self, get_if_exists: bool) -> ActorHandle[Any]:
         """Register the actor now, since its name may be taken; arguments may come later."""
         process = self.process
+        with process.lead():
+            # The head hears first of handles that have gone: it frees the names of their actors.
+            process.ownership.settle()
         token = process.new_token()
         handle = self.handle()
         question = actors.CreateActor(token, self._complete_spec(), get_if_exists)

@@ -46,6 +46,8 @@ class ActorClient:
         self.error = b""
         self.node_id = ""
         self.unschedulable = False
+        # Once it has lived, calls that may have run, or may run twice, do not wait for it.
+        self.has_lived = False
         self.queue: deque[Pending] = deque()
         self.again: deque[Pending] = deque()
         self.inflight: dict[ObjectId, Pending] = {}
@@ -183,13 +185,14 @@ class Callers:
         client.error = message.error
         client.node_id = message.node_id
         client.unschedulable = message.unschedulable
+        client.has_lived = message.has_lived
         if message.state == actors.ALIVE:
             client.address = message.address
             self._by_address[message.address] = client
         elif message.state == actors.DEAD:
             self._fail_all(client)
             client.queue = client.again = _NO_CALLS
-        elif message.state == actors.RESTARTING:
+        elif message.state == actors.RESTARTING and client.has_lived:
             self._fail_without_retries(client)
         self._dirty[client] = None
         watchers, client.watchers = client.watchers, []
@@ -228,7 +231,7 @@ class Callers:
         if client.state == actors.DEAD:
             self._results.fail(pending, self._death(client, pending))
             return
-        if client.state == actors.RESTARTING and not _may_wait(pending):
+        if client.state == actors.RESTARTING and client.has_lived and not _may_wait(pending):
             self._results.fail(pending, self._unavailable(client))
             return
         self.watch(client)

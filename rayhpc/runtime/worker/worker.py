@@ -83,6 +83,7 @@ class Worker(Process):
         self._cancelled: ObjectId | None = None
         self._kept: dict[ObjectId, tuple[Address, Sequence[Any]]] = {}
         self._task_seconds = 1.0
+        self._shut_down = False
         super().__init__(facts, mapping)
         self.outbox = Outbox(slot, self.transport.send)
         self.producers = Producers(self)
@@ -120,6 +121,8 @@ class Worker(Process):
         if self.actor is not None:
             self.actor.shut_down()
         self._say_goodbye()
+        if not self.exit_code and self.actor is None:
+            self._stay_while_needed()
         return self.exit_code
 
     def _has_call(self) -> bool:
@@ -218,12 +221,23 @@ class Worker(Process):
         if not self.exit_code:
             self.flush_replies()
             with self.lead():
-                for submitter, items in self._unstarted().items():
+                unstarted = self._unstarted()
+                if self._holder:
+                    unstarted.setdefault(self._holder, [])  # told that the lease has ended
+                for submitter, items in unstarted.items():
                     tids = [x.task.tid for x in items]
-                    self.transport.send(
-                        submitter, tasks.Refused(items[0].lease, tids, ended=True)
-                    )
+                    lease = items[0].lease if items else self._grant.lease
+                    self.transport.send(submitter, tasks.Refused(lease, tids, ended=True))
                 self.transport.send(self.raylet, leases.Leaving(self.leaving or ""))
+
+    def _stay_while_needed(self) -> None:
+        """Others hold objects of ours, or are about to: they are served until they let go."""
+        with self.lead():
+            for owner, _ in self._kept.values():
+                self.ownership.watch(owner)
+        self.wait_until(
+            lambda: self._shut_down or not (self._kept or self.ownership.holds_others())
+        )
 
     def _unstarted(self) -> dict[Address, list[_Queued]]:
         found: dict[Address, list[_Queued]] = {}
@@ -384,6 +398,7 @@ class Worker(Process):
     def on_shutdown(self, source: Address, message: leases.Shutdown) -> None:
         """The node ends: so does this process, at once."""
         super().on_shutdown(source, message)
+        self._shut_down = True
         self.leaving = message.reason
         if self.running_tid or self.actor is not None:
             os._exit(0)

@@ -84,7 +84,8 @@ class ActorIs(msgspec.Struct, array_like=True, tag=133):
     """Head to watchers.
 
     `address` is the process while ALIVE; `incarnation` counts its lives; `reason` says why it is
-    not alive, `error` is the constructor's pickled error if it is that.
+    not alive, `error` is the constructor's pickled error if it is that.  `has_lived` says that a
+    constructor has returned before: calls of an actor that has not simply wait for it.
     """
 
     actor: bytes
@@ -97,6 +98,7 @@ class ActorIs(msgspec.Struct, array_like=True, tag=133):
     unschedulable: bool = False
     preempted: bool = False
     max_task_retries: int = 0
+    has_lived: bool = False
 
 
 class KillActor(msgspec.Struct, array_like=True, tag=134):
