@@ -18,8 +18,6 @@ from rayhpc.wire.listener import Listener
 from rayhpc.wire.monitor import Monitor
 from rayhpc.wire.sockets import Context
 
-WAITING_MAX_BYTES = 64 * 1024 * 1024
-
 
 class HeadLink:
     """A raylet's connection to the head; frames sent before it stands wait, in order.
@@ -38,7 +36,6 @@ class HeadLink:
         self._monitor = Monitor(self._sock, KINDS)
         self._in_use: dict[str, Dial] = {}
         self._waiting: list[bytes] = []
-        self._waiting_bytes = 0
         self._why = ""
         self._dial = Dial(
             self._sock, key.head_endpoints, key.head_public, _new_name, self._in_use, rounds
@@ -58,9 +55,6 @@ class HeadLink:
             self._sock.send(frame, zmq.NOBLOCK)
             return
         self._waiting.append(frame)
-        self._waiting_bytes += len(frame)
-        if self._waiting_bytes > WAITING_MAX_BYTES:
-            self._end("too much waits for a connection to it")
 
     def receive(self) -> Iterator[bytes]:
         """All frames that have arrived, without waiting; also moves dialling on."""
@@ -101,7 +95,7 @@ class HeadLink:
             yield self._sock.recv()
 
     def _send_waiting(self) -> None:
-        waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
+        waiting, self._waiting = self._waiting, []
         for frame in waiting:
             self._sock.send(frame, zmq.NOBLOCK)
 

@@ -29,21 +29,19 @@ from rayhpc.wire.sockets import Context, PortRange, Socket
 
 logger = logging.getLogger("rayhpc")
 
-WAITING_MAX_BYTES = 64 * 1024 * 1024
 _NAME_BYTES = len(routing_id(HEAD)) + 4
 
 
 class _Peer:
     """Another node: how it is reached, and what waits for it."""
 
-    __slots__ = ("broken", "dial", "info", "route", "waiting", "waiting_bytes")
+    __slots__ = ("broken", "dial", "info", "route", "waiting")
 
     def __init__(self) -> None:
         self.info: NodeInfo | None = None
         self.route: tuple[Socket, bytes] | None = None
         self.dial: Dial | None = None
         self.waiting: list[bytes] = []
-        self.waiting_bytes = 0
         self.broken = False
 
 
@@ -121,11 +119,10 @@ class Links:
             self._keep(node, peer, frame)
 
     def _keep(self, node: NodeNumber, peer: _Peer, frame: bytes) -> None:
+        # As much as comes: what processes send is bounded by their windows (`flow.py`), and a full
+        # queue says nothing about the node.
         peer.waiting.append(frame)
-        peer.waiting_bytes += len(frame)
-        if peer.waiting_bytes > WAITING_MAX_BYTES:
-            self._break(node, peer, "too much waits for a connection to it")
-        elif peer.dial is None and peer.info is not None:
+        if peer.dial is None and peer.info is not None:
             self._dial(peer)
 
     def _dial(self, peer: _Peer) -> None:
@@ -150,7 +147,7 @@ class Links:
     def _take_route(self, peer: _Peer, sock: Socket, name: bytes) -> None:
         peer.route = (sock, name)
         peer.broken = False
-        waiting, peer.waiting, peer.waiting_bytes = peer.waiting, [], 0
+        waiting, peer.waiting = peer.waiting, []
         for frame in waiting:
             sockets.send_to(sock, name, frame)
 
@@ -226,7 +223,7 @@ class Links:
         if peer.dial is not None:
             peer.dial.close()
         peer.dial = peer.route = None
-        peer.waiting, peer.waiting_bytes = [], 0
+        peer.waiting = []
         peer.broken = True
         self._lost.append(node)
 

@@ -26,6 +26,7 @@ from rayhpc.runtime.process import current
 from rayhpc.runtime.process.interrupts import inside
 from rayhpc.runtime.process.process import Process
 from rayhpc.runtime.values import serialization
+from rayhpc.wire import limits
 from rayhpc.wire.messages.actors import ActorSpec
 
 T = TypeVar("T")
@@ -143,6 +144,7 @@ class _Export:
         if self._blob is None:
             with serialization.collect_refs() as found:
                 self._blob = serialization.dump_definition(self.cls)
+            limits.check_definition(self.name, self._blob)
             self._kept = list(found)
             self._definition = serialization.definition_id(self._blob)
         return self._definition, self._blob

@@ -15,14 +15,13 @@ from rayhpc.api.actors.actor_handle import ActorHandle, from_spec
 from rayhpc.exceptions import ActorAlreadyExistsError
 from rayhpc.runtime.owner import dependencies
 from rayhpc.runtime.owner.calls import ActorClient
-from rayhpc.runtime.owner.entries import ERROR, INLINE, PENDING, STORED, Entry
+from rayhpc.runtime.owner.entries import INLINE, Entry
 from rayhpc.runtime.owner.pending import Pending
 from rayhpc.runtime.process.process import Process
 from rayhpc.runtime.values import serialization
 from rayhpc.runtime.values.references import ObjectRef
-from rayhpc.wire.address import HEAD, owner_node_of
+from rayhpc.wire.address import HEAD
 from rayhpc.wire.messages import actors
-from rayhpc.wire.messages.tasks import Dependency
 
 _NOTHING = serialization.to_inline(serialization.serialize(None))
 
@@ -117,7 +116,7 @@ class _Creation:
             self.client.watchers.append(self._on_change)
 
     def _complete_spec(self) -> actors.ActorSpec:
-        deps = [_dependency(self.process, ref) for ref in self.pending.deps or ()]
+        deps = dependencies.described(self.process.ownership, self.pending.deps or ())
         return msgspec.structs.replace(self.spec, args=self.pending.args, deps=deps)
 
     def _forget(self) -> None:
@@ -133,14 +132,3 @@ def _make_lifeline(process: Process, actor: bytes) -> ObjectRef[Any]:
     entry.on_free = lambda: process.transport.send(HEAD, actors.ActorUnreferenced(actor))
     process.ownership.table[actor] = entry
     return ObjectRef(actor, True)
-
-
-def _dependency(process: Process, ref: ObjectRef[Any]) -> Dependency:
-    """An argument as it is known now; one that failed fails the constructor with its error."""
-    oid = ref.binary()
-    entry = process.ownership.table.get(oid)
-    if entry is None or entry.state == PENDING:
-        return Dependency(oid, None, owner_node_of(oid))
-    if entry.state == STORED:
-        return Dependency(oid, None, entry.value)
-    return Dependency(oid, entry.value, error=entry.state == ERROR)

@@ -29,13 +29,15 @@ def encodable(name: str, value: str) -> str:
     """Text that travels as UTF-8.
 
     Raises:
-        ValueError: it holds half of a surrogate pair, as names of odd files do.
+        UnicodeEncodeError: it holds half of a surrogate pair, as names of odd files do
+            (a ValueError).
     """
     try:
         value.encode()
-    except UnicodeEncodeError:
-        raise ValueError(
-            f"The option {name!r} cannot be {shown(value)}: it has characters that UTF-8 cannot "
-            "write; leave them out."
-        ) from None
+    except UnicodeEncodeError as error:
+        why = (
+            f"the option {name!r} cannot be {shown(value)}, since it has characters that UTF-8 "
+            "cannot write: leave them out"
+        )
+        raise UnicodeEncodeError("utf-8", value, error.start, error.end, why) from None
     return value

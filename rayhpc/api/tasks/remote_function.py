@@ -25,6 +25,7 @@ from rayhpc.runtime.process.interrupts import inside
 from rayhpc.runtime.process.process import Process
 from rayhpc.runtime.values import serialization
 from rayhpc.runtime.values.names import name_of
+from rayhpc.wire import limits
 from rayhpc.wire.messages.tasks import STREAMING, TaskMore
 
 P = ParamSpec("P")
@@ -162,6 +163,7 @@ class RemoteFunction(Generic[P, R]):
         if self._blob is None:
             with serialization.collect_refs() as found:
                 self._blob = serialization.dump_definition(self._function)
+            limits.check_definition(self.name, self._blob)
             self._kept = list(found)
         return self._blob
 

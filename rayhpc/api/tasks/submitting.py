@@ -42,7 +42,8 @@ def set_arguments(
     if not kwargs and serialization.ATOMS.issuperset(map(type, args)):
         # Nothing in them to look for: saves three quarters of the time (3 µs).
         pending.args = serialization.dumps(args, 5)
-        if len(pending.args) <= getting.INLINE_BYTES:
+        pending.size = len(pending.args)
+        if pending.size <= getting.INLINE_BYTES:
             return False
     payload, deps = pack_arguments(args, kwargs)
     for ref in deps:
@@ -63,6 +64,7 @@ def set_arguments(
         deps.insert(0, blob)
         keep.append(blob)
     pending.args = b"" if is_large else serialization.to_inline(packed)
+    pending.size = len(pending.args)
     if deps:
         pending.deps = deps
     if keep:

@@ -15,6 +15,7 @@ from rayhpc.runtime.owner import dependencies, failures
 from rayhpc.runtime.owner.ownership import Ownership, hold
 from rayhpc.runtime.owner.pending import Pending
 from rayhpc.runtime.owner.results import Results
+from rayhpc.wire import limits
 from rayhpc.wire.address import HEAD, Address, ObjectId, node_of
 from rayhpc.wire.messages import actors, tasks
 
@@ -275,7 +276,8 @@ class Callers:
         if self._by_address.get(client.address) is not client:
             return  # its process has ended: what follows the head tells
         queue = client.queue
-        batch = []
+        batch: list[tasks.Call] = []
+        total = 0
         while True:
             if queue and queue[0].missing == 0:
                 pending = queue.popleft()
@@ -283,6 +285,10 @@ class Callers:
                 pending = client.again.popleft()
             else:
                 break
+            total += pending.size + limits.OVERHEAD_BYTES
+            if total > limits.BATCH_BYTES and batch:
+                self._send_calls(client, batch)
+                batch, total = [], pending.size
             client.inflight[pending.tid] = pending
             batch.append(
                 tasks.Call(
@@ -297,7 +303,16 @@ class Callers:
                 )
             )
         if batch:
+            self._send_calls(client, batch)
+
+    def _send_calls(self, client: ActorClient, batch: list[tasks.Call]) -> None:
+        try:
             self._send(client.address, tasks.Calls(client.actor, batch))
+        except (ValueError, TypeError, OverflowError) as error:
+            # `remote()` ought to have refused it; nobody will ever answer these.
+            for call in batch:
+                pending = client.inflight.pop(call.tid)
+                self._results.fail(pending, failures.not_sent(pending, error))
 
     def _lost(self, client: ActorClient, message: actors.ActorIs) -> None:
         """The process that had our calls is gone: again in their order, or failed."""

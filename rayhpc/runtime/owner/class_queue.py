@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 
 from rayhpc.runtime.owner.pending import Pending
+from rayhpc.wire import limits
 from rayhpc.wire.address import Address, ObjectId
 from rayhpc.wire.messages.common import Grant, SchedulingClass
 
@@ -32,6 +33,7 @@ class Lease:
 
     __slots__ = (
         "blocked",
+        "bytes",
         "ended",
         "grant",
         "granted_known",
@@ -49,6 +51,8 @@ class Lease:
         self.grant = grant
         self.queue = queue
         self.inflight: dict[ObjectId, Pending] = {}
+        # Of the arguments of those.
+        self.bytes = 0
         self.granted_known = False
         self.blocked = False
         self.ended = False
@@ -57,6 +61,23 @@ class Lease:
         self.idle_since = now
         # The task that was found to take longer than expected; not now's, once it has ended.
         self.overdue: ObjectId | None = None
+
+    def remove(self, tid: ObjectId) -> Pending | None:
+        """A task has ended or comes back; None: it is not one of these."""
+        pending = self.inflight.pop(tid, None)
+        if pending is not None:
+            self.bytes -= pending.size
+            pending.lease = None
+        return pending
+
+    def clear(self) -> list[Pending]:
+        """The worker is gone: the tasks it had."""
+        found = list(self.inflight.values())
+        self.inflight.clear()
+        self.bytes = 0
+        for pending in found:
+            pending.lease = None
+        return found
 
     def is_overdue(self, now: float) -> bool:
         """Whether the task that runs takes longer than all that was pushed was expected to."""
@@ -136,18 +157,22 @@ class ClassQueue:
             # Topping up by a task or two costs a message each: wait until half has gone.
             if room <= 0 or (lease.inflight and room * 2 < depth):
                 continue
-            batch = self._take(min(room, share, spare))
+            if lease.bytes >= limits.LEASE_BYTES:
+                continue
+            batch = self._take(min(room, share, spare), limits.LEASE_BYTES - lease.bytes)
             if batch:
                 plan.append((lease, batch))
         return plan
 
-    def _take(self, count: int) -> list[Pending]:
+    def _take(self, count: int, size: int) -> list[Pending]:
+        """The next tasks, up to a number, and up to the one that exceeds a size in bytes."""
         ready = self.ready
         batch: list[Pending] = []
-        while ready and len(batch) < count:
+        while ready and len(batch) < count and size > 0:
             pending = ready.popleft()
             if not pending.cancelled:
                 batch.append(pending)
+                size -= pending.size
         return batch
 
     # -- leases ----------------------------------------------------------------------------------
@@ -213,10 +238,6 @@ class ClassQueue:
                 if number not in self.queued and sent + GRANT_PATIENCE_S > self.planned
             ]
         return min(times, default=None)
-
-    def is_unused(self) -> bool:
-        """Whether nothing waits, runs or is held here."""
-        return not self.ready and not self.leases and not self.requests
 
 
 def _load(lease: Lease) -> int:

@@ -1,16 +1,20 @@
 """Waiting for the references among a task's arguments.
 
-Used by `submission` and `calls`, in the leading thread.  Small values of ours travel with the
-task; stored ones are named; what others own and we do not know is left to the worker to fetch.
+Used by `submission`, `calls` and `actor_creation`, in the leading thread.  Small values of ours
+travel with the task, up to a limit for all of them together; stored ones are named; the others,
+and what others own and we do not know, the worker fetches.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
-from rayhpc.runtime.owner.entries import ERROR, INLINE, PENDING, STORED, Entry
+from rayhpc.runtime.owner.entries import ERROR, PENDING, STORED, Entry
 from rayhpc.runtime.owner.ownership import Ownership
 from rayhpc.runtime.owner.pending import Pending
+from rayhpc.runtime.values.references import ObjectRef
+from rayhpc.wire import limits
 from rayhpc.wire.address import NodeNumber, owner_node_of
 from rayhpc.wire.messages.tasks import Dependency
 
@@ -40,20 +44,31 @@ def when_ready(ownership: Ownership, pending: Pending, then: Callable[[Pending],
 
 def resolved(ownership: Ownership, pending: Pending) -> tuple[list[Dependency], bytes | None]:
     """The dependencies as the task carries them, and the error of the first that failed."""
+    found = described(ownership, pending.deps or ())
+    along = sum(len(x.value) for x in found if x.value is not None)
+    pending.size = len(pending.args) + along
+    return found, next((x.value for x in found if x.error), None)
+
+
+def described(ownership: Ownership, refs: Iterable[ObjectRef[Any]]) -> list[Dependency]:
+    """References as a task or constructor carries them, as they are known now."""
     found: list[Dependency] = []
-    for ref in pending.deps or ():
+    room = limits.ALONG_BYTES
+    for ref in refs:
         oid = ref.binary()
         entry = ownership.table.get(oid)
         if entry is None or entry.state == PENDING:
             found.append(Dependency(oid, None, owner_node_of(oid)))
-        elif entry.state == INLINE:
-            found.append(Dependency(oid, entry.value))
         elif entry.state == STORED:
             found.append(Dependency(oid, None, entry.value))
+        elif entry.state == ERROR:
+            found.append(Dependency(oid, entry.value, error=True))
+        elif len(entry.value) <= room:
+            room -= len(entry.value)
+            found.append(Dependency(oid, entry.value))
         else:
-            assert entry.state == ERROR
-            return found, entry.value
-    return found, None
+            found.append(Dependency(oid, None, owner_node_of(oid)))
+    return found
 
 
 def node_with_most(ownership: Ownership, pending: Pending) -> NodeNumber:

@@ -28,6 +28,12 @@ def cancelled(pending: Pending) -> bytes:
     return dump_system_error(exceptions.TaskCancelledError(task_id=task_id))
 
 
+def not_sent(pending: Pending, error: Exception) -> bytes:
+    """The task or call cannot be put into a message."""
+    text = f"{pending.name}() cannot be sent: {error}. It did not run; others are not affected."
+    return dump_system_error(exceptions.RaySystemError(text))
+
+
 def worker_died(pending: Pending, reason: str, memory: bool, node_died: bool) -> bytes:
     """The process that ran the task has ended, and no retry is left."""
     what = f"Task {pending.name!r} (attempt {pending.attempt + 1}) ended with its worker: {reason}"
@@ -86,8 +92,3 @@ def actor_unavailable(text: str, actor: ObjectId) -> bytes:
 def actor_unschedulable(text: str) -> bytes:
     """No node can ever hold the actor."""
     return dump_system_error(exceptions.ActorUnschedulableError(text))
-
-
-def too_many_calls(text: str) -> bytes:
-    """The actor's max_pending_calls is reached."""
-    return dump_system_error(exceptions.PendingCallsLimitExceeded(text))

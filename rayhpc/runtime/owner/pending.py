@@ -25,9 +25,9 @@ class Pending(msgspec.Struct, eq=False, gc=False):
     among its arguments, held until its end.  `retries` is what is left of max_retries (-1: for
     ever) after failures of the system, `error_retries` the same, counted apart, after errors of
     the user's code.  `lease` is where it was pushed (None: not).  `stray` says that a run of it
-    ended without a word, so that results may lie in a store that no message names; `held` that it
-    has ended, but its worker still takes over references of its arguments.  `items` is how many
-    results a task with num_returns="dynamic" had.
+    ended without a word, so that results may lie in a store that no message names.  `items` is how
+    many results a task with num_returns="dynamic" had.  `size` is how many bytes of arguments it
+    carries.
 
     The cyclic garbage collector does not see it, for the reason and by the right of `Entry`: what
     leads back to it (a queue, a lease, an actor's client) forgets it when it ends.
@@ -48,9 +48,9 @@ class Pending(msgspec.Struct, eq=False, gc=False):
     attempt: int = 0
     missing: int = 0
     cancelled: bool = False
-    held: bool = False
     stray: bool = False
     items: int = 0
+    size: int = 0
     parent: bytes = b""
     stream: Any = None
     submitted: float = 0.0

@@ -17,6 +17,7 @@ from rayhpc.runtime.owner.class_queue import ClassQueue, Lease
 from rayhpc.runtime.owner.ownership import Ownership
 from rayhpc.runtime.owner.pending import Pending
 from rayhpc.runtime.owner.results import Results
+from rayhpc.wire import limits
 from rayhpc.wire.address import Address, ObjectId, node_of, owner_of, raylet_of
 from rayhpc.wire.messages import leases, tasks
 from rayhpc.wire.messages.common import SchedulingClass
@@ -247,6 +248,7 @@ class Submitter:
                 continue
             count += 1
             micros += result.micros
+            lease.bytes -= pending.size  # `lease.remove` written out: a part of every task
             pending.lease = None
             if not self._results.take(lease.worker, pending, result):
                 self._again(pending, at_front=False, counts=False)
@@ -274,7 +276,7 @@ class Submitter:
         lease.progress = self._now()
         lease.blocked = lease.blocked or message.blocked
         lease.ended = lease.ended or message.ended
-        back = [p for tid in message.tids if (p := lease.inflight.pop(tid, None)) is not None]
+        back = [p for tid in message.tids if (p := lease.remove(tid)) is not None]
         for pending in reversed(back):
             self._requeue(pending)
         if lease.ended and not lease.inflight:
@@ -316,7 +318,6 @@ class Submitter:
         self._dirty[queue] = None
 
     def _requeue(self, pending: Pending) -> None:
-        pending.lease = None
         if pending.cancelled:
             self._results.fail(pending, failures.cancelled(pending))
             return
@@ -331,7 +332,6 @@ class Submitter:
         if counts and pending.retries > 0:
             pending.retries -= 1
         pending.attempt += 1
-        pending.lease = None
         assert pending.queue is not None
         if pending.deps:
             dependencies.when_ready(self._ownership, pending, self._deps_ready)
@@ -373,18 +373,28 @@ class Submitter:
         known = self._known.get(lease.worker)
         if known is None:
             known = self._known[lease.worker] = set()
-        new: dict[bytes, bytes] = {}
-        out = []
         inflight = lease.inflight
         if not inflight:
             lease.progress = now
+        new: dict[bytes, bytes] = {}
+        out: list[tasks.Task] = []
+        total = 0
         for pending in batch:
             definition = pending.definition
-            if definition not in known:
+            size = pending.size + limits.OVERHEAD_BYTES
+            blob = None if definition in known else self.definitions[definition]
+            if blob is not None:
+                size += len(blob)
+            if total + size > limits.BATCH_BYTES and out:
+                self._send_push(lease, out, new)
+                out, new, total = [], {}, 0
+            if blob is not None:
                 known.add(definition)
-                new[definition] = self.definitions[definition]
+                new[definition] = blob
+            total += size
             pending.lease = lease
             inflight[pending.tid] = pending
+            lease.bytes += pending.size
             out.append(
                 tasks.Task(
                     pending.tid,
@@ -396,9 +406,23 @@ class Submitter:
                     pending.more,
                 )
             )
+        self._send_push(lease, out, new)
+
+    def _send_push(
+        self, lease: Lease, out: list[tasks.Task], new: dict[bytes, bytes]
+    ) -> None:
         grant = None if lease.granted_known else lease.grant
         lease.granted_known = True
-        self._send(lease.worker, tasks.Push(lease.grant.lease, out, new, grant))
+        try:
+            self._send(lease.worker, tasks.Push(lease.grant.lease, out, new, grant))
+        except (ValueError, TypeError, OverflowError) as error:
+            # `remote()` ought to have refused it; nobody will ever answer these.
+            lease.granted_known = grant is None
+            self._known[lease.worker].difference_update(new)
+            for task in out:
+                pending = lease.remove(task.tid)
+                if pending is not None:
+                    self._results.fail(pending, failures.not_sent(pending, error))
 
     def _request(self, queue: ClassQueue, now: float) -> None:
         self._request_number = number = self._request_number + 1
@@ -437,12 +461,10 @@ class Submitter:
     ) -> None:
         """Sort a dead worker's tasks: those of `begun` have failed, the rest never started."""
         self._known.pop(lease.worker, None)
-        inflight = list(lease.inflight.values())
-        lease.inflight.clear()
+        inflight = lease.clear()
         for pending in reversed([p for p in inflight if p.tid not in begun]):
             self._requeue(pending)
         for pending in [p for p in inflight if p.tid in begun]:
-            pending.lease = None
             pending.stray = True
             if pending.cancelled:
                 self._results.fail(pending, failures.cancelled(pending))

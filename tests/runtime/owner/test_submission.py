@@ -8,11 +8,13 @@ import pytest
 from rayhpc.exceptions import (
     NodeDiedError,
     OutOfMemoryError,
+    RaySystemError,
     TaskCancelledError,
     TaskUnschedulableError,
     WorkerCrashedError,
 )
 from rayhpc.runtime.values import serialization
+from rayhpc.wire import limits
 from rayhpc.wire.address import make_address, make_object_id, raylet_of
 from rayhpc.wire.messages import leases, objects, tasks
 from rayhpc.wire.messages.common import Stored
@@ -223,3 +225,77 @@ def test_what_a_dead_worker_did_for_another_is_not_touched(side: Side) -> None:
     assert side.take(objects.Free) == []
     assert side.take(tasks.Adopted) == []
     assert isinstance(side.outcome(task), WorkerCrashedError)
+
+
+def with_arguments(side: Side, count: int, size: int) -> list:
+    """Tasks with so many bytes of arguments each."""
+    found = side.submit(count)
+    for pending in found:
+        pending.args, pending.size = bytes(size), size
+    return found
+
+
+def test_a_push_is_cut_at_a_mebibyte(side: Side) -> None:
+    (warm,) = side.submit()
+    request, *_ = side.take(leases.LeaseRequest)
+    side.grant(request.request, WORKER, 1)
+    side.finish(WORKER, warm.tid, micros=1)
+    side.take(tasks.Push)
+    side.submitter.on_refused_tasks(WORKER, tasks.Refused(1, [], blocked=True))
+    some = with_arguments(side, 30, 100_000)
+    side.finish(WORKER)
+    (lease,) = side.submitter._by_worker[WORKER]
+    lease.blocked = False
+    side.lose_patience()
+    pushes = side.take(tasks.Push)
+    assert [len(x.tasks) for x in pushes] == [10, 10, 10]
+    assert [t.tid for x in pushes for t in x.tasks] == [p.tid for p in some]
+
+
+def test_a_worker_has_a_bounded_number_of_bytes_and_gets_more_with_each_result(
+    side: Side,
+) -> None:
+    (warm,) = side.submit()
+    request, *_ = side.take(leases.LeaseRequest)
+    side.grant(request.request, WORKER, 1)
+    side.finish(WORKER, warm.tid, micros=1)
+    (lease,) = side.submitter._by_worker[WORKER]
+    lease.blocked = True
+    some = with_arguments(side, 100, 100_000)
+    lease.blocked = False
+    side.take(tasks.Push)
+    side.lose_patience()
+    there = [t.tid for x in side.take(tasks.Push) for t in x.tasks]
+    assert len(there) == -(-limits.LEASE_BYTES // 100_000)
+    assert lease.bytes == 100_000 * len(there)
+    while there:
+        side.finish(WORKER, there.pop(0), micros=1)
+        there += [t.tid for x in side.take(tasks.Push) for t in x.tasks]
+        assert lease.bytes == 100_000 * len(there) <= limits.LEASE_BYTES + 100_000
+    assert [side.outcome(p) for p in some] == [1] * 100
+
+
+def test_what_cannot_be_sent_fails_and_the_lease_goes_on(
+    side: Side, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, *_ = side.submit(1)
+    request, *_ = side.take(leases.LeaseRequest)
+    send = side.submitter._send
+
+    def refuse(destination: int, message: msgspec.Struct) -> None:
+        if isinstance(message, tasks.Push):
+            raise UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed")
+        send(destination, message)
+
+    monkeypatch.setattr(side.submitter, "_send", refuse)
+    side.grant(request.request, WORKER, 1)
+    error = side.outcome(first)
+    assert isinstance(error, RaySystemError)
+    assert "cannot be sent" in str(error)
+    monkeypatch.setattr(side.submitter, "_send", send)
+    (second,) = side.submit(1)
+    side.lose_patience()
+    (push,) = side.take(tasks.Push)
+    assert (push.definitions, push.grant is None) == ({b"f": b"code"}, False)
+    side.finish(WORKER, second.tid)
+    assert side.outcome(second) == 1
