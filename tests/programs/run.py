@@ -20,6 +20,7 @@ from typing import Any
 import rayhpc as ray
 from rayhpc.cluster_utils import Cluster
 from rayhpc.exceptions import ActorDiedError, GetTimeoutError, TaskCancelledError
+from tests.chaos.run import show_what_waits
 from tests.programs import plain
 from tests.programs import steps as s
 from tests.programs.cluster import OnCluster, resolve
@@ -92,6 +93,7 @@ def _one(seed: int, report: Report) -> None:
     thread.join(HANGS_AFTER_S)
     if thread.is_alive():
         faulthandler.dump_traceback(all_threads=True)
+        show_what_waits()
         report.hangs.append(f"seed {seed}: still running after {HANGS_AFTER_S:.0f} s")
     report.wrong += [f"seed {seed}: {text}" for text in found]
 
