@@ -74,9 +74,10 @@ def run(
         if step is not None:
             os.execvp(step[0], step)
     from rayhpc.compat import shim
-    from rayhpc.launch import run as ranks
+    from rayhpc.launch.run import run as run_rank
+    from rayhpc.launch.run_context import RunOptions
 
-    options = ranks.RunOptions(
+    options = RunOptions(
         command=command,
         environ=shim.environment(os.environ, as_ray),
         node=node,
@@ -90,7 +91,7 @@ def run(
         port=port,
         quiet=quiet,
     )
-    return _leave(ranks.run(options, os.environ))
+    return _leave(run_rank(options, os.environ))
 
 
 def _leave(code: int) -> int:

@@ -24,7 +24,7 @@ from rayhpc.machine.limits import DESCRIPTORS, THREADS_PER_CPU, check_budget, re
 from rayhpc.machine.signals import Arrival
 
 if TYPE_CHECKING:
-    from rayhpc.launch.run import Run
+    from rayhpc.launch.run_context import RunContext
     from rayhpc.launch.spawn import NodeProcess
 
 # How long a program may go on whose node has died; its calls fail at once.
@@ -37,7 +37,7 @@ _REPORTS_EVERY_S = 0.5
 class HeadRank:
     """The life of rank 0."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: RunContext) -> None:
         self._run = run
         self._node: NodeProcess | None = None
         self._nodes = 1

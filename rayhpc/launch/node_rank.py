@@ -15,13 +15,13 @@ from rayhpc.launch.node_plan import NodePlan
 from rayhpc.launch.rendezvous import Record, Report
 
 if TYPE_CHECKING:
-    from rayhpc.launch.run import Run
+    from rayhpc.launch.run_context import RunContext
 
 
 class NodeRank:
     """The life of a rank that adds a node."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: RunContext) -> None:
         assert run.channel is not None
         self._run = run
         self._channel: Channel = run.channel

@@ -9,80 +9,20 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rayhpc.allocation.allocation import Allocation
 from rayhpc.allocation.local_ranks import local_facts, merge_local_ranks
 from rayhpc.exit_codes import ExitCode, LaunchError
 from rayhpc.launch import drain, local_ranks, mpi_channel, node_config
 from rayhpc.launch.channel import Channel
-from rayhpc.launch.drain import Drain
 from rayhpc.launch.election import Role, elect
-from rayhpc.launch.node_config import Place
-from rayhpc.launch.options import NodeOptions
 from rayhpc.launch.progress import Progress
 from rayhpc.launch.rendezvous import FOLDER, Rendezvous
+from rayhpc.launch.run_context import JOB_FOLDER, RunContext, RunOptions
 from rayhpc.launch.startup import Startup
 from rayhpc.machine.signals import Signals
-
-if TYPE_CHECKING:
-    from rayhpc.launch.spawn import NodeProcess
-
-JOB_FOLDER = "RAYHPC_JOB_DIR"
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """What the user says about a run; times in seconds.
-
-    `environ` is the program's environment.  `drain_s` is how long it may go on after the job was
-    told to end; None: as the batch system allows.  No command: a cluster to attach to.
-    """
-
-    command: tuple[str, ...] = ()
-    environ: Mapping[str, str] = field(default_factory=dict)
-    node: NodeOptions = field(default_factory=NodeOptions)
-    rank: int | None = None
-    size: int | None = None
-    rendezvous: str | None = None
-    nodes: int | None = None
-    min_nodes: int | None = None
-    start_timeout_s: float = 120.0
-    drain_s: float | None = None
-    port: int = 0
-    quiet: bool = False
-
-
-@dataclass
-class Run:
-    """What every part of a rank's life needs."""
-
-    options: RunOptions
-    environ: dict[str, str]
-    place: Place
-    role: Role
-    channel: Channel | None
-    startup: Startup
-    progress: Progress
-    drain: Drain
-
-    def new_node(self) -> NodeProcess:
-        """The process of this rank's node, before it has its plan."""
-        from rayhpc.launch.spawn import NodeProcess
-
-        # MPI has threads of its own, which no fork survives.
-        with_mpi = isinstance(self.channel, mpi_channel.MpiChannel)
-        return NodeProcess(environ=self.environ, forked=not with_mpi)
-
-    @property
-    def log_folder(self) -> str:
-        """Where the node's logs go at the end; empty without a job's folder."""
-        folder = self.environ.get(JOB_FOLDER, "")
-        # The tasks of an array share the job's folder.
-        task = self.place.system.array_task(self.environ)
-        return os.path.join(folder, "nodes", task).rstrip("/") if folder else ""
 
 
 def run(options: RunOptions, environ: Mapping[str, str]) -> int:
@@ -105,11 +45,11 @@ def run(options: RunOptions, environ: Mapping[str, str]) -> int:
         _check_nodes(options, role)
         progress = Progress(role.nodes, quiet=options.quiet)
         limits = drain.decide(options.drain_s, place.system, environ)
-        this = Run(options, dict(environ), place, role, channel, startup, progress, limits)
+        this = RunContext(options, dict(environ), place, role, channel, startup, progress, limits)
         return _live(this)
 
 
-def _live(this: Run) -> int:
+def _live(this: RunContext) -> int:
     if not this.role.is_first_here:
         return _lend(this)
     if this.role.local_size == 1:
@@ -134,7 +74,7 @@ def _live(this: Run) -> int:
     return result
 
 
-def _be_node(this: Run) -> int:
+def _be_node(this: RunContext) -> int:
     if this.role.is_head:
         from rayhpc.launch.head_rank import HeadRank
 
@@ -144,7 +84,7 @@ def _be_node(this: Run) -> int:
     return NodeRank(this).run()
 
 
-def _lend(this: Run) -> int:
+def _lend(this: RunContext) -> int:
     """Give what this rank has to the first rank of its node, and wait for the end."""
     facts = local_facts(this.place.machine, this.place.allocation)
     startup = this.startup

@@ -1,0 +1,77 @@
+"""What the parts of a rank's life share: what the user said, and what was found out at its start.
+
+Made by `run`; read by `head_rank` and `node_rank`.  Decides nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from rayhpc.launch import mpi_channel
+from rayhpc.launch.channel import Channel
+from rayhpc.launch.drain import Drain
+from rayhpc.launch.election import Role
+from rayhpc.launch.node_config import Place
+from rayhpc.launch.options import NodeOptions
+from rayhpc.launch.progress import Progress
+from rayhpc.launch.startup import Startup
+
+if TYPE_CHECKING:
+    from rayhpc.launch.spawn import NodeProcess
+
+JOB_FOLDER = "RAYHPC_JOB_DIR"
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What the user says about a run; times in seconds.
+
+    `environ` is the program's environment.  `drain_s` is how long it may go on after the job was
+    told to end; None: as the batch system allows.  No command: a cluster to attach to.
+    """
+
+    command: tuple[str, ...] = ()
+    environ: Mapping[str, str] = field(default_factory=dict)
+    node: NodeOptions = field(default_factory=NodeOptions)
+    rank: int | None = None
+    size: int | None = None
+    rendezvous: str | None = None
+    nodes: int | None = None
+    min_nodes: int | None = None
+    start_timeout_s: float = 120.0
+    drain_s: float | None = None
+    port: int = 0
+    quiet: bool = False
+
+
+@dataclass
+class RunContext:
+    """What every part of a rank's life needs."""
+
+    options: RunOptions
+    environ: dict[str, str]
+    place: Place
+    role: Role
+    channel: Channel | None
+    startup: Startup
+    progress: Progress
+    drain: Drain
+
+    def new_node(self) -> NodeProcess:
+        """The process of this rank's node, before it has its plan."""
+        from rayhpc.launch.spawn import NodeProcess
+
+        # MPI has threads of its own, which no fork survives.
+        with_mpi = isinstance(self.channel, mpi_channel.MpiChannel)
+        return NodeProcess(environ=self.environ, forked=not with_mpi)
+
+    @property
+    def log_folder(self) -> str:
+        """Where the node's logs go at the end; empty without a job's folder."""
+        folder = self.environ.get(JOB_FOLDER, "")
+        # The tasks of an array share the job's folder.
+        task = self.place.system.array_task(self.environ)
+        return os.path.join(folder, "nodes", task).rstrip("/") if folder else ""
