@@ -54,9 +54,20 @@ def heed_in_forks() -> None:
             if signal.getsignal(number) is _do_nothing:
                 interrupt = number == signal.SIGINT
                 signal.signal(number, signal.default_int_handler if interrupt else signal.SIG_DFL)
+        _forget_executors()
         let_come()
 
     os.register_at_fork(before=hold_back, after_in_parent=let_come, after_in_child=restore)
+
+
+def _forget_executors() -> None:
+    """In a fork: threads of executors are not here, and Python would wait for them at its end.
+
+    It would even fail to wait for the one that has forked, as a call of a threaded actor does.
+    """
+    module = sys.modules.get("concurrent.futures.thread")
+    if module is not None:
+        module._threads_queues.clear()
 
 
 def run(entry: str, spawn: Spawn, streams: list[int], parent: int) -> None:

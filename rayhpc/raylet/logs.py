@@ -2,8 +2,8 @@
 
 Used by `main`, whose loop says which pipe can be read.  Lines go to the job's driver (`LogLines`)
 and to the node's one log file, which is rotated.  What a worker printed before its end is read
-before its end is told.  A line is cut where it becomes too long; a progress bar that redraws itself
-with carriage returns becomes at most one line a second.
+before its end is told.  A line is cut where it becomes too long, or does not go on for a moment; a
+progress bar that redraws itself with carriage returns becomes at most one line a second.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ LINE_MAX = 64 * 1024
 READ_BYTES = 64 * 1024
 DRAIN_READS = 16
 PROGRESS_EVERY_S = 1.0
+# A line that has begun and does not end is passed on when nothing has come for so long.
+QUIET_S = 1.0
 LOG_FILE_BYTES = 32 * 1024 * 1024
 
 Deliver = Callable[[int, str, bool, list[str]], None]
@@ -37,10 +39,21 @@ class Lines:
         self._now = now
         self._rest = b""
         self._shown_at = float("-inf")
+        self._fed_at = float("-inf")
+        # The beginning of the line that comes has been passed on.
+        self._cut = False
+
+    def deadline(self) -> float | None:
+        """When the line that has begun is to be taken for whole; None: none has."""
+        return self._fed_at + QUIET_S if self._rest else None
 
     def feed(self, data: bytes) -> list[str]:
         """The lines that are complete now."""
+        self._fed_at = self._now()
         *whole, self._rest = (self._rest + data).split(b"\n")
+        if self._cut and whole:
+            self._cut = False
+            whole = whole[whole[0] in (b"", b"\r") :]  # all of that line has been passed on
         lines = [_last_drawn(x) for x in whole]
         if b"\r" in self._rest.rstrip(b"\r"):
             drawn = self._rest.rstrip(b"\r")
@@ -54,8 +67,9 @@ class Lines:
         return lines
 
     def end(self) -> list[str]:
-        """What is left when the stream has ended."""
+        """What is left when the stream has ended, or the line does not go on."""
         rest, self._rest = self._rest, b""
+        self._cut = bool(rest)
         return [_last_drawn(rest)] if rest else []
 
 
@@ -82,6 +96,7 @@ class Logs:
     deliver: Deliver
     now: Callable[[], float]
     streams: dict[int, Stream] = field(default_factory=dict)
+    _begun: dict[Stream, None] = field(default_factory=dict)
 
     def add(self, number: int, out: int, error: int) -> list[int]:
         """A new worker's pipes; returns the descriptors to poll."""
@@ -112,9 +127,24 @@ class Logs:
             self._close(stream)
 
     def read_waiting(self, number: int) -> None:
-        """Deliver the lines that a worker has printed by now."""
+        """Deliver what a worker has printed by now: its driver is about to leave."""
         for stream in self._of(number):
             self._read_waiting(stream)
+            self._deliver(stream, stream.lines.end())
+
+    def deadline(self) -> float | None:
+        """When `on_time` has something to do; None: not before something is printed."""
+        times = (stream.lines.deadline() for stream in self._begun)
+        return min((x for x in times if x is not None), default=None)
+
+    def on_time(self) -> None:
+        """Deliver the lines that have begun and do not go on."""
+        now = self.now()
+        for stream in list(self._begun):
+            due = stream.lines.deadline()
+            if due is None or due <= now:
+                del self._begun[stream]
+                self._deliver(stream, stream.lines.end())
 
     def close(self) -> None:
         """Deliver everything, forget everything."""
@@ -137,6 +167,8 @@ class Logs:
             self._deliver(stream, stream.lines.feed(data))
 
     def _deliver(self, stream: Stream, lines: list[str]) -> None:
+        if stream.lines.deadline() is not None:
+            self._begun[stream] = None
         shown: list[str] = []
         for line in lines:
             if line.startswith(NAME_MARK):
@@ -151,6 +183,7 @@ class Logs:
 
     def _close(self, stream: Stream) -> None:
         del self.streams[stream.descriptor]
+        self._begun.pop(stream, None)
         os.close(stream.descriptor)
 
 

@@ -228,6 +228,8 @@ class _RayletProcess:
             if time.monotonic() >= deadline:
                 raylet.on_time()
                 self._look_at_time()
+                if self._io is not None:
+                    self._io.on_time()
                 handled = True
             if handled:
                 raylet.settle()
@@ -259,7 +261,8 @@ class _RayletProcess:
         return any_
 
     def _deadline(self) -> float:
-        deadline = self._running.deadline()
+        assert self._io is not None
+        deadline = min(self._running.deadline(), self._io.deadline())
         return deadline if self._end_by is None else min(deadline, self._end_by[0])
 
     def _look_at_time(self) -> None:

@@ -7,6 +7,7 @@ where the lines of workers go.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import time
 from collections.abc import Callable
@@ -91,6 +92,15 @@ class OsIO:
     def drain_output(self, number: int) -> None:
         """Deliver all that a dead worker has printed."""
         self._processes.drain_output(number)
+
+    def deadline(self) -> float:
+        """When `on_time` wants to be called."""
+        due = self._processes.output_deadline()
+        return math.inf if due is None else due
+
+    def on_time(self) -> None:
+        """Do what is due."""
+        self._processes.output_on_time()
 
     def forget_process(self, address: Address) -> None:
         """A process of this node is gone: so are its socket and the way to it."""

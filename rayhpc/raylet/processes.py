@@ -111,6 +111,14 @@ class Processes:
         """Deliver what a worker has printed by now."""
         self._logs.read_waiting(number)
 
+    def output_deadline(self) -> float | None:
+        """When `output_on_time` has something to do; None: not before something is printed."""
+        return self._logs.deadline()
+
+    def output_on_time(self) -> None:
+        """Deliver the lines that have begun and do not go on."""
+        self._logs.on_time()
+
     def drain_output(self, number: int) -> None:
         """Deliver all that a dead worker has printed."""
         for descriptor in [x.descriptor for x in self._logs.streams.values() if x.number == number]:

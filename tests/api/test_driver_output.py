@@ -148,3 +148,104 @@ def test_repeated_lines_are_folded_and_it_is_said_once_how_to_see_them_all(
     assert folded.count("RAYHPC_DEDUP_LOGS=0") == 1
     plain = run_program(program, env={"RAYHPC_DEDUP_LOGS": "0"}).stdout
     assert plain.count("the same line") == 3
+
+
+SPEAKERS = """
+    import asyncio, multiprocessing, os, sys, threading, time
+    import rayhpc
+    from rayhpc.cluster_utils import Cluster
+    cluster = Cluster(initialize_head=True, connect=True, head_node_args={"num_cpus": 4})
+    far = {"resources": {"far": 0.01}}
+    if {nodes} == 2:
+        cluster.add_node(num_cpus=4, resources={"far": 1})
+        cluster.wait_for_nodes()
+    options = far if {nodes} == 2 else {"num_cpus": 0.1}
+
+    def fork(what, end):
+        pid = os.fork()
+        if pid == 0:
+            print(f"{what} forked", end=end, flush=True)
+            print(f"{what} forked error", end=end, flush=True, file=sys.stderr)
+            os._exit(0)
+        process = multiprocessing.get_context("fork").Process(target=print, args=(f"{what} child",))
+        process.start()
+        process.join()
+        return os.waitpid(pid, 0)[1], process.exitcode
+
+    @rayhpc.remote(**options)
+    def task(end): return fork("task", end)
+    @rayhpc.remote(num_returns="streaming", **options)
+    def generator(end): yield fork("generator", end)
+    @rayhpc.remote(**options)
+    class Plain:
+        def run(self, end): return fork("plain", end)
+    @rayhpc.remote(**options)
+    class Async:
+        async def run(self, end): return fork("async", end)
+    @rayhpc.remote(max_concurrency=2, **options)
+    class Threaded:
+        def run(self, end): return fork("threaded", end)
+"""
+WHO = ("task", "generator", "plain", "async", "threaded")
+
+
+def _speakers(nodes: int) -> str:
+    return SPEAKERS.replace("{nodes}", str(nodes))
+
+
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_who_is_forked_by_user_code_may_print(run_program: Run, nodes: int) -> None:
+    done = run_program(
+        _speakers(nodes)
+        + """
+    actors = [x.remote() for x in (Plain, Async, Threaded)]
+    refs = [task.remote("\\n"), *(x.run.remote("\\n") for x in actors)]
+    refs += list(generator.remote("\\n"))
+    print("codes", set(rayhpc.get(refs)))
+    """
+    )
+    assert "codes {(0, 0)}" in done.stdout
+    for who in WHO:
+        assert re.search(rf"\(.* pid=\d+, ip=.*\) {who} forked$", done.stdout, re.MULTILINE)
+        assert re.search(rf"\(.* pid=\d+, ip=.*\) {who} child$", done.stdout, re.MULTILINE)
+        assert f"{who} forked error" in done.stderr
+
+
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_what_ends_without_a_newline_is_shown_at_the_end(run_program: Run, nodes: int) -> None:
+    done = run_program(
+        _speakers(nodes)
+        + """
+    @rayhpc.remote(**options)
+    def count():
+        for i in range(5):
+            print(i, end=" ")
+            print(100 + i, end=" ", file=sys.stderr)
+    @rayhpc.remote(**options)
+    class Counter:
+        def count(self): print("counted", end="")
+    counter = Counter.remote()
+    rayhpc.get([count.remote(), task.remote(""), counter.count.remote()])
+    """
+    )
+    assert "0 1 2 3 4" in done.stdout
+    assert "task forked" in done.stdout
+    assert "counted" in done.stdout
+    assert "100 101 102 103 104" in done.stderr
+
+
+def test_and_while_the_task_runs_after_a_moment_of_quiet(run_program: Run) -> None:
+    done = run_program(
+        """
+        import subprocess, sys, time, rayhpc
+        rayhpc.init(num_cpus=1)
+        @rayhpc.remote
+        def waits():
+            print("is it there?", end=" ")
+            time.sleep(60)
+        waits.remote()
+        time.sleep(4)
+        print("the driver's end", flush=True)
+        """
+    )
+    assert done.stdout.index("is it there?") < done.stdout.index("the driver's end")

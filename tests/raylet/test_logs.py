@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from rayhpc.raylet.logs import LINE_MAX, NAME_MARK, Lines, LogFile, Logs
+from rayhpc.raylet.logs import LINE_MAX, NAME_MARK, QUIET_S, Lines, LogFile, Logs
 
 
 class Clock:
@@ -37,6 +37,32 @@ def test_a_progress_bar_becomes_a_line_a_second_and_its_last_state() -> None:
     assert lines.end() == []
 
 
+def test_a_line_that_does_not_go_on_is_passed_on_after_a_moment_of_quiet() -> None:
+    clock = Clock()
+    seen: list[list[str]] = []
+    logs = Logs(lambda number, name, error, lines: seen.append(lines), clock)
+    out, error = os.pipe(), os.pipe()
+    logs.add(3, out[0], error[0])
+    assert logs.deadline() is None
+    for dots in range(3):
+        os.write(out[1], b".")
+        assert logs.read(out[0])
+        clock.time += QUIET_S / 2
+        logs.on_time()
+        assert seen == [], dots
+    assert logs.deadline() == clock.time + QUIET_S / 2
+    clock.time += QUIET_S / 2
+    logs.on_time()
+    assert seen == [["..."]]
+    assert logs.deadline() is None
+    os.write(out[1], b"\nnext\n")  # what ended it, late
+    assert logs.read(out[0])
+    assert seen[1:] == [["next"]]
+    os.close(out[1])
+    os.close(error[1])
+    logs.close()
+
+
 def test_bytes_that_are_no_text_and_endless_lines_are_survived() -> None:
     lines = Lines(Clock())
     assert lines.feed(b"\xff\n") == ["\ufffd"]
@@ -53,10 +79,10 @@ def test_what_is_printed_by_now_can_be_had_at_once() -> None:
     os.write(pipes[0][1], b"one\ntwo\nthr")
     os.write(pipes[2][1], b"another worker's\n")
     logs.read_waiting(3)
-    assert seen == [(3, "", False, ["one", "two"])]
+    assert seen == [(3, "", False, ["one", "two"]), (3, "", False, ["thr"])]
     os.write(pipes[0][1], b"ee\n")
     assert logs.read(pipes[0][0])
-    assert seen[1:] == [(3, "", False, ["three"])]
+    assert seen[2:] == [(3, "", False, ["ee"])]
     os.close(pipes[1][1])
     # An end that is found this way is still there for who polls the pipe.
     logs.read_waiting(3)

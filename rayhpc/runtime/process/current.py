@@ -62,6 +62,11 @@ def existing() -> Process | None:
     return None if _forked else _process
 
 
+def even_if_forked() -> Process | None:
+    """The process, or in a child that the user's code forked its parent's, to be read only."""
+    return _process
+
+
 def travelling_value(oid: bytes) -> tuple[bytes | None, bool]:
     """The small value (and whether it is an error) that travels with a reference, if known here."""
     if _process is None:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from rayhpc.runtime.worker.output import flush_begun_lines
 from rayhpc.wire.address import Address
 from rayhpc.wire.messages import tasks
 from rayhpc.wire.slots import Slot
@@ -63,6 +64,8 @@ class Outbox:
 
     def send(self) -> None:
         """Send everything (leading thread)."""
+        # Who has a result has, or soon gets, what was printed before it.
+        flush_begun_lines()
         waiting = self._waiting
         by_submitter: dict[Address, list[tasks.Result]] = {}
         while waiting:
