@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import TYPE_CHECKING
 
+from rayhpc.raylet.node_parts import NodeParts
 from rayhpc.raylet.workers import WorkerProcess
 from rayhpc.wire.address import HEAD, Address
 from rayhpc.wire.messages import cluster
 
-if TYPE_CHECKING:
-    from rayhpc.raylet.node import Raylet
 
-
-def worker_ended(node: Raylet, worker: WorkerProcess, status: int) -> None:
+def worker_ended(node: NodeParts, worker: WorkerProcess, status: int) -> None:
     """A worker's process has ended, with a status as waitpid(2) gives it."""
     reason = worker.death or worker.left or in_words(status)
     node.workers.on_dead(worker)
@@ -35,7 +32,7 @@ def worker_ended(node: Raylet, worker: WorkerProcess, status: int) -> None:
     node.workers.on_ended(worker, reason)
 
 
-def attached_ended(node: Raylet, address: Address, reason: str, *, is_driver: bool) -> None:
+def attached_ended(node: NodeParts, address: Address, reason: str, *, is_driver: bool) -> None:
     """A driver (or observer) has ended or left: all that ran for it ends."""
     node.objects.on_process_died(address, reason)
     node.watches.on_died(address, reason)

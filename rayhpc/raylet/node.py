@@ -12,7 +12,6 @@ import itertools
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -28,6 +27,7 @@ from rayhpc.raylet.jobs import Jobs
 from rayhpc.raylet.leases import Leases
 from rayhpc.raylet.memory_monitor import MemoryMonitor
 from rayhpc.raylet.node_io import NodeIO
+from rayhpc.raylet.node_parts import Attached
 from rayhpc.raylet.objects import ObjectManager
 from rayhpc.raylet.output import Output
 from rayhpc.raylet.reporting import Answers, Heartbeats
@@ -53,16 +53,6 @@ AWAY_S = 2.0
 READ_FIRST_S = 0.5
 
 Send = Callable[[Address, msgspec.Struct], None]
-
-
-@dataclass(eq=False)
-class Attached:
-    """A driver or observer of this node."""
-
-    address: Address
-    pid: int
-    role: str
-    job: int
 
 
 class Raylet:

@@ -7,17 +7,15 @@ never more than one each 50 ms.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
+from rayhpc.raylet.node_parts import NodeParts
 from rayhpc.raylet.resources import Pool
 from rayhpc.raylet.run_keeper import RunKeeper
 from rayhpc.wire.address import HEAD, Address
 from rayhpc.wire.messages import cluster
-
-if TYPE_CHECKING:
-    from rayhpc.raylet.node import Raylet
 
 BEAT_S = 1.0
 SOONEST_S = 0.05
@@ -48,7 +46,7 @@ class Heartbeats:
         self._version = 0
         self._told: tuple[object, ...] = ()
 
-    def beat(self, raylet: Raylet) -> None:
+    def beat(self, raylet: NodeParts) -> None:
         """Send a heartbeat if one is due."""
         now = self._now()
         state = self._state(raylet)
@@ -77,12 +75,12 @@ class Heartbeats:
         )
         self._send(HEAD, message)
 
-    def deadline(self, raylet: Raylet) -> float:
+    def deadline(self, raylet: NodeParts) -> float:
         """When `beat` wants to be called."""
         changed = self._state(raylet) != self._told
         return self._last + (SOONEST_S if changed else BEAT_S)
 
-    def _state(self, raylet: Raylet) -> tuple[object, ...]:
+    def _state(self, raylet: NodeParts) -> tuple[object, ...]:
         return (
             self._pool.version,
             raylet.leases.waiting(),
@@ -104,7 +102,7 @@ class Answers:
         runs: what its workers have run.
     """
 
-    def __init__(self, raylet: Raylet, runs_kept: int) -> None:
+    def __init__(self, raylet: NodeParts, runs_kept: int) -> None:
         self._raylet = raylet
         self.runs = RunKeeper(runs_kept)
 

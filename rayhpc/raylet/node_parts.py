@@ -1,0 +1,60 @@
+"""What a node consists of, as those of its parts see it that need several others.
+
+Kept by `node.Raylet`; read by `deaths` and `reporting`.  Names things; does nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import msgspec
+
+from rayhpc.raylet.actors import Actors
+from rayhpc.raylet.dispatch import Dispatch
+from rayhpc.raylet.leases import Leases
+from rayhpc.raylet.node_io import NodeIO
+from rayhpc.raylet.objects.manager import ObjectManager
+from rayhpc.raylet.watches import Watches
+from rayhpc.raylet.workers import WorkerPool
+from rayhpc.wire.address import Address
+
+
+@dataclass(eq=False, slots=True)
+class Attached:
+    """A driver or observer of this node."""
+
+    address: Address
+    pid: int
+    role: str
+    job: int
+
+
+class NodeParts(Protocol):
+    """One node's parts.
+
+    Attributes:
+        is_draining: nothing new is placed here.
+        orders: how many orders of the head it has had.
+        attached: the drivers and observers of this node.
+    """
+
+    io: NodeIO
+    workers: WorkerPool
+    leases: Leases
+    actors: Actors
+    objects: ObjectManager
+    watches: Watches
+    dispatch: Dispatch
+    is_draining: bool
+    orders: int
+    attached: dict[Address, Attached]
+
+    def send(self, destination: Address, message: msgspec.Struct, /) -> None:
+        """Put a message on its way."""
+
+    def job_over(self, driver: Address) -> None:
+        """A driver is gone."""
+
+    def pass_on_output(self, job: int) -> None:
+        """Deliver what a job's workers have printed by now."""
