@@ -14,6 +14,7 @@ from pathlib import Path
 from rayhpc.batch import values
 from rayhpc.batch.errors import OptionError
 
+LONGEST_START_S = 366 * 86400.0
 RUNTIMES = ("auto", "apptainer", "singularity", "pyxis")
 
 
@@ -100,8 +101,11 @@ def check(request: JobRequest) -> JobRequest:
     _check_environment(request)
     if request.min_nodes is not None and not 1 <= request.min_nodes <= request.nodes:
         raise OptionError(f"--min-nodes {request.min_nodes}: it takes 1 to --nodes")
-    if request.start_timeout is not None and request.start_timeout <= 0:
-        raise OptionError(f"--start-timeout {request.start_timeout}: it takes seconds above 0")
+    if request.start_timeout is not None and not 0 < request.start_timeout <= LONGEST_START_S:
+        raise OptionError(
+            f"--start-timeout {request.start_timeout:g}: it takes seconds above 0, a year of them "
+            "at most"
+        )
     return request
 
 

@@ -14,10 +14,10 @@ from rayhpc.batch import values
 from rayhpc.batch.errors import UnknownJobError
 from rayhpc.batch.folder import JobFolder
 
-_RANGE = re.compile(r"(?:(?P<prefix>[a-z]+-))?(?P<low>\d+)-(?P<high>\d+)")
+_RANGE = re.compile(r"(?:(?P<prefix>[a-z]+-))?(?P<low>\d{1,18})-(?P<high>\d{1,18})", re.ASCII)
 _TASKS = re.compile(r"(?P<job>\d+|last)_(?:(?P<one>\d+)|\[(?P<several>\d[\d,:-]*)\])")
 _COMMA = re.compile(r",(?![^\[]*\])")
-_NUMBERED = re.compile(r"(?:(?P<prefix>[a-z]+-))?(?P<number>\d+)")
+_NUMBERED = re.compile(r"(?:(?P<prefix>[a-z]+-))?(?P<number>\d{1,18})", re.ASCII)
 
 
 def select(known: Sequence[JobFolder], words: Sequence[str]) -> list[JobFolder]:

@@ -10,11 +10,15 @@ import re
 
 from rayhpc.batch.errors import OptionError
 
-_TIME = re.compile(r"(\d+-\d{1,2}(:\d{1,2}){0,2}|\d+(:\d{1,2}){0,2})")
+# No machine has more nodes or processors, and no batch system takes higher task numbers.
+MOST = 4_000_000
+_TIME = re.compile(r"(\d{1,9}-\d{1,2}(:\d{1,2}){0,2}|\d{1,9}(:\d{1,2}){0,2})", re.ASCII)
 _WORDS_FOR_TIME = ("UNLIMITED", "INFINITE")
-_MEMORY = re.compile(r"\d+(\.\d+)?\s*([KMGT]i?B?)?", re.IGNORECASE)
-_GPUS = re.compile(r"(?:([A-Za-z][\w.-]*):)?(\d+)")
-_ARRAY = re.compile(r"\d+(-\d+(:\d+)?)?(,\d+(-\d+(:\d+)?)?)*(%\d+)?")
+_MEMORY = re.compile(r"\d{1,15}(\.\d{1,15})?\s*([KMGT]i?B?)?", re.IGNORECASE | re.ASCII)
+_GPUS = re.compile(r"(?:([A-Za-z][\w.-]*):)?(\d{1,7})", re.ASCII)
+_NUMBER = r"\d{1,7}"
+_PART = rf"{_NUMBER}(-{_NUMBER}(:{_NUMBER})?)?"
+_ARRAY = re.compile(rf"{_PART}(,{_PART})*(%{_NUMBER})?", re.ASCII)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
 
@@ -31,9 +35,11 @@ def text(option: str, value: str) -> str:
 
 
 def count(option: str, value: int) -> int:
-    """A number from 1 on.  Raises OptionError otherwise."""
+    """A number from 1 on that some machine may have.  Raises OptionError otherwise."""
     if value < 1:
         raise OptionError(f"{option} {value}: it takes a number from 1 on")
+    if value > MOST:
+        raise OptionError(f"{option} {value}: it takes {MOST} at most")
     return value
 
 
@@ -94,6 +100,8 @@ def array(option: str, value: str) -> str:
     """Task numbers as sbatch takes them: `0-9`, `1,3,7`, `0-99:2%10`."""
     if _ARRAY.fullmatch(value) is None:
         raise OptionError(f"{option} {value!r}: write task numbers like 0-9, 1,3,7 or 0-99%10")
+    if max(map(int, re.findall(r"\d+", value))) > MOST:
+        raise OptionError(f"{option} {value!r}: the numbers of tasks go up to {MOST}")
     if not array_tasks(value):
         raise OptionError(f"{option} {value!r} names no task")
     return value

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from rayhpc.batch.jobs import JobStatus
 from rayhpc.cli.job_access import (
     by_system,
     chosen,
@@ -23,11 +24,21 @@ from rayhpc.cli.job_access import (
 @json_option
 def cancel(jobs: tuple[str, ...], job_dir: Path | None, as_json: bool) -> None:
     """Cancel jobs that are queued or running."""
-    folders = chosen(jobs, job_dir)
-    for batch, members in by_system(folders):
-        batch.cancel(members)
-    ids = [folder.record().id for folder in folders]
+    cancelled: list[str] = []
+    ended: list[JobStatus] = []
+    for batch, members in by_system(chosen(jobs, job_dir)):
+        known = batch.status(members)
+        over = {job_id for job_id, status in known.items() if status.state.ended}
+        left = [folder for folder in members if folder.record().id not in over]
+        if left:
+            batch.cancel(left)
+        cancelled += [folder.record().id for folder in left]
+        ended += [status for job_id, status in known.items() if job_id in over]
     if as_json:
-        print_json({"cancelled": ids})
-    else:
-        say(f"told to end: {', '.join(ids)}")
+        print_json({"cancelled": cancelled, "ended": [status.id for status in ended]})
+        return
+    if cancelled:
+        say(f"told to end: {', '.join(cancelled)}")
+    for status in ended:
+        code = "" if status.exit_code is None else f" with exit code {status.exit_code}"
+        say(f"job {status.id} has ended already: {status.state.value}{code}")

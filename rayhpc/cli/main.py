@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import os
 import sys
 from typing import NoReturn
 
@@ -15,6 +16,7 @@ import click
 
 from rayhpc.exit_codes import ExitCode, LaunchError
 
+_MOST_CHARACTERS = 4000
 # Name → (module, attribute, what it does, group).  The order is that of the help.
 COMMANDS: dict[str, tuple[str, str, str, str]] = {
     "submit": (
@@ -111,7 +113,7 @@ def main(args: list[str] | None = None) -> NoReturn:
     try:
         code = cli.main(args, prog_name="rayhpc", standalone_mode=False)
     except click.UsageError as error:
-        error.show()
+        click.UsageError(_shortened(error.format_message()), error.ctx).show()
         sys.exit(ExitCode.CONFIGURATION)
     except click.ClickException as error:
         error.show()
@@ -120,12 +122,23 @@ def main(args: list[str] | None = None) -> NoReturn:
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
-    except (LaunchError, ConnectionError) as error:
-        click.echo(f"rayhpc: {error}", err=True)
-        sys.exit(getattr(error, "code", ExitCode.INTERNAL))
     except BrokenPipeError:
         sys.exit(141)  # whoever read our output has ended
+    except (LaunchError, ConnectionError) as error:
+        click.echo(f"rayhpc: {_shortened(str(error))}", err=True)
+        sys.exit(getattr(error, "code", ExitCode.INTERNAL))
+    except OSError as error:  # a file or directory that the user named
+        where = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+        click.echo(f"rayhpc: {_shortened(where)}{error.strerror or error}", err=True)
+        sys.exit(ExitCode.CONFIGURATION)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _shortened(message: str) -> str:
+    """A message without the middle of what would fill the screen (a value of a megabyte)."""
+    if len(message) <= _MOST_CHARACTERS:
+        return message
+    return f"{message[: _MOST_CHARACTERS // 2]} […] {message[-_MOST_CHARACTERS // 2 :]}"
 
 
 if __name__ == "__main__":

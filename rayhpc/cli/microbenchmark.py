@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rayhpc.cli.option_types import Seconds
+
 if TYPE_CHECKING:
     from rayhpc.util.microbenchmark.measuring import Row, Setting
 
@@ -23,7 +25,13 @@ DIGITS = {"s": 3, "ms": 1, "MiB": 1, "GB/s": 2, "batches/s": 1, "waits/s": 1}
 
 @click.command()
 @click.option("--num-cpus", type=click.IntRange(1), help="Workers; by default what we may use.")
-@click.option("--seconds", type=float, default=1.0, show_default=True, help="Time for each row.")
+@click.option(
+    "--seconds",
+    type=Seconds(zero=False),
+    default=1.0,
+    show_default=True,
+    help="Time for each row.",
+)
 @click.option("--only", default="", metavar="TEXT", help="Only the rows with this in their name.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def microbenchmark(num_cpus: int | None, seconds: float, only: str, as_json: bool) -> None:

@@ -14,45 +14,10 @@ from typing import Any
 
 import click
 
+from rayhpc.cli.option_types import Size, Whole, shortened
 from rayhpc.launch.options import NodeOptions
 
-_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-_WHOLE = re.compile(r"([+-]?\d{1,19})(?:\.0*)?")
 _PORT = re.compile(r"\d{1,5}", re.ASCII)
-_SHOWN_CHARACTERS = 60
-_SIZE = re.compile(r"(\d{1,30}(?:\.\d{1,30})?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE | re.ASCII)
-
-
-class Size(click.ParamType):  # type: ignore[type-arg]
-    """Bytes: `4000000000`, `4G`, `512MiB`."""
-
-    name = "SIZE"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Bytes as a whole number."""
-        if isinstance(value, int):
-            return value
-        match = _SIZE.fullmatch(value.strip())
-        if match is None:
-            self.fail(
-                f"{shortened(value)} is not a size in bytes like 4000000000, 4G or 512M", param, ctx
-            )
-        return int(float(match[1]) * _UNITS[match[2].upper()])
-
-
-class Whole(click.ParamType):  # type: ignore[type-arg]
-    """A whole number, also as scripts compute it: `2`, `2.0`."""
-
-    name = "INTEGER"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """The number."""
-        if isinstance(value, int):
-            return value
-        match = _WHOLE.fullmatch(value.strip())
-        if match is None:
-            self.fail(f"{shortened(value)} is not a whole number like 4", param, ctx)
-        return int(match[1])
 
 
 class Resources(click.ParamType):  # type: ignore[type-arg]
@@ -126,11 +91,6 @@ class Ports(click.ParamType):  # type: ignore[type-arg]
         if not separator or not all(_PORT.fullmatch(each.strip()) for each in (first, last)):
             self.fail(f"{shortened(value)} is not a range of ports like 20000-20100", param, ctx)
         return int(first), int(last)
-
-
-def shortened(text: str) -> str:
-    """What the user wrote, quoted, and cut where it would fill the screen."""
-    return repr(text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…")
 
 
 def _json_object(text: str) -> dict[str, Any] | None:

@@ -8,6 +8,7 @@ import sys
 import click
 
 from rayhpc.cli.node_options import node_options
+from rayhpc.cli.option_types import Seconds, Whole
 from rayhpc.launch.options import NodeOptions
 
 
@@ -15,25 +16,25 @@ from rayhpc.launch.options import NodeOptions
 @click.option(
     "--nodes", type=click.IntRange(min=1), help="Refuse to start with other than so many."
 )
-@click.option("--rank", type=int, help="This rank's number, from 0 on (with --size).")
-@click.option("--size", type=int, help="How many ranks there are (with --rank).")
+@click.option("--rank", type=Whole(), help="This rank's number, from 0 on (with --size).")
+@click.option("--size", type=Whole(), help="How many ranks there are (with --rank).")
 @click.option(
     "--rendezvous",
     type=click.Path(),
     metavar="DIR",
     help="A directory that all ranks see, where they find each other.",
 )
-@click.option("--min-nodes", type=int, help="Begin when so many nodes are there (else: all).")
+@click.option("--min-nodes", type=Whole(), help="Begin when so many nodes are there (else: all).")
 @click.option(
     "--start-timeout",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Seconds(zero=False),
     default=120.0,
     show_default=True,
     help="Seconds within which they must be there.",
 )
 @click.option(
     "--drain",
-    type=click.FloatRange(min=0),
+    type=Seconds(zero=True),
     help="Seconds the program may go on after the job was told to end; default: 25, or less where "
     "the batch system kills sooner.",
 )

@@ -6,13 +6,15 @@ import os
 
 import click
 
+from rayhpc.cli.option_types import Seconds
+
 
 @click.command()
 @click.option("--session", metavar="DIR", help="Just this session (its directory or its name).")
 @click.option("--address", metavar="HOST:PORT", help="Just the sessions of the cluster there.")
 @click.option(
     "--grace",
-    type=click.FloatRange(min=0),
+    type=Seconds(zero=True),
     default=30.0,
     show_default=True,
     help="Seconds until what has not ended is killed.",

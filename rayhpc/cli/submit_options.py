@@ -18,12 +18,13 @@ from rayhpc.batch import directives, profiles, values
 from rayhpc.batch.errors import OptionError
 from rayhpc.batch.registry import systems
 from rayhpc.batch.request import RUNTIMES, JobRequest, check, program_of
+from rayhpc.cli.option_types import Seconds, Whole
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _SIZE = (
-    click.option("--nodes", "-N", type=int, default=1, show_default=True, help="Nodes."),
-    click.option("--cpus-per-node", type=int, help="CPUs on each node."),
+    click.option("--nodes", "-N", type=Whole(), default=1, show_default=True, help="Nodes."),
+    click.option("--cpus-per-node", type=Whole(), help="CPUs on each node."),
     click.option("--gpus-per-node", metavar="[KIND:]N", help="GPUs on each node: 4 or a100:4."),
     click.option("--mem", metavar="SIZE", help="Memory on each node: 64G; 0 is all of it."),
     click.option("--time", metavar="TIME", help="Time limit: minutes, H:M:S or D-H."),
@@ -68,8 +69,8 @@ _ENVIRONMENT = (
     click.option("--env", multiple=True, metavar="NAME=VALUE", help="Environment variable to set."),
 )
 _RUN = (
-    click.option("--min-nodes", type=int, help="Start with so many nodes; default: all."),
-    click.option("--start-timeout", type=float, metavar="SECONDS", help="Time for nodes to join."),
+    click.option("--min-nodes", type=Whole(), help="Start with so many nodes; default: all."),
+    click.option("--start-timeout", type=Seconds(zero=False), help="Time for nodes to join."),
     click.option("--as-ray/--no-as-ray", default=None, help="Serve `import ray` from rayhpc."),
     click.option(
         "--template", type=click.Path(path_type=Path), help="Job script template of your own."
@@ -133,8 +134,8 @@ def request_from(
     chosen = profiles.chosen_name(environ, profile)
     if chosen is not None:
         name, why = chosen
-        say(f"profile {name} ({why})")
         layers.append(from_profile(environ, name))
+        say(f"profile {name} ({why})")
     merged = merge(layers)
     fields = [name for name in JobRequest.__dataclass_fields__ if name != "command"]
     return check(JobRequest(words, **{name: merged[name] for name in fields if name in merged}))

@@ -37,7 +37,7 @@ def test_times(text: str, seconds: float | None) -> None:
     assert values.seconds(values.duration("--time", text)) == seconds
 
 
-@pytest.mark.parametrize("bad", ["soon", "-5", "1:2:3:4", "1d", "", "5\n"])
+@pytest.mark.parametrize("bad", ["soon", "-5", "1:2:3:4", "1d", "", "5\n", "9" * 5000, "²"])
 def test_what_is_no_time(bad: str) -> None:
     with pytest.raises(OptionError, match="--time"):
         values.duration("--time", bad)

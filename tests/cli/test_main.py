@@ -133,3 +133,17 @@ def test_a_session_directory_that_is_unfit(home: Path, capsys: pytest.CaptureFix
 def test_nothing_to_stop(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert ends(["stop"]) == 0
     assert "No session of yours" in capsys.readouterr().out
+
+
+def test_a_reader_that_has_ended_is_no_error() -> None:
+    command = f"{sys.executable} -m rayhpc.cli.main --help | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert "rayhpc:" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("value", ["nan", "-1", "1e300", "inf", "9" * 5000, "soon"])
+def test_what_is_no_time_is_named(value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["run", "--start-timeout"], ["run", "--drain"], ["stop", "--grace"]):
+        assert ends([*words, value]) == ExitCode.CONFIGURATION
+        assert words[-1] in capsys.readouterr().err

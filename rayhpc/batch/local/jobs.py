@@ -39,6 +39,8 @@ _ELSEWHERE = (
     "no_kill",
 )
 _LOOPBACK = 127 << 24
+# Each is a process of its own with workers below it.
+_MOST_NODES = 1000
 
 
 class LocalJobs(Jobs):
@@ -124,6 +126,11 @@ def address(rank: int) -> str:
 
 
 def _check(request: JobRequest) -> None:
+    if request.nodes > _MOST_NODES:
+        raise OptionError(
+            f"--nodes {request.nodes}: without a batch system the nodes are all on this machine, "
+            f"which takes {_MOST_NODES} of them at most; submit where there is one"
+        )
     for name in ("array", "dependency"):
         if getattr(request, name) is not None:
             raise OptionError(

@@ -177,6 +177,71 @@ def test_another_terminal_cancels_it(desk: Desk) -> None:
     process.communicate(timeout=30)
     assert process.returncode == 128 + signal.SIGTERM
     assert desk.rayhpc("wait").returncode == 128 + signal.SIGTERM
+    late = desk.rayhpc("cancel", "last")
+    assert late.returncode == 0
+    assert "job local-1 has ended already: failed with exit code 143" in late.stderr
+    assert "told to end" not in late.stderr
+
+
+def test_cancel_tells_ended_jobs_from_running_ones(desk: Desk) -> None:
+    assert desk.submit("--", "true")[0] == 0
+    process = desk.start("--", "bash", "-c", "echo up; exec sleep 1000")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "up\n"
+    done = desk.rayhpc("cancel", "all", "--json")
+    assert json.loads(done.stdout) == {"cancelled": ["local-2"], "ended": ["local-1"]}
+    process.communicate(timeout=30)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--nodes", "99999999999"),
+        ("--nodes", "1001"),
+        ("--nodes", "9" * 6000),
+        ("--nodes", "1.5"),
+        ("--cpus-per-node", "99999999999"),
+        ("--min-nodes", "9" * 30),
+        ("--array", "0-99999999999"),
+        ("--array", "0-9999999"),
+        ("--time", "9" * 6000),
+        ("--mem", "9" * 6000 + "G"),
+        ("--gpus-per-node", "9" * 20),
+        ("--start-timeout", "1e300"),
+        ("--start-timeout", "nan"),
+        ("--venv", "x" * 20_000),
+        ("--profile", "x" * 20_000),
+    ],
+)
+def test_an_absurd_option_is_named_at_once(desk: Desk, option: str, value: str) -> None:
+    done = desk.rayhpc("submit", f"{option}={value}", "--dry-run", "--", "true")
+    assert done.returncode == ExitCode.CONFIGURATION
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    assert value[:20] in done.stderr
+    assert len(done.stderr) < 6000
+
+
+def test_a_whole_number_as_scripts_compute_it(desk: Desk) -> None:
+    assert desk.rayhpc("submit", "--nodes", "2.0", "--dry-run", "--", "true").returncode == 0
+
+
+@pytest.mark.parametrize("word", ["0-99999999999999999999", "9" * 6000, "last_[0-9999999]", "²"])
+@pytest.mark.parametrize("verb", ["cancel", "logs", "wait", "explain"])
+def test_an_absurd_job_is_named(desk: Desk, verb: str, word: str) -> None:
+    done = desk.rayhpc(verb, word)
+    assert done.returncode == ExitCode.CONFIGURATION
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr) < 6000
+
+
+@pytest.mark.parametrize("place", ["/dev/null/x", "x" * 5000])
+@pytest.mark.parametrize("verb", ["jobs", "cancel", "logs", "wait", "explain"])
+def test_a_directory_that_cannot_be_is_named(desk: Desk, verb: str, place: str) -> None:
+    done = desk.rayhpc(verb, "--job-dir", place)
+    assert done.returncode == ExitCode.CONFIGURATION
+    assert place[:10] in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_command_is_run_inside(desk: Desk) -> None:
