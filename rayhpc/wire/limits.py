@@ -18,6 +18,8 @@ BATCH_BYTES = 2**20
 LEASE_BYTES = 4 * BATCH_BYTES
 # Small values that go along with one task's or constructor's arguments.
 ALONG_BYTES = BATCH_BYTES
+# What may wait in a process for others to take it in, before who makes it waits or stores it.
+AHEAD_BYTES = 64 * BATCH_BYTES
 # A pickled function or class: Ray's own limit.
 DEFINITION_BYTES = 95 * 2**20
 # What a thing costs beside its bytes: ids, numbers and lengths.

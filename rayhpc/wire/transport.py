@@ -16,11 +16,11 @@ import os
 from collections import deque
 from collections.abc import Iterator
 
-import msgspec
 import zmq
 
-from rayhpc.wire import codec, sockets
+from rayhpc.wire import sockets
 from rayhpc.wire.address import Address, node_of, process_of, raylet_of, routing_id
+from rayhpc.wire.windows import Windows
 
 # Connections to ended processes that are kept, since something they said may not be read yet.
 _GRAVES = 16
@@ -40,10 +40,17 @@ class Transport:
         context: the process's ZeroMQ context.
         me: this process's address.
         session_dir: the session's private directory on this node.
+
+    Attributes:
+        windows: how much may be on its way to each process.
+        send: sends a message to a process; waits for nothing.
     """
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], me: Address, session_dir: str):
         self.me = me
+        self.windows = Windows(me, self._transmit)
+        # Whether a message arrives only an answer tells (see `protocol.md`).
+        self.send = self.windows.send
         self._node = node_of(me)
         self._opened = 0
         self._sweep_at = _SWEEP_AFTER
@@ -59,12 +66,8 @@ class Transport:
         self._open(self._raylet)
         self.sockets = (self._bound, self._connected)
 
-    def send(self, destination: Address, message: msgspec.Struct) -> None:
-        """Send a message; whether it arrives only an answer tells (see `protocol.md`)."""
-        self.send_frame(destination, codec.encode(destination, self.me, message))
-
-    def send_frame(self, destination: Address, frame: bytes) -> None:
-        """Send an encoded frame the same way.
+    def _transmit(self, destination: Address, frame: bytes) -> bool:
+        """Hand a frame to the route to a process; False: there is nobody who could get it.
 
         Raises:
             ValueError: it is larger than anybody takes.
@@ -77,10 +80,10 @@ class Transport:
             # A connection is tried once: one made before the other listens would stay dead, and
             # what it says later could never be answered.
             if hop in self._ended or not sockets.listens_ipc(self._path(hop)):
-                return
+                return False
             route = self._open(hop)
         # A peer that is gone is no error: its raylet tells everybody whom that concerns.
-        sockets.send_to(route[0], route[1], frame)
+        return sockets.send_to(route[0], route[1], frame)
 
     def receive(self) -> Iterator[bytes]:
         """All frames that have arrived, without waiting."""
@@ -104,6 +107,7 @@ class Transport:
     def forget(self, address: Address) -> None:
         """Drop the route to a process that has ended; nothing is sent to it any more."""
         self._ended.add(address)
+        self.windows.forget(address)
         route = self._routes.pop(address, None)
         if route is not None and route[0] is self._connected:
             self._graves.append(address)

@@ -19,6 +19,7 @@ from rayhpc.wire import messages
 from rayhpc.wire.address import Address
 from rayhpc.wire.messages import actors
 from rayhpc.wire.messages.start import Facts
+from rayhpc.wire.windows import Windows
 
 from .user import Routine, UserSide
 from .world import World
@@ -77,16 +78,22 @@ class SimProcess(UserSide):
         self._routines: list[tuple[Routine, Callable[[], bool]]] = []
         self._timer = float("inf")
         facts = Facts(address, "sim", "", "", "", job, "")
+        windows = Windows(address, self._transmit, world.window)
         with self.turn():
-            super().__init__(facts, Mapping(arena_fd, arena_bytes), self.send, world.now)
+            super().__init__(facts, Mapping(arena_fd, arena_bytes), windows, world.now)
             self.ownership.events = self.events
         world.join(address, messages.PROCESS_TAKES, self.receive)
 
     # -- the loop ---------------------------------------------------------------------------------
     def send(self, destination: Address, message: Any) -> None:
+        """Send a message, as far as there is room."""
+        self.windows.send(destination, message)
+
+    def _transmit(self, destination: Address, frame: bytes) -> bool:
         """Send, while alive."""
         if self.alive:
-            self.world.send(self.me, destination, message)
+            self.world.transmit(self.me, destination, frame)
+        return self.alive
 
     @property
     def transport(self) -> SimProcess:
@@ -113,7 +120,7 @@ class SimProcess(UserSide):
     def receive(self, source: Address, message: Any) -> None:
         """Handle one message and what follows from it."""
         with self.turn():
-            self.handlers[type(message)](source, message)
+            self.take(source, message, self.world.frame_size)
             message = None
             self.settle()
 

@@ -14,14 +14,17 @@ from typing import Any
 
 import msgspec
 
-from rayhpc.wire import codec
+from rayhpc.wire import codec, sockets
 from rayhpc.wire.address import Address, NodeNumber, describe, node_of, process_of, raylet_of
 from rayhpc.wire.messages.cluster import HeadAlive, Heartbeat, View
+from rayhpc.wire.windows import WINDOW_BYTES
 
 # What comes all the time, and tells nothing in a report.
 _BEATS = (HeadAlive, Heartbeat, View)
 # What was sent within this time before a death may never have left the process.
 LOSS_S = 0.0001
+# Two nodes reach each other at the latest after this time.
+DIAL_S = 0.05
 EVENTS_MAX = 1_000_000
 Receive = Callable[[Address, Any], None]
 
@@ -56,6 +59,17 @@ class World:
         # When somebody died, and from when on it was not heard: by each receiver apart.
         self._died: dict[Address, float] = {}
         self._cut: dict[tuple[Address, Address], float] = {}
+        # How many bytes may be on their way from one process to another: what is usual, or so few
+        # that windows are full all the time.
+        self.window = self.random.choice((WINDOW_BYTES, 2000, 300))
+        # (source, destination) → bytes sent and not delivered; the most there ever were.
+        self._under_way: dict[tuple[Address, Address], int] = {}
+        self.most_under_way = 0
+        # Who does not read, and what has come for it: (frame, how it was received).
+        self._stopped: dict[Address, list[Callable[[], None]]] = {}
+        # Bytes of the frame that is being delivered.
+        self.frame_size = 0
+        self._links: dict[frozenset[NodeNumber], float] = {}
         self._severed: set[frozenset[NodeNumber]] = set()
         self._losing: set[tuple[NodeNumber, NodeNumber]] = set()
         # (source, destination) → what the source's raylet answers for a destination that is gone.
@@ -123,17 +137,45 @@ class World:
         """Lose everything from one node to another from now on, on this way alone."""
         self._losing.add((source, destination))
 
+    def stop(self, address: Address) -> None:
+        """Somebody does not read from now on, as a process that holds its interpreter's lock."""
+        self._stopped[address] = []
+
+    def go_on(self, address: Address) -> None:
+        """It reads again, all that has come meanwhile."""
+        for read in self._stopped.pop(address):
+            read()
+
     def send(self, source: Address, destination: Address, message: msgspec.Struct) -> None:
         """Put a message on its way: within a node direct, else by way of the raylets."""
-        self._hop(source, destination, codec.encode(destination, source, message))
+        self.transmit(source, destination, codec.encode(destination, source, message))
+
+    def transmit(self, source: Address, destination: Address, frame: bytes) -> None:
+        """Put a frame on its way, if it is one that a real socket would take."""
+        sockets.check_frame(frame)
+        if process_of(source) and process_of(destination):
+            pair = (source, destination)
+            self._under_way[pair] = now = self._under_way.get(pair, 0) + len(frame)
+            self.most_under_way = max(self.most_under_way, now)
+        self._hop(source, destination, frame)
 
     def _hop(self, at: Address, destination: Address, frame: bytes) -> None:
         to = _next(at, destination)
         pair = (at, to)
-        arrival = self.time + self.random.uniform(0.00002, self.delay)
+        arrival = self._link_up(at, to) + self.random.uniform(0.00002, self.delay)
         arrival = self._last[pair] = max(arrival, self._last.get(pair, 0.0) + 1e-9)
         sent = self.time
         self.after(arrival - self.time, lambda: self._arrive(at, to, destination, frame, sent))
+
+    def _link_up(self, at: Address, to: Address) -> float:
+        """When a frame can set out: the first between two nodes waits until these have dialled."""
+        nodes = frozenset((node_of(at), node_of(to)))
+        if len(nodes) == 1 or 0 in nodes:
+            return self.time
+        up = self._links.get(nodes)
+        if up is None:
+            up = self._links[nodes] = self.time + self.random.uniform(0, DIAL_S)
+        return max(up, self.time)
 
     def _arrive(
         self, at: Address, to: Address, destination: Address, frame: bytes, sent: float
@@ -145,7 +187,10 @@ class World:
         if frozenset(way) in self._severed or way in self._losing:
             return
         if to == destination:
-            self._deliver(frame, *found)
+            if to in self._stopped:
+                self._stopped[to].append(lambda: self._deliver(frame, *found))
+            else:
+                self._deliver(frame, *found)
             return
         source = codec.source_of(frame)
         answer = self.answer_for(source, destination)
@@ -166,6 +211,10 @@ class World:
     def _deliver(self, frame: bytes, decode: codec.Decoder, receive: Receive) -> None:
         source = codec.source_of(frame)
         message = decode(frame)
+        self.frame_size = len(frame)
+        pair = (source, codec.destination_of(frame))
+        if pair in self._under_way:
+            self._under_way[pair] -= len(frame)
         if type(message) not in _BEATS:
             destination = codec.destination_of(frame)
             self.note(f"{describe(source)} → {describe(destination)} {message}")

@@ -70,14 +70,23 @@ class Callers:
         ownership: its reference table.
         results: what is done with results and failures.
         send: puts a message on its way.
+        has_room: whether what is sent to a process now goes out now.
     """
 
-    def __init__(self, me: Address, ownership: Ownership, results: Results, send: Send) -> None:
+    def __init__(
+        self,
+        me: Address,
+        ownership: Ownership,
+        results: Results,
+        send: Send,
+        has_room: Callable[[Address], bool],
+    ) -> None:
         self.me = me
         self.inbox: deque[Pending] = deque()
         self._ownership = ownership
         self._results = results
         self._send = send
+        self._has_room = has_room
         self._clients: dict[ObjectId, ActorClient] = {}
         self._by_address: dict[Address, ActorClient] = {}
         self._dirty: dict[ActorClient, None] = {}
@@ -217,6 +226,12 @@ class Callers:
                 self._dirty[client] = None
         return left
 
+    def on_room(self, address: Address) -> None:
+        """A process has taken in what was sent to it: an actor there gets the next calls."""
+        client = self._by_address.get(address)
+        if client is not None:
+            self._dirty[client] = None
+
     def on_process_died(self, address: Address) -> None:
         """A process has ended; what that means for an actor the head tells."""
         self._by_address.pop(address, None)
@@ -275,6 +290,8 @@ class Callers:
             return
         if self._by_address.get(client.address) is not client:
             return  # its process has ended: what follows the head tells
+        if not self._has_room(client.address):
+            return  # what waits here can still be cancelled; `on_room` comes
         queue = client.queue
         batch: list[tasks.Call] = []
         total = 0
@@ -289,6 +306,9 @@ class Callers:
             if total > limits.BATCH_BYTES and batch:
                 self._send_calls(client, batch)
                 batch, total = [], pending.size
+                if not self._has_room(client.address):
+                    (client.again if pending.is_again() else queue).appendleft(pending)
+                    return
             client.inflight[pending.tid] = pending
             batch.append(
                 tasks.Call(
@@ -355,7 +375,7 @@ class Callers:
             f"The actor of {pending.name}() is dead (actor_id {client.actor.hex()}): "
             f"{client.reason or 'its process ended'}."
         )
-        if pending.more is not None and pending.more.again:
+        if pending.is_again():
             text += " A result of that call was lost with its node and cannot be made again."
         return failures.actor_died(text, client.actor, client.error)
 

@@ -62,6 +62,10 @@ class Pending(msgspec.Struct, eq=False, gc=False):
     def __post_init__(self) -> None:
         self.error_retries = self.retries
 
+    def is_again(self) -> bool:
+        """Whether it is a call that runs once more because results of it were lost."""
+        return self.more is not None and self.more.again
+
     def result_ids(self) -> list[ObjectId]:
         """The ids of its results; of a generator: of the reference that stands for its end."""
         if self.returns <= 1:

@@ -43,9 +43,10 @@ from rayhpc.wire.address import (
 )
 from rayhpc.wire.messages import actors, cluster, leases, objects, tasks
 from rayhpc.wire.messages.start import Facts
+from rayhpc.wire.messages.windows import Credit
+from rayhpc.wire.windows import Windows
 
 logger = logging.getLogger("rayhpc")
-Send = Callable[[Address, msgspec.Struct], None]
 
 
 class Core:
@@ -54,14 +55,14 @@ class Core:
     Args:
         facts: who and where it is.
         mapping: its node's object store.
-        send: puts a message on its way.
+        windows: puts messages on their way, as far as there is room.
         now: the time in seconds, monotonic.
     """
 
     is_worker = False
 
     def __init__(
-        self, facts: Facts, mapping: Mapping, send: Send, now: Callable[[], float]
+        self, facts: Facts, mapping: Mapping, windows: Windows, now: Callable[[], float]
     ) -> None:
         self.facts = facts
         self.me = facts.address
@@ -69,13 +70,17 @@ class Core:
         self._nonce = cluster_nonce(facts.cluster_id)
         self.ended: str | None = None
         self._ended_as: type[RayError] = RaySystemError
-        self.send_now = send
+        self.windows = windows
+        self.send_now = send = windows.send
         self.ownership = Ownership(self.me, self._nonce, send, self._make_again, failures.lost)
         self.results = Results(self.ownership, send)
         self.submitter = Submitter(
             self.me, self.ownership, self.results, send, now, self.warn_once
         )
-        self.callers = Callers(self.me, self.ownership, self.results, send)
+        self.callers = Callers(self.me, self.ownership, self.results, send, windows.has_room)
+        # A receiver that has ended gives no credit: then what waits for it goes.
+        windows.on_full = self.ownership.watch
+        windows.on_room = self.callers.on_room
         self.streams = Streams(self.ownership, self.results, send)
         self.store = StoreClient(mapping, self.raylet, send)
         self.recent = RecentViews(self.ownership.table, now)
@@ -94,6 +99,7 @@ class Core:
         """What is done with each message; a worker adds its own."""
         own, sub, res = self.ownership, self.submitter, self.results
         return {
+            Credit: self.windows.on_credit,
             tasks.Done: self._on_done,
             tasks.Refused: self._on_refused,
             tasks.Release: lambda _, m: res.on_release(m),
@@ -181,6 +187,13 @@ class Core:
             logger.warning("%s", text)
 
     # -- messages --------------------------------------------------------------------------------
+    def take(self, source: Address, message: Any, size: int) -> None:
+        """Handle a message that came in a frame of `size` bytes."""
+        kind = type(message)
+        if kind is not Credit:
+            self.windows.on_received(source, size)
+        self.handlers[kind](source, message)
+
     def _on_done(self, source: Address, message: tasks.Done) -> None:
         left = self.submitter.on_done(source, message.results)
         if left:
@@ -193,6 +206,7 @@ class Core:
 
     def forget(self, address: Address) -> None:
         """A process has ended: whatever leads to it can go."""
+        self.windows.forget(address)
 
     def _on_died(self, _: Address, message: leases.Died) -> None:
         self.ownership.on_process_died(message.target)
@@ -208,6 +222,7 @@ class Core:
         self.submitter.on_node_gone(message.node, message.reason)
         self.callers.on_node_gone(message.node)
         self.ownership.on_node_gone(message.node)
+        self.windows.forget_node(message.node)
         self.on_peers_gone(lambda address: node_of(address) == message.node)
 
     def on_shutdown(self, _: Address, message: leases.Shutdown) -> None:

@@ -57,7 +57,7 @@ class Process(Core):
         self.transport = Transport(self._context, facts.address, facts.session_dir)
         self.handover = Handover()
         self._callback_pool: concurrent.futures.ThreadPoolExecutor | None = None
-        super().__init__(facts, mapping, self.transport.send, time.monotonic)
+        super().__init__(facts, mapping, self.transport.windows, time.monotonic)
         # What `zmq.Poller` would hand to the same function; its conversions cost 1 µs a call.
         self._polled: list[Any] = [(x, zmq.POLLIN) for x in self.transport.sockets]
         self._polled.append((self.handover.wake_fd, zmq.POLLIN))
@@ -178,7 +178,7 @@ class Process(Core):
             except msgspec.DecodeError as error:
                 logger.warning("refused a malformed message: %s", error)
                 continue
-            self.handlers[type(message)](int.from_bytes(frame[8:16], "big"), message)
+            self.take(int.from_bytes(frame[8:16], "big"), message, len(frame))
 
     # -- ids, questions, warnings ----------------------------------------------------------------
     def ask(

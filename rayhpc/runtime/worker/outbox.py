@@ -13,6 +13,7 @@ from collections.abc import Callable
 import msgspec
 
 from rayhpc.runtime.worker.output import flush_begun_lines
+from rayhpc.wire import limits
 from rayhpc.wire.address import Address
 from rayhpc.wire.messages import tasks
 from rayhpc.wire.slots import Slot
@@ -35,7 +36,8 @@ class Outbox:
     def __init__(self, slot: Slot, send: Callable[[Address, msgspec.Struct], None]) -> None:
         self._slot = slot
         self._send = send
-        self._waiting: deque[tuple[Address, tasks.Result]] = deque()
+        # For whom, what, and its size.
+        self._waiting: deque[tuple[Address, tasks.Result, int]] = deque()
         self._oldest = 0.0
         # When the last batch was sent; 0: the journal holds nothing that was.
         self._sent = 0.0
@@ -55,7 +57,7 @@ class Outbox:
         if not kept and is_first and self._sent:
             self._clear()
             kept = self._slot.journal_append(encoded)
-        self._waiting.append((submitter, result))
+        self._waiting.append((submitter, result, len(encoded)))
         return kept
 
     def is_old(self) -> bool:
@@ -68,12 +70,20 @@ class Outbox:
         flush_begun_lines()
         waiting = self._waiting
         by_submitter: dict[Address, list[tasks.Result]] = {}
+        total = 0
         while waiting:
-            submitter, result = waiting.popleft()
+            submitter, result, size = waiting.popleft()
+            total += size
+            if total > limits.BATCH_BYTES and by_submitter:
+                self._send_all(by_submitter)
+                by_submitter, total = {}, size
             by_submitter.setdefault(submitter, []).append(result)
+        self._send_all(by_submitter)
+        self._sent = time.perf_counter()
+
+    def _send_all(self, by_submitter: dict[Address, list[tasks.Result]]) -> None:
         for submitter, results in by_submitter.items():
             self._send(submitter, tasks.Done(results))
-        self._sent = time.perf_counter()
 
     def _clear(self) -> None:
         self._sent = 0.0

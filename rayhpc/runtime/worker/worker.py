@@ -30,6 +30,7 @@ from rayhpc.runtime.worker.job_environment import JobEnvironment
 from rayhpc.runtime.worker.outbox import REPLY_WITHIN_S, Outbox
 from rayhpc.runtime.worker.task_log import TaskLog
 from rayhpc.store.mapping import Mapping
+from rayhpc.wire import limits
 from rayhpc.wire.address import Address, ObjectId
 from rayhpc.wire.messages import actors, cluster, leases, tasks
 from rayhpc.wire.messages.common import Grant
@@ -129,6 +130,11 @@ class Worker(Process):
         return self.actor is not None and self.actor.has_work()
 
     def _run_next(self) -> None:
+        if self.windows.waiting_bytes > limits.AHEAD_BYTES:
+            # Those who get our results do not take them in.
+            self.wait_until(
+                lambda: self.windows.waiting_bytes <= limits.AHEAD_BYTES or not self.queue
+            )
         try:
             item = self.queue.popleft()
         except IndexError:  # recalled in the meantime

@@ -5,7 +5,7 @@ the head, a raylet, and a driver or worker take.  A frame with anything else is 
 decoder (`codec.py`).
 """
 
-from rayhpc.wire.messages import actors, cluster, leases, objects, tasks
+from rayhpc.wire.messages import actors, cluster, leases, objects, tasks, windows
 
 HEAD_TAKES = (
     cluster.RegisterNode,
@@ -78,6 +78,7 @@ RAYLET_TAKES = (
 )
 
 PROCESS_TAKES = (
+    windows.Credit,
     tasks.Push,
     tasks.Calls,
     tasks.Done,

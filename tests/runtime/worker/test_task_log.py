@@ -11,7 +11,7 @@ from rayhpc.runtime.worker import task_log
 from rayhpc.runtime.worker.task_log import TaskLog
 from rayhpc.wire import runs
 from rayhpc.wire.messages import tasks
-from rayhpc.wire.messages.cluster import RunPage
+from rayhpc.wire.messages.cluster import ReportRuns, RunPage
 
 
 def task(number: int) -> tasks.Task:
@@ -50,7 +50,7 @@ def test_threads_may_note_while_another_reports() -> None:
     log = TaskLog()
     each, threads = 20_000, 3
     go_on = True
-    pages: list[RunPage] = []
+    reports: list[ReportRuns] = []
 
     def work(first: int) -> None:
         for number in range(first, first + each):
@@ -58,7 +58,7 @@ def test_threads_may_note_while_another_reports() -> None:
 
     def report() -> None:
         while go_on:
-            pages.append(RunPage([log.report(1, 1).data]))
+            reports.append(log.report(1, 1))
 
     reporter = threading.Thread(target=report)
     workers = [threading.Thread(target=work, args=(i * each,)) for i in range(threads)]
@@ -68,9 +68,13 @@ def test_threads_may_note_while_another_reports() -> None:
         thread.join()
     go_on = False
     reporter.join()
-    pages.append(RunPage([log.report(1, 1).data]))
+    reports.append(log.report(1, 1))
+    pages = [RunPage([x.data]) for x in reports]
     found = [int.from_bytes(x.tid[:16], "big") for x in runs.unpack(pages)]
-    assert sorted(found) == list(range(each * threads))
+    # On a slow machine the reporter falls behind, and what is left out is counted.
+    left_out = sum(x.dropped for x in reports)
+    assert len(set(found)) == len(found) == each * threads - left_out
+    assert set(found) <= set(range(each * threads))
 
 
 def test_noting_a_run_costs_a_fraction_of_a_microsecond() -> None:

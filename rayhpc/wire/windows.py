@@ -1,0 +1,120 @@
+"""Windows: how many bytes may be on their way from one process to another.
+
+Used by `transport`, for processes, and by the simulation.  A state machine: frames in, frames out
+through `transmit`.  Raylets and the head are not counted: what goes to them is small, and they
+never stop reading.
+
+Both ends count the bytes of every frame between two processes.  The receiver gives credit for what
+it has read; a sender whose window is full keeps further frames, in order, for that receiver alone.
+Nothing but a frame to the same receiver ever waits, reading never waits for sending, and credits
+need no window: so two processes, or a ring of them, that send to each other with all windows full
+go on as soon as they read.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+import msgspec
+
+from rayhpc.wire import codec
+from rayhpc.wire.address import Address, NodeNumber, node_of, process_of
+from rayhpc.wire.messages.windows import Credit
+
+WINDOW_BYTES = 8 * 2**20
+
+
+class Windows:
+    """All windows of one process, as sender and as receiver.
+
+    Args:
+        me: this process's address.
+        transmit: sends a frame; False: there is nobody who could get it.
+        size: bytes that may be on their way to one receiver; the last frame may exceed it.
+
+    Attributes:
+        waiting_bytes: how many bytes wait for room, in all windows together.
+        on_full: called with a receiver when frames begin to wait for it.
+        on_room: called with a receiver when nothing waits for it any more.
+    """
+
+    def __init__(
+        self, me: Address, transmit: Callable[[Address, bytes], bool], size: int = WINDOW_BYTES
+    ) -> None:
+        self._me = me
+        self._transmit = transmit
+        self._size = size
+        self._credit_at = max(1, size // 4)
+        # Sent and not credited, by receiver; received and not credited, by sender.
+        self._sent: dict[Address, int] = {}
+        self._received: dict[Address, int] = {}
+        self._waiting: dict[Address, deque[bytes]] = {}
+        self.waiting_bytes = 0
+        self.on_full: Callable[[Address], None] = _nothing
+        self.on_room: Callable[[Address], None] = _nothing
+
+    def send(self, destination: Address, message: msgspec.Struct) -> None:
+        """Send a message, or keep it until the window has room."""
+        frame = codec.encode(destination, self._me, message)
+        if not process_of(destination):
+            self._transmit(destination, frame)
+            return
+        sent = self._sent.get(destination, 0)
+        if sent < self._size and destination not in self._waiting:
+            if self._transmit(destination, frame):
+                self._sent[destination] = sent + len(frame)
+            return
+        waiting = self._waiting.get(destination)
+        if waiting is None:
+            waiting = self._waiting[destination] = deque()
+            self.on_full(destination)
+        waiting.append(frame)
+        self.waiting_bytes += len(frame)
+
+    def has_room(self, destination: Address) -> bool:
+        """Whether what is sent now goes out now."""
+        return (
+            destination not in self._waiting and self._sent.get(destination, 0) < self._size
+        )
+
+    def on_received(self, source: Address, size: int) -> None:
+        """A frame of this size has been read: credit is given for a quarter of a window."""
+        if not process_of(source):
+            return
+        size += self._received.get(source, 0)
+        if size >= self._credit_at:
+            self._transmit(source, codec.encode(source, self._me, Credit(size)))
+            size = 0
+        self._received[source] = size
+
+    def on_credit(self, source: Address, message: Credit) -> None:
+        """A receiver has read: send what waits for it, as far as it goes."""
+        sent = max(0, self._sent.get(source, 0) - message.size)
+        waiting = self._waiting.get(source)
+        while waiting and sent < self._size:
+            frame = waiting.popleft()
+            self.waiting_bytes -= len(frame)
+            if self._transmit(source, frame):
+                sent += len(frame)
+        self._sent[source] = sent
+        if waiting is not None and not waiting:
+            del self._waiting[source]
+        if sent < self._size:
+            self.on_room(source)
+
+    def forget(self, address: Address) -> None:
+        """A process has ended: nothing is kept for it, or counted."""
+        self._sent.pop(address, None)
+        self._received.pop(address, None)
+        self.waiting_bytes -= sum(map(len, self._waiting.pop(address, ())))
+
+    def forget_node(self, node: NodeNumber) -> None:
+        """Every process of a node has ended."""
+        known = {*self._sent, *self._received, *self._waiting}
+        for address in [x for x in known if node_of(x) == node]:
+            self.forget(address)
+
+
+def _nothing(_: Address) -> None:
+    """Nobody wants to be told."""
