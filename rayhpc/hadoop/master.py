@@ -50,7 +50,7 @@ class Master:
         addresses: of the ResourceManagers.
         token: the AM's own.
         patience_s: how long to go on without a ResourceManager, in seconds.
-        pause: waits so many seconds; may raise to give up.
+        pause: waits so many seconds; may raise to give up; may be set later.
         say: told of outages and re-registrations, in sentences.
     """
 
@@ -63,7 +63,7 @@ class Master:
         pause: Callable[[float], None] = time.sleep,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._token, self._pause, self._say = token, pause, say
+        self._token, self.pause, self._say = token, pause, say
         self.nm_tokens: dict[tuple[str, int], Token] = {}
         self._service = Service(
             "ResourceManager",
@@ -71,7 +71,7 @@ class Master:
             PROTOCOL,
             token=lambda: self._token,
             patience_s=patience_s,
-            pause=pause,
+            pause=self._pause_now,
             on_outage=say,
         )
         self._registration = RegisterApplicationMasterRequestProto()
@@ -148,13 +148,16 @@ class Master:
             )
             if answer.isUnregistered:
                 break
-            self._pause(_FINISH_PAUSE_S)
+            self.pause(_FINISH_PAUSE_S)
         self._service.close()
 
     @property
     def protection(self) -> str | None:
         """How the connection is protected."""
         return self._service.protection
+
+    def _pause_now(self, seconds: float) -> None:
+        self.pause(seconds)
 
     def _count(self, ask_id: int) -> None:
         ask = self._asks.get(ask_id)

@@ -15,7 +15,7 @@ from pathlib import Path
 from rayhpc.allocation.allocation import Allocation
 from rayhpc.allocation.local_ranks import local_facts, merge_local_ranks
 from rayhpc.exit_codes import ExitCode, LaunchError
-from rayhpc.launch import drain, local_ranks, mpi_channel, node_config
+from rayhpc.launch import drain, local_ranks, mpi_channel, node_config, yarn_channel
 from rayhpc.launch.channel import Channel
 from rayhpc.launch.election import Role, elect
 from rayhpc.launch.progress import Progress
@@ -108,6 +108,8 @@ def _channel(
     if options.rendezvous is not None:
         return Rendezvous([Path(options.rendezvous).absolute()], role.name)
     launcher = allocation.launcher.value
+    if launcher == "yarn" and (channel := yarn_channel.open_channel(environ)) is not None:
+        return channel
     if launcher == "mpiexec" and mpi_channel.is_available():
         return mpi_channel.MpiChannel()
     directories = list(dict.fromkeys(_shared_directories(allocation, environ)))

@@ -6,6 +6,7 @@ Used by `conftest`.
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -14,9 +15,12 @@ from pathlib import Path
 import pytest
 
 from yarn.lab import jars, kerberos
+from yarn.lab.jars import DEFAULT_VERSION, VERSIONS
 from yarn.lab.lab import Lab, free_net
 from yarn.lab.layout import Options
 
+# What takes long runs on one version, on all of them where this variable is set.
+SLOW_ON = VERSIONS if os.environ.get("RAYHPC_ALL_HADOOPS") else (DEFAULT_VERSION,)
 # Each version with another protection of its RPC: every pair of client and level is met.
 PROTECTION = {"3.3.6": "integrity", "3.4.3": "authentication", "3.5.0": "privacy"}
 

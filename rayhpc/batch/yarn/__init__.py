@@ -1,1 +1,1 @@
-"""YARN: what its containers are told."""
+"""YARN: what its containers are told, and the applications that they belong to."""

@@ -1,0 +1,81 @@
+"""What an application is to run, as the client tells its containers: the file `application.json`.
+
+Written by the client, read by the ApplicationMaster and by every container.  Holds no secret but
+what the user put into `--env`.  Beside it the ApplicationMaster alone has `resources.json`: the
+files that every container is to be given, `application.json` among them.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+FILE = "application.json"
+RESOURCES = "resources.json"
+LINK_FD = "RAYHPC_MASTER_FD"
+RECORD_SECRET = "rayhpc.record"
+
+
+class Resource(msgspec.Struct, frozen=True):
+    """A file that YARN puts into each container's folder under `name`.
+
+    `size` in bytes and `timestamp` in milliseconds must be exactly the file system's.
+    """
+
+    name: str
+    scheme: str
+    host: str
+    port: int
+    path: str
+    size: int
+    timestamp: int
+    archive: bool = False
+
+
+class Application(msgspec.Struct, frozen=True, kw_only=True):
+    """One application.
+
+    `python` runs rayhpc on the nodes; `directory` is where the program runs, if the node has it,
+    else it is the container's own; `options` go to `rayhpc run`; memory is in MiB.  `needed` of
+    `nodes` are enough to begin.  `managers` is where the ResourceManagers serve
+    ApplicationMasters, for nodes without configuration files.
+    """
+
+    name: str
+    command: list[str]
+    nodes: int
+    needed: int
+    python: str
+    memory_mib: int
+    vcores: int = 1
+    gpus: int = 0
+    priority: int = 0
+    node_label: str = ""
+    directory: str = ""
+    options: list[str] = []
+    environment: dict[str, str] = {}
+    managers: list[tuple[str, int]] = []
+    restarts: int = 3
+    gather_s: float = 60.0
+    start_timeout_s: float = 600.0
+
+    def encode(self) -> bytes:
+        """As it stands in the file."""
+        return msgspec.json.format(msgspec.json.encode(self))
+
+
+def decode(data: bytes) -> Application:
+    """What `encode` wrote.  Raises ValueError for anything else."""
+    try:
+        return msgspec.json.decode(data, type=Application)
+    except msgspec.DecodeError as error:
+        raise ValueError(f"{FILE} is not what this version of rayhpc writes: {error}") from None
+
+
+def encode_resources(resources: list[Resource]) -> bytes:
+    """As they stand in `resources.json`."""
+    return msgspec.json.format(msgspec.json.encode(resources))
+
+
+def decode_resources(data: bytes) -> list[Resource]:
+    """What `encode_resources` wrote."""
+    return msgspec.json.decode(data, type=list[Resource])

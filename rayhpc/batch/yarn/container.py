@@ -1,0 +1,96 @@
+"""What every container but the first runs: one rank of the job.
+
+Started by YARN as `python -m rayhpc.batch.yarn.container`.  It runs `rayhpc run` as its child, and
+passes its exit code on.  When the head is lost the container stays for a while: the next attempt
+of the ApplicationMaster may take it back, and starts it anew with the new head's address.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from rayhpc.batch.yarn.application import FILE, Application, decode
+from rayhpc.exit_codes import ExitCode, exit_code_of
+from rayhpc.machine.processes import die_with_parent
+
+# How long a container waits for the next attempt of the ApplicationMaster, in seconds.
+RECLAIM_S = 60.0
+_ENDINGS = (signal.SIGTERM, signal.SIGINT)
+# Exit codes of a rank whose head is gone.
+_ORPHANED = (ExitCode.HEAD_LOST, ExitCode.NODE_LOST)
+
+
+def main() -> int:
+    """Run this container's rank."""
+    application = decode(Path(FILE).read_bytes())
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDINGS)
+    code = _run(application)
+    if code in _ORPHANED:
+        print("rayhpc: waiting for the next ApplicationMaster", file=sys.stderr, flush=True)
+        signal.sigtimedwait(_ENDINGS, RECLAIM_S)
+    return code
+
+
+def run_command(application: Application) -> list[str]:
+    """The words of `rayhpc run` for any rank."""
+    words = [sys.executable, "-m", "rayhpc.cli.main", "run", *application.options]
+    words += ["--start-timeout", f"{application.start_timeout_s:g}"]
+    if application.needed < application.nodes:
+        words += ["--min-nodes", str(application.needed)]
+    return [*words, "--", *application.command]
+
+
+def run_environment(application: Application, environ: Mapping[str, str]) -> dict[str, str]:
+    """What a rank and the program see: YARN's variables, then the user's."""
+    found = {**environ, **application.environment}
+    here = os.getcwd()
+    # A localised file is a link, and Python looks for modules beside its target.
+    path = [here, *filter(None, [found.get("PYTHONPATH")])]
+    # `python train.py` is the interpreter that runs rayhpc, as in an activated environment.
+    programs = [os.path.dirname(os.path.abspath(sys.executable)), found.get("PATH", os.defpath)]
+    return {
+        **found,
+        "PYTHONPATH": os.pathsep.join(path),
+        "PATH": os.pathsep.join(programs),
+    }
+
+
+def working_directory(application: Application) -> str | None:
+    """The program's directory, where this node has it; None: the container's own."""
+    return application.directory if os.path.isdir(application.directory) else None
+
+
+def _run(application: Application) -> int:
+    me = os.getpid()
+
+    def prepare() -> None:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDINGS)
+        if not die_with_parent(me, signal.SIGKILL):
+            os._exit(128 + signal.SIGKILL)
+
+    process = subprocess.Popen(
+        run_command(application),
+        env=run_environment(application, os.environ),
+        cwd=working_directory(application),
+        preexec_fn=prepare,  # noqa: PLW1509
+    )
+    return _wait(process)
+
+
+def _wait(process: subprocess.Popen[bytes]) -> int:
+    """The child's exit code; a signal that tells us to end goes to it."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
+    while (code := process.poll()) is None:
+        arrived = signal.sigtimedwait([*_ENDINGS, signal.SIGCHLD], 10.0)
+        if arrived is not None and arrived.si_signo in _ENDINGS:
+            process.send_signal(arrived.si_signo)
+    return exit_code_of(code)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,82 @@
+"""The launch context of a container: its files, environment, command and credentials.
+
+Used by `submission` for the ApplicationMaster's container, by the ApplicationMaster for all others.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+
+from rayhpc.batch.yarn.application import Application, Resource
+from rayhpc.hadoop.messages.launch import (
+    ApplicationACLMapProto,
+    ContainerLaunchContextProto,
+    LocalResourceProto,
+    LocalResourceTypeProto,
+    LocalResourceVisibilityProto,
+    StringLocalResourceMapProto,
+    URLProto,
+)
+from rayhpc.hadoop.messages.records import StringStringMapProto
+from rayhpc.hadoop.tokens import Credentials
+
+MASTER = "rayhpc.batch.yarn.master"
+CONTAINER = "rayhpc.batch.yarn.container"
+
+
+def launch_context(
+    application: Application,
+    module: str,
+    resources: Sequence[Resource],
+    environment: Mapping[str, str],
+    credentials: Credentials,
+    acls: Sequence[ApplicationACLMapProto] = (),
+) -> ContainerLaunchContextProto:
+    """What a NodeManager needs to start `module` in a container."""
+    # YARN puts it inside `exec /bin/bash -c "…"`: no double quotes, no $.
+    command = f"exec {shlex.quote(application.python)} -m {module}"
+    return ContainerLaunchContextProto(
+        localResources=[_local(each) for each in resources],
+        environment=[
+            StringStringMapProto(key=name, value=value) for name, value in environment.items()
+        ],
+        command=[f"{command} 1><LOG_DIR>/stdout 2><LOG_DIR>/stderr"],
+        # Empty bytes would be an error (EOFException).
+        tokens=credentials.encode(),
+        application_ACLs=list(acls),
+    )
+
+
+def container_environment(application: Application, rank: int, memory_mib: int) -> dict[str, str]:
+    """What YARN does not say: who a container is and how much it has."""
+    return {
+        "RAYHPC_RANK": str(rank),
+        "RAYHPC_SIZE": str(application.nodes),
+        "RAYHPC_MEMORY_MB": str(memory_mib),
+        # From the request: a scheduler that counts memory alone answers with 1 vcore.
+        "RAYHPC_NUM_CPUS": str(application.vcores),
+        "RAYHPC_NUM_GPUS": str(application.gpus),
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        # The container's folder, where archives of modules are unpacked: for -m above.
+        "PYTHONPATH": "{{PWD}}<CPS>{{PWD}}/rayhpc-wheel",
+    }
+
+
+def _local(resource: Resource) -> StringLocalResourceMapProto:
+    kind = LocalResourceTypeProto.ARCHIVE if resource.archive else LocalResourceTypeProto.FILE
+    url = URLProto(
+        scheme=resource.scheme,
+        host=resource.host or None,
+        port=resource.port or None,
+        file=resource.path,
+    )
+    found = LocalResourceProto(
+        resource=url,
+        size=resource.size,
+        timestamp=resource.timestamp,
+        type=kind,
+        visibility=LocalResourceVisibilityProto.APPLICATION,
+    )
+    return StringLocalResourceMapProto(key=resource.name, value=found)

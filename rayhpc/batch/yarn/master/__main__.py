@@ -1,0 +1,68 @@
+"""The process in an application's first container: `python -m rayhpc.batch.yarn.master`.
+
+Starts rank 0 and registers at the same time, keeps the other ranks running (`loop`), and tells YARN
+how it ended.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from rayhpc.batch.yarn.application import FILE, RESOURCES, Application, decode, decode_resources
+from rayhpc.batch.yarn.container import run_command, run_environment, working_directory
+from rayhpc.batch.yarn.launching import container_environment
+from rayhpc.batch.yarn.master.attempt import Attempt
+from rayhpc.batch.yarn.master.rank_zero import TOKEN_FILE, RankZero, save_tokens
+from rayhpc.batch.yarn.master.wakeup import Wakeup
+from rayhpc.hadoop.configuration import Configuration
+from rayhpc.hadoop.errors import ConfigurationError
+from rayhpc.hadoop.resource_managers import MASTERS, addresses
+from rayhpc.hadoop.tokens import AMRM_KIND, Credentials
+
+
+def main() -> int:
+    """One attempt of the application."""
+    application = decode(Path(FILE).read_bytes())
+    credentials = Credentials.load(os.environ[TOKEN_FILE])
+    token = credentials.of_kind(AMRM_KIND)
+    if token is None:
+        print("rayhpc: this container has no token of an ApplicationMaster", file=sys.stderr)
+        return 78
+    with Wakeup() as wakeup:
+        rank_zero = _start_rank_zero(application, credentials)
+        attempt = Attempt(
+            application=application,
+            resources=decode_resources(Path(RESOURCES).read_bytes()),
+            managers=_managers(application),
+            token=token,
+            credentials=credentials,
+            own_host=os.environ["NM_HOST"],
+            rank_zero=rank_zero,
+            wakeup=wakeup,
+        )
+        return attempt.run()
+
+
+def _start_rank_zero(application: Application, credentials: Credentials) -> RankZero:
+    own = container_environment(application, 0, application.memory_mib)
+    environ = {name: value for name, value in own.items() if name.startswith("RAYHPC_")}
+    environ[TOKEN_FILE] = save_tokens(credentials, Path.cwd())
+    return RankZero(
+        run_command(application),
+        run_environment(application, {**os.environ, **environ}),
+        working_directory(application),
+    )
+
+
+def _managers(application: Application) -> list[tuple[str, int]]:
+    """The node's own word first: a federation's nodes name a proxy there."""
+    try:
+        return addresses(Configuration.of_environment(os.environ), MASTERS)
+    except ConfigurationError:
+        return list(application.managers)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,90 @@
+"""One attempt of an application: register, let `loop` run, tell YARN how it ended.
+
+Used by `__main__` in a container and by `unmanaged` in the user's own process.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rayhpc.batch.yarn.application import Application, Resource
+from rayhpc.batch.yarn.master.gang import Gang, GangOptions
+from rayhpc.batch.yarn.master.loop import GivenUpError, Loop, Outcome, final_status
+from rayhpc.batch.yarn.master.rank_zero import RankZero
+from rayhpc.batch.yarn.master.wakeup import Wakeup
+from rayhpc.exit_codes import ExitCode
+from rayhpc.hadoop.errors import HadoopError
+from rayhpc.hadoop.master import Master
+from rayhpc.hadoop.resources import Size
+from rayhpc.hadoop.tokens import Credentials, Token
+
+# How the exit code stands in an application's diagnostics, where the client finds it again.
+EXIT_CODE = "rayhpc exit code "
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What one attempt is made of.
+
+    `own_host` is where rank 0 runs: no other container is wanted there.
+    """
+
+    application: Application
+    resources: Sequence[Resource]
+    managers: Sequence[tuple[str, int]]
+    token: Token
+    credentials: Credentials
+    own_host: str
+    rank_zero: RankZero
+    wakeup: Wakeup
+
+    def run(self) -> int:
+        """Until the end; the program's exit code."""
+        master = Master(self.managers, self.token, say=say)
+        wanted = self.application
+        gang = Gang(
+            GangOptions(
+                wanted.nodes, wanted.needed, restarts=wanted.restarts, gather_s=wanted.gather_s
+            ),
+            self.own_host,
+        )
+        loop = Loop(
+            wanted,
+            self.resources,
+            master,
+            gang,
+            self.credentials,
+            self.rank_zero,
+            self.wakeup,
+            say,
+        )
+        master.pause = loop.pause
+        try:
+            answer = master.register(self.own_host, 0)
+            most = Size.of(answer.maximumCapability)
+            excess = Size(wanted.memory_mib, wanted.vcores, wanted.gpus).beyond(most)
+            outcome = loop.run() if not excess else _too_large(self.rank_zero, excess)
+            sys.stdout.flush()
+            sys.stderr.flush()
+            diagnostics = f"{outcome.text} ({EXIT_CODE}{outcome.code})"
+            master.finish(final_status(outcome.code), diagnostics)
+        except GivenUpError as error:
+            say(f"this attempt has been given up: {error}")
+            return int(ExitCode.CANCELLED)
+        except HadoopError as error:
+            say(str(error))
+            self.rank_zero.end(0.0)
+            return int(ExitCode.SCHEDULER)
+        return outcome.code
+
+
+def say(text: str) -> None:
+    """A sentence for the user, beside what rank 0 says."""
+    print(f"rayhpc: {text}", file=sys.stderr, flush=True)
+
+
+def _too_large(rank_zero: RankZero, excess: list[str]) -> Outcome:
+    rank_zero.end(0.0)
+    return Outcome(ExitCode.CONFIGURATION, "; ".join(excess))

@@ -1,0 +1,359 @@
+"""The decisions of the ApplicationMaster: events in, actions out, the clock handed in.
+
+One reconcile step at the end of every event compares what is wanted with what there is; nothing
+else asks, releases or starts.  So no ask is doubled, whatever order things happen in.
+
+- Every rank but 0 is one container on a host of its own, AM's host excluded.
+- Until the gang is complete for the first time containers are only held; if that takes too long
+  all are given back, since another job may hold what we lack, and it is tried again later.
+- After that each rank is replaced by itself, within a budget that counts only its own faults.
+- A rank that is to leave is drained before its container is released.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from rayhpc.batch.yarn.master import exit_status
+from rayhpc.batch.yarn.master.actions import (
+    Action,
+    Ask,
+    Avoid,
+    Cancel,
+    Drain,
+    Fail,
+    Launch,
+    Readmit,
+    Release,
+    Say,
+)
+from rayhpc.batch.yarn.master.events import (
+    Allocated,
+    Completed,
+    Drained,
+    Event,
+    HeadReady,
+    HostUnusable,
+    HostUsable,
+    ProgramEnded,
+    Resized,
+    Started,
+    StartFailed,
+)
+
+_LONGEST_BACK_OFF_S = 120.0
+# How long a host is avoided on which a container could not be started.
+_BAD_HOST_S = 60.0
+
+
+@dataclass(frozen=True)
+class GangOptions:
+    """What a gang is to be; times in seconds.
+
+    `size` and `needed` count rank 0: the gang is complete with `needed` of `size` ranks.
+    `restarts` is how many containers may fail by their own fault before none is replaced any more.
+    `gather_s` is how long an incomplete gang is held, `back_off_s` how long it then waits at first.
+    """
+
+    size: int
+    needed: int
+    restarts: int = 3
+    gather_s: float = 60.0
+    back_off_s: float = 5.0
+
+
+class Phase(str, Enum):
+    """What a container is to us."""
+
+    HELD = "held"
+    STARTING = "starting"
+    RUNNING = "running"
+    DRAINING = "draining"
+
+
+@dataclass
+class _Container:
+    host: str
+    phase: Phase = Phase.HELD
+    rank: int = 0
+
+
+@dataclass
+class Gang:
+    """The ranks of one job and their containers.
+
+    Args:
+        options: what it is to be.
+        own_host: where the AM and rank 0 are.
+        rng: for the back-off.
+    """
+
+    options: GangOptions
+    own_host: str
+    rng: random.Random = field(default_factory=random.Random)
+
+    def __post_init__(self) -> None:
+        self._size = self.options.size
+        self._containers: dict[str, _Container] = {}
+        self._asks: dict[int, int] = {}
+        self._last_ask = 0
+        self._avoided: set[str] = set()
+        self._unusable: set[str] = set()
+        self._bad_until: dict[str, float] = {}
+        self._tries = 0
+        self._failures = 0
+        self._gather_until: float | None = None
+        self._back_off_until: float | None = None
+        self._head_ready = False
+        self._complete = False
+        self._ending = False
+        self._actions: list[Action] = []
+
+    # -- what others may know
+    @property
+    def ranks(self) -> Mapping[int, str]:
+        """The host of each rank that has been started, but 0."""
+        started = [each for each in self._containers.values() if each.phase is not Phase.HELD]
+        return {each.rank: each.host for each in started}
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether as many ranks as needed have been gathered once."""
+        return self._complete
+
+    @property
+    def held(self) -> int:
+        """How many containers we have, started or not."""
+        return len(self._containers)
+
+    @property
+    def open_asks(self) -> int:
+        """How many containers are asked for and not given."""
+        return sum(self._asks.values())
+
+    @property
+    def failures(self) -> int:
+        """How many containers have failed by their own fault."""
+        return self._failures
+
+    def wake_at(self) -> float | None:
+        """When `tick` is due; None: only after an event."""
+        times = (self._gather_until, self._back_off_until, *self._bad_until.values())
+        return min((each for each in times if each is not None), default=None)
+
+    # -- what happens
+    def start(self, now: float) -> list[Action]:
+        """The first actions."""
+        self._avoid(self.own_host)
+        return self._finish(now)
+
+    def handle(self, event: Event, now: float) -> list[Action]:
+        """What is to be done after `event`."""
+        match event:
+            case Allocated():
+                self._on_allocated(event)
+            case Started():
+                self._on_started(event.container)
+            case StartFailed():
+                self._on_start_failed(event, now)
+            case Completed():
+                self._on_completed(event)
+            case HeadReady():
+                self._head_ready = True
+            case Resized():
+                self._size = max(1, event.size)
+            case Drained():
+                self._on_drained(event.rank)
+            case HostUnusable():
+                self._unusable.add(event.host)
+                self._avoid(event.host)
+            case HostUsable():
+                self._unusable.discard(event.host)
+                self._bad_until.pop(event.host, None)
+                self._readmit(event.host)
+            case ProgramEnded():
+                self._on_program_ended()
+        return self._finish(now)
+
+    def tick(self, now: float) -> list[Action]:
+        """What is to be done because time has passed."""
+        if self._back_off_until is not None and now >= self._back_off_until:
+            self._back_off_until = None
+        if self._gather_until is not None and now >= self._gather_until:
+            self._give_up_gathering(now)
+        for host in [host for host, until in self._bad_until.items() if now >= until]:
+            del self._bad_until[host]
+            self._readmit(host)
+        return self._finish(now)
+
+    def _finish(self, now: float) -> list[Action]:
+        if not self._ending:
+            self._reconcile(now)
+        done, self._actions = self._actions, []
+        return done
+
+    # -- single events
+    def _on_allocated(self, event: Allocated) -> None:
+        if event.ask in self._asks:
+            self._asks[event.ask] -= 1
+            if self._asks[event.ask] == 0:
+                del self._asks[event.ask]
+        hosts = {each.host for each in self._containers.values()} | {self.own_host}
+        unwanted = event.host in hosts or event.host in self._avoided
+        pausing = self._ending or self._back_off_until is not None
+        if pausing or unwanted or self.held >= self._size - 1:
+            # Of an ask that was cancelled too late, or a second one on a host.
+            self._actions.append(Release(event.container))
+            return
+        self._containers[event.container] = _Container(event.host)
+        self._avoid(event.host)
+
+    def _on_started(self, name: str) -> None:
+        container = self._containers.get(name)
+        if container is not None and container.phase is Phase.STARTING:
+            container.phase = Phase.RUNNING
+
+    def _on_start_failed(self, event: StartFailed, now: float) -> None:
+        container = self._containers.pop(event.container, None)
+        if container is None:
+            return
+        self._actions.append(Release(event.container))
+        self._bad_until[container.host] = now + _BAD_HOST_S  # another node will do better
+        where = f"rank {container.rank} on {container.host}"
+        self._count_failure(f"{where} could not be started: {event.reason}")
+
+    def _on_completed(self, event: Completed) -> None:
+        container = self._containers.pop(event.container, None)
+        if container is None:
+            return  # one that we gave back
+        self._readmit(container.host)
+        if self._ending or container.phase in (Phase.HELD, Phase.DRAINING):
+            return
+        what = f"rank {container.rank} on {container.host} ended: "
+        what += exit_status.describe(event.status)
+        if event.status in exit_status.MEMORY and event.diagnostics:
+            what += f" ({_first_sentence(event.diagnostics)})"
+        if exit_status.is_clusters_fault(event.status):
+            self._actions.append(Say(what))
+        else:
+            self._count_failure(what)
+
+    def _on_drained(self, rank: int) -> None:
+        for name, container in list(self._containers.items()):
+            if container.rank == rank and container.phase is Phase.DRAINING:
+                del self._containers[name]
+                self._actions.append(Release(name))
+                self._readmit(container.host)
+
+    def _on_program_ended(self) -> None:
+        self._ending = True
+        self._gather_until = self._back_off_until = None
+        self._bad_until.clear()
+        self._cancel_asks()
+        for name, container in list(self._containers.items()):
+            if container.phase is Phase.HELD:
+                del self._containers[name]
+                self._actions.append(Release(name))
+
+    def _count_failure(self, what: str) -> None:
+        self._failures += 1
+        left = self.options.restarts - self._failures
+        if left >= 0:
+            self._actions.append(Say(f"{what}; it is replaced ({left} more may fail)"))
+        elif self._complete and self.held + 1 >= self.options.needed:
+            self._actions.append(Say(f"{what}; too many have failed, it is not replaced"))
+        else:
+            self._actions.append(Fail(f"{what}; too many ranks have failed"))
+
+    # -- the reconcile step
+    def _reconcile(self, now: float) -> None:
+        wanted = self._size - 1
+        self._shrink(wanted)
+        if not self._complete and self.held + 1 >= min(self.options.needed, self._size):
+            self._complete = True
+            self._gather_until = self._back_off_until = None
+        if self._complete and self._head_ready:
+            self._launch_held()
+        staying = sum(each.phase is not Phase.DRAINING for each in self._containers.values())
+        missing = wanted - staying
+        if self._failures > self.options.restarts:
+            missing = 0
+        if self.open_asks > max(0, missing):
+            self._cancel_asks()
+        if missing > self.open_asks and self._back_off_until is None:
+            self._ask(missing - self.open_asks)
+            if not self._complete and self._gather_until is None:
+                self._gather_until = now + self.options.gather_s
+
+    def _shrink(self, wanted: int) -> None:
+        """Let go of what is beyond `wanted`: what is not started first, then the highest ranks."""
+        staying = [n for n, c in self._containers.items() if c.phase is not Phase.DRAINING]
+        staying.sort(key=lambda name: self._containers[name].rank)
+        held = [name for name in staying if self._containers[name].phase is Phase.HELD]
+        for name in (held + staying[::-1])[: max(0, len(staying) - wanted)]:
+            container = self._containers[name]
+            if container.phase is Phase.HELD:
+                del self._containers[name]
+                self._actions.append(Release(name))
+                self._readmit(container.host)
+            else:
+                container.phase = Phase.DRAINING
+                self._actions.append(Drain(container.rank))
+
+    def _launch_held(self) -> None:
+        used = set(self.ranks)
+        free = (rank for rank in range(1, self._size + len(used)) if rank not in used)
+        for name, container in self._containers.items():
+            if container.phase is Phase.HELD:
+                container.phase, container.rank = Phase.STARTING, next(free)
+                self._actions.append(Launch(name, container.rank, container.host))
+
+    def _give_up_gathering(self, now: float) -> None:
+        """Give all back: two half gangs would wait for each other for ever."""
+        have, need = self.held + 1, min(self.options.needed, self._size)
+        self._gather_until = None
+        self._cancel_asks()
+        for name, container in list(self._containers.items()):
+            del self._containers[name]
+            self._actions.append(Release(name))
+            self._readmit(container.host)
+        longest = min(self.options.back_off_s * 2.0**self._tries, _LONGEST_BACK_OFF_S)
+        pause = longest * self.rng.uniform(0.5, 1.0)
+        self._tries += 1
+        self._back_off_until = now + pause
+        self._actions.append(
+            Say(
+                f"{have} of {need} nodes came within {self.options.gather_s:g} s: given back, "
+                f"asked for again in {pause:.0f} s"
+            )
+        )
+
+    # -- small things
+    def _ask(self, count: int) -> None:
+        self._last_ask += 1
+        self._asks[self._last_ask] = count
+        self._actions.append(Ask(self._last_ask, count))
+
+    def _cancel_asks(self) -> None:
+        self._actions += [Cancel(number) for number in self._asks]
+        self._asks.clear()
+
+    def _avoid(self, host: str) -> None:
+        if host not in self._avoided:
+            self._avoided.add(host)
+            self._actions.append(Avoid(host))
+
+    def _readmit(self, host: str) -> None:
+        """Unless something else speaks against the host."""
+        taken = {each.host for each in self._containers.values()} | {self.own_host}
+        against = taken | self._unusable | self._bad_until.keys()
+        if host in self._avoided and host not in against:
+            self._avoided.remove(host)
+            self._actions.append(Readmit(host))
+
+
+def _first_sentence(text: str) -> str:
+    return text.strip().partition("\n")[0].rstrip(".")[:300]

@@ -1,0 +1,293 @@
+"""The ApplicationMaster's one loop: news from YARN and from rank 0 to `Gang`, its orders back.
+
+Used by `__main__` in the application's first container, and by `unmanaged` in the user's own
+process.  Everything here waits or talks; what to do is decided in `gang`.
+
+One thread does it all, but for the calls that start containers: a NodeManager that does not answer
+must hold up nobody else.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from rayhpc.batch.yarn.application import Application, Resource
+from rayhpc.batch.yarn.master.actions import (
+    Action,
+    Ask,
+    Avoid,
+    Cancel,
+    Fail,
+    Launch,
+    Readmit,
+    Release,
+    Say,
+)
+from rayhpc.batch.yarn.master.events import (
+    Allocated,
+    Completed,
+    Event,
+    HeadReady,
+    HostUnusable,
+    HostUsable,
+    ProgramEnded,
+)
+from rayhpc.batch.yarn.master.gang import Gang
+from rayhpc.batch.yarn.master.rank_zero import RankZero
+from rayhpc.batch.yarn.master.starter import Starter
+from rayhpc.batch.yarn.master.wakeup import Wakeup
+from rayhpc.exit_codes import ExitCode, in_words
+from rayhpc.hadoop.errors import RemoteError
+from rayhpc.hadoop.ids import container_name
+from rayhpc.hadoop.master import ANY_HOST, Master
+from rayhpc.hadoop.messages.records import (
+    ContainerProto,
+    FinalApplicationStatusProto,
+    NodeReportProto,
+    NodeStateProto,
+    PriorityProto,
+    ResourceRequestProto,
+)
+from rayhpc.hadoop.messages.scheduling import AllocateResponseProto, AMCommandProto
+from rayhpc.hadoop.resources import Size
+from rayhpc.hadoop.tokens import Credentials
+
+# Heartbeats: while containers are on their way, and else.
+_BUSY_S, _QUIET_S = 0.2, 1.0
+# How long the ranks may take to leave after the program's end, before YARN kills them.
+_LEAVE_S = 3.0
+_LEAVE_BEAT_S = 0.1
+_KILL_S = 5.0
+_WELL = (NodeStateProto.NS_RUNNING, NodeStateProto.NS_NEW)
+# The ResourceManager has given us up: another attempt may live already.
+_GIVEN_UP = ("ApplicationAttemptNotFoundException", "InvalidToken")
+
+
+class GivenUpError(Exception):
+    """YARN does not want this attempt any more; there is nobody to unregister from."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the application has ended."""
+
+    code: int
+    text: str
+
+
+class Loop:
+    """One attempt of one application, after it has registered.
+
+    Args:
+        application: what it is to run.
+        resources: the files of every container.
+        master: the talk with the ResourceManager.
+        gang: who decides.
+        credentials: what every container is given, but for the ApplicationMaster's own token.
+        rank_zero: the process of rank 0, started.
+        wakeup: tells when this process is told to end.
+        say: shows a sentence to the user.
+    """
+
+    def __init__(
+        self,
+        application: Application,
+        resources: Sequence[Resource],
+        master: Master,
+        gang: Gang,
+        credentials: Credentials,
+        rank_zero: RankZero,
+        wakeup: Wakeup,
+        say: Callable[[str], None],
+    ) -> None:
+        self._application, self._master, self._gang = application, master, gang
+        self._rank_zero, self._say = rank_zero, say
+        self._given: dict[str, ContainerProto] = {}
+        self._inbox: deque[Event] = deque()
+        self._wake, self._woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._starter = Starter(application, resources, master, credentials, self._from_thread)
+        self._outcome: Outcome | None = None
+        self._leave_until = 0.0
+        self._poll = select.poll()
+        self._wakeup = wakeup
+        for descriptor in (self._wake, wakeup.fd, rank_zero.socket.fileno()):
+            self._poll.register(descriptor, select.POLLIN)
+
+    def run(self) -> Outcome:
+        """Until the program has ended and the ranks have left.
+
+        Raises:
+            GivenUpError: YARN has given this attempt up; rank 0 has been ended.
+        """
+        try:
+            self._do(self._gang.start(time.monotonic()))
+            next_beat = time.monotonic()
+            while not self._is_over():
+                if time.monotonic() >= next_beat:
+                    self._beat()
+                    next_beat = time.monotonic() + self._pause_s()
+                self._handle_inbox()
+                self._wait(self._until(next_beat))
+        finally:
+            self._starter.close()
+            self._rank_zero.end(_KILL_S)
+        assert self._outcome is not None
+        return self._outcome
+
+    def pause(self, seconds: float) -> None:
+        """Wait between two tries of the ResourceManager, still hearing rank 0."""
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            self._wait(left)
+            if self._outcome is not None and self._outcome.code == ExitCode.CANCELLED:
+                raise GivenUpError("told to end while no ResourceManager answered")
+
+    # -- time
+    def _until(self, next_beat: float) -> float:
+        due = self._gang.wake_at()
+        now = time.monotonic()
+        return max(0.0, min(next_beat, now + _QUIET_S if due is None else due) - now)
+
+    def _pause_s(self) -> float:
+        if self._outcome is not None:
+            return _LEAVE_BEAT_S
+        started = len(self._gang.ranks) == self._application.nodes - 1
+        return _QUIET_S if started and not self._gang.open_asks else _BUSY_S
+
+    def _is_over(self) -> bool:
+        if self._outcome is None:
+            return False
+        return not self._gang.ranks or time.monotonic() >= self._leave_until
+
+    # -- what comes in
+    def _wait(self, seconds: float) -> None:
+        """Hear whoever speaks within the time; what they say lies in the inbox then."""
+        for descriptor, _ in self._poll.poll(max(1, int(seconds * 1000))):
+            if descriptor == self._wake:
+                os.read(self._wake, 4096)
+            elif descriptor == self._wakeup.fd:
+                if self._wakeup.told_to_end():
+                    self._end(Outcome(ExitCode.CANCELLED, "the ApplicationMaster was told to end"))
+            else:
+                self._hear_rank_zero()
+        code = self._rank_zero.poll()
+        if code is not None and self._outcome is None:
+            self._end(Outcome(code, f"the program ended: {in_words(code)}"))
+
+    def _hear_rank_zero(self) -> None:
+        record = self._rank_zero.receive()
+        if record is None:
+            # Closed, by its end or by a program that has not been told of it.
+            self._poll.unregister(self._rank_zero.socket.fileno())
+        elif not msgspec.json.decode(record).get("error"):  # else it is about to end
+            self._starter.set_record(record)
+            self._inbox.append(HeadReady())
+
+    def _end(self, outcome: Outcome) -> None:
+        if self._outcome is None:
+            self._outcome = outcome
+            still_runs = self._rank_zero.poll() is None
+            self._leave_until = time.monotonic() + (_KILL_S if still_runs else _LEAVE_S)
+            if still_runs:
+                self._rank_zero.terminate()
+            self._inbox.append(ProgramEnded(outcome.code))
+
+    def _from_thread(self, event: Event) -> None:
+        self._inbox.append(event)
+        os.write(self._woken, b"!")
+
+    def _handle_inbox(self) -> None:
+        while self._inbox:
+            self._do(self._gang.handle(self._inbox.popleft(), time.monotonic()))
+        due = self._gang.wake_at()
+        if due is not None and time.monotonic() >= due:
+            self._do(self._gang.tick(time.monotonic()))
+
+    def _beat(self) -> None:
+        try:
+            answer = self._master.allocate(1.0 if self._outcome else 0.5)
+        except RemoteError as error:
+            if error.name in _GIVEN_UP:
+                raise GivenUpError(str(error)) from None
+            raise
+        if answer.has("a_m_command") and answer.a_m_command == AMCommandProto.AM_SHUTDOWN:
+            raise GivenUpError("the ResourceManager told this attempt to end")
+        self._take(answer)
+
+    def _take(self, answer: AllocateResponseProto) -> None:
+        for node in answer.updated_nodes:
+            self._inbox.append(_news_of(node))
+        for status in answer.completed_container_statuses:
+            assert status.container_id is not None
+            name = container_name(status.container_id)
+            self._given.pop(name, None)
+            self._inbox.append(Completed(name, status.exit_status, status.diagnostics))
+        for container in answer.allocated_containers:
+            assert container.id is not None
+            assert container.nodeId is not None
+            name = container_name(container.id)
+            self._given[name] = container
+            ask = container.allocation_request_id
+            self._inbox.append(Allocated(name, container.nodeId.host, ask))
+
+    # -- what goes out
+    def _do(self, actions: list[Action]) -> None:
+        for action in actions:
+            self._do_one(action)
+
+    def _do_one(self, action: Action) -> None:
+        match action:
+            case Ask():
+                self._master.ask(self._request(action))
+            case Cancel():
+                self._master.cancel(action.number)
+            case Release():
+                self._release(action.container)
+            case Avoid():
+                self._master.avoid(action.host)
+            case Readmit():
+                self._master.readmit(action.host)
+            case Launch():
+                self._starter.start(action, self._given[action.container])
+            case Say():
+                self._say(action.text)
+            case Fail():
+                self._end(Outcome(ExitCode.TOO_FEW_NODES, action.reason))
+
+    def _request(self, ask: Ask) -> ResourceRequestProto:
+        wanted = self._application
+        size = Size(wanted.memory_mib, wanted.vcores, wanted.gpus)
+        return ResourceRequestProto(
+            priority=PriorityProto(priority=1),
+            resource_name=ANY_HOST,
+            capability=size.to_message(),
+            num_containers=ask.count,
+            relax_locality=True,
+            node_label_expression=wanted.node_label or None,
+            allocation_request_id=ask.number,
+        )
+
+    def _release(self, name: str) -> None:
+        container = self._given.pop(name, None)
+        if container is not None and container.id is not None:
+            self._master.release(container.id)
+
+
+def final_status(code: int) -> FinalApplicationStatusProto:
+    """What YARN is told of an exit code."""
+    if code == 0:
+        return FinalApplicationStatusProto.APP_SUCCEEDED
+    return FinalApplicationStatusProto.APP_FAILED
+
+
+def _news_of(node: NodeReportProto) -> Event:
+    assert node.nodeId is not None
+    host = node.nodeId.host
+    return HostUsable(host) if node.node_state in _WELL else HostUnusable(host)

@@ -1,0 +1,106 @@
+"""A user's way into a cluster: its configuration, who we are, and a client of its ResourceManager.
+
+Used by `jobs` and `unmanaged`.  With Kerberos the ticket buys a delegation token by HTTP (SPNEGO),
+and RPC goes with that token.
+"""
+
+from __future__ import annotations
+
+import getpass
+import socket
+from collections.abc import Callable, Mapping
+
+from rayhpc.batch.errors import SchedulerError
+from rayhpc.hadoop.client import Client
+from rayhpc.hadoop.configuration import Configuration
+from rayhpc.hadoop.errors import ConfigurationError, HadoopError
+from rayhpc.hadoop.resource_managers import CLIENTS, addresses, web_addresses
+from rayhpc.hadoop.tokens import Credentials, Token
+from rayhpc.hadoop.web import Web
+
+# What Hadoop itself takes as the user's name where nobody checks.
+_USER = "HADOOP_USER_NAME"
+_PATIENCE_S = 60.0
+
+
+class Session:
+    """One user at one cluster.
+
+    Args:
+        environ: names the configuration's folder, and perhaps the user.
+        say: told when no ResourceManager answers.
+
+    Raises:
+        ConfigurationError: the configuration is missing or wrong.
+    """
+
+    def __init__(
+        self, environ: Mapping[str, str], say: Callable[[str], None] = lambda _: None
+    ) -> None:
+        self.configuration = Configuration.of_environment(environ)
+        self.user = environ.get(_USER) or getpass.getuser()
+        self.web = Web(secure=self.configuration.is_secure, user=self.user)
+        self._say = say
+        self._client: Client | None = None
+        self._token: Token | None = None
+
+    @property
+    def client(self) -> Client:
+        """The ResourceManager.
+
+        Raises:
+            HadoopError: no ticket, or a wrong configuration.
+        """
+        if self._client is None:
+            if self.configuration.is_secure and self._token is None:
+                self._token = self._fetch_token()
+            self._client = Client(
+                addresses(self.configuration, CLIENTS),
+                user=self.user,
+                token=self._token,
+                patience_s=_PATIENCE_S,
+                on_outage=self._say,
+            )
+        return self._client
+
+    def credentials(self) -> Credentials:
+        """What the application's containers act with; empty where nobody checks."""
+        found = Credentials()
+        if self.configuration.is_secure:
+            _ = self.client
+            assert self._token is not None
+            host, port = addresses(self.configuration, CLIENTS)[0]
+            # REST leaves the service empty, and the ResourceManager renews no such token.
+            service = f"{socket.gethostbyname(host)}:{port}"
+            token = self._token
+            found.tokens[service] = Token(token.identifier, token.password, token.kind, service)
+        return found
+
+    def get(self, path: str) -> object:
+        """A page of the ResourceManager's REST API.  Raises HadoopError or OSError."""
+        problem: Exception | None = None
+        for base in web_addresses(self.configuration):
+            try:
+                return self.web.json("GET", f"{base}{path}")
+            except OSError as error:
+                problem = error
+        assert problem is not None
+        raise problem
+
+    def _fetch_token(self) -> Token:
+        renewer = self.configuration.get("yarn.resourcemanager.principal", "")
+        if not renewer:
+            raise ConfigurationError(
+                f"yarn.resourcemanager.principal is not set in {self.configuration.folder}: a "
+                "secure cluster's yarn-site.xml names it"
+            )
+        problem: Exception | None = None
+        for base in web_addresses(self.configuration):
+            url = f"{base}/ws/v1/cluster/delegation-token"
+            try:
+                return Token.from_text(self.web.json("POST", url, {"renewer": renewer})["token"])
+            except HadoopError:
+                raise
+            except OSError as error:
+                problem = error
+        raise SchedulerError(f"no ResourceManager answers: {problem}")
