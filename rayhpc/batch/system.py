@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from rayhpc.allocation.allocation import Allocation
 from rayhpc.allocation.fact import Fact
@@ -22,6 +22,17 @@ if TYPE_CHECKING:
     from rayhpc.allocation.sizing import NodeSize
     from rayhpc.batch.jobs import Jobs
     from rayhpc.machine.facts import MachineFacts
+
+class SecretLink(Protocol):
+    """The way that a batch system has for a secret from rank 0 to the other ranks."""
+
+    def give(self, secret: bytes) -> None:
+        """Rank 0: tell the others.  Raises LaunchError if nobody takes it."""
+
+    def take(self) -> bytes:
+        """The others: what rank 0 has given."""
+        ...
+
 
 Which = Callable[[str], "str | None"]
 
@@ -114,6 +125,10 @@ class BatchSystem(ABC):
         Raises:
             LaunchError: its launcher is missing.
         """
+        return None
+
+    def link(self, environ: Mapping[str, str]) -> SecretLink | None:
+        """Its own way for the key from rank 0 to this rank; None: a shared directory must do."""
         return None
 
     def grace(self, environ: Mapping[str, str]) -> Fact[float | None]:

@@ -15,13 +15,15 @@ from pathlib import Path
 from rayhpc.allocation.allocation import Allocation
 from rayhpc.allocation.local_ranks import local_facts, merge_local_ranks
 from rayhpc.exit_codes import ExitCode, LaunchError
-from rayhpc.launch import drain, local_ranks, mpi_channel, node_config, yarn_channel
+from rayhpc.launch import drain, local_ranks, mpi_channel, node_config
 from rayhpc.launch.channel import Channel
 from rayhpc.launch.election import Role, elect
+from rayhpc.launch.node_config import Place
 from rayhpc.launch.progress import Progress
 from rayhpc.launch.rendezvous import FOLDER, Rendezvous
 from rayhpc.launch.run_context import JOB_FOLDER, RunContext, RunOptions
 from rayhpc.launch.startup import Startup
+from rayhpc.launch.system_channel import SystemChannel
 from rayhpc.machine.signals import Signals
 
 
@@ -36,7 +38,7 @@ def run(options: RunOptions, environ: Mapping[str, str]) -> int:
         place = node_config.look_around(environ, rank=options.rank, size=options.size)
         startup = Startup(signals, deadline, place.system.meaning)
         role = elect(place.allocation)
-        channel = _channel(options, place.allocation, role, environ)
+        channel = _channel(options, place, role, environ)
         if isinstance(channel, mpi_channel.MpiChannel):
             role = replace(role, nodes=channel.count_nodes(role.is_first_here))
         if place.allocation.launcher.value == "mpiexec":
@@ -96,7 +98,7 @@ def _lend(this: RunContext) -> int:
 
 
 def _channel(
-    options: RunOptions, allocation: Allocation, role: Role, environ: Mapping[str, str]
+    options: RunOptions, place: Place, role: Role, environ: Mapping[str, str]
 ) -> Channel | None:
     """The way the key takes from rank 0 to the others; None where there are no others.
 
@@ -107,12 +109,13 @@ def _channel(
         return None
     if options.rendezvous is not None:
         return Rendezvous([Path(options.rendezvous).absolute()], role.name)
-    launcher = allocation.launcher.value
-    if launcher == "yarn" and (channel := yarn_channel.open_channel(environ)) is not None:
-        return channel
+    launcher = place.allocation.launcher.value
+    link = place.system.link(environ) if launcher != "explicit" else None
+    if link is not None:
+        return SystemChannel(link)
     if launcher == "mpiexec" and mpi_channel.is_available():
         return mpi_channel.MpiChannel()
-    directories = list(dict.fromkeys(_shared_directories(allocation, environ)))
+    directories = list(dict.fromkeys(_shared_directories(place.allocation, environ)))
     if launcher == "explicit" or not directories:
         raise LaunchError(
             f"{role.size} ranks need a directory to meet in: name one that all of them see with "

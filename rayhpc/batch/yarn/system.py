@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from rayhpc.allocation.allocation import Allocation
 from rayhpc.batch.errors import OptionError
-from rayhpc.batch.system import BatchSystem, Sign, Which
+from rayhpc.batch.system import BatchSystem, SecretLink, Sign, Which
 from rayhpc.batch.yarn import facts
 
 if TYPE_CHECKING:
@@ -57,6 +57,12 @@ class Yarn(BatchSystem):
     def job_id(self, environ: Mapping[str, str]) -> str:
         """The application's id, as it is in the container's."""
         return facts.application(environ) or ""
+
+    def link(self, environ: Mapping[str, str]) -> SecretLink | None:
+        """YARN's credentials, in the containers of our own application master."""
+        from rayhpc.batch.yarn.link import open_link
+
+        return open_link(environ)
 
     def advice(
         self, environ: Mapping[str, str], allocation: Allocation, size: NodeSize

@@ -13,8 +13,9 @@ from pathlib import Path
 from rayhpc.batch.yarn.application import FILE, RESOURCES, Application, decode, decode_resources
 from rayhpc.batch.yarn.container import run_command, run_environment, working_directory
 from rayhpc.batch.yarn.launching import container_environment
+from rayhpc.batch.yarn.link import TOKEN_FILE
 from rayhpc.batch.yarn.master.attempt import Attempt
-from rayhpc.batch.yarn.master.rank_zero import TOKEN_FILE, RankZero, save_tokens
+from rayhpc.batch.yarn.master.rank_zero import RankZero, save_tokens
 from rayhpc.batch.yarn.master.wakeup import Wakeup
 from rayhpc.hadoop.configuration import Configuration
 from rayhpc.hadoop.errors import ConfigurationError

@@ -1,6 +1,6 @@
 """Rank 0 as the ApplicationMaster sees it: a child process, and a socket that its head speaks over.
 
-Used by `loop`.  The other end of the socket is `launch.yarn_channel`: rank 0 gives the record that
+Used by `loop`.  The other end of the socket is `link`: rank 0 gives the record that
 the other ranks join with.
 """
 
@@ -18,7 +18,6 @@ from rayhpc.exit_codes import exit_code_of
 from rayhpc.hadoop.tokens import AMRM_KIND, Credentials
 from rayhpc.machine.processes import die_with_parent
 
-TOKEN_FILE = "HADOOP_TOKEN_FILE_LOCATION"
 _OWN_TOKENS = "rank-0.tokens"
 _MOST_BYTES = 1 << 16
 
