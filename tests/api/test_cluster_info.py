@@ -52,7 +52,7 @@ def test_the_timeline_has_every_task(ray: Any, tmp_path: Path) -> None:
     ray.get([*refs, counter.increase.remote()], timeout=20)
     events = ray.timeline()
     mine = [x for x in events if "named_for_the_timeline" in x["name"]]
-    assert {x["args"]["task_id"] for x in mine} == {x.hex() for x in refs}
+    assert {x["args"]["task_id"] for x in mine} == {x.task_id().hex() for x in refs}
     for event in mine:
         assert event["ph"] == "X"
         assert event["dur"] >= 0.01 * 1e6

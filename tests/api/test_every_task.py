@@ -45,7 +45,7 @@ class Counter:
 def test_all_of_a_flood_are_in_the_timeline_and_the_listing(tmp_path: Path) -> None:
     refs = [tiny.remote() for _ in range(MANY)]
     rayhpc.get(refs, timeout=120)
-    wanted = {x.hex() for x in refs}
+    wanted = {x.task_id().hex() for x in refs}
     events = rayhpc.timeline() or []
     mine = [x for x in events if x["args"]["task_id"] in wanted]
     assert len(mine) == MANY
@@ -72,7 +72,7 @@ def test_what_a_process_ran_before_it_ended_is_told() -> None:
     calls = [counter.increase.remote() for _ in range(3)]
     rayhpc.get([*refs, *calls], timeout=60)
     counter.end.remote()
-    wanted = {x.hex() for x in [*refs, *calls]}
+    wanted = {x.task_id().hex() for x in [*refs, *calls]}
     deadline = time.monotonic() + 10
     while not wanted <= {x["args"]["task_id"] for x in rayhpc.timeline() or []}:
         assert time.monotonic() < deadline
@@ -87,7 +87,7 @@ def test_what_failed_is_said_to_have_failed() -> None:
     ref = failing.remote()
     with pytest.raises(ValueError, match="on purpose"):
         rayhpc.get(ref)
-    (event,) = [x for x in rayhpc.timeline() or [] if x["args"]["task_id"] == ref.hex()]
+    (event,) = [x for x in rayhpc.timeline() or [] if x["args"]["task_id"] == ref.task_id().hex()]
     assert event["args"]["state"] == "FAILED"
 
 

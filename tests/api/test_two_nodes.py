@@ -271,7 +271,7 @@ def test_the_timeline_has_both_nodes(nodes: Any) -> None:
     refs = [where.options(**NEAR).remote(), where.options(**FAR).remote()]
     ray.get(refs, timeout=30)
     events = {x["args"]["task_id"]: x["pid"] for x in ray.timeline() or ()}
-    assert len({events[x.hex()] for x in refs}) == 2
+    assert len({events[x.task_id().hex()] for x in refs}) == 2
 
 
 # -- a node that goes ----------------------------------------------------------------------------

@@ -312,6 +312,6 @@ def test_timeline(two: Two, tmp_path: Path) -> None:
     refs = [where.options(**x).remote() for x in (NEAR, FAR)]
     assert get(refs) == [two.near, two.far]
     events = {x["args"]["task_id"]: x["pid"] for x in ray.timeline() or ()}
-    assert len({events[x.hex()] for x in refs}) == 2
+    assert len({events[x.task_id().hex()] for x in refs}) == 2
     ray.timeline(str(tmp_path / "trace.json"))
-    assert refs[1].hex() in (tmp_path / "trace.json").read_text()
+    assert refs[1].task_id().hex() in (tmp_path / "trace.json").read_text()
