@@ -69,6 +69,7 @@ def to_json(record: SessionRecord, state: ClusterState) -> dict[str, Any]:
         "actors": state.actors,
         "placement_groups": state.groups,
         "jobs": state.jobs,
+        "errors": {"count": state.errors, "last": state.last_error},
         "pending": [
             {"resources": showing.plain_resources(wanted), "count": count, "reason": reason}
             for wanted, count, reason in state.demand
@@ -97,6 +98,7 @@ def render(record: SessionRecord, state: ClusterState, console: Console) -> None
             console.print(f"{what}: {shown}")
     console.print(f"programs attached: {state.jobs}")
     _render_demand(state, console)
+    _render_errors(state, console)
 
 
 def _nodes_table(nodes: list[NodeState]) -> Any:
@@ -174,6 +176,17 @@ def _render_demand(state: ClusterState, console: Console) -> None:
         console.print(f"  {count} of {showing.demand_in_words(wanted) or 'nothing'}: {reason}")
 
 
+def _render_errors(state: ClusterState, console: Console) -> None:
+    """Faults of ours, which somebody should hear of."""
+    found = [("head", state.errors, state.last_error)]
+    found += [(f"node {x.info.hostname}", x.errors, x.last_error) for x in state.nodes]
+    for who, count, last in found:
+        if count:
+            errors = f"{count} error{'s' * (count != 1)} inside rayhpc"
+            text = f"{who}: {errors}, see its log; the last: {last}"
+            console.print(text, markup=False, soft_wrap=True)
+
+
 def _node_json(node: NodeState) -> dict[str, Any]:
     info = node.info
     return {
@@ -196,4 +209,5 @@ def _node_json(node: NodeState) -> dict[str, Any]:
         },
         "workers": node.workers,
         "pending": node.pending,
+        "errors": {"count": node.errors, "last": node.last_error},
     }

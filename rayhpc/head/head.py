@@ -50,6 +50,7 @@ class Head:
         now: a clock in seconds that never goes back.
         wall: seconds since the epoch.
         random: breaks ties.
+        errors: how many errors there have been inside the head, and the last one.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Head:
         now: Callable[[], float],
         wall: Callable[[], float],
         random: random.Random,
+        errors: Callable[[], tuple[int, str]] = lambda: (0, ""),
     ) -> None:
         self._send = send
         self.ended: Shutdown | None = None
@@ -95,6 +97,7 @@ class Head:
             self.groups,
             self.jobs,
             self.kv,
+            errors,
             send,
         )
         self._handlers: dict[type, Callable[[Address, Any], None]] = {

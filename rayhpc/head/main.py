@@ -19,9 +19,11 @@ import msgspec
 import zmq
 
 from rayhpc.head.config import HeadConfig, HeadFacts
+from rayhpc.head.excuses import excuse
 from rayhpc.head.head import Head
 from rayhpc.wire import codec, messages
 from rayhpc.wire.address import HEAD, Address, NodeNumber, node_of
+from rayhpc.wire.guard import Guard
 from rayhpc.wire.head_link import HeadServer
 from rayhpc.wire.messages import cluster
 
@@ -30,6 +32,8 @@ logger = logging.getLogger("rayhpc.head")
 GRACE_S = 2.0
 # Messages handled before the head looks at its clock again.
 BATCH = 2_000
+# What is due fails: it is tried again, but not without a pause.
+ERROR_PAUSE_S = 0.1
 # The exit code of the nodes when the head's own node is gone (design: one per cause).
 HEAD_LOST = 71
 
@@ -93,7 +97,15 @@ class HeadProcess:
         self._server = server
         self._life_fd = life_fd
         facts = HeadFacts(config.cluster_id, config.version, config.python)
-        self._head = Head(facts, self._send, time.monotonic, time.time, random.Random())
+        guard = self._guard = Guard(logger)
+        self._head = Head(
+            facts,
+            self._send,
+            time.monotonic,
+            time.time,
+            random.Random(),
+            lambda: (guard.count, guard.last),
+        )
         self._decode = codec.Decoder(messages.HEAD_TAKES)
         self._number_of: dict[bytes, NodeNumber] = {}
         self._peer_of: dict[NodeNumber, bytes] = {}
@@ -138,11 +150,17 @@ class HeadProcess:
             number = self._number_of.pop(peer, None)
             if number is not None:
                 self._peer_of.pop(number, None)
-                self._head.lost(number, "its connection to the head broke")
+                self._guard.run(
+                    f"the loss of node {number}",
+                    self._head.lost,
+                    number,
+                    "its connection to the head broke",
+                )
         if self._told_to_stop:
             self._told_to_stop = False
             self._head.end("the head was told to stop (SIGTERM)", 128 + signal.SIGTERM)
-        self._head.advance()
+        if self._guard.run("what is due", self._head.advance) is not None:
+            time.sleep(ERROR_PAUSE_S)
 
     def _receive(self) -> None:
         for peer, frame in itertools.islice(self._server.receive(), BATCH):
@@ -152,12 +170,19 @@ class HeadProcess:
                 logger.warning("refused a malformed message: %s", error)
                 continue
             number = self._number_of.get(peer)
+            source = codec.source_of(frame)
             if isinstance(message, cluster.RegisterNode):
-                self._on_register(peer, message)
+                failure = self._guard.run(message, self._on_register, peer, message)
+                refusal = None if failure is None else excuse(message, failure)
+                if refusal is not None:
+                    self._server.send_frame(peer, codec.encode(HEAD, HEAD, refusal))
             elif number is None:
                 self._refuse_stranger(peer)
-            elif node_of(codec.source_of(frame)) == number:
-                self._head.handle(codec.source_of(frame), message)
+            elif node_of(source) == number:
+                failure = self._guard.run(message, self._head.handle, source, message)
+                answer = None if failure is None else excuse(message, failure)
+                if answer is not None:
+                    self._send(source, answer)
 
     # -- nodes -----------------------------------------------------------------------------------
     def _on_register(self, peer: bytes, message: cluster.RegisterNode) -> None:

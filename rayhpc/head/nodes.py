@@ -120,6 +120,8 @@ class NodeRecord:
             pending=self.usage.pending,
             draining=bool(self.leaving),
             skew=self.skew,
+            errors=last.errors,
+            last_error=last.last_error,
         )
 
 

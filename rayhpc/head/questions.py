@@ -31,6 +31,7 @@ class Questions:
         cluster_id: this cluster's id.
         started: when it started, seconds since the epoch.
         nodes, actors, groups, jobs, kv: the tables.
+        errors: how many errors there have been inside the head, and the last one.
         send: puts a message on its way.
     """
 
@@ -43,6 +44,7 @@ class Questions:
         groups: Groups,
         jobs: Jobs,
         kv: Kv,
+        errors: Callable[[], tuple[int, str]],
         send: Callable[[Address, msgspec.Struct], None],
     ) -> None:
         self._cluster_id = cluster_id
@@ -52,6 +54,7 @@ class Questions:
         self._groups = groups
         self._jobs = jobs
         self._kv = kv
+        self._errors = errors
         self._send = send
         self._answers: dict[type, Callable[[Address, int, Any], Any]] = {
             cluster.Nodes: lambda *_: list(nodes.states()),
@@ -105,6 +108,7 @@ class Questions:
         return [x for x in self._jobs.raylets_of(job) if node_of(x) in self._nodes.alive]
 
     def _usage(self) -> cluster.ClusterState:
+        errors, last_error = self._errors()
         return cluster.ClusterState(
             cluster_id=self._cluster_id,
             started=self._started,
@@ -113,6 +117,8 @@ class Questions:
             groups=self._groups.counts(),
             jobs=self._jobs.running(),
             demand=self._demand(),
+            errors=errors,
+            last_error=last_error,
         )
 
     def _demand(self) -> list[tuple[Resources, int, str]]:

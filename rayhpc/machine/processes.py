@@ -124,6 +124,15 @@ def die_with_parent(parent: int, signum: int = signal.SIGKILL) -> bool:
     return os.getppid() == parent
 
 
+def be_first_victim() -> None:
+    """Have the kernel end this process before others when memory is short, and what it starts."""
+    try:
+        with open("/proc/self/oom_score_adj", "w") as file:
+            file.write("1000")
+    except OSError:
+        return  # a container may forbid it; then all are alike
+
+
 def become_subreaper() -> None:
     """Make orphaned descendants children of this process, so that it can end and reap them."""
     _prctl()(_PR_SET_CHILD_SUBREAPER, 1)

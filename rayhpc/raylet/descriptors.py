@@ -16,11 +16,15 @@ Action = Callable[[], None]
 class Descriptors:
     """Calls an action for each descriptor that can be read.
 
+    Args:
+        run: calls an action, and sees to what it raises; first it is told what for.
+
     `fileno` is readable whenever one of them is (an epoll), or another thread has called `wake`;
     `after_wake` is called after each wake-up.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, run: Callable[[str, Action], object] | None = None) -> None:
+        self._run = run or (lambda what, action: action())
         self._epoll = select.epoll()
         self._actions: dict[int, Action] = {}
         self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -62,7 +66,7 @@ class Descriptors:
         for descriptor, _ in self._epoll.poll(0):
             action = self._actions.get(descriptor)
             if action is not None:
-                action()
+                self._run(f"what came on descriptor {descriptor}", action)
 
     def wake(self) -> None:
         """Make the loop turn (any thread)."""

@@ -16,7 +16,7 @@ import traceback
 from collections.abc import Callable
 from typing import TextIO
 
-from rayhpc.machine.processes import die_with_parent
+from rayhpc.machine.processes import be_first_victim, die_with_parent
 from rayhpc.raylet.forkserver_messages import Spawn
 
 # The launcher or batch system sends these to every process of the job; the raylet alone acts on
@@ -100,6 +100,7 @@ def replace_stream(target: int, descriptor: int) -> None:
 def _settle_in(spawn: Spawn, streams: list[int], parent: int) -> None:
     if not die_with_parent(parent):
         os._exit(1)
+    be_first_victim()
     # A group of its own: what the user's code starts ends with the worker.
     os.setpgid(0, 0)
     replace_stream(1, streams[0])

@@ -25,6 +25,7 @@ from rayhpc.machine.processes import become_subreaper
 from rayhpc.raylet.attach import Attaching
 from rayhpc.raylet.config import HEAD_LOST, INTERNAL, NodeConfig
 from rayhpc.raylet.descriptors import Descriptors
+from rayhpc.raylet.excuses import excuse
 from rayhpc.raylet.forkserver import ForkServer
 from rayhpc.raylet.forkserver_loop import end_children, own_children
 from rayhpc.raylet.joining import JoinError, join, node_info
@@ -38,6 +39,7 @@ from rayhpc.store.arena import Arena
 from rayhpc.wire import codec, messages
 from rayhpc.wire.address import HEAD, Address, raylet_of
 from rayhpc.wire.bootstrap import AttachServer
+from rayhpc.wire.guard import Guard
 from rayhpc.wire.head_link import HeadLink
 from rayhpc.wire.links import Links
 from rayhpc.wire.messages import cluster, leases
@@ -51,6 +53,8 @@ TERM_GRACE_S = 2.0
 # So long the head has to tell everybody that the cluster ends.
 END_WITHIN_S = 1.0
 WORKERS_MAX = 4096
+# What is due fails: it is tried again, but not without a pause.
+ERROR_PAUSE_S = 0.1
 
 
 def run(
@@ -105,9 +109,12 @@ class _RayletProcess:
         self._config = config
         self._server = server
         self._log = log
-        self._descriptors = Descriptors()
+        self._guard = Guard(logger)
+        self._descriptors = Descriptors(self._serve_descriptor)
         self._signals: deque[int] = deque()
         self._end_by: tuple[float, str] | None = None
+        # When the raylet wants to be called at the latest.
+        self._due = 0.0
         self._decode = codec.Decoder(messages.RAYLET_TAKES)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
         self._arena = Arena.create(config.store_bytes)
@@ -156,6 +163,7 @@ class _RayletProcess:
             self._slots,
             self._log,
             self._descriptors,
+            self._guard,
         )
         store = self._make_store(router)
         readings = Readings(config.memory_limit, self._pids, lambda: store.used)
@@ -215,9 +223,8 @@ class _RayletProcess:
         for each in (*self._router.sockets, self._descriptors.fileno()):
             poller.register(each, zmq.POLLIN)
         raylet = self._running
-        deadline = 0.0
         while raylet.ended is None:
-            left = 0.0 if self._router.has_input() else max(0.0, deadline - time.monotonic())
+            left = 0.0 if self._router.has_input() else max(0.0, self._due - time.monotonic())
             # Rounded up: a poll of 0 ms before the deadline would spin.
             ready = poller.poll(int(left * 1000 + 0.999))
             handled = self._handle(self._router.receive())
@@ -225,16 +232,32 @@ class _RayletProcess:
                 self._descriptors.serve()
                 handled = True
             handled = self._look_at_links() or handled
-            if time.monotonic() >= deadline:
-                raylet.on_time()
-                self._look_at_time()
-                if self._io is not None:
-                    self._io.on_time()
+            failed = None
+            if time.monotonic() >= self._due:
+                failed = self._guard.run("what is due", self._on_time)
                 handled = True
             if handled:
-                raylet.settle()
-                deadline = self._deadline()
+                failed = self._guard.run("a turn's end", self._end_turn) or failed
+            if failed is not None:
+                self._due = time.monotonic() + ERROR_PAUSE_S
         return raylet.ended
+
+    def _end_turn(self) -> None:
+        self._running.settle()
+        self._due = self._deadline()
+
+    def _on_time(self) -> None:
+        self._look_at_time()
+        if self._io is not None:
+            self._io.on_time()
+        self._running.on_time()
+
+    def _serve_descriptor(self, what: str, action: Callable[[], None]) -> None:
+        """One descriptor's action; before the node has joined, its errors end it."""
+        if self._raylet is None:
+            action()
+        else:
+            self._guard.run(what, action)
 
     def _handle(self, frames: Iterable[bytes]) -> bool:
         """Hand messages to the raylet; True: there were some."""
@@ -247,13 +270,17 @@ class _RayletProcess:
             except msgspec.DecodeError as error:
                 logger.warning("refused a malformed message: %s", error)
                 continue
-            raylet.handle(codec.source_of(frame), message)
+            source = codec.source_of(frame)
+            failure = self._guard.run(message, raylet.handle, source, message)
+            answer = None if failure is None else excuse(source, message, failure)
+            if answer is not None:
+                self._router.send(*answer)
         return any_
 
     def _look_at_links(self) -> bool:
         any_ = False
         for node in self._links.lost():
-            self._running.link_broken(node)
+            self._guard.run(f"a broken link to node {node}", self._running.link_broken, node)
             any_ = True
         if self._head.is_lost():
             self._running.end(HEAD_LOST, f"the head is lost: {self._head.why()}")

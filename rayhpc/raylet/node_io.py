@@ -49,5 +49,8 @@ class NodeIO(Spawner, Protocol):
     def learn_node(self, info: NodeInfo) -> None:
         """Another node is there: this is the way to it."""
 
+    def errors(self) -> tuple[int, str]:
+        """How many errors there have been inside the raylet, and the last one."""
+
     def wake(self) -> None:
         """Have the loop turn once (from another thread)."""

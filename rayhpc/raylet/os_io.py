@@ -24,6 +24,7 @@ from rayhpc.raylet.processes import Processes
 from rayhpc.raylet.routing import Router
 from rayhpc.raylet.templates import ChannelLike, Template
 from rayhpc.wire.address import Address, NodeNumber, make_address, process_of
+from rayhpc.wire.guard import Guard
 from rayhpc.wire.links import Links
 from rayhpc.wire.messages.common import NodeInfo
 from rayhpc.wire.messages.leases import LogLines
@@ -42,6 +43,7 @@ class OsIO:
         slots: what workers note.
         log: the node's log file.
         descriptors: what the loop polls.
+        guard: counts errors inside the raylet.
     """
 
     def __init__(
@@ -54,8 +56,10 @@ class OsIO:
         slots: Slots,
         log: LogFile,
         descriptors: Descriptors,
+        guard: Guard,
     ) -> None:
         self.slots = slots
+        self._guard = guard
         self._config = config
         self._node = node
         self._router = router
@@ -116,6 +120,10 @@ class OsIO:
     def learn_node(self, info: NodeInfo) -> None:
         """Another node is there."""
         self._links.learn(info)
+
+    def errors(self) -> tuple[int, str]:
+        """How many errors there have been inside the raylet, and the last one."""
+        return self._guard.count, self._guard.last
 
     def finish(self) -> None:
         """End all processes; what they printed last is delivered."""

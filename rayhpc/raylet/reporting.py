@@ -72,6 +72,7 @@ class Heartbeats:
             raylet.objects.spilled,
             raylet.workers.count(),
             raylet.leases.demand(),
+            *raylet.io.errors(),
         )
         self._send(HEAD, message)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -120,3 +121,23 @@ def test_the_users_number_of_threads_wins(ray: Any) -> None:
 def test_also_on_another_node(nodes: Cluster) -> None:
     mine = {"runtime_env": {"env_vars": {"OMP_NUM_THREADS": "3"}}, "resources": {"far": 0.1}}
     assert rayhpc.get(threads.options(**mine).remote())["OMP_NUM_THREADS"] == "3"
+
+
+@rayhpc.remote
+def scores() -> list[int]:
+    """How the kernel ranks the worker, what it starts, the fork server and the raylet."""
+    import os
+    import subprocess
+
+    import psutil
+
+    server = os.getppid()
+    pids = [os.getpid(), server, psutil.Process(server).ppid()]
+    found = [int(Path(f"/proc/{pid}/oom_score_adj").read_text()) for pid in pids]
+    child = subprocess.check_output(["cat", "/proc/self/oom_score_adj"])
+    return [found[0], int(child), *found[1:]]
+
+
+def test_workers_are_what_the_kernel_ends_first_for_want_of_memory(ray: Any) -> None:
+    mine = int(Path("/proc/self/oom_score_adj").read_text())
+    assert ray.get(scores.remote()) == [1000, 1000, mine, mine]

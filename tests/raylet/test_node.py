@@ -66,6 +66,9 @@ class Paper:
     def learn_node(self, info: Any) -> None:
         self.done.append(("learn", info.number))
 
+    def errors(self) -> tuple[int, str]:
+        return 3, "an error"
+
     def wake(self) -> None:
         self.done.append(("wake", 0))
 

@@ -248,6 +248,10 @@ class SimNode:
     def learn_node(self, info: NodeInfo) -> None:
         """The world knows the way."""
 
+    def errors(self) -> tuple[int, str]:
+        """Errors are raised here, not counted."""
+        return 0, ""
+
     def wake(self) -> None:
         """Have the loop turn once."""
         self.world.after(0.0, self._on_timer)

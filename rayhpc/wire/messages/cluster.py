@@ -72,7 +72,8 @@ class Usage(Record, frozen=True):
 class Heartbeat(msgspec.Struct, array_like=True, tag=104):
     """Raylet to head: I live; `usage` only when it has changed; `demand`: what waits here.
 
-    `demand` lists (resources, how many wait, reason in words).
+    `demand` lists (resources, how many wait, reason in words).  `errors` counts the errors inside
+    the raylet, `last_error` is the last one.
     """
 
     usage: Usage | None = None
@@ -80,6 +81,8 @@ class Heartbeat(msgspec.Struct, array_like=True, tag=104):
     store_spilled: int = 0
     workers: int = 0
     demand: list[tuple[Resources, int, str]] = []
+    errors: int = 0
+    last_error: str = ""
 
 
 class HeadAlive(msgspec.Struct, array_like=True, tag=114):
@@ -300,7 +303,8 @@ class Reply(msgspec.Struct, array_like=True, tag=121):
 class NodeState(Record, frozen=True):
     """A node as `nodes()` and `status` show it; `ended` is why it is gone (empty: alive).
 
-    `skew` is by how many seconds its clock was ahead of the head's when it joined.
+    `skew` is by how many seconds its clock was ahead of the head's when it joined; `errors` and
+    `last_error` as in `Heartbeat`.
     """
 
     info: NodeInfo
@@ -313,10 +317,15 @@ class NodeState(Record, frozen=True):
     pending: int = 0
     draining: bool = False
     skew: float = 0.0
+    errors: int = 0
+    last_error: str = ""
 
 
 class ClusterState(Record, frozen=True):
-    """The cluster at a glance; `demand` as in `Heartbeat`, summed over the nodes."""
+    """The cluster at a glance; `demand` as in `Heartbeat`, summed over the nodes.
+
+    `errors` and `last_error` are the head's own.
+    """
 
     cluster_id: str
     started: float
@@ -325,6 +334,8 @@ class ClusterState(Record, frozen=True):
     groups: dict[str, int]
     jobs: int
     demand: list[tuple[Resources, int, str]]
+    errors: int = 0
+    last_error: str = ""
 
 
 class JobRow(Record, frozen=True):
