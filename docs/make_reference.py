@@ -23,6 +23,8 @@ MODULES = {
     "rayhpc.util.queue": "A queue between tasks and actors.",
     "rayhpc.util.multiprocessing": "`multiprocessing.Pool` on the cluster.",
     "rayhpc.util.futures": "`concurrent.futures` on the cluster.",
+    "rayhpc.util.collective": "Collective operations between actors.",
+    "rayhpc.util.dag": "Graphs of tasks and actor calls.",
     "rayhpc.util.scheduling_strategies": "Where tasks and actors run.",
     "rayhpc.util.state": "Listings of what there is.",
     "rayhpc.util.metrics": "Counters, gauges, histograms.",

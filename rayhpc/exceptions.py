@@ -11,7 +11,7 @@ says what happened, where, and what to do next.
     ├─ ObjectLostError           ├─ OwnerDiedError, ObjectFreedError, ObjectReconstructionFailed…
     ├─ ObjectStoreFullError, OutOfDiskError
     ├─ TaskUnschedulableError, ActorUnschedulableError, …PlacementGroupRemoved
-    └─ RuntimeEnvSetupError, RaySystemError, NotServedError
+    └─ RuntimeEnvSetupError, RaySystemError, CollectiveGroupError, NotServedError
 """
 
 from __future__ import annotations
@@ -360,6 +360,10 @@ class RayCgraphCapacityExceeded(RaySystemError):
     """Compiled graphs are not served; kept so that programs can name it."""
 
 
+class CollectiveGroupError(RayError, RuntimeError):
+    """A collective operation cannot end: a member has ended, left, or not come in time."""
+
+
 class NotServedError(RayError, NotImplementedError):
     """Part of Ray that rayhpc does not serve.
 
@@ -386,6 +390,7 @@ __all__ = [
     "ActorUnschedulableError",
     "AsyncioActorExit",
     "AuthenticationError",
+    "CollectiveGroupError",
     "CrossLanguageError",
     "GetTimeoutError",
     "LocalRayletDiedError",

@@ -61,6 +61,7 @@ _MODULES = frozenset(
         "annotations",
         "check_serialize",
         "client_connect",
+        "collective",
         "dag",
         "dask",
         "debug",

@@ -15,6 +15,7 @@ MODULES = """
     ray.experimental.tqdm_ray ray.experimental.state.api ray.autoscaler.sdk ray.services
     ray.internal ray._private.internal_api
     ray.state ray.worker ray.util ray.util.accelerators ray.util.actor_pool ray.util.annotations
+    ray.util.collective ray.util.collective.collective ray.util.collective.types
     ray.util.check_serialize ray.util.debug ray.util.helpers ray.util.metrics
     ray.util.multiprocessing ray.util.multiprocessing.pool ray.util.placement_group
     ray.util.queue ray.util.scheduling_strategies ray.util.serialization ray.util.state
@@ -40,6 +41,13 @@ NAMES = """
     util.get_current_placement_group util.register_serializer util.inspect_serializability
     util.queue.Queue util.queue.Empty util.queue.Full util.multiprocessing.Pool
     util.metrics.Counter util.metrics.Gauge util.metrics.Histogram util.state.list_actors
+    util.collective.init_collective_group util.collective.create_collective_group
+    util.collective.destroy_collective_group util.collective.is_group_initialized
+    util.collective.get_rank util.collective.get_collective_group_size util.collective.allreduce
+    util.collective.reduce util.collective.broadcast util.collective.allgather
+    util.collective.reducescatter util.collective.send util.collective.recv
+    util.collective.barrier util.collective.nccl_available util.collective.gloo_available
+    util.collective.types.Backend util.collective.types.ReduceOp
     util.annotations.PublicAPI util.annotations.DeveloperAPI util.annotations.Deprecated
     util.scheduling_strategies.NodeAffinitySchedulingStrategy
     util.scheduling_strategies.PlacementGroupSchedulingStrategy
@@ -123,7 +131,9 @@ def test_private_flags_can_be_set(program: Program) -> None:
     assert program(code).split() == ["True", "None", "False"]
 
 
-@pytest.mark.parametrize("module", ["data", "train", "tune", "serve", "rllib", "util.collective"])
+@pytest.mark.parametrize(
+    "module", ["data", "train", "tune", "serve", "rllib", "experimental.collective"]
+)
 def test_a_bare_import_of_what_is_not_served_is_an_import_error(
     program: Program, module: str
 ) -> None:

@@ -139,6 +139,12 @@ def is_initialized() -> bool:
     return current.is_connected()
 
 
+def is_worker() -> bool:
+    """Whether this process runs tasks or an actor; False in a driver, and where there is none."""
+    process = current.existing()
+    return process is not None and process.is_worker
+
+
 # -- joining ---------------------------------------------------------------------------------------
 def _join(
     where: str,

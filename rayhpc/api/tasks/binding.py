@@ -33,7 +33,7 @@ def method_node(
         args: its arguments, which may be nodes or hold some.
         kwargs: its keyword arguments, likewise.
     """
-    return _graphs().bound_method(method, handle, name, returns, args, kwargs)
+    return _graphs().class_node.bound_method(method, handle, name, returns, args, kwargs)
 
 
 def _graphs() -> Any:

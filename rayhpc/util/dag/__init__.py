@@ -6,7 +6,7 @@ runs; nothing is compiled (`experimental_compile` gives an object that runs the 
 
 from __future__ import annotations
 
-from rayhpc.util.dag.class_node import ClassMethodNode, ClassNode, bound_method
+from rayhpc.util.dag.class_node import ClassMethodNode, ClassNode
 from rayhpc.util.dag.compiled_dag_node import CompiledDAG
 from rayhpc.util.dag.constants import (
     BIND_INDEX_KEY,
@@ -33,5 +33,4 @@ __all__ = [
     "InputAttributeNode",
     "InputNode",
     "MultiOutputNode",
-    "bound_method",
 ]

@@ -1,0 +1,253 @@
+"""A member's side of a group: the operations, as exchanges of parts of arrays.
+
+Made by `membership`, used by `collective`.  Small arrays travel through the coordinator, larger
+ones through the object store, a bounded part of each at a time; a reduction splits its work over
+the members, so that each array crosses the network about twice, however many there are.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+import rayhpc
+from rayhpc.exceptions import CollectiveGroupError, ObjectLostError, RayActorError, RayTaskError
+from rayhpc.util.collective.tensors import Flat, reduce_into, slices
+from rayhpc.util.collective.types import ReduceOp
+
+# Up to here a message is cheaper than an object.
+SMALL_BYTES = 32 * 1024
+# What a member puts into the store at a time.
+PART_BYTES = 32 * 2**20
+
+Array = np.ndarray[Any, Any]
+
+
+class Group:
+    """One member of a group.
+
+    Args:
+        name: the group's name.
+        rank: this member's rank.
+        world_size: how many members there are.
+        member: this member's name at the coordinator.
+        coordinator: the actor where they meet.
+        timeout: how long an operation waits for others, in seconds.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        rank: int,
+        world_size: int,
+        member: str,
+        coordinator: Any,
+        timeout: float,
+    ) -> None:
+        self.group_name = name
+        self.rank = rank
+        self.world_size = world_size
+        self.member = member
+        self.coordinator = coordinator
+        self.timeout = timeout
+        self._everybody = tuple(range(world_size))
+        self._lock = threading.Lock()
+        self._turns: defaultdict[tuple[Any, ...], int] = defaultdict(int)
+
+    # -- operations -------------------------------------------------------------------------------
+    def barrier(self) -> None:
+        """Wait until all members are here."""
+        self._operation("barrier").meet(None)
+
+    def allreduce(self, array: Array, op: ReduceOp) -> None:
+        """Make the array of each member the reduction of all."""
+        flat = Flat(array)
+        steps = self._operation("allreduce", array, op.name)
+        if flat.row.nbytes <= SMALL_BYTES:
+            flat.row[...] = _reduced(steps.exchange(flat.row), op)
+        else:
+            for part in slices(flat.row.size, flat.row.itemsize, PART_BYTES):
+                self._reduce_scattered(steps, flat.row[part], op)
+            steps.finish()
+        flat.write_back()
+
+    def reduce(self, array: Array, root: int, op: ReduceOp) -> None:
+        """Make the root's array the reduction of all."""
+        flat = Flat(array)
+        steps = self._operation("reduce", array, op.name, root)
+        for part in slices(flat.row.size, flat.row.itemsize, PART_BYTES // self.world_size):
+            found = steps.exchange(flat.row[part], wanted=self.rank == root)
+            if self.rank == root:
+                flat.row[part] = _reduced(found, op)
+        steps.finish(flat.row)
+        if self.rank == root:
+            flat.write_back()
+
+    def broadcast(self, array: Array, root: int) -> None:
+        """Make the array of each member the root's."""
+        flat = Flat(array)
+        steps = self._operation("broadcast", array, root)
+        for part in slices(flat.row.size, flat.row.itemsize, PART_BYTES):
+            found = steps.exchange(flat.row[part] if self.rank == root else None, only=root)
+            if self.rank != root:
+                flat.row[part] = found[root]
+        steps.finish(flat.row)
+        if self.rank != root:
+            flat.write_back()
+
+    def allgather(self, arrays: list[Array], array: Array) -> None:
+        """Fill `arrays` with the array of each member, by rank."""
+        flat, targets = Flat(array), [Flat(x) for x in arrays]
+        steps = self._operation("allgather", array)
+        for part in slices(flat.row.size, flat.row.itemsize, PART_BYTES // self.world_size):
+            for rank, found in steps.exchange(flat.row[part]).items():
+                targets[rank].row[part] = found
+        steps.finish(flat.row)
+        for target in targets:
+            target.write_back()
+
+    def reducescatter(self, array: Array, arrays: list[Array], op: ReduceOp) -> None:
+        """Make the array the reduction of what all members have at this one's place in `arrays`."""
+        flat, sources = Flat(array), [Flat(x) for x in arrays]
+        steps = self._operation("reducescatter", array, op.name)
+        for part in slices(flat.row.size, flat.row.itemsize, PART_BYTES // self.world_size):
+            found = steps.scatter([x.row[part] for x in sources])
+            flat.row[part] = _reduced(found, op)
+        steps.finish(flat.row)
+        flat.write_back()
+
+    def send(self, array: Array, to: int) -> None:
+        """Send to one member; returns when it has the array."""
+        flat = Flat(array)
+        steps = self._operation("send", array, pair=(self.rank, to))
+        for part in slices(flat.row.size, flat.row.itemsize, PART_BYTES):
+            steps.exchange(flat.row[part], wanted=False)
+        steps.finish(flat.row)
+
+    def recv(self, array: Array, source: int) -> None:
+        """Receive what one member sends."""
+        flat = Flat(array)
+        steps = self._operation("send", array, pair=(source, self.rank))
+        for part in slices(flat.row.size, flat.row.itemsize, PART_BYTES):
+            flat.row[part] = steps.exchange(None, only=source)[source]
+        steps.finish(flat.row)
+        flat.write_back()
+
+    # -- details ----------------------------------------------------------------------------------
+    def _reduce_scattered(self, steps: _Steps, row: Array, op: ReduceOp) -> None:
+        """Reduce a row in place: each member reduces its share of it and gives it to all."""
+        shares = np.array_split(row, self.world_size)
+        share = _reduced(steps.scatter(shares), op)
+        for rank, found in steps.exchange(share).items():
+            shares[rank][...] = found
+
+    def _operation(
+        self, title: str, array: Array | None = None, *further: Any, pair: Sequence[int] = ()
+    ) -> _Steps:
+        shape = () if array is None else (array.size, array.dtype.str)
+        with self._lock:
+            # What one member sends another has an order of its own.
+            line = ("pair", *pair) if pair else ("all",)
+            self._turns[line] += 1
+            key = (*line, self._turns[line])
+        return _Steps(self, tuple(pair) or self._everybody, key, (title, *shape, *further))
+
+
+class _Steps:
+    """The meetings of one operation, as one member goes through them."""
+
+    def __init__(self, group: Group, ranks: Sequence[int], key: Any, what: Any) -> None:
+        self._group = group
+        self._ranks = ranks
+        self._key = key
+        self._what = what
+        self._step = 0
+
+    def meet(self, brings: Any, **options: Any) -> dict[int, Any]:
+        """Bring something; what all have brought, by rank.
+
+        Raises:
+            CollectiveGroupError: not all can come, or they disagree.
+        """
+        group = self._group
+        key = (*self._key, self._step)
+        self._step += 1
+        answer = group.coordinator.meet.remote(
+            key, group.rank, self._ranks, self._what, [brings], group.timeout, **options
+        )
+        error, found = self._asked(lambda: rayhpc.get(answer))
+        if error:
+            raise CollectiveGroupError(f"{self}: {error}.")
+        members: dict[int, Any] = found
+        return members
+
+    def exchange(
+        self, row: Array | None, wanted: bool = True, only: int | None = None
+    ) -> dict[int, Array]:
+        """Give all members a row, and get theirs.
+
+        Args:
+            row: what to give; None: nothing.
+            wanted: False: theirs are not needed here.
+            only: just this member's is.
+        """
+        found = self.meet(None if row is None else _packed(row))
+        if not wanted:
+            return {}
+        return self._unpacked(found if only is None else {only: found[only]}, row)
+
+    def scatter(self, rows: Sequence[Array]) -> dict[int, Array]:
+        """Give each member the row at its place, and get what they have for this one."""
+        group = self._group
+        packed = [None if i == group.rank else _packed(x) for i, x in enumerate(rows)]
+        return self._unpacked(self.meet(packed, is_scattered=True), rows[group.rank])
+
+    def finish(self, row: Array | None = None) -> None:
+        """Wait until all have read what lies in the store of this process's node.
+
+        Args:
+            row: what was given away; None: it was large.
+        """
+        if row is None or row.nbytes > SMALL_BYTES:
+            self.meet(None, forgives=True)
+
+    def _unpacked(self, found: dict[int, Any], own: Array | None) -> dict[int, Array]:
+        mine = self._group.rank
+        refs = {k: v for k, v in found.items() if isinstance(v, rayhpc.ObjectRef) and k != mine}
+        values = self._asked(lambda: rayhpc.get(list(refs.values())))
+        rows = {**found, **dict(zip(refs, values, strict=True))}
+        if own is not None and mine in rows:
+            rows[mine] = own
+        return rows
+
+    def _asked(self, question: Callable[[], Any]) -> Any:
+        try:
+            return question()
+        except (RayActorError, ObjectLostError) as error:
+            if isinstance(error, RayTaskError):
+                raise
+            raise CollectiveGroupError(
+                f"{self}: a member, or the node of the group's coordinator, has ended: {error}"
+            ) from error
+
+    def __str__(self) -> str:
+        group = self._group
+        return f"{self._what[0]} of rank {group.rank} in collective group {group.group_name!r}"
+
+
+def _packed(row: Array) -> Any:
+    """A row as it travels: itself, or a reference to a copy in the store."""
+    return row.copy() if row.nbytes <= SMALL_BYTES else rayhpc.put(row)
+
+
+def _reduced(rows: dict[int, Array], op: ReduceOp) -> Array:
+    """The reduction of all rows, in the order of ranks: the same for whoever does it."""
+    first, *others = [rows[x] for x in sorted(rows)]
+    found: Array = first.copy()
+    for row in others:
+        reduce_into(found, row, op)
+    return found
