@@ -1,5 +1,6 @@
 #!/bin/bash
 # A cluster of its own for each of four tasks, two of them at a time; they do not see each other.
+#   sbatch ray_array.sh python train.py     your program; SLURM_ARRAY_TASK_ID says which task it is
 #SBATCH --job-name=ray-array
 #SBATCH --array=0-3%2
 #SBATCH --nodes=2
@@ -10,4 +11,5 @@
 
 export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK
 
-srun rayhpc run -- python docs/examples/word_count.py
+if [ $# -eq 0 ]; then set -- python -m rayhpc.examples.word_count; fi
+srun rayhpc run -- "$@"

@@ -1,5 +1,6 @@
 #!/bin/bash
 # Two nodes with two GPUs each; each task sees the one GPU that it asked for.
+#   sbatch ray_gpu.sh python train.py     your program
 #SBATCH --job-name=ray-gpu
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=1
@@ -10,4 +11,5 @@
 
 export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK
 
-srun rayhpc run -- python docs/examples/gpus.py
+if [ $# -eq 0 ]; then set -- python -m rayhpc.examples.gpus; fi
+srun rayhpc run -- "$@"

@@ -1,7 +1,7 @@
 #!/bin/bash
 # A cluster to work with by hand, on two nodes, until you leave it:
-#   bash slurm/ray_interactive.sh            a Python connected to it
-#   bash slurm/ray_interactive.sh COMMAND…   a command of yours instead
+#   bash ray_interactive.sh            a Python connected to it
+#   bash ray_interactive.sh COMMAND…   a command of yours instead
 # Options for salloc:  SALLOC_PARTITION=… SALLOC_TIMELIMIT=… (see its manual).
 if [ $# -gt 0 ]; then program=("$@"); else program=(python -i -c 'import rayhpc as ray; ray.init()'); fi
 

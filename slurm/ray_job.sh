@@ -1,6 +1,8 @@
 #!/bin/bash
-# Eight nodes, one program.  Submit it from the repository's root, with the environment activated in
-# which rayhpc is installed:  sbatch slurm/ray_job.sh
+# Eight nodes, one program.  Submit it from any directory that the nodes see, with the environment
+# activated in which rayhpc is installed:
+#   sbatch ray_job.sh python train.py     your program
+#   sbatch ray_job.sh                     a small one that lists the nodes
 #SBATCH --job-name=ray
 #SBATCH --nodes=8
 #SBATCH --ntasks-per-node=1
@@ -11,4 +13,5 @@
 # Since SLURM 22.05 srun no longer takes --cpus-per-task from above.
 export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK
 
-srun rayhpc run -- python docs/examples/addresses.py
+if [ $# -eq 0 ]; then set -- python -m rayhpc.examples.addresses; fi
+srun rayhpc run -- "$@"

@@ -1,6 +1,7 @@
 #!/bin/bash
 # A job that comes back: after a preemption, a lost node, or a minute before its time is up it is
 # queued again, and the program goes on from its checkpoint.
+#   sbatch ray_requeue.sh python train.py     your program, which must keep one
 #SBATCH --job-name=ray-requeue
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=1
@@ -19,6 +20,7 @@ export CHECKPOINT=${CHECKPOINT:-checkpoint-$SLURM_JOB_ID.json}
 again() { kill -TERM "$step" 2>/dev/null; wait "$step"; scontrol requeue "$SLURM_JOB_ID"; }
 trap again USR1
 
-srun rayhpc run -- python docs/examples/checkpoint.py &
+if [ $# -eq 0 ]; then set -- python -m rayhpc.examples.checkpoint; fi
+srun rayhpc run -- "$@" &
 step=$!
 wait "$step"

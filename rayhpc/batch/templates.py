@@ -30,7 +30,7 @@ def shipped(folder: str = "templates") -> Path:
 
     Raises FileNotFoundError if the installation lacks it.
     """
-    places = {"templates": "templates", "profiles": "slurm/profiles"}
+    places = {"templates": "templates", "profiles": "slurm/profiles", "job_scripts": "slurm"}
     package = Path(str(resources.files("rayhpc.batch"))).parent
     for place in (package / folder, package.parent / places[folder]):
         if place.is_dir():

@@ -33,7 +33,7 @@ COMMANDS: dict[str, tuple[str, str, str, str]] = {
     "attach": ("attach", "attach", "Open a Python connected to a running job.", "Jobs"),
     "exec": ("exec", "exec_", "Run a command on a job's first node.", "Jobs"),
     "forward": ("forward", "forward", "Show how to reach a job from a laptop.", "Jobs"),
-    "template": ("template", "template", "Show the templates of job scripts.", "Jobs"),
+    "template": ("template", "template", "Show ready-made job scripts and templates.", "Jobs"),
     "profile": ("profile", "profile", "List, show and choose profiles.", "Jobs"),
     "run": ("run", "run", "Be one rank: what a launcher starts on every node.", "Clusters"),
     "start": ("start", "start", "Start a head on this machine, or join one.", "Clusters"),

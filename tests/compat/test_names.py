@@ -168,7 +168,6 @@ def test_names_imported_at_the_top_and_not_called(program: Program) -> None:
         import sys
         from ray.data import from_pandas_refs
         from ray.train._internal.session import get_session
-        from ray.autoscaler.sdk import request_resources
         import ray
         for module in ("data", "train", "train._internal.session"):
             try:
@@ -178,16 +177,34 @@ def test_names_imported_at_the_top_and_not_called(program: Program) -> None:
             else:
                 raise AssertionError(module)
         assert not hasattr(ray, "data") and not hasattr(ray, "train")
-        for function in (from_pandas_refs, get_session, request_resources):
+        for function in (from_pandas_refs, get_session):
             try:
                 function()
             except ray.exceptions.NotServedError as error:
                 print(error)
     """
     lines = program(code).splitlines()
-    assert len(lines) == 3
+    assert len(lines) == 2
     assert "Dask" in lines[0]
-    assert "fixed size" in lines[2]
+
+
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_asking_for_more_nodes_warns_once(program: Program, nodes: int) -> None:
+    code = f"""
+        import logging
+        import ray
+        from ray.autoscaler.sdk import request_resources
+        from ray.cluster_utils import Cluster
+        said = []
+        logging.getLogger("rayhpc").addFilter(lambda record: said.append(record.getMessage()))
+        cluster = Cluster(initialize_head=True)
+        for _ in range({nodes} - 1):
+            cluster.add_node()
+        ray.init(cluster.address)
+        print(request_resources(bundles=[{{"CPU": 1}}]), request_resources(num_cpus=5))
+        print(len([x for x in said if "fixed size" in x and "submit --nodes" in x]))
+    """
+    assert program(code).splitlines()[-2:] == ["None None", "1"]
 
 
 def test_other_names_of_those_modules_stay_missing(program: Program) -> None:

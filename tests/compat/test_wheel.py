@@ -48,6 +48,31 @@ def test_the_wheel_holds_the_shim_and_no_top_level_ray(wheel: Path) -> None:
     assert {x.split("/")[0] for x in names if ".dist-info" not in x.split("/")[0]} == {"rayhpc"}
 
 
+def test_the_wheel_holds_every_job_script_and_example(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    scripts = {f"rayhpc/job_scripts/{x.name}" for x in (REPOSITORY / "slurm").glob("*.sh")}
+    assert scripts
+    assert scripts <= set(names)
+    assert "rayhpc/examples/addresses.py" in names
+
+
+def test_an_installed_wheel_shows_a_job_script(wheel: Path, tmp_path: Path) -> None:
+    target = tmp_path / "site"
+    install = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-index"]
+    subprocess.run([*install, "--target", str(target), str(wheel)], check=True, timeout=60)
+    show = "from rayhpc.cli.main import main; main(['template', 'show', 'ray_job'])"
+    done = subprocess.run(
+        [sys.executable, "-c", show],
+        env={"PYTHONPATH": str(target), "PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        cwd=tmp_path,
+    )
+    assert done.stdout == (REPOSITORY / "slurm" / "ray_job.sh").read_text(), done.stderr
+
+
 def test_an_installed_wheel_serves_ray(wheel: Path, tmp_path: Path) -> None:
     target = tmp_path / "site"
     install = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-index"]

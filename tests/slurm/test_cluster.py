@@ -181,11 +181,15 @@ def test_the_time_limit_is_told_to_the_program(user: User) -> None:
 
 
 # -- the ready-made scripts --------------------------------------------------------------------
+def _ready_made(user: User, name: str) -> str:
+    """One of them as people get it, in a directory with nothing else in it."""
+    shown = user.rayhpc("template", "show", name)
+    assert shown.returncode == 0, shown.stderr
+    return user.write(f"{name}.sh", shown.stdout).name
 
 
 def test_ray_job(user: User) -> None:
-    user.run("cp", "-r", str(ROOT / "slurm"), str(ROOT / "docs"), ".", check=True)
-    code = user.batch("slurm/ray_job.sh")
+    code = user.batch(_ready_made(user, "ray_job"))
     (out,) = user.directory.glob("ray-*.out")
     assert code == 0, out.read_text()
     if user.cluster.kind == "lab":
@@ -194,16 +198,14 @@ def test_ray_job(user: User) -> None:
 
 
 def test_the_first_program_of_every_tutorial_by_one_command(lab_user: User) -> None:
-    lab_user.run("cp", "-r", str(ROOT / "docs"), ".", check=True)
-    program = "docs/examples/addresses.py"
-    done = lab_user.submit("--nodes", "8", "--cpus-per-node", "2", "--", "python", program)
+    program = ["python", "-m", "rayhpc.examples.addresses"]
+    done = lab_user.submit("--nodes", "8", "--cpus-per-node", "2", "--", *program)
     assert done.returncode == 0, done.stderr
     assert len(set(_addresses(done.stdout))) == 8
 
 
 def test_ray_gpu(user: User) -> None:
-    user.run("cp", "-r", str(ROOT / "slurm"), str(ROOT / "docs"), ".", check=True)
-    code = user.batch("slurm/ray_gpu.sh")
+    code = user.batch(_ready_made(user, "ray_gpu"))
     (out,) = user.directory.glob("ray-gpu-*.out")
     lines = [line for line in out.read_text().splitlines() if " gpu " in line]
     assert code == 0, out.read_text()
@@ -211,8 +213,7 @@ def test_ray_gpu(user: User) -> None:
 
 
 def test_ray_array(user: User) -> None:
-    user.run("cp", "-r", str(ROOT / "slurm"), str(ROOT / "docs"), ".", check=True)
-    user.run("sbatch", "slurm/ray_array.sh", check=True)
+    user.run("sbatch", _ready_made(user, "ray_array"), check=True)
 
     def outputs() -> list[str]:
         return [path.read_text() for path in sorted(user.directory.glob("ray-array-*_*.out"))]
@@ -223,7 +224,6 @@ def test_ray_array(user: User) -> None:
 
 
 def test_ray_container(user: User) -> None:
-    user.run("cp", "-r", str(ROOT / "slurm"), str(ROOT / "docs"), ".", check=True)
     tools = user.directory / "tools"
     user.run("mkdir", "tools", check=True)
     # In place of the real thing: takes its options, runs the command.
@@ -232,14 +232,14 @@ def test_ray_container(user: User) -> None:
         '#!/bin/bash\nshift\nwhile [[ $1 == --* ]]; do shift 2; done\nshift\nexec "$@"\n',
     )
     path = f"{tools}:{user.cluster.environ()['PATH']}"
-    code = user.batch("slurm/ray_container.sh", PATH=path)
+    code = user.batch(_ready_made(user, "ray_container"), PATH=path)
     (out,) = user.directory.glob("ray-container-*.out")
     assert code == 0, out.read_text()
 
 
 def test_ray_requeue(user: User) -> None:
-    user.run("cp", "-r", str(ROOT / "slurm"), str(ROOT / "docs"), ".", check=True)
-    job = user.run("sbatch", "--parsable", "slurm/ray_requeue.sh", check=True).stdout.strip()
+    script = _ready_made(user, "ray_requeue")
+    job = user.run("sbatch", "--parsable", script, check=True).stdout.strip()
     out = user.directory / f"ray-requeue-{job}.out"
     point = user.directory / f"checkpoint-{job}.json"
     assert eventually(lambda: point.exists() and json.loads(point.read_text())["step"] >= 2, 40)
@@ -253,8 +253,7 @@ def test_ray_requeue(user: User) -> None:
 
 def test_ray_het(lab_user: User) -> None:
     user = lab_user
-    user.run("cp", "-r", str(ROOT / "slurm"), str(ROOT / "docs"), ".", check=True)
-    code = user.batch("slurm/ray_het.sh")
+    code = user.batch(_ready_made(user, "ray_het"))
     (out,) = user.directory.glob("ray-het-*.out")
     assert code == 0, out.read_text()
     assert f"component 0: 1 nodes, {least(4)} CPUs" in out.read_text()
@@ -263,9 +262,9 @@ def test_ray_het(lab_user: User) -> None:
 
 def test_ray_interactive(lab_user: User) -> None:
     user = lab_user
-    user.run("cp", "-r", str(ROOT / "slurm"), str(ROOT / "docs"), ".", check=True)
     user.write("nodes.py", NODES)
-    done = user.run("bash", "slurm/ray_interactive.sh", "python", "nodes.py", "6", timeout=60)
+    script = _ready_made(user, "ray_interactive")
+    done = user.run("bash", script, "python", "nodes.py", "6", timeout=60)
     assert done.returncode == 6, done.stderr
     assert f"2 {2 * least(2)}\n" in done.stdout
 

@@ -1,7 +1,34 @@
-"""`ray.autoscaler.sdk`: imported by libraries; its functions say what to do instead."""
+"""`ray.autoscaler.sdk`: what programs ask an autoscaler for; an allocation has a fixed size."""
 
-from rayhpc.compat.not_served import refuse
+from __future__ import annotations
 
-request_resources = refuse("ray.autoscaler.sdk.request_resources")
+import logging
+from typing import Any
+
+logger = logging.getLogger("rayhpc")
+
+_warned = False
+
+
+def request_resources(
+    num_cpus: int | None = None,
+    bundles: list[dict[str, Any]] | None = None,
+    bundle_label_selectors: list[dict[str, str]] | None = None,
+) -> None:
+    """Warns, once in a program, that a cluster of fixed size does not grow; else nothing happens.
+
+    Args:
+        num_cpus: CPUs that the program would like to have.
+        bundles: resources that it would like to have at the same time.
+        bundle_label_selectors: labels of the nodes they are to be on.
+    """
+    global _warned
+    if not _warned:
+        _warned = True
+        logger.warning(
+            "request_resources() has no effect: this cluster has a fixed size, the one that it was "
+            "started with; ask the batch system for more nodes (rayhpc submit --nodes)."
+        )
+
 
 __all__ = ["request_resources"]

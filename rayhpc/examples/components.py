@@ -1,6 +1,6 @@
 """A heterogeneous job is one cluster: work is sent to a component by its label.
 
-sbatch slurm/ray_het.sh
+rayhpc template show ray_het > ray_het.sh && sbatch ray_het.sh
 """
 
 import ray

@@ -1,6 +1,6 @@
 """A program that can be stopped at any time and goes on where it was.
 
-sbatch slurm/ray_requeue.sh
+rayhpc template show ray_requeue > ray_requeue.sh && sbatch ray_requeue.sh
 """
 
 import json

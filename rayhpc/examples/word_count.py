@@ -1,8 +1,8 @@
 """Count the words of many files on many nodes: map, shuffle, reduce.
 
-    rayhpc submit --nodes 3 -- python docs/examples/word_count.py [FOLDER]
+    rayhpc submit --nodes 3 -- python -m rayhpc.examples.word_count [FOLDER]
 
-Every file of FOLDER (by default: this project's documentation) is read by a task; its counts are
+Every file of FOLDER (by default: rayhpc's own source) is read by a task; its counts are
 split by word among a few reducers, each of which adds up its share.  Prints the ten most frequent
 words and which nodes did the work.
 """

@@ -1,6 +1,6 @@
 """Each task gets a GPU of its own, and sees no other.
 
-rayhpc submit --nodes 2 --gpus-per-node 2 -- python docs/examples/gpus.py
+rayhpc submit --nodes 2 --gpus-per-node 2 -- python -m rayhpc.examples.gpus
 """
 
 import os

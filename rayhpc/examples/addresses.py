@@ -1,6 +1,6 @@
 """Which nodes take part? The first program of every Ray tutorial, as it stands there.
 
-rayhpc submit --nodes 3 -- python docs/examples/addresses.py
+rayhpc submit --nodes 3 -- python -m rayhpc.examples.addresses
 """
 
 import time

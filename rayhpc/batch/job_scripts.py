@@ -1,0 +1,34 @@
+"""The ready-made job scripts: whole ones, for people who write their own `sbatch` lines.
+
+Used by `rayhpc template`.  In a checkout they are `slurm/*.sh`; the wheel has them in itself.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rayhpc.batch.templates import shipped
+
+_ENDING = ".sh"
+
+
+def names() -> list[str]:
+    """All of them, like `ray_job`."""
+    return sorted(path.stem for path in _folder().glob(f"*{_ENDING}"))
+
+
+def text_of(name: str) -> str | None:
+    """A script by its name, with or without its ending; None if there is none of that name."""
+    stem = name.removesuffix(_ENDING)
+    return (_folder() / f"{stem}{_ENDING}").read_text() if stem in names() else None
+
+
+def purpose_of(name: str) -> str:
+    """What one is for: the first sentence of its first comment."""
+    lines = (text_of(name) or "").splitlines()[1:]
+    comment = " ".join(line.lstrip("# ") for line in lines[:3])
+    return comment.partition(":")[0].partition(". ")[0].rstrip(".")
+
+
+def _folder() -> Path:
+    return shipped("job_scripts")
