@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -118,3 +122,18 @@ def test_a_role_refuses_messages_that_it_does_not_take() -> None:
     frame = codec.encode(1, 2, leases.Shutdown("end"))
     with pytest.raises(msgspec.ValidationError):
         codec.Decoder([leases.Leaving, leases.Blocked])(frame)
+
+
+def test_every_message_has_a_number_of_its_own_whatever_is_imported_first() -> None:
+    program = (
+        "import importlib, json, sys\n"
+        "importlib.import_module('rayhpc.wire.messages.' + sys.argv[1])\n"
+        "from rayhpc.wire.messages.registry import Message\n"
+        "print(json.dumps({x.__name__: x.__struct_config__.tag for x in Message.__subclasses__()}))"
+    )
+    numbers_of = [
+        json.loads(subprocess.check_output([sys.executable, "-c", program, first]))
+        for first in ("objects", "windows", "start")
+    ]
+    assert numbers_of[0] == numbers_of[1] == numbers_of[2]
+    assert len(set(numbers_of[0].values())) == len(numbers_of[0]) > 100

@@ -5,9 +5,8 @@ Sent by `runtime`, `head` and `raylet`.
 
 from __future__ import annotations
 
-import msgspec
-
 from rayhpc.wire.messages.common import Record, Resources, SchedulingClass
+from rayhpc.wire.messages.registry import Message
 from rayhpc.wire.messages.tasks import Dependency
 
 # Actor states, as Ray names them
@@ -57,7 +56,7 @@ class ActorSpec(Record, frozen=True):
     capture_group: bool = False
 
 
-class CreateActor(msgspec.Struct, array_like=True, tag=130):
+class CreateActor(Message):
     """Owner to head; answered by `ActorCreated` (same token)."""
 
     token: int
@@ -65,7 +64,7 @@ class CreateActor(msgspec.Struct, array_like=True, tag=130):
     get_if_exists: bool = False
 
 
-class ActorCreated(msgspec.Struct, array_like=True, tag=131):
+class ActorCreated(Message):
     """Head to owner: accepted; `existing` is the actor of that name (get_if_exists); or `error`."""
 
     token: int
@@ -74,13 +73,13 @@ class ActorCreated(msgspec.Struct, array_like=True, tag=131):
     error: str = ""
 
 
-class WatchActor(msgspec.Struct, array_like=True, tag=132):
+class WatchActor(Message):
     """Caller to head: tell me this actor's state, now and whenever it changes."""
 
     actor: bytes
 
 
-class ActorIs(msgspec.Struct, array_like=True, tag=133):
+class ActorIs(Message):
     """Head to watchers.
 
     `address` is the process while ALIVE; `incarnation` counts its lives; `reason` says why it is
@@ -101,20 +100,20 @@ class ActorIs(msgspec.Struct, array_like=True, tag=133):
     has_lived: bool = False
 
 
-class KillActor(msgspec.Struct, array_like=True, tag=134):
+class KillActor(Message):
     """Anybody to head: end the actor's process at once; restart it only if asked."""
 
     actor: bytes
     no_restart: bool = True
 
 
-class ActorUnreferenced(msgspec.Struct, array_like=True, tag=135):
+class ActorUnreferenced(Message):
     """Owner to head: the last handle is gone; the actor ends when its queued calls have run."""
 
     actor: bytes
 
 
-class StartActor(msgspec.Struct, array_like=True, tag=136):
+class StartActor(Message):
     """Head to a raylet: run it here; answered by `ActorStarted`.
 
     Without room within so many seconds it is given back (0: the raylet's own patience).
@@ -125,7 +124,7 @@ class StartActor(msgspec.Struct, array_like=True, tag=136):
     within: float = 0.0
 
 
-class ActorStarted(msgspec.Struct, array_like=True, tag=137):
+class ActorStarted(Message):
     """Raylet to head.
 
     `status` is ok, failed (its constructor raised: `error`), busy (no room: place it again),
@@ -141,7 +140,7 @@ class ActorStarted(msgspec.Struct, array_like=True, tag=137):
     pid: int = 0
 
 
-class ActorEnded(msgspec.Struct, array_like=True, tag=138):
+class ActorEnded(Message):
     """Raylet to head: its process is gone; `intended`: it left by itself or was told to."""
 
     actor: bytes
@@ -151,7 +150,7 @@ class ActorEnded(msgspec.Struct, array_like=True, tag=138):
     memory: bool = False
 
 
-class StopActor(msgspec.Struct, array_like=True, tag=139):
+class StopActor(Message):
     """Head to a raylet: end it; at once, or (`graceful`) after its queued calls, if those end."""
 
     actor: bytes
@@ -160,7 +159,7 @@ class StopActor(msgspec.Struct, array_like=True, tag=139):
     reason: str
 
 
-class Construct(msgspec.Struct, array_like=True, tag=140):
+class Construct(Message):
     """Raylet to the actor's worker: be this actor; answered by `Constructed`.
 
     `devices` as in `Grant`.
@@ -172,14 +171,14 @@ class Construct(msgspec.Struct, array_like=True, tag=140):
     lease: int
 
 
-class Constructed(msgspec.Struct, array_like=True, tag=141):
+class Constructed(Message):
     """Worker to raylet: the constructor has returned, or raised `error`."""
 
     actor: bytes
     error: bytes = b""
 
 
-class EndActor(msgspec.Struct, array_like=True, tag=142):
+class EndActor(Message):
     """Raylet to the actor's worker: leave when the queued calls have run."""
 
     reason: str
@@ -200,7 +199,7 @@ class ActorRow(Record, frozen=True):
 
 
 # -- placement groups ----------------------------------------------------------------------------
-class CreateGroup(msgspec.Struct, array_like=True, tag=150):
+class CreateGroup(Message):
     """Creator to head: reserve these bundles together."""
 
     group: bytes
@@ -214,19 +213,19 @@ class CreateGroup(msgspec.Struct, array_like=True, tag=150):
     selectors: list[list[tuple[str, str]]] = []
 
 
-class RemoveGroup(msgspec.Struct, array_like=True, tag=151):
+class RemoveGroup(Message):
     """Anybody to head: give the bundles back; its actors and tasks end."""
 
     group: bytes
 
 
-class WatchGroup(msgspec.Struct, array_like=True, tag=152):
+class WatchGroup(Message):
     """Anybody to head: tell me the group's state, now and whenever it changes."""
 
     group: bytes
 
 
-class GroupIs(msgspec.Struct, array_like=True, tag=153):
+class GroupIs(Message):
     """Head to watchers: `nodes` has each bundle's node number while CREATED.
 
     `hopeless` says that the nodes there are can never hold it, for the reason in `text`.
@@ -240,7 +239,7 @@ class GroupIs(msgspec.Struct, array_like=True, tag=153):
     hopeless: bool = False
 
 
-class PrepareBundles(msgspec.Struct, array_like=True, tag=154):
+class PrepareBundles(Message):
     """Head to raylet: set these bundles (index → resources) aside; `BundlesPrepared` answers."""
 
     group: bytes
@@ -248,7 +247,7 @@ class PrepareBundles(msgspec.Struct, array_like=True, tag=154):
     bundles: dict[int, Resources]
 
 
-class BundlesPrepared(msgspec.Struct, array_like=True, tag=155):
+class BundlesPrepared(Message):
     """Raylet to head: done, or no room."""
 
     group: bytes
@@ -256,7 +255,7 @@ class BundlesPrepared(msgspec.Struct, array_like=True, tag=155):
     ok: bool
 
 
-class ReleaseBundles(msgspec.Struct, array_like=True, tag=156):
+class ReleaseBundles(Message):
     """Head to raylet: give them back; `removed`: end what runs in them, refuse what waits.
 
     `bundles` are the indexes to give back; empty: all of the group's on that node.

@@ -6,16 +6,15 @@ question, and comes back as `Reply`, so that a new question needs no new plumbin
 
 from __future__ import annotations
 
-import msgspec
-
 from rayhpc.wire.messages.common import JobConfig, NodeInfo, Record, Resources
+from rayhpc.wire.messages.registry import Message
 
 PROTOCOL = 1
 # A node of which the head has heard nothing for so many seconds is dead.
 NODE_SILENT_S = 5.0
 
 
-class RegisterNode(msgspec.Struct, array_like=True, tag=100):
+class RegisterNode(Message):
     """Raylet to head, its first message (from address `raylet_of(0)` of nobody: source is 0).
 
     `info.number` is 0: the head gives it.  `python` is major.minor, `version` rayhpc's, `clock`
@@ -30,7 +29,7 @@ class RegisterNode(msgspec.Struct, array_like=True, tag=100):
     clock: float = 0.0
 
 
-class Registered(msgspec.Struct, array_like=True, tag=101):
+class Registered(Message):
     """Head to the new raylet: your number, and all nodes (you included)."""
 
     number: int
@@ -38,13 +37,13 @@ class Registered(msgspec.Struct, array_like=True, tag=101):
     head_started: float
 
 
-class RegistrationRefused(msgspec.Struct, array_like=True, tag=102):
+class RegistrationRefused(Message):
     """Head to a raylet it does not take: the sentence says why and what to do."""
 
     reason: str
 
 
-class NodeUp(msgspec.Struct, array_like=True, tag=103):
+class NodeUp(Message):
     """Head to raylets: a node has joined, and `more` (many at once while a cluster starts)."""
 
     info: NodeInfo
@@ -69,7 +68,7 @@ class Usage(Record, frozen=True):
     leased: Resources = {}
 
 
-class Heartbeat(msgspec.Struct, array_like=True, tag=104):
+class Heartbeat(Message):
     """Raylet to head: I live; `usage` only when it has changed; `demand`: what waits here.
 
     `demand` lists (resources, how many wait, reason in words).  `errors` counts the errors inside
@@ -85,42 +84,42 @@ class Heartbeat(msgspec.Struct, array_like=True, tag=104):
     last_error: str = ""
 
 
-class HeadAlive(msgspec.Struct, array_like=True, tag=114):
+class HeadAlive(Message):
     """Head to raylet, about once a second in answer to its heartbeats: I hear you."""
 
 
-class View(msgspec.Struct, array_like=True, tag=105):
+class View(Message):
     """Head to raylets: the nodes whose usage has changed since the last one."""
 
     changed: list[Usage]
 
 
-class Leave(msgspec.Struct, array_like=True, tag=106):
+class Leave(Message):
     """Raylet to head: this node leaves in good order, after its tasks have ended."""
 
     reason: str
 
 
-class LinkBroken(msgspec.Struct, array_like=True, tag=113):
+class LinkBroken(Message):
     """Raylet to head: my link to that node broke and you have not said why: one of us must go."""
 
     node: int
 
 
-class Drain(msgspec.Struct, array_like=True, tag=107):
+class Drain(Message):
     """Head to raylet: take no new work; end at `deadline` seconds from now at the latest."""
 
     reason: str
     deadline: float
 
 
-class JobStarted(msgspec.Struct, array_like=True, tag=108):
+class JobStarted(Message):
     """Raylet to head: a driver has attached."""
 
     job: JobConfig
 
 
-class ProcessDied(msgspec.Struct, array_like=True, tag=109):
+class ProcessDied(Message):
     """Raylet to head: a driver or worker of this node has ended."""
 
     address: int
@@ -129,19 +128,19 @@ class ProcessDied(msgspec.Struct, array_like=True, tag=109):
     code: int = 0
 
 
-class GetJob(msgspec.Struct, array_like=True, tag=110):
+class GetJob(Message):
     """Raylet to head: what is job `number`? Answered by `JobIs`, when it is known."""
 
     number: int
 
 
-class JobIs(msgspec.Struct, array_like=True, tag=111):
+class JobIs(Message):
     """Head to raylet: the job."""
 
     job: JobConfig
 
 
-class EndCluster(msgspec.Struct, array_like=True, tag=112):
+class EndCluster(Message):
     """Anybody of the cluster to head: end it all, with this exit code."""
 
     reason: str
@@ -149,27 +148,27 @@ class EndCluster(msgspec.Struct, array_like=True, tag=112):
 
 
 # -- questions ----------------------------------------------------------------------------------
-class Nodes(msgspec.Struct, array_like=True, tag=1):
+class Nodes(Message):
     """All nodes, dead ones included → list[NodeState]."""
 
 
-class ClusterUsage(msgspec.Struct, array_like=True, tag=2):
+class ClusterUsage(Message):
     """Everything `status` shows → ClusterState."""
 
 
-class ListActors(msgspec.Struct, array_like=True, tag=3):
+class ListActors(Message):
     """→ list[ActorRow] (`actors.py`)."""
 
 
-class ListGroups(msgspec.Struct, array_like=True, tag=4):
+class ListGroups(Message):
     """→ list[GroupRow] (`actors.py`)."""
 
 
-class ListJobs(msgspec.Struct, array_like=True, tag=5):
+class ListJobs(Message):
     """→ list[JobRow]."""
 
 
-class KvPut(msgspec.Struct, array_like=True, tag=6):
+class KvPut(Message):
     """→ bool: whether the key was new."""
 
     space: str
@@ -178,7 +177,7 @@ class KvPut(msgspec.Struct, array_like=True, tag=6):
     overwrite: bool = True
 
 
-class KvGet(msgspec.Struct, array_like=True, tag=7):
+class KvGet(Message):
     """→ bytes or None; with `wait` answered when the key appears."""
 
     space: str
@@ -186,7 +185,7 @@ class KvGet(msgspec.Struct, array_like=True, tag=7):
     wait: bool = False
 
 
-class KvDelete(msgspec.Struct, array_like=True, tag=8):
+class KvDelete(Message):
     """→ int: how many keys went; with `prefix` all that start so."""
 
     space: str
@@ -194,33 +193,33 @@ class KvDelete(msgspec.Struct, array_like=True, tag=8):
     prefix: bool = False
 
 
-class KvKeys(msgspec.Struct, array_like=True, tag=9):
+class KvKeys(Message):
     """→ list[bytes]."""
 
     space: str
     prefix: bytes
 
 
-class FindActor(msgspec.Struct, array_like=True, tag=10):
+class FindActor(Message):
     """→ ActorRow or None: the living actor of that name."""
 
     name: str
     namespace: str
 
 
-class NamedActors(msgspec.Struct, array_like=True, tag=11):
+class NamedActors(Message):
     """→ list of (namespace, name); an empty namespace means all of them."""
 
     namespace: str
 
 
-class StoreObjects(msgspec.Struct, array_like=True, tag=12):
+class StoreObjects(Message):
     """To a raylet: the objects in its store → list[ObjectRow]."""
 
     limit: int = 10_000
 
 
-class TaskRuns(msgspec.Struct, array_like=True, tag=13):
+class TaskRuns(Message):
     """To a raylet or a worker: what was run there, at least the last `limit` → list[RunPage].
 
     `limit` 0 means all that is known.  The answer has one page; if that is not the last one, the
@@ -231,17 +230,17 @@ class TaskRuns(msgspec.Struct, array_like=True, tag=13):
     after: int = -1
 
 
-class Workers(msgspec.Struct, array_like=True, tag=14):
+class Workers(Message):
     """To a raylet: its processes → list[WorkerRow]."""
 
 
-class JobRaylets(msgspec.Struct, array_like=True, tag=17):
+class JobRaylets(Message):
     """To the head: the raylets that have asked for a job, to work for it → list[int], addresses."""
 
     job: int
 
 
-class PassOnOutput(msgspec.Struct, array_like=True, tag=18):
+class PassOnOutput(Message):
     """To a raylet: send a job's driver what the job's workers have printed by now → list, empty.
 
     A result comes by a shorter way than the lines that were printed before it.
@@ -250,13 +249,13 @@ class PassOnOutput(msgspec.Struct, array_like=True, tag=18):
     job: int
 
 
-class OwnedObjects(msgspec.Struct, array_like=True, tag=15):
+class OwnedObjects(Message):
     """To a process: the references it owns or borrows → list[ObjectRow]."""
 
     limit: int = 10_000
 
 
-class OwnedTasks(msgspec.Struct, array_like=True, tag=16):
+class OwnedTasks(Message):
     """To a process: the tasks it has submitted that have not ended → list[TaskEvent]."""
 
     limit: int = 10_000
@@ -284,14 +283,14 @@ Question = (
 )
 
 
-class Request(msgspec.Struct, array_like=True, tag=120):
+class Request(Message):
     """A question to the head, a raylet or a process; `token` is the asker's."""
 
     token: int
     question: Question
 
 
-class Reply(msgspec.Struct, array_like=True, tag=121):
+class Reply(Message):
     """The answer: msgpack of the type the question names; `error` not empty: none."""
 
     token: int
@@ -423,7 +422,7 @@ class RunPage(Record, frozen=True):
     following: int = -1
 
 
-class ReportRuns(msgspec.Struct, array_like=True, tag=122):
+class ReportRuns(Message):
     """Worker to its raylet, four times a second or after 4,000: `count` tasks it has run.
 
     `data` is a packed `RunBatch`; `dropped` more had no room there.

@@ -5,9 +5,8 @@ Sent by `runtime` and `raylet`.  A lease number is unique on its raylet and neve
 
 from __future__ import annotations
 
-import msgspec
-
 from rayhpc.wire.messages.common import Grant, JobConfig, SchedulingClass
+from rayhpc.wire.messages.registry import Message
 
 # LeaseRefused.kind
 UNSCHEDULABLE = 1  # no node can ever do it, and the strategy allows no waiting
@@ -20,7 +19,7 @@ OUT_OF_SERVICE = 4  # the node is leaving: ask again elsewhere
 NAME_MARK = "\x1e:rayhpc:"
 
 
-class LeaseRequest(msgspec.Struct, array_like=True, tag=60):
+class LeaseRequest(Message):
     """Submitter to a raylet: one worker for this class, please.
 
     `request` is the submitter's number for it, `backlog` how many of its tasks wait, `hops` how
@@ -34,7 +33,7 @@ class LeaseRequest(msgspec.Struct, array_like=True, tag=60):
     hops: int = 0
 
 
-class LeaseGranted(msgspec.Struct, array_like=True, tag=61):
+class LeaseGranted(Message):
     """Raylet to submitter: `worker` is yours until you return it or it is revoked."""
 
     request: int
@@ -42,21 +41,21 @@ class LeaseGranted(msgspec.Struct, array_like=True, tag=61):
     grant: Grant
 
 
-class LeaseRedirect(msgspec.Struct, array_like=True, tag=62):
+class LeaseRedirect(Message):
     """Raylet to submitter: ask node `node` instead."""
 
     request: int
     node: int
 
 
-class LeaseQueued(msgspec.Struct, array_like=True, tag=63):
+class LeaseQueued(Message):
     """Raylet to submitter: nothing is free anywhere; you wait here. `text`: why it may be long."""
 
     request: int
     text: str = ""
 
 
-class LeaseRefused(msgspec.Struct, array_like=True, tag=64):
+class LeaseRefused(Message):
     """Raylet to submitter: never; `kind` and `text` say why."""
 
     request: int
@@ -64,14 +63,14 @@ class LeaseRefused(msgspec.Struct, array_like=True, tag=64):
     text: str
 
 
-class LeaseCancel(msgspec.Struct, array_like=True, tag=65):
+class LeaseCancel(Message):
     """Submitter to raylet: the request is no longer needed."""
 
     request: int
     client: int
 
 
-class LeaseReturn(msgspec.Struct, array_like=True, tag=66):
+class LeaseReturn(Message):
     """Submitter to raylet: I no longer need this worker.
 
     `kill`: end the process with it, if `task` (when there is one) is what it runs.
@@ -82,7 +81,7 @@ class LeaseReturn(msgspec.Struct, array_like=True, tag=66):
     task: bytes = b""
 
 
-class LeaseBroken(msgspec.Struct, array_like=True, tag=67):
+class LeaseBroken(Message):
     """Raylet to submitter: the leased worker is dead.
 
     `started` is the task it had last started (from its slot; empty: none), so that only this one
@@ -97,71 +96,71 @@ class LeaseBroken(msgspec.Struct, array_like=True, tag=67):
     unsent: list[bytes] = []
 
 
-class Revoke(msgspec.Struct, array_like=True, tag=68):
+class Revoke(Message):
     """Raylet to worker: others wait; finish what runs, refuse the rest, answer `Revoked`."""
 
     lease: int
 
 
-class Revoked(msgspec.Struct, array_like=True, tag=69):
+class Revoked(Message):
     """Worker to raylet: the lease is over and I am free."""
 
     lease: int
 
 
-class WorkerReady(msgspec.Struct, array_like=True, tag=70):
+class WorkerReady(Message):
     """A new worker to its raylet: I listen."""
 
     pid: int
 
 
-class AssignJob(msgspec.Struct, array_like=True, tag=71):
+class AssignJob(Message):
     """Raylet to worker, before its first lease for that job: what the job needs."""
 
     job: JobConfig
 
 
-class Blocked(msgspec.Struct, array_like=True, tag=72):
+class Blocked(Message):
     """Worker to raylet: my task waits for others; its CPUs are free meanwhile."""
 
     lease: int
 
 
-class Unblocked(msgspec.Struct, array_like=True, tag=73):
+class Unblocked(Message):
     """Worker to raylet: it goes on."""
 
     lease: int
 
 
-class Leaving(msgspec.Struct, array_like=True, tag=74):
+class Leaving(Message):
     """Worker to raylet: I end after this (max_calls, exit); do not lease me again."""
 
     reason: str
 
 
-class ExitIfIdle(msgspec.Struct, array_like=True, tag=75):
+class ExitIfIdle(Message):
     """Raylet to an idle worker: end, unless somebody still needs objects that you own."""
 
 
-class StillNeeded(msgspec.Struct, array_like=True, tag=76):
+class StillNeeded(Message):
     """Worker to raylet: I own objects that others hold."""
 
 
-class Watch(msgspec.Struct, array_like=True, tag=77):
+class Watch(Message):
     """Process to the raylet of `target`'s node: tell me when that process ends."""
 
     target: int
     watcher: int
 
 
-class Died(msgspec.Struct, array_like=True, tag=78):
+class Died(Message):
     """Raylet to a watcher: that process has ended."""
 
     target: int
     reason: str
 
 
-class NodeGone(msgspec.Struct, array_like=True, tag=79):
+class NodeGone(Message):
     """Head to raylets, raylet to its processes: everything on that node is dead.
 
     The head names all that went at the same time for the same reason in one message (`more`).
@@ -172,7 +171,7 @@ class NodeGone(msgspec.Struct, array_like=True, tag=79):
     more: list[int] = []
 
 
-class LogLines(msgspec.Struct, array_like=True, tag=80):
+class LogLines(Message):
     """Raylet to a job's driver: lines that a worker printed."""
 
     pid: int
@@ -187,13 +186,13 @@ class LogLines(msgspec.Struct, array_like=True, tag=80):
         return sum(map(len, self.lines)) + len(self.lines)
 
 
-class LinesTaken(msgspec.Struct, array_like=True, tag=82):
+class LinesTaken(Message):
     """A driver to a raylet: so many more characters of its `LogLines` are printed."""
 
     size: int
 
 
-class Shutdown(msgspec.Struct, array_like=True, tag=81):
+class Shutdown(Message):
     """Head to raylets, raylet to its processes: the cluster ends, for this reason."""
 
     reason: str

@@ -5,7 +5,7 @@ Sent by `runtime` (owner, borrower) and by `raylet`.  Values are opaque bytes he
 
 from __future__ import annotations
 
-import msgspec
+from rayhpc.wire.messages.registry import Message
 
 # FetchFailed.kind, ObjectAnswer.kind
 VALUE = 0  # `value` is the small value
@@ -18,7 +18,7 @@ FULL = 6  # no room for it here
 
 
 # -- between owner and borrower ------------------------------------------------------------------
-class Borrow(msgspec.Struct, array_like=True, tag=20):
+class Borrow(Message):
     """Borrower to owner: I hold these; answered by `Borrowed(token)`."""
 
     token: int
@@ -26,13 +26,13 @@ class Borrow(msgspec.Struct, array_like=True, tag=20):
     borrower: int
 
 
-class Borrowed(msgspec.Struct, array_like=True, tag=21):
+class Borrowed(Message):
     """Owner to borrower: noted."""
 
     token: int
 
 
-class Return(msgspec.Struct, array_like=True, tag=22):
+class Return(Message):
     """Borrower to owner: I no longer hold these."""
 
     oids: list[bytes]
@@ -40,14 +40,14 @@ class Return(msgspec.Struct, array_like=True, tag=22):
 
 
 # -- between a process and its own raylet --------------------------------------------------------
-class StoreCreate(msgspec.Struct, array_like=True, tag=25):
+class StoreCreate(Message):
     """Process to raylet: a place for `size` bytes, please; answered by `StoreCreated`."""
 
     oid: bytes
     size: int
 
 
-class StoreCreated(msgspec.Struct, array_like=True, tag=26):
+class StoreCreated(Message):
     """Raylet to process: write at `offset`; -1: no room, and `error` says what holds it."""
 
     oid: bytes
@@ -55,14 +55,14 @@ class StoreCreated(msgspec.Struct, array_like=True, tag=26):
     error: str = ""
 
 
-class StoreSeal(msgspec.Struct, array_like=True, tag=27):
+class StoreSeal(Message):
     """Process to raylet: written; from now on it can be read."""
 
     oid: bytes
     size: int
 
 
-class Fetch(msgspec.Struct, array_like=True, tag=28):
+class Fetch(Message):
     """Process to raylet: I need these here; `Fetched` or `FetchFailed` for each.
 
     `pin` false only brings them to this node (`wait(fetch_local=True)`) and asks to be told.
@@ -72,7 +72,7 @@ class Fetch(msgspec.Struct, array_like=True, tag=28):
     pin: bool = True
 
 
-class Fetched(msgspec.Struct, array_like=True, tag=29):
+class Fetched(Message):
     """Raylet to process: the object lies at `offset`, pinned for you until `Unpin`."""
 
     oid: bytes
@@ -80,7 +80,7 @@ class Fetched(msgspec.Struct, array_like=True, tag=29):
     size: int
 
 
-class FetchFailed(msgspec.Struct, array_like=True, tag=30):
+class FetchFailed(Message):
     """Raylet to process: no object, but this: a small value, an error, or why there is none."""
 
     oid: bytes
@@ -89,19 +89,19 @@ class FetchFailed(msgspec.Struct, array_like=True, tag=30):
     text: str = ""
 
 
-class Unpin(msgspec.Struct, array_like=True, tag=31):
+class Unpin(Message):
     """Process to raylet: one view of each of these is gone (an id may come several times)."""
 
     oids: list[bytes]
 
 
-class Free(msgspec.Struct, array_like=True, tag=32):
+class Free(Message):
     """Owner to its raylet: nobody refers to these any more; every copy may go."""
 
     oids: list[bytes]
 
 
-class FetchCancel(msgspec.Struct, array_like=True, tag=33):
+class FetchCancel(Message):
     """Process to raylet: I no longer wait for these (as asked for with the same `pin`)."""
 
     oids: list[bytes]
@@ -109,7 +109,7 @@ class FetchCancel(msgspec.Struct, array_like=True, tag=33):
 
 
 # -- between the raylets, and from the owner's raylet to the owner -------------------------------
-class ObjectAt(msgspec.Struct, array_like=True, tag=35):
+class ObjectAt(Message):
     """Raylet to the owner's raylet: `node` has a sealed copy.
 
     From the owner's raylet to `node`: yours is the copy to keep from now on.
@@ -120,28 +120,28 @@ class ObjectAt(msgspec.Struct, array_like=True, tag=35):
     node: int
 
 
-class ObjectGone(msgspec.Struct, array_like=True, tag=36):
+class ObjectGone(Message):
     """Raylet to the owner's raylet: `node` has no copy (any more)."""
 
     oid: bytes
     node: int
 
 
-class Locate(msgspec.Struct, array_like=True, tag=37):
+class Locate(Message):
     """Raylet to the owner's raylet: where is it? Answered by `Located`, now or when it is there."""
 
     oid: bytes
     node: int
 
 
-class LocateCancel(msgspec.Struct, array_like=True, tag=38):
+class LocateCancel(Message):
     """Raylet to the owner's raylet: we no longer want to know."""
 
     oid: bytes
     node: int
 
 
-class Located(msgspec.Struct, array_like=True, tag=39):
+class Located(Message):
     """The owner's raylet to a raylet: the copies, or (kind not STORED) what there is instead."""
 
     oid: bytes
@@ -152,13 +152,13 @@ class Located(msgspec.Struct, array_like=True, tag=39):
     text: str = ""
 
 
-class Ask(msgspec.Struct, array_like=True, tag=40):
+class Ask(Message):
     """A raylet to an owner on its node: what of this object? Answered by `Tell` when known."""
 
     oid: bytes
 
 
-class Tell(msgspec.Struct, array_like=True, tag=41):
+class Tell(Message):
     """Owner to its raylet: the value, the error, FREED, or STORED (see the directory)."""
 
     oid: bytes
@@ -167,19 +167,19 @@ class Tell(msgspec.Struct, array_like=True, tag=41):
     text: str = ""
 
 
-class CopiesLost(msgspec.Struct, array_like=True, tag=42):
+class CopiesLost(Message):
     """The owner's raylet to the owner: no copy is left; make it again, or `Tell` LOST."""
 
     oids: list[bytes]
 
 
-class DropCopies(msgspec.Struct, array_like=True, tag=43):
+class DropCopies(Message):
     """The owner's raylet to a raylet with a copy: it may go."""
 
     oids: list[bytes]
 
 
-class ReadChunk(msgspec.Struct, array_like=True, tag=44):
+class ReadChunk(Message):
     """Raylet to raylet: send me `length` bytes from `start`; answered by `Chunk`."""
 
     oid: bytes
@@ -188,7 +188,7 @@ class ReadChunk(msgspec.Struct, array_like=True, tag=44):
     node: int
 
 
-class Chunk(msgspec.Struct, array_like=True, tag=45):
+class Chunk(Message):
     """Raylet to raylet: a piece of an object; `total` -1: we have no copy."""
 
     oid: bytes

@@ -5,9 +5,8 @@ Sent by `runtime` only, process to process; raylets pass them on between nodes u
 
 from __future__ import annotations
 
-import msgspec
-
 from rayhpc.wire.messages.common import Grant, Record, Stored
+from rayhpc.wire.messages.registry import Message
 
 # returns: a count, or one of these
 DYNAMIC = -1
@@ -17,7 +16,6 @@ STREAMING = -2
 OK = 0
 FAILED = 1  # the user's code raised; `outs` holds one error
 CANCELLED = 2
-BROKEN = 3  # the runtime could not run it (environment, lost argument); `outs` holds one error
 
 
 class Dependency(Record, frozen=True):
@@ -96,7 +94,7 @@ class Result(Record, frozen=True):
     retry: bool = False
 
 
-class Push(msgspec.Struct, array_like=True, tag=1):
+class Push(Message):
     """Submitter to leased worker: run these, in this order.
 
     `grant` comes with the first push of a lease, `definitions` (id → pickled function) with the
@@ -109,27 +107,27 @@ class Push(msgspec.Struct, array_like=True, tag=1):
     grant: Grant | None = None
 
 
-class Calls(msgspec.Struct, array_like=True, tag=2):
+class Calls(Message):
     """Caller to actor: these calls, in this order."""
 
     actor: bytes
     calls: list[Call]
 
 
-class Done(msgspec.Struct, array_like=True, tag=3):
+class Done(Message):
     """Worker to submitter: results, each as soon as within a millisecond of being there."""
 
     results: list[Result]
 
 
-class Recall(msgspec.Struct, array_like=True, tag=4):
+class Recall(Message):
     """Submitter to worker: give back up to `count` tasks that have not started, newest first."""
 
     lease: int
     count: int
 
 
-class Refused(msgspec.Struct, array_like=True, tag=5):
+class Refused(Message):
     """Worker to submitter: these tasks did not start here and will not.
 
     `blocked` says that the worker's running task waits for others: send it nothing more until
@@ -142,14 +140,14 @@ class Refused(msgspec.Struct, array_like=True, tag=5):
     ended: bool = False
 
 
-class Cancel(msgspec.Struct, array_like=True, tag=6):
+class Cancel(Message):
     """Owner to the process that runs or will run a task: cancel it, its children too if asked."""
 
     tid: bytes
     recursive: bool = True
 
 
-class StreamItem(msgspec.Struct, array_like=True, tag=7):
+class StreamItem(Message):
     """Worker to owner: item number `index` (from 0) of a generator task."""
 
     tid: bytes
@@ -159,26 +157,26 @@ class StreamItem(msgspec.Struct, array_like=True, tag=7):
     attempt: int = 0
 
 
-class StreamTaken(msgspec.Struct, array_like=True, tag=8):
+class StreamTaken(Message):
     """Owner to worker: `count` items have been taken so far; -1: the generator was dropped."""
 
     tid: bytes
     count: int
 
 
-class Release(msgspec.Struct, array_like=True, tag=9):
+class Release(Message):
     """Worker to submitter: the arguments of these tasks need not be kept alive for us."""
 
     tids: list[bytes]
 
 
-class Adopted(msgspec.Struct, array_like=True, tag=10):
+class Adopted(Message):
     """Owner of results to worker: we hold the references inside these results ourselves now."""
 
     tids: list[bytes]
 
 
-class CancelOwned(msgspec.Struct, array_like=True, tag=11):
+class CancelOwned(Message):
     """A borrower to an owner: cancel the task that makes this object."""
 
     oid: bytes

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import msgspec
+from rayhpc.wire.messages.registry import Message
 
 
-class Credit(msgspec.Struct, array_like=True, tag=12):
+class Credit(Message):
     """Receiver to sender: so many more bytes of your frames have been taken in."""
 
     size: int
