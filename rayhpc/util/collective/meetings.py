@@ -117,7 +117,9 @@ class Meetings:
     def outcome(self, key: Hashable, rank: int) -> tuple[str, dict[int, Any]]:
         """The error, or what all have brought, for one of those who came; the last one clears up.
         """
-        meeting = self._open[key]
+        meeting = self._open.get(key)
+        if meeting is None:  # the others did not wait for one who has ended meanwhile
+            return f"the group went on without rank {rank}, which it holds for dead", {}
         found = (meeting.error, {} if meeting.error else dict(meeting.brought))
         meeting.taken.add(rank)
         if all(x in meeting.taken or x in self.gone for x in meeting.ranks):
