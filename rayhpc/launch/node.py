@@ -24,7 +24,7 @@ from rayhpc.exit_codes import ExitCode, LaunchError
 from rayhpc.launch import leftovers, sessions
 from rayhpc.launch.node_plan import NodePlan, receive_plan
 from rayhpc.launch.private_fds import close_private, keep_private, release
-from rayhpc.machine import affinity, limits, processes
+from rayhpc.machine import affinity, limits, process_title, processes
 from rayhpc.machine.signals import take_all_again
 from rayhpc.wire import keys
 
@@ -195,6 +195,8 @@ def _prepare_process(plan: NodePlan) -> None:
     problems = limits.check_budget(limits.read_limits(), descriptors=_DESCRIPTORS, threads=0)
     if problems:
         raise LaunchError(problems[0], ExitCode.CONFIGURATION)
+    process_title.prepare()
+    process_title.show("rayhpc raylet")
     if plan.affinity:
         affinity.take_cpus(plan.affinity)
     if plan.python_path is None:
@@ -208,6 +210,7 @@ def _run_head(plan: NodePlan, ready: int, life: int) -> int:
     from rayhpc.head import main
 
     assert plan.head is not None
+    process_title.show("rayhpc head")
     try:
         return main.run(plan.head, ready, life, signals=plan.launcher is None)
     finally:

@@ -19,6 +19,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from rayhpc.machine import process_title
 from rayhpc.machine.processes import become_subreaper, die_with_parent, reap_child
 from rayhpc.machine.removal import remove_session
 from rayhpc.raylet import forkserver_child
@@ -242,6 +243,7 @@ def run(
         present: kept open by this process alone, so that others see when it has done all this.
     """
     become_subreaper()
+    process_title.show("rayhpc fork server")
     forkserver_child.ignore_job_signals()
     if not die_with_parent(parent, _PARENT_ENDED):
         remove_session(session_dir)

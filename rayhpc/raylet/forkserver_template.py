@@ -16,6 +16,7 @@ from typing import Any
 
 import zmq
 
+from rayhpc.machine import process_title
 from rayhpc.raylet import forkserver_child
 from rayhpc.raylet.forkserver_messages import MakeTemplate, Ready, Unfit
 
@@ -24,6 +25,7 @@ _GPU_DEVICES = ("/dev/nvidia", "/dev/kfd", "/dev/dri/render")
 
 def prepare(wanted: MakeTemplate) -> Ready | Unfit:
     """Import what is wanted; the answer says whether this process may fork workers."""
+    process_title.show("rayhpc template")
     forkserver_child.apply_environ(wanted.environ)
     if wanted.folder:
         _enter(wanted.folder)

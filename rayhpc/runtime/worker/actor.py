@@ -195,6 +195,7 @@ class ActorHost:
         worker, spec = self._worker, self.spec
         name = f"{spec.class_name}.__init__"
         running.set(self._context(constructor_task_of(spec.actor), name))
+        worker.title.belong_to(spec.class_name)
         error = b""
         try:
             worker.enter_job_of(self._grant)
@@ -310,6 +311,8 @@ class ActorHost:
         token = running.set(self.context_of(call, name))
         worker.running_tid = b"" if self._is_threaded else call.tid
         worker.slot.note_start(call.tid)
+        if not self._is_threaded:
+            worker.title.run(name)
         try:
             args, kwargs = execution.arguments(worker, call)
             start = time.perf_counter()

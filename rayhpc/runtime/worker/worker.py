@@ -29,6 +29,7 @@ from rayhpc.runtime.worker.generators import Producers
 from rayhpc.runtime.worker.job_environment import JobEnvironment
 from rayhpc.runtime.worker.outbox import REPLY_WITHIN_S, Outbox
 from rayhpc.runtime.worker.task_log import TaskLog
+from rayhpc.runtime.worker.title import QUIET_S, Title
 from rayhpc.store.mapping import Mapping
 from rayhpc.wire import limits
 from rayhpc.wire.address import Address, ObjectId
@@ -66,6 +67,7 @@ class Worker(Process):
         self, facts: Facts, mapping: Mapping, slot: Slot, gpu_variable: str = ""
     ) -> None:
         self.slot = slot
+        self.title = Title()
         self._main_thread = threading.get_ident()
         self._job_environment = JobEnvironment(gpu_variable)
         self.queue: deque[_Queued] = deque()
@@ -118,13 +120,23 @@ class Worker(Process):
                 self.actor.run_next()
             else:
                 self.flush_replies()
-                self.wait_until(lambda: bool(queue) or self.leaving is not None or self._has_call())
+                self._wait_for_work()
         if self.actor is not None:
             self.actor.shut_down()
         self._say_goodbye()
         if not self.exit_code and self.actor is None:
             self._stay_while_needed()
         return self.exit_code
+
+    def _wait_for_work(self) -> None:
+        if self.title.is_running:
+            if self.wait_until(self._has_work, QUIET_S):
+                return
+            self.title.rest()
+        self.wait_until(self._has_work)
+
+    def _has_work(self) -> bool:
+        return bool(self.queue) or self.leaving is not None or self._has_call()
 
     def _has_call(self) -> bool:
         return self.actor is not None and self.actor.has_work()
@@ -170,6 +182,7 @@ class Worker(Process):
             if function is None or type(function) is bytes:
                 function = self._load(task.definition)
             name = name or function.__name__
+            self.title.run(name)
             capture = more is not None and more.capture_group
             context = TaskContext(
                 task.tid, name, self._grant, task.attempt, capture_group=capture

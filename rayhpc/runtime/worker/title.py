@@ -1,0 +1,43 @@
+"""What `ps` shows of a worker: `ray::name` for what runs, and what it is while nothing does.
+
+Used by `worker` and `actor`.  Tasks start tens of thousands of times a second, mostly the same one:
+nothing is done while the name stays the same, and a worker rests only after a moment of quiet.
+"""
+
+from __future__ import annotations
+
+from rayhpc.machine import process_title
+
+# Many times the pause between two calls that are made one after the other.
+QUIET_S = 0.005
+IDLE = "rayhpc worker (idle)"
+
+
+class Title:
+    """The title of one worker, which rests from the start."""
+
+    def __init__(self) -> None:
+        self._resting = IDLE
+        self._name: str | None = None
+        self.rest()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it still names what ran last."""
+        return self._name is not None
+
+    def run(self, name: str) -> None:
+        """A task or call of that name starts."""
+        if name != self._name:
+            self._name = name
+            process_title.show(f"ray::{name}")
+
+    def rest(self) -> None:
+        """Nothing has run for a moment."""
+        self._name = None
+        process_title.show(self._resting)
+
+    def belong_to(self, class_name: str) -> None:
+        """Be an actor of that class for good."""
+        self._resting = f"ray::{class_name}"
+        self.rest()
