@@ -257,7 +257,7 @@ class OnCluster:
 
     def _kill(self, step: s.Kill) -> None:
         actor = self.actors[step.actor]
-        ray.get(actor.read.remote())
+        ray.wait([actor.read.remote()])  # what it has kept may have failed
         ray.kill(actor)
         self.slots[step.out] = actor.read.remote()
 
