@@ -19,8 +19,9 @@ from rayhpc.exceptions import CollectiveGroupError, ObjectLostError, RayActorErr
 from rayhpc.util.collective.tensors import Flat, reduce_into, slices
 from rayhpc.util.collective.types import ReduceOp
 
-# Up to here a message is cheaper than an object.
-SMALL_BYTES = 32 * 1024
+# What an answer of the coordinator holds at the most, of all members together: up to here that is
+# cheaper than an object for each.
+ANSWER_BYTES = 128 * 1024
 # What a member puts into the store at a time.
 PART_BYTES = 32 * 2**20
 
@@ -54,6 +55,7 @@ class Group:
         self.member = member
         self.coordinator = coordinator
         self.timeout = timeout
+        self.small = ANSWER_BYTES // world_size
         self._everybody = tuple(range(world_size))
         self._lock = threading.Lock()
         self._turns: defaultdict[tuple[Any, ...], int] = defaultdict(int)
@@ -67,7 +69,7 @@ class Group:
         """Make the array of each member the reduction of all."""
         flat = Flat(array)
         steps = self._operation("allreduce", array, op.name)
-        if flat.row.nbytes <= SMALL_BYTES:
+        if flat.row.nbytes <= self.small:
             flat.row[...] = _reduced(steps.exchange(flat.row), op)
         else:
             for part in slices(flat.row.size, flat.row.itemsize, PART_BYTES):
@@ -195,7 +197,7 @@ class _Steps:
             wanted: False: theirs are not needed here.
             only: just this member's is.
         """
-        found = self.meet(None if row is None else _packed(row))
+        found = self.meet(None if row is None else self._packed(row))
         if not wanted:
             return {}
         return self._unpacked(found if only is None else {only: found[only]}, row)
@@ -203,7 +205,7 @@ class _Steps:
     def scatter(self, rows: Sequence[Array]) -> dict[int, Array]:
         """Give each member the row at its place, and get what they have for this one."""
         group = self._group
-        packed = [None if i == group.rank else _packed(x) for i, x in enumerate(rows)]
+        packed = [None if i == group.rank else self._packed(x) for i, x in enumerate(rows)]
         return self._unpacked(self.meet(packed, is_scattered=True), rows[group.rank])
 
     def finish(self, row: Array | None = None) -> None:
@@ -212,8 +214,12 @@ class _Steps:
         Args:
             row: what was given away; None: it was large.
         """
-        if row is None or row.nbytes > SMALL_BYTES:
+        if row is None or row.nbytes > self._group.small:
             self.meet(None, forgives=True)
+
+    def _packed(self, row: Array) -> Any:
+        """A row as it travels: a copy of it, or a reference to one in the store."""
+        return row.copy() if row.nbytes <= self._group.small else rayhpc.put(row)
 
     def _unpacked(self, found: dict[int, Any], own: Array | None) -> dict[int, Array]:
         mine = self._group.rank
@@ -237,11 +243,6 @@ class _Steps:
     def __str__(self) -> str:
         group = self._group
         return f"{self._what[0]} of rank {group.rank} in collective group {group.group_name!r}"
-
-
-def _packed(row: Array) -> Any:
-    """A row as it travels: itself, or a reference to a copy in the store."""
-    return row.copy() if row.nbytes <= SMALL_BYTES else rayhpc.put(row)
 
 
 def _reduced(rows: dict[int, Array], op: ReduceOp) -> Array:

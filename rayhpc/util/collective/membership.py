@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import time
 import uuid
+from collections import defaultdict
 from typing import Any
 
 import rayhpc
@@ -21,7 +22,8 @@ _PAUSE_S = 0.02
 # Beside the time that members wait for each other: for the coordinator to start and answer.
 _GRACE_S = 30.0
 
-_lock = threading.RLock()
+# One for each name: who waits for the earlier life of a group must not hold up the other groups.
+_locks: defaultdict[str, threading.RLock] = defaultdict(threading.RLock)
 _groups: dict[str, Group] = {}
 # What a driver holds of the groups it has declared, so that they end with it.
 _declared: dict[str, tuple[Any, Any]] = {}
@@ -45,7 +47,7 @@ def join(name: str, rank: int, world_size: int, timeout: float) -> Group:
         RuntimeError: this process is a member already.
         CollectiveGroupError: the rank is taken, or the members do not agree on the size.
     """
-    with _lock:
+    with _locks[name]:
         if name in _groups:
             raise RuntimeError("Trying to initialize a group twice.")
         deadline = time.monotonic() + timeout + _GRACE_S
@@ -68,7 +70,7 @@ def join_declared(name: str) -> Group | None:
     actor = rayhpc.get_runtime_context().get_actor_id()
     if actor is None:
         return None
-    with _lock:
+    with _locks[name]:
         if name in _groups:
             return _groups[name]
         try:
@@ -102,7 +104,7 @@ def declare(name: str, ranks: dict[str, int], timeout: float) -> None:
 
 def leave(name: str) -> bool:
     """Leave a group, or end one that was declared here; False: there is none."""
-    with _lock:
+    with _locks[name]:
         group = _groups.pop(name, None)
         declared = _declared.pop(name, None)
     if group is not None:
