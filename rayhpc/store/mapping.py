@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+import os
 import sys
 import threading
 import weakref
@@ -59,15 +60,27 @@ class Mapping:
         finalizer appends `oid` to `unpinned`.  A memoryview or PickleBuffer would not do: numpy
         lets go of these and keeps only what they were made from.
         """
-        numpy = sys.modules.get("numpy")
-        exporter: Any
-        if numpy is not None and hasattr(numpy, "frombuffer"):
-            exporter = numpy.frombuffer(self._read, numpy.uint8, size, offset)
-        else:
-            exporter = (ctypes.c_ubyte * size).from_address(self._read_address + offset)
-            exporter.memory = self._read  # stays mapped as long
-        weakref.finalize(exporter, unpinned.append, oid).atexit = False
-        return exporter
+        return _exporter(self._read, self._read_address, offset, size, unpinned, oid)
+
+    def writable_file(self, path: str, offset: int, size: int) -> memoryview:
+        """A place outside the arena, in a file of the raylet's.
+
+        Raises:
+            OSError: it cannot be mapped.
+        """
+        memory, start = _map_file(path, offset, size, writable=True)
+        return memoryview(memory)[start : start + size]
+
+    def export_file(
+        self, path: str, offset: int, size: int, unpinned: deque[bytes], oid: bytes
+    ) -> Any:
+        """As `export`, of an object that lies in a file of the raylet's.
+
+        Raises:
+            OSError: it cannot be mapped.
+        """
+        memory, start = _map_file(path, offset, size, writable=False)
+        return _exporter(memory, kernel.address_of(memory), start, size, unpinned, oid)
 
     def close(self) -> None:
         """Give the windows up; views that are still alive keep their memory mapped."""
@@ -94,3 +107,30 @@ class Mapping:
             first, last = max(start, step * _STEP), min(end, (step + 1) * _STEP)
             if not kernel.populate(self._write_address, first, last - first):
                 return
+
+
+def _exporter(
+    memory: mmap.mmap, address: int, offset: int, size: int, unpinned: deque[bytes], oid: bytes
+) -> Any:
+    numpy = sys.modules.get("numpy")
+    exporter: Any
+    if numpy is not None and hasattr(numpy, "frombuffer"):
+        exporter = numpy.frombuffer(memory, numpy.uint8, size, offset)
+    else:
+        exporter = (ctypes.c_ubyte * size).from_address(address + offset)
+        exporter.memory = memory  # stays mapped as long
+    weakref.finalize(exporter, unpinned.append, oid).atexit = False
+    return exporter
+
+
+def _map_file(path: str, offset: int, size: int, *, writable: bool) -> tuple[mmap.mmap, int]:
+    """A mapping of a part of a file, and where in it that part begins."""
+    first = offset // mmap.ALLOCATIONGRANULARITY * mmap.ALLOCATIONGRANULARITY
+    fd = os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | os.O_CLOEXEC)
+    try:
+        prot = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
+        memory = mmap.mmap(fd, offset - first + size, prot=prot, offset=first)
+    finally:
+        os.close(fd)
+    memory.madvise(mmap.MADV_DONTDUMP)
+    return memory, offset - first

@@ -90,7 +90,7 @@ class Directory:
 
     def on_object_gone(self, message: objects.ObjectGone) -> None:
         """A node has no copy any more."""
-        self._copy_gone(message.oid, message.node)
+        self._copy_gone(message.oid, message.node, message.text)
 
     # -- questions ---------------------------------------------------------------------------------
     def on_locate(self, message: objects.Locate) -> None:
@@ -168,14 +168,14 @@ class Directory:
         return [self._context.node, *nodes] if self._table.get(oid) is not None else nodes
 
     # -- details -----------------------------------------------------------------------------------
-    def _copy_gone(self, oid: ObjectId, node: NodeNumber) -> None:
+    def _copy_gone(self, oid: ObjectId, node: NodeNumber, why: str = "") -> None:
         entry = self._entry(oid)
         if entry is not None:
             entry.nodes.discard(node)
             if entry.keeper in (node, 0):
                 self._choose_keeper(oid, entry)
         if not self.copies(oid):
-            self._all_gone(oid, entry)
+            self._all_gone(oid, entry, why)
         elif entry is not None:
             self._tidy(oid, entry)
 
@@ -188,11 +188,11 @@ class Directory:
             entry.keeper = min(entry.nodes)
             self._context.post(entry.keeper, objects.ObjectAt(oid, entry.size, entry.keeper))
 
-    def _all_gone(self, oid: ObjectId, entry: DirectoryEntry | None) -> None:
+    def _all_gone(self, oid: ObjectId, entry: DirectoryEntry | None, why: str = "") -> None:
         owner = owner_of(oid)
         if oid in self._table.writing or owner in self._context.dead:
             return
-        self._context.send(owner, objects.CopiesLost([oid]))
+        self._context.send(owner, objects.CopiesLost([oid], why))
         if entry is not None:
             self._serve(oid, entry)
             self._tidy(oid, entry)

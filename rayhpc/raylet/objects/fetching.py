@@ -71,7 +71,7 @@ class Fetcher:
         """A process needs objects here."""
         for oid in message.oids:
             obj = self._table.get(oid)
-            if obj is not None and (obj.offset >= 0 or not message.pin):
+            if obj is not None and (obj.offset >= 0 or not message.pin or _is_mapped(obj)):
                 self._give(obj, process, message.pin)
                 continue
             want = self._wants.get(oid)
@@ -103,7 +103,7 @@ class Fetcher:
 
     # -- what the parts report ---------------------------------------------------------------------
     def arrived(self, obj: LocalObject) -> None:
-        """An object is in memory here."""
+        """An object is in memory here, or may be mapped on disk."""
         want = self._wants.pop(obj.oid, None)
         if want is None:
             return
@@ -171,6 +171,9 @@ class Fetcher:
             self._locate(want)
             return
         want.state = RESTORING
+        if obj.size > self._memory.size:
+            self._reclaimer.check(obj)
+            return
         request = self._reclaimer.restore(obj)
         if self._wants.get(want.oid) is want:
             want.request = request
@@ -196,8 +199,13 @@ class Fetcher:
     def _give(self, obj: LocalObject, process: Address, pin: bool) -> None:
         if pin:
             self._table.pin(obj, process)
-        offset = obj.offset if pin else -1
-        self._context.send(process, objects.Fetched(obj.oid, offset, obj.size))
+        if pin and obj.offset < 0:
+            assert obj.disk is not None
+            place = obj.disk
+            answer = objects.Fetched(obj.oid, place.offset, obj.size, place.path)
+        else:
+            answer = objects.Fetched(obj.oid, obj.offset if pin else -1, obj.size)
+        self._context.send(process, answer)
 
     def _no_room(self, want: Want, size: int) -> None:
         """Readers hear that it does not fit; who only looked, that it exists."""
@@ -230,3 +238,8 @@ class Fetcher:
             want.request = None
         if want.state == PULLING:
             self._puller.abort(want.oid)
+
+
+def _is_mapped(obj: LocalObject) -> bool:
+    """Whether somebody reads it where it lies on disk: then others may as well."""
+    return obj.pins > 0 and obj.disk is not None and obj.disk.checked

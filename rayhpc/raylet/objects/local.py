@@ -10,22 +10,26 @@ from rayhpc.wire.address import ObjectId
 
 
 class Writing:
-    """A place that a process has and has not sealed; `doomed`: already freed by the owner."""
+    """A place that a process has and has not sealed; `doomed`: already freed by the owner.
 
-    __slots__ = ("doomed", "offset", "size")
+    It is in the arena at `offset`, or (`disk`) in a spill file.
+    """
 
-    def __init__(self, offset: int, size: int) -> None:
+    __slots__ = ("disk", "doomed", "offset", "size")
+
+    def __init__(self, offset: int, size: int, disk: SpillPlace | None = None) -> None:
         self.offset = offset
         self.size = size
+        self.disk = disk
         self.doomed = False
 
 
 class LocalObject:
     """A sealed object.
 
-    `offset` is -1 while it lies on disk only.  `primary` copies are kept (or spilled), others may
-    be evicted.  `read` says that somebody has had it, `gone` that it has left the table.  `job` is
-    "spill" or "restore" while a background thread works on it.
+    `offset` is -1 while it lies on disk only, where it may be mapped.  `primary` copies are kept
+    (or spilled), others may be evicted.  `read` says that somebody has had it, `gone` that it has
+    left the table.  `job` is "spill" or "restore" while a background thread works on it.
     """
 
     __slots__ = (
@@ -41,7 +45,14 @@ class LocalObject:
         "size",
     )
 
-    def __init__(self, oid: ObjectId, offset: int, size: int, primary: bool) -> None:
+    def __init__(
+        self,
+        oid: ObjectId,
+        offset: int,
+        size: int,
+        primary: bool,
+        disk: SpillPlace | None = None,
+    ) -> None:
         self.oid = oid
         self.offset = offset
         self.size = size
@@ -51,4 +62,4 @@ class LocalObject:
         self.doomed = False
         self.gone = False
         self.job = ""
-        self.disk: SpillPlace | None = None
+        self.disk = disk

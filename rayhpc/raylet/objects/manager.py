@@ -66,12 +66,13 @@ class ObjectManager:
         self._memory = Memory(arena, context)
         self._spiller = Spiller(spill_dirs, context)
         reclaimer = Reclaimer(context, arena, self._memory, self._spiller)
-        table = self._table = ObjectTable(context, self._memory, reclaimer)
-        self._puller = Puller(context, arena, self._memory, reclaimer, table)
+        table = self._table = ObjectTable(context, self._memory, reclaimer, self._spiller)
+        self._puller = Puller(context, arena, self._memory, reclaimer, table, self._spiller)
         self._fetcher = Fetcher(context, table, reclaimer, self._memory, self._puller)
         self._directory = Directory(context, table)
         self._report = Report(node, table, self._memory, self._spiller, pid_of)
         self._memory.make_room = reclaimer.make_room
+        self._memory.is_making_room = reclaimer.is_spilling
         reclaimer.lose = table.lose
         reclaimer.restored = self._fetcher.on_restored
         table.arrived = self._fetcher.arrived

@@ -24,6 +24,8 @@ _AHEAD_MIN, _AHEAD_MAX = 16 * 2**20, 64 * 2**20
 WRITER_PATIENCE = 5.0
 READER_PATIENCE = 30.0
 _CHECK_EVERY = 0.5
+# Nothing has become free for so long, and nothing is on its way to disk: no room is coming.
+STALLED = 0.1
 # After the machine had no memory left: when to try again.
 _GROW_AGAIN = 5.0
 
@@ -36,10 +38,11 @@ class RoomRequest:
         process: who will write or read there (its death ends the request).
         granted: called with the offset.
         refused: called when it waited in vain.
+        stalled: called when no room is coming; True: it is served elsewhere, and waits no longer.
         reader: a copy that somebody waits to read; served before writers, and waits longer.
     """
 
-    __slots__ = ("asked", "granted", "process", "reader", "refused", "size", "withdrawn")
+    __slots__ = ("asked", "granted", "process", "reader", "refused", "size", "stalled", "withdrawn")
 
     def __init__(
         self,
@@ -48,11 +51,13 @@ class RoomRequest:
         granted: Callable[[int], None],
         refused: Callable[[], None],
         reader: bool,
+        stalled: Callable[[], bool] = lambda: False,
     ) -> None:
         self.size = size
         self.process = process
         self.granted = granted
         self.refused = refused
+        self.stalled = stalled
         self.reader = reader
         self.withdrawn = False
         self.asked = 0.0
@@ -62,11 +67,13 @@ class Memory:
     """Hands out the arena's memory.
 
     `make_room(size)`, set by the manager, gives something back with `free` and returns True, or
-    returns False, perhaps having started what will free some later.
+    returns False, perhaps having started what will free some later; `is_making_room` says whether
+    that is under way.
     """
 
     def __init__(self, arena: Arena, context: StoreContext) -> None:
         self.make_room: Callable[[int], bool] = lambda size: False
+        self.is_making_room: Callable[[], bool] = lambda: False
         self.size = arena.size
         self.starved = False
         self._arena = arena
@@ -119,6 +126,7 @@ class Memory:
         """Room as soon as there is some; `granted` or `refused` may be called at once."""
         request.asked = self._context.now()
         (self._readers if request.reader else self._writers).append(request)
+        self._context.timers.after(STALLED, lambda: self._look_elsewhere(request))
         self.retry()
 
     def retry(self) -> None:
@@ -191,6 +199,20 @@ class Memory:
         self._to_commit.append((offset, request))
         self._last_size = request.size
         self._commit_wanted()
+
+    def _look_elsewhere(self, request: RoomRequest) -> None:
+        """A request has waited for a moment: if no room is coming, disk may have some."""
+        queue = self._readers if request.reader else self._writers
+        if request.withdrawn or request not in queue:
+            return
+        waited = self._context.now() - max(request.asked, self._progress)
+        if waited >= STALLED and not self._committing and not self.is_making_room():
+            queue.remove(request)
+            if request.stalled():
+                self._pump()
+                return
+            queue.appendleft(request)
+        self._context.timers.after(STALLED, lambda: self._look_elsewhere(request))
 
     def _check(self) -> None:
         self._checking = False

@@ -15,6 +15,7 @@ from rayhpc.raylet.objects.context import StoreContext
 from rayhpc.raylet.objects.local import LocalObject
 from rayhpc.raylet.objects.memory import Memory, RoomRequest
 from rayhpc.raylet.objects.reclaim import Reclaimer
+from rayhpc.raylet.objects.spill import Spiller, SpillPlace
 from rayhpc.raylet.objects.table import ObjectTable
 from rayhpc.store.arena import Arena
 from rayhpc.wire.address import Address, NodeNumber, ObjectId, node_of, owner_node_of
@@ -39,6 +40,7 @@ class Pull:
         "next",
         "offset",
         "oid",
+        "place",
         "request",
         "size",
         "source",
@@ -52,6 +54,8 @@ class Pull:
         self.urgent = urgent
         self.request: RoomRequest | None = None
         self.offset = -1
+        # Memory had no room: it comes to disk.
+        self.place: SpillPlace | None = None
         self.next = 0
         self.left = size
         self.expected: set[int] = set()
@@ -72,6 +76,7 @@ class Puller:
         memory: Memory,
         reclaimer: Reclaimer,
         table: ObjectTable,
+        spiller: Spiller,
     ) -> None:
         self.ended: Callable[[ObjectId, int, bool], None] = lambda oid, size, full: None
         self._context = context
@@ -79,6 +84,7 @@ class Puller:
         self._memory = memory
         self._reclaimer = reclaimer
         self._table = table
+        self._spiller = spiller
         self._urgent: dict[ObjectId, Pull] = {}
         self._patient: dict[ObjectId, Pull] = {}
         self._active: dict[ObjectId, Pull] = {}
@@ -124,15 +130,26 @@ class Puller:
         pull.expected.discard(message.start)
         self._under_way -= 1
         pull.heard = self._context.now()
-        with self._arena.view(pull.offset + message.start, wanted) as view:
-            view[:] = data
+        if not self._write(pull, message.start, data):
+            self._give_up(pull)
+            return
         pull.left -= wanted
         if pull.left:
             self._pour()
             return
         del self._active[pull.oid]
-        self._table.add(pull.oid, pull.offset, pull.size, primary=False)
+        offset = -1 if pull.place is not None else pull.offset
+        self._table.add(pull.oid, offset, pull.size, primary=False, disk=pull.place)
         self._admit()
+
+    def _write(self, pull: Pull, start: int, data: bytes) -> bool:
+        """Put a piece where it belongs; False: the disk refuses it."""
+        if pull.place is not None:
+            pull.place.checked = True
+            return spill.add_piece(pull.place, start, data)
+        with self._arena.view(pull.offset + start, len(data)) as view:
+            view[:] = data
+        return True
 
     def _admit(self) -> None:
         while len(self._active) < _PULLS:
@@ -151,7 +168,13 @@ class Puller:
             granted=lambda offset: self._granted(pull, offset),
             refused=lambda: self._give_up(pull),
             reader=True,
+            stalled=lambda: self._to_disk(pull),
         )
+        if pull.size > self._memory.size:
+            if not self._to_disk(pull):
+                self._release(pull)
+                self.ended(pull.oid, pull.size, True)
+            return
         pull.request = request
         if pull.urgent:
             self._memory.ask(request)
@@ -162,6 +185,27 @@ class Puller:
                 self._release(pull)
                 self.ended(pull.oid, pull.size, True)
                 return
+
+    def _to_disk(self, pull: Pull) -> bool:
+        """Have it come to a spill file, to be mapped there; False: there is no room either."""
+        place = self._spiller.place(pull.size)
+        if place is None:
+            return False
+        pull.request = None
+        self._context.executor.submit(
+            lambda: spill.reserve(place), lambda ok: self._reserved(pull, place, ok)
+        )
+        return True
+
+    def _reserved(self, pull: Pull, place: SpillPlace, ok: bool) -> None:
+        if self._active.get(pull.oid) is not pull:
+            self._spiller.release(place)
+        elif ok:
+            pull.place = place
+            self._granted(pull, 0)
+        else:
+            self._spiller.failed(place, f"it has no room for {place.size} bytes")
+            self._give_up(pull)
 
     def _granted(self, pull: Pull, offset: int) -> None:
         pull.request = None
@@ -218,9 +262,12 @@ class Puller:
         if pull.request is not None:
             self._memory.withdraw(pull.request)
             pull.request = None
-        if pull.offset >= 0:
-            offset, pull.offset = pull.offset, -1
-            self._memory.free(offset)
+        if pull.place is not None:
+            self._spiller.release(pull.place)
+            pull.place = None
+        elif pull.offset >= 0:
+            self._memory.free(pull.offset)
+        pull.offset = -1
 
     # -- transfers from us -------------------------------------------------------------------------
     def on_read_chunk(self, message: objects.ReadChunk) -> None:
@@ -248,7 +295,7 @@ class Puller:
         def done(data: bytes | None) -> None:
             if data is None:
                 if not obj.gone and obj.offset < 0 and not obj.job:
-                    self._table.lose(obj)
+                    self._table.lose(obj, place.corrupt())
                 self._context.post(node, objects.Chunk(obj.oid, start, -1, b""))
             else:
                 self._context.post(node, objects.Chunk(obj.oid, start, obj.size, data))

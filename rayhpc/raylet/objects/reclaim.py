@@ -9,6 +9,7 @@ on disk as well.  Among these, what has been read goes before what was fetched f
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 from rayhpc.raylet.objects import spill
@@ -18,6 +19,8 @@ from rayhpc.raylet.objects.memory import Memory, RoomRequest
 from rayhpc.raylet.objects.spill import Spiller, SpillPlace
 from rayhpc.store.arena import Arena
 from rayhpc.store.bins import SizeBins
+
+logger = logging.getLogger("rayhpc")
 
 # Why an object did not come back from disk.
 FULL, DAMAGED = "full", "damaged"
@@ -35,7 +38,7 @@ class Reclaimer:
     def __init__(
         self, context: StoreContext, arena: Arena, memory: Memory, spiller: Spiller
     ) -> None:
-        self.lose: Callable[[LocalObject], None] = lambda obj: None
+        self.lose: Callable[[LocalObject, str], None] = lambda obj, why: None
         self.restored: Callable[[LocalObject, str], None] = lambda obj, problem: None
         self._context = context
         self._arena = arena
@@ -72,6 +75,10 @@ class Reclaimer:
             offset, obj.offset = obj.offset, -1
             self._memory.free(offset)
 
+    def is_spilling(self) -> bool:
+        """Whether room is being made."""
+        return self._jobs > 0
+
     # -- making room -------------------------------------------------------------------------------
     def make_room(self, size: int) -> bool:
         """Give one object's memory back (True), or start to bring some to disk (False)."""
@@ -97,7 +104,7 @@ class Reclaimer:
     def _evict(self, obj: LocalObject) -> None:
         self.busy(obj)
         if obj.disk is None:
-            self.lose(obj)
+            self.lose(obj, "")
             return
         offset, obj.offset = obj.offset, -1
         self._memory.free(offset)
@@ -148,9 +155,44 @@ class Reclaimer:
             granted=lambda offset: self._read_back(obj, offset),
             refused=lambda: self.restored(obj, FULL),
             reader=True,
+            stalled=lambda: self.check(obj),
         )
         self._memory.ask(request)
         return request
+
+    def check(self, obj: LocalObject) -> bool:
+        """See that an object on disk may be mapped there; `restored` is called.
+
+        Returns:
+            False: something is done with it already, or it is not on disk.
+        """
+        place = obj.disk
+        if obj.job or place is None:
+            return False
+        if place.checked:
+            self.restored(obj, "")
+            return True
+        obj.job = "restore"
+        self._context.executor.submit(
+            lambda: spill.is_whole(place), lambda ok: self._checked(obj, place, ok)
+        )
+        return True
+
+    def _checked(self, obj: LocalObject, place: SpillPlace, ok: bool) -> None:
+        obj.job = ""
+        if obj.gone:
+            self._spiller.release(place)
+            obj.disk = None
+        elif ok:
+            place.checked = True
+            self.restored(obj, "")
+        else:
+            self._damaged(obj, place)
+
+    def _damaged(self, obj: LocalObject, place: SpillPlace) -> None:
+        logger.error("object %s: %s", obj.oid.hex(), place.corrupt())
+        self.lose(obj, place.corrupt())
+        self.restored(obj, DAMAGED)
 
     def _read_back(self, obj: LocalObject, offset: int) -> None:
         place = obj.disk
@@ -172,9 +214,10 @@ class Reclaimer:
                 obj.disk = None
         elif ok:
             obj.offset = offset
-            self.idle(obj)
+            if not obj.pins:  # it may be mapped on disk meanwhile
+                self.idle(obj)
             self.restored(obj, "")
         else:
             self._memory.free(offset)
-            self.lose(obj)
-            self.restored(obj, DAMAGED)
+            assert obj.disk is not None
+            self._damaged(obj, obj.disk)

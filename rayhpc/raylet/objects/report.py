@@ -63,8 +63,9 @@ class Report:
         if size > self._memory.size:
             return (
                 f"A value of {_bytes(size)} is larger than this node's whole object store "
-                f"({_bytes(self._memory.size)}). Start the node with a larger "
-                "object_store_memory (--object-store-memory), or split the value."
+                f"({_bytes(self._memory.size)}), and no disk has room for it "
+                f"({self._spiller.problem}). Start the node with a larger object_store_memory "
+                "(--object-store-memory), make room on its disk, or split the value."
             )
         lines = [
             f"The object store of node {self._node} has no room for {_bytes(size)}:",
@@ -122,7 +123,7 @@ def _state(obj: LocalObject) -> str:
     if obj.doomed:
         return "freed, in use"
     if obj.offset < 0:
-        return "on disk"
+        return "on disk, in use" if obj.pins else "on disk"
     return "in use" if obj.pins else "in memory"
 
 

@@ -1,8 +1,9 @@
 """Objects on disk: one file without a name per spill directory, in which objects have places.
 
-Used by `reclaim` and `pulls`.  Files without names need no sweeping: the kernel frees them however
-the raylet ends.  `write`, `read` and `read_pieces` do the slow work and belong in a background
-thread; the rest is bookkeeping in the raylet's own.
+Used by `reclaim`, `table` and `pulls`.  Files without names need no sweeping: the kernel frees them
+however the raylet ends; this node's processes map them by way of the raylet's descriptor.  The
+functions at the end do the slow work and belong in a background thread; the rest is bookkeeping in
+the raylet's own.
 """
 
 from __future__ import annotations
@@ -25,15 +26,31 @@ _BLOCKED_SECONDS = 30.0
 
 
 class SpillPlace:
-    """Where an object lies on disk, and the checksum of each of its pieces."""
+    """Where an object lies on disk, and the checksum of each of its pieces.
 
-    __slots__ = ("directory", "offset", "size", "sums")
+    `checked` says that what is there was seen to be what was written, so that it may be mapped.
+    """
+
+    __slots__ = ("checked", "directory", "offset", "size", "sums")
 
     def __init__(self, directory: SpillDirectory, offset: int, size: int) -> None:
         self.directory = directory
         self.offset = offset
         self.size = size
         self.sums: list[int] = []
+        self.checked = False
+
+    @property
+    def path(self) -> str:
+        """What this node's processes open to map it: the file itself has no name."""
+        return f"/proc/{os.getpid()}/fd/{self.directory.fd}"
+
+    def corrupt(self) -> str:
+        """What to say when it is not what was written there."""
+        return (
+            f"its only copy, in a spill file in {self.directory.path}, is corrupt: it is not what "
+            "was written there. The disk may be failing; nothing else was lost by it"
+        )
 
 
 class SpillDirectory:
@@ -162,15 +179,52 @@ def write(place: SpillPlace, view: memoryview) -> str:
     return ""
 
 
+def reserve(place: SpillPlace) -> bool:
+    """Give a place its blocks, so that who maps it can write there.  For a thread."""
+    try:
+        return kernel.reserve(place.directory.fd, place.offset, place.size)
+    except OSError:
+        return False
+
+
+def add_piece(place: SpillPlace, start: int, data: bytes) -> bool:
+    """Write one piece of an object, in any order; False: the disk refuses."""
+    if not place.sums:
+        place.sums = [0] * -(-place.size // PIECE)
+    place.sums[start // PIECE] = zlib.crc32(data)
+    try:
+        return os.pwrite(place.directory.fd, data, place.offset + start) == len(data)
+    except OSError:
+        return False
+
+
+def sums_of(place: SpillPlace) -> list[int] | None:
+    """The checksums of what lies at a place; None: it cannot be read.  For a thread."""
+    found = []
+    whole = bytearray(min(PIECE, place.size))
+    with memoryview(whole) as view:
+        for start in range(0, place.size, PIECE):
+            with view[: min(PIECE, place.size - start)] as target:
+                if not _read_exactly(place, start, target):
+                    return None
+                found.append(zlib.crc32(target))
+    return found
+
+
+def is_whole(place: SpillPlace) -> bool:
+    """Whether what lies at a place is what was written.  For a thread."""
+    found = sums_of(place)
+    return found is not None and (not place.sums or found == place.sums)
+
+
 def read(place: SpillPlace, view: memoryview) -> bool:
     """Read an object back into memory; False if it is not what was written.  For a thread."""
     with view:
-        for number in range(len(place.sums)):
-            start = number * PIECE
+        for number, start in enumerate(range(0, place.size, PIECE)):
             with view[start : min(start + PIECE, place.size)] as target:
                 if not _read_exactly(place, start, target):
                     return False
-                if zlib.crc32(target) != place.sums[number]:
+                if place.sums and zlib.crc32(target) != place.sums[number]:
                     return False
     return True
 
@@ -185,7 +239,7 @@ def read_pieces(place: SpillPlace, start: int, length: int) -> bytes | None:
             with view[offset : offset + PIECE] as target:
                 if not _read_exactly(place, number * PIECE, target):
                     return None
-                if zlib.crc32(target) != place.sums[number]:
+                if place.sums and zlib.crc32(target) != place.sums[number]:
                     return None
     skipped = start - first * PIECE
     return bytes(whole[skipped : skipped + length])

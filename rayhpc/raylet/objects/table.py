@@ -11,10 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from rayhpc.raylet.objects import spill
 from rayhpc.raylet.objects.context import StoreContext
 from rayhpc.raylet.objects.local import LocalObject, Writing
 from rayhpc.raylet.objects.memory import Memory, RoomRequest
 from rayhpc.raylet.objects.reclaim import Reclaimer
+from rayhpc.raylet.objects.spill import Spiller, SpillPlace
 from rayhpc.wire.address import Address, ObjectId, owner_node_of
 from rayhpc.wire.messages import objects
 
@@ -26,7 +28,9 @@ class ObjectTable:
     `dropped` with each id that goes; `full` makes the sentence for a writer that waited in vain.
     """
 
-    def __init__(self, context: StoreContext, memory: Memory, reclaimer: Reclaimer) -> None:
+    def __init__(
+        self, context: StoreContext, memory: Memory, reclaimer: Reclaimer, spiller: Spiller
+    ) -> None:
         self.arrived: Callable[[LocalObject], None] = lambda obj: None
         self.dropped: Callable[[ObjectId], None] = lambda oid: None
         self.full: Callable[[int], str] = lambda size: "the object store is full"
@@ -37,6 +41,7 @@ class ObjectTable:
         self._context = context
         self._memory = memory
         self._reclaimer = reclaimer
+        self._spiller = spiller
 
     def get(self, oid: ObjectId) -> LocalObject | None:
         """A sealed object, in memory or on disk, that may have new readers."""
@@ -50,7 +55,8 @@ class ObjectTable:
         if writers is not None and process in writers:
             self._abandon(oid, process)
         if size < 1 or size > self._memory.size:
-            self._refuse(process, oid, size)
+            if size < 1 or not self._create_on_disk(process, oid, size):
+                self._refuse(process, oid, size)
             return
         offset = self._memory.take(size, process)
         if offset is not None:
@@ -63,8 +69,32 @@ class ObjectTable:
                 granted=lambda offset: self._place(process, oid, size, offset),
                 refused=lambda: self._refuse(process, oid, size),
                 reader=False,
+                stalled=lambda: self._create_on_disk(process, oid, size),
             )
         )
+
+    def _create_on_disk(self, process: Address, oid: ObjectId, size: int) -> bool:
+        """Memory has no room: a place in a spill file, to be mapped; False: nor has any disk."""
+        place = self._spiller.place(size)
+        if place is None:
+            return False
+        self._context.executor.submit(
+            lambda: spill.reserve(place), lambda ok: self._placed_on_disk(process, oid, place, ok)
+        )
+        return True
+
+    def _placed_on_disk(
+        self, process: Address, oid: ObjectId, place: SpillPlace, ok: bool
+    ) -> None:
+        if not ok:
+            self._spiller.failed(place, f"it has no room for {place.size} bytes")
+            self._refuse(process, oid, place.size)
+        elif process in self._context.dead:
+            self._spiller.release(place)
+        else:
+            self.writing.setdefault(oid, {})[process] = Writing(-1, place.size, place)
+            created = objects.StoreCreated(oid, place.offset, path=place.path)
+            self._context.send(process, created)
 
     def seal(self, process: Address, oid: ObjectId) -> None:
         """An object is written."""
@@ -75,24 +105,42 @@ class ObjectTable:
         if not writers:
             del self.writing[oid]
         if writing.doomed:
-            self._memory.free(writing.offset)
+            self._give_back(writing)
             return
-        self.add(oid, writing.offset, writing.size, primary=True)
+        if writing.disk is not None:
+            writing.disk.checked = True  # by whom it was written
+            self._note_sums(writing.disk)
+        self.add(oid, writing.offset, writing.size, primary=True, disk=writing.disk)
 
-    def add(self, oid: ObjectId, offset: int, size: int, primary: bool) -> None:
-        """A complete object lies at `offset`: readable from now on."""
+    def _note_sums(self, place: SpillPlace) -> None:
+        """What was written through a mapping is summed up now, to be checked when it is read."""
+
+        def noted(sums: list[int] | None) -> None:
+            place.sums = sums or []
+
+        self._context.executor.submit(lambda: spill.sums_of(place), noted)
+
+    def add(
+        self,
+        oid: ObjectId,
+        offset: int,
+        size: int,
+        primary: bool,
+        disk: SpillPlace | None = None,
+    ) -> None:
+        """A complete object lies at `offset`, or on disk: readable from now on."""
         obj = self.objects.get(oid)
         if obj is not None and (obj.pins or obj.job):
-            self._memory.free(offset)
+            self._give_back(Writing(offset, size, disk))
         else:
             if obj is not None:
                 self._remove(obj)
-            obj = self._insert(LocalObject(oid, offset, size, primary))
+            obj = self._insert(LocalObject(oid, offset, size, primary, disk))
         if owner_node_of(oid) in self._context.gone_nodes:
             self.drop(oid)
             return
         self._context.post(owner_node_of(oid), objects.ObjectAt(oid, obj.size, self._context.node))
-        if obj.offset >= 0:
+        if obj.offset >= 0 or obj.disk is not None:
             self.arrived(obj)
 
     # -- reading -----------------------------------------------------------------------------------
@@ -142,11 +190,11 @@ class ObjectTable:
         for oid in [oid for oid in self.writing if oid.startswith(owner_prefix)]:
             self.drop(oid)
 
-    def lose(self, obj: LocalObject) -> None:
-        """Our copy is evicted, or turned out to be damaged: the owner's raylet is told."""
+    def lose(self, obj: LocalObject, why: str = "") -> None:
+        """Our copy is evicted, or turned out to be damaged (`why`): the owner's raylet is told."""
         if self.objects.get(obj.oid) is obj:
             self._remove(obj)
-            gone = objects.ObjectGone(obj.oid, self._context.node)
+            gone = objects.ObjectGone(obj.oid, self._context.node, why)
             self._context.post(owner_node_of(obj.oid), gone)
 
     def promote(self, oid: ObjectId) -> None:
@@ -180,7 +228,14 @@ class ObjectTable:
         writing = writers.pop(process)
         if not writers:
             del self.writing[oid]
-        self._memory.free(writing.offset)
+        self._give_back(writing)
+
+    def _give_back(self, writing: Writing) -> None:
+        """Nobody will read what lies there."""
+        if writing.disk is not None:
+            self._spiller.release(writing.disk)
+        else:
+            self._memory.free(writing.offset)
 
     def _insert(self, obj: LocalObject) -> LocalObject:
         self.objects[obj.oid] = obj
@@ -189,7 +244,8 @@ class ObjectTable:
         if siblings is None:
             siblings = self._by_owner[prefix] = set()
         siblings.add(obj.oid)
-        self._reclaimer.idle(obj)
+        if obj.offset >= 0:
+            self._reclaimer.idle(obj)
         return obj
 
     def _let_go(self, obj: LocalObject, count: int) -> None:
@@ -202,8 +258,12 @@ class ObjectTable:
             self._settle(obj)
 
     def _settle(self, obj: LocalObject) -> None:
-        if not obj.pins and not obj.job and obj.offset >= 0:
+        if obj.pins or obj.job:
+            return
+        if obj.offset >= 0:
             self._reclaimer.idle(obj)
+        elif not obj.primary:
+            self.lose(obj)  # a copy that found no room in memory: it was read
 
     def _remove(self, obj: LocalObject) -> None:
         oid = obj.oid

@@ -48,7 +48,7 @@ class Ownership:
         nonce: bytes,
         send: Send,
         make_again: Callable[[ObjectId, Entry], bytes | None],
-        lost: Callable[[int, ObjectId], bytes],
+        lost: Callable[..., bytes],
     ) -> None:
         self.me = me
         self.table: dict[ObjectId, Entry] = {}
@@ -232,7 +232,7 @@ class Ownership:
             if entry is None:
                 self._send(self._raylet, objects.Tell(oid, objects.FREED))
             elif entry.state == STORED:
-                self._recover(oid, entry)
+                self._recover(oid, entry, message.text)
 
     def on_process_died(self, address: Address) -> None:
         """A process we borrow from, or that borrows from us, has ended."""
@@ -341,11 +341,13 @@ class Ownership:
         value = b"" if entry.state == STORED else entry.value
         self._send(self._raylet, objects.Tell(oid, kind, value))
 
-    def _recover(self, oid: ObjectId, entry: Entry) -> None:
+    def _recover(self, oid: ObjectId, entry: Entry, why: str = "") -> None:
         entry.asked = True
         entry.state = PENDING
         error = self._make_again(oid, entry)
         if error is not None:
+            if why and entry.task is None:
+                error = self._lost(objects.LOST, oid, why)
             self.resolve(oid, ERROR, error)
 
 

@@ -80,6 +80,8 @@ class StoreClient:
         """The memory to write to, after `created`."""
         answer = self._creating.pop(oid)
         assert answer is not None
+        if answer.path:
+            return self._mapping.writable_file(answer.path, answer.offset, size)
         return self._mapping.writable(answer.offset, size)
 
     def place_refused(self, oid: ObjectId) -> None:
@@ -141,7 +143,11 @@ class StoreClient:
         if boxes is None:
             self._send(self._raylet, objects.Unpin([oid]))
             return
-        exporter = self._mapping.export(message.offset, message.size, self._unpinned, oid)
+        where = message.offset, message.size, self._unpinned, oid
+        if message.path:
+            exporter = self._mapping.export_file(message.path, *where)
+        else:
+            exporter = self._mapping.export(*where)
         self._views[oid] = weakref.ref(exporter)
         for box in boxes:
             box.value = exporter

@@ -48,11 +48,15 @@ class StoreCreate(Message):
 
 
 class StoreCreated(Message):
-    """Raylet to process: write at `offset`; -1: no room, and `error` says what holds it."""
+    """Raylet to process: write at `offset`; -1: no room, and `error` says what holds it.
+
+    `path` not empty: not in the arena, but in that file of the raylet's, to be mapped.
+    """
 
     oid: bytes
     offset: int
     error: str = ""
+    path: str = ""
 
 
 class StoreSeal(Message):
@@ -73,11 +77,15 @@ class Fetch(Message):
 
 
 class Fetched(Message):
-    """Raylet to process: the object lies at `offset`, pinned for you until `Unpin`."""
+    """Raylet to process: the object lies at `offset`, pinned for you until `Unpin`.
+
+    `path` as in `StoreCreated`.
+    """
 
     oid: bytes
     offset: int
     size: int
+    path: str = ""
 
 
 class FetchFailed(Message):
@@ -121,10 +129,11 @@ class ObjectAt(Message):
 
 
 class ObjectGone(Message):
-    """Raylet to the owner's raylet: `node` has no copy (any more)."""
+    """Raylet to the owner's raylet: `node` has no copy (any more); `text`: it was damaged."""
 
     oid: bytes
     node: int
+    text: str = ""
 
 
 class Locate(Message):
@@ -168,9 +177,13 @@ class Tell(Message):
 
 
 class CopiesLost(Message):
-    """The owner's raylet to the owner: no copy is left; make it again, or `Tell` LOST."""
+    """The owner's raylet to the owner: no copy is left; make it again, or `Tell` LOST.
+
+    `text` says what has become of the last one, if that is known.
+    """
 
     oids: list[bytes]
+    text: str = ""
 
 
 class DropCopies(Message):

@@ -16,6 +16,7 @@ import msgspec
 
 from rayhpc.raylet.objects import ObjectManager
 from rayhpc.store.arena import Arena
+from rayhpc.store.mapping import Mapping
 from rayhpc.wire.address import (
     Address,
     ObjectId,
@@ -77,9 +78,11 @@ class Process:
         self.owned: dict[ObjectId, str] = {}
         self.creating: dict[ObjectId, int] = {}
         self.waiting: set[tuple[ObjectId, bool]] = set()
-        self.views: list[tuple[ObjectId, int, int]] = []
+        self.views: list[tuple[ObjectId, int, int, str]] = []
         self.answers: list[Any] = []
         self.asked: set[ObjectId] = set()
+        # Why copies were lost.
+        self.reasons: list[str] = []
         self.remake = True
 
     def send(self, message: msgspec.Struct) -> None:
@@ -110,8 +113,8 @@ class Process:
 
     def unpin(self, number: int = 0) -> None:
         """A view goes; until then its bytes must have stayed what they were."""
-        oid, offset, size = self.views.pop(number)
-        self.check(oid, offset, size)
+        oid, offset, size, path = self.views.pop(number)
+        self.check(oid, offset, size, path)
         self.send(objects.Unpin([oid]))
 
     def free(self, oid: ObjectId) -> None:
@@ -119,9 +122,18 @@ class Process:
         del self.owned[oid]
         self.send(objects.Free([oid]))
 
-    def check(self, oid: ObjectId, offset: int, size: int) -> None:
+    def check(self, oid: ObjectId, offset: int, size: int, path: str) -> None:
+        if path:
+            found = bytes(self.mapping.export_file(path, offset, size, deque(), oid))
+        else:
+            found = bytes(self.cluster.arenas[node_of(self.address)].view(offset, size))
+        assert found == content(oid, size), "not what was written"
+
+    @property
+    def mapping(self) -> Mapping:
+        """This process's own windows onto the store of its node."""
         arena = self.cluster.arenas[node_of(self.address)]
-        assert bytes(arena.view(offset, size)) == content(oid, size), "not what was written"
+        return Mapping(arena.fd, arena.size)
 
     def take(self, message: Any) -> None:
         """A message arrives."""
@@ -146,6 +158,7 @@ class Process:
             else:
                 self._tell(message.oid)
         elif isinstance(message, objects.CopiesLost):
+            self.reasons.append(message.text)
             for oid in message.oids:
                 self._lost(oid)
 
@@ -156,8 +169,11 @@ class Process:
             assert message.error
             self.answers.append(message)
         else:
-            arena = self.cluster.arenas[node_of(self.address)]
-            arena.view(message.offset, size)[:] = content(oid, size)
+            if message.path:
+                place = self.mapping.writable_file(message.path, message.offset, size)
+            else:
+                place = self.cluster.arenas[node_of(self.address)].view(message.offset, size)
+            place[:] = content(oid, size)
             self.send(objects.StoreSeal(oid, size))
         self.cluster.send(self.address, owner, Done(oid, message.offset >= 0))
 
@@ -166,10 +182,10 @@ class Process:
         if message.offset < 0:
             self.waiting.discard((message.oid, False))
             return
-        self.check(message.oid, message.offset, message.size)
+        self.check(message.oid, message.offset, message.size, message.path)
         if (message.oid, True) in self.waiting:
             self.waiting.discard((message.oid, True))
-            self.views.append((message.oid, message.offset, message.size))
+            self.views.append((message.oid, message.offset, message.size, message.path))
         else:
             self.send(objects.Unpin([message.oid]))
 
@@ -353,10 +369,10 @@ def put(process: Process, size: int = 300_000) -> ObjectId:
     return oid
 
 
-def get(process: Process, oid: ObjectId, pin: bool = True) -> Any:
-    """Fetch; the answer."""
+def get(process: Process, oid: ObjectId, pin: bool = True, within: float = 0.0) -> Any:
+    """Fetch; the answer, if it comes within so many seconds."""
     process.fetch(oid, pin)
-    process.cluster.settle()
+    process.cluster.settle(within)
     return process.answers.pop() if process.answers else None
 
 

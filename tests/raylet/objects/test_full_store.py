@@ -26,12 +26,68 @@ def diskless() -> Iterator[Cluster]:
     cluster.close()
 
 
-def test_a_value_larger_than_the_store_is_refused_at_once(cluster: Cluster) -> None:
-    process = cluster.process(1)
+def test_a_value_larger_than_the_store_is_refused_at_once_without_a_disk(
+    diskless: Cluster,
+) -> None:
+    process = diskless.process(1)
     process.write(process.new(), STORE_BYTES + 1)
+    diskless.settle()
+    error = process.answers[0].error
+    assert "larger than this node's whole object store (1.0 MiB), and no disk has room" in error
+    assert diskless.time < 1
+
+
+def test_a_value_larger_than_the_store_is_mapped_from_disk_on_every_node(cluster: Cluster) -> None:
+    writer, near, far = cluster.process(1), cluster.process(1), cluster.process(2)
+    oid = put(writer, 3 * STORE_BYTES + 17)
+    assert writer.owned[oid] == "stored"
+    assert get(near, oid).path
+    assert get(far, oid).path
+    assert get(far, oid).path, "what is mapped is mapped again at once"
+    assert cluster.managers[1].used == cluster.managers[2].used == 0
+    while far.views:
+        far.unpin()
     cluster.settle()
-    assert "larger than this node's whole object store (1.0 MiB)" in process.answers[0].error
-    assert cluster.time < 1
+    assert cluster.managers[2].spilled == 0, "a copy that nobody reads goes"
+    near.unpin()
+    writer.free(oid)
+    cluster.settle()
+    assert not leftovers(cluster)
+
+
+def test_a_store_full_of_what_is_in_use_takes_more_on_disk(cluster: Cluster) -> None:
+    process = cluster.process(1)
+    held = [put(process, 400_000) for _ in range(2)]
+    assert not any(get(process, oid).path for oid in held)
+    more = [put(process, 400_000) for _ in range(4)]
+    assert [process.owned[oid] for oid in more] == ["stored"] * 4
+    assert all(get(process, oid, within=0.5).path for oid in more)
+    for oid in [*held, *more]:
+        process.unpin()
+        process.free(oid)
+    cluster.settle()
+    assert not leftovers(cluster)
+
+
+def test_what_was_spilled_is_read_on_disk_when_memory_and_disk_are_full(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = cluster.process(1)
+    spilled = [put(process, 500_000) for _ in range(4)][:2]
+    monkeypatch.setattr(cluster.managers[1]._spiller, "place", lambda size: None)
+    held = [oid for oid in process.owned if oid not in spilled]
+    for oid in held:
+        assert not get(process, oid).path
+    for oid in spilled:
+        assert get(process, oid, within=0.5).path, "no room has to be made for it"
+
+
+def test_copies_for_which_there_is_no_room_come_to_disk(cluster: Cluster) -> None:
+    near, far = cluster.process(1), cluster.process(2)
+    oids = [put(far, 300_000) for _ in range(6)]
+    for oid in oids:
+        assert get(near, oid, within=0.5).size == 300_000
+    assert {bool(path) for _, _, _, path in near.views} == {True, False}
 
 
 def test_a_full_store_says_who_fills_it(diskless: Cluster) -> None:
@@ -109,6 +165,22 @@ def test_a_damaged_spill_file_is_reported_if_nothing_can_make_it_again(cluster: 
     assert place is not None
     os.ftruncate(place.directory.fd, 0)
     assert get(process, oid).kind == objects.ERROR
+    (reason,) = process.reasons
+    assert f"in a spill file in {place.directory.path}, is corrupt" in reason
+
+
+def test_so_is_one_that_would_have_been_mapped(cluster: Cluster) -> None:
+    process = cluster.process(1)
+    process.remake = False
+    oid = put(process, 500_000)
+    held = [put(process, 500_000) for _ in range(2)]
+    place = cluster.managers[1]._table.objects[oid].disk
+    assert place is not None
+    os.pwrite(place.directory.fd, b"damage", place.offset + 1000)
+    for each in held:
+        get(process, each)
+    assert get(process, oid, within=0.5).kind == objects.ERROR
+    assert "is corrupt" in process.reasons[0]
 
 
 @pytest.mark.parametrize("problem", ["absent", "a file"])
