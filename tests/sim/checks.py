@@ -6,17 +6,18 @@ Used by the tests of this package, after they have dropped their references.
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from rayhpc.exceptions import RayError
+from rayhpc.runtime.worker.worker import Worker
 from rayhpc.wire.address import describe
 from rayhpc.wire.messages import actors
 
 from .cluster import Cluster
 from .node import SimNode
 from .process import SimProcess
-from .worker import SimWorker
+from .threads import Routine, drive
 
 
 def outcomes(sim: Cluster, driver: SimProcess, refs: list[Any], limit: float = 60.0) -> list[Any]:
@@ -26,14 +27,12 @@ def outcomes(sim: Cluster, driver: SimProcess, refs: list[Any], limit: float = 6
     def collect() -> Any:
         for ref in refs:
             try:
-                values = yield from driver.values([ref])
-                done.append(values[0])
+                done.append(driver.values([ref])[0])
             except RayError as error:
                 # Its frames would hold the references we are about to drop.
                 done.append(error.with_traceback(None))
-            values = None
 
-    driver.start(collect())
+    driver.start(collect)
     sim.world.run(lambda: len(done) == len(refs), limit)
     return done
 
@@ -55,14 +54,16 @@ def submit(driver: SimProcess, name: str, arguments: list[tuple[Any, ...]], **op
     return refs
 
 
-def routine(sim: Cluster, driver: SimProcess, steps: Any, limit: float = 60.0) -> Any:
-    """The value that a routine of a driver comes to."""
+def routine(
+    sim: Cluster, driver: SimProcess, run: Routine | Callable[[], Any], limit: float = 60.0
+) -> Any:
+    """What a function, or a generator of conditions to wait for, comes to in a driver's thread."""
     done: list[Any] = []
 
-    def run() -> Any:
-        done.append((yield from steps))
+    def finish() -> None:
+        done.append(run() if callable(run) else drive(run))
 
-    driver.start(run())
+    driver.start(finish)
     sim.world.run(lambda: bool(done), limit)
     return done[0]
 
@@ -102,8 +103,8 @@ def _of_process(process: SimProcess) -> Iterator[str]:
         "calls": [p.name for p in process.callers.unfinished()],
         "generators": process.streams._live,
     }
-    if isinstance(process, SimWorker):
-        shown["kept results"] = process._kept
+    if isinstance(process.role, Worker):
+        shown["kept results"] = process.role.replies.kept()
     for what, value in shown.items():
         if value:
             yield f"{describe(process.me)}: {what}: {value}"

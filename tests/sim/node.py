@@ -24,8 +24,7 @@ from rayhpc.wire.messages.common import UNIT, NodeInfo
 from rayhpc.wire.messages.start import Facts, WorkerConfig
 
 from .process import SimProcess
-from .running import SimSlot
-from .worker import SimWorker
+from .worker import SimSlot, SimWorker
 
 if TYPE_CHECKING:
     from .cluster import Cluster
@@ -179,7 +178,7 @@ class SimNode:
         def begin() -> None:
             if not self.alive:
                 return
-            slot = self.memory[config.slot]
+            slot = self.memory[config.slot] = SimSlot()
             self.workers[number] = SimWorker(
                 self.world,
                 make_address(self.number, number),

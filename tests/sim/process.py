@@ -1,7 +1,7 @@
-"""A simulated driver or worker: the runtime's own tables and handlers, without threads or sockets.
+"""A simulated driver or worker: the runtime's own process, on the world's clock and network.
 
-The process's code is the real one; what is simulated is the loop that serves it, and the user's
-code, which are programs (`programs.py`) run as generators.
+The process's code is the real one; what is simulated is what it is handed: sockets, time, threads
+(`threads.py`) and the user's code, which are programs (`programs.py`).
 """
 
 from __future__ import annotations
@@ -19,10 +19,13 @@ from rayhpc.wire import messages
 from rayhpc.wire.address import Address
 from rayhpc.wire.messages import actors
 from rayhpc.wire.messages.start import Facts
-from rayhpc.wire.windows import Windows
 
-from .user import Routine, UserSide
+from .threads import Routine, SimSockets, SimThread, drive
+from .user import UserSide
 from .world import World
+
+# While no thread of a process waits, its background thread serves, so late at the most.
+REST_S = 0.002
 
 # Where the death of each reference that was born in a simulated process is noted: there, whenever
 # and in whoever's turn it is collected.
@@ -73,44 +76,31 @@ class SimProcess(UserSide):
         self.world = world
         self.events: deque[Any] = deque()
         self.alive = True
-        self.running_tid = b""
         self.groups: dict[bytes, actors.GroupIs] = {}
-        self._routines: list[tuple[Routine, Callable[[], bool]]] = []
+        self.threads: list[SimThread] = []
+        self._unread: deque[tuple[Address, Any, int]] = deque()
+        self._served_later = False
         self._timer = float("inf")
         facts = Facts(address, "sim", "", "", "", job, "")
-        windows = Windows(address, self._transmit, world.window)
         with self.turn():
-            super().__init__(facts, Mapping(arena_fd, arena_bytes), windows, world.now)
+            mapping = Mapping(arena_fd, arena_bytes)
+            super().__init__(facts, mapping, SimSockets(self, address), world.now)  # type: ignore[arg-type]
             self.ownership.events = self.events
         world.join(address, messages.PROCESS_TAKES, self.receive)
 
     # -- the loop ---------------------------------------------------------------------------------
-    def send(self, destination: Address, message: Any) -> None:
-        """Send a message, as far as there is room."""
-        self.windows.send(destination, message)
-
-    def _transmit(self, destination: Address, frame: bytes) -> bool:
+    def transmit(self, destination: Address, frame: bytes) -> bool:
         """Send, while alive."""
         if self.alive:
             self.world.transmit(self.me, destination, frame)
         return self.alive
-
-    @property
-    def transport(self) -> SimProcess:
-        """What sends, as `Process` calls it."""
-        return self
-
-    @contextmanager
-    def lead(self) -> Iterator[None]:
-        """The simulated process has one thread, which leads."""
-        yield
 
     @contextmanager
     def turn(self) -> Iterator[None]:
         """References that are born or die now are this process's."""
         outer, outer_process = _here, current._process
         _be_at_home(self.events.append)
-        current._process = self  # type: ignore[assignment]
+        current._process = self
         try:
             yield
         finally:
@@ -118,19 +108,52 @@ class SimProcess(UserSide):
             current._process = outer_process
 
     def receive(self, source: Address, message: Any) -> None:
-        """Handle one message and what follows from it."""
-        with self.turn():
-            self.take(source, message, self.world.frame_size)
-            message = None
-            self.settle()
+        """A message has come: it is read when a thread serves."""
+        self._unread.append((source, message, self.world.frame_size))
+        self._serve_if_free()
 
     def settle(self) -> None:
         """Do what can be done now, and be called again when something is due."""
+        while self.alive:
+            while self._unread:
+                source, message, size = self._unread.popleft()
+                self.take(source, message, size)
+                message = None
+            self.advance()
+            if not self._let_one_go_on():
+                break
+            if self._is_left_alone():
+                self._serve_later()
+                return
+        if self.alive:
+            self._set_timer()
+
+    def _is_left_alone(self) -> bool:
+        """Whether user code runs and no thread waits: then the background serves, in its time."""
+        busy = [thread.is_busy for thread in self.threads]
+        return bool(busy) and all(busy)
+
+    def _serve_if_free(self) -> None:
         if not self.alive:
             return
-        self.advance()
-        while self._step():
-            self.advance()
+        if self._is_left_alone():
+            self._serve_later()
+        else:
+            with self.turn():
+                self.settle()
+
+    def _serve_later(self) -> None:
+        if not self._served_later:
+            self._served_later = True
+            self.world.after(self.world.random.uniform(0, REST_S), self._serve)
+
+    def _serve(self) -> None:
+        self._served_later = False
+        if self.alive:
+            with self.turn():
+                self.settle()
+
+    def _set_timer(self) -> None:
         deadline = self.next_deadline()
         if deadline is not None and deadline < self._timer:
             self._timer = deadline
@@ -143,24 +166,30 @@ class SimProcess(UserSide):
                 self.on_time()
                 self.settle()
 
-    def start(self, routine: Routine) -> None:
-        """Run a routine: a generator of conditions to wait for."""
+    # -- threads ----------------------------------------------------------------------------------
+    def start(self, run: Routine | Callable[[], Any]) -> SimThread:
+        """Run a function, or a generator of conditions to wait for, in a thread."""
         with self.turn():
-            self._advance_routine(routine)
+            thread = SimThread(self, run if callable(run) else lambda: drive(run))
+            run = None  # type: ignore[assignment]
+            self.threads.append(thread)
             self.settle()
+        return thread
 
-    def _advance_routine(self, routine: Routine) -> None:
-        try:
-            condition = next(routine)
-        except StopIteration:
-            return
-        self._routines.append((routine, condition))
+    def timer(self, seconds: float) -> Callable[[], bool]:
+        """A condition that holds after some time."""
+        end = self.world.time + seconds
+        self.world.after(seconds, self._serve)
+        return lambda: self.world.time >= end - 1e-12
 
-    def _step(self) -> bool:
-        for item in self._routines:
-            if item[1]():
-                self._routines.remove(item)
-                self._advance_routine(item[0])
+    def _let_one_go_on(self) -> bool:
+        for thread in self.threads:
+            if thread.wants_to_go_on():
+                try:
+                    thread.go_on()
+                finally:
+                    if thread.has_ended:
+                        self.threads.remove(thread)
                 return True
         return False
 
@@ -171,12 +200,9 @@ class SimProcess(UserSide):
         self.alive = False
         self.world.leave(self.me)
         with self.turn():
-            self._routines.clear()
+            for thread in self.threads:
+                thread.go_on()
+            self.threads.clear()
+            self._unread.clear()
             self.ownership.table.clear()
         self.store.close()
-
-    def sleep(self, seconds: float) -> Callable[[], bool]:
-        """A condition that holds after some time."""
-        end = self.world.time + seconds
-        self.world.after(seconds, self._on_timer)
-        return lambda: self.world.time >= end - 1e-12

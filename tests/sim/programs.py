@@ -1,18 +1,25 @@
-"""What simulated tasks do: generators that yield what they wait for.
+"""What simulated tasks and actors do: generators that yield what they wait for.
 
 A program gets the process it runs in, its attempt, and its arguments; it yields `Sleep` or `Get`
-and returns its value.  Programs are known by name, which serves as their definition's id.
+and returns its value.  Programs are known by name, which serves as their definition's id, and
+become functions and classes for the real worker by `load`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
+
+from rayhpc.runtime.process.context import running
+
+from .threads import SimThread
 
 Program = Generator[Any, Any, Any]
 PROGRAMS: dict[bytes, Callable[..., Program]] = {}
 # Methods of actors get the process (whose `state` is the actor's) and their arguments.
 METHODS: dict[str, Callable[..., Program]] = {}
+# Those of generators.
+STREAMS = {b"streams"}
 CONSTRUCTORS: dict[bytes, Callable[..., Program]] = {}
 LARGE = 150_000
 
@@ -31,18 +38,72 @@ class Get:
         self.refs = refs
 
 
-class Do:
-    """Run a routine of the process (`put`, …); its value comes back."""
-
-    def __init__(self, routine: Any) -> None:
-        self.routine = routine
-
-
 class Item:
     """Yield a value from a streaming generator."""
 
     def __init__(self, value: Any) -> None:
         self.value = value
+
+
+def load(process: Any, definition: bytes) -> Any:
+    """The function or class of a name, for the worker that is to run it."""
+    if definition in CONSTRUCTORS:
+        return _class_of(process, definition)
+    made = PROGRAMS[definition]
+    run = _stream if definition in STREAMS else _run
+
+    def function(*args: Any) -> Any:
+        context = running.get()
+        assert context is not None
+        return run(process, made(process, context.attempt, *args))
+
+    function.__name__ = definition.decode()
+    return function
+
+
+def _class_of(process: Any, definition: bytes) -> type:
+    def construct(self: Any, *args: Any) -> None:
+        _run(process, CONSTRUCTORS[definition](process, *args))
+
+    def method(made: Callable[..., Program]) -> Callable[..., Any]:
+        return lambda self, *args: _run(process, made(process, *args))
+
+    methods = {name: method(made) for name, made in METHODS.items()}
+    return type(definition.decode(), (), {"__init__": construct, **methods})
+
+
+def _run(process: Any, program: Program) -> Any:
+    """Run a program in the calling thread; what it returns."""
+    try:
+        item = _go_on(process, program)
+    except StopIteration as stop:
+        return stop.value
+    raise AssertionError(f"a program that is no generator has yielded {item}")
+
+
+def _stream(process: Any, program: Program) -> Iterator[Any]:
+    """Run a program in the calling thread; what it yields."""
+    while True:
+        try:
+            item = _go_on(process, program)
+        except StopIteration:
+            return
+        yield item
+
+
+def _go_on(process: Any, program: Program) -> Any:
+    """Run a program until it yields an item; StopIteration brings what it returns."""
+    answer = None
+    while True:
+        wanted = program.send(answer)
+        answer = None
+        if isinstance(wanted, Item):
+            return wanted.value
+        if isinstance(wanted, Sleep):
+            SimThread.current().sleep(wanted.seconds)
+        else:
+            answer = process.values(wanted.refs)
+        wanted = None
 
 
 def program(function: Callable[..., Program]) -> Callable[..., Program]:
@@ -124,16 +185,32 @@ def passes_down(process: Any, attempt: int, boxed: list[Any], depth: int) -> Pro
 @program
 def makes(process: Any, attempt: int, value: int, is_large: bool) -> Program:
     """Return references to an object that was put and to a task's result, inside a list."""
+    yield Sleep(0.0001)
     data = value.to_bytes(8, "big") * (LARGE // 8 if is_large else 1)
-    ref = yield Do(process.put(data))
+    ref = process.put(data)
     return [ref, process.submit("large" if is_large else "short", value, retries=-1)]
+
+
+@program
+def submits(process: Any, attempt: int, name: str, count: int) -> Program:
+    """Submit tasks and return their references at once, in a list."""
+    yield Sleep(0.0002)
+    return [process.submit(name, i, retries=-1) for i in range(count)]
+
+
+@program
+def waits_for(process: Any, attempt: int, boxed: list[Any]) -> Program:
+    """How many references there were, when all are there."""
+    values = yield Get(boxed)
+    return len(values)
 
 
 @program
 def nests(process: Any, attempt: int, value: int) -> Program:
     """Put an object with a reference inside, and return it inside a list."""
-    inner = yield Do(process.put(value.to_bytes(8, "big") * (LARGE // 8)))
-    outer = yield Do(process.put([inner, value]))
+    yield Sleep(0.0001)
+    inner = process.put(value.to_bytes(8, "big") * (LARGE // 8))
+    outer = process.put([inner, value])
     return [outer]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from typing import Any
 
@@ -31,7 +32,7 @@ def call(driver: SimProcess, handle: Handle, method: str, *arguments: tuple[Any,
 
 def lent(sim: Cluster, giver: SimProcess, handle: Handle, taker: SimProcess) -> Handle:
     """Another driver's handle, as it would come out of a value."""
-    packed = routine(sim, giver, giver.put([handle]))
+    packed = routine(sim, giver, lambda: giver.put([handle]))
     with taker.turn():
         from rayhpc.runtime.values import references
 
@@ -281,11 +282,11 @@ def test_one_name_is_one_actor_whoever_comes_first(sim: Cluster) -> None:
     drivers = [sim.driver(n) for n in (1, 2, 3, 3)]
     handles: list[Handle] = []
 
-    def get(driver: SimProcess) -> Any:
-        handles.append((yield from driver.named("plain", name="the one")))
+    def get(driver: SimProcess) -> None:
+        handles.append(driver.named("plain", name="the one"))
 
     for driver in drivers:
-        driver.start(get(driver))
+        driver.start(functools.partial(get, driver))
     sim.world.run(lambda: len(handles) == 4, 10.0)
     assert len({h.actor for h in handles}) == 1
     pairs = list(zip(drivers, handles, strict=True))
@@ -295,7 +296,8 @@ def test_one_name_is_one_actor_whoever_comes_first(sim: Cluster) -> None:
     assert len(set(found)) == 1
     with drivers[0].turn():
         try:
-            routine(sim, drivers[0], drivers[0].named("plain", name="the one", exists=False))
+            again = functools.partial(drivers[0].named, "plain", name="the one", exists=False)
+            routine(sim, drivers[0], again)
         except Ended:
             pass
         else:

@@ -76,8 +76,8 @@ def test_objects_inside_objects_live_as_long_as_the_outermost(sim: Cluster) -> N
 
 def test_what_the_driver_puts_travels_inside_values(sim: Cluster) -> None:
     driver = sim.driver()
-    inner = routine(sim, driver, driver.put((7).to_bytes(8, "big") * (LARGE // 8)))
-    outer = routine(sim, driver, driver.put([inner, "text"]))
+    inner = routine(sim, driver, lambda: driver.put((7).to_bytes(8, "big") * (LARGE // 8)))
+    outer = routine(sim, driver, lambda: driver.put([inner, "text"]))
     refs = submit(driver, "digs", [([outer],), (outer,)])
     back = submit(driver, "returns_it", [([inner],)])
     with driver.turn():

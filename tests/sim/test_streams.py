@@ -23,7 +23,7 @@ def items(driver: SimProcess, oid: bytes, count: int = 10**9) -> Any:
         ref = stream.items.popleft()
         driver.streams.took_one(stream)
         try:
-            (value,) = yield from driver.values([ref])
+            (value,) = driver.values([ref])
             found.append(int.from_bytes(bytes(value[:8]), "big"))
         except RayError as error:
             found.append(error.with_traceback(None))

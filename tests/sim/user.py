@@ -1,34 +1,34 @@
 """What user code does in a simulated process: `.remote()`, `put`, `get`, actors, groups.
 
-A part of `process.SimProcess`.  Does the same to the process's tables as `rayhpc.api`; what
-waits is a routine (a generator of conditions) in place of a blocking call.
+A part of `process.SimProcess`.  Does the same to the process's tables as `rayhpc.api`; what waits
+is called in a simulated thread.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
 from rayhpc.api.actors.actor_creation import _Creation
-from rayhpc.runtime.owner.entries import ERROR, INLINE, PENDING, STORED, Entry
+from rayhpc.runtime.owner.entries import Entry
 from rayhpc.runtime.owner.pending import Pending
-from rayhpc.runtime.process.core import Core
+from rayhpc.runtime.process.context import running
+from rayhpc.runtime.process.interrupts import inside
+from rayhpc.runtime.process.process import Process
 from rayhpc.runtime.values import getting, serialization
 from rayhpc.runtime.values.references import ObjectRef
-from rayhpc.runtime.values.store_client import Box
 from rayhpc.runtime.worker import execution
-from rayhpc.store import layout
-from rayhpc.wire.address import HEAD, node_of, owner_of
-from rayhpc.wire.messages import actors, objects, tasks
-from rayhpc.wire.messages.common import UNIT, SchedulingClass, Stored, Strategy
+from rayhpc.wire.address import HEAD, owner_of
+from rayhpc.wire.messages import actors, tasks
+from rayhpc.wire.messages.common import UNIT, SchedulingClass, Strategy
+
+from .threads import SimThread
 
 if TYPE_CHECKING:
     from .world import World
 
 ONE_CPU = {"CPU": UNIT}
 DEFAULT = Strategy()
-Routine = Generator[Callable[[], bool], None, Any]
 
 
 class Handle:
@@ -43,11 +43,16 @@ class Handle:
         return Handle, (self.actor, self.lifeline, self.retries)
 
 
+def _running_tid() -> bytes:
+    context = running.get()
+    return b"" if context is None else context.tid
+
+
 class Ended(Exception):
     """The actor's name is taken."""
 
 
-class UserSide(Core):
+class UserSide(Process):
     """The user's side of a process."""
 
     world: World
@@ -72,7 +77,7 @@ class UserSide(Core):
         pending.queue = self.submitter.queue_for(wanted)
         self.submitter.definitions[definition] = definition
         self._set_arguments(pending, args)
-        pending.parent = self.running_tid
+        pending.parent = _running_tid()
         if pending.parent or window:
             pending.more = tasks.TaskMore(name, pending.parent, window=window)
         found: Any = self._references_of(pending)
@@ -128,13 +133,12 @@ class UserSide(Core):
         creation.send_when_ready()
         return handle
 
-    def named(self, kind: str, *args: Any, name: str, exists: bool = True) -> Routine:
-        """A routine for `Actor.options(name=…, get_if_exists=…).remote(*args)`."""
+    def named(self, kind: str, *args: Any, name: str, exists: bool = True) -> Handle:
+        """`Actor.options(name=…, get_if_exists=…).remote(*args)`, in a thread."""
         creation, handle = self._creation(kind, args, name, 0, 0, None, None, DEFAULT, False)
         token = self.new_token()
-        self.send(HEAD, actors.CreateActor(token, creation._complete_spec(), exists))
-        yield lambda: token in self.replies
-        answer = self.replies.pop(token)
+        message = actors.CreateActor(token, creation._complete_spec(), exists)
+        answer = self.exchange(HEAD, message, token)
         if answer.error or answer.existing is not None:
             creation._forget()
         if answer.error:
@@ -192,7 +196,7 @@ class UserSide(Core):
         self._set_arguments(pending, args)
         if handle.lifeline is not None:
             pending.keep = [handle.lifeline, *(pending.keep or ())]
-        pending.parent = self.running_tid
+        pending.parent = _running_tid()
         found = self._references_of(pending)
         self.callers.inbox.append(pending)
         return found
@@ -217,63 +221,17 @@ class UserSide(Core):
         self.send(HEAD, actors.RemoveGroup(group))
 
     # -- objects ----------------------------------------------------------------------------------
-    def put(self, value: Any) -> Routine:
-        """A routine that makes an object of ours."""
-        packed = serialization.serialize(value)
-        oid = self.new_id()
-        entry = Entry()
-        entry.inner = packed.refs or None
-        if packed.nbytes <= getting.INLINE_BYTES:
-            self.ownership.table[oid] = entry
-            self.ownership.resolve(oid, INLINE, serialization.to_inline(packed), inner=entry.inner)
-        else:
-            where = yield from self.store_value(oid, packed)
-            self.ownership.table[oid] = entry
-            self.ownership.resolve(oid, STORED, where.node, where.size, entry.inner)
-        return ObjectRef(oid, True)
+    def put(self, value: Any) -> ObjectRef[Any]:
+        """`api.put`, in a thread."""
+        with inside:
+            return getting.put_value(self, value)
 
-    def store_value(
-        self, oid: bytes, packed: serialization.Serialized
-    ) -> Generator[Any, None, Stored]:
-        """Write a value to the node's store."""
-        size = layout.size_needed(packed.pickled, packed.buffers)
-        self.store.create(oid, size)
-        yield lambda: self.store.created(oid) is not None
-        answer = self.store.created(oid)
-        assert answer is not None
-        if answer.offset < 0:
-            self.store.place_refused(oid)
-            raise MemoryError(answer.error)
-        layout.write_into(self.store.place(oid, size), packed.pickled, packed.buffers)
-        self.store.seal(oid, size)
-        return Stored(size, node_of(self.me))
-
-    def values(self, refs: list[ObjectRef[Any]]) -> Generator[Any, None, list[Any]]:
-        """A routine for `get`: the values, or the first error raised."""
-        found = []
-        for ref in refs:
-            found.append((yield from self._value(ref)))
-        return found
-
-    def _value(self, ref: ObjectRef[Any]) -> Generator[Any, None, Any]:
-        oid = ref.binary()
-        while True:
-            if oid not in self.ownership.table:
-                self.ownership.settle()
-            entry = self.ownership.table[oid]
-            if entry.state == PENDING and self.ownership.is_mine(oid):
-                yield lambda e=entry: e.state != PENDING
-                continue
-            if entry.state == INLINE:
-                return serialization.from_inline(entry.value)
-            if entry.state == ERROR:
-                raise getting.load_error(entry.value)
-            view = self.store.view(oid)
-            if view is None:
-                box = Box()
-                self.store.fetch([oid], [box])
-                yield lambda b=box: b.value is not None
-                view = box.value
-            if isinstance(view, objects.FetchFailed):
-                continue
-            return getting.read_value(view)
+    def values(self, refs: list[ObjectRef[Any]]) -> list[Any]:
+        """`api.get`, in a thread; an interrupt is raised when it is left."""
+        thread = SimThread.current()
+        try:
+            with inside:
+                return getting.get_values(self, refs, None)
+        finally:
+            # What the wait ended with instead is nobody's business.
+            thread.raise_if_interrupted()

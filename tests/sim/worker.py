@@ -1,154 +1,204 @@
-"""A simulated worker: what `runtime.worker` and `runtime.actor_host` do, on the world's clock.
+"""What a simulated worker is handed: a slot, threads, an environment and user code.
 
-Follows the same rules (`docs/explanation/protocol.md`): the started task is noted in the slot,
-results are in the journal until they have gone out, a task that waits gives its CPU back and has
-what is queued behind it refused, a revoked lease ends after the running task.
+Made by `node`.  The worker itself is `rayhpc.runtime.worker.worker.Worker`, with all its parts.
 """
 
 from __future__ import annotations
 
+import functools
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
+from rayhpc.runtime.worker import execution
+from rayhpc.runtime.worker.actor import ActorHost
+from rayhpc.runtime.worker.actor_calls import Item, Lanes
+from rayhpc.runtime.worker.job_environment import JobEnvironment
+from rayhpc.runtime.worker.title import Title
+from rayhpc.runtime.worker.worker import Worker
+from rayhpc.wire.address import ObjectId
+from rayhpc.wire.messages.common import Grant
 
-from rayhpc.wire.address import Address, ObjectId
-from rayhpc.wire.messages import actors, leases, tasks
+from . import programs
+from .process import SimProcess
+from .threads import SimThread
 
-from .running import Runner, SimSlot
+
+class SimSlot:
+    """What the raylet reads after a worker's death; the dead write nothing."""
+
+    def __init__(self) -> None:
+        self.started = b""
+        self.unsent: list[bytes] = []
+        self.on_start: Callable[[ObjectId], None] = lambda tid: None
+        self.is_open = True
+
+    def note_start(self, tid: ObjectId) -> None:
+        """A task or call starts."""
+        if self.is_open:
+            self.started = tid
+            self.on_start(tid)
+
+    def journal_append(self, result: bytes) -> bool:
+        """A result waits to be sent."""
+        if self.is_open:
+            self.unsent = [*self.unsent, result]
+        return True
+
+    def journal_clear(self) -> None:
+        """The results have been sent."""
+        if self.is_open:
+            self.unsent = []
 
 
-class SimWorker(Runner):
-    """One simulated worker; `slot` outlives it."""
+class SimEnvironment(JobEnvironment):
+    """Jobs change nothing in the process that simulates them all."""
 
-    is_worker = True
+    def enter(self, grant: Grant) -> None:
+        """Be what the grant says."""
+        self._grant = grant
 
-    def __init__(self, *args: Any, slot: SimSlot, ended: Callable[[SimWorker], None]) -> None:
-        self._holder: Address = 0
-        self._revoked = 0
-        self._ending: str | None = None
+
+class SimThreads:
+    """The threads of a simulated worker.
+
+    Args:
+        process: the worker's process.
+        end: ends it.
+    """
+
+    def __init__(self, process: SimWorker, end: Callable[[], None]) -> None:
+        self.pid = process.me & 0xFFFFFFFF
+        self.end_process = end
+        self.title = Title(lambda text: None)
+        self._process = process
+
+    def is_main(self) -> bool:
+        """Whether the calling thread is the main one."""
+        return SimThread.current() is self._process.main
+
+    def interrupt_main(self) -> None:
+        """Have the main thread interrupted, if it is in user code, or else when it enters it."""
+        self._process.main.interrupted = True
+
+    def forget_interrupt(self) -> None:
+        """What the main thread was interrupted for has ended."""
+        self._process.main.interrupted = False
+
+    def asked(self) -> bool:
+        """Whether the calling thread is to be interrupted."""
+        return SimThread.current().interrupted
+
+    def lanes(self, host: ActorHost) -> Lanes | None:
+        """Threads, for actors whose calls run beside each other."""
+        is_concurrent = host.spec.is_async or host.spec.max_concurrency > 1 or host.spec.groups
+        return SimLanes(self._process, host) if is_concurrent else None
+
+
+class SimLanes:
+    """Threads for calls that run beside each other; those of an async actor are interrupted."""
+
+    def __init__(self, process: SimWorker, host: ActorHost) -> None:
+        self._process = process
+        self._host = host
+        self._limits = {"": host.spec.max_concurrency, **host.spec.groups}
+        self._waiting: dict[str, deque[Item]] = {name: deque() for name in self._limits}
+        self._count = dict.fromkeys(self._limits, 0)
+        self._running: dict[ObjectId, SimThread] = {}
+
+    def constructor(self, cls: Any) -> Callable[..., Any]:
+        """The class."""
+        made: Callable[..., Any] = cls
+        return made
+
+    def start(self, group: str, items: list[Item]) -> None:
+        """Run calls of a concurrency group as soon as it has room."""
+        self._waiting[group].extend(items)
+        while self._waiting[group] and self._count[group] < self._limits[group]:
+            self._count[group] += 1
+            # Not here: the leading thread goes on first.
+            serve = functools.partial(self._serve, group)
+            self._process.world.after(0.0, functools.partial(self._process.start, serve))
+
+    def cancel(self, tid: ObjectId) -> bool:
+        """Cancel a call."""
+        for waiting in self._waiting.values():
+            for item in list(waiting):
+                if item.call.tid == tid:
+                    waiting.remove(item)
+                    return True
+        if self._host.spec.is_async and tid in self._running:
+            self._running[tid].interrupted = True
+        return False
+
+    def clear(self) -> None:
+        """Forget what has not started."""
+        for waiting in self._waiting.values():
+            waiting.clear()
+
+    def _serve(self, group: str) -> None:
+        while self._waiting[group]:
+            item = self._waiting[group].popleft()
+            tid = item.call.tid
+            self._running[tid] = SimThread.current()
+            outcome: execution.Outcome | None = None
+            try:
+                outcome = self._host.run(item)
+            finally:
+                del self._running[tid]
+                self._host.end_call(item.caller, tid, outcome)
+            item = outcome = None  # type: ignore[assignment]
+        self._count[group] -= 1
+
+
+class SimWorker(SimProcess):
+    """The process of one simulated worker.
+
+    Args:
+        args: as of `SimProcess`.
+        slot: what outlives it.
+        ended: called when it has left.
+    """
+
+    def __init__(
+        self, *args: Any, slot: SimSlot, ended: Callable[[SimWorker], None]
+    ) -> None:
+        super().__init__(*args)
+        self.state: dict[str, Any] = {}
+        self.slot = slot
+        slot.on_start = self._started
         self._ended = ended
-        super().__init__(*args, slot=slot)
         with self.turn():
-            self.send(self.raylet, leases.WorkerReady(self.me & 0xFFFFFFFF))
-
-    def make_handlers(self) -> dict[type, Callable[[Address, Any], None]]:
-        """A process's handlers, and a worker's own."""
-        return {
-            **super().make_handlers(),
-            tasks.Push: self._on_push,
-            tasks.Calls: self._on_calls,
-            tasks.Recall: self._on_recall,
-            tasks.Cancel: self._on_cancel,
-            tasks.Adopted: lambda _, m: [self._kept.pop(t, None) for t in m.tids],
-            tasks.StreamTaken: lambda _, m: self.producers.on_taken(m),
-            leases.Revoke: self._on_revoke,
-            leases.AssignJob: lambda _, m: None,
-            leases.ExitIfIdle: self._on_exit_if_idle,
-            actors.Construct: self._on_construct,
-            actors.EndActor: self._on_end_actor,
-        }
-
-    # -- messages ---------------------------------------------------------------------------------
-    def _on_push(self, submitter: Address, message: tasks.Push) -> None:
-        self._definitions.update(message.definitions)
-        if message.lease <= self._revoked or self._blocked:
-            ended = message.lease <= self._revoked
-            tids = [t.tid for t in message.tasks]
-            self.send(
-                submitter, tasks.Refused(message.lease, tids, blocked=not ended, ended=ended)
+            self.worker = Worker(
+                self,
+                slot,
+                SimThreads(self, self.leave),
+                SimEnvironment(""),
+                load=functools.partial(programs.load, self),
             )
-            return
-        if message.grant is not None:
-            self._holder = submitter
-            self.grant = message.grant
-            self.facts = msgspec.structs.replace(self.facts, job=message.grant.job)
-        self.queue.extend((task, submitter, message.lease) for task in message.tasks)
-        self.go_on()
+            self.main = SimThread(self, self._run)
+            self.threads.append(self.main)
+            self.settle()
 
-    def _on_calls(self, caller: Address, message: tasks.Calls) -> None:
-        self.queue.extend((call, caller, 0) for call in message.calls)
-        self.go_on()
+    @property
+    def actor(self) -> ActorHost | None:
+        """The actor that it is."""
+        return self.worker.actor
 
-    def _on_recall(self, submitter: Address, message: tasks.Recall) -> None:
-        back: list[ObjectId] = []
-        while self.queue and len(back) < message.count:
-            back.insert(0, self.queue.pop()[0].tid)
-        self.send(submitter, tasks.Refused(message.lease, back))
-
-    def _on_cancel(self, source: Address, message: tasks.Cancel) -> None:
-        if message.recursive:
-            for child in self.submitter.children_of(message.tid):
-                self.submitter.cancel(child, False, True)
-            for call in self.callers.children_of(message.tid):
-                self.callers.cancel(call, True)
-        if self.running_tid == message.tid:
-            self._cancelled = message.tid
-            return
-        for item in list(self.queue):
-            if item[0].tid == message.tid:
-                self.queue.remove(item)
-                result = tasks.Result(message.tid, tasks.CANCELLED, [b""])
-                self.send(source, tasks.Done([result]))
-
-    def _on_revoke(self, _: Address, message: leases.Revoke) -> None:
-        self._revoked = max(self._revoked, message.lease)
-        waiting = self._unstarted()
-        if self._holder:
-            waiting.setdefault(self._holder, [])  # also told of a lease that idles
-        for submitter, tids in waiting.items():
-            self.send(submitter, tasks.Refused(message.lease, tids, ended=True))
-        self._revoke_after = message.lease
-        if not self._busy:
-            self._end_lease()
-
-    def _on_exit_if_idle(self, _: Address, message: leases.ExitIfIdle) -> None:
-        if self._busy or self.queue or self.ownership.holds_others() or self.actor is not None:
-            self.send(self.raylet, leases.StillNeeded())
-        else:
-            self.leave()
-
-    def _on_construct(self, _: Address, message: actors.Construct) -> None:
-        self.actor = message
-        self._busy = True
-        self.start(self._construct(message.spec))
-
-    def _on_end_actor(self, _: Address, message: actors.EndActor) -> None:
-        self._ending = message.reason
-        self.go_on()
-
-    def on_shutdown(self, source: Address, message: leases.Shutdown) -> None:
-        """The node ends."""
-        super().on_shutdown(source, message)
-        self.leave()
-
-    # -- running ----------------------------------------------------------------------------------
-    def go_on(self) -> None:
-        """Start what comes next, if nothing runs."""
-        if self._busy or not self.alive:
-            return
-        if self.queue:
-            self._busy = True
-            actor = self.actor is not None
-            self.start(self._run_first() if actor else self._run_one(*self.queue.popleft()))
-        elif self._ending is not None:
-            self.leave()
+    def leave(self) -> None:
+        """Exit."""
+        self.world.after(0.0, lambda: self.alive and self._ended(self))
 
     def end(self) -> None:
         """Be dead from now on."""
-        with self.turn():
-            self._kept.clear()
-            self.state.clear()
-            self.queue.clear()
+        self.slot.is_open = False
         super().end()
+        with self.turn():
+            self.state.clear()
 
-    # -- leases, the end --------------------------------------------------------------------------
-    def leave(self) -> None:
-        """Exit in good order."""
-        if self.alive:
-            self.world.after(0.0, self._gone)
+    def _run(self) -> None:
+        self.worker.run()
+        self.leave()
 
-    def _gone(self) -> None:
-        if self.alive:
-            self._send_replies()
-            self._ended(self)
+    def _started(self, tid: ObjectId) -> None:
+        self.world.ran.append((self.me, tid, 0))

@@ -12,6 +12,7 @@ from rayhpc.api.actors.actor_handle import ActorHandle, from_spec
 from rayhpc.api.actors.actor_method import ActorMethod, client_of, method
 from rayhpc.api.tasks.given import encodable, shown
 from rayhpc.runtime.process import current
+from rayhpc.runtime.process.context import running
 from rayhpc.runtime.process.interrupts import inside
 from rayhpc.wire.messages import actors, cluster
 
@@ -84,8 +85,8 @@ def exit_actor() -> None:
         TypeError: not called inside an actor.
     """
     if current.is_connected():
-        process: Any = current.process()
-        if process.is_worker and process.actor is not None:
+        context = running.get()
+        if context is not None and context.actor:
             from rayhpc.runtime.worker.actor import ActorExit
 
             raise ActorExit("exit_actor was called")

@@ -67,7 +67,7 @@ class RuntimeContext:
         return 0 if context is None else context.attempt
 
     def is_canceled(self) -> bool:
-        """Whether the running task was cancelled: for methods in threads, which nothing interrupts.
+        """Whether the running task was cancelled: for actors' methods, which nothing interrupts.
 
         Raises:
             RuntimeError: in a driver.
@@ -75,8 +75,7 @@ class RuntimeContext:
         context = running.get()
         if context is None:
             raise RuntimeError("is_canceled() is for tasks and actors' methods, not for drivers.")
-        process: Any = self._process
-        return bool(process.is_cancelled(context.tid))
+        return self._process.role.is_cancelled(context.tid)
 
     def get_actor_id(self) -> str | None:
         """The actor's id in hex; None outside one."""
@@ -85,8 +84,8 @@ class RuntimeContext:
 
     def get_actor_name(self) -> str | None:
         """The actor's name (empty: it has none); None outside one."""
-        host = self._host()
-        return None if host is None else host.spec.name
+        order = self._process.role.construct()
+        return None if order is None else order.spec.name
 
     def get_placement_group_id(self) -> str | None:
         """The placement group this runs in, in hex; None: in none."""
@@ -159,10 +158,10 @@ class RuntimeContext:
         Raises:
             RuntimeError: outside an actor.
         """
-        host = self._host()
-        if host is None:
+        order = self._process.role.construct()
+        if order is None:
             raise RuntimeError("current_actor was asked for outside an actor's method.")
-        return ActorHandle(host.spec.actor, host.spec.methods, None)
+        return ActorHandle(order.spec.actor, order.spec.methods, None)
 
     @property
     def was_current_actor_reconstructed(self) -> bool:
@@ -171,12 +170,12 @@ class RuntimeContext:
         Raises:
             RuntimeError: outside an actor.
         """
-        host = self._host()
-        if host is None:
+        order = self._process.role.construct()
+        if order is None:
             raise RuntimeError(
                 "was_current_actor_reconstructed was asked for outside an actor's method."
             )
-        return bool(host.incarnation > 0)
+        return order.incarnation > 0
 
     # -- the rest ----------------------------------------------------------------------------------
     @property
@@ -232,11 +231,8 @@ class RuntimeContext:
         context = running.get()
         if context is not None:
             return context.actor
-        host = self._host()
-        return b"" if host is None else host.spec.actor
-
-    def _host(self) -> Any:
-        return getattr(self._process, "actor", None)
+        order = self._process.role.construct()
+        return b"" if order is None else order.spec.actor
 
 
 _context = RuntimeContext()

@@ -1,8 +1,8 @@
 """The decisions of one process that takes part in a cluster, apart from its sockets and threads.
 
-Made into a running process by `process.py` (which adds sockets, the loop and waiting) and, with
-the same code, into a simulated one by `tests/sim`.  Messages in, messages out through `send`, time
-through `now`.  Everything here runs in the thread that leads, but for what says otherwise.
+Made into a running process by `process.py`, which adds the loop and waiting, also in `tests/sim`.
+Messages in, messages out through `send`, time through `now`.  Everything here runs in the thread
+that leads, but for what says otherwise.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from rayhpc.runtime.owner.results import Results
 from rayhpc.runtime.owner.streams import Streams
 from rayhpc.runtime.owner.submission import Submitter
 from rayhpc.runtime.process.context import running
+from rayhpc.runtime.process.role import Role
 from rayhpc.runtime.values.errors import dump_system_error
 from rayhpc.runtime.values.recent_views import RecentViews
 from rayhpc.runtime.values.references import ObjectRef
@@ -59,7 +60,8 @@ class Core:
         now: the time in seconds, monotonic.
     """
 
-    is_worker = False
+    # What only a worker does, or only a driver: set by `Process`.
+    role: Role
 
     def __init__(
         self, facts: Facts, mapping: Mapping, windows: Windows, now: Callable[[], float]
@@ -71,7 +73,9 @@ class Core:
         self.ended: str | None = None
         self._ended_as: type[RayError] = RaySystemError
         self.windows = windows
-        self.send_now = send = windows.send
+        self.send_now: Callable[[Address, msgspec.Struct], None] = windows.send
+        send = windows.send
+        self.now = now
         self.ownership = Ownership(self.me, self._nonce, send, self._make_again, failures.lost)
         self.results = Results(self.ownership, send)
         self.submitter = Submitter(
@@ -96,7 +100,7 @@ class Core:
         self.handlers = self.make_handlers()
 
     def make_handlers(self) -> dict[type, Callable[[Address, Any], None]]:
-        """What is done with each message; a worker adds its own."""
+        """What is done with each message; the role adds its own."""
         own, sub, res = self.ownership, self.submitter, self.results
         return {
             Credit: self.windows.on_credit,
@@ -129,6 +133,16 @@ class Core:
             cluster.Request: self.on_request,
         }
 
+    def take_role(self, role: Role) -> None:
+        """Be a worker."""
+        self.role = role
+        self.handlers.update(role.handlers())
+
+    @property
+    def is_worker(self) -> bool:
+        """Whether this process runs tasks of others."""
+        return self.role.is_worker
+
     # -- the turn ---------------------------------------------------------------------------------
     def later(self, action: Callable[[], None]) -> None:
         """Run `action` in the leading thread, soon; for finalizers and foreign threads."""
@@ -145,13 +159,15 @@ class Core:
             self.callers.advance()
         if self.store.has_news():
             self.store.settle()
+        self.role.advance()
 
     def next_deadline(self) -> float | None:
         """When `on_time` wants to be called."""
-        due, until = self.submitter.deadline(), self.recent.deadline()
-        if due is None or until is None:
-            return until if due is None else due
-        return min(due, until)
+        due = self.submitter.deadline()
+        for other in (self.recent.deadline(), self.role.next_deadline()):
+            if other is not None and (due is None or other < due):
+                due = other
+        return due
 
     def on_time(self) -> None:
         """Do what is due."""
@@ -217,6 +233,7 @@ class Core:
     def on_peers_gone(self, is_gone: Callable[[Address], bool]) -> None:
         """Processes that this one watched have ended."""
         self.results.on_peers_gone(is_gone)
+        self.role.on_peers_gone(is_gone)
 
     def _on_node_gone(self, _: Address, message: leases.NodeGone) -> None:
         self.submitter.on_node_gone(message.node, message.reason)
@@ -228,6 +245,7 @@ class Core:
     def on_shutdown(self, _: Address, message: leases.Shutdown) -> None:
         """The cluster ends: whoever waits gets an error."""
         self.end(message.reason)
+        self.role.on_shutdown(message.reason)
 
     def end(self, reason: str, kind: type[RayError] = RaySystemError) -> None:
         """There is no cluster any more: what is not there yet never comes (leading thread)."""
@@ -270,7 +288,7 @@ class Core:
             return inspection.objects(self, question.limit)
         if isinstance(question, cluster.OwnedTasks):
             return inspection.tasks(self, question.limit)
-        return []
+        return self.role.answer(question) or []
 
     def _on_cancel_owned(self, _: Address, message: tasks.CancelOwned) -> None:
         self.cancel_now(message.oid, message.force, message.recursive)

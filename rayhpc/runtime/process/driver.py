@@ -11,16 +11,15 @@ import os
 import socket
 import sys
 import time
-from typing import Any
 
 import msgspec
 
 from rayhpc.exceptions import LocalRayletDiedError, RayError
 from rayhpc.runtime.process import current, job_setup
 from rayhpc.runtime.process.asking import ask_all
-from rayhpc.runtime.process.interrupts import inside
 from rayhpc.runtime.process.log_printer import LogPrinter
 from rayhpc.runtime.process.process import Process
+from rayhpc.runtime.process.sockets import Sockets
 from rayhpc.store.mapping import Mapping
 from rayhpc.wire import bootstrap
 from rayhpc.wire.address import Address
@@ -48,17 +47,12 @@ class Driver(Process):
     def __init__(
         self, facts: Facts, mapping: Mapping, connection: socket.socket, log_to_driver: bool
     ) -> None:
-        super().__init__(facts, mapping)
+        super().__init__(facts, mapping, Sockets(facts))
         self._connection = connection
         self.watch(connection.fileno())
         self._printer = LogPrinter() if log_to_driver else None
         # Characters that were printed and not told of yet, by raylet.
         self._taken: dict[Address, int] = {}
-
-    def wait_blocking(self, done: Any, timeout: float | None = None) -> bool:
-        """Wait in user code; Ctrl-C ends the wait."""
-        self.wait_until(lambda: done() or inside.asked(), timeout)
-        return bool(done())
 
     def on_readable(self, descriptor: int) -> None:
         """The attach connection: nothing more is said on it, so this is its end."""

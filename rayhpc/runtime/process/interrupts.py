@@ -1,7 +1,8 @@
 """Ctrl-C and cancellation: an interrupt is raised in user code only, never inside the runtime.
 
 Used by `api` (every entry counts itself in and out: `with inside`, which submitting a task or call
-writes out since it takes 0.3 µs), `driver` (SIGINT) and `worker` (cancel).
+writes out since it takes 0.3 µs), `driver` (SIGINT) and `worker` (cancel; its threads are in the
+runtime but for `with outside`, where user code is called).
 A handler only sets a flag or raises where that is safe; what it interrupts inside the runtime is
 raised when the runtime is left (design section 4, Signals).
 """
@@ -84,5 +85,35 @@ class Interrupts:
         self.interrupt()
 
 
+class UserCode:
+    """Where the runtime of a worker calls user code: interrupts are raised there.
+
+    Args:
+        interrupts: where they go.
+    """
+
+    def __init__(self, interrupts: Interrupts) -> None:
+        self._interrupts = interrupts
+
+    def __enter__(self) -> None:
+        interrupts = self._interrupts
+        interrupts.thread.depth -= 1
+        if interrupts.pending:
+            try:
+                interrupts.raise_if_left()
+            except KeyboardInterrupt:
+                interrupts.thread.depth += 1
+                raise
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._interrupts.thread.depth += 1
+
+
 _main = threading.main_thread()
 inside = Interrupts()
+outside = UserCode(inside)

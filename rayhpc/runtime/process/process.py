@@ -1,47 +1,36 @@
-"""One process that takes part in a cluster: its sockets, the loop that serves them, and waiting.
+"""One process that takes part in a cluster: the loop that serves its sockets, and waiting.
 
-Made by `driver.py` and `worker.py`.  Its decisions are in `core.py`.  Everything that touches a
-socket or a table runs in the thread that leads (`wire.handover`); user threads call `lead`,
-`wait_until` and the queues that other modules name.  What users call is in `getting.py` and `api`.
+Made by `driver.py` and `worker.main`, which hand it its sockets, and by the simulation, which hands
+it others.  Its decisions are in `core.py`.  Everything that touches a socket or a table runs in the
+thread that leads (`wire.handover`); user threads call `lead`, `wait_until` and the queues that
+other modules name.  What users call is in `getting.py` and `api`.
 """
 
 from __future__ import annotations
 
 import concurrent.futures
-import logging
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
 import msgspec
-import zmq
-from zmq.backend import zmq_poll
 
 from rayhpc.exceptions import GetTimeoutError, RaySystemError
-from rayhpc.machine.polling import milliseconds
 from rayhpc.runtime.owner import failures
 from rayhpc.runtime.owner.entries import Entry
 from rayhpc.runtime.process.core import Core
+from rayhpc.runtime.process.role import Role
+from rayhpc.runtime.process.sockets import Sockets
 from rayhpc.runtime.values import references
 from rayhpc.runtime.values.references import ObjectRef
 from rayhpc.store.mapping import Mapping
-from rayhpc.wire import messages
 from rayhpc.wire.address import (
     HEAD,
     Address,
 )
-from rayhpc.wire.codec import Decoder
-from rayhpc.wire.handover import Handover
 from rayhpc.wire.messages import cluster
 from rayhpc.wire.messages.start import Facts
-from rayhpc.wire.transport import Transport
-
-logger = logging.getLogger("rayhpc")
-
-# Made when the module is loaded, so that workers find it in pages they share with the fork server:
-# 1.5 MiB and 4 ms each.
-_decode = Decoder(messages.PROCESS_TAKES)
 
 
 class Process(Core):
@@ -50,17 +39,23 @@ class Process(Core):
     Args:
         facts: who and where it is.
         mapping: its node's object store.
+        sockets: what it sends and receives with, and who may touch it.
+        now: the time in seconds, monotonic.
     """
 
-    def __init__(self, facts: Facts, mapping: Mapping) -> None:
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
-        self.transport = Transport(self._context, facts.address, facts.session_dir)
-        self.handover = Handover()
+    def __init__(
+        self,
+        facts: Facts,
+        mapping: Mapping,
+        sockets: Sockets,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._sockets = sockets
+        self.transport = sockets.transport
+        self.handover = sockets.handover
         self._callback_pool: concurrent.futures.ThreadPoolExecutor | None = None
-        super().__init__(facts, mapping, self.transport.windows, time.monotonic)
-        # What `zmq.Poller` would hand to the same function; its conversions cost 1 µs a call.
-        self._polled: list[Any] = [(x, zmq.POLLIN) for x in self.transport.sockets]
-        self._polled.append((self.handover.wake_fd, zmq.POLLIN))
+        self.role = Role(self)
+        super().__init__(facts, mapping, self.transport.windows, now)
 
     # -- life ------------------------------------------------------------------------------------
     def start(self) -> None:
@@ -85,7 +80,7 @@ class Process(Core):
         self.store.close()
         if self._callback_pool is not None:
             self._callback_pool.shutdown(wait=False, cancel_futures=True)
-        self._context.destroy(linger=500)
+        self._sockets.close()
 
     def abandon(self) -> None:
         """In a child that the user's code forked: never touch the parent's sockets."""
@@ -97,26 +92,20 @@ class Process(Core):
         self.advance()
         deadline = self.next_deadline()
         if deadline is not None:
-            left = max(0.0, deadline - time.monotonic())
+            left = max(0.0, deadline - self.now())
             timeout = left if timeout is None else min(timeout, left)
-        for source, _ in zmq_poll(self._polled, -1 if timeout is None else milliseconds(timeout)):
-            if source == self.handover.wake_fd:
-                self.handover.drain()
-            elif type(source) is int:
-                self.on_readable(source)
-            else:
-                self._receive(source)
-        if deadline is not None and deadline <= time.monotonic():
+        self._sockets.poll(timeout, self.take, self.on_readable)
+        if deadline is not None and deadline <= self.now():
             self.on_time()
         self.advance()
 
     def watch(self, descriptor: int) -> None:
         """Have `on_readable` called when a descriptor can be read; before `start`."""
-        self._polled.append((descriptor, zmq.POLLIN))
+        self._sockets.watch(descriptor)
 
     def unwatch(self, descriptor: int) -> None:
         """Undo `watch` (leading thread)."""
-        self._polled.remove((descriptor, zmq.POLLIN))
+        self._sockets.unwatch(descriptor)
 
     def on_readable(self, descriptor: int) -> None:
         """A descriptor that is watched can be read (leading thread)."""
@@ -152,7 +141,7 @@ class Process(Core):
 
     def wait_blocking(self, done: Callable[[], bool], timeout: float | None = None) -> bool:
         """`wait_until` for user code: a worker gives its CPUs back meanwhile."""
-        return self.wait_until(done, timeout)
+        return self.role.wait_blocking(done, timeout)
 
     def future_of(self, ref: ObjectRef[Any]) -> concurrent.futures.Future[Any]:
         """A future that is completed with the value or error of `ref`."""
@@ -170,15 +159,6 @@ class Process(Core):
 
         self.when_ready(ref, lambda: self.callback_pool().submit(finish))
         return future
-
-    def _receive(self, sock: zmq.Socket[bytes]) -> None:
-        for frame in self.transport.receive_from(sock):
-            try:
-                message = _decode(frame)
-            except msgspec.DecodeError as error:
-                logger.warning("refused a malformed message: %s", error)
-                continue
-            self.take(int.from_bytes(frame[8:16], "big"), message, len(frame))
 
     # -- ids, questions, warnings ----------------------------------------------------------------
     def ask(

@@ -29,6 +29,50 @@ class Box:
     def __init__(self) -> None:
         self.value: Any = None
 
+    def fill(self, value: Any) -> None:
+        """What was waited for is there (leading thread)."""
+        self.value = value
+
+
+class _Ticket(Box):
+    """One of several boxes."""
+
+    __slots__ = ("_tickets",)
+
+    def __init__(self, tickets: Tickets) -> None:
+        super().__init__()
+        self._tickets = tickets
+
+    def fill(self, value: Any) -> None:
+        """Fill this box; the last one of its tickets completes them."""
+        super().fill(value)
+        self._tickets.count_filled()
+
+
+class Tickets:
+    """Boxes for several objects, and what is done in the leading thread once all are filled.
+
+    Args:
+        oids: the objects, each once.
+        done: called once; must not wait.
+    """
+
+    def __init__(self, oids: list[ObjectId], done: Callable[[], object]) -> None:
+        self.oids = oids
+        self.boxes: list[Box] = [_Ticket(self) for _ in oids]
+        self._missing = len(oids)
+        self._done = done
+
+    def count_filled(self) -> None:
+        """One more box has been filled."""
+        self._missing -= 1
+        if not self._missing:
+            self._done()
+
+    def values(self) -> dict[ObjectId, Any]:
+        """What is in the boxes, by object."""
+        return {oid: box.value for oid, box in zip(self.oids, self.boxes, strict=True)}
+
 
 class _Unpinned(deque[ObjectId]):
     """Where finalizers of views note their objects; `ring` has the thread that polls look."""
@@ -113,6 +157,18 @@ class StoreClient:
         if new:
             self._send(self._raylet, objects.Fetch(new, pin))
 
+    def bring(self, tickets: Tickets) -> None:
+        """`fetch` what is not mapped here (leading thread); may complete the tickets at once."""
+        missing = []
+        for oid, box in zip(tickets.oids, tickets.boxes, strict=True):
+            view = self.view(oid)
+            if view is None:
+                missing.append((oid, box))
+            else:
+                box.fill(view)
+        if missing:
+            self.fetch([oid for oid, _ in missing], [box for _, box in missing])
+
     def cancel(self, oids: list[ObjectId], boxes: list[Box]) -> None:
         """No longer wait for these (leading thread)."""
         for waiting, pin in ((self._fetching, True), (self._looking, False)):
@@ -137,7 +193,7 @@ class StoreClient:
         oid = message.oid
         if message.offset < 0:
             for box in self._looking.pop(oid, ()):
-                box.value = True
+                box.fill(True)
             return
         boxes = self._fetching.pop(oid, None)
         if boxes is None:
@@ -150,13 +206,13 @@ class StoreClient:
             exporter = self._mapping.export(*where)
         self._views[oid] = weakref.ref(exporter)
         for box in boxes:
-            box.value = exporter
+            box.fill(exporter)
 
     def on_fetch_failed(self, message: objects.FetchFailed) -> None:
         """Instead of an object there is this."""
         for waiting in (self._fetching, self._looking):
             for box in waiting.pop(message.oid, ()):
-                box.value = message
+                box.fill(message)
 
     def settle(self) -> None:
         """Tell the raylet which views have gone (leading thread)."""

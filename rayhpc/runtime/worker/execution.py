@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import os
 import pickle
-import time
-import types
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from rayhpc.exceptions import RayTaskError
+from rayhpc.runtime.process.interrupts import outside
 from rayhpc.runtime.values import getting, serialization
 from rayhpc.runtime.values.errors import dump_error
 from rayhpc.runtime.values.references import ObjectRef
@@ -38,19 +37,29 @@ class ArgumentError(Exception):
         self.error = error
 
 
-def arguments(process: Process, task: Runnable) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def arguments(
+    process: Process, task: Runnable, views: dict[ObjectId, Any] | None = None
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The positional and keyword arguments of a task, references at top level resolved.
+
+    Args:
+        process: where it runs.
+        task: the task or call.
+        views: what came of its arguments that lie in a store; None: they are fetched here.
 
     Raises:
         ArgumentError: a referenced object failed or is lost.
     """
     if not task.args and not task.deps:
         return (), _NOTHING
-    values = _dependencies(process, task.deps) if task.deps else []
-    if task.more is not None and task.more.packed:
-        packed = values.pop(0)
-    else:
-        packed = serialization.deserialize(task.args)
+    if task.deps and not views:
+        views = _fetched(process, task.deps)
+    with outside:  # values may be of classes of the user's
+        values = _dependencies(task.deps, views or {})
+        if task.more is not None and task.more.packed:
+            packed = values.pop(0)
+        else:
+            packed = serialization.deserialize(task.args)
     if type(packed) is tuple:
         return packed, _NOTHING
     args, kwargs, places = packed
@@ -77,7 +86,8 @@ def pack_arguments(
     return [plain, named, places], deps
 
 
-def _dependencies(process: Process, deps: Sequence[tasks.Dependency]) -> list[Any]:
+def _fetched(process: Process, deps: Sequence[tasks.Dependency]) -> dict[ObjectId, Any]:
+    """What lies in a store, brought here."""
     views: dict[ObjectId, Any] = {}
     for dep in deps:
         if dep.value is None:
@@ -85,6 +95,10 @@ def _dependencies(process: Process, deps: Sequence[tasks.Dependency]) -> list[An
     far = [oid for oid, view in views.items() if view is None]
     if far:
         views.update(getting.fetch_views(process, far, None))
+    return views
+
+
+def _dependencies(deps: Sequence[tasks.Dependency], views: Mapping[ObjectId, Any]) -> list[Any]:
     values = []
     for dep in deps:
         if dep.value is not None:
@@ -142,6 +156,11 @@ def failed(
     return Outcome(tasks.Result(task.tid, tasks.FAILED, [data], micros, retry=retry), [])
 
 
+def cancelled(task: Runnable, micros: int = 0) -> Outcome:
+    """The outcome of a task or call that was cancelled."""
+    return Outcome(tasks.Result(task.tid, tasks.CANCELLED, [b""], micros))
+
+
 def pack(
     process: Process, oid: ObjectId, value: Any
 ) -> tuple[bytes | Stored, Sequence[ObjectRef[Any]]]:
@@ -150,22 +169,17 @@ def pack(
         pickled = serialization.dumps(value, 5)
         if len(pickled) <= getting.INLINE_BYTES:
             return pickled, ()
-    packed = serialization.serialize(value)
+    with outside:
+        packed = serialization.serialize(value)
     if packed.nbytes <= getting.INLINE_BYTES:
         return serialization.to_inline(packed), packed.refs
     return getting.store_value(process, oid, packed), packed.refs
 
 
-def timed(function: Callable[..., Any], args: Any, kwargs: Any) -> tuple[Any, int]:
-    """The value of a call, and how many microseconds it took."""
-    start = time.perf_counter()
-    value = function(*args, **kwargs)
-    return value, int((time.perf_counter() - start) * 1e6)
-
-
 def _several(task: Runnable, value: Any) -> list[Any]:
     try:
-        values = list(value)
+        with outside:
+            values = list(value)
     except TypeError:
         raise TypeError(
             f"The task has num_returns={task.returns} and returned a {type(value).__name__}, which "
@@ -182,13 +196,13 @@ def _several(task: Runnable, value: Any) -> list[Any]:
 def _dynamic(process: Process, task: Runnable, value: Any, micros: int) -> Outcome:
     from rayhpc.runtime.owner.streams import DynamicObjectRefGenerator
 
-    if not isinstance(value, types.GeneratorType):
+    with outside:
         value = iter(value)
     outs: list[bytes | Stored] = [b""]
     inners: list[list[bytes]] = [[]]
     kept: list[ObjectRef[Any]] = []
     refs: list[ObjectRef[Any]] = []
-    for i, one in enumerate(value):
+    for i, one in enumerate(iterated(value)):
         oid = sibling(task.tid, i + 1)
         out, found = pack(process, oid, one)
         outs.append(out)
@@ -200,6 +214,18 @@ def _dynamic(process: Process, task: Runnable, value: Any, micros: int) -> Outco
     return Outcome(tasks.Result(task.tid, tasks.OK, outs, micros, inner=inners), kept)
 
 
+def iterated(items: Iterator[Any]) -> Iterator[Any]:
+    """The items, each made in the user's code."""
+    while True:
+        with outside:
+            try:
+                item = next(items)
+            except StopIteration:
+                return
+        yield item
+        del item
+
+
 def _is_retried(task: Runnable, error: BaseException) -> bool:
     retry_on = task.more.retry_on if task.more is not None else b""
     if not retry_on:
@@ -209,5 +235,3 @@ def _is_retried(task: Runnable, error: BaseException) -> bool:
     kinds = tuple(pickle.loads(retry_on))
     cause = error.cause if isinstance(error, RayTaskError) else error
     return isinstance(error, kinds) or isinstance(cause, kinds)
-
-

@@ -6,12 +6,12 @@ window the producer waits until items have been taken; a dropped generator is cl
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from rayhpc.runtime.process.interrupts import outside
 from rayhpc.runtime.worker import execution
 from rayhpc.wire.address import Address, ObjectId, sibling
 from rayhpc.wire.messages import tasks
@@ -48,9 +48,10 @@ class Producers:
         self._taken[tid] = 0
         # A leased worker ends with its submitter; an actor outlives its callers.
         if self._worker.actor is not None:
+            process = self._worker.process
             self._owners[tid] = owner
-            with self._worker.lead():
-                self._worker.ownership.watch(owner)
+            with process.lead():
+                process.ownership.watch(owner)
 
     def _end(self, tid: ObjectId) -> None:
         self._owners.pop(tid, None)
@@ -64,11 +65,12 @@ class Producers:
         Raises:
             TypeError: the user's code returned something that cannot be iterated.
         """
-        items: Iterator[Any] = iter(values)
+        with outside:
+            items: Iterator[Any] = iter(values)
         self._begin(owner, task.tid)
         count = 0
         try:
-            for value in items:
+            for value in execution.iterated(items):
                 self._send_item(owner, task, count, value)
                 count += 1
                 if not self._may_go_on(task, count):
@@ -76,7 +78,7 @@ class Producers:
                     break
         finally:
             self._end(task.tid)
-        return _ended(task, count, start)
+        return self._ended(task, count, start)
 
     async def run_async(
         self, owner: Address, task: execution.Runnable, items: AsyncIterator[Any], start: float
@@ -96,20 +98,21 @@ class Producers:
                     break
         finally:
             self._end(task.tid)
-        return _ended(task, count, start)
+        return self._ended(task, count, start)
 
     def _send_item(
         self, owner: Address, task: execution.Runnable, index: int, value: Any
     ) -> None:
         worker = self._worker
+        process = worker.process
         oid = sibling(task.tid, index + 1)
-        out, refs = execution.pack(worker, oid, value)
+        out, refs = execution.pack(process, oid, value)
         inner = [x.binary() for x in refs]
-        with worker.lead():
+        with process.lead():
             if refs:
-                worker.keep(owner, oid, refs)
+                worker.replies.keep(owner, oid, refs)
             message = tasks.StreamItem(task.tid, index, out, inner, task.attempt)
-            worker.transport.send(owner, message)
+            process.send_now(owner, message)
 
     def _must_wait(self, task: execution.Runnable, count: int) -> bool:
         window = task.more.window if task.more is not None else 0
@@ -119,17 +122,18 @@ class Producers:
     def _may_go_on(self, task: execution.Runnable, count: int) -> bool:
         """Wait for room in the window; False: the generator was dropped."""
         if self._must_wait(task, count):
-            self._worker.wait_blocking(lambda: not self._must_wait(task, count))
+            process = self._worker.process
+            process.wait_blocking(lambda: not self._must_wait(task, count))
         return self._taken[task.tid] != DROPPED
+
+
+    def _ended(self, task: execution.Runnable, count: int, start: float) -> execution.Outcome:
+        micros = int((self._worker.process.now() - start) * 1e6)
+        total = msgspec.msgpack.encode(count)
+        return execution.Outcome(tasks.Result(task.tid, tasks.OK, [total], micros))
 
 
 def _close(items: Iterator[Any]) -> None:
     close = getattr(items, "close", None)
     if close is not None:
         close()
-
-
-def _ended(task: execution.Runnable, count: int, start: float) -> execution.Outcome:
-    micros = int((time.perf_counter() - start) * 1e6)
-    total = msgspec.msgpack.encode(count)
-    return execution.Outcome(tasks.Result(task.tid, tasks.OK, [total], micros), [])

@@ -6,13 +6,16 @@ thread, which from then on is the worker's.
 
 from __future__ import annotations
 
-import signal
 import sys
 
 import msgspec
 
 from rayhpc.runtime.process import current
+from rayhpc.runtime.process.process import Process
+from rayhpc.runtime.process.sockets import Sockets
 from rayhpc.runtime.worker import output
+from rayhpc.runtime.worker.job_environment import JobEnvironment
+from rayhpc.runtime.worker.threads import ProcessThreads
 from rayhpc.runtime.worker.worker import Worker
 from rayhpc.store.mapping import Mapping
 from rayhpc.wire.messages.start import WorkerConfig
@@ -31,11 +34,13 @@ def main(worker_number: int, args: bytes) -> None:
     output.name_lines()
     mapping = Mapping(config.arena_fd, config.arena_bytes)
     slot = Slot(config.slots_fd, config.slot)
-    worker = Worker(config.facts, mapping, slot, config.gpu_variable)
-    current.set_process(worker)
-    signal.signal(signal.SIGURG, lambda *_: worker.cancel_signal())
-    worker.start()
+    threads = ProcessThreads()
+    process = Process(config.facts, mapping, Sockets(config.facts))
+    worker = Worker(process, slot, threads, JobEnvironment(config.gpu_variable))
+    threads.on_signal = worker.is_running_cancelled
+    current.set_process(process)
+    process.start()
     code = worker.run()
-    worker.close()
+    process.close()
     if code:
         sys.exit(code)

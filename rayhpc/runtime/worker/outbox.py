@@ -1,6 +1,6 @@
 """Results on their way out of a worker: in batches, soon, and in the journal until they have gone.
 
-Used by `worker`.  The main thread adds, whoever leads sends: no lock is needed.  What is in the
+Used by `replies`.  The main thread adds, whoever leads sends: no lock is needed.  What is in the
 slot's journal when the process dies counts as answered (`docs/explanation/protocol.md`).
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import Protocol
 
 import msgspec
 
@@ -16,7 +17,6 @@ from rayhpc.runtime.worker.output import flush_begun_lines
 from rayhpc.wire import limits
 from rayhpc.wire.address import Address
 from rayhpc.wire.messages import tasks
-from rayhpc.wire.slots import Slot
 
 REPLY_WITHIN_S = 0.0005
 # What was sent stays in the journal for so long: a process that is killed may take with it what
@@ -25,17 +25,32 @@ SENT_SURELY_S = 0.002
 _encode_result = msgspec.msgpack.Encoder().encode
 
 
+class Journal(Protocol):
+    """Where the raylet finds results after this process's death (`wire.slots.Slot`)."""
+
+    def journal_append(self, result: bytes) -> bool: ...
+
+    def journal_clear(self) -> None: ...
+
+
 class Outbox:
     """The results that have not been sent.
 
     Args:
-        slot: where the journal is.
+        journal: where they are noted until they have gone.
         send: puts a message on its way.
+        now: the time in seconds, monotonic.
     """
 
-    def __init__(self, slot: Slot, send: Callable[[Address, msgspec.Struct], None]) -> None:
-        self._slot = slot
+    def __init__(
+        self,
+        journal: Journal,
+        send: Callable[[Address, msgspec.Struct], None],
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._slot = journal
         self._send = send
+        self._now = now
         # For whom, what, and its size.
         self._waiting: deque[tuple[Address, tasks.Result, int]] = deque()
         self._oldest = 0.0
@@ -49,7 +64,7 @@ class Outbox:
         """Queue a result (main thread); False: it is not in the journal and must not wait."""
         is_first = not self._waiting
         if is_first:
-            self._oldest = time.perf_counter()
+            self._oldest = self._now()
             if self._sent and self._oldest - self._sent > SENT_SURELY_S:
                 self._clear()
         encoded = _encode_result(result)
@@ -62,7 +77,7 @@ class Outbox:
 
     def is_old(self) -> bool:
         """Whether the oldest result has waited long enough."""
-        return time.perf_counter() - self._oldest > REPLY_WITHIN_S
+        return self._now() - self._oldest > REPLY_WITHIN_S
 
     def send(self) -> None:
         """Send everything (leading thread)."""
@@ -79,7 +94,7 @@ class Outbox:
                 by_submitter, total = {}, size
             by_submitter.setdefault(submitter, []).append(result)
         self._send_all(by_submitter)
-        self._sent = time.perf_counter()
+        self._sent = self._now()
 
     def _send_all(self, by_submitter: dict[Address, list[tasks.Result]]) -> None:
         for submitter, results in by_submitter.items():

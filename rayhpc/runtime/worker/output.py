@@ -119,6 +119,6 @@ def _shown_name() -> str | None:
         return None
     if not context.actor:
         return context.name.rpartition("<locals>.")[2]
-    host = getattr(current.even_if_forked(), "actor", None)
-    title = host.title if host is not None else ""
+    process = current.even_if_forked()
+    title = process.role.title() if process is not None else ""
     return title or context.name.rpartition(".")[0] or context.name

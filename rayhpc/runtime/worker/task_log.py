@@ -11,6 +11,7 @@ one list, which only grows at one end and is emptied at the other.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from rayhpc.wire import runs
@@ -24,15 +25,20 @@ MOST = 50_000
 
 
 class TaskLog:
-    """The runs of this process that have not been reported."""
+    """The runs of this process that have not been reported.
 
-    def __init__(self) -> None:
+    Args:
+        now: the time in seconds, monotonic.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
         # `runs.WIDTH` values for each run, one after the other.
         self._flat: list[Any] = []
         self._count = 0
         self._dropped = 0
         self._next = 0.0
-        self._offset = time.time() - time.perf_counter()
+        self._offset = time.time() - now()
 
     def note(
         self,
@@ -44,7 +50,7 @@ class TaskLog:
         actor: bytes = b"",
         failed: bool = False,
     ) -> None:
-        """A run that has ended; `start` is of `time.perf_counter`."""
+        """A run that has ended; `start` is of the log's clock."""
         if self._count >= MOST:
             self._dropped += 1
             return
@@ -57,17 +63,17 @@ class TaskLog:
     def is_due(self) -> bool:
         """Whether a report should go out."""
         count = self._count
-        return count > 0 and (count >= PER_REPORT or time.monotonic() >= self._next)
+        return count > 0 and (count >= PER_REPORT or self._now() >= self._next)
 
     def deadline(self) -> float | None:
-        """When a report is due (of `time.monotonic`); None: there is nothing to report."""
+        """When a report is due; None: there is nothing to report."""
         return self._next if self._count else None
 
     def report(self, pid: int, worker: int) -> ReportRuns:
         """The report; what it holds is forgotten here."""
         # First, so that what is noted from now on counts.
         self._count = 0
-        self._next = time.monotonic() + EVERY_S
+        self._next = self._now() + EVERY_S
         dropped, self._dropped = self._dropped, 0
         taken = self._flat[:]
         del self._flat[: len(taken)]

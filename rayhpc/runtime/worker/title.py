@@ -1,10 +1,13 @@
 """What `ps` shows of a worker: `ray::name` for what runs, and what it is while nothing does.
 
-Used by `worker` and `actor`.  Tasks start tens of thousands of times a second, mostly the same one:
-nothing is done while the name stays the same, and a worker rests only after a moment of quiet.
+Used by `worker`, `task_runner` and `actor`.  Tasks start tens of thousands of times a second,
+mostly the same one: nothing is done while the name stays the same, and a worker rests only after a
+moment of quiet.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from rayhpc.machine import process_title
 
@@ -14,9 +17,14 @@ IDLE = "rayhpc worker (idle)"
 
 
 class Title:
-    """The title of one worker, which rests from the start."""
+    """The title of one worker, which rests from the start.
 
-    def __init__(self) -> None:
+    Args:
+        show: gives the process a title.
+    """
+
+    def __init__(self, show: Callable[[str], None] = process_title.show) -> None:
+        self._show = show
         self._resting = IDLE
         self._name: str | None = None
         self.rest()
@@ -30,12 +38,12 @@ class Title:
         """A task or call of that name starts."""
         if name != self._name:
             self._name = name
-            process_title.show(f"ray::{name}")
+            self._show(f"ray::{name}")
 
     def rest(self) -> None:
         """Nothing has run for a moment."""
         self._name = None
-        process_title.show(self._resting)
+        self._show(self._resting)
 
     def belong_to(self, class_name: str) -> None:
         """Be an actor of that class for good."""

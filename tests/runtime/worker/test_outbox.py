@@ -7,8 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from rayhpc.runtime.worker import outbox
-from rayhpc.runtime.worker.outbox import SENT_SURELY_S, Outbox
+from rayhpc.runtime.worker.outbox import REPLY_WITHIN_S, SENT_SURELY_S, Outbox
 from rayhpc.wire.messages import tasks
 
 THERE = 1 << 32 | 1
@@ -35,28 +34,26 @@ class Clock:
     def __init__(self) -> None:
         self.now = 50.0
 
-    def perf_counter(self) -> float:
+    def __call__(self) -> float:
         return self.now
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr(outbox, "time", clock)
-    return clock
+def clock() -> Clock:
+    return Clock()
 
 
 def result(number: int) -> tasks.Result:
     return tasks.Result(bytes([number]), tasks.OK, [b"v"])
 
 
-def box(journal: Journal, sent: list[Any]) -> Outbox:
-    return Outbox(journal, lambda to, message: sent.append((to, message)))  # type: ignore[arg-type]
+def box(journal: Journal, sent: list[Any], clock: Clock) -> Outbox:
+    return Outbox(journal, lambda to, message: sent.append((to, message)), clock)
 
 
 def test_a_batch_for_each_submitter(clock: Clock) -> None:
     sent: list[Any] = []
-    out = box(Journal(), sent)
+    out = box(Journal(), sent, clock)
     for number, to in ((1, 7), (2, 8), (3, 7)):
         assert out.add(to, result(number))
     assert out
@@ -67,7 +64,7 @@ def test_a_batch_for_each_submitter(clock: Clock) -> None:
 
 def test_what_was_sent_stays_in_the_journal_for_a_while(clock: Clock) -> None:
     journal = Journal()
-    out = box(journal, [])
+    out = box(journal, [], clock)
     out.add(THERE, result(1))
     out.send()
     clock.now += SENT_SURELY_S / 2
@@ -81,7 +78,7 @@ def test_what_was_sent_stays_in_the_journal_for_a_while(clock: Clock) -> None:
 
 def test_a_full_journal_makes_room_of_what_was_sent_and_of_nothing_else(clock: Clock) -> None:
     journal = Journal(room=2)
-    out = box(journal, [])
+    out = box(journal, [], clock)
     assert out.add(THERE, result(1))
     assert out.add(THERE, result(2))
     assert not out.add(THERE, result(3)), "the caller must send at once"
@@ -92,9 +89,9 @@ def test_a_full_journal_makes_room_of_what_was_sent_and_of_nothing_else(clock: C
 
 
 def test_the_oldest_result_decides_when_it_is_time(clock: Clock) -> None:
-    out = box(Journal(), [])
+    out = box(Journal(), [], clock)
     out.add(THERE, result(1))
     assert not out.is_old()
-    clock.now += outbox.REPLY_WITHIN_S * 2
+    clock.now += REPLY_WITHIN_S * 2
     out.add(THERE, result(2))
     assert out.is_old()

@@ -1,0 +1,90 @@
+"""The sockets of a process, and the thread that may touch them.
+
+Handed to `Process` by whoever makes one; the simulation hands it a network of its own instead.
+Receives, decodes and passes on; decides nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import zmq
+from zmq.backend import zmq_poll
+
+from rayhpc.machine.polling import milliseconds
+from rayhpc.wire import messages
+from rayhpc.wire.address import Address
+from rayhpc.wire.codec import Decoder
+from rayhpc.wire.handover import Handover
+from rayhpc.wire.messages.start import Facts
+from rayhpc.wire.transport import Transport
+
+logger = logging.getLogger("rayhpc")
+
+Take = Callable[[Address, Any, int], None]
+
+# Made when the module is loaded, so that workers find it in pages they share with the fork server:
+# 1.5 MiB and 4 ms each.
+_decode = Decoder(messages.PROCESS_TAKES)
+
+
+class Sockets:
+    """What one process sends and receives with.
+
+    Args:
+        facts: who and where the process is.
+
+    Attributes:
+        transport: sends.
+        handover: who may send, receive, and touch the process's tables.
+    """
+
+    def __init__(self, facts: Facts) -> None:
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
+        self.transport = Transport(self._context, facts.address, facts.session_dir)
+        self.handover = Handover()
+        # What `zmq.Poller` would hand to the same function; its conversions cost 1 µs a call.
+        self._polled: list[Any] = [(x, zmq.POLLIN) for x in self.transport.sockets]
+        self._polled.append((self.handover.wake_fd, zmq.POLLIN))
+
+    def poll(
+        self, timeout: float | None, take: Take, on_readable: Callable[[int], None]
+    ) -> None:
+        """Handle what has come; if nothing has, wait for it (leading thread).
+
+        Args:
+            timeout: wait at most so many seconds; None: until something comes.
+            take: handles a message: its source, itself, the size of its frame.
+            on_readable: called with each watched descriptor that can be read.
+        """
+        for source, _ in zmq_poll(self._polled, -1 if timeout is None else milliseconds(timeout)):
+            if source == self.handover.wake_fd:
+                self.handover.drain()
+            elif type(source) is int:
+                on_readable(source)
+            else:
+                self._receive(source, take)
+
+    def watch(self, descriptor: int) -> None:
+        """Look at a descriptor, too."""
+        self._polled.append((descriptor, zmq.POLLIN))
+
+    def unwatch(self, descriptor: int) -> None:
+        """Undo `watch` (leading thread)."""
+        self._polled.remove((descriptor, zmq.POLLIN))
+
+    def close(self) -> None:
+        """Close what is left of the connections."""
+        self._context.destroy(linger=500)
+
+    def _receive(self, sock: zmq.Socket[bytes], take: Take) -> None:
+        for frame in self.transport.receive_from(sock):
+            try:
+                message = _decode(frame)
+            except msgspec.DecodeError as error:
+                logger.warning("refused a malformed message: %s", error)
+                continue
+            take(int.from_bytes(frame[8:16], "big"), message, len(frame))

@@ -1,0 +1,242 @@
+"""Which calls of an actor run, in what order and where, and when the actor ends: a state machine.
+
+Fed by `worker` with messages and by `actor` with what becomes of calls, also in the simulation;
+where calls run (the main thread, threads, event loops) is handed in as `Lanes`.  Runs in the
+leading thread, but for `take` and `has_work`, which the main thread calls.
+
+An actor that runs its calls one by one takes them in their order (`call_order` says when another
+one goes first).  In one with threads or event loops a call starts as soon as its arguments are on
+this node and its concurrency group has room: it overtakes those whose arguments are on their way.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from rayhpc.runtime.values.store_client import StoreClient, Tickets
+from rayhpc.runtime.worker.call_order import has_far, is_again
+from rayhpc.wire.address import Address, ObjectId
+from rayhpc.wire.messages import tasks
+
+# Arguments of so many calls of a group are brought here at the same time: they are pinned.
+FETCHING_MAX = 64
+
+
+class Item(msgspec.Struct, eq=False):
+    """A call that has not ended; `views` are its arguments that came from a store."""
+
+    caller: Address
+    call: tasks.Call
+    views: dict[ObjectId, Any] = {}
+
+
+class Lanes(Protocol):
+    """Where calls run that run beside each other: threads or event loops."""
+
+    def constructor(self, cls: Any) -> Callable[..., Any]:
+        """What makes the instance, called in the main thread."""
+
+    def start(self, group: str, items: list[Item]) -> None:
+        """Run calls of a concurrency group, in this order, as soon as it has room."""
+
+    def cancel(self, tid: ObjectId) -> bool:
+        """Cancel a call; True: it had not started, and is forgotten."""
+
+    def clear(self) -> None:
+        """Forget what has not started."""
+
+
+class _Group:
+    """One concurrency group: how many run at a time, and whose arguments are not here yet."""
+
+    def __init__(self, limit: int) -> None:
+        self.fetching_max = min(limit, FETCHING_MAX)
+        self.far: deque[Item] = deque()
+        self.fetching: dict[ObjectId, tuple[Item, Tickets]] = {}
+
+
+class ActorCalls:
+    """The calls of one actor.
+
+    Args:
+        limits: how many calls of each concurrency group run at a time.
+        store: brings arguments here.
+        reply_cancelled: answers for a call that was cancelled before it started.
+    """
+
+    def __init__(
+        self,
+        limits: dict[str, int],
+        store: StoreClient,
+        reply_cancelled: Callable[[Address, ObjectId], None],
+    ) -> None:
+        # Those that the main thread runs one by one; before the constructor has ended, all.
+        self.waiting: deque[Item] = deque()
+        self.is_constructed = False
+        # Why the actor leaves as soon as its calls have ended; None: it does not.
+        self.ending: str | None = None
+        self._groups = {name: _Group(limit) for name, limit in limits.items()}
+        self._store = store
+        self._reply_cancelled = reply_cancelled
+        self._lanes: Lanes | None = None
+        self._is_over = False
+        # Calls that have been given to the main thread or a lane → whether they were cancelled.
+        self._started: dict[ObjectId, bool] = {}
+
+    # -- messages ----------------------------------------------------------------------------------
+    def enqueue(self, caller: Address, calls: Sequence[tasks.Call]) -> None:
+        """Calls have come."""
+        if self._is_over:
+            return  # whoever calls is told of the end
+        items = [Item(caller, call) for call in calls]
+        if self._lanes is None:
+            self.waiting.extend(items)
+        else:
+            self._admit(items)
+
+    def cancel(self, caller: Address, tid: ObjectId) -> None:
+        """What has not started never will; what runs can ask, and a coroutine is cancelled."""
+        if self._forget_waiting(tid) or self._forget_far(tid):
+            self._reply_cancelled(caller, tid)
+        elif tid in self._started:
+            self._started[tid] = True
+            if self._lanes is not None and self._lanes.cancel(tid):
+                del self._started[tid]
+                self._reply_cancelled(caller, tid)
+
+    def end_when_done(self, reason: str) -> None:
+        """Nobody can call any more: leave when the calls that are here have ended."""
+        self.ending = reason
+
+    # -- what becomes of them ----------------------------------------------------------------------
+    def constructed(self, lanes: Lanes | None) -> None:
+        """The constructor has ended; `lanes`: where calls run (None: in the main thread)."""
+        self.is_constructed = True
+        self._lanes = lanes
+        if lanes is not None:
+            waiting, self.waiting = self.waiting, deque()
+            self._admit(list(waiting))
+
+    def started(self, item: Item) -> None:
+        """The main thread has taken a call out of `waiting` and runs it."""
+        self._started[item.call.tid] = False
+
+    def ended(self, tid: ObjectId) -> bool:
+        """A call has ended; True: it was cancelled meanwhile."""
+        return self._started.pop(tid, False)
+
+    def is_cancelled(self, tid: ObjectId) -> bool:
+        """Whether a call that runs was cancelled (any thread)."""
+        return self._started.get(tid, False)
+
+    def stop(self) -> None:
+        """The actor ends now: no call starts any more."""
+        self._is_over = True
+        self.waiting.clear()
+        for group in self._groups.values():
+            group.far.clear()
+            for _, tickets in group.fetching.values():
+                self._store.cancel(tickets.oids, tickets.boxes)
+            group.fetching.clear()
+        if self._lanes is not None:
+            self._lanes.clear()
+
+    # -- the main thread ---------------------------------------------------------------------------
+    def has_work(self) -> bool:
+        """Whether the main thread has something to do."""
+        return not self.is_constructed or bool(self.waiting) or self.may_leave()
+
+    def may_leave(self) -> bool:
+        """Whether the actor is to end, and its calls have ended."""
+        return (
+            self.ending is not None
+            and not (self.waiting or self._started)
+            and not any(group.far or group.fetching for group in self._groups.values())
+        )
+
+    def take(self) -> Item | None:
+        """The first call, which counts as started from now on; None: there is none."""
+        try:
+            # First this: at no moment may a call be neither here nor there.
+            first = self.waiting[0]
+            self._started[first.call.tid] = False
+            item = self.waiting.popleft()
+        except IndexError:
+            return None
+        if item is not first:  # cancelled in this moment
+            self._started.pop(first.call.tid, None)
+            self._started[item.call.tid] = False
+        return item
+
+    # -- details -----------------------------------------------------------------------------------
+    def _admit(self, items: list[Item]) -> None:
+        """Start what has its arguments here, have those of the others fetched."""
+        ready: dict[str, list[Item]] = {}
+        for item in items:
+            call = item.call
+            name = call.group if call.group in self._groups else ""
+            if not call.deps or not has_far(call):
+                ready.setdefault(name, []).append(item)
+            elif is_again(call):
+                self._fetch(name, item)  # what others wait for may be what it makes
+            else:
+                self._groups[name].far.append(item)
+        for name, found in ready.items():
+            self._start(name, found)
+        for name in self._groups:
+            self._fetch_more(name)
+
+    def _start(self, name: str, items: list[Item]) -> None:
+        assert self._lanes is not None
+        self._started.update((item.call.tid, False) for item in items)
+        self._lanes.start(name, items)
+
+    def _fetch_more(self, name: str) -> None:
+        group = self._groups[name]
+        while group.far and len(group.fetching) < group.fetching_max:
+            self._fetch(name, group.far.popleft())
+
+    def _fetch(self, name: str, item: Item) -> None:
+        oids = list(dict.fromkeys(dep.oid for dep in item.call.deps if dep.value is None))
+        tickets = Tickets(oids, lambda: self._arrived(name, item.call.tid))
+        self._groups[name].fetching[item.call.tid] = item, tickets
+        self._store.bring(tickets)
+
+    def _arrived(self, name: str, tid: ObjectId) -> None:
+        """The arguments of a call are here, or what cannot be had is known."""
+        found = self._groups[name].fetching.pop(tid, None)
+        if found is None:
+            return
+        item, tickets = found
+        item.views = tickets.values()
+        self._start(name, [item])
+        self._fetch_more(name)
+
+    def _forget_waiting(self, tid: ObjectId) -> bool:
+        for item in list(self.waiting):
+            if item.call.tid == tid:
+                try:
+                    self.waiting.remove(item)
+                except ValueError:  # started in this moment
+                    return False
+                return True
+        return False
+
+    def _forget_far(self, tid: ObjectId) -> bool:
+        for name, group in self._groups.items():
+            if tid in group.fetching:
+                _, tickets = group.fetching.pop(tid)
+                self._store.cancel(tickets.oids, tickets.boxes)
+                self._fetch_more(name)
+                return True
+            for item in group.far:
+                if item.call.tid == tid:
+                    group.far.remove(item)
+                    return True
+        return False
+
+

@@ -1,0 +1,52 @@
+"""The functions that a worker has been sent, loaded when a task first needs them.
+
+Used by `worker` (what comes with pushes) and `task_runner`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from rayhpc.runtime.process.interrupts import outside
+from rayhpc.runtime.values import serialization
+from rayhpc.runtime.values.names import make_nameable
+
+Load = Callable[[bytes], Any]
+
+
+def unpickled(blob: bytes) -> Any:
+    """The function or class of a definition that arrived; its module's code may run."""
+    with outside:
+        return serialization.deserialize(blob)
+
+
+class Definitions:
+    """Pickled and loaded functions, by id.
+
+    Args:
+        load: makes a function of what arrives.
+    """
+
+    def __init__(self, load: Load) -> None:
+        self.load = load
+        self._blobs: dict[bytes, bytes] = {}
+        self._loaded: dict[bytes, Any] = {}
+
+    def learn(self, definitions: dict[bytes, bytes]) -> None:
+        """Functions have arrived (leading thread)."""
+        for key, blob in definitions.items():
+            if key not in self._loaded:
+                self._blobs.setdefault(key, blob)
+
+    def __contains__(self, key: bytes) -> bool:
+        return key in self._loaded or key in self._blobs
+
+    def get(self, key: bytes) -> Any:
+        """The function of this id, which has arrived (main thread)."""
+        function = self._loaded.get(key)
+        if function is None:
+            function = self._loaded[key] = self.load(self._blobs[key])
+            make_nameable(function)
+            self._blobs.pop(key, None)
+        return function

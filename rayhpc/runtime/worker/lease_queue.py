@@ -1,0 +1,182 @@
+"""What a leased worker has been given and has not started, and what it runs: a state machine.
+
+Fed by `worker` with messages and with what its main thread does, also in the simulation; answers
+with messages through `send`.  `take` and `ended` are called by the main thread, everything else by
+the leading one: between the two only the ends of one deque and single words are shared.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+import msgspec
+
+from rayhpc.wire.address import Address, ObjectId
+from rayhpc.wire.messages import leases, tasks
+from rayhpc.wire.messages.common import Grant
+
+Send = Callable[[Address, msgspec.Struct], None]
+
+
+class Queued(msgspec.Struct, eq=False, gc=False):
+    """A task that has not started."""
+
+    task: tasks.Task
+    submitter: Address
+    lease: int
+
+
+class LeaseQueue:
+    """The tasks of the lease that is in force.
+
+    Args:
+        grant: what holds before the first lease.
+        send: puts a message on its way.
+        interrupt: has the main thread interrupted, if it is in user code.
+        revoked: called when a revoked lease has ended, by its number; by any thread.
+
+    Attributes:
+        waiting: the tasks that have not started, in order.
+        running: the id of the one that runs; empty: none.
+        grant: what the tasks may use.
+        is_lent: the running task waits, and its CPUs are lent to others.
+        is_closed: the process leaves, and takes no task any more.
+    """
+
+    def __init__(
+        self,
+        grant: Grant,
+        send: Send,
+        interrupt: Callable[[], None],
+        revoked: Callable[[int], None],
+    ) -> None:
+        self.waiting: deque[Queued] = deque()
+        self.running: ObjectId = b""
+        self.grant = grant
+        self.is_lent = False
+        self.is_closed = False
+        self._send = send
+        self._interrupt = interrupt
+        self._on_revoked = revoked
+        self._holder: Address = 0
+        self._revoked = 0
+        self._ending = 0
+        self._cancelled: ObjectId = b""
+
+    # -- the main thread ---------------------------------------------------------------------------
+    def take(self) -> Queued | None:
+        """The task to run next, which counts as running from now on; None: there is none."""
+        waiting = self.waiting
+        try:
+            # First this: at no moment may a task be neither here nor there.
+            self.running = waiting[0].task.tid
+            item = waiting.popleft()
+        except IndexError:  # recalled in this moment
+            self.running = b""
+            return None
+        self.running = item.task.tid
+        return item
+
+    def ended(self) -> None:
+        """What ran has ended."""
+        self.running = b""
+        if self._ending and not self.waiting:
+            self._on_revoked(self._ending)
+
+    def is_cancelled(self, tid: ObjectId) -> bool:
+        """Whether the task that runs was cancelled (any thread)."""
+        return self._cancelled == tid
+
+    # -- messages ----------------------------------------------------------------------------------
+    def push(self, submitter: Address, message: tasks.Push) -> None:
+        """Take tasks of a lease, unless it has been taken back or what runs waits."""
+        lease = message.lease
+        ended = lease <= self._revoked or self.is_closed
+        if not ended and message.grant is not None:
+            self._holder = submitter
+            self.grant = message.grant
+        if ended or self.is_lent:
+            tids = [x.tid for x in message.tasks]
+            self._send(
+                submitter, tasks.Refused(lease, tids, blocked=not ended, ended=ended)
+            )
+            return
+        self.waiting.extend([Queued(task, submitter, lease) for task in message.tasks])
+
+    def recall(self, submitter: Address, message: tasks.Recall) -> None:
+        """Give back the newest tasks of this submitter's lease; others' stay where they are.
+
+        The lease may have been taken back since the message was sent, and the worker be another's.
+        """
+        waiting = self.waiting
+        back: list[ObjectId] = []
+        while len(back) < message.count:
+            try:
+                last = waiting[-1]
+                if last.lease != message.lease or last.submitter != submitter:
+                    break
+                back.append(waiting.pop().task.tid)
+            except IndexError:  # started in this moment
+                break
+        back.reverse()
+        self._send(submitter, tasks.Refused(message.lease, back))
+
+    def revoke(self, message: leases.Revoke) -> None:
+        """The lease is taken back: what has not started is refused, what runs ends first."""
+        self._revoked = max(self._revoked, message.lease)
+        self._refuse_all(message.lease)
+        self._ending = message.lease
+        if not self.running:
+            self._on_revoked(message.lease)
+
+    def end_lease(self, lease: int) -> bool:
+        """The lease that `revoked` was called for ends now; False: it has ended already."""
+        if self._ending != lease or self.running:
+            return False
+        self._ending = 0
+        return True
+
+    def cancel(self, source: Address, tid: ObjectId) -> None:
+        """What waits never starts, what runs is interrupted; what is unknown here has ended."""
+        for item in list(self.waiting):
+            if item.task.tid == tid:
+                try:
+                    self.waiting.remove(item)
+                except ValueError:  # started in this moment
+                    break
+                self._send(source, tasks.Done([tasks.Result(tid, tasks.CANCELLED, [b""])]))
+                return
+        if self.running == tid and self._cancelled != tid:
+            self._cancelled = tid
+            self._interrupt()
+
+    def lend(self) -> None:
+        """What runs waits for others: what is queued behind it goes elsewhere."""
+        self.is_lent = True
+        lease = self.grant.lease
+        for submitter, tids in self._take_all().items():
+            self._send(submitter, tasks.Refused(lease, tids, blocked=True))
+
+    def close(self) -> None:
+        """The process leaves: what has not started is refused, and the lease is over."""
+        self.is_closed = True
+        self._refuse_all(self.grant.lease)
+
+    def _refuse_all(self, lease: int) -> None:
+        """Refuse what has not started; the holder is also told of a lease that idles."""
+        unstarted = self._take_all()
+        if self._holder:
+            unstarted.setdefault(self._holder, [])
+        for submitter, tids in unstarted.items():
+            self._send(submitter, tasks.Refused(lease, tids, ended=True))
+
+    def _take_all(self) -> dict[Address, list[ObjectId]]:
+        """What has not started, by submitter; it is here no longer."""
+        found: dict[Address, list[ObjectId]] = {}
+        while True:
+            try:
+                item = self.waiting.popleft()
+            except IndexError:
+                return found
+            found.setdefault(item.submitter, []).append(item.task.tid)

@@ -1,0 +1,111 @@
+"""The event loops of an asynchronous actor: each concurrency group has one, in a thread of its own.
+
+Made by `threads`; `actor_calls` hands it calls whose arguments are there.  The constructor runs on
+the loop of the calls without a group, so that what it makes (tasks, locks) belongs there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import functools
+import inspect
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from rayhpc.runtime.process.interrupts import inside
+from rayhpc.runtime.worker import execution
+from rayhpc.runtime.worker.actor_calls import Item
+from rayhpc.wire.address import ObjectId
+
+if TYPE_CHECKING:
+    from rayhpc.runtime.worker.actor import ActorHost
+
+
+class _Lane:
+    """One event loop, and the calls on it."""
+
+    def __init__(self, host: ActorHost, name: str, limit: int) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._host = host
+        self._limit = asyncio.Semaphore(limit)
+        # Made in the loop, also looked at by the leading thread.
+        self.running: dict[ObjectId, asyncio.Task[None]] = {}
+        title = f"rayhpc-{name or 'loop'}"
+        threading.Thread(target=self._serve, name=title, daemon=True).start()
+
+    def _serve(self) -> None:
+        inside.thread.depth = 1
+        asyncio.set_event_loop(self.loop)
+        self.loop.run_forever()
+
+    def create(self, items: list[Item]) -> None:
+        """Start calls (in the loop)."""
+        for item in items:
+            self.running[item.call.tid] = self.loop.create_task(self._run(item))
+
+    def cancel(self, tid: ObjectId) -> None:
+        """Cancel a call (in the loop)."""
+        task = self.running.get(tid)
+        if task is not None:
+            task.cancel()
+
+    async def _run(self, item: Item) -> None:
+        outcome: execution.Outcome | None = None
+        try:
+            async with self._limit:
+                outcome = await self._host.run_async(item)
+        except asyncio.CancelledError:
+            outcome = execution.cancelled(item.call)
+        finally:
+            self.running.pop(item.call.tid, None)
+            self._host.end_call(item.caller, item.call.tid, outcome)
+
+
+class LoopLanes:
+    """The event loops of an actor.
+
+    Args:
+        host: the actor.
+    """
+
+    def __init__(self, host: ActorHost) -> None:
+        limits = {"": host.spec.max_concurrency, **host.spec.groups}
+        self._lanes = {name: _Lane(host, name, limit) for name, limit in limits.items()}
+
+    def constructor(self, cls: Any) -> Callable[..., Any]:
+        """What makes the instance: the class, called on the loop; `__init__` may be async."""
+
+        def make(*args: Any, **kwargs: Any) -> Any:
+            loop = self._lanes[""].loop
+            context = contextvars.copy_context()
+            made = context.run(
+                asyncio.run_coroutine_threadsafe, _constructed(cls, args, kwargs), loop
+            )
+            return made.result()
+
+        return make
+
+    def start(self, group: str, items: list[Item]) -> None:
+        """Run calls of a concurrency group, in this order, as soon as it has room."""
+        lane = self._lanes[group]
+        lane.loop.call_soon_threadsafe(lane.create, items)
+
+    def cancel(self, tid: ObjectId) -> bool:
+        """Cancel a call: it answers for itself."""
+        for lane in self._lanes.values():
+            lane.loop.call_soon_threadsafe(functools.partial(lane.cancel, tid))
+        return False
+
+    def clear(self) -> None:
+        """The process ends: its loops end with it."""
+
+
+async def _constructed(cls: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """A new instance."""
+    if not inspect.iscoroutinefunction(getattr(cls, "__init__", None)):
+        return cls(*args, **kwargs)
+    instance = cls.__new__(cls, *args, **kwargs)
+    await instance.__init__(*args, **kwargs)
+    return instance

@@ -1,0 +1,136 @@
+"""Runs the tasks of a lease in a worker's main thread, one after the other.
+
+Used by `worker`.  What to run is decided by `lease_queue`, what becomes of results by `replies`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rayhpc.runtime.process.context import TaskContext, running
+from rayhpc.runtime.process.interrupts import inside
+from rayhpc.runtime.worker import execution
+from rayhpc.runtime.worker.lease_queue import Queued
+from rayhpc.runtime.worker.outbox import REPLY_WITHIN_S
+from rayhpc.wire import limits
+from rayhpc.wire.messages import tasks
+
+if TYPE_CHECKING:
+    from rayhpc.runtime.worker.worker import Worker
+
+
+class TaskRunner:
+    """Runs tasks.
+
+    Args:
+        worker: whose tasks they are.
+    """
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._process = worker.process
+        self._queue = worker.queue
+        self._now = worker.process.now
+        self._calls_made: dict[bytes, int] = {}
+        # How long the last task took.
+        self._seconds = 1.0
+
+    def run_next(self) -> None:
+        """Run the first task that waits, if it has not been recalled in this moment."""
+        worker = self._worker
+        self._wait_for_room()
+        outbox = worker.replies.outbox
+        if outbox and (self._seconds > REPLY_WITHIN_S or outbox.is_old()):
+            worker.replies.flush()
+        worker.threads.forget_interrupt()
+        item = self._queue.take()
+        if item is None:
+            return
+        worker.slot.note_start(item.task.tid)
+        outcome = self._run(item.task, item)
+        if outcome is not None:
+            worker.replies.add(item.submitter, outcome)
+        # Not before: an answer may be sent at once, and the lease end after it.
+        self._queue.ended()
+        self._count_call(item.task)
+
+    def _wait_for_room(self) -> None:
+        """Those who get our results may not take them in."""
+        windows, waiting = self._process.windows, self._queue.waiting
+        if windows.waiting_bytes > limits.AHEAD_BYTES:
+            self._process.wait_until(
+                lambda: windows.waiting_bytes <= limits.AHEAD_BYTES or not waiting
+            )
+
+    def _run(self, task: tasks.Task, item: Queued) -> execution.Outcome | None:
+        worker, process, now = self._worker, self._process, self._now
+        more = task.more
+        name = more.name if more is not None and more.name else ""
+        micros = 0
+        failed = True
+        start = now()
+        token = None
+        thread = inside.thread
+        try:
+            worker.enter_job_of(self._queue.grant)
+            function = worker.definitions.get(task.definition)
+            name = name or function.__name__
+            worker.threads.title.run(name)
+            capture = more is not None and more.capture_group
+            context = TaskContext(
+                task.tid, name, self._queue.grant, task.attempt, capture_group=capture
+            )
+            token = running.set(context)
+            args, kwargs = execution.arguments(process, task)
+            start = now()
+            # As `with outside`, written out: it is a part of every task.
+            thread.depth = 0
+            try:
+                if inside.pending:
+                    inside.raise_if_left()
+                value = function(*args, **kwargs)
+            finally:
+                thread.depth = 1
+            if task.returns == tasks.STREAMING:
+                outcome = worker.producers.run(item.submitter, task, value, start)
+                failed = False
+                return outcome
+            micros = int((now() - start) * 1e6)
+            args = kwargs = None  # type: ignore[assignment]
+            outcome = execution.succeeded(process, task, value, micros)
+            failed = False
+            return outcome
+        except SystemExit as error:
+            self._leave_by_exit(error, name)
+            return None
+        except BaseException as error:
+            thread.depth = 1  # an interrupt may have come just before or after user code
+            return self._failure(task, error, name, int((now() - start) * 1e6))
+        finally:
+            if token is not None:
+                running.reset(token)
+            self._seconds = now() - start
+            worker.log.note(task, name, start, self._seconds, process.facts.job, b"", failed)
+
+    def _failure(
+        self, task: tasks.Task, error: BaseException, name: str, micros: int
+    ) -> execution.Outcome:
+        # A wait of the runtime's that was interrupted ends in an error of its own.
+        interrupted = isinstance(error, KeyboardInterrupt) or self._worker.threads.asked()
+        if interrupted and self._queue.is_cancelled(task.tid):
+            return execution.cancelled(task, micros)
+        return execution.failed(task, error, name, self._process.facts.node_ip, None, micros)
+
+    def _leave_by_exit(self, error: SystemExit, name: str) -> None:
+        code = error.code if isinstance(error.code, int) else 1
+        self._worker.leave(f"task {name!r} called sys.exit({error.code!r})", code or 1)
+
+    def _count_call(self, task: tasks.Task) -> None:
+        more = task.more
+        if more is None or not more.max_calls:
+            return
+        made = self._calls_made[task.definition] = self._calls_made.get(task.definition, 0) + 1
+        if made >= more.max_calls:
+            self._worker.leaving = "max_calls reached"
+
+

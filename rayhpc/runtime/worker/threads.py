@@ -1,0 +1,101 @@
+"""The threads of a worker's process: the main one, which runs tasks, and how it is interrupted.
+
+Handed to `worker` by `main`; the simulation hands it threads of its own instead.  Decides nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from rayhpc.runtime.process.interrupts import inside
+from rayhpc.runtime.worker.title import Title
+
+if TYPE_CHECKING:
+    from rayhpc.runtime.worker.actor import ActorHost
+    from rayhpc.runtime.worker.actor_calls import Lanes
+
+
+class Threads(Protocol):
+    """What a worker needs of the threads that it is made of.
+
+    Attributes:
+        pid: the process's number.
+        title: what `ps` shows of it.
+    """
+
+    pid: int
+    title: Title
+
+    def is_main(self) -> bool:
+        """Whether the calling thread is the main one."""
+
+    def interrupt_main(self) -> None:
+        """Have the main thread interrupted, if it is in user code, or else when it enters it."""
+
+    def forget_interrupt(self) -> None:
+        """What the main thread was interrupted for has ended (main thread)."""
+
+    def asked(self) -> bool:
+        """Whether the calling thread waits in vain: it is to be interrupted."""
+
+    def lanes(self, host: ActorHost) -> Lanes | None:
+        """Where the calls of an actor run; None: in the main thread, one by one."""
+
+    def end_process(self) -> None:
+        """End at once."""
+
+
+class ProcessThreads:
+    """The threads of a real process, made in its main thread.
+
+    Attributes:
+        on_signal: called in the main thread by the interrupt's signal: whether it is still meant.
+    """
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self.title = Title()
+        self.on_signal: Callable[[], bool] = lambda: False
+        self._main = threading.get_ident()
+        signal.signal(signal.SIGURG, lambda *_: self._on_signal())
+
+    def is_main(self) -> bool:
+        """Whether the calling thread is the main one."""
+        return threading.get_ident() == self._main
+
+    def interrupt_main(self) -> None:
+        """Have the main thread interrupted, if it is in user code, or else when it enters it."""
+        signal.pthread_kill(self._main, signal.SIGURG)
+
+    def forget_interrupt(self) -> None:
+        """What the main thread was interrupted for has ended (main thread)."""
+        inside.pending = False
+
+    def asked(self) -> bool:
+        """Whether the calling thread waits in vain: it is to be interrupted."""
+        return inside.asked()
+
+    def lanes(self, host: ActorHost) -> Lanes | None:
+        """Where the calls of an actor run; None: in the main thread, one by one."""
+        spec = host.spec
+        if spec.is_async:
+            from rayhpc.runtime.worker.loop_lanes import LoopLanes
+
+            return LoopLanes(host)
+        if spec.max_concurrency > 1 or spec.groups:
+            from rayhpc.runtime.worker.thread_lanes import ThreadLanes
+
+            return ThreadLanes(host)
+        return None
+
+    def end_process(self) -> None:
+        """End at once."""
+        os._exit(0)
+
+    def _on_signal(self) -> None:
+        if self.on_signal():
+            inside.interrupt()
