@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from rayhpc.allocation.advice import advice
 from rayhpc.exit_codes import MEANING, ExitCode, LaunchError, exit_code_of, in_words
-from rayhpc.launch import node_config
+from rayhpc.launch import failed_start, node_config
 from rayhpc.launch.driver_process import DriverProcess
 from rayhpc.launch.exit_note import note_exit
 from rayhpc.launch.missing import describe_missing, lost_nodes, skewed_clocks
@@ -129,14 +129,7 @@ class HeadRank:
 
     def _give_up(self, error: BaseException) -> None:
         """Tell the ranks that still wait, and end what has started."""
-        channel = self._run.channel
-        if channel is not None:
-            code = error.code if isinstance(error, LaunchError) else ExitCode.INTERNAL
-            reason = f"rank 0 on {self._run.place.machine.hostname} gave up: {error}"
-            try:
-                channel.publish(Record(error=reason, code=int(code)))
-            except LaunchError:
-                pass  # they will find out by themselves, in time
+        failed_start.tell(self._run, error)
         if self._node is not None:
             self._node.stop()
 

@@ -9,10 +9,10 @@ import time
 from typing import TYPE_CHECKING
 
 from rayhpc.exit_codes import ExitCode, LaunchError, exit_code_of, in_words
-from rayhpc.launch import node_config
+from rayhpc.launch import failed_start, node_config
 from rayhpc.launch.channel import Channel
 from rayhpc.launch.node_plan import NodePlan
-from rayhpc.launch.rendezvous import Record, Report
+from rayhpc.launch.rendezvous import Record
 
 if TYPE_CHECKING:
     from rayhpc.launch.run_context import RunContext
@@ -33,7 +33,7 @@ class NodeRank:
             self._join()
             return self._wait_for_end()
         except LaunchError as error:
-            self._report(error)
+            failed_start.tell(self._run, error)
             raise
         finally:
             self._node.stop()
@@ -85,10 +85,3 @@ class NodeRank:
             self._run.progress.note(f"node {host} has ended, {ended}{where}")
         # A raylet that was killed is a lost node, not a program with such an exit code.
         return code if code >= 0 else int(ExitCode.NODE_LOST)
-
-    def _report(self, error: LaunchError) -> None:
-        role = self._run.role
-        host = self._run.place.machine.hostname
-        self._channel.report(
-            Report(rank=role.rank, node=role.node, host=host, error=str(error), code=error.code)
-        )

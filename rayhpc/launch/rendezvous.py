@@ -8,6 +8,7 @@ Never the place where anything is polled for long: once the nodes have joined, i
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import time
@@ -25,6 +26,8 @@ _MOST_LEAVERS = 1000
 FIRST_PAUSE_S = 0.02
 LONGEST_PAUSE_S = 0.5
 _OLD_S = 86_400
+# So long a rank waits before it asks itself whether rank 0 can say anything at all.
+_ALONE_S = 1.0
 
 
 class Record(msgspec.Struct, kw_only=True):
@@ -76,11 +79,7 @@ class Rendezvous:
             except OSError as error:
                 problems.append(f"{path}: {error.strerror or error}")
         if not self._fit:
-            raise LaunchError(
-                "no directory can serve as the ranks' meeting place (" + "; ".join(problems) + "): "
-                "name one that all nodes see with --rendezvous or RAYHPC_SHARED_DIR",
-                ExitCode.RENDEZVOUS,
-            )
+            raise _no_place(problems)
         self.withdraw()
         for path in self._fit:
             _remove_old(path)
@@ -155,13 +154,18 @@ class Rendezvous:
         Raises:
             LaunchError: none comes in time, or rank 0 says that it cannot start.
         """
-        deadline = time.monotonic() + timeout_s
+        began = time.monotonic()
+        deadline = began + timeout_s
+        looked = False
         for seconds in _pauses():
             record = self.fetch()
             if record is not None and record.written > after:
                 if record.error:
                     raise LaunchError(record.error, record.code)
                 return record
+            if not looked and time.monotonic() >= began + _ALONE_S:
+                looked = True
+                self._check_places()
             if time.monotonic() >= deadline:
                 raise LaunchError(self._missed(timeout_s, after), ExitCode.RENDEZVOUS)
             pause(seconds)
@@ -177,6 +181,16 @@ class Rendezvous:
                 except OSError:
                     continue
 
+    def _check_places(self) -> None:
+        """Rank 0, with our rights, cannot say that it failed where nothing can be written.
+
+        Raises:
+            LaunchError: none of the directories can be used from here.
+        """
+        problems = [(path, _why_unusable(path)) for path in self._candidates]
+        if all(why for _, why in problems):
+            raise _no_place([f"{path}: {why}" for path, why in problems])
+
     def _missed(self, timeout_s: float, after: float) -> str:
         places = ", ".join(map(str, self._candidates))
         if after:
@@ -190,6 +204,22 @@ class Rendezvous:
             "all nodes see the same directory? Name one that they share with --rendezvous or "
             "RAYHPC_SHARED_DIR, or give it longer with --start-timeout"
         )
+
+
+def _no_place(problems: list[str]) -> LaunchError:
+    return LaunchError(
+        "no directory can serve as the ranks' meeting place (" + "; ".join(problems) + "): name "
+        "one that all nodes see with --rendezvous or RAYHPC_SHARED_DIR",
+        ExitCode.RENDEZVOUS,
+    )
+
+
+def _why_unusable(path: Path) -> str:
+    """Why this user can neither make nor use a directory; empty if nothing speaks against it."""
+    where = path if os.path.lexists(path) else path.parent
+    if not os.path.isdir(where):
+        return os.strerror(errno.ENOTDIR if os.path.lexists(where) else errno.ENOENT)
+    return "" if os.access(where, os.W_OK | os.X_OK) else os.strerror(errno.EACCES)
 
 
 def _pauses() -> Iterator[float]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from rayhpc.allocation.allocation import Allocation
 from rayhpc.allocation.local_ranks import local_facts, merge_local_ranks
 from rayhpc.exit_codes import ExitCode, LaunchError
-from rayhpc.launch import drain, local_ranks, mpi_channel, node_config
+from rayhpc.launch import drain, failed_start, local_ranks, mpi_channel, node_config
 from rayhpc.launch.channel import Channel
 from rayhpc.launch.election import Role, elect
 from rayhpc.launch.node_config import Place
@@ -59,12 +59,7 @@ def _live(this: RunContext) -> int:
     first = local_ranks.FirstRank(this.role, this.environ)
     code = int(ExitCode.NODE_LOST)
     try:
-        given = first.gather(this.startup.left(), this.startup.pause)
-        own = local_facts(this.place.machine, this.place.allocation)
-        try:
-            this.place = replace(this.place, local=merge_local_ranks([own, *given]))
-        except ValueError as error:
-            raise LaunchError(str(error), ExitCode.CONFIGURATION) from None
+        _gather(this, first)
         result = _be_node(this)
         # The exit code is told by this rank alone: those that lent what they had have done well.
         code = 0
@@ -74,6 +69,22 @@ def _live(this: RunContext) -> int:
     finally:
         first.release(code)
     return result
+
+
+def _gather(this: RunContext, first: local_ranks.FirstRank) -> None:
+    """Take what the other ranks of this node lend."""
+    try:
+        given = first.gather(this.startup.left(), this.startup.pause)
+        own = local_facts(this.place.machine, this.place.allocation)
+        try:
+            this.place = replace(this.place, local=merge_local_ranks([own, *given]))
+        except ValueError as error:
+            raise LaunchError(str(error), ExitCode.CONFIGURATION) from None
+    except LaunchError as error:
+        if this.role.is_head and this.channel is not None:
+            this.channel.prepare()
+        failed_start.tell(this, error)
+        raise
 
 
 def _be_node(this: RunContext) -> int:

@@ -370,6 +370,32 @@ def test_a_head_that_cannot_start_tells_the_others(ranks: Ranks) -> None:
     assert "does not fit" in err
 
 
+def test_no_rank_waits_where_rank_0_cannot_say_that_it_failed(ranks: Ranks) -> None:
+    place = "/not/there/meeting"
+    ranks.meeting = Path(place)
+    others = [ranks.start(rank, 3, program=["true"]) for rank in (1, 2)]
+    head = ranks.start(0, 3, program=["true"])
+    assert finished(head)[0] == ExitCode.RENDEZVOUS
+    ended = time.monotonic()
+    for other in others:
+        code, _, err = finished(other)
+        assert code == ExitCode.RENDEZVOUS
+        assert place in err
+        assert "--rendezvous" in err
+    # Not the 120 s of --start-timeout; how long an interpreter takes here is not our concern.
+    assert time.monotonic() - ended < 20
+
+
+def test_a_head_whose_node_has_a_rank_that_cannot_start_tells_the_others(ranks: Ranks) -> None:
+    """Two ranks of its node see their GPUs by different variables; there is no head yet."""
+    first = ranks.start_as_step(0, 4, local=2, program=["true"], CUDA_VISIBLE_DEVICES="0")
+    second = ranks.start_as_step(1, 4, local=2, program=["true"], ROCR_VISIBLE_DEVICES="0")
+    others = [ranks.start_as_step(rank, 4, local=2, program=["true"]) for rank in (2, 3)]
+    for process in (first, second, *others):
+        code, _, err = finished(process)
+        assert code == ExitCode.CONFIGURATION, err
+
+
 def test_a_program_that_is_not_there(ranks: Ranks) -> None:
     head = ranks.start(0, 1, program=["pithon"])
     code, _, err = finished(head)

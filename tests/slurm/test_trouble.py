@@ -175,3 +175,21 @@ def test_a_step_smaller_than_its_allocation(real: LabCluster) -> None:
     for better in (exported, alone):
         assert "CPUs 2" in better, text
         assert "this step uses" not in better
+
+
+def test_ranks_end_with_rank_0_where_it_can_write_nowhere(lab_user: User) -> None:
+    """What the nodes share is read-only, as a home may be."""
+    user = lab_user
+    home = user.directory / "closed"
+    user.run("mkdir", "-m", "0500", str(home), check=True)
+    ends = 'rayhpc run -- true; code=$?; echo "$SLURM_PROCID $code $(date +%s.%N)"; exit $code'
+    step = ["srun", "--mpi=none", "--nodes=2", "--ntasks=2"]
+    done = user.run(*step, "bash", "-c", ends, RAYHPC_SHARED_DIR=str(home))
+    assert done.returncode == ExitCode.RENDEZVOUS, done.stderr
+    rows = sorted(line.split() for line in done.stdout.splitlines())
+    assert [(rank, int(code)) for rank, code, _ in rows] == [
+        ("0", ExitCode.RENDEZVOUS),
+        ("1", ExitCode.RENDEZVOUS),
+    ]
+    assert abs(float(rows[0][2]) - float(rows[1][2])) < 2
+    assert str(home) in done.stderr
