@@ -62,6 +62,20 @@ def raise_nofile() -> LimitPair:
     return _pair("NOFILE")
 
 
+def descriptors_for(each: int, *, reserved: int, most: int) -> int:
+    """How many things of `each` descriptors this process may have, at least 1.
+
+    Args:
+        each: descriptors that one takes.
+        reserved: what is kept for everything else; a tenth of the limit is, too.
+        most: never more than this.
+    """
+    soft = _pair("NOFILE").soft
+    if soft is None:
+        return most
+    return max(1, min(most, (soft - soft // 10 - reserved) // each))
+
+
 def check_budget(limits: Limits, *, descriptors: int, threads: int) -> list[str]:
     """What does not fit, one sentence with its remedy each; empty if all does.
 

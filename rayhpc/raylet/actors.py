@@ -204,6 +204,7 @@ class Actors:
             lambda text: self._cannot_start(actor, text),
             fresh=True,
             gpus=bool(allocation.devices()),
+            crowded=lambda text: self._cannot_start(actor, text),
         )
         self._workers.acquire(actor.waiter)
 

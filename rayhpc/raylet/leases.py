@@ -386,6 +386,7 @@ class Leases:
             lambda worker: self._start(request, worker),
             lambda text: self._refuse(request, leases.ENVIRONMENT, text),
             gpus=bool(allocation.devices()),
+            crowded=lambda text: self._tell(request, text),
         )
         self._workers.acquire(request.waiter)
         self._workers.start_ahead(key, min(request.backlog - 1, _times(allocation)))

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 import zmq
 
+from rayhpc.machine import limits
 from rayhpc.machine.processes import become_subreaper
 from rayhpc.raylet.attach import Attaching
 from rayhpc.raylet.config import HEAD_LOST, INTERNAL, NodeConfig
@@ -53,6 +54,9 @@ TERM_GRACE_S = 2.0
 # So long the head has to tell everybody that the cluster ends.
 END_WITHIN_S = 1.0
 WORKERS_MAX = 4096
+# A worker's stdout, stderr and connection; and what else a raylet has open: other nodes, drivers.
+DESCRIPTORS_PER_WORKER = 3
+DESCRIPTORS_RESERVED = 96
 # What is due fails: it is tried again, but not without a pause.
 ERROR_PAUSE_S = 0.1
 
@@ -118,7 +122,10 @@ class _RayletProcess:
         self._decode = codec.Decoder(messages.RAYLET_TAKES)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
         self._arena = Arena.create(config.store_bytes)
-        self._slots = SlotTable.create(WORKERS_MAX)
+        workers = limits.descriptors_for(
+            DESCRIPTORS_PER_WORKER, reserved=DESCRIPTORS_RESERVED, most=WORKERS_MAX
+        )
+        self._slots = SlotTable.create(workers)
         server.share((self._arena.fd, self._slots.fd))
         self._links = Links(self._context, config.cluster.node)
         self._head = HeadLink(self._context, config.cluster)

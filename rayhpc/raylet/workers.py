@@ -32,6 +32,8 @@ RETRY_AFTER_S = 1.0
 # With its program mostly the whole cluster ends; nobody should fork workers at that moment.
 REFILL_AFTER_JOB_S = 1.0
 START_FAILURES_MAX = 3
+# So long somebody waits for a worker's end where there can be no more of them.
+CROWDED_AFTER_S = 2.0
 
 Key = tuple[int, bytes]
 PLAIN: Key = (0, b"")
@@ -81,7 +83,8 @@ class WorkerProcess:
 class Waiter:
     """Somebody who wants a worker of `key`; exactly one of the two is called, unless cancelled.
 
-    `fresh`: only one that has run nothing will do; `gpus`: it will have GPUs.
+    `fresh`: only one that has run nothing will do; `gpus`: it will have GPUs.  `crowded` is called
+    with a sentence once, if the node can have no more workers and it has waited for a while.
     """
 
     key: Key
@@ -89,7 +92,10 @@ class Waiter:
     failed: Callable[[str], None]
     fresh: bool = False
     gpus: bool = False
+    crowded: Callable[[str], None] = lambda text: None
     is_cancelled: bool = False
+    since: float = 0.0
+    is_told: bool = False
 
     def takes(self, worker: WorkerProcess) -> bool:
         """Whether what the worker has run before does no harm."""
@@ -155,6 +161,7 @@ class WorkerPool:
         if worker is not None:
             self._hand_over(worker, waiter)
             return
+        waiter.since = self._now()
         self._waiting.setdefault(waiter.key, deque()).append(waiter)
         self.advance()
 
@@ -281,6 +288,7 @@ class WorkerPool:
                 self.kill(worker, f"it was not ready within {START_PATIENCE_S:g} s")
         for worker in self._surplus(now):
             self._ask_to_end(worker)
+        self._tell_the_crowd(now)
         self.advance()
 
     def deadline(self) -> float | None:
@@ -294,6 +302,8 @@ class WorkerPool:
         for worker in self.by_address.values():
             if worker.state == STARTING:
                 times.append(worker.since + START_PATIENCE_S)
+        if not self._slots:
+            times += [x.since + CROWDED_AFTER_S for x in self._all_waiting() if not x.is_told]
         idle = [x for x in self.by_address.values() if x.state == IDLE]
         if len(idle) > self._cpus or any(self._jobs.is_over(x.key[0]) for x in idle):
             times.append(max(now + 1.0, min(x.since for x in idle) + SURPLUS_IDLE_S))
@@ -345,6 +355,7 @@ class WorkerPool:
 
     def _start(self, key: Key) -> None:
         if not self._slots:
+            self._make_place()
             return
         prepared = self._environments.get(key[1])
         assert prepared is not None
@@ -369,6 +380,30 @@ class WorkerPool:
             self._spawner.spawn(number, msgspec.msgpack.encode(config), prepared, template)
         except OSError as error:  # no descriptors left for its output
             self.on_spawn_failed(number, error.strerror or str(error))
+
+    def _make_place(self) -> None:
+        """There can be no more workers: the one that has idled longest goes, one at a time."""
+        if any(x.state == LEAVING and x.is_asked_to_end for x in self.by_address.values()):
+            return
+        idle = [x for x in self.by_address.values() if x.state == IDLE]
+        if idle:
+            self._ask_to_end(min(idle, key=lambda x: x.since))
+
+    def _tell_the_crowd(self, now: float) -> None:
+        """Say why they wait to those who wait for a worker that there cannot be."""
+        if self._slots:
+            return
+        for waiter in self._all_waiting():
+            if not waiter.is_told and now - waiter.since >= CROWDED_AFTER_S:
+                waiter.is_told = True
+                waiter.crowded(
+                    f"This node has {len(self.by_address)} workers and can have no more: each "
+                    "takes three of the open files that one process may have. Raise that limit "
+                    "before the cluster starts (ulimit -Hn), or use fewer actors."
+                )
+
+    def _all_waiting(self) -> list[Waiter]:
+        return [x for each in self._waiting.values() for x in each if not x.is_cancelled]
 
     def _idle_for(self, waiter: Waiter) -> WorkerProcess | None:
         key = waiter.key

@@ -331,3 +331,37 @@ def test_who_gets_gpus_gets_no_process_that_has_seen_none() -> None:
     n.boot()
     assert later.worker is not seeing.worker
     assert later.worker is not None
+
+
+def test_where_there_can_be_no_more_workers_one_that_idles_goes() -> None:
+    n = node(slots=2, CPU=4)
+    first, second = Wish(n), Wish(n)
+    n.boot()
+    assert first.worker is not None
+    assert second.worker is not None
+    n.workers.release(first.worker)
+    actor = Wish(n, fresh=True)
+    assert [a for a, m in n.sent if isinstance(m, leases.ExitIfIdle)] == [first.worker.address]
+    n.workers.on_ended(first.worker, "idle")
+    n.boot()
+    assert actor.worker is not None
+    assert actor.worker.number not in (first.worker.number, second.worker.number)
+
+
+def test_and_who_waits_in_vain_is_told_so_once() -> None:
+    n = node(slots=1, CPU=4)
+    first = Wish(n)
+    n.boot()
+    texts: list[str] = []
+    second = Wish(n)
+    second.waiter.crowded = texts.append
+    n.pass_time(pool.CROWDED_AFTER_S / 2)
+    assert texts == []
+    assert n.workers.deadline() == n.time + pool.CROWDED_AFTER_S / 2
+    n.pass_time(pool.CROWDED_AFTER_S / 2)
+    n.pass_time(pool.CROWDED_AFTER_S)
+    assert len(texts) == 1
+    assert "1 workers and can have no more" in texts[0]
+    assert first.worker is not None
+    n.workers.release(first.worker)
+    assert second.worker is first.worker

@@ -15,6 +15,7 @@ import time
 import msgspec
 
 from rayhpc.exceptions import LocalRayletDiedError, RayError
+from rayhpc.machine import limits
 from rayhpc.runtime.process import current, job_setup
 from rayhpc.runtime.process.asking import ask_all
 from rayhpc.runtime.process.log_printer import LogPrinter
@@ -121,6 +122,8 @@ def connect(
         "started": time.time(),
         "setup": job_setup.registered(),
     }
+    # A connection to each process of this node that it calls.
+    limits.raise_nofile()
     path = os.path.join(session_dir, "raylet.sock")
     reply, fds, connection = bootstrap.attach(path, hello, ATTACH_TIMEOUT_S)
     facts = msgspec.convert(reply["facts"], Facts)
