@@ -211,3 +211,59 @@ def test_a_program_with_many_clusters_keeps_nothing_of_them(run_program: Run) ->
         """
     )
     assert done.stdout.split() == ["0", "0"]
+
+
+@pytest.mark.parametrize("nodes", [1, 2])
+@pytest.mark.parametrize("kind", ["task", "actor", "async actor"])
+def test_futures_that_end_after_the_programs_last_line(
+    run_program: Run, kind: str, nodes: int
+) -> None:
+    """Python runs `atexit` when it starts no threads any more; nothing is lost, nothing is said."""
+    done = run_program(
+        f"""
+        import asyncio, atexit, time
+        import rayhpc as ray
+        from rayhpc.cluster_utils import Cluster
+        cluster = Cluster(initialize_head=True, head_node_args={{"num_cpus": 4}})
+        if {nodes} == 2:
+            cluster.add_node(num_cpus=4, resources={{"far": 1}})
+        where = {{"resources": {{"far": 0.1}}}} if {nodes} == 2 else {{}}
+        ray.init(cluster.address)
+        cluster.wait_for_nodes()
+        @ray.remote
+        def task(i):
+            time.sleep(0.5)
+            return i
+        @ray.remote(max_concurrency=8)
+        class Actor:
+            def f(self, i):
+                time.sleep(0.5)
+                return i
+        @ray.remote
+        class Async:
+            async def f(self, i):
+                await asyncio.sleep(0.5)
+                return i
+        kind = {kind!r}
+        if kind == "task":
+            call = task.options(num_cpus=0.1, **where).remote
+        else:
+            actor = (Actor if kind == "actor" else Async).options(**where).remote()
+            call = actor.f.remote
+        ray.get(call(0))
+        refs = [call(i) for i in range(4)]
+        seen = []
+        futures = [ref.future() for ref in refs]
+        for future in futures:
+            future.add_done_callback(lambda future: seen.append(future.result()))
+        def late():
+            deadline = time.monotonic() + 20
+            while len(seen) < 4 and time.monotonic() < deadline:
+                time.sleep(0.01)
+            print("late", ray.get(refs, timeout=5), sorted(seen))
+        atexit.register(late)
+        """
+    )
+    assert "late [0, 1, 2, 3] [0, 1, 2, 3]" in done.stdout
+    assert "Traceback" not in done.stderr
+    assert "ERROR" not in done.stderr

@@ -34,8 +34,9 @@ def when_done(ref: ObjectRef[Any], callback: Callable[[ObjectRef[Any]], object])
     def hand_over() -> None:
         # In the leading thread: user code and further submissions belong elsewhere.
         if current.existing() is process:
-            process.callback_pool().submit(callback, ref)
+            process.callbacks.submit(callback, ref)
 
+    process.callbacks.start()
     process.when_ready(ref, hand_over)
 
 

@@ -19,6 +19,7 @@ import msgspec
 from rayhpc.exceptions import GetTimeoutError, RaySystemError
 from rayhpc.runtime.owner import failures
 from rayhpc.runtime.owner.entries import Entry
+from rayhpc.runtime.process.callbacks import CallbackThread
 from rayhpc.runtime.process.core import Core
 from rayhpc.runtime.process.role import Role
 from rayhpc.runtime.process.sockets import Sockets
@@ -53,7 +54,7 @@ class Process(Core):
         self._sockets = sockets
         self.transport = sockets.transport
         self.handover = sockets.handover
-        self._callback_pool: concurrent.futures.ThreadPoolExecutor | None = None
+        self.callbacks = CallbackThread()
         self.role = Role(self)
         super().__init__(facts, mapping, self.transport.windows, now)
 
@@ -78,8 +79,7 @@ class Process(Core):
         self.handover.stop()
         self.transport.close()
         self.store.close()
-        if self._callback_pool is not None:
-            self._callback_pool.shutdown(wait=False, cancel_futures=True)
+        self.callbacks.close()
         self._sockets.close()
 
     def abandon(self) -> None:
@@ -157,7 +157,8 @@ class Process(Core):
             except BaseException as error:
                 future.set_exception(error)
 
-        self.when_ready(ref, lambda: self.callback_pool().submit(finish))
+        self.callbacks.start()
+        self.when_ready(ref, lambda: self.callbacks.submit(finish))
         return future
 
     # -- ids, questions, warnings ----------------------------------------------------------------
@@ -221,12 +222,6 @@ class Process(Core):
             self.look_for(ref)
             if self.ended is not None:
                 self.fail_what_is_pending()
-
-    def callback_pool(self) -> concurrent.futures.ThreadPoolExecutor:
-        """The thread that completes futures: user callbacks never run in the leading thread."""
-        if self._callback_pool is None:
-            self._callback_pool = concurrent.futures.ThreadPoolExecutor(1, "rayhpc-callbacks")
-        return self._callback_pool
 
     def forget(self, address: Address) -> None:
         """A process has ended: drop the route to it."""
