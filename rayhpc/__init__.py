@@ -32,20 +32,19 @@ if TYPE_CHECKING:
     from rayhpc.api.tasks.language import JobConfig, Language
     from rayhpc.api.tasks.remote import remote
     from rayhpc.api.tasks.remote_function import RemoteFunction
-    from rayhpc.runtime.owner.streams import DynamicObjectRefGenerator, ObjectRefGenerator
+    from rayhpc.runtime.values.dynamic_results import DynamicObjectRefGenerator
     from rayhpc.runtime.values.ids import (
         ActorClassID,
         ActorID,
         FunctionID,
         JobID,
         NodeID,
-        ObjectID,
-        ObjectRef,
         PlacementGroupID,
         TaskID,
         UniqueID,
         WorkerID,
     )
+    from rayhpc.runtime.values.references import ObjectID, ObjectRef
 
 __version__ = "0.1.0"
 
@@ -56,15 +55,15 @@ _HOMES = {
     "ActorHandle": "api.actors.actor_handle",
     "ActorID": "runtime.values.ids",
     "ActorMethod": "api.actors.actor_method",
-    "DynamicObjectRefGenerator": "runtime.owner.streams",
+    "DynamicObjectRefGenerator": "runtime.values.dynamic_results",
     "FunctionID": "runtime.values.ids",
     "JobConfig": "api.tasks.language",
     "JobID": "runtime.values.ids",
     "Language": "api.tasks.language",
     "NodeID": "runtime.values.ids",
-    "ObjectID": "runtime.values.ids",
-    "ObjectRef": "runtime.values.ids",
-    "ObjectRefGenerator": "runtime.owner.streams",
+    "ObjectID": "runtime.values.references",
+    "ObjectRef": "runtime.values.references",
+    "ObjectRefGenerator": "api.objects.generators",
     "PlacementGroupID": "runtime.values.ids",
     "RayContext": "api.session.session_context",
     "RemoteFunction": "api.tasks.remote_function",

@@ -76,9 +76,9 @@ def list_named_actors(all_namespaces: bool = False) -> list[Any]:
     """
     from rayhpc.wire.messages.cluster import NamedActors
 
-    process = current.process()
-    namespace = "" if all_namespaces else process.facts.namespace
-    found = process.ask_head(NamedActors(namespace), list[tuple[str, str]])
+    client = current.client()
+    namespace = "" if all_namespaces else client.facts.namespace
+    found = client.ask_head(NamedActors(namespace), list[tuple[str, str]])
     if all_namespaces:
         return [{"name": name, "namespace": where} for where, name in sorted(found)]
     return sorted(name for _, name in found)

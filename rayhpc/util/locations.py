@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rayhpc.runtime.owner.entries import STORED
 from rayhpc.runtime.process import current
 from rayhpc.util.state.sources import Sources
 from rayhpc.wire.messages.cluster import ObjectRow, StoreObjects
@@ -51,9 +50,9 @@ def get_local_object_locations(obj_refs: Sequence[Any]) -> Places:
     """Where this process itself believes that the objects lie; asks nobody for them."""
     _check(obj_refs)
     found = _known_here(obj_refs)
-    process = current.process()
-    entries = {ref: process.entry_of(ref) for ref in obj_refs}
-    stored = {ref: x.value for ref, x in entries.items() if x.state == STORED}
+    client = current.client()
+    nodes = {ref: client.known(ref).node for ref in obj_refs}
+    stored = {ref: node for ref, node in nodes.items() if node is not None}
     sources = Sources() if stored else None
     for ref, node in stored.items():
         node_id = sources.node_id(node) if sources is not None else None
@@ -63,11 +62,10 @@ def get_local_object_locations(obj_refs: Sequence[Any]) -> Places:
 
 
 def _known_here(obj_refs: Sequence[Any]) -> Places:
-    process = current.process()
+    client = current.client()
     found: Places = {}
     for ref in obj_refs:
-        entry = process.entry_of(ref)
-        size = entry.size or (len(entry.value) if isinstance(entry.value, bytes) else None)
+        size = client.known(ref).size
         found[ref] = {"node_ids": [], "object_size": size, "did_spill": False}
     return found
 

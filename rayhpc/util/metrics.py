@@ -250,14 +250,14 @@ class _Registry:
 
     def publish(self) -> None:
         """Send this process's values to the head; nothing happens outside a cluster."""
-        process = current.existing()
-        if process is None:
+        client = current.existing()
+        if client is None:
             return
         self._changed.clear()
         with self.lock:
             rows = [row for metric in self._metrics for row in metric.series()]
-        key = process.me.to_bytes(8, "big")
-        process.ask_head(KvPut(SPACE, key, msgspec.msgpack.encode(rows)), bool)
+        key = client.me.to_bytes(8, "big")
+        client.ask_head(KvPut(SPACE, key, msgspec.msgpack.encode(rows)), bool)
 
     def _publish_for_ever(self) -> None:
         while True:
@@ -283,11 +283,11 @@ def snapshot() -> list[Series]:
 
     Gauges get the tag `process`.
     """
-    process = current.process()
+    client = current.client()
     _registry.publish()
     summed: dict[tuple[str, Tags], Series] = {}
-    for key in sorted(process.ask_head(KvKeys(SPACE, b""), list[bytes])):
-        data = process.ask_head(KvGet(SPACE, key), bytes | None)
+    for key in sorted(client.ask_head(KvKeys(SPACE, b""), list[bytes])):
+        data = client.ask_head(KvGet(SPACE, key), bytes | None)
         for row in msgspec.msgpack.decode(data or b"\x90", type=list[Series]):
             if row.kind == "gauge":
                 row.tags.append(("process", key.hex()))

@@ -100,8 +100,8 @@ class tqdm:  # noqa: N801
         self.close()
 
     def _tell(self, at_once: bool = False) -> None:
-        process = current.existing()
-        if process is None or not process.is_worker:
+        client = current.existing()
+        if client is None or not client.is_worker:
             board.show(self._bar)
             return
         now = time.monotonic()

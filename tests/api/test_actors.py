@@ -342,7 +342,7 @@ def test_dropped_or_killed_right_after_creation_leaks_nothing(ray: Any) -> None:
     ref = ray.put(bytes(300_000))
     ray.kill(Borrower.remote([ref]))
     Borrower.remote([ref])
-    entry = current.process().entry_of(ref)
+    entry = current.client()._objects.entry_of(ref)
     gc.collect()
     wait_for(lambda: entry.count == 1 and not entry.borrowers)
 

@@ -183,7 +183,7 @@ def test_waiting_leaves_nothing_behind(ray: Any) -> None:
     slow = after.remote(0.5)
     for _ in range(20):
         ray.wait([slow], timeout=0.001)
-    assert not current.process().entry_of(slow).callbacks
+    assert not current.client()._objects.entry_of(slow).callbacks
     ray.get(slow, timeout=20)
 
 
@@ -264,10 +264,10 @@ def test_the_store_is_empty_when_all_references_are_gone(ray: Any) -> None:
     from rayhpc.runtime.process import current
     from rayhpc.wire.messages import cluster
 
-    process = current.process()
+    client = current.client()
 
     def stored() -> set[bytes]:
-        rows = process.ask(process.raylet, cluster.StoreObjects(), list[cluster.ObjectRow])
+        rows = client.ask(client._core.raylet, cluster.StoreObjects(), list[cluster.ObjectRow])
         return {row.oid for row in rows}
 
     before = stored()
@@ -278,7 +278,7 @@ def test_the_store_is_empty_when_all_references_are_gone(ray: Any) -> None:
     deadline = time.monotonic() + 10
     while stored() - before:
         assert time.monotonic() < deadline
-        process.flush()
+        client._loop.flush()
 
 
 def test_futures(ray: Any) -> None:

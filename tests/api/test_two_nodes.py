@@ -181,9 +181,9 @@ def test_wait_counts_what_has_been_brought_here(nodes: Any) -> None:
 
     ref = block.options(**FAR).remote(1, 3_000_000)
     assert ray.wait([ref], timeout=30, fetch_local=False)[0] == [ref]
-    process = current.process()
-    assert process.entry_of(ref).value == [
-        x for x in _numbers() if x != process.me >> 32
+    client = current.client()
+    assert client.known(ref).node == [
+        x for x in _numbers() if x != client.me >> 32
     ][0]
     assert ray.wait([ref], timeout=30)[0] == [ref]
     start = time.monotonic()
@@ -195,7 +195,7 @@ def _numbers() -> list[int]:
     from rayhpc.api.session.cluster_info import node_states
     from rayhpc.runtime.process import current
 
-    return [x.info.number for x in node_states(current.process()) if x.alive]
+    return [x.info.number for x in node_states(current.client()) if x.alive]
 
 
 def test_actors_on_the_other_node(nodes: Any) -> None:

@@ -126,8 +126,9 @@ def _rounds(one: Callable[[int], None], row: Row, end: float) -> None:
 
 def show_what_waits() -> None:
     """Print what this driver knows of its tasks, and what the raylets know of theirs."""
-    process = current.process()
-    for queue in list(process.submitter._keys.values()):
+    client = current.client()
+    core = client._core
+    for queue in list(core.submitter._keys.values()):
         print(queue.wanted, "ready", len(queue.ready), "average", queue.average)
         print("  requests", queue.requests, "queued", queue.queued)
         for lease in list(queue.leases.values()):
@@ -135,9 +136,9 @@ def show_what_waits() -> None:
                 f"  lease {lease.grant.lease} on {lease.worker:x}: {len(lease.inflight)} in flight,"
                 f" blocked {lease.blocked}, ended {lease.ended}, recalling {lease.recalling}"
             )
-    for pending in list(process.submitter.unfinished())[:20]:
+    for pending in list(core.submitter.unfinished())[:20]:
         print("  task", pending.name, pending.tid.hex(), "missing", pending.missing, pending.deps)
-    for node in process.ask_head(cluster_messages.Nodes(), list[cluster_messages.NodeState]):
+    for node in client.ask_head(cluster_messages.Nodes(), list[cluster_messages.NodeState]):
         print(node)
 
 

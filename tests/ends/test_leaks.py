@@ -78,7 +78,7 @@ def everything(scale: int) -> None:
 
 def tables() -> dict[str, int]:
     """The sizes of this driver's tables."""
-    process = current.process()
+    process = current.client()._core
     submitter, callers, ownership = process.submitter, process.callers, process.ownership
     return {
         "references": len(ownership.table),
@@ -94,8 +94,8 @@ def tables() -> dict[str, int]:
 
 def stored() -> list[Any]:
     """What lies in the node's store."""
-    process = current.process()
-    found: list[Any] = process.ask(process.raylet, cluster.StoreObjects(), list[Any])
+    client = current.client()
+    found: list[Any] = client.ask(client._core.raylet, cluster.StoreObjects(), list[Any])
     return found
 
 
@@ -129,7 +129,7 @@ def settle(session: Path) -> None:
     gc.collect()
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
-        current.process().flush()
+        current.client()._loop.flush()
         if not stored() and not any(tables()[x] for x in ("references", "unfinished tasks")):
             return
         time.sleep(0.05)

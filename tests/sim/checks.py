@@ -88,26 +88,26 @@ def nothing_left(sim: Cluster, *holders: list[Any], after: float = 3.0) -> None:
 
 
 def _of_process(process: SimProcess) -> Iterator[str]:
-    own, store, sub = process.ownership, process.store, process.submitter
+    own, store, sub = process.core.ownership, process.core.store, process.core.submitter
     shown = {
         "entries": {k.hex(): (e.count, e.state, e.borrowers) for k, e in own.table.items()},
         "borrows not acknowledged": own._unacknowledged,
         "messages held back": own._held_back,
         "borrowers": own._by_borrower,
-        "arguments held": process.results._held,
+        "arguments held": process.core.results._held,
         "fetches": {**store._fetching, **store._looking, **store._creating},
         "views": [k.hex() for k, v in store._views.items() if v() is not None],
         "tasks": [p.name for p in sub.unfinished()],
         "leases": sub._by_worker,
         "requests": sub._requests,
-        "calls": [p.name for p in process.callers.unfinished()],
-        "generators": process.streams._live,
+        "calls": [p.name for p in process.core.callers.unfinished()],
+        "generators": process.core.streams._live,
     }
-    if isinstance(process.role, Worker):
-        shown["kept results"] = process.role.replies.kept()
+    if isinstance(process.core.role, Worker):
+        shown["kept results"] = process.core.role.replies.kept()
     for what, value in shown.items():
         if value:
-            yield f"{describe(process.me)}: {what}: {value}"
+            yield f"{describe(process.core.me)}: {what}: {value}"
 
 
 def _of_node(node: SimNode) -> Iterator[str]:

@@ -104,7 +104,7 @@ class Cluster:
         found = [(n, w) for n, w in self.workers() if w.actor is not None or not actors]
         if found:
             node, worker = self.world.random.choice(found)
-            self.world.note(f"-- worker {worker.me:x} is killed")
+            self.world.note(f"-- worker {worker.core.me:x} is killed")
             node.worker_died(worker, KILLED)
 
     def kill_node(
@@ -157,13 +157,13 @@ class Cluster:
 
     def kill_driver(self, driver: SimProcess) -> None:
         """A driver dies; its raylet notices."""
-        node = self.nodes[node_of(driver.me)]
-        node.drivers.pop(driver.me, None)
+        node = self.nodes[node_of(driver.core.me)]
+        node.drivers.pop(driver.core.me, None)
         driver.end()
 
         def gone() -> None:
             if node.alive:
-                node.raylet.detach(driver.me, "it was killed")
+                node.raylet.detach(driver.core.me, "it was killed")
                 node.settle()
 
         self.world.after(0.001, gone)

@@ -204,7 +204,7 @@ class SimNode:
 
     def worker_died(self, worker: SimWorker, status: int) -> None:
         """A worker has ended; the fork server tells the raylet a little later."""
-        number = process_of(worker.me)
+        number = process_of(worker.core.me)
         if self.workers.pop(number, None) is None:
             return
         worker.end()

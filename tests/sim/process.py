@@ -82,30 +82,30 @@ class SimProcess(UserSide):
         self._served_later = False
         self._timer = float("inf")
         facts = Facts(address, "sim", "", "", "", job, "")
+        mapping = Mapping(arena_fd, arena_bytes)
+        super().__init__(facts, mapping, SimSockets(self, address), world.now)  # type: ignore[arg-type]
         with self.turn():
-            mapping = Mapping(arena_fd, arena_bytes)
-            super().__init__(facts, mapping, SimSockets(self, address), world.now)  # type: ignore[arg-type]
-            self.ownership.events = self.events
+            self.core.ownership.events = self.events
         world.join(address, messages.PROCESS_TAKES, self.receive)
 
     # -- the loop ---------------------------------------------------------------------------------
     def transmit(self, destination: Address, frame: bytes) -> bool:
         """Send, while alive."""
         if self.alive:
-            self.world.transmit(self.me, destination, frame)
+            self.world.transmit(self.core.me, destination, frame)
         return self.alive
 
     @contextmanager
     def turn(self) -> Iterator[None]:
         """References that are born or die now are this process's."""
-        outer, outer_process = _here, current._process
+        outer, outer_client = _here, current._client
         _be_at_home(self.events.append)
-        current._process = self
+        current._client = self.client
         try:
             yield
         finally:
             _be_at_home(outer)
-            current._process = outer_process
+            current._client = outer_client
 
     def receive(self, source: Address, message: Any) -> None:
         """A message has come: it is read when a thread serves."""
@@ -117,9 +117,9 @@ class SimProcess(UserSide):
         while self.alive:
             while self._unread:
                 source, message, size = self._unread.popleft()
-                self.take(source, message, size)
+                self.core.take(source, message, size)
                 message = None
-            self.advance()
+            self.core.advance()
             if not self._let_one_go_on():
                 break
             if self._is_left_alone():
@@ -154,7 +154,7 @@ class SimProcess(UserSide):
                 self.settle()
 
     def _set_timer(self) -> None:
-        deadline = self.next_deadline()
+        deadline = self.core.next_deadline()
         if deadline is not None and deadline < self._timer:
             self._timer = deadline
             self.world.at(deadline, self._on_timer)
@@ -163,7 +163,7 @@ class SimProcess(UserSide):
         self._timer = float("inf")
         if self.alive:
             with self.turn():
-                self.on_time()
+                self.core.on_time()
                 self.settle()
 
     # -- threads ----------------------------------------------------------------------------------
@@ -198,11 +198,11 @@ class SimProcess(UserSide):
         if not self.alive:
             return
         self.alive = False
-        self.world.leave(self.me)
+        self.world.leave(self.core.me)
         with self.turn():
             for thread in self.threads:
                 thread.go_on()
             self.threads.clear()
             self._unread.clear()
-            self.ownership.table.clear()
-        self.store.close()
+            self.core.ownership.table.clear()
+        self.core.store.close()

@@ -290,9 +290,9 @@ CONSTRUCTORS.update({b"plain": _plain, b"slow": _slow, b"failing": _failing})
 @method
 def note(process: Any, key: int, number: int) -> Program:
     """Note a call: where it ran, and its number."""
-    process.world.noted.append((process.me, key, number))
+    process.world.noted.append((process.core.me, key, number))
     yield Sleep(process.world.random.uniform(0.00005, 0.0005))
-    return process.me, number
+    return process.core.me, number
 
 
 @method

@@ -312,7 +312,7 @@ def test_an_actor_that_nothing_can_hold_is_warned_of(sim: Cluster) -> None:
     driver = sim.driver()
     handle = make(driver, placing={"CPU": 64 * UNIT})
     sim.world.run_for(1.0)
-    assert any("64" in text for text in driver._warned), driver._warned
+    assert any("64" in text for text in driver.core._warned), driver.core._warned
     with driver.turn():
         driver.kill(handle)
         handle.lifeline = None

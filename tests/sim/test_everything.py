@@ -87,7 +87,7 @@ class Program:
                 self.driver.kill(handle)
                 self.driver.settle()
             return
-        key = self.driver.me
+        key = self.driver.core.me
         numbers = range(self.calls, self.calls + 5)
         self.calls += 5
         self._add(call(self.driver, handle, "note", *((key, i) for i in numbers)), list(numbers))
@@ -106,7 +106,7 @@ class Program:
     def cancel(self) -> None:
         if self.refs:
             ref = self.rng.choice(self.refs)
-            entry = self.driver.ownership.table.get(ref.binary())
+            entry = self.driver.core.ownership.table.get(ref.binary())
             is_task = entry is not None and entry.task is not None and entry.task.target is None
             with self.driver.turn():
                 force = is_task and self.rng.random() < 0.3
@@ -153,19 +153,19 @@ def something_dies(sim: Cluster, drivers: list[SimProcess], rng: random.Random) 
 def test_whatever_happens_all_is_answered_and_nothing_stays(sim: Cluster, part: int) -> None:
     rng = random.Random(sim.world.seed * 10 + part)
     drivers = [sim.driver(1), sim.driver(rng.choice([1, 2, 3])), sim.driver(1)]
-    programs = {d.me: Program(sim, d, rng) for d in drivers}
+    programs = {d.core.me: Program(sim, d, rng) for d in drivers}
     living = list(drivers)
     for _ in range(rng.randrange(10, 40)):
         driver = rng.choice(living)
         if driver.alive:
-            programs[driver.me].step()
+            programs[driver.core.me].step()
         sim.world.run_for(rng.choice([0.0, 0.001, 0.01, 0.05]))
         if part and rng.random() < 0.3:
             something_dies(sim, living, rng)
     # By then the head has judged the links that broke, which may end a driver's node.
     sim.world.run_for(8.0 if part else 0.0)
     for driver in drivers:
-        program = programs[driver.me]
+        program = programs[driver.core.me]
         if driver.alive:
             program.check()
     holders = [x for p in programs.values() for x in (p.refs, p.handles)]

@@ -131,11 +131,11 @@ def test_a_group_that_nothing_can_hold_is_warned_of(sim: Cluster) -> None:
     driver = sim.driver()
     group = new_group(driver, [{"CPU": 64 * UNIT}])
     sim.world.run_for(1.0)
-    assert any("64" in text for text in driver._warned), driver._warned
+    assert any("64" in text for text in driver.core._warned), driver.core._warned
     fits_later = new_group(driver, [{"CPU": 2 * UNIT}] * 3)
     blocked = new_group(driver, [{"CPU": 2 * UNIT}])
     sim.world.run_for(1.0)
-    assert len(driver._warned) == 1, driver._warned
+    assert len(driver.core._warned) == 1, driver.core._warned
     for one in (group, fits_later, blocked):
         remove(driver, one)
     nothing_left(sim)

@@ -61,7 +61,7 @@ def test_a_call_that_runs_waits_for_what_its_actor_must_make_again(sim: Cluster)
     driver = sim.driver(1)
     handle = far_actor(sim, driver, max_restarts=-1, max_task_retries=-1)
     (blob,) = blobs = call(driver, handle, "blob", (5,))
-    sim.world.run(lambda: driver.ownership.table[blob.binary()].state != PENDING, 10.0)
+    sim.world.run(lambda: driver.core.ownership.table[blob.binary()].state != PENDING, 10.0)
     refs = call(driver, handle, "wait_for", (0.05,))
     refs += call(driver, handle, "grow", (blob, 1), (blob, 2))
     blob = None
@@ -82,7 +82,7 @@ def test_each_time_costs_a_retry(sim: Cluster, retries: int) -> None:
     options = {"max_restarts": -1, "max_task_retries": retries}
     handle = make(driver, placing=two, holding=two, **options)
     (blob,) = blobs = call(driver, handle, "blob", (7,))
-    entry = driver.ownership.table[blob.binary()]
+    entry = driver.core.ownership.table[blob.binary()]
     blob = None
     for left in range(retries, -1, -1):
         sim.add_node(len(sim.nodes), 2)
@@ -103,7 +103,8 @@ def test_an_actor_that_is_dead_makes_nothing_again(sim: Cluster) -> None:
     driver = sim.driver(1)
     handle = far_actor(sim, driver, max_task_retries=-1)
     blobs = call(driver, handle, "blob", (7,), (8,))
-    sim.world.run(lambda: not list(driver.callers.unfinished()) and not driver.callers.inbox, 10.0)
+    callers = driver.core.callers
+    sim.world.run(lambda: not list(callers.unfinished()) and not callers.inbox, 10.0)
     sim.kill_node(node_of_actor(sim))
     sim.world.run_for(sim.world.random.choice([0.0, 1.0]))
     for found in outcomes(sim, driver, blobs):

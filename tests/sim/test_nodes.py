@@ -22,7 +22,7 @@ def test_a_node_that_joins_takes_its_share(sim: Cluster) -> None:
     # 6 CPUs for 0.3 s, then 10 of them.
     ideal = 0.3 + (100 - 18) / 10 * 0.1
     assert sim.world.time - start < 1.3 * ideal + 0.1, sim.world.tail()
-    assert any(w.me >> 32 == 4 for _, w in sim.workers())
+    assert any(w.core.me >> 32 == 4 for _, w in sim.workers())
     nothing_left(sim, refs)
 
 

@@ -14,21 +14,21 @@ from .process import SimProcess
 
 def items(driver: SimProcess, oid: bytes, count: int = 10**9) -> Any:
     """A routine: the numbers that the first items of a generator say, or an error."""
-    stream = driver.streams._live[oid]
+    stream = driver.core.streams._live[oid]
     found: list[Any] = []
     while len(found) < count:
         yield lambda: bool(stream.items) or stream.is_over()
         if not stream.items:
             break
         ref = stream.items.popleft()
-        driver.streams.took_one(stream)
+        driver.core.streams.took_one(stream)
         try:
             (value,) = driver.values([ref])
             found.append(int.from_bytes(bytes(value[:8]), "big"))
         except RayError as error:
             found.append(error.with_traceback(None))
         ref = value = None
-    driver.streams.close(stream)
+    driver.core.streams.close(stream)
     return found
 
 

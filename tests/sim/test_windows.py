@@ -46,7 +46,7 @@ def test_a_process_that_does_not_read_holds_up_those_who_send_to_it_alone(
     stuck, other = make(driver), make(driver)
     warm = [*call(driver, stuck, "echo", (1,)), *call(driver, other, "echo", (1,))]
     assert values(sim, driver, warm) == [[1], [1]]
-    asleep = driver.callers.client_of(stuck.actor).address
+    asleep = driver.core.callers.client_of(stuck.actor).address
     assert process_of(asleep)
     sim.world.stop(asleep)
     blob = bytes(900)

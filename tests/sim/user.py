@@ -9,15 +9,14 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from rayhpc.api.actors.actor_creation import _Creation
+from rayhpc.runtime.owner.actor_creation import ActorCreation
 from rayhpc.runtime.owner.entries import Entry
 from rayhpc.runtime.owner.pending import Pending
 from rayhpc.runtime.process.context import running
 from rayhpc.runtime.process.interrupts import inside
 from rayhpc.runtime.process.process import Process
-from rayhpc.runtime.values import getting, serialization
+from rayhpc.runtime.values import arguments, serialization
 from rayhpc.runtime.values.references import ObjectRef
-from rayhpc.runtime.worker import execution
 from rayhpc.wire.address import HEAD, owner_of
 from rayhpc.wire.messages import actors, tasks
 from rayhpc.wire.messages.common import UNIT, SchedulingClass, Strategy
@@ -70,22 +69,22 @@ class UserSide(Process):
     ) -> Any:
         """`f.remote(*args)`, as `api.remote_function` does it."""
         definition = name.encode()
-        pending = Pending(self.new_id(), b"", definition, returns, retries, name)
+        pending = Pending(self.core.new_id(), b"", definition, returns, retries, name)
         wanted = SchedulingClass(
-            ONE_CPU if resources is None else resources, strategy, job=self.facts.job
+            ONE_CPU if resources is None else resources, strategy, job=self.core.facts.job
         )
-        pending.queue = self.submitter.queue_for(wanted)
-        self.submitter.definitions[definition] = definition
+        pending.queue = self.core.submitter.queue_for(wanted)
+        self.core.submitter.definitions[definition] = definition
         self._set_arguments(pending, args)
         pending.parent = _running_tid()
         if pending.parent or window:
             pending.more = tasks.TaskMore(name, pending.parent, window=window)
         found: Any = self._references_of(pending)
-        self.submitter.inbox.append(pending)
+        self.core.submitter.inbox.append(pending)
         return found
 
     def _set_arguments(self, pending: Pending, args: tuple[Any, ...]) -> None:
-        payload, deps = execution.pack_arguments(args, {})
+        payload, deps = arguments.pack(args, {})
         packed = serialization.serialize(payload)
         pending.args = serialization.to_inline(packed)
         pending.deps = deps or None
@@ -93,10 +92,10 @@ class UserSide(Process):
         pending.submitted = time.time()
 
     def _references_of(self, pending: Pending) -> Any:
-        table = self.ownership.table
+        table = self.core.ownership.table
         if pending.returns == tasks.STREAMING:
             window = pending.more.window if pending.more is not None else 0
-            pending.stream = self.streams.open(pending.tid, window, pending)
+            pending.stream = self.core.streams.open(pending.tid, window, pending)
         if pending.returns > 1:
             for oid in pending.result_ids():
                 table[oid] = Entry(pending)
@@ -107,11 +106,11 @@ class UserSide(Process):
     def cancel(self, ref: ObjectRef[Any], force: bool = False, recursive: bool = True) -> None:
         """`api.cancel`."""
         oid = ref.binary()
-        self.advance()
-        if self.ownership.is_mine(oid):
-            self.cancel_now(oid, force, recursive)
+        self.core.advance()
+        if self.core.ownership.is_mine(oid):
+            self.core.cancel_now(oid, force, recursive)
         else:
-            self.send(owner_of(oid), tasks.CancelOwned(oid, force, recursive))
+            self.loop.send(owner_of(oid), tasks.CancelOwned(oid, force, recursive))
 
     # -- actors -----------------------------------------------------------------------------------
     def actor(
@@ -130,22 +129,22 @@ class UserSide(Process):
         creation, handle = self._creation(
             kind, args, name, max_restarts, max_task_retries, placing, holding, strategy, detached
         )
-        creation.send_when_ready()
+        creation.register_when_ready()
         return handle
 
     def named(self, kind: str, *args: Any, name: str, exists: bool = True) -> Handle:
         """`Actor.options(name=…, get_if_exists=…).remote(*args)`, in a thread."""
         creation, handle = self._creation(kind, args, name, 0, 0, None, None, DEFAULT, False)
-        token = self.new_token()
-        message = actors.CreateActor(token, creation._complete_spec(), exists)
-        answer = self.exchange(HEAD, message, token)
+        token = self.core.new_token()
+        message = creation.request(token, exists)
+        answer = self.client.questions.exchange(HEAD, message, token)
         if answer.error or answer.existing is not None:
-            creation._forget()
+            creation.forget()
         if answer.error:
             raise Ended(answer.error)
         if answer.existing is not None:
             return Handle(answer.existing.actor, None)
-        creation._watch()
+        creation.watch()
         return handle
 
     def _creation(
@@ -159,13 +158,13 @@ class UserSide(Process):
         holding: dict[str, int] | None,
         strategy: Strategy,
         detached: bool,
-    ) -> tuple[_Creation, Handle]:
-        pending = Pending(self.new_actor_id(), b"", b"", 1, 0, kind)
+    ) -> tuple[ActorCreation, Handle]:
+        pending = Pending(self.core.new_actor_id(), b"", b"", 1, 0, kind)
         self._set_arguments(pending, args)
         spec = actors.ActorSpec(
             actor=pending.tid,
-            owner=self.me,
-            job=self.facts.job,
+            owner=self.core.me,
+            job=self.core.facts.job,
             class_name=kind,
             definition_id=b"",
             definition=kind.encode(),
@@ -173,7 +172,7 @@ class UserSide(Process):
             args=b"",
             deps=[],
             placing=SchedulingClass(
-                ONE_CPU if placing is None else placing, strategy, job=self.facts.job
+                ONE_CPU if placing is None else placing, strategy, job=self.core.facts.job
             ),
             holding={} if holding is None else holding,
             name=name,
@@ -182,7 +181,8 @@ class UserSide(Process):
             max_restarts=max_restarts,
             max_task_retries=max_task_retries,
         )
-        creation = _Creation(self, spec, pending)  # type: ignore[arg-type]
+        core = self.core
+        creation = ActorCreation(core.ownership, core.callers, core.send_now, spec, pending)
         return creation, Handle(spec.actor, creation.lifeline, max_task_retries)
 
     def call(
@@ -190,48 +190,50 @@ class UserSide(Process):
     ) -> Any:
         """`handle.method.remote(*args)`, as `api.actor_method` does it."""
         retries = handle.retries if retries is None else retries
-        pending = Pending(self.new_id(), b"", b"", returns, retries, method)
+        pending = Pending(self.core.new_id(), b"", b"", returns, retries, method)
         pending.method = method
-        pending.target = self.callers.client_of(handle.actor)
+        pending.target = self.core.callers.client_of(handle.actor)
         self._set_arguments(pending, args)
         if handle.lifeline is not None:
             pending.keep = [handle.lifeline, *(pending.keep or ())]
         pending.parent = _running_tid()
         found = self._references_of(pending)
-        self.callers.inbox.append(pending)
+        self.core.callers.inbox.append(pending)
         return found
 
     def kill(self, handle: Handle, no_restart: bool = True) -> None:
         """`api.kill`."""
-        self.callers.kill(handle.actor, no_restart)
+        self.core.callers.kill(handle.actor, no_restart)
 
     # -- placement groups -------------------------------------------------------------------------
     def group(self, bundles: list[dict[str, int]], strategy: str = "PACK") -> bytes:
         """`api.placement_group`; the group's state comes into `groups`."""
-        group = self.new_group_id()
-        made = actors.CreateGroup(group, bundles, strategy, creator=self.me, job=self.facts.job)
-        self.send(HEAD, made)
-        self.group_watchers[group] = [lambda m: self.groups.__setitem__(group, m)]
-        self.send(HEAD, actors.WatchGroup(group))
+        group = self.core.new_group_id()
+        made = actors.CreateGroup(
+            group, bundles, strategy, creator=self.core.me, job=self.core.facts.job
+        )
+        self.loop.send(HEAD, made)
+        self.core.group_watchers[group] = [lambda m: self.groups.__setitem__(group, m)]
+        self.loop.send(HEAD, actors.WatchGroup(group))
         return group
 
     def remove_group(self, group: bytes) -> None:
         """`api.remove_placement_group`."""
-        self.advance()
-        self.send(HEAD, actors.RemoveGroup(group))
+        self.core.advance()
+        self.loop.send(HEAD, actors.RemoveGroup(group))
 
     # -- objects ----------------------------------------------------------------------------------
     def put(self, value: Any) -> ObjectRef[Any]:
         """`api.put`, in a thread."""
         with inside:
-            return getting.put_value(self, value)
+            return self.client.put(serialization.serialize(value))
 
     def values(self, refs: list[ObjectRef[Any]]) -> list[Any]:
         """`api.get`, in a thread; an interrupt is raised when it is left."""
         thread = SimThread.current()
         try:
             with inside:
-                return getting.get_values(self, refs, None)
+                return self.client.get(refs, None)
         finally:
             # What the wait ended with instead is nobody's business.
             thread.raise_if_interrupted()

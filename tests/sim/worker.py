@@ -68,7 +68,7 @@ class SimThreads:
     """
 
     def __init__(self, process: SimWorker, end: Callable[[], None]) -> None:
-        self.pid = process.me & 0xFFFFFFFF
+        self.pid = process.core.me & 0xFFFFFFFF
         self.end_process = end
         self.title = Title(lambda text: None)
         self._process = process
@@ -201,4 +201,4 @@ class SimWorker(SimProcess):
         self.leave()
 
     def _started(self, tid: ObjectId) -> None:
-        self.world.ran.append((self.me, tid, 0))
+        self.world.ran.append((self.core.me, tid, 0))

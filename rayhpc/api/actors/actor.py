@@ -9,10 +9,10 @@ from typing import Any
 
 from rayhpc.api.actors.actor_class import ActorClass, ActorClassInheritanceException
 from rayhpc.api.actors.actor_handle import ActorHandle, from_spec
-from rayhpc.api.actors.actor_method import ActorMethod, client_of, method
+from rayhpc.api.actors.actor_method import ActorMethod, method
 from rayhpc.api.tasks.given import encodable, shown
 from rayhpc.runtime.process import current
-from rayhpc.runtime.process.context import running
+from rayhpc.runtime.process.context import ActorExit, running
 from rayhpc.runtime.process.interrupts import inside
 from rayhpc.wire.messages import actors, cluster
 
@@ -38,10 +38,10 @@ def get_actor(name: str, namespace: str | None = None) -> ActorHandle[Any]:
         encodable(what, value or "")
     if namespace == "":
         raise ValueError("namespace must not be an empty string.")
-    process = current.process()
-    where = namespace or process.facts.namespace
+    client = current.client()
+    where = namespace or client.facts.namespace
     with inside:
-        found: actors.ActorRow | None = process.ask_head(
+        found: actors.ActorRow | None = client.ask_head(
             cluster.FindActor(name, where), actors.ActorRow | None
         )
     if found is None:
@@ -69,10 +69,10 @@ def kill(actor: ActorHandle[Any], *, no_restart: bool = True) -> None:
             "kill() is only for actors; for tasks there is cancel(). Got: "
             f"{type(actor).__name__}."
         )
-    process = current.process()
-    client_of(process, actor)
-    with inside, process.lead():
-        process.callers.kill(actor._ray_actor, no_restart)
+    client = current.client()
+    client.actor(actor._ray_actor, actor)
+    with inside:
+        client.kill_actor(actor._ray_actor, no_restart)
 
 
 def exit_actor() -> None:
@@ -87,8 +87,6 @@ def exit_actor() -> None:
     if current.is_connected():
         context = running.get()
         if context is not None and context.actor:
-            from rayhpc.runtime.worker.actor import ActorExit
-
             raise ActorExit("exit_actor was called")
     raise TypeError(
         "exit_actor() was called outside an actor: it ends the actor in whose method it is called. "

@@ -13,8 +13,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from rayhpc.api.actors.actor_creation import create
-from rayhpc.api.actors.actor_handle import ActorHandle
+from rayhpc.api.actors.actor_handle import ActorHandle, from_spec
 from rayhpc.api.actors.actor_kind import ActorKind, Method, has_async_methods, methods_of
 from rayhpc.api.groups import placing
 from rayhpc.api.session import runtime_env
@@ -23,9 +22,10 @@ from rayhpc.api.tasks import options as opts
 from rayhpc.api.tasks.signatures import Shape, shape_of
 from rayhpc.runtime.owner.pending import Pending
 from rayhpc.runtime.process import current
+from rayhpc.runtime.process.client import Client
 from rayhpc.runtime.process.interrupts import inside
-from rayhpc.runtime.process.process import Process
 from rayhpc.runtime.values import serialization
+from rayhpc.runtime.values.references import collect_refs
 from rayhpc.wire import limits
 from rayhpc.wire.messages.actors import ActorSpec
 
@@ -71,12 +71,12 @@ class ActorClass(Generic[T]):
             TypeError: the arguments do not fit the constructor, or one cannot be pickled.
             ValueError: the actor's name is taken.
         """
-        process = current.process()
+        client = current.client()
         export = self._export
         if export.shape is not None:
             export.shape.check(export.name, args, kwargs)
         with inside:
-            return _make(process, export, self.options_given, args, kwargs)
+            return _make(client, export, self.options_given, args, kwargs)
 
     def options(self, **changed: Any) -> ActorClass[T]:
         """The same class with other options.
@@ -142,7 +142,7 @@ class _Export:
     def blob(self) -> tuple[bytes, bytes]:
         """The definition's id and the pickled class."""
         if self._blob is None:
-            with serialization.collect_refs() as found:
+            with collect_refs() as found:
                 self._blob = serialization.dump_definition(self.cls)
             limits.check_definition(self.name, self._blob)
             self._kept = list(found)
@@ -172,29 +172,34 @@ def make_actor_class(cls: type[T], options: opts.ActorOptions) -> ActorClass[T]:
 
 
 def _make(
-    process: Process,
+    client: Client,
     export: _Export,
     options: opts.ActorOptions,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
 ) -> ActorHandle[Any]:
-    spec = _spec(process, export, options)
+    spec = _spec(client, export, options)
     pending = Pending(spec.actor, b"", spec.definition_id, 1, 0, f"{export.name}.__init__")
-    packed = bool(args or kwargs) and submitting.set_arguments(process, pending, args, kwargs)
+    packed = bool(args or kwargs) and submitting.set_arguments(client, pending, args, kwargs)
     if packed:
         spec = msgspec.structs.replace(spec, packed=True)
-    return create(process, spec, pending, options.get_if_exists)
+    if not spec.name:
+        return ActorHandle(spec.actor, spec.methods, client.create_actor(spec, pending))
+    lifeline, existing = client.create_named_actor(spec, pending, options.get_if_exists)
+    if existing is not None:
+        return from_spec(existing)
+    return ActorHandle(spec.actor, spec.methods, lifeline)
 
 
-def _spec(process: Process, export: _Export, options: opts.ActorOptions) -> ActorSpec:
+def _spec(client: Client, export: _Export, options: opts.ActorOptions) -> ActorSpec:
     definition_id, definition = export.blob()
     kind, blob = export.kind(options)
-    facts = process.facts
+    facts = client.facts
     wanted, held = opts.actor_resources(options)
-    environment = runtime_env.environment_for(process, options.runtime_env)
+    environment = runtime_env.environment_for(client, options.runtime_env)
     return ActorSpec(
-        actor=process.new_actor_id(),
-        owner=process.me,
+        actor=client.new_actor_id(),
+        owner=client.me,
         job=facts.job,
         class_name=export.name,
         definition_id=definition_id,

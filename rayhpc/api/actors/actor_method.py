@@ -8,28 +8,29 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-from rayhpc.api.actors.actor_kind import OPTIONS_ATTRIBUTE, CallPlan
+from rayhpc.api.actors.actor_kind import OPTIONS_ATTRIBUTE, ActorKind, CallPlan
 from rayhpc.api.tasks import binding, submitting
-from rayhpc.api.tasks.options import METHOD_CHECKS, MethodOptions, refuse_unknown
+from rayhpc.api.tasks.options import METHOD_CHECKS, MethodOptions
+from rayhpc.api.tasks.unknown_names import refuse_unknown
 from rayhpc.exceptions import PendingCallsLimitExceeded
+from rayhpc.runtime.owner.actor_client import ActorClient
 from rayhpc.runtime.owner.pending import Pending
 from rayhpc.runtime.process import current
+from rayhpc.runtime.process.client import Client
 from rayhpc.runtime.process.context import running
 from rayhpc.runtime.process.interrupts import inside
-from rayhpc.runtime.process.process import Process
-from rayhpc.wire.messages.tasks import STREAMING, TaskMore
+from rayhpc.runtime.values.references import ObjectRef
+from rayhpc.wire.messages.tasks import TaskMore
 
-if TYPE_CHECKING:
-    from rayhpc.api.actors.actor_handle import ActorHandle
-    from rayhpc.runtime.owner.calls import ActorClient
 
-# With so many unanswered calls at an actor the next ones may wait a moment and go together: until
-# an answer comes, until so many wait, or for the 4 ms after which the background looks at the
-# latest.  A message for each call would cost 10 µs at either end.
-AHEAD = 2
-BATCH = 128
+class Handle(Protocol):
+    """What a method needs of its handle (`actor_handle.ActorHandle`)."""
+
+    _ray_actor: bytes
+    _ray_kind: ActorKind
+    _ray_lifeline: ObjectRef[Any] | None
 
 
 class ActorMethod:
@@ -37,7 +38,7 @@ class ActorMethod:
 
     __slots__ = ("_handle", "_name", "_plan")
 
-    def __init__(self, handle: ActorHandle[Any], name: str, plan: CallPlan) -> None:
+    def __init__(self, handle: Handle, name: str, plan: CallPlan) -> None:
         self._handle = handle
         self._name = name
         self._plan = plan
@@ -59,11 +60,11 @@ class ActorMethod:
             TypeError: the arguments do not fit the method, or one cannot be pickled.
             PendingCallsLimitExceeded: the actor's max_pending_calls is reached.
         """
-        process = current.process()
+        client = current.client()
         if self._plan.shape is not None:
             self._plan.shape.check(self._plan.title, args, kwargs)
         with inside:
-            return _submit(process, self._handle, self._name, self._plan, args, kwargs)
+            return _submit(client, self._handle, self._name, self._plan, args, kwargs)
 
     def options(self, **changed: Any) -> ActorMethod:
         """The same method with other options: num_returns, name, concurrency_group,
@@ -118,36 +119,22 @@ def method(*args: Any, **options: Any) -> Callable[[Any], Any]:
     return annotate
 
 
-def client_of(process: Process, handle: ActorHandle[Any]) -> ActorClient:
-    """This process's view of the actor.
-
-    Raises:
-        RaySystemError: the actor belongs to a cluster that this process has left.
-    """
-    client = process.callers.client_of(handle._ray_actor)
-    # What is watched is of this cluster.
-    if not client.watched:
-        process.ownership.refuse_foreign(client.actor, repr(handle))
-    return client
-
-
 def _submit(
-    process: Process,
-    handle: ActorHandle[Any],
+    client: Client,
+    handle: Handle,
     name: str,
     plan: CallPlan,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
 ) -> Any:
-    client = client_of(process, handle)
+    target = client.actor(handle._ray_actor, handle)
     limit = handle._ray_kind.max_pending_calls
     if limit > 0:
-        _check_room(process, client, limit, plan)
-    pending = Pending(process.new_id(), b"", b"", plan.returns, plan.retries, plan.label)
+        _check_room(client, target, limit, plan)
+    pending = Pending(client.new_id(), b"", b"", plan.returns, plan.retries, plan.label)
     pending.method = name
     pending.group = plan.group
-    pending.target = client
-    packed = bool(args or kwargs) and submitting.set_arguments(process, pending, args, kwargs)
+    packed = bool(args or kwargs) and submitting.set_arguments(client, pending, args, kwargs)
     # The actor lives at least until its unanswered calls have ended.
     lifeline = handle._ray_lifeline
     if lifeline is not None:
@@ -164,25 +151,15 @@ def _submit(
             more.window,
             max_retries=more.max_retries,
         )
-    if plan.returns == STREAMING:
-        maker = pending if plan.retries else None
-        pending.stream = process.streams.open(pending.tid, plan.more.window, maker)
     pending.submitted = time.time()
-    refs = submitting.references_of(process, pending)
-    inbox = process.callers.inbox
-    inbox.append(pending)
-    if (
-        len(client.inflight) < AHEAD
-        or len(inbox) >= BATCH
-        or process.handover.background_waits()  # asked after appending: see there
-    ):
-        process.flush()
-    return refs
+    client.call(pending, target)
+    return submitting.references_to(pending)
 
 
-def _check_room(process: Process, client: ActorClient, limit: int, plan: CallPlan) -> None:
-    process.flush()
-    waiting = client.calls_waiting()
+def _check_room(
+    client: Client, target: ActorClient[Pending], limit: int, plan: CallPlan
+) -> None:
+    waiting = client.calls_waiting(target)
     if waiting >= limit:
         raise PendingCallsLimitExceeded(
             f"{plan.title}: {waiting} calls wait, and the actor's max_pending_calls is {limit}. "

@@ -14,15 +14,14 @@ from rayhpc.api.objects.timeouts import seconds
 from rayhpc.api.tasks import option_checks as checks
 from rayhpc.api.tasks.given import encodable, wrong_type
 from rayhpc.exceptions import TaskPlacementGroupRemoved
-from rayhpc.runtime.owner.entries import ERROR, INLINE, Entry
 from rayhpc.runtime.process import current
+from rayhpc.runtime.process.client import Client
 from rayhpc.runtime.process.context import running
 from rayhpc.runtime.process.interrupts import inside
-from rayhpc.runtime.process.process import Process
 from rayhpc.runtime.values import serialization
 from rayhpc.runtime.values.errors import dump_system_error
 from rayhpc.runtime.values.ids import PlacementGroupID
-from rayhpc.runtime.values.references import ObjectRef
+from rayhpc.runtime.values.references import ObjectRef, collect_refs
 from rayhpc.wire.address import HEAD
 from rayhpc.wire.messages import actors, cluster
 
@@ -58,24 +57,12 @@ class PlacementGroup:
 
         If the group is removed before, `get` raises TaskPlacementGroupRemoved.
         """
-        process = current.process()
-        group = self.id_here()
-        oid = process.new_id()
-        process.ownership.table[oid] = Entry()
-        ref: ObjectRef[PlacementGroup] = ObjectRef(oid, True)
-        with serialization.collect_refs():
+        with collect_refs():
             value = serialization.to_inline(serialization.serialize(self))
-
-        def settle(state: actors.GroupIs) -> None:
-            if state.state == actors.GROUP_CREATED:
-                process.ownership.resolve(oid, INLINE, value)
-            elif state.state == actors.GROUP_REMOVED:
-                process.results.failures += 1
-                process.ownership.resolve(oid, ERROR, dump_system_error(_removed(self, state)))
-
-        with inside, process.lead():
-            _when_settled(process, group, settle)
-        return ref
+        with inside:
+            return current.client().groups.ready(
+                self.id_here(), value, lambda state: dump_system_error(_removed(self, state))
+            )
 
     def wait(self, timeout_seconds: float = 30) -> bool:
         """Wait until all bundles are reserved.
@@ -90,14 +77,8 @@ class PlacementGroup:
             TypeError: the time is not a number; ValueError: it is NaN.
         """
         limit = seconds("timeout_seconds", timeout_seconds)
-        process = current.process()
-        group = self.id_here()
-        found: list[actors.GroupIs] = []
         with inside:
-            with process.lead():
-                _when_settled(process, group, found.append)
-            process.wait_blocking(lambda: bool(found), limit)
-        return bool(found) and found[0].state == actors.GROUP_CREATED
+            return current.client().groups.wait(self.id_here(), limit)
 
     def id_here(self) -> bytes:
         """The id as bytes, for use in this process's cluster.
@@ -114,7 +95,7 @@ class PlacementGroup:
     def bundle_specs(self) -> list[dict[str, float]]:
         """Each bundle's resources."""
         if self.bundle_cache is None:
-            self.bundle_cache = _bundles_of(current.process(), self.id_here())
+            self.bundle_cache = _bundles_of(current.client(), self.id_here())
         return self.bundle_cache
 
     @property
@@ -164,21 +145,21 @@ def placement_group(
         raise wrong_type("name", "text", name)
     encodable("name", name)
     selectors = _checked_selectors(bundle_label_selector, len(bundles))
-    process = current.process()
-    group = process.new_group_id()
+    client = current.client()
+    group = client.new_group_id()
     message = actors.CreateGroup(
         group=group,
         bundles=[fixed_point(x) for x in reserved],
         strategy=strategy,
         name=name,
-        namespace=process.facts.namespace,
+        namespace=client.facts.namespace,
         detached=lifetime == "detached",
-        creator=process.me,
-        job=process.facts.job,
+        creator=client.me,
+        job=client.facts.job,
         selectors=selectors,
     )
     with inside:
-        process.send(HEAD, message)
+        client.send(HEAD, message)
     return PlacementGroup(PlacementGroupID(group), reserved)
 
 
@@ -241,11 +222,10 @@ def remove_placement_group(placement_group: PlacementGroup) -> None:
     """
     if not isinstance(placement_group, PlacementGroup):
         raise TypeError(f"Not a placement group: {placement_group!r}.")
-    process = current.process()
+    client = current.client()
     group = placement_group.id_here()
     with inside:
-        process.flush()
-        process.send(HEAD, actors.RemoveGroup(group))
+        client.send(HEAD, actors.RemoveGroup(group))
 
 
 def get_placement_group(placement_group_name: str) -> PlacementGroup:
@@ -256,10 +236,10 @@ def get_placement_group(placement_group_name: str) -> PlacementGroup:
     """
     if not placement_group_name:
         raise ValueError("Please supply a non-empty value to get_placement_group.")
-    process = current.process()
-    namespace = process.facts.namespace
+    client = current.client()
+    namespace = client.facts.namespace
     with inside:
-        for row in _rows(process):
+        for row in _rows(client):
             here = row.name == placement_group_name and row.namespace == namespace
             if here and row.state != actors.GROUP_REMOVED:
                 return PlacementGroup(PlacementGroupID(row.group), _amounts(row.bundles))
@@ -283,10 +263,10 @@ def placement_group_table(placement_group: PlacementGroup | None = None) -> dict
     A row has placement_group_id, name, bundles, bundles_to_node_id, strategy, state (PENDING,
     CREATED, RESCHEDULING or REMOVED) and stats.
     """
-    process = current.process()
+    client = current.client()
     with inside:
-        rows = _rows(process)
-        nodes: list[cluster.NodeState] = process.ask_head(
+        rows = _rows(client)
+        nodes: list[cluster.NodeState] = client.ask_head(
             cluster.Nodes(), list[cluster.NodeState]
         )
     names = {x.info.number: x.info.node_id for x in nodes}
@@ -309,15 +289,15 @@ def _table_row(row: actors.GroupRow, names: dict[int, str]) -> dict[str, Any]:
     }
 
 
-def _rows(process: Process) -> list[actors.GroupRow]:
-    rows: list[actors.GroupRow] = process.ask_head(cluster.ListGroups(), list[actors.GroupRow])
+def _rows(client: Client) -> list[actors.GroupRow]:
+    rows: list[actors.GroupRow] = client.ask_head(cluster.ListGroups(), list[actors.GroupRow])
     return rows
 
 
-def _bundles_of(process: Process, group: bytes) -> list[dict[str, float]]:
+def _bundles_of(client: Client, group: bytes) -> list[dict[str, float]]:
     """The bundles of a group that was made elsewhere."""
     with inside:
-        for row in _rows(process):
+        for row in _rows(client):
             if row.group == group:
                 return _amounts(row.bundles)
     raise ValueError(f"There is no placement group {group.hex()} in this cluster (any more).")
@@ -330,25 +310,6 @@ def _amounts(bundles: list[dict[str, int]]) -> list[dict[str, float]]:
 def _removed(group: PlacementGroup, state: actors.GroupIs) -> TaskPlacementGroupRemoved:
     reason = f" ({state.text})" if state.text else ""
     return TaskPlacementGroupRemoved(f"The placement group {group.id.hex()} is removed{reason}.")
-
-
-# -- news of a group -------------------------------------------------------------------------------
-def _when_settled(process: Process, group: bytes, callback: Any) -> None:
-    """Call `callback` with the group's state once it is CREATED or REMOVED (leading thread)."""
-    watchers = process.group_watchers.setdefault(group, [])
-
-    def on_state(state: actors.GroupIs) -> None:
-        if state.state in (actors.GROUP_CREATED, actors.GROUP_REMOVED):
-            left = [x for x in process.group_watchers.get(group, ()) if x is not on_state]
-            if left:
-                process.group_watchers[group] = left
-            else:
-                process.group_watchers.pop(group, None)
-            callback(state)
-
-    watchers.append(on_state)
-    # Asked each time: the answer is the group's state now, and then each change.
-    process.transport.send(HEAD, actors.WatchGroup(group))
 
 
 # -- checks ----------------------------------------------------------------------------------------

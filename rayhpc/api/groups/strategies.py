@@ -7,16 +7,28 @@ form of what it is given.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from rayhpc.api.tasks.given import encodable, shown
-
-if TYPE_CHECKING:
-    from rayhpc.api.groups.placement_group import PlacementGroup
+from rayhpc.runtime.values.ids import PlacementGroupID
 
 DEFAULT = "DEFAULT"
 SPREAD = "SPREAD"
 _NODE_ID = re.compile("[0-9a-f]{56}")
+
+
+class Group(Protocol):
+    """A placement group (`placement_group.PlacementGroup`)."""
+
+    id: PlacementGroupID
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether this is no group at all."""
+
+    @property
+    def bundle_specs(self) -> list[dict[str, float]]:
+        """Each bundle's resources."""
 
 
 class PlacementGroupSchedulingStrategy:
@@ -31,7 +43,7 @@ class PlacementGroupSchedulingStrategy:
 
     def __init__(
         self,
-        placement_group: PlacementGroup | None,
+        placement_group: Group | None,
         placement_group_bundle_index: int = -1,
         placement_group_capture_child_tasks: bool | None = None,
     ) -> None:

@@ -10,13 +10,11 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from rayhpc.api.objects.waiting import Wait
 from rayhpc.exceptions import RaySystemError
-from rayhpc.runtime.owner.entries import ERROR
 from rayhpc.runtime.process import current
+from rayhpc.runtime.process.client import Client
 from rayhpc.runtime.process.interrupts import inside
-from rayhpc.runtime.process.process import Process
-from rayhpc.runtime.values import errors, getting
+from rayhpc.runtime.values import errors
 from rayhpc.runtime.values.references import ObjectRef
 
 
@@ -29,15 +27,7 @@ def when_done(ref: ObjectRef[Any], callback: Callable[[ObjectRef[Any]], object])
     Raises:
         RaySystemError: the program has left the cluster.
     """
-    process = _process()
-
-    def hand_over() -> None:
-        # In the leading thread: user code and further submissions belong elsewhere.
-        if current.existing() is process:
-            process.callbacks.submit(callback, ref)
-
-    process.callbacks.start()
-    process.when_ready(ref, hand_over)
+    _client().when_done(ref, lambda: callback(ref))
 
 
 def error_of(ref: ObjectRef[Any]) -> BaseException | None:
@@ -46,8 +36,8 @@ def error_of(ref: ObjectRef[Any]) -> BaseException | None:
     Raises:
         RaySystemError: the program has left the cluster.
     """
-    entry = _process().entry_of(ref)
-    return errors.load_error(entry.value) if entry.state == ERROR else None
+    error = _client().known(ref).error
+    return None if error is None else errors.load_error(error)
 
 
 def value_of(ref: ObjectRef[Any]) -> Any:
@@ -57,9 +47,9 @@ def value_of(ref: ObjectRef[Any]) -> Any:
         RaySystemError: the program has left the cluster.
         RayError: the object is an error.
     """
-    process = _process()
+    client = _client()
     with inside:
-        return getting.get_values(process, [ref], None)[0]
+        return client.get([ref], None)[0]
 
 
 def wait_for_one(refs: list[ObjectRef[Any]], timeout: float | None) -> list[Any]:
@@ -68,19 +58,19 @@ def wait_for_one(refs: list[ObjectRef[Any]], timeout: float | None) -> list[Any]
     Raises:
         RaySystemError: the program has left the cluster, or the cluster has ended.
     """
-    process = _process()
+    client = _client()
     with inside:
-        return Wait(process, refs, 1, False).run(timeout)[0]
+        return client.wait(refs, 1, False, timeout)[0]
 
 
 def pack_error(error: BaseException, function_name: str) -> bytes:
     """What a task would send if `error`, which is being handled, were its own."""
-    process = _process()
+    client = _client()
     return errors.dump_error(
         error,
         function_name=function_name,
         pid=os.getpid(),
-        ip=process.facts.node_ip,
+        ip=client.facts.node_ip,
         actor_repr=None,
     )
 
@@ -90,8 +80,8 @@ def unpack_error(packed: bytes) -> BaseException:
     return errors.load_error(packed)
 
 
-def _process() -> Process:
-    process = current.existing()
-    if process is None:
+def _client() -> Client:
+    client = current.existing()
+    if client is None:
         raise RaySystemError("This program has left the cluster that the work was given to.")
-    return process
+    return client

@@ -1,7 +1,7 @@
 """`get`, `put`, `wait`, `cancel`, `free`: what users do with references.
 
 Used by users, and by `util`.  Here are the checks of what is given and the words of the errors;
-the work is done in `runtime.getting` and `waiting`.
+the work is done by the runtime's `Client`.
 """
 
 from __future__ import annotations
@@ -12,19 +12,14 @@ from collections.abc import Sequence
 from typing import Any, TypeVar, overload
 
 from rayhpc.api.actors.actor_handle import ActorHandle
+from rayhpc.api.objects.generators import ObjectRefGenerator
 from rayhpc.api.objects.timeouts import seconds
-from rayhpc.api.objects.waiting import Wait
 from rayhpc.api.tasks.given import shown
-from rayhpc.runtime.owner import failures
-from rayhpc.runtime.owner.entries import ERROR, PENDING, STORED
-from rayhpc.runtime.owner.streams import ObjectRefGenerator
 from rayhpc.runtime.process import current
+from rayhpc.runtime.process.client import Client
 from rayhpc.runtime.process.interrupts import inside
-from rayhpc.runtime.process.process import Process
-from rayhpc.runtime.values import getting
+from rayhpc.runtime.values import serialization
 from rayhpc.runtime.values.references import ObjectRef
-from rayhpc.wire.address import owner_of
-from rayhpc.wire.messages import objects, tasks
 
 T = TypeVar("T")
 
@@ -64,10 +59,10 @@ def get(object_refs: Any, *, timeout: float | None = None) -> Any:
     single = isinstance(object_refs, ObjectRef)
     refs = [object_refs] if single else _list_of_refs(object_refs)
     limit = _timeout("get", timeout)
-    process = current.process()
-    _warn_in_event_loop(process)
+    client = current.client()
+    _warn_in_event_loop(client)
     with inside:
-        values = getting.get_values(process, refs, limit)
+        values = client.get(refs, limit)
     return values[0] if single else values
 
 
@@ -87,14 +82,14 @@ def put(value: Any, *, _owner: ActorHandle[Any] | None = None) -> ObjectRef[Any]
             "Calling 'put' on an ObjectRef is not allowed (the value is stored already). If a "
             "reference itself is to be stored, put it in a list: put([ref])."
         )
-    process = current.process()
+    client = current.client()
     if _owner is not None:
         if not isinstance(_owner, ActorHandle):
             raise TypeError(f"_owner must be an actor's handle, not a {type(_owner).__name__}.")
         owned: ObjectRef[Any] = get(_owner.__ray_call__.remote(_put_there, value))
         return owned
     with inside:
-        return getting.put_value(process, value)
+        return client.put(serialization.serialize(value))
 
 
 def wait(
@@ -139,9 +134,9 @@ def wait(
             f"num_returns cannot be greater than the number of waitables given to wait(): "
             f"{shown(num_returns)} of {len(things)}."
         )
-    process = current.process()
+    client = current.client()
     with inside:
-        return Wait(process, things, num_returns, fetch_local).run(limit)
+        return client.wait(things, num_returns, fetch_local, limit)
 
 
 def cancel(ray_waitable: Any, *, force: bool = False, recursive: bool = True) -> None:
@@ -166,22 +161,9 @@ def cancel(ray_waitable: Any, *, force: bool = False, recursive: bool = True) ->
             "cancel() is only for references to what tasks and actor calls return (for actors "
             f"there is kill()). Got: {type(ray_waitable).__name__}."
         )
-    process = current.process()
-    oid = ray_waitable.binary()
+    client = current.client()
     with inside:
-        entry = process.entry_of(ray_waitable)
-        if force and entry.task is not None and entry.task.target is not None:
-            raise ValueError(
-                "force=True is not supported for actor tasks, since it would end the whole actor: "
-                "cancel without force, or kill() the actor."
-            )
-        with process.lead():
-            process.advance()
-            if process.ownership.is_mine(oid):
-                process.cancel_now(oid, force, recursive)
-            else:
-                message = tasks.CancelOwned(oid, force, recursive)
-                process.transport.send(owner_of(oid), message)
+        client.cancel(ray_waitable, force, recursive)
 
 
 def free(object_refs: Any, local_only: bool = False) -> None:
@@ -196,27 +178,9 @@ def free(object_refs: Any, local_only: bool = False) -> None:
         ValueError: an object that another process owns.
     """
     refs = [object_refs] if isinstance(object_refs, ObjectRef) else _list_of_refs(object_refs)
-    process = current.process()
-    with inside, process.lead():
-        process.ownership.settle()
-        for ref in refs:
-            _free(process, ref.binary())
-
-
-def _free(process: Process, oid: bytes) -> None:
-    own = process.ownership
-    own.refuse_foreign(oid, f"Object {oid.hex()}")
-    if not own.is_mine(oid):
-        raise ValueError(
-            f"Object {oid.hex()} belongs to another process, which alone can free it; drop the "
-            "reference instead."
-        )
-    entry = own.table.get(oid)
-    if entry is None or entry.state in (PENDING, ERROR):
-        return
-    if entry.state == STORED:
-        process.transport.send(process.raylet, objects.Free([oid]))
-    own.resolve(oid, ERROR, failures.lost(objects.FREED, oid))
+    client = current.client()
+    with inside:
+        client.free(refs)
 
 
 def _put_there(_: Any, value: Any) -> ObjectRef[Any]:
@@ -283,10 +247,10 @@ def _timeout(what: str, timeout: float | None) -> float | None:
     return limit
 
 
-def _warn_in_event_loop(process: Process) -> None:
+def _warn_in_event_loop(client: Client) -> None:
     """A `get` that blocks the event loop of an asynchronous actor works, and stops all others."""
     global blocking_get_inside_async_warned
-    if not process.is_worker or blocking_get_inside_async_warned:
+    if not client.is_worker or blocking_get_inside_async_warned:
         return
     asyncio = sys.modules.get("asyncio")
     if asyncio is not None and asyncio._get_running_loop() is not None:

@@ -9,16 +9,16 @@ from typing import Any
 
 from rayhpc.api.groups.placing import amounts
 from rayhpc.runtime.process import current
+from rayhpc.runtime.process.client import Client
 from rayhpc.runtime.process.interrupts import inside
-from rayhpc.runtime.process.process import Process
 from rayhpc.wire.feasibility import NODE_ID_LABELS
 from rayhpc.wire.messages import cluster
 from rayhpc.wire.messages.common import NodeInfo, Resources
 
 
-def node_states(process: Process) -> list[cluster.NodeState]:
+def node_states(client: Client) -> list[cluster.NodeState]:
     """All nodes as the head knows them, dead ones included."""
-    found: list[cluster.NodeState] = process.ask_head(cluster.Nodes(), list[cluster.NodeState])
+    found: list[cluster.NodeState] = client.ask_head(cluster.Nodes(), list[cluster.NodeState])
     return found
 
 
@@ -28,9 +28,9 @@ def nodes() -> list[dict[str, Any]]:
     Each has NodeID, Alive, NodeManagerAddress, NodeManagerHostname, NodeManagerPort, NodeName,
     Resources, Labels, and for dead ones DeathReasonMessage.
     """
-    process = current.process()
+    client = current.client()
     with inside:
-        return [_row(state) for state in node_states(process)]
+        return [_row(state) for state in node_states(client)]
 
 
 def cluster_resources() -> dict[str, float]:
@@ -59,7 +59,7 @@ def timeline(filename: str | None = None) -> list[dict[str, Any]] | None:
     """
     from rayhpc.api.session.trace import collect
 
-    events = collect(current.process())
+    events = collect(current.client())
     if filename is None:
         return list(events)
     import json
@@ -80,10 +80,10 @@ def labels_of(info: NodeInfo) -> dict[str, str]:
 
 
 def _sum(part: Any) -> dict[str, float]:
-    process = current.process()
+    client = current.client()
     total: Resources = {}
     with inside:
-        for state in node_states(process):
+        for state in node_states(client):
             if state.alive:
                 for name, amount in part(state).items():
                     total[name] = total.get(name, 0) + amount

@@ -12,12 +12,9 @@ import io
 import os
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
+from rayhpc.runtime.process.client import Client
 from rayhpc.wire.messages import cluster
-
-if TYPE_CHECKING:
-    from rayhpc.runtime.process.process import Process
 
 SCHEME = "kv://"
 SPACE = "packages"
@@ -62,7 +59,7 @@ def uri_of(package: bytes) -> str:
     return SCHEME + hashlib.sha256(package).hexdigest()
 
 
-def upload(process: Process, packages: dict[str, bytes]) -> None:
+def upload(client: Client, packages: dict[str, bytes]) -> None:
     """Give packages (name → content) to the head, those that it does not have.
 
     Raises:
@@ -70,12 +67,12 @@ def upload(process: Process, packages: dict[str, bytes]) -> None:
     """
     for uri, package in packages.items():
         key = uri[len(SCHEME) :].encode()
-        if key not in process.ask_head(cluster.KvKeys(SPACE, key), list[bytes]):
+        if key not in client.ask_head(cluster.KvKeys(SPACE, key), list[bytes]):
             question = cluster.KvPut(SPACE, key, package, overwrite=False)
-            process.ask_head(question, bool, UPLOAD_TIMEOUT_S)
+            client.ask_head(question, bool, UPLOAD_TIMEOUT_S)
 
 
-def check_known(process: Process, uris: Iterable[str]) -> None:
+def check_known(client: Client, uris: Iterable[str]) -> None:
     """Accept packages that were given by name.
 
     Raises:
@@ -83,7 +80,7 @@ def check_known(process: Process, uris: Iterable[str]) -> None:
     """
     for uri in uris:
         key = uri[len(SCHEME) :].encode()
-        if key not in process.ask_head(cluster.KvKeys(SPACE, key), list[bytes]):
+        if key not in client.ask_head(cluster.KvKeys(SPACE, key), list[bytes]):
             raise ValueError(
                 f"The cluster has no package {uri!r}: give the folder itself, which is packed and "
                 "sent."

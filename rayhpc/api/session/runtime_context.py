@@ -13,8 +13,8 @@ from rayhpc.api.actors.actor_handle import ActorHandle
 from rayhpc.api.groups.placing import amounts
 from rayhpc.api.session.runtime_env import RuntimeEnv
 from rayhpc.runtime.process import current
+from rayhpc.runtime.process.client import Client
 from rayhpc.runtime.process.context import TaskContext, running
-from rayhpc.runtime.process.process import Process
 from rayhpc.runtime.values.ids import (
     ActorID,
     JobID,
@@ -31,8 +31,8 @@ class RuntimeContext:
     """Where and as what the caller runs."""
 
     @property
-    def _process(self) -> Process:
-        return current.process()
+    def _client(self) -> Client:
+        return current.client()
 
     # -- ids as text -------------------------------------------------------------------------------
     def get_job_id(self) -> str:
@@ -41,7 +41,7 @@ class RuntimeContext:
 
     def get_node_id(self) -> str:
         """The node's id in hex."""
-        return self._process.facts.node_id
+        return self._client.facts.node_id
 
     def get_worker_id(self) -> str:
         """This process's id in hex."""
@@ -75,7 +75,7 @@ class RuntimeContext:
         context = running.get()
         if context is None:
             raise RuntimeError("is_canceled() is for tasks and actors' methods, not for drivers.")
-        return self._process.role.is_cancelled(context.tid)
+        return self._client.is_cancelled(context.tid)
 
     def get_actor_id(self) -> str | None:
         """The actor's id in hex; None outside one."""
@@ -84,7 +84,7 @@ class RuntimeContext:
 
     def get_actor_name(self) -> str | None:
         """The actor's name (empty: it has none); None outside one."""
-        order = self._process.role.construct()
+        order = self._client.actor_order()
         return None if order is None else order.spec.name
 
     def get_placement_group_id(self) -> str | None:
@@ -96,17 +96,17 @@ class RuntimeContext:
     @property
     def job_id(self) -> JobID:
         """The job's id."""
-        return JobID.from_int(self._process.facts.job)
+        return JobID.from_int(self._client.facts.job)
 
     @property
     def node_id(self) -> NodeID:
         """The node's id."""
-        return NodeID.from_hex(self._process.facts.node_id)
+        return NodeID.from_hex(self._client.facts.node_id)
 
     @property
     def worker_id(self) -> WorkerID:
         """This process's id."""
-        return worker_id(self._process.me)
+        return worker_id(self._client.me)
 
     @property
     def task_id(self) -> TaskID | None:
@@ -158,7 +158,7 @@ class RuntimeContext:
         Raises:
             RuntimeError: outside an actor.
         """
-        order = self._process.role.construct()
+        order = self._client.actor_order()
         if order is None:
             raise RuntimeError("current_actor was asked for outside an actor's method.")
         return ActorHandle(order.spec.actor, order.spec.methods, None)
@@ -170,7 +170,7 @@ class RuntimeContext:
         Raises:
             RuntimeError: outside an actor.
         """
-        order = self._process.role.construct()
+        order = self._client.actor_order()
         if order is None:
             raise RuntimeError(
                 "was_current_actor_reconstructed was asked for outside an actor's method."
@@ -181,7 +181,7 @@ class RuntimeContext:
     @property
     def namespace(self) -> str:
         """The job's namespace for names of actors."""
-        return self._process.facts.namespace
+        return self._client.facts.namespace
 
     @property
     def runtime_env(self) -> RuntimeEnv:
@@ -190,14 +190,14 @@ class RuntimeContext:
 
     def get_runtime_env_string(self) -> str:
         """The environment this runs in, as JSON."""
-        return self._process.environment().decode() or "{}"
+        return self._client.environment().decode() or "{}"
 
     def get_node_labels(self) -> dict[str, str]:
         """The labels of this node."""
         from rayhpc.api.session.cluster_info import labels_of, node_states
 
-        mine = self._process.facts.node_id
-        for state in node_states(self._process):
+        mine = self._client.facts.node_id
+        for state in node_states(self._client):
             if state.info.node_id == mine:
                 return labels_of(state.info)
         return {}
@@ -209,7 +209,7 @@ class RuntimeContext:
 
         from rayhpc.launch.sessions import read_record
 
-        record = read_record(Path(self._process.facts.session_dir))
+        record = read_record(Path(self._client.facts.session_dir))
         return "" if record is None else record.address
 
     def get(self) -> dict[str, Any]:
@@ -231,7 +231,7 @@ class RuntimeContext:
         context = running.get()
         if context is not None:
             return context.actor
-        order = self._process.role.construct()
+        order = self._client.actor_order()
         return b"" if order is None else order.spec.actor
 
 
@@ -240,7 +240,7 @@ _context = RuntimeContext()
 
 def get_runtime_context() -> RuntimeContext:
     """What this code runs as; starts the embedded cluster if there is none yet."""
-    current.process()
+    current.client()
     return _context
 
 

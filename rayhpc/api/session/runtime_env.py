@@ -10,14 +10,13 @@ import json
 import os
 import types
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rayhpc.api.session import packages
 from rayhpc.api.tasks.given import encodable
+from rayhpc.api.tasks.unknown_names import refuse_unknown
 from rayhpc.exceptions import NotServedError
-
-if TYPE_CHECKING:
-    from rayhpc.runtime.process.process import Process
+from rayhpc.runtime.process.client import Client
 
 SERVED = ("config", "env_vars", "excludes", "py_modules", "working_dir")
 _INSTALLED = (
@@ -94,8 +93,6 @@ def checked(given: Mapping[str, Any]) -> dict[str, Any]:
         if name in NOT_SERVED:
             raise NotServedError(f"runtime_env[{name!r}]", NOT_SERVED[name])
         if name not in SERVED:
-            from rayhpc.api.tasks.options import refuse_unknown
-
             refuse_unknown(name, "a runtime environment", SERVED)
     if "env_vars" in fields:
         fields["env_vars"] = _variables(fields["env_vars"])
@@ -149,7 +146,7 @@ def on_top(inherited: bytes, own: Mapping[str, Any]) -> bytes:
     return canonical(merged)
 
 
-def environment_for(process: Process, own: Mapping[str, Any] | None) -> bytes:
+def environment_for(client: Client, own: Mapping[str, Any] | None) -> bytes:
     """The environment of a task or actor: the process's own, with the option's on top.
 
     Sends the packages it names to the head.
@@ -157,25 +154,25 @@ def environment_for(process: Process, own: Mapping[str, Any] | None) -> bytes:
     Raises:
         ValueError: a folder is not there or too large.
     """
-    inherited = process.environment()
+    inherited = client.environment()
     if not own:
         return inherited
     travelling, found = packed(own)
-    send_packages(process, travelling, found)
+    send_packages(client, travelling, found)
     return on_top(inherited, travelling)
 
 
 def send_packages(
-    process: Process, travelling: Mapping[str, Any], found: dict[str, bytes]
+    client: Client, travelling: Mapping[str, Any], found: dict[str, bytes]
 ) -> None:
     """Make sure that the head has every package the fields name.
 
     Raises:
         ValueError: a package was given by a name that the head does not know.
     """
-    packages.upload(process, found)
+    packages.upload(client, found)
     named = [travelling.get("working_dir"), *travelling.get("py_modules", ())]
-    packages.check_known(process, [x for x in named if x and x not in found])
+    packages.check_known(client, [x for x in named if x and x not in found])
 
 
 def _variables(given: Any) -> dict[str, str]:

@@ -14,9 +14,9 @@ def get_node_ip_address(address: str = "8.8.8.8:53") -> str:
     Args:
         address: taken for old programs; without a cluster, the interface towards it is named.
     """
-    process = current.existing()
-    if process is not None:
-        return process.facts.node_ip
+    client = current.existing()
+    if client is not None:
+        return client.facts.node_ip
     import socket
 
     host, _, port = address.partition(":")

@@ -119,15 +119,15 @@ def shutdown(_exiting_interpreter: bool = False) -> None:
     if _session.pid != os.getpid():
         return
     with _session.lock:
-        process = current.existing()
-        if process is not None and process.is_worker:
+        client = current.existing()
+        if client is not None and client.is_worker:
             return
         _session.context = None
         try:
-            if process is not None:
+            if client is not None:
                 inside.give_sigint_back()
-                current.set_process(None)
-                process.close()
+                current.set_client(None)
+                client.close()
         finally:
             embedded, _session.embedded = _session.embedded, None
             if embedded is not None:
@@ -195,7 +195,7 @@ def _attach(
     from rayhpc.runtime.process import driver
 
     fields, found = environment
-    process = driver.connect(
+    client = driver.connect(
         session_dir,
         namespace=namespace or os.urandom(16).hex(),
         environment=runtime_env.canonical(fields),
@@ -203,8 +203,8 @@ def _attach(
         version=rayhpc.__version__,
     )
     inside.take_sigint()
-    runtime_env.send_packages(process, fields, found)
-    facts = process.facts
+    runtime_env.send_packages(client, fields, found)
+    facts = client.facts
     info = address_info(
         address=head, node_ip=facts.node_ip, node_id=facts.node_id, session_dir=session_dir
     )
@@ -222,7 +222,7 @@ def _again(ignore: bool) -> RayContext:
     if _session.context is None:  # in a worker
         from rayhpc.api.session.runtime_context import get_runtime_context
 
-        facts = current.process().facts
+        facts = current.client().facts
         info = address_info(
             address=get_runtime_context().gcs_address,
             node_ip=facts.node_ip,

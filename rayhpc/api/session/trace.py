@@ -9,19 +9,19 @@ from collections.abc import Iterator
 from typing import Any
 
 from rayhpc.runtime.process import run_history
+from rayhpc.runtime.process.client import Client
 from rayhpc.runtime.process.interrupts import inside
-from rayhpc.runtime.process.process import Process
 from rayhpc.wire.address import TASK_ID_BYTES, node_of
 from rayhpc.wire.messages import cluster
 
 
-def collect(process: Process) -> Iterator[dict[str, Any]]:
+def collect(client: Client) -> Iterator[dict[str, Any]]:
     """All runs, the earliest first; one row per process, one group of rows per node."""
     with inside:
-        nodes: list[cluster.NodeState] = process.ask_head(
+        nodes: list[cluster.NodeState] = client.ask_head(
             cluster.Nodes(), list[cluster.NodeState]
         )
-        history = run_history.read(process).said(process)
+        history = run_history.read(client).said(client)
     addresses = {x.info.number: x.info.ip for x in nodes}
     for run in sorted(history.runs, key=lambda x: x.started):
         yield _event(run, addresses)

@@ -1,7 +1,8 @@
 """What each option of a function, actor or method may be: one check per kind of value.
 
-Used by `options` alone.  A check takes the option's name and the value given, and returns the
-value as it is kept.
+Used by `options`, and where bundles and nodes are sized; options that say where something runs
+are checked by `placing_checks`.  A check takes the option's name and the value given, and returns
+the value as it is kept.
 
 Raises, in all of them:
     TypeError: a value of the wrong type; the text names the right ones.
@@ -16,7 +17,6 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from rayhpc.api.groups import strategies
 from rayhpc.api.tasks.given import encodable, shown, wrong_type
 
 Check = Callable[[str, Any], Any]
@@ -35,12 +35,6 @@ _OWN_NAMES = {
     "memory": "memory",
     "object_store_memory": "object_store_memory",
 }
-STRATEGY_WORDS = (strategies.DEFAULT, strategies.SPREAD)
-STRATEGIES = (
-    strategies.PlacementGroupSchedulingStrategy,
-    strategies.NodeAffinitySchedulingStrategy,
-    strategies.NodeLabelSchedulingStrategy,
-)
 
 
 # -- numbers ---------------------------------------------------------------------------------------
@@ -119,7 +113,7 @@ def count(least: int) -> Check:
         allowed = "0, a positive integer, or -1 for infinity"
 
     def check(name: str, value: Any) -> int:
-        number = _whole(name, value, allowed)
+        number = whole_number(name, value, allowed)
         if number < least:
             raise ValueError(f"The option {name!r} must be {allowed}, not {shown(number)}.")
         return number
@@ -139,7 +133,7 @@ def num_returns(name: str, value: Any) -> int | str:
         if value not in ("dynamic", "streaming"):
             raise ValueError(f"The option {name!r} must be {allowed}, not {shown(value)}.")
         return value
-    number = _whole(name, value, allowed, _MOST_RESULTS)
+    number = whole_number(name, value, allowed, _MOST_RESULTS)
     if number < 0:
         raise ValueError(f"The option {name!r} must be {allowed}, not {shown(number)}.")
     return number
@@ -147,7 +141,7 @@ def num_returns(name: str, value: Any) -> int | str:
 
 def window(name: str, value: Any) -> int:
     """How many items a generator may be ahead: positive, or -1 for no bound."""
-    number = _whole(name, value, "a positive integer, or -1 for no bound")
+    number = whole_number(name, value, "a positive integer, or -1 for no bound")
     if number == 0 or number < INFINITE:
         raise ValueError(
             f"The option {name!r} must be a positive integer, or -1 for no bound, not "
@@ -157,7 +151,8 @@ def window(name: str, value: Any) -> int:
     return number
 
 
-def _whole(name: str, value: Any, allowed: str, most: int = _HIGHEST_COUNT) -> int:
+def whole_number(name: str, value: Any, allowed: str, most: int = _HIGHEST_COUNT) -> int:
+    """A whole number, up to `most`; `allowed` says in words what there may be."""
     if isinstance(value, bool):
         raise wrong_type(name, allowed, value)
     try:
@@ -251,67 +246,6 @@ def selector(name: str, value: Any) -> dict[str, str]:
                 f'{{"zone": "a"}}, {{"zone": "!a"}} or {{"zone": "in(a,b)"}}; not {value!r}.'
             )
     return dict(value)
-
-
-def strategy(name: str, value: Any) -> Any:
-    """A scheduling strategy."""
-    if isinstance(value, str):
-        if value not in STRATEGY_WORDS:
-            raise ValueError(
-                f"The option {name!r} must be one of {', '.join(map(repr, STRATEGY_WORDS))} or a "
-                f"strategy object, not {shown(value)}."
-            )
-        return value
-    if not isinstance(value, STRATEGIES):
-        kinds = ", ".join(x.__name__ for x in STRATEGIES)
-        raise wrong_type(name, f"'DEFAULT', 'SPREAD' or one of {kinds}", value)
-    if isinstance(value, strategies.PlacementGroupSchedulingStrategy):
-        if value.placement_group == "default":  # Ray's word for: as if no strategy were given
-            return None
-        _check_bundle(value.placement_group, value.placement_group_bundle_index)
-    return value
-
-
-def _check_bundle(group: Any, index: Any) -> None:
-    """A bundle's index: -1 is any; it needs a group, and must be one of its bundles."""
-    from rayhpc.api.groups.placement_group import PlacementGroup
-
-    if group is not None and not isinstance(group, PlacementGroup):
-        raise TypeError(
-            f"placement_group must be a PlacementGroup or None, not a {type(group).__name__}."
-        )
-    number = _whole("placement_group_bundle_index", index, "an integer")
-    if group is None or group.is_empty:
-        if number != -1:
-            raise ValueError(
-                f"placement_group_bundle_index is {number}, and there is no placement group: give "
-                "one, or leave the index out."
-            )
-        return
-    bundles = group.bundle_count
-    if number < -1 or number >= bundles:
-        raise ValueError(
-            f"placement_group_bundle_index is {number}: it must be -1 (any bundle) or from 0 to "
-            f"{bundles - 1}, since the group has {bundles} bundle(s)."
-        )
-
-
-def legacy_group(name: str, value: Any) -> Any:
-    """The old option `placement_group`: a group, None, or the word "default"."""
-    from rayhpc.api.groups.placement_group import PlacementGroup
-
-    if value == "default" or isinstance(value, PlacementGroup):
-        return value
-    raise wrong_type(name, "a PlacementGroup, None or 'default'", value)
-
-
-def environment(name: str, value: Any) -> dict[str, Any]:
-    """A runtime environment."""
-    from rayhpc.api.session.runtime_env import checked
-
-    if not isinstance(value, Mapping):
-        raise wrong_type(name, "a dict or RuntimeEnv", value)
-    return checked(value)
 
 
 def anything(_: str, value: Any) -> Any:

@@ -6,13 +6,15 @@ they are given, at decoration too; what they mean for placing is in `placing`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, NoReturn, TypeVar
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 import msgspec
 
 from rayhpc.api.groups import strategies
 from rayhpc.api.tasks import option_checks as checks
+from rayhpc.api.tasks import placing_checks
+from rayhpc.api.tasks.unknown_names import refuse_unknown
 
 O = TypeVar("O", bound="_Options")  # noqa: E741
 
@@ -31,12 +33,12 @@ _COMMON: dict[str, checks.Check] = {
     "num_cpus": checks.amount,
     "num_gpus": checks.gpus,
     "object_store_memory": checks.amount,
-    "placement_group": checks.legacy_group,
+    "placement_group": placing_checks.legacy_group,
     "placement_group_bundle_index": checks.count(checks.INFINITE),
     "placement_group_capture_child_tasks": checks.flag,
     "resources": checks.resources,
-    "runtime_env": checks.environment,
-    "scheduling_strategy": checks.strategy,
+    "runtime_env": placing_checks.environment,
+    "scheduling_strategy": placing_checks.strategy,
 }
 _CALL: dict[str, checks.Check] = {
     "_generator_backpressure_num_objects": checks.window,
@@ -245,18 +247,6 @@ def check_undecided(given: Mapping[str, Any]) -> None:
             known[name](name, value)
 
 
-def refuse_unknown(name: str, subject: str, known: Iterable[str]) -> NoReturn:
-    """Raise the ValueError for an option that does not exist."""
-    import difflib
-
-    names = sorted(x for x in known if not x.startswith("_"))
-    near = difflib.get_close_matches(name, names, 1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise ValueError(
-        f"Invalid option keyword {name!r} for {subject}.{hint} Valid ones are: {', '.join(names)}."
-    )
-
-
 def _replace_old_group(kept: dict[str, Any], given: Mapping[str, Any]) -> None:
     """`placement_group=…` and its companions as the strategy they have become."""
     group, index, capture = (kept.pop(name, None) for name in _OLD_GROUP)
@@ -279,7 +269,7 @@ def _replace_old_group(kept: dict[str, Any], given: Mapping[str, Any]) -> None:
     strategy = strategies.PlacementGroupSchedulingStrategy(
         group, -1 if index is None else index, capture
     )
-    kept["scheduling_strategy"] = checks.strategy("scheduling_strategy", strategy)
+    kept["scheduling_strategy"] = placing_checks.strategy("scheduling_strategy", strategy)
 
 
 # -- resources -------------------------------------------------------------------------------------

@@ -20,38 +20,36 @@ from rayhpc.api.tasks import options as opts
 from rayhpc.runtime.owner.class_queue import ClassQueue
 from rayhpc.runtime.owner.pending import Pending
 from rayhpc.runtime.process import current
+from rayhpc.runtime.process.client import Client
 from rayhpc.runtime.process.context import running
 from rayhpc.runtime.process.interrupts import inside
-from rayhpc.runtime.process.process import Process
 from rayhpc.runtime.values import serialization
 from rayhpc.runtime.values.names import name_of
+from rayhpc.runtime.values.references import collect_refs
 from rayhpc.wire import limits
-from rayhpc.wire.messages.tasks import STREAMING, TaskMore
+from rayhpc.wire.messages.tasks import TaskMore
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-# This many submitted tasks are sent at the latest, also when no worker waits for one.
-BATCH = 128
 
 
 class _Prepared:
     """What all calls of a remote function from one process share."""
 
-    __slots__ = ("definition", "group", "job", "more", "name", "process", "queue", "returns")
+    __slots__ = ("client", "definition", "group", "job", "more", "name", "queue", "returns")
 
-    def __init__(self, process: Process, function: RemoteFunction[Any, Any], group: bytes) -> None:
+    def __init__(self, client: Client, function: RemoteFunction[Any, Any], group: bytes) -> None:
         options = function.options_given
-        job = process.facts.job
-        environment = runtime_env.environment_for(process, options.runtime_env)
+        job = client.job
+        environment = runtime_env.environment_for(client, options.runtime_env)
         resources = opts.resources(options)
         wanted = placing.scheduling_class(options, resources, job, environment)
-        self.process = process
+        self.client = client
         self.job = job
         self.group = group
-        self.queue: ClassQueue = process.submitter.queue_for(wanted)
+        self.queue: ClassQueue[Pending] = client.queue_for(wanted)
         self.definition = function.definition_id()
-        process.submitter.definitions[self.definition] = function.blob()
+        client.define(self.definition, function.blob())
         self.returns = submitting.returns_of(options.num_returns, function.is_generator)
         self.name = options.name or function.name
         self.more = TaskMore(
@@ -63,11 +61,11 @@ class _Prepared:
             max_retries=options.max_retries,
         )
 
-    def is_current(self, process: Process) -> bool:
+    def is_current(self, client: Client) -> bool:
         """Whether this still holds: the same process, in the same job, in the same group."""
         return (
-            self.process is process
-            and self.job == process.facts.job
+            self.client is client
+            and self.job == client.job
             and self.group == placing.inherited_group()
         )
 
@@ -134,14 +132,14 @@ class RemoteFunction(Generic[P, R]):
         Raises:
             TypeError: an argument cannot be pickled, or does not fit the function's signature.
         """
-        process = current.process()
+        client = current.client()
         if self.shape is not None:
             self.shape.check(self.name, args, kwargs)
         with inside:
             prepared = self._prepared
-            if prepared is None or not prepared.is_current(process):
-                prepared = self._prepare(process)
-            return _submit(process, prepared, args, kwargs)
+            if prepared is None or not prepared.is_current(client):
+                prepared = self._prepare(client)
+            return _submit(client, prepared, args, kwargs)
 
     def _remote(self, args: Any = None, kwargs: Any = None, **changed: Any) -> Any:
         function = self.options(**changed) if changed else self
@@ -161,7 +159,7 @@ class RemoteFunction(Generic[P, R]):
     def blob(self) -> bytes:
         """The pickled function."""
         if self._blob is None:
-            with serialization.collect_refs() as found:
+            with collect_refs() as found:
                 self._blob = serialization.dump_definition(self._function)
             limits.check_definition(self.name, self._blob)
             self._kept = list(found)
@@ -177,8 +175,8 @@ class RemoteFunction(Generic[P, R]):
         """A node of a graph that calls the function when the graph runs (`util.dag`)."""
         return binding.function_node(self, args, kwargs)
 
-    def _prepare(self, process: Process) -> _Prepared:
-        self._prepared = prepared = _Prepared(process, self, placing.inherited_group())
+    def _prepare(self, client: Client) -> _Prepared:
+        self._prepared = prepared = _Prepared(client, self, placing.inherited_group())
         return prepared
 
     def __reduce__(self) -> Any:
@@ -192,14 +190,13 @@ def _rebuild(function: Any, options: opts.FunctionOptions) -> RemoteFunction[Any
     return RemoteFunction(function, options)
 
 
-def _submit(process: Process, prepared: _Prepared, args: Any, kwargs: Any) -> Any:
-    queue = prepared.queue
+def _submit(client: Client, prepared: _Prepared, args: Any, kwargs: Any) -> Any:
     more = prepared.more
-    tid = process.new_id()
+    tid = client.new_id()
     retries = more.max_retries
     pending = Pending(tid, b"", prepared.definition, prepared.returns, retries, prepared.name)
-    pending.queue = queue
-    packed = bool(args or kwargs) and submitting.set_arguments(process, pending, args, kwargs)
+    pending.queue = prepared.queue
+    packed = bool(args or kwargs) and submitting.set_arguments(client, pending, args, kwargs)
     context = running.get()
     if context is not None or packed or prepared.needs_more():
         parent = context.tid if context is not None else b""
@@ -214,16 +211,9 @@ def _submit(process: Process, prepared: _Prepared, args: Any, kwargs: Any) -> An
             more.capture_group,
             more.max_retries,
         )
-    if prepared.returns == STREAMING:
-        pending.stream = process.streams.open(pending.tid, more.window, pending)
     pending.submitted = time.time()
-    refs = submitting.references_of(process, pending)
-    inbox = process.submitter.inbox
-    inbox.append(pending)
-    waiting = len(inbox)
-    if waiting >= BATCH or (waiting == 1 and queue.hungry):
-        process.flush()
-    return refs
+    client.submit(pending)
+    return submitting.references_to(pending)
 
 
 def retry_on(retry_exceptions: Any) -> bytes:

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from rayhpc.runtime.owner.entries import STORED, Entry
+from rayhpc.api.objects.generators import ObjectRefGenerator
 from rayhpc.runtime.owner.pending import Pending
-from rayhpc.runtime.owner.streams import ObjectRefGenerator
-from rayhpc.runtime.process.process import Process
-from rayhpc.runtime.values import getting, serialization
+from rayhpc.runtime.owner.streams import Stream
+from rayhpc.runtime.process.client import Client
+from rayhpc.runtime.values import arguments, serialization
 from rayhpc.runtime.values.references import ObjectRef
-from rayhpc.runtime.worker.execution import pack_arguments
 from rayhpc.wire.address import RESULTS_MAX, sibling
 from rayhpc.wire.messages.tasks import DYNAMIC, STREAMING
 
@@ -31,7 +30,7 @@ def returns_of(num_returns: int | str | None, is_generator: bool) -> int:
 
 
 def set_arguments(
-    process: Process, pending: Pending, args: tuple[Any, ...], kwargs: dict[str, Any]
+    client: Client, pending: Pending, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> bool:
     """Serialize the arguments into a record; True: they went to the store as one object.
 
@@ -43,24 +42,19 @@ def set_arguments(
         # Nothing in them to look for: saves three quarters of the time (3 µs).
         pending.args = serialization.dumps(args, 5)
         pending.size = len(pending.args)
-        if pending.size <= getting.INLINE_BYTES:
+        if pending.size <= serialization.INLINE_BYTES:
             return False
-    payload, deps = pack_arguments(args, kwargs)
+    payload, deps = arguments.pack(args, kwargs)
     for ref in deps:
-        process.ownership.refuse_foreign(ref.binary(), repr(ref))
+        client.refuse_foreign(ref.binary(), repr(ref))
     try:
         packed = serialization.serialize(payload)
     except TypeError as error:
         raise _unpicklable(pending.name, args, kwargs, error) from error.__cause__
     keep = packed.refs + deps
-    is_large = packed.nbytes > getting.INLINE_BYTES
+    is_large = packed.nbytes > serialization.INLINE_BYTES
     if is_large:
-        oid = process.new_id()
-        where = getting.store_value(process, oid, packed)
-        entry = Entry()
-        entry.state, entry.value, entry.size = STORED, where.node, where.size
-        process.ownership.table[oid] = entry
-        blob: ObjectRef[Any] = ObjectRef(oid, True)
+        blob = client.put(packed)
         deps.insert(0, blob)
         keep.append(blob)
     pending.args = b"" if is_large else serialization.to_inline(packed)
@@ -96,23 +90,15 @@ def _quoted(kwargs: dict[str, Any]) -> dict[str, Any]:
     return {f"argument {key!r}": value for key, value in kwargs.items()}
 
 
-def references_of(process: Process, pending: Pending) -> Any:
-    """Enter the results into the table; what the caller gets: a reference, a list, or None."""
-    table = process.ownership.table
-    tid = pending.tid
-    returns = pending.returns
+def references_to(pending: Pending) -> Any:
+    """What the caller of a submitted task gets: a reference, a list of them, or None."""
+    tid, returns = pending.tid, pending.returns
     if returns == 1:
-        table[tid] = Entry(pending)
         return ObjectRef(tid, True)
     if returns > 1:
-        refs: list[ObjectRef[Any]] = []
-        for i in range(returns):
-            oid = sibling(tid, i)
-            table[oid] = Entry(pending)
-            refs.append(ObjectRef(oid, True))
-        return refs
-    table[tid] = Entry(pending)
+        return [ObjectRef(sibling(tid, i), True) for i in range(returns)]
     end: ObjectRef[Any] = ObjectRef(tid, True)
     if returns == STREAMING:
-        return ObjectRefGenerator(pending.stream, end, pending)
+        assert isinstance(pending.stream, Stream)
+        return ObjectRefGenerator(pending.stream, end)
     return None if returns == 0 else end

@@ -1,6 +1,7 @@
 """`ray._raylet`: references and ids, where libraries look for them."""
 
-from rayhpc.runtime.owner.streams import DynamicObjectRefGenerator, ObjectRefGenerator
+from rayhpc.api.objects.generators import ObjectRefGenerator
+from rayhpc.runtime.values.dynamic_results import DynamicObjectRefGenerator
 from rayhpc.runtime.values.ids import (
     ActorClassID,
     ActorID,
@@ -8,13 +9,12 @@ from rayhpc.runtime.values.ids import (
     FunctionID,
     JobID,
     NodeID,
-    ObjectID,
-    ObjectRef,
     PlacementGroupID,
     TaskID,
     UniqueID,
     WorkerID,
 )
+from rayhpc.runtime.values.references import ObjectID, ObjectRef
 
 StreamingObjectRefGenerator = ObjectRefGenerator
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from rayhpc.runtime.owner import dependencies, failures
+from rayhpc.runtime.owner.actor_client import NO_CALLS, ActorClient
 from rayhpc.runtime.owner.ownership import Ownership, hold
 from rayhpc.runtime.owner.pending import Pending
 from rayhpc.runtime.owner.results import Results
@@ -20,46 +21,6 @@ from rayhpc.wire.address import HEAD, Address, ObjectId, node_of
 from rayhpc.wire.messages import actors, tasks
 
 Send = Callable[[Address, msgspec.Struct], None]
-
-UNKNOWN = "UNKNOWN"
-
-
-# The dead share one: an empty deque has 0.7 KiB, and their handles may be kept for ever.
-_NO_CALLS: deque[Pending] = deque()
-
-
-class ActorClient:
-    """One actor as this process sees it.
-
-    `queue` are calls not sent yet, in order; `inflight` those sent and not answered, in order.
-    `again` are calls that make lost results again: they wait for no call before them, since such
-    a one may wait for what they make.
-    `killed`: this process has had it killed, and waits for the head to say so.  `unregistered` are
-    messages for the head that must follow the actor's registration (None: that has gone out).
-    """
-
-    def __init__(self, actor: ObjectId) -> None:
-        self.actor = actor
-        self.state = UNKNOWN
-        self.address: Address = 0
-        self.incarnation = -1
-        self.reason = ""
-        self.error = b""
-        self.node_id = ""
-        self.unschedulable = False
-        # Once it has lived, calls that may have run, or may run twice, do not wait for it.
-        self.has_lived = False
-        self.queue: deque[Pending] = deque()
-        self.again: deque[Pending] = deque()
-        self.inflight: dict[ObjectId, Pending] = {}
-        self.watched = False
-        self.killed = False
-        self.unregistered: list[msgspec.Struct] | None = None
-        self.watchers: list[Callable[[], None]] = []
-
-    def calls_waiting(self) -> int:
-        """How many calls have been made and not answered."""
-        return len(self.queue) + len(self.again) + len(self.inflight)
 
 
 class Callers:
@@ -87,11 +48,11 @@ class Callers:
         self._results = results
         self._send = send
         self._has_room = has_room
-        self._clients: dict[ObjectId, ActorClient] = {}
-        self._by_address: dict[Address, ActorClient] = {}
-        self._dirty: dict[ActorClient, None] = {}
+        self._clients: dict[ObjectId, ActorClient[Pending]] = {}
+        self._by_address: dict[Address, ActorClient[Pending]] = {}
+        self._dirty: dict[ActorClient[Pending], None] = {}
 
-    def client_of(self, actor: ObjectId) -> ActorClient:
+    def client_of(self, actor: ObjectId) -> ActorClient[Pending]:
         """The view of an actor; may be called by any thread."""
         client = self._clients.get(actor)
         if client is None:
@@ -99,7 +60,7 @@ class Callers:
         return client
 
     # -- the leading thread ----------------------------------------------------------------------
-    def watch(self, client: ActorClient) -> None:
+    def watch(self, client: ActorClient[Pending]) -> None:
         """Be told of the actor's state, now and from now on."""
         if not client.watched:
             client.watched = True
@@ -134,7 +95,7 @@ class Callers:
         if pending.cancelled:
             return
         pending.cancelled = True
-        client: ActorClient = pending.target
+        client = _target(pending)
         if pending.tid in client.inflight:
             pending.stray = True
             self._send(client.address, tasks.Cancel(pending.tid, recursive))
@@ -146,7 +107,7 @@ class Callers:
 
     def make_again(self, oid: ObjectId, pending: Pending) -> bytes | None:
         """Call once more for a result that was lost; the error if that cannot be."""
-        client: ActorClient = pending.target
+        client = _target(pending)
         waits = pending.missing or pending in client.again or pending in client.queue
         if waits or pending.tid in client.inflight:
             return None
@@ -201,7 +162,7 @@ class Callers:
             self._by_address[message.address] = client
         elif message.state == actors.DEAD:
             self._fail_all(client)
-            client.queue = client.again = _NO_CALLS
+            client.queue = client.again = NO_CALLS
         elif message.state == actors.RESTARTING and client.has_lived:
             self._fail_without_retries(client)
         self._dirty[client] = None
@@ -243,7 +204,7 @@ class Callers:
 
     # -- details ---------------------------------------------------------------------------------
     def _take_in(self, pending: Pending) -> None:
-        client: ActorClient = pending.target
+        client = _target(pending)
         if client.state == actors.DEAD:
             self._results.fail(pending, self._death(client, pending))
             return
@@ -258,7 +219,7 @@ class Callers:
         self._dirty[client] = None
 
     def _deps_ready(self, pending: Pending) -> None:
-        client: ActorClient = pending.target
+        client = _target(pending)
         found, error = dependencies.resolved(self._ownership, pending)
         if error is not None:
             if pending in client.queue:
@@ -271,7 +232,7 @@ class Callers:
 
     def _ready_again(self, pending: Pending) -> None:
         """The arguments of a call that makes a lost result again are there."""
-        client: ActorClient = pending.target
+        client = _target(pending)
         found, error = dependencies.resolved(self._ownership, pending)
         if pending.cancelled:
             return
@@ -284,7 +245,7 @@ class Callers:
         client.again.append(pending)
         self._dirty[client] = None
 
-    def _send_ready(self, client: ActorClient) -> None:
+    def _send_ready(self, client: ActorClient[Pending]) -> None:
         """Send calls in order, up to the first whose arguments are not there yet."""
         if client.state != actors.ALIVE or client.killed:
             return
@@ -325,7 +286,7 @@ class Callers:
         if batch:
             self._send_calls(client, batch)
 
-    def _send_calls(self, client: ActorClient, batch: list[tasks.Call]) -> None:
+    def _send_calls(self, client: ActorClient[Pending], batch: list[tasks.Call]) -> None:
         try:
             self._send(client.address, tasks.Calls(client.actor, batch))
         except (ValueError, TypeError, OverflowError) as error:
@@ -334,7 +295,7 @@ class Callers:
                 pending = client.inflight.pop(call.tid)
                 self._results.fail(pending, failures.not_sent(pending, error))
 
-    def _lost(self, client: ActorClient, message: actors.ActorIs) -> None:
+    def _lost(self, client: ActorClient[Pending], message: actors.ActorIs) -> None:
         """The process that had our calls is gone: again in their order, or failed."""
         inflight = list(client.inflight.values())
         client.inflight.clear()
@@ -353,13 +314,13 @@ class Callers:
                 pending.attempt += 1
                 client.queue.appendleft(pending)
 
-    def _fail_all(self, client: ActorClient) -> None:
+    def _fail_all(self, client: ActorClient[Pending]) -> None:
         for waiting in (client.queue, client.again):
             while waiting:
                 pending = waiting.popleft()
                 self._results.fail(pending, self._death(client, pending))
 
-    def _fail_without_retries(self, client: ActorClient) -> None:
+    def _fail_without_retries(self, client: ActorClient[Pending]) -> None:
         waiting = list(client.queue)
         client.queue.clear()
         for pending in waiting:
@@ -368,7 +329,7 @@ class Callers:
             else:
                 self._results.fail(pending, self._unavailable(client))
 
-    def _death(self, client: ActorClient, pending: Pending) -> bytes:
+    def _death(self, client: ActorClient[Pending], pending: Pending) -> bytes:
         if client.unschedulable:
             return failures.actor_unschedulable(client.reason)
         text = (
@@ -379,7 +340,7 @@ class Callers:
             text += " A result of that call was lost with its node and cannot be made again."
         return failures.actor_died(text, client.actor, client.error)
 
-    def _unavailable(self, client: ActorClient) -> bytes:
+    def _unavailable(self, client: ActorClient[Pending]) -> bytes:
         text = (
             f"Actor {client.actor.hex()} is restarting ({client.reason or 'its process ended'}); "
             "the call may or may not have run. Set max_task_retries to have such calls repeated."
@@ -390,3 +351,8 @@ class Callers:
 def _may_wait(pending: Pending) -> bool:
     """Whether a call waits while its actor restarts: if it had retries, the last one included."""
     return pending.retries != 0 or pending.attempt > 0
+
+
+def _target(pending: Pending) -> ActorClient[Pending]:
+    assert pending.target is not None
+    return pending.target

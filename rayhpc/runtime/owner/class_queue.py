@@ -8,8 +8,8 @@ work ahead of what runs, one task while nothing is known.
 from __future__ import annotations
 
 from collections import deque
+from typing import Any, Generic, Protocol, TypeVar
 
-from rayhpc.runtime.owner.pending import Pending
 from rayhpc.wire import limits
 from rayhpc.wire.address import Address, ObjectId
 from rayhpc.wire.messages.common import Grant, SchedulingClass
@@ -28,7 +28,18 @@ OVERDUE_S = 0.02
 _SMOOTHING = 0.3
 
 
-class Lease:
+class Waiting(Protocol):
+    """What a queue needs to know of a task (`pending.Pending`)."""
+
+    cancelled: bool
+    size: int
+    lease: Lease[Any] | None
+
+
+Item = TypeVar("Item", bound=Waiting)
+
+
+class Lease(Generic[Item]):
     """A worker leased to this submitter; `inflight` is in the order of execution."""
 
     __slots__ = (
@@ -46,11 +57,11 @@ class Lease:
         "worker",
     )
 
-    def __init__(self, worker: Address, grant: Grant, queue: ClassQueue, now: float) -> None:
+    def __init__(self, worker: Address, grant: Grant, queue: ClassQueue[Item], now: float) -> None:
         self.worker = worker
         self.grant = grant
         self.queue = queue
-        self.inflight: dict[ObjectId, Pending] = {}
+        self.inflight: dict[ObjectId, Item] = {}
         # Of the arguments of those.
         self.bytes = 0
         self.granted_known = False
@@ -62,7 +73,7 @@ class Lease:
         # The task that was found to take longer than expected; not now's, once it has ended.
         self.overdue: ObjectId | None = None
 
-    def remove(self, tid: ObjectId) -> Pending | None:
+    def remove(self, tid: ObjectId) -> Item | None:
         """A task has ended or comes back; None: it is not one of these."""
         pending = self.inflight.pop(tid, None)
         if pending is not None:
@@ -70,7 +81,7 @@ class Lease:
             pending.lease = None
         return pending
 
-    def clear(self) -> list[Pending]:
+    def clear(self) -> list[Item]:
         """The worker is gone: the tasks it had."""
         found = list(self.inflight.values())
         self.inflight.clear()
@@ -89,13 +100,13 @@ class Lease:
         return self.overdue == running
 
 
-class ClassQueue:
+class ClassQueue(Generic[Item]):
     """The tasks of one scheduling class that wait, and the leases that serve them."""
 
     def __init__(self, wanted: SchedulingClass) -> None:
         self.wanted = wanted
-        self.ready: deque[Pending] = deque()
-        self.leases: dict[int, Lease] = {}
+        self.ready: deque[Item] = deque()
+        self.leases: dict[int, Lease[Item]] = {}
         # Lease requests under way: number → (node asked, time); `queued` have been told to wait.
         self.requests: dict[int, tuple[int, float]] = {}
         self.queued: dict[int, str] = {}
@@ -131,7 +142,7 @@ class ClassQueue:
             if number not in self.queued and sent + GRANT_PATIENCE_S > now
         )
 
-    def plan_pushes(self, now: float) -> list[tuple[Lease, list[Pending]]]:
+    def plan_pushes(self, now: float) -> list[tuple[Lease[Item], list[Item]]]:
         """What to push to whom now; takes it from the waiting tasks."""
         ready = self.ready
         while ready and ready[0].cancelled:
@@ -164,10 +175,10 @@ class ClassQueue:
                 plan.append((lease, batch))
         return plan
 
-    def _take(self, count: int, size: int) -> list[Pending]:
+    def _take(self, count: int, size: int) -> list[Item]:
         """The next tasks, up to a number, and up to the one that exceeds a size in bytes."""
         ready = self.ready
-        batch: list[Pending] = []
+        batch: list[Item] = []
         while ready and len(batch) < count and size > 0:
             pending = ready.popleft()
             if not pending.cancelled:
@@ -192,7 +203,7 @@ class ClassQueue:
             len(x.inflight) <= most and not x.blocked and not x.ended for x in self.leases.values()
         )
 
-    def stuck(self, now: float) -> list[Lease]:
+    def stuck(self, now: float) -> list[Lease[Item]]:
         """Leases whose queue should be recalled.
 
         Another lease has nothing to do, or the task at its front takes so long that further leases
@@ -209,7 +220,7 @@ class ClassQueue:
             and (x.is_overdue(now) or (spare and now >= x.progress + RECALL_AFTER_S))
         ]
 
-    def idle(self, now: float) -> list[Lease]:
+    def idle(self, now: float) -> list[Lease[Item]]:
         """Leases that have had nothing to do for so long that they should go back."""
         if self.ready:
             return []
@@ -240,5 +251,5 @@ class ClassQueue:
         return min(times, default=None)
 
 
-def _load(lease: Lease) -> int:
+def _load(lease: Lease[Item]) -> int:
     return len(lease.inflight)

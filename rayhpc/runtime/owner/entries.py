@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from rayhpc.runtime.owner.pending import Pending
 from rayhpc.wire.address import Address
 
 # Entry.state
@@ -36,7 +37,7 @@ class Entry(msgspec.Struct, eq=False, gc=False):
     by a callback, which goes when the object is there or the process ends.
     """
 
-    task: Any = None
+    task: Pending | None = None
     state: int = PENDING
     value: Any = None
     count: int = 1

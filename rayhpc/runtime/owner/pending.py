@@ -6,16 +6,32 @@ state only.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import msgspec
 
+from rayhpc.runtime.owner.actor_client import ActorClient
+from rayhpc.runtime.owner.class_queue import ClassQueue, Lease
+from rayhpc.runtime.values.references import ObjectRef
 from rayhpc.wire.address import ObjectId, sibling
+from rayhpc.wire.messages import tasks
 from rayhpc.wire.messages.tasks import Dependency, TaskMore
 
-if TYPE_CHECKING:
-    from rayhpc.runtime.owner.class_queue import ClassQueue, Lease
-    from rayhpc.runtime.values.references import ObjectRef
+
+class Items(Protocol):
+    """Where the items of a generator task go (`streams.Stream`)."""
+
+    def finish(self, result: tasks.Result) -> None:
+        """The task has ended well."""
+
+    def fail(self, error: bytes) -> None:
+        """The task has failed."""
+
+    def reopen(self) -> None:
+        """The task runs again, for items that were lost."""
+
+    def item_ids(self) -> list[ObjectId]:
+        """The ids of the items received so far."""
 
 
 class Pending(msgspec.Struct, eq=False, gc=False):
@@ -43,8 +59,8 @@ class Pending(msgspec.Struct, eq=False, gc=False):
     deps: list[ObjectRef[Any]] | None = None
     keep: list[ObjectRef[Any]] | None = None
     more: TaskMore | None = None
-    queue: ClassQueue | None = None
-    lease: Lease | None = None
+    queue: ClassQueue[Pending] | None = None
+    lease: Lease[Pending] | None = None
     attempt: int = 0
     missing: int = 0
     cancelled: bool = False
@@ -52,11 +68,11 @@ class Pending(msgspec.Struct, eq=False, gc=False):
     items: int = 0
     size: int = 0
     parent: bytes = b""
-    stream: Any = None
+    stream: Items | None = None
     submitted: float = 0.0
     method: str = ""
     group: str = ""
-    target: Any = None
+    target: ActorClient[Pending] | None = None
     ready: tuple[Dependency, ...] = ()
 
     def __post_init__(self) -> None:

@@ -1,32 +1,26 @@
 """Generators at their owner: items arrive while the task runs, and are taken in order.
 
-Used by `process` (messages) and by `ObjectRefGenerator` (users).  The worker's half is in
+Used by `core` (messages) and by `ObjectRefGenerator` (users).  The worker's half is in
 `worker.generators`.  Back-pressure: the worker may be a window of items ahead of what was taken.
 """
 
 from __future__ import annotations
 
-import functools
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
 from rayhpc.runtime.owner import failures
 from rayhpc.runtime.owner.entries import ERROR, INLINE, PENDING, STORED, Entry
 from rayhpc.runtime.owner.ownership import Ownership
-from rayhpc.runtime.process import current
+from rayhpc.runtime.owner.pending import Pending
+from rayhpc.runtime.owner.results import Results
 from rayhpc.runtime.values.references import ObjectRef
 from rayhpc.wire.address import Address, ObjectId, sibling
 from rayhpc.wire.messages import objects, tasks
 from rayhpc.wire.messages.common import Stored
-
-if TYPE_CHECKING:
-    import asyncio
-
-    from rayhpc.runtime.owner.pending import Pending
-    from rayhpc.runtime.owner.results import Results
 
 Send = Callable[[Address, msgspec.Struct], None]
 
@@ -37,8 +31,11 @@ class Stream:
     The task may run again when items are lost: then those come anew, and nothing else does.
     """
 
-    def __init__(self, tid: ObjectId, window: int, ownership: Ownership) -> None:
+    def __init__(
+        self, tid: ObjectId, window: int, ownership: Ownership, live: dict[ObjectId, Stream]
+    ) -> None:
         self._ownership = ownership
+        self._live = live
         self.tid = tid
         self.window = window
         self.items: deque[ObjectRef[Any]] = deque()
@@ -47,11 +44,18 @@ class Stream:
         self.worker: Address | None = None
         self.total: int | None = None
         self.watchers: list[Callable[[], object]] = []
-        self.on_over: Callable[[], object] | None = None
+        # Whether it is live again only for items that were lost.
+        self._is_repeated = False
 
     def is_over(self) -> bool:
         """Whether nothing more will come."""
         return self.total is not None and self.received >= self.total
+
+    def reopen(self) -> None:
+        """The task runs again, for items that were lost (leading thread)."""
+        if self.tid not in self._live:
+            self._live[self.tid] = self
+            self._is_repeated = True
 
     def news(self) -> None:
         """Tell who waits for an item or the end (leading thread)."""
@@ -100,8 +104,8 @@ class Stream:
 
     def _over(self) -> None:
         self.news()
-        if self.on_over is not None:
-            self.on_over()
+        if self._is_repeated:
+            self._live.pop(self.tid, None)
 
 
 class Streams:
@@ -116,16 +120,10 @@ class Streams:
 
     def open(self, tid: ObjectId, window: int, pending: Pending | None = None) -> Stream:
         """A generator task is submitted; `pending` is what makes its items again."""
-        stream = self._live[tid] = Stream(tid, window, self._ownership)
+        stream = self._live[tid] = Stream(tid, window, self._ownership, self._live)
         if pending is not None:
             self._tasks[tid] = pending
         return stream
-
-    def reopen(self, stream: Stream) -> None:
-        """The task runs again, for items that were lost (leading thread)."""
-        if stream.tid not in self._live:
-            self._live[stream.tid] = stream
-            stream.on_over = lambda: self._live.pop(stream.tid, None)
 
     def on_item(self, worker: Address, message: tasks.StreamItem) -> None:
         """An item, perhaps one that an earlier run has brought already."""
@@ -169,137 +167,3 @@ class Streams:
         stream.items.clear()
         if stream.worker is not None and not stream.is_over():
             self._send(stream.worker, tasks.StreamTaken(stream.tid, -1))
-
-
-class ObjectRefGenerator:
-    """The references that a generator task yields, as they come.
-
-    Iterate it with `for` or `async for`; each item is an `ObjectRef`.  `completed()` is a
-    reference that is ready when the task has ended.
-    """
-
-    def __init__(self, stream: Stream, end: ObjectRef[Any], pending: Pending) -> None:
-        self._stream = stream
-        self._end = end
-        self._pending = pending
-
-    def __iter__(self) -> Iterator[ObjectRef[Any]]:
-        return self
-
-    def __next__(self) -> ObjectRef[Any]:
-        return self._next_sync(None)
-
-    def _next_sync(self, timeout_s: float | None = None) -> ObjectRef[Any]:
-        """The next reference; after `timeout_s` seconds without one a nil reference."""
-        stream = self._stream
-        process = current.process()
-        self.refuse_foreign()
-        there = process.wait_blocking(lambda: bool(stream.items) or stream.is_over(), timeout_s)
-        if not there:
-            return ObjectRef.nil()
-        return self._take()
-
-    def _take(self) -> ObjectRef[Any]:
-        if not self._stream.items:
-            raise StopIteration
-        process = current.process()
-        self.refuse_foreign()
-        ref = self._stream.items.popleft()
-        with process.lead():
-            process.streams.took_one(self._stream)
-        return ref
-
-    def __aiter__(self) -> AsyncIterator[ObjectRef[Any]]:
-        return self
-
-    async def __anext__(self) -> ObjectRef[Any]:
-        import asyncio
-
-        stream = self._stream
-        loop = asyncio.get_running_loop()
-        while not stream.items and not stream.is_over():
-            arrived = loop.create_future()
-            self.when_news(functools.partial(loop.call_soon_threadsafe, _wake, arrived))
-            await arrived
-        try:
-            return self._take()
-        except StopIteration:
-            raise StopAsyncIteration from None
-
-    def when_news(self, callback: Callable[[], object]) -> None:
-        """Run `callback` in the leading thread at the next item or the end (at once if there)."""
-        process = current.process()
-        self.refuse_foreign()
-        with process.lead():
-            if self._stream.items or self._stream.is_over():
-                callback()
-            else:
-                self._stream.watchers.append(callback)
-
-    def refuse_foreign(self) -> None:
-        """Refuse a generator of a cluster that this program has left.
-
-        Raises:
-            RaySystemError: it is one.
-        """
-        current.process().ownership.refuse_foreign(self._stream.tid, repr(self))
-
-    def next_ready(self) -> bool:
-        """Whether the next item can be taken without waiting."""
-        return bool(self._stream.items)
-
-    def is_finished(self) -> bool:
-        """Whether the task has ended and every item was taken."""
-        return self._stream.is_over() and not self._stream.items
-
-    def completed(self) -> ObjectRef[Any]:
-        """A reference that is ready when the generator task has ended."""
-        return self._end
-
-    def task_id(self) -> Any:
-        """The id of the generator task."""
-        return self._end.task_id()
-
-    def close(self) -> None:
-        """Stop the task; what was not taken is dropped."""
-        _drop(self._stream)
-
-    def __del__(self) -> None:
-        _drop(self._stream)
-
-    def __repr__(self) -> str:
-        return f"ObjectRefGenerator({self._end.hex()})"
-
-    def __reduce__(self) -> Any:
-        raise TypeError(
-            "An ObjectRefGenerator belongs to the process that made it: send the ObjectRefs that "
-            "it yields instead, or use num_returns='dynamic'."
-        )
-
-
-class DynamicObjectRefGenerator:
-    """The references of a task with num_returns='dynamic': iterable as often as you like."""
-
-    def __init__(self, refs: list[ObjectRef[Any]]) -> None:
-        self._refs = refs
-
-    def __iter__(self) -> Iterator[ObjectRef[Any]]:
-        return iter(self._refs)
-
-    def __len__(self) -> int:
-        return len(self._refs)
-
-    def __getitem__(self, index: int) -> ObjectRef[Any]:
-        return self._refs[index]
-
-
-def _wake(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
-
-
-def _drop(stream: Stream) -> None:
-    """From a finalizer: only note it."""
-    process = current.existing()
-    if process is not None:
-        process.later(lambda: process.streams.close(stream))

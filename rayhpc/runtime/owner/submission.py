@@ -56,18 +56,18 @@ class Submitter:
         self._now = now
         self._warn = warn
         self._raylet = raylet_of(node_of(me))
-        self._keys: dict[bytes, ClassQueue] = {}
+        self._keys: dict[bytes, ClassQueue[Pending]] = {}
         # The newest last.  A worker may be ours again before the last results of an earlier lease,
         # which come another way, are here.
-        self._by_worker: dict[Address, list[Lease]] = {}
-        self._requests: dict[int, ClassQueue] = {}
+        self._by_worker: dict[Address, list[Lease[Pending]]] = {}
+        self._requests: dict[int, ClassQueue[Pending]] = {}
         self._request_number = 0
         self._known: dict[Address, set[bytes]] = {}
-        self._dirty: dict[ClassQueue, None] = {}
+        self._dirty: dict[ClassQueue[Pending], None] = {}
         # When each queue wants to be looked at without an event, as of when it was looked at last.
-        self._due: dict[ClassQueue, float] = {}
+        self._due: dict[ClassQueue[Pending], float] = {}
 
-    def queue_for(self, wanted: SchedulingClass) -> ClassQueue:
+    def queue_for(self, wanted: SchedulingClass) -> ClassQueue[Pending]:
         """The queue of a scheduling class; may be called by any thread."""
         key = msgspec.msgpack.encode(wanted)
         queue = self._keys.get(key)
@@ -236,7 +236,9 @@ class Submitter:
             results = self._take_results(lease, results)
         return results
 
-    def _take_results(self, lease: Lease, results: list[tasks.Result]) -> list[tasks.Result]:
+    def _take_results(
+        self, lease: Lease[Pending], results: list[tasks.Result]
+    ) -> list[tasks.Result]:
         """Take the results that are this lease's; the others are left."""
         inflight = lease.inflight
         micros = count = 0
@@ -284,10 +286,10 @@ class Submitter:
         self._dirty[lease.queue] = None
 
     # -- details ---------------------------------------------------------------------------------
-    def _all_leases(self) -> list[Lease]:
+    def _all_leases(self) -> list[Lease[Pending]]:
         return [lease for held in list(self._by_worker.values()) for lease in held]
 
-    def _lease(self, worker: Address, number: int) -> Lease | None:
+    def _lease(self, worker: Address, number: int) -> Lease[Pending] | None:
         """The lease of that number on a worker, if it is (still) ours."""
         held = self._by_worker.get(worker, ())
         return next((x for x in held if x.grant.lease == number), None)
@@ -341,7 +343,7 @@ class Submitter:
             pending.queue.ready.append(pending)
         self._dirty[pending.queue] = None
 
-    def _schedule(self, queue: ClassQueue) -> None:
+    def _schedule(self, queue: ClassQueue[Pending]) -> None:
         now = self._now()
         if queue.ready:
             for lease, batch in queue.plan_pushes(now):
@@ -358,7 +360,7 @@ class Submitter:
         else:
             self._due.pop(queue, None)
 
-    def _let_go_of_spare(self, queue: ClassQueue, now: float) -> None:
+    def _let_go_of_spare(self, queue: ClassQueue[Pending], now: float) -> None:
         """Nothing waits: what lies behind others is recalled, what idles goes back."""
         for lease in queue.stuck(now):
             lease.recalling = True
@@ -369,7 +371,7 @@ class Submitter:
         if queue.queued:
             self._cancel_requests(queue)
 
-    def _push(self, lease: Lease, batch: list[Pending], now: float) -> None:
+    def _push(self, lease: Lease[Pending], batch: list[Pending], now: float) -> None:
         known = self._known.get(lease.worker)
         if known is None:
             known = self._known[lease.worker] = set()
@@ -409,7 +411,7 @@ class Submitter:
         self._send_push(lease, out, new)
 
     def _send_push(
-        self, lease: Lease, out: list[tasks.Task], new: dict[bytes, bytes]
+        self, lease: Lease[Pending], out: list[tasks.Task], new: dict[bytes, bytes]
     ) -> None:
         grant = None if lease.granted_known else lease.grant
         lease.granted_known = True
@@ -424,7 +426,7 @@ class Submitter:
                 if pending is not None:
                     self._results.fail(pending, failures.not_sent(pending, error))
 
-    def _request(self, queue: ClassQueue, now: float) -> None:
+    def _request(self, queue: ClassQueue[Pending], now: float) -> None:
         self._request_number = number = self._request_number + 1
         node = node_of(self.me)
         queue.requests[number] = (node, now)
@@ -432,7 +434,7 @@ class Submitter:
         backlog = max(1, len(queue.ready))
         self._send(self._raylet, leases.LeaseRequest(number, self.me, queue.wanted, backlog))
 
-    def _cancel_requests(self, queue: ClassQueue) -> None:
+    def _cancel_requests(self, queue: ClassQueue[Pending]) -> None:
         for number in list(queue.queued):
             node, _ = queue.requests.pop(number)
             del queue.queued[number], self._requests[number]
@@ -441,7 +443,7 @@ class Submitter:
     def _give_back(self, worker: Address, lease: int) -> None:
         self._send(raylet_of(node_of(worker)), leases.LeaseReturn(lease))
 
-    def _drop_lease(self, lease: Lease) -> None:
+    def _drop_lease(self, lease: Lease[Pending]) -> None:
         key = lease.grant.lease * 2**32 + node_of(lease.worker)
         lease.queue.leases.pop(key, None)
         held = self._by_worker.get(lease.worker, [])
@@ -453,7 +455,7 @@ class Submitter:
 
     def _victims(
         self,
-        lease: Lease,
+        lease: Lease[Pending],
         begun: set[ObjectId],
         reason: str,
         memory: bool,
@@ -475,7 +477,7 @@ class Submitter:
                 self._results.fail(pending, error)
 
 
-def _begun(held: list[Lease], message: leases.LeaseBroken) -> set[ObjectId]:
+def _begun(held: list[Lease[Pending]], message: leases.LeaseBroken) -> set[ObjectId]:
     """What a dead worker had started: all of earlier leases, of the last one up to `started`."""
     begun: set[ObjectId] = set()
     for lease in held:

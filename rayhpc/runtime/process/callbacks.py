@@ -1,6 +1,6 @@
 """The thread in which what users hang on results is run: callbacks of futures, feeders of pools.
 
-Used by `process`.  Never the leading thread, which handles messages: user code may wait for other
+Used by `futures`.  Never the leading thread, which handles messages: user code may wait for other
 results, and raise.  A thread of our own, not an executor's, since Python closes those before it
 calls what `atexit` has registered, where programs may still take their results.
 """

@@ -29,3 +29,7 @@ class TaskContext(msgspec.Struct, eq=False, gc=False):
 
 
 running: ContextVar[TaskContext | None] = ContextVar("rayhpc_task", default=None)
+
+
+class ActorExit(SystemExit):
+    """Raised by `exit_actor`: the actor ends in good order."""

@@ -1,8 +1,8 @@
 """The decisions of one process that takes part in a cluster, apart from its sockets and threads.
 
-Made into a running process by `process.py`, which adds the loop and waiting, also in `tests/sim`.
-Messages in, messages out through `send`, time through `now`.  Everything here runs in the thread
-that leads, but for what says otherwise.
+Driven by `loop.py` (threads, waiting) and, with the same code, by `tests/sim`; what only a driver
+or a worker does is its `role`'s.  Messages in, messages out through `send`, time
+through `now`.  Everything here runs in the thread that leads, but for what says otherwise.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -21,13 +21,14 @@ from rayhpc.runtime.owner.calls import Callers
 from rayhpc.runtime.owner.entries import ERROR, INLINE, PENDING, STORED, Entry
 from rayhpc.runtime.owner.ownership import Ownership
 from rayhpc.runtime.owner.pending import Pending
+from rayhpc.runtime.owner.recent_views import RecentViews
 from rayhpc.runtime.owner.results import Results
 from rayhpc.runtime.owner.streams import Streams
 from rayhpc.runtime.owner.submission import Submitter
+from rayhpc.runtime.process import inspection
 from rayhpc.runtime.process.context import running
 from rayhpc.runtime.process.role import Role
 from rayhpc.runtime.values.errors import dump_system_error
-from rayhpc.runtime.values.recent_views import RecentViews
 from rayhpc.runtime.values.references import ObjectRef
 from rayhpc.runtime.values.store_client import Box, StoreClient
 from rayhpc.store.mapping import Mapping
@@ -58,13 +59,24 @@ class Core:
         mapping: its node's object store.
         windows: puts messages on their way, as far as there is room.
         now: the time in seconds, monotonic.
+        forget: drops the route to a process that has ended.
+
+    Attributes:
+        handlers: what is done with each message.
+        role: what only a driver or a worker does.
+        rouse: has the thread that polls do its round; the loop sets it.
     """
 
     # What only a worker does, or only a driver: set by `Process`.
     role: Role
 
     def __init__(
-        self, facts: Facts, mapping: Mapping, windows: Windows, now: Callable[[], float]
+        self,
+        facts: Facts,
+        mapping: Mapping,
+        windows: Windows,
+        now: Callable[[], float],
+        forget: Callable[[Address], None] | None = None,
     ) -> None:
         self.facts = facts
         self.me = facts.address
@@ -97,6 +109,8 @@ class Core:
         self._tokens = itertools.count(1)
         self._actions: deque[Callable[[], None]] = deque()
         self._warned: set[str] = set()
+        self._forget = forget
+        self.rouse: Callable[[], None] | None = None
         self.handlers = self.make_handlers()
 
     def make_handlers(self) -> dict[type, Callable[[Address, Any], None]]:
@@ -117,7 +131,7 @@ class Core:
             leases.Died: self._on_died,
             leases.NodeGone: self._on_node_gone,
             leases.Shutdown: self.on_shutdown,
-            leases.LogLines: self.on_log_lines,
+            leases.LogLines: lambda *_: None,  # drivers print them
             objects.Borrow: lambda _, m: own.on_borrow(m),
             objects.Borrowed: lambda _, m: own.on_borrowed(m),
             objects.Return: lambda _, m: own.on_return(m),
@@ -134,7 +148,7 @@ class Core:
         }
 
     def take_role(self, role: Role) -> None:
-        """Be a worker."""
+        """Be a driver or a worker."""
         self.role = role
         self.handlers.update(role.handlers())
 
@@ -147,6 +161,8 @@ class Core:
     def later(self, action: Callable[[], None]) -> None:
         """Run `action` in the leading thread, soon; for finalizers and foreign threads."""
         self._actions.append(action)
+        if self.rouse is not None:
+            self.rouse()
 
     def advance(self) -> None:
         while self._actions:
@@ -220,15 +236,13 @@ class Core:
     def _on_refused(self, source: Address, message: tasks.Refused) -> None:
         self.submitter.on_refused_tasks(source, message)
 
-    def forget(self, address: Address) -> None:
-        """A process has ended: whatever leads to it can go."""
-        self.windows.forget(address)
-
     def _on_died(self, _: Address, message: leases.Died) -> None:
         self.ownership.on_process_died(message.target)
         self.callers.on_process_died(message.target)
         self.on_peers_gone(lambda address: address == message.target)
-        self.forget(message.target)
+        self.windows.forget(message.target)
+        if self._forget is not None:
+            self._forget(message.target)
 
     def on_peers_gone(self, is_gone: Callable[[Address], bool]) -> None:
         """Processes that this one watched have ended."""
@@ -271,9 +285,6 @@ class Core:
                 self.results.failures += 1
                 self.ownership.resolve(oid, ERROR, error)
 
-    def on_log_lines(self, _: Address, message: leases.LogLines) -> None:
-        """Lines that workers printed (drivers print them)."""
-
     def on_request(self, source: Address, message: cluster.Request) -> None:
         """A question to this process."""
         data = self.answer(message.question)
@@ -282,13 +293,20 @@ class Core:
 
     def answer(self, question: Any) -> list[Any]:
         """The rows a question asks for."""
-        from rayhpc.runtime.process import inspection
-
         if isinstance(question, cluster.OwnedObjects):
-            return inspection.objects(self, question.limit)
+            return list(inspection.objects(self.ownership, question.limit))
         if isinstance(question, cluster.OwnedTasks):
-            return inspection.tasks(self, question.limit)
+            return list(self._unfinished(question.limit))
         return self.role.answer(question) or []
+
+    def _unfinished(self, limit: int) -> list[cluster.TaskEvent]:
+        """The tasks and calls this process has submitted that have not ended."""
+        found: Iterable[Pending] = itertools.chain(
+            self.submitter.unfinished(), self.callers.unfinished()
+        )
+        return [
+            inspection.task_row(x, self.facts.job) for x in itertools.islice(found, limit)
+        ]
 
     def _on_cancel_owned(self, _: Address, message: tasks.CancelOwned) -> None:
         self.cancel_now(message.oid, message.force, message.recursive)
@@ -356,13 +374,13 @@ class Core:
             self.submitter.cancel(pending, force, recursive)
 
     def _make_again(self, oid: ObjectId, entry: Entry) -> bytes | None:
-        pending: Pending | None = entry.task
+        pending = entry.task
         if pending is None:
             return failures.lost(objects.LOST, oid)
         maker = self.submitter if pending.target is None else self.callers
         error = maker.make_again(oid, pending)
         if error is None and pending.stream is not None:
-            self.streams.reopen(pending.stream)
+            pending.stream.reopen()
         return error
 
     def owner_raylet_of(self, oid: ObjectId) -> Address:

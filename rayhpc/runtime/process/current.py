@@ -1,4 +1,4 @@
-"""Which process this is: the one place that knows the running driver or worker.
+"""Which process this is: the one place that knows the client of the running driver or worker.
 
 Used by references, the API and the utilities.  Starts nothing: `api` sets the starter that makes
 a cluster when one is needed and there is none.
@@ -8,22 +8,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from rayhpc.exceptions import RaySystemError
+from rayhpc.runtime.process.client import Client
+from rayhpc.runtime.values import references
 
-if TYPE_CHECKING:
-    from rayhpc.runtime.process.process import Process
-
-_process: Process | None = None
+_client: Client | None = None
 _forked = False
 _starter: Callable[[], None] | None = None
 
 
-def set_process(process: Process | None) -> None:
-    """Make `process` the current one (None: there is none any more)."""
-    global _process
-    _process = process
+def set_client(client: Client | None) -> None:
+    """Make `client` the current one (None: there is none any more)."""
+    global _client
+    _client = client
 
 
 def set_starter(starter: Callable[[], None]) -> None:
@@ -34,17 +32,17 @@ def set_starter(starter: Callable[[], None]) -> None:
 
 def is_connected() -> bool:
     """Whether this process takes part in a cluster."""
-    return _process is not None and not _forked
+    return _client is not None and not _forked
 
 
-def process() -> Process:
-    """The current process, starting the embedded cluster if there is none.
+def client() -> Client:
+    """The current process's client, starting the embedded cluster if there is none.
 
     Raises:
         RaySystemError: in a child that the user's code forked.
     """
-    if _process is not None and not _forked:
-        return _process
+    if _client is not None and not _forked:
+        return _client
     if _forked:
         raise RaySystemError(
             "rayhpc cannot be used in a process that was forked by your program "
@@ -54,24 +52,21 @@ def process() -> Process:
     if _starter is None:
         raise RaySystemError("rayhpc is not initialised: call rayhpc.init() first.")
     _starter()
-    return process()
+    return client()
 
 
-def existing() -> Process | None:
-    """The current process, or None; starts nothing."""
-    return None if _forked else _process
+def existing() -> Client | None:
+    """The current process's client, or None; starts nothing."""
+    return None if _forked else _client
 
 
-def even_if_forked() -> Process | None:
-    """The process, or in a child that the user's code forked its parent's, to be read only."""
-    return _process
+def even_if_forked() -> Client | None:
+    """The client, or in a child that the user's code forked its parent's, to be read only."""
+    return _client
 
 
-def travelling_value(oid: bytes) -> tuple[bytes | None, bool]:
-    """The small value (and whether it is an error) that travels with a reference, if known here."""
-    if _process is None:
-        return None, False
-    return _process.ownership.travelling_value(oid)
+def _travelling_value(oid: bytes) -> tuple[bytes | None, bool]:
+    return (None, False) if _client is None else _client.travelling_value(oid)
 
 
 def refuse_foreign(oid: bytes, what: str) -> None:
@@ -84,22 +79,24 @@ def refuse_foreign(oid: bytes, what: str) -> None:
     Raises:
         RaySystemError: it belongs to another cluster.
     """
-    if _process is not None:
-        _process.ownership.refuse_foreign(oid, what)
+    if _client is not None:
+        _client.refuse_foreign(oid, what)
 
 
 def _after_fork_in_child() -> None:
     global _forked
-    if _process is not None:
+    if _client is not None:
         _forked = True
-        _process.abandon()
+        _client.abandon()
 
 
 def allow_in_forked_worker() -> None:
     """Called by a worker right after the fork server made it: a process of its own."""
-    global _forked, _process
+    global _forked, _client
     _forked = False
-    _process = None
+    _client = None
 
 
+references.hooks.home = client
+references.hooks.travelling_value = _travelling_value
 os.register_at_fork(after_in_child=_after_fork_in_child)

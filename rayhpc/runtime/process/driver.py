@@ -17,9 +17,10 @@ import msgspec
 from rayhpc.exceptions import LocalRayletDiedError, RayError
 from rayhpc.machine import limits
 from rayhpc.runtime.process import current, job_setup
-from rayhpc.runtime.process.asking import ask_all
+from rayhpc.runtime.process.client import Client
 from rayhpc.runtime.process.log_printer import LogPrinter
 from rayhpc.runtime.process.process import Process
+from rayhpc.runtime.process.role import Handlers, Role
 from rayhpc.runtime.process.sockets import Sockets
 from rayhpc.store.mapping import Mapping
 from rayhpc.wire import bootstrap
@@ -35,7 +36,7 @@ OUTPUT_TIMEOUT_S = 2.0
 TAKEN_EVERY = 1 << 20
 
 
-class Driver(Process):
+class Driver(Role):
     """The user's program.
 
     Args:
@@ -43,34 +44,49 @@ class Driver(Process):
         mapping: its node's object store.
         connection: the attach connection; its end tells the raylet that we are gone.
         log_to_driver: print what workers print.
+
+    Attributes:
+        client: what the API says to it.
     """
 
     def __init__(
         self, facts: Facts, mapping: Mapping, connection: socket.socket, log_to_driver: bool
     ) -> None:
-        super().__init__(facts, mapping, Sockets(facts))
+        process = Process(facts, mapping, Sockets(facts))
+        super().__init__(process.loop)
+        process.core.take_role(self)
+        self._core, self._loop = process.core, process.loop
+        self.client = process.client
         self._connection = connection
-        self.watch(connection.fileno())
+        self._loop.watch(connection.fileno(), self._on_connection_ended)
         self._printer = LogPrinter() if log_to_driver else None
         # Characters that were printed and not told of yet, by raylet.
         self._taken: dict[Address, int] = {}
 
-    def on_readable(self, descriptor: int) -> None:
+    def start(self) -> None:
+        """Let the background thread serve while nobody waits."""
+        self._loop.start()
+
+    def handlers(self) -> Handlers:
+        """Drivers print what workers print."""
+        return {leases.LogLines: self._on_log_lines}
+
+    def _on_connection_ended(self, descriptor: int) -> None:
         """The attach connection: nothing more is said on it, so this is its end."""
-        self.unwatch(descriptor)
-        self.end(
+        self._loop.unwatch(descriptor)
+        self._core.end(
             "this node's raylet has ended without a word (killed, or crashed); what it printed "
             "last is in the node's log if the session kept one. Start the cluster again",
             LocalRayletDiedError,
         )
 
-    def on_log_lines(self, source: Address, message: leases.LogLines) -> None:
+    def _on_log_lines(self, source: Address, message: leases.LogLines) -> None:
         """Print what workers print, and tell its raylet how much."""
         if self._printer is not None:
             self._printer.print(message)
         taken = self._taken[source] = self._taken.get(source, 0) + message.size
         if taken >= TAKEN_EVERY:
-            self.transport.send(source, leases.LinesTaken(taken))
+            self._loop.transport.send(source, leases.LinesTaken(taken))
             self._taken[source] = 0
 
     def close(self) -> None:
@@ -87,10 +103,11 @@ class Driver(Process):
 
     def _collect_output(self) -> None:
         """Have printed here what was printed anywhere before the results that we have."""
-        job = self.facts.job
-        raylets = self.ask_head(cluster.JobRaylets(job), list[Address], OUTPUT_TIMEOUT_S)
-        asked = dict.fromkeys([self.raylet, *raylets], cluster.PassOnOutput(job))
-        ask_all(self, list(asked.items()), OUTPUT_TIMEOUT_S)
+        job = self._core.facts.job
+        questions = self.client.questions
+        raylets = questions.ask_head(cluster.JobRaylets(job), list[Address], OUTPUT_TIMEOUT_S)
+        asked = dict.fromkeys([self._core.raylet, *raylets], cluster.PassOnOutput(job))
+        questions.ask_all(list(asked.items()), OUTPUT_TIMEOUT_S)
 
 
 def connect(
@@ -100,7 +117,7 @@ def connect(
     environment: bytes,
     log_to_driver: bool,
     version: str,
-) -> Driver:
+) -> Client:
     """Attach this process to the node whose session directory is given, as a new job.
 
     Raises:
@@ -132,9 +149,9 @@ def connect(
     for descriptor in fds:
         os.close(descriptor)
     driver = Driver(facts, mapping, connection, log_to_driver)
-    current.set_process(driver)
+    current.set_client(driver.client)
     driver.start()
-    return driver
+    return driver.client
 
 
 def _module_path() -> list[str]:

@@ -1,30 +1,27 @@
 """What this process holds and has under way, as rows for the state listings.
 
-Used by `process` when the head, a raylet or a driver asks.  Reads only.
+Used by `core` when the head, a raylet or a driver asks.  Reads only.
 """
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from rayhpc.runtime.owner.entries import ERROR, INLINE, PENDING, STORED
+from rayhpc.runtime.owner.ownership import Ownership
 from rayhpc.runtime.owner.pending import Pending
 from rayhpc.wire.address import node_of
 from rayhpc.wire.messages.cluster import ObjectRow, TaskEvent
 
-if TYPE_CHECKING:
-    from rayhpc.runtime.process.core import Core
-
 _STATES = {PENDING: "PENDING", INLINE: "INLINE", STORED: "STORED", ERROR: "ERROR"}
 
 
-def objects(process: Core, limit: int) -> list[ObjectRow]:
+def objects(ownership: Ownership, limit: int) -> list[ObjectRow]:
     """The references this process owns or borrows."""
     rows = []
-    node = node_of(process.me)
-    for oid, entry in list(process.ownership.table.items())[:limit]:
-        kind = "LOCAL_REFERENCE" if process.ownership.is_mine(oid) else "BORROWED"
+    node = node_of(ownership.me)
+    for oid, entry in list(ownership.table.items())[:limit]:
+        kind = "LOCAL_REFERENCE" if ownership.is_mine(oid) else "BORROWED"
         size = entry.size or (len(entry.value) if isinstance(entry.value, bytes) else 0)
         rows.append(
             ObjectRow(
@@ -34,13 +31,8 @@ def objects(process: Core, limit: int) -> list[ObjectRow]:
     return rows
 
 
-def tasks(process: Core, limit: int) -> list[TaskEvent]:
-    """The tasks and calls this process has submitted that have not ended."""
-    unfinished: list[Pending] = [*process.submitter.unfinished(), *process.callers.unfinished()]
-    return [_row(process, pending) for pending in unfinished[:limit]]
-
-
-def _row(process: Core, pending: Pending) -> TaskEvent:
+def task_row(pending: Pending, job: int) -> TaskEvent:
+    """A task or call of this process's job that has not ended."""
     lease = pending.lease
     client = pending.target
     if client is not None:
@@ -56,7 +48,7 @@ def _row(process: Core, pending: Pending) -> TaskEvent:
         name=pending.name,
         kind="NORMAL_TASK" if client is None else "ACTOR_TASK",
         state=state,
-        job=process.facts.job,
+        job=job,
         worker=worker,
         pid=0,
         submitted=pending.submitted,

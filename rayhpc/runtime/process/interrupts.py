@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType, TracebackType
-
-from rayhpc.runtime.process import current
 
 
 class _Thread(threading.local):
@@ -27,10 +26,12 @@ class Interrupts:
 
     Attributes:
         pending: an interrupt came while the main thread was inside the runtime.
+        nudge: has all that wait look again; None: nobody can wait here.
     """
 
     def __init__(self) -> None:
         self.pending = False
+        self.nudge: Callable[[], None] | None = None
         self.thread = _Thread()
 
     def __enter__(self) -> None:
@@ -57,9 +58,8 @@ class Interrupts:
         """In the main thread, from a signal handler: raise now, or when the runtime is left."""
         if self.thread.depth:
             self.pending = True
-            process = current.existing()
-            if process is not None:  # it may be waiting, and a poll goes on after a signal
-                process.handover.nudge()
+            if self.nudge is not None:  # it may be waiting, and a poll goes on after a signal
+                self.nudge()
         else:
             raise KeyboardInterrupt
 

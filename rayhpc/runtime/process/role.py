@@ -1,34 +1,41 @@
 """What a process does beside taking part in a cluster: a worker runs tasks, a driver nothing more.
 
-`Core` and `Process` have one and ask it where the two differ.  `worker.Worker` is the other.
+`Core` has one and asks it where the two differ: `driver.Driver` or `worker.Worker`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from rayhpc.runtime.process.interrupts import inside
 from rayhpc.wire.address import Address, ObjectId
 from rayhpc.wire.messages import actors
 
-if TYPE_CHECKING:
-    from rayhpc.runtime.process.process import Process
-
 Handlers = dict[type, Callable[[Address, Any], None]]
 
 
+class Waiter(Protocol):
+    """What serves the process while user code waits (`loop.Loop`)."""
+
+    def wait_until(self, done: Callable[[], bool], timeout: float | None = None) -> bool:
+        """Serve until `done()`; False if the time (seconds) is over first."""
+
+    def close(self) -> None:
+        """End."""
+
+
 class Role:
-    """That of a driver: the user's program runs by itself.
+    """That of a process whose user's program runs by itself.
 
     Args:
-        process: whose role it is.
+        loop: what serves the process.
     """
 
     is_worker = False
 
-    def __init__(self, process: Process) -> None:
-        self.process = process
+    def __init__(self, loop: Waiter) -> None:
+        self._waiter = loop
 
     def handlers(self) -> Handlers:
         """What is done with the messages that only this role gets."""
@@ -53,7 +60,7 @@ class Role:
 
     def wait_blocking(self, done: Callable[[], bool], timeout: float | None) -> bool:
         """Wait in user code at most `timeout` seconds; an interrupt ends the wait."""
-        self.process.wait_until(lambda: done() or inside.asked(), timeout)
+        self._waiter.wait_until(lambda: done() or inside.asked(), timeout)
         return done()
 
     def construct(self) -> actors.Construct | None:
@@ -67,3 +74,7 @@ class Role:
     def is_cancelled(self, tid: ObjectId) -> bool:
         """Whether the task or call that runs was cancelled."""
         return False
+
+    def close(self) -> None:
+        """Leave the cluster."""
+        self._waiter.close()

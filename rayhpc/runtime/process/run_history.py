@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from rayhpc.runtime.process.asking import Asked, ask_all
-from rayhpc.runtime.process.process import Process
+from rayhpc.runtime.process.client import Client
+from rayhpc.runtime.process.questions import Asked
 from rayhpc.wire import runs
 from rayhpc.wire.address import Address, raylet_of
 from rayhpc.wire.messages import cluster
@@ -29,26 +29,26 @@ class History(NamedTuple):
     dropped: int
     gone: int
 
-    def said(self, process: Process) -> History:
+    def said(self, client: Client) -> History:
         """Warn, once, of what is missing."""
         if self.dropped:
-            process.warn_once(
+            client.warn_once(
                 f"{self.dropped:,} older tasks are not listed: each node remembers its most recent "
                 "ones; set RAYHPC_TASK_RUNS to a larger number (32 bytes each) before the cluster "
                 "starts."
             )
         if self.gone:
-            process.warn_once(f"What ran on nodes that are gone ({self.gone}) is not listed.")
+            client.warn_once(f"What ran on nodes that are gone ({self.gone}) is not listed.")
         return self
 
 
-def read(process: Process, limit: int = 0, timeout: float = 30.0) -> History:
+def read(client: Client, limit: int = 0, timeout: float = 30.0) -> History:
     """Ask everybody; of each node at least its last `limit` runs (0: all)."""
-    nodes: list[cluster.NodeState] = process.ask_head(
+    nodes: list[cluster.NodeState] = client.ask_head(
         cluster.Nodes(), list[cluster.NodeState], timeout
     )
     raylets = [raylet_of(x.info.number) for x in nodes if x.alive]
-    rows = ask_all(process, [(x, cluster.Workers()) for x in raylets], timeout)
+    rows = client.questions.ask_all([(x, cluster.Workers()) for x in raylets], timeout)
     workers = [
         row.address
         for reply in rows.values()
@@ -57,8 +57,8 @@ def read(process: Process, limit: int = 0, timeout: float = 30.0) -> History:
         if row.kind == "worker" and row.state != "starting"
     ]
     # The workers first: what one of them reports meanwhile is then known twice, never not at all.
-    pages = _pages(process, workers, cluster.TaskRuns(), min(WORKER_ANSWERS_S, timeout))
-    pages += _pages(process, raylets, cluster.TaskRuns(limit), timeout)
+    pages = _pages(client, workers, cluster.TaskRuns(), min(WORKER_ANSWERS_S, timeout))
+    pages += _pages(client, raylets, cluster.TaskRuns(limit), timeout)
     once = {(x.tid, x.attempt, x.started): x for x in runs.unpack(pages)}
     # Who gets as many as asked for misses nothing.
     is_enough = limit and len(once) >= limit
@@ -67,13 +67,13 @@ def read(process: Process, limit: int = 0, timeout: float = 30.0) -> History:
 
 
 def _pages(
-    process: Process, addresses: Iterable[Address], question: cluster.TaskRuns, timeout: float
+    client: Client, addresses: Iterable[Address], question: cluster.TaskRuns, timeout: float
 ) -> list[cluster.RunPage]:
     """All pages that these have, the first ones of all at once."""
     found: list[cluster.RunPage] = []
     asked: Asked = [(x, question) for x in addresses]
     while asked:
-        answers = ask_all(process, asked, timeout)
+        answers = client.questions.ask_all(asked, timeout)
         asked = []
         for address, data in answers.items():
             for page in msgspec.msgpack.decode(data, type=list[cluster.RunPage]):

@@ -1,7 +1,7 @@
 """The id classes users meet: hashable, comparable, convertible to and from bytes and hex text.
 
 Used by users and by the modules of `api` that hand out ids.  An id says nothing about where a
-thing is; `ObjectID` is the old name of `ObjectRef`.
+thing is.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from typing import TypeVar
 
-from rayhpc.runtime.values.references import ObjectRef
 from rayhpc.wire.address import (
     ACTOR_ID_BYTES,
     GROUP_ID_BYTES,
@@ -183,8 +182,6 @@ class JobID(BaseID):
         return int.from_bytes(self._binary, "little")
 
 
-ObjectID = ObjectRef
-
 __all__ = [
     "ActorClassID",
     "ActorID",
@@ -192,8 +189,6 @@ __all__ = [
     "FunctionID",
     "JobID",
     "NodeID",
-    "ObjectID",
-    "ObjectRef",
     "PlacementGroupID",
     "TaskID",
     "UniqueID",

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import concurrent.futures
 import os
+import threading
 from collections import deque
-from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from rayhpc.runtime.process import current
-from rayhpc.runtime.values import serialization
+from rayhpc.runtime.values.ids import JobID, TaskID
 from rayhpc.wire.address import OBJECT_ID_BYTES, Address, ObjectId, owner_of, task_id_of
 
 if TYPE_CHECKING:
@@ -28,25 +29,60 @@ _NIL = b"\xff" * OBJECT_ID_BYTES
 events: deque[ObjectId | tuple[ObjectId, bytes | None, bool]] = deque()
 
 
-class _Bell:
-    """Has the thread that polls work off what was noted; `ring` is the process's."""
+class Home(Protocol):
+    """The process that references are held in."""
+
+    def future_of(self, ref: ObjectRef[Any]) -> concurrent.futures.Future[Any]:
+        """A future that is completed with the value or error of `ref`."""
+
+    @property
+    def job(self) -> int:
+        """The number of the job of this process."""
+
+
+def _not_known(_: ObjectId) -> tuple[bytes | None, bool]:
+    return None, False
+
+
+class Hooks:
+    """What the process does for the references in it; set by `process.current` and `loop`.
+
+    Attributes:
+        ring: has the thread that polls work off what was noted; None: nobody does.
+        home: this process; starts a cluster if there is none.
+        travelling_value: the small value, and whether it is an error, that goes along with a
+            reference, if it is known here.
+    """
 
     ring: Callable[[], None] | None = None
+    home: Callable[[], Home]
+    travelling_value: Callable[[ObjectId], tuple[bytes | None, bool]] = staticmethod(_not_known)
 
 
-bell = _Bell()
+hooks = Hooks()
+
+
+class _Collector(threading.local):
+    """Where references that are being pickled in this thread are noted; None: nowhere."""
+
+    refs: list[ObjectRef[Any]] | None = None
+
+
+collector = _Collector()
+# References pickled by hand, outside a call, are kept until the process ends (`protocol.md`).
+_pickled_by_hand: list[ObjectRef[Any]] = []
 
 
 def _note(
     event: ObjectId | tuple[ObjectId, bytes | None, bool],
     # Bound here: at the interpreter's end the module's names go before the last references.
     events: deque[ObjectId | tuple[ObjectId, bytes | None, bool]] = events,
-    bell: _Bell = bell,
+    hooks: Hooks = hooks,
 ) -> None:
     events.append(event)
     # Those after the first are worked off with it.
-    if len(events) == 1 and bell.ring is not None:
-        bell.ring()
+    if len(events) == 1 and hooks.ring is not None:
+        hooks.ring()
 
 
 class ObjectRef(Generic[T]):
@@ -77,11 +113,11 @@ class ObjectRef(Generic[T]):
     def __del__(
         self,
         events: deque[ObjectId | tuple[ObjectId, bytes | None, bool]] = events,
-        bell: _Bell = bell,
+        hooks: Hooks = hooks,
     ) -> None:
         events.append(self._id)
-        if len(events) == 1 and bell.ring is not None:
-            bell.ring()
+        if len(events) == 1 and hooks.ring is not None:
+            hooks.ring()
 
     def binary(self) -> bytes:
         """The object's id, 28 bytes."""
@@ -120,17 +156,13 @@ class ObjectRef(Generic[T]):
         """How many bytes an id has."""
         return OBJECT_ID_BYTES
 
-    def task_id(self) -> Any:
+    def task_id(self) -> TaskID:
         """The id of the task that makes the object."""
-        from rayhpc.runtime.values.ids import TaskID
-
         return TaskID(task_id_of(self._id))
 
-    def job_id(self) -> Any:
+    def job_id(self) -> JobID:
         """The id of the job of this process."""
-        from rayhpc.runtime.values.ids import JobID
-
-        return JobID.from_int(current.process().facts.job)
+        return JobID.from_int(hooks.home().job)
 
     def owner_address(self) -> Address:
         """The address of the process that owns the object."""
@@ -138,7 +170,7 @@ class ObjectRef(Generic[T]):
 
     def future(self) -> concurrent.futures.Future[T]:
         """A `concurrent.futures.Future` of the value (or error)."""
-        return current.process().future_of(self)
+        return hooks.home().future_of(self)
 
     def as_future(self, _internal: bool = False) -> asyncio.Future[T]:
         """An `asyncio.Future` of the value, of the running loop."""
@@ -165,8 +197,8 @@ class ObjectRef(Generic[T]):
         return self
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
-        serialization.note_ref(self)
-        value, is_error = current.travelling_value(self._id)
+        note_ref(self)
+        value, is_error = hooks.travelling_value(self._id)
         return rebuild, (self._id, value, is_error)
 
     def __class_getitem__(cls, item: Any) -> Any:
@@ -186,3 +218,25 @@ def _check_id(binary: ObjectId) -> None:
         )
     if len(binary) != OBJECT_ID_BYTES:
         raise ValueError(f"An ObjectRef needs to have length {OBJECT_ID_BYTES}, not {len(binary)}.")
+
+
+# -- references inside what is pickled -----------------------------------------------------------
+@contextmanager
+def collect_refs() -> Iterator[list[ObjectRef[Any]]]:
+    """Gather the references that are pickled in this thread meanwhile."""
+    refs: list[ObjectRef[Any]] = []
+    outer, collector.refs = collector.refs, refs
+    try:
+        yield refs
+    finally:
+        collector.refs = outer
+
+
+def note_ref(ref: ObjectRef[Any]) -> None:
+    """A reference is being pickled: whoever collects keeps it alive, else this process does."""
+    refs = collector.refs
+    (_pickled_by_hand if refs is None else refs).append(ref)
+
+
+# The name that old programs know references by.
+ObjectID = ObjectRef

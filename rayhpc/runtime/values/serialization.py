@@ -1,6 +1,6 @@
 """Values as bytes: pickle 5 with out-of-band buffers, cloudpickle where pickle does not reach.
 
-Used by `getting`, `execution`, `api` and `references`.  Plain pickle is several times faster than
+Used by `process.objects`, `worker.execution` and `api`.  Plain pickle is several times faster than
 cloudpickle, so it goes first; what lives in `__main__`, in a module registered by value, or is no
 importable name at all (lambdas, closures) goes through cloudpickle.  Never touches a socket.
 
@@ -14,22 +14,20 @@ import hashlib
 import io
 import pickle
 import sys
-import threading
 import types
 from collections import ChainMap
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import cloudpickle
 import msgspec
 
 from rayhpc.exceptions import RayError
 from rayhpc.runtime.values import library_classes
+from rayhpc.runtime.values.references import ObjectRef, collector
 
-if TYPE_CHECKING:
-    from rayhpc.runtime.values.references import ObjectRef
-
+# Values up to this size stay in their owner's table and travel inside messages.
+INLINE_BYTES = 100 * 1024
 # Smaller buffers are cheaper inside the pickle.
 OUT_OF_BAND_BYTES = 512
 DEFINITION_ID_BYTES = 16
@@ -57,17 +55,6 @@ class Serialized:
         self.nbytes = len(pickled) + sum(x.nbytes for x in buffers) if buffers else len(pickled)
 
 
-class _Collector(threading.local):
-    """Where references that are being pickled in this thread are noted; None: nowhere."""
-
-    refs: list[ObjectRef[Any]] | None = None
-
-
-_collector = _Collector()
-# References pickled by hand, outside a call, are kept until the process ends (`protocol.md`).
-_pickled_by_hand: list[ObjectRef[Any]] = []
-
-
 def serialize(value: Any) -> Serialized:
     """Pickle a value.
 
@@ -76,12 +63,14 @@ def serialize(value: Any) -> Serialized:
     """
     if type(value) in ATOMS:
         return Serialized(dumps(value, 5), [], [])
-    outer, _collector.refs = _collector.refs, []
+    # `collect_refs` written out, since this is a part of every call.
+    refs: list[ObjectRef[Any]] = []
+    outer, collector.refs = collector.refs, refs
     try:
-        pickled, buffers = _pickle(value)
-        return Serialized(pickled, buffers, _collector.refs)
+        pickled, buffers = _pickle(value, refs)
+        return Serialized(pickled, buffers, refs)
     finally:
-        _collector.refs = outer
+        collector.refs = outer
 
 
 def to_inline(packed: Serialized) -> bytes:
@@ -126,25 +115,8 @@ def definition_id(blob: bytes) -> bytes:
     return hashlib.blake2b(blob, digest_size=DEFINITION_ID_BYTES).digest()
 
 
-# -- references inside what is pickled -----------------------------------------------------------
-@contextmanager
-def collect_refs() -> Iterator[list[ObjectRef[Any]]]:
-    """Gather the references that are pickled in this thread meanwhile."""
-    outer, _collector.refs = _collector.refs, []
-    try:
-        yield _collector.refs
-    finally:
-        _collector.refs = outer
-
-
-def note_ref(ref: ObjectRef[Any]) -> None:
-    """A reference is being pickled: whoever collects keeps it alive, else this process does."""
-    refs = _collector.refs
-    (_pickled_by_hand if refs is None else refs).append(ref)
-
-
 # -- details -------------------------------------------------------------------------------------
-def _pickle(value: Any) -> tuple[bytes, list[memoryview]]:
+def _pickle(value: Any, refs: list[ObjectRef[Any]]) -> tuple[bytes, list[memoryview]]:
     buffers: list[memoryview] = []
 
     def keep_apart(buffer: pickle.PickleBuffer) -> bool:
@@ -169,8 +141,7 @@ def _pickle(value: Any) -> tuple[bytes, list[memoryview]]:
         if pickled and _BY_REFERENCE_IN_MAIN not in pickled:
             return pickled, buffers
         buffers.clear()
-        if _collector.refs:
-            _collector.refs.clear()
+        refs.clear()
     try:
         return _by_value(value, keep_apart), buffers
     except RayError:

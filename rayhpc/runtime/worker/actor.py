@@ -13,7 +13,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from rayhpc.exceptions import ActorDiedError
-from rayhpc.runtime.process.context import TaskContext, running
+from rayhpc.runtime.process.context import ActorExit, TaskContext, running
 from rayhpc.runtime.process.interrupts import inside, outside
 from rayhpc.runtime.values.errors import dump_system_error, format_remote, load_error
 from rayhpc.runtime.worker import execution
@@ -30,10 +30,6 @@ if TYPE_CHECKING:
 
 # The first call may wait so long for its arguments before the others are looked at.
 PATIENCE_S = 0.001
-
-
-class ActorExit(SystemExit):
-    """Raised by `exit_actor`: the actor ends in good order."""
 
 
 class ActorHost:
@@ -58,7 +54,7 @@ class ActorHost:
         self.title = ""
         self.calls = ActorCalls(
             {"": spec.max_concurrency, **spec.groups},
-            worker.process.store,
+            worker.process.core.store,
             worker.replies.send_cancelled,
         )
         self._lease = order.lease
@@ -139,19 +135,19 @@ class ActorHost:
     def _first_ready(self) -> Item | None:
         """The call to run where the first one's arguments must come from a store."""
         process, calls = self.worker.process, self.calls
-        first = FirstReady(process.store, calls.waiting, lambda item: item.call)
-        with process.lead():
-            process.ownership.settle()
+        first = FirstReady(process.core.store, calls.waiting, lambda item: item.call)
+        with process.loop.lead():
+            process.core.ownership.settle()
             found = self._started(first.look(everywhere=False))
-        if found is None and process.wait_blocking(first.has_news, PATIENCE_S):
-            with process.lead():
+        if found is None and process.objects.wait(first.has_news, PATIENCE_S):
+            with process.loop.lead():
                 found = self._started(first.take_first())
         while found is None and calls.waiting:
-            with process.lead():
+            with process.loop.lead():
                 found = self._started(first.look(everywhere=True))
             if found is None:
-                process.wait_blocking(first.has_news)
-        with process.lead():
+                process.objects.wait(first.has_news)
+        with process.loop.lead():
             first.close()
         # What several calls in a row are given is brought here once.
         self._held = first if found is not None else None
@@ -177,7 +173,7 @@ class ActorHost:
             _name(cls)
             more = tasks.TaskMore(packed=spec.packed)
             task = tasks.Task(spec.actor, b"", spec.args, tuple(spec.deps), more=more)
-            args, kwargs = execution.arguments(process, task)
+            args, kwargs = execution.arguments(process.objects, task)
             lanes = worker.threads.lanes(self)
             make = cls if lanes is None else lanes.constructor(cls)
             with outside:
@@ -189,10 +185,10 @@ class ActorHost:
             return
         except BaseException as failure:
             error = self._creation_error(failure)
-        with process.lead():
-            process.ownership.settle()
+        with process.loop.lead():
+            process.core.ownership.settle()
             constructed = actors.Constructed(spec.actor, error)
-            process.ownership.after_borrows(process.raylet, constructed)
+            process.core.ownership.after_borrows(process.core.raylet, constructed)
             self.calls.constructed(lanes)
         if error:
             worker.leave("its constructor failed", code=1)
@@ -214,7 +210,7 @@ class ActorHost:
     def run(self, item: Item) -> execution.Outcome | None:
         """Run a call in the calling thread; None: the actor leaves by it."""
         worker, call = self.worker, item.call
-        process, now = worker.process, worker.process.now
+        process, now = worker.process, worker.process.core.now
         name = self.name_of(call)
         failed = True
         start = now()
@@ -224,7 +220,7 @@ class ActorHost:
             worker.threads.title.run(name)
         thread = inside.thread
         try:
-            args, kwargs = execution.arguments(process, call, item.views)
+            args, kwargs = execution.arguments(process.objects, call, item.views)
             start = now()
             method = self._methods.get(call.method)
             # As `with outside`, written out: it is a part of every call.
@@ -238,7 +234,7 @@ class ActorHost:
             else:
                 micros = int((now() - start) * 1e6)
                 args = kwargs = None  # type: ignore[assignment]
-                outcome = execution.succeeded(process, call, value, micros)
+                outcome = execution.succeeded(process.objects, call, value, micros)
             failed = False
             # It could not be interrupted, and nobody waits for what it came to.
             return execution.cancelled(call) if self.calls.is_cancelled(call.tid) else outcome
@@ -263,13 +259,13 @@ class ActorHost:
         import asyncio
 
         worker, call = self.worker, item.call
-        process, now = worker.process, worker.process.now
+        process, now = worker.process, worker.process.core.now
         name = self.name_of(call)
         running.set(self.context_of(call, name))
         failed = True
         start = now()
         try:
-            args, kwargs = execution.arguments(process, call, item.views)
+            args, kwargs = execution.arguments(process.objects, call, item.views)
             start = now()
             value = self._methods.get(call.method)(*args, **kwargs)
             # What can be awaited besides (an ObjectRef, a future) is what the method returns.
@@ -285,7 +281,7 @@ class ActorHost:
             else:
                 micros = int((now() - start) * 1e6)
                 args = kwargs = None  # type: ignore[assignment]
-                outcome = execution.succeeded(process, call, value, micros)
+                outcome = execution.succeeded(process.objects, call, value, micros)
             failed = False
             return outcome
         except asyncio.CancelledError:
@@ -308,7 +304,7 @@ class ActorHost:
         """
         self._ended.append((caller, tid, outcome))
         if len(self._ended) == 1:
-            self.worker.process.handover.nudge()
+            self.worker.process.loop.handover.nudge()
 
     def terminate(self) -> None:
         """`__ray_terminate__`: end in good order.
@@ -337,18 +333,18 @@ class ActorHost:
     ) -> execution.Outcome:
         """The outcome of a call that raised."""
         process = self.worker.process
-        micros = int((process.now() - start) * 1e6)
+        micros = int((process.core.now() - start) * 1e6)
         try:
             with outside:
                 shown = repr(self.instance)
         except Exception:
             shown = f"<{self.spec.class_name}>"
-        return execution.failed(call, error, name, process.facts.node_ip, shown, micros)
+        return execution.failed(call, error, name, process.core.facts.node_ip, shown, micros)
 
     def leave_by(self, error: BaseException, name: str) -> None:
         """A call has ended the actor: `exit_actor`, or an exception that is not an Exception."""
         process = self.worker.process
-        with process.lead():
+        with process.loop.lead():
             self.calls.stop()
         if isinstance(error, ActorExit):
             self.worker.leave(str(error))

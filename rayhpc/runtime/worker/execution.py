@@ -1,7 +1,7 @@
 """Running one task or call in a worker: its arguments, the user's code, its results or error.
 
 Used by `worker` (tasks) and `actor` (calls).  Knows nothing of queues, leases or sockets
-beyond what `getting` does for large values.
+beyond what `process.objects` does for large values.
 """
 
 from __future__ import annotations
@@ -9,24 +9,24 @@ from __future__ import annotations
 import os
 import pickle
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from rayhpc.exceptions import RayTaskError
+from rayhpc.runtime.owner import failures
 from rayhpc.runtime.process.interrupts import outside
-from rayhpc.runtime.values import getting, serialization
+from rayhpc.runtime.process.objects import Objects
+from rayhpc.runtime.values import arguments as packing
+from rayhpc.runtime.values import serialization, stored
+from rayhpc.runtime.values.dynamic_results import DynamicObjectRefGenerator
 from rayhpc.runtime.values.errors import dump_error
 from rayhpc.runtime.values.references import ObjectRef
 from rayhpc.wire.address import ObjectId, sibling
 from rayhpc.wire.messages import objects, tasks
 from rayhpc.wire.messages.common import Stored
 
-if TYPE_CHECKING:
-    from rayhpc.runtime.process.process import Process
-
 Runnable = tasks.Task | tasks.Call
-_NOTHING: dict[str, Any] = {}
 
 
 class ArgumentError(Exception):
@@ -38,12 +38,12 @@ class ArgumentError(Exception):
 
 
 def arguments(
-    process: Process, task: Runnable, views: dict[ObjectId, Any] | None = None
+    access: Objects, task: Runnable, views: dict[ObjectId, Any] | None = None
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The positional and keyword arguments of a task, references at top level resolved.
 
     Args:
-        process: where it runs.
+        access: how the process where it runs reads objects.
         task: the task or call.
         views: what came of its arguments that lie in a store; None: they are fetched here.
 
@@ -51,50 +51,27 @@ def arguments(
         ArgumentError: a referenced object failed or is lost.
     """
     if not task.args and not task.deps:
-        return (), _NOTHING
+        return (), {}
     if task.deps and not views:
-        views = _fetched(process, task.deps)
+        views = _fetched(access, task.deps)
     with outside:  # values may be of classes of the user's
         values = _dependencies(task.deps, views or {})
         if task.more is not None and task.more.packed:
             packed = values.pop(0)
         else:
             packed = serialization.deserialize(task.args)
-    if type(packed) is tuple:
-        return packed, _NOTHING
-    args, kwargs, places = packed
-    for place, value in zip(places, values, strict=True):
-        if type(place) is int:
-            args[place] = value
-        else:
-            kwargs[place] = value
-    return tuple(args), kwargs
+    return packing.unpack(packed, values)
 
 
-def pack_arguments(
-    args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[Any, list[ObjectRef[Any]]]:
-    """What `arguments` undoes: the object to pickle, and the references at top level."""
-    deps: list[ObjectRef[Any]] = [x for x in args if isinstance(x, ObjectRef)]
-    deps += [x for x in kwargs.values() if isinstance(x, ObjectRef)]
-    if not deps and not kwargs:
-        return args, deps
-    places: list[int | str] = [i for i, x in enumerate(args) if isinstance(x, ObjectRef)]
-    places += [k for k, x in kwargs.items() if isinstance(x, ObjectRef)]
-    plain = [None if isinstance(x, ObjectRef) else x for x in args]
-    named = {k: None if isinstance(x, ObjectRef) else x for k, x in kwargs.items()}
-    return [plain, named, places], deps
-
-
-def _fetched(process: Process, deps: Sequence[tasks.Dependency]) -> dict[ObjectId, Any]:
+def _fetched(access: Objects, deps: Sequence[tasks.Dependency]) -> dict[ObjectId, Any]:
     """What lies in a store, brought here."""
     views: dict[ObjectId, Any] = {}
     for dep in deps:
         if dep.value is None:
-            views[dep.oid] = process.store.view(dep.oid)
+            views[dep.oid] = access.core.store.view(dep.oid)
     far = [oid for oid, view in views.items() if view is None]
     if far:
-        views.update(getting.fetch_views(process, far, None))
+        views.update(access.fetch_views(far, None))
     return views
 
 
@@ -108,12 +85,19 @@ def _dependencies(deps: Sequence[tasks.Dependency], views: Mapping[ObjectId, Any
             continue
         view = views[dep.oid]
         if not isinstance(view, objects.FetchFailed):
-            values.append(getting.read_value(view))
+            values.append(stored.read(view))
         elif view.kind == objects.VALUE:
             values.append(serialization.from_inline(view.value))
         else:
-            raise ArgumentError(getting.lost_error(view))
+            raise ArgumentError(_lost_error(view))
     return values
+
+
+def _lost_error(failed: objects.FetchFailed) -> bytes:
+    """The pickled error for what came instead of an object."""
+    if failed.kind in (objects.ERROR, objects.VALUE):
+        return failed.value
+    return failures.lost(failed.kind, failed.oid, failed.text)
 
 
 class Outcome(msgspec.Struct, gc=False):
@@ -123,21 +107,21 @@ class Outcome(msgspec.Struct, gc=False):
     kept: Sequence[ObjectRef[Any]] = ()
 
 
-def succeeded(process: Process, task: Runnable, value: Any, micros: int) -> Outcome:
+def succeeded(access: Objects, task: Runnable, value: Any, micros: int) -> Outcome:
     """The outcome of user code that returned `value`."""
     if task.returns == 1:
-        out, refs = pack(process, task.tid, value)
+        out, refs = pack(access, task.tid, value)
         if not refs:
             return Outcome(tasks.Result(task.tid, tasks.OK, [out], micros))
         inner = [[x.binary() for x in refs]]
         return Outcome(tasks.Result(task.tid, tasks.OK, [out], micros, inner=inner), refs)
     if task.returns == tasks.DYNAMIC:
-        return _dynamic(process, task, value, micros)
+        return _dynamic(access, task, value, micros)
     values = [None] if task.returns == 0 else _several(task, value)
     outs, inners = [], []
     kept: list[ObjectRef[Any]] = []
     for i, one in enumerate(values):
-        out, refs = pack(process, sibling(task.tid, i), one)
+        out, refs = pack(access, sibling(task.tid, i), one)
         outs.append(out)
         inners.append([x.binary() for x in refs])
         kept += refs
@@ -162,18 +146,18 @@ def cancelled(task: Runnable, micros: int = 0) -> Outcome:
 
 
 def pack(
-    process: Process, oid: ObjectId, value: Any
+    access: Objects, oid: ObjectId, value: Any
 ) -> tuple[bytes | Stored, Sequence[ObjectRef[Any]]]:
     """A result as it travels: its bytes, or where it was stored; and the references inside."""
     if type(value) in serialization.ATOMS:
         pickled = serialization.dumps(value, 5)
-        if len(pickled) <= getting.INLINE_BYTES:
+        if len(pickled) <= serialization.INLINE_BYTES:
             return pickled, ()
     with outside:
         packed = serialization.serialize(value)
-    if packed.nbytes <= getting.INLINE_BYTES:
+    if packed.nbytes <= serialization.INLINE_BYTES:
         return serialization.to_inline(packed), packed.refs
-    return getting.store_value(process, oid, packed), packed.refs
+    return access.store(oid, packed), packed.refs
 
 
 def _several(task: Runnable, value: Any) -> list[Any]:
@@ -193,9 +177,7 @@ def _several(task: Runnable, value: Any) -> list[Any]:
     return values
 
 
-def _dynamic(process: Process, task: Runnable, value: Any, micros: int) -> Outcome:
-    from rayhpc.runtime.owner.streams import DynamicObjectRefGenerator
-
+def _dynamic(access: Objects, task: Runnable, value: Any, micros: int) -> Outcome:
     with outside:
         value = iter(value)
     outs: list[bytes | Stored] = [b""]
@@ -204,7 +186,7 @@ def _dynamic(process: Process, task: Runnable, value: Any, micros: int) -> Outco
     refs: list[ObjectRef[Any]] = []
     for i, one in enumerate(iterated(value)):
         oid = sibling(task.tid, i + 1)
-        out, found = pack(process, oid, one)
+        out, found = pack(access, oid, one)
         outs.append(out)
         inners.append([x.binary() for x in found])
         kept += found

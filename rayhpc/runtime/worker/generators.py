@@ -50,8 +50,8 @@ class Producers:
         if self._worker.actor is not None:
             process = self._worker.process
             self._owners[tid] = owner
-            with process.lead():
-                process.ownership.watch(owner)
+            with process.loop.lead():
+                process.core.ownership.watch(owner)
 
     def _end(self, tid: ObjectId) -> None:
         self._owners.pop(tid, None)
@@ -106,13 +106,13 @@ class Producers:
         worker = self._worker
         process = worker.process
         oid = sibling(task.tid, index + 1)
-        out, refs = execution.pack(process, oid, value)
+        out, refs = execution.pack(process.objects, oid, value)
         inner = [x.binary() for x in refs]
-        with process.lead():
+        with process.loop.lead():
             if refs:
                 worker.replies.keep(owner, oid, refs)
             message = tasks.StreamItem(task.tid, index, out, inner, task.attempt)
-            process.send_now(owner, message)
+            process.core.send_now(owner, message)
 
     def _must_wait(self, task: execution.Runnable, count: int) -> bool:
         window = task.more.window if task.more is not None else 0
@@ -123,12 +123,12 @@ class Producers:
         """Wait for room in the window; False: the generator was dropped."""
         if self._must_wait(task, count):
             process = self._worker.process
-            process.wait_blocking(lambda: not self._must_wait(task, count))
+            process.objects.wait(lambda: not self._must_wait(task, count))
         return self._taken[task.tid] != DROPPED
 
 
     def _ended(self, task: execution.Runnable, count: int, start: float) -> execution.Outcome:
-        micros = int((self._worker.process.now() - start) * 1e6)
+        micros = int((self._worker.process.core.now() - start) * 1e6)
         total = msgspec.msgpack.encode(count)
         return execution.Outcome(tasks.Result(task.tid, tasks.OK, [total], micros))
 

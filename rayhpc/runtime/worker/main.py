@@ -38,9 +38,9 @@ def main(worker_number: int, args: bytes) -> None:
     process = Process(config.facts, mapping, Sockets(config.facts))
     worker = Worker(process, slot, threads, JobEnvironment(config.gpu_variable))
     threads.on_signal = worker.is_running_cancelled
-    current.set_process(process)
-    process.start()
+    current.set_client(process.client)
+    process.loop.start()
     code = worker.run()
-    process.close()
+    process.loop.close()
     if code:
         sys.exit(code)

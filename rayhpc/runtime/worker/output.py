@@ -119,6 +119,6 @@ def _shown_name() -> str | None:
         return None
     if not context.actor:
         return context.name.rpartition("<locals>.")[2]
-    process = current.even_if_forked()
-    title = process.role.title() if process is not None else ""
+    client = current.even_if_forked()
+    title = client.title() if client is not None else ""
     return title or context.name.rpartition(".")[0] or context.name

@@ -7,52 +7,45 @@ results; the leading one sends them (`outbox`), and keeps what is inside until t
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
-from rayhpc.runtime.owner.ownership import Ownership
+from rayhpc.runtime.process.core import Core
+from rayhpc.runtime.process.loop import Loop
 from rayhpc.runtime.worker.execution import Outcome
 from rayhpc.runtime.worker.outbox import Journal, Outbox
 from rayhpc.wire.address import Address, ObjectId
 from rayhpc.wire.messages import tasks
 
 
-class Leader(Protocol):
-    """What replies need of the process: its table, its sockets, the right to touch them."""
-
-    ownership: Ownership
-    send_now: Callable[[Address, msgspec.Struct], None]
-    now: Callable[[], float]
-
-    def lead(self) -> Any: ...
-
-
 class Replies:
     """The results of one worker.
 
     Args:
-        process: the process they leave from.
+        core: the tables of the process they leave from.
+        loop: what serves it.
         journal: where they are noted until they have gone.
     """
 
-    def __init__(self, process: Leader, journal: Journal) -> None:
-        self.outbox = Outbox(journal, process.send_now, process.now)
+    def __init__(self, core: Core, loop: Loop, journal: Journal) -> None:
+        self.outbox = Outbox(journal, core.send_now, core.now)
         # Whether owners are watched: a leased worker ends with its submitter, an actor outlives
         # its callers.
         self.outlives_owners = False
-        self._process = process
+        self._ownership = core.ownership
+        self._send = core.send_now
+        self._loop = loop
         self._kept: dict[ObjectId, tuple[Address, Sequence[Any]]] = {}
 
     # -- threads that run user code ----------------------------------------------------------------
     def add(self, submitter: Address, outcome: Outcome) -> None:
         """Queue a result; it goes out within a millisecond, and is in the journal until then."""
-        process = self._process
         result = outcome.result
         if outcome.kept:
-            with process.lead():
+            with self._loop.lead():
                 self.keep(submitter, result.tid, outcome.kept)
-        ownership = process.ownership
+        ownership = self._ownership
         claims = ownership.has_news() or ownership.claims_pending()
         if claims and self._add_with_claims(submitter, result):
             return
@@ -62,7 +55,7 @@ class Replies:
     def flush(self) -> None:
         """Send the results that wait."""
         if self.outbox:
-            with self._process.lead():
+            with self._loop.lead():
                 self.outbox.send()
 
     def flush_if_due(self, more: bool) -> None:
@@ -72,9 +65,8 @@ class Replies:
 
     def _add_with_claims(self, submitter: Address, result: tasks.Result) -> bool:
         """Reply to a task whose arguments are still needed; False: they are not."""
-        process = self._process
-        with process.lead():
-            ownership = process.ownership
+        with self._loop.lead():
+            ownership = self._ownership
             ownership.settle()
             if not ownership.claims_pending():
                 return False
@@ -87,19 +79,19 @@ class Replies:
     # -- the leading thread ------------------------------------------------------------------------
     def send_cancelled(self, owner: Address, tid: ObjectId) -> None:
         """Answer for a task or call that was cancelled before it started."""
-        self._process.send_now(owner, tasks.Done([tasks.Result(tid, tasks.CANCELLED, [b""])]))
+        self._send(owner, tasks.Done([tasks.Result(tid, tasks.CANCELLED, [b""])]))
 
     def keep(self, owner: Address, oid: ObjectId, refs: Sequence[Any]) -> None:
         """Keep references inside a result alive until its owner says `Adopted`."""
         self._kept[oid] = owner, refs
         if self.outlives_owners:
-            self._process.ownership.watch(owner)
+            self._ownership.watch(owner)
 
     def watch_owners(self) -> None:
         """This process outlives its lease: be told when owners end who have not claimed yet."""
         self.outlives_owners = True
         for owner, _ in self._kept.values():
-            self._process.ownership.watch(owner)
+            self._ownership.watch(owner)
 
     def on_adopted(self, message: tasks.Adopted) -> None:
         """The owner of results holds the references inside them itself."""

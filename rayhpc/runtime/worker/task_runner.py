@@ -30,7 +30,7 @@ class TaskRunner:
         self._worker = worker
         self._process = worker.process
         self._queue = worker.queue
-        self._now = worker.process.now
+        self._now = worker.process.core.now
         self._calls_made: dict[bytes, int] = {}
         # How long the last task took.
         self._seconds = 1.0
@@ -56,9 +56,9 @@ class TaskRunner:
 
     def _wait_for_room(self) -> None:
         """Those who get our results may not take them in."""
-        windows, waiting = self._process.windows, self._queue.waiting
+        windows, waiting = self._process.core.windows, self._queue.waiting
         if windows.waiting_bytes > limits.AHEAD_BYTES:
-            self._process.wait_until(
+            self._process.loop.wait_until(
                 lambda: windows.waiting_bytes <= limits.AHEAD_BYTES or not waiting
             )
 
@@ -81,7 +81,7 @@ class TaskRunner:
                 task.tid, name, self._queue.grant, task.attempt, capture_group=capture
             )
             token = running.set(context)
-            args, kwargs = execution.arguments(process, task)
+            args, kwargs = execution.arguments(process.objects, task)
             start = now()
             # As `with outside`, written out: it is a part of every task.
             thread.depth = 0
@@ -97,7 +97,7 @@ class TaskRunner:
                 return outcome
             micros = int((now() - start) * 1e6)
             args = kwargs = None  # type: ignore[assignment]
-            outcome = execution.succeeded(process, task, value, micros)
+            outcome = execution.succeeded(process.objects, task, value, micros)
             failed = False
             return outcome
         except SystemExit as error:
@@ -110,7 +110,7 @@ class TaskRunner:
             if token is not None:
                 running.reset(token)
             self._seconds = now() - start
-            worker.log.note(task, name, start, self._seconds, process.facts.job, b"", failed)
+            worker.log.note(task, name, start, self._seconds, process.core.facts.job, b"", failed)
 
     def _failure(
         self, task: tasks.Task, error: BaseException, name: str, micros: int
@@ -119,7 +119,7 @@ class TaskRunner:
         interrupted = isinstance(error, KeyboardInterrupt) or self._worker.threads.asked()
         if interrupted and self._queue.is_cancelled(task.tid):
             return execution.cancelled(task, micros)
-        return execution.failed(task, error, name, self._process.facts.node_ip, None, micros)
+        return execution.failed(task, error, name, self._process.core.facts.node_ip, None, micros)
 
     def _leave_by_exit(self, error: SystemExit, name: str) -> None:
         code = error.code if isinstance(error.code, int) else 1

@@ -73,25 +73,26 @@ class Worker(Role):
         environment: JobEnvironment,
         load: Load = unpickled,
     ) -> None:
-        super().__init__(process)
-        send = process.send_now
+        super().__init__(process.loop)
+        self.process = process
+        send = process.core.send_now
         self.threads = threads
         self.slot = slot
         self.leaving: str | None = None
         self.exit_code = 0
         self.actor: ActorHost | None = None
         self.definitions = Definitions(load)
-        self.log = TaskLog(process.now)
+        self.log = TaskLog(process.core.now)
         self.queue = LeaseQueue(
-            Grant(0, process.facts.job, {}), send, threads.interrupt_main, self._lease_revoked
+            Grant(0, process.core.facts.job, {}), send, threads.interrupt_main, self._lease_revoked
         )
-        self.replies = Replies(process, slot)
+        self.replies = Replies(process.core, process.loop, slot)
         self.producers = Producers(self)
         self._is_shut_down = False
-        self._loan = CpuLoan(process.raylet, send)
+        self._loan = CpuLoan(process.core.raylet, send)
         self._environment = environment
         self._runner = TaskRunner(self)
-        process.take_role(self)
+        process.core.take_role(self)
 
     def handlers(self) -> Handlers:
         """The messages that only workers get."""
@@ -114,7 +115,7 @@ class Worker(Role):
     def run(self) -> int:
         """Serve until told to leave; returns the exit code."""
         inside.thread.depth += 1  # in the runtime, but for user code
-        self.process.send(self.process.raylet, leases.WorkerReady(self.threads.pid))
+        self.process.loop.send(self.process.core.raylet, leases.WorkerReady(self.threads.pid))
         waiting = self.queue.waiting
         while self.leaving is None:
             if waiting:
@@ -135,7 +136,7 @@ class Worker(Role):
         """End this process after what runs now (any thread)."""
         self.exit_code = code
         self.leaving = reason
-        self.process.handover.nudge()
+        self.process.loop.handover.nudge()
 
     def enter_job_of(self, grant: Grant) -> None:
         """Be what a lease or actor says (its job, GPUs, threads), once the job has been told."""
@@ -144,21 +145,21 @@ class Worker(Role):
         if here.is_in_force(grant):
             return
         if not here.knows(grant.job):
-            self.process.wait_until(lambda: here.knows(grant.job), JOB_TIMEOUT_S)
+            self.process.loop.wait_until(lambda: here.knows(grant.job), JOB_TIMEOUT_S)
         here.enter(grant)
         job = here.job(grant.job)
         process = self.process
-        process.facts = msgspec.structs.replace(
-            process.facts, job=job.number, namespace=job.namespace
+        process.core.facts = msgspec.structs.replace(
+            process.core.facts, job=job.number, namespace=job.namespace
         )
 
     def _wait_for_work(self) -> None:
         title = self.threads.title
         if title.is_running:
-            if self.process.wait_until(self._has_work, QUIET_S):
+            if self.process.loop.wait_until(self._has_work, QUIET_S):
                 return
             title.rest()
-        self.process.wait_until(self._has_work)
+        self.process.loop.wait_until(self._has_work)
 
     def _has_work(self) -> bool:
         if self.queue.waiting or self.leaving is not None:
@@ -167,20 +168,20 @@ class Worker(Role):
 
     def _say_goodbye(self) -> None:
         process = self.process
-        with process.lead():
+        with process.loop.lead():
             self._report_runs()
         if not self.exit_code:
             self.replies.flush()
-            with process.lead():
+            with process.loop.lead():
                 self.queue.close()
-                process.send_now(process.raylet, leases.Leaving(self.leaving or ""))
+                process.core.send_now(process.core.raylet, leases.Leaving(self.leaving or ""))
 
     def _stay_while_needed(self) -> None:
         """Others hold objects of ours, or are about to: they are served until they let go."""
-        replies, ownership = self.replies, self.process.ownership
-        with self.process.lead():
+        replies, ownership = self.replies, self.process.core.ownership
+        with self.process.loop.lead():
             replies.watch_owners()
-        self.process.wait_until(
+        self.process.loop.wait_until(
             lambda: self._is_shut_down or not (replies.kept() or ownership.holds_others())
         )
 
@@ -201,19 +202,19 @@ class Worker(Role):
     def _report_runs(self) -> None:
         """Tell the raylet what was run (leading thread)."""
         process = self.process
-        report = self.log.report(self.threads.pid, process.me)
+        report = self.log.report(self.threads.pid, process.core.me)
         if report.count or report.dropped:
-            process.send_now(process.raylet, report)
+            process.core.send_now(process.core.raylet, report)
 
     def _lease_revoked(self, lease: int) -> None:
         """A lease that was taken back has ended: its last results go before that is said."""
-        self.process.later(lambda: self._say_revoked(lease))
-        self.process.handover.nudge()
+        self.process.core.later(lambda: self._say_revoked(lease))
+        self.process.loop.handover.nudge()
 
     def _say_revoked(self, lease: int) -> None:
         if self.queue.end_lease(lease):
             self.replies.outbox.send()
-            self.process.send_now(self.process.raylet, leases.Revoked(lease))
+            self.process.core.send_now(self.process.core.raylet, leases.Revoked(lease))
 
     # -- messages --------------------------------------------------------------------------------
     def _on_push(self, submitter: Address, message: tasks.Push) -> None:
@@ -229,15 +230,15 @@ class Worker(Role):
 
     def _on_exit_if_idle(self, _: Address, message: leases.ExitIfIdle) -> None:
         busy = self.queue.waiting or self.queue.running or self.actor is not None
-        if busy or self.process.ownership.holds_others():
-            self.process.send_now(self.process.raylet, leases.StillNeeded())
+        if busy or self.process.core.ownership.holds_others():
+            self.process.core.send_now(self.process.core.raylet, leases.StillNeeded())
         else:
             self.leaving = "idle"
 
     def answer(self, question: Any) -> list[Any] | None:
         """The runs not reported yet."""
         if isinstance(question, cluster.TaskRuns):
-            return [self.log.unreported(self.threads.pid, self.process.me)]
+            return [self.log.unreported(self.threads.pid, self.process.core.me)]
         return None
 
     def on_peers_gone(self, is_gone: Callable[[Address], bool]) -> None:
@@ -254,7 +255,7 @@ class Worker(Role):
 
     def _on_cancel(self, source: Address, message: tasks.Cancel) -> None:
         tid = message.tid
-        submitter, callers = self.process.submitter, self.process.callers
+        submitter, callers = self.process.core.submitter, self.process.core.callers
         if message.recursive:
             for child in submitter.children_of(tid):
                 submitter.cancel(child, False, True)
@@ -286,12 +287,12 @@ class Worker(Role):
         first = LEND_AFTER_S if timeout is None else min(timeout, LEND_AFTER_S)
         if self._wait(done, first) or (timeout is not None and timeout <= first):
             return done()
-        with self.process.lead():
+        with self.process.loop.lead():
             self._lend(lease)
         try:
             return self._wait(done, None if timeout is None else timeout - first)
         finally:
-            with self.process.lead():
+            with self.process.loop.lead():
                 if self._loan.end(lease):
                     self.queue.is_lent = False
 
@@ -316,7 +317,7 @@ class Worker(Role):
 
     def _wait(self, done: Callable[[], bool], timeout: float | None) -> bool:
         asked = self.threads.asked
-        self.process.wait_until(lambda: done() or asked(), timeout)
+        self.process.loop.wait_until(lambda: done() or asked(), timeout)
         return done()
 
     def _lease_that_waits(self) -> int | None:

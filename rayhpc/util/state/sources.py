@@ -15,7 +15,7 @@ from typing import Any
 from rayhpc.api.objects.timeouts import LONGEST_S, seconds
 from rayhpc.exceptions import RayError
 from rayhpc.runtime.process import current, run_history
-from rayhpc.runtime.process.process import Process
+from rayhpc.runtime.process.client import Client
 from rayhpc.runtime.values.ids import JobID
 from rayhpc.runtime.values.ids import worker_id as _worker_id
 from rayhpc.util.state import schema
@@ -40,7 +40,7 @@ class Sources:
     """
 
     def __init__(self, timeout: float = 30.0) -> None:
-        self._process: Process = current.process()
+        self._client: Client = current.client()
         limit = seconds("timeout", timeout)
         self._timeout = LONGEST_S if limit is None else limit
         self._nodes: dict[int, cluster.NodeState] | None = None
@@ -172,7 +172,7 @@ class Sources:
         found: dict[tuple[bytes, int], cluster.TaskEvent] = {}
         for event in self._of_processes(cluster.OwnedTasks(), list[cluster.TaskEvent]):
             found[event.tid, event.attempt] = event
-        history = run_history.read(self._process, limit, self._timeout).said(self._process)
+        history = run_history.read(self._client, limit, self._timeout).said(self._client)
         for event in sorted(history.runs, key=lambda x: x.started):
             found[event.tid, event.attempt] = event
         for event in sorted(found.values(), key=lambda x: x.submitted or x.started):
@@ -205,7 +205,7 @@ class Sources:
 
     # -- asking -----------------------------------------------------------------------------------
     def _ask_head(self, question: Any, kind: Any) -> Any:
-        return self._process.ask_head(question, kind, self._timeout)
+        return self._client.ask_head(question, kind, self._timeout)
 
     def of_raylets(self, question: Any, kind: Any) -> Iterable[Any]:
         """The rows that the raylets of all living nodes give."""
@@ -214,11 +214,11 @@ class Sources:
 
     def _of_processes(self, question: Any, kind: Any) -> Iterable[Any]:
         """What this process says, and every other that may own something."""
-        own = list(self._process.answer(question))
+        own = list(self._client.answer(question))
         others = [
             row.address
             for row in self.raw_workers()
-            if row.address != self._process.me and row.state in _OWNING
+            if row.address != self._client.me and row.state in _OWNING
         ]
         timeout = min(PROCESS_ANSWERS_S, self._timeout)
         return [*own, *self._of_all(others, question, kind, timeout)]
@@ -235,7 +235,7 @@ class Sources:
 
     def _one(self, address: Address, question: Any, kind: Any, timeout: float) -> list[Any]:
         try:
-            found: list[Any] = self._process.ask(address, question, kind, timeout)
+            found: list[Any] = self._client.ask(address, question, kind, timeout)
         except RayError as error:
             logger.warning("the listing lacks what %s knows: %s", describe(address), error)
             return []

@@ -115,7 +115,7 @@ def test_an_object_that_no_store_takes(two: Two) -> None:
 def test_an_environment_that_cannot_be_made(two: Two) -> None:
     # A package that cannot be unpacked there, as it would be with a full disk.
     name = uuid.uuid4().hex
-    current.process().ask_head(KvPut(packages.SPACE, name.encode(), b"no archive"), bool)
+    current.client().ask_head(KvPut(packages.SPACE, name.encode(), b"no archive"), bool)
     env = {"working_dir": packages.SCHEME + name}
     with pytest.raises(exceptions.RuntimeEnvSetupError):
         get(where.options(runtime_env=env, **FAR).remote())

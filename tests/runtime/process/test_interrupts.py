@@ -8,11 +8,9 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from types import SimpleNamespace
 
 import pytest
 
-from rayhpc.runtime.process import current
 from rayhpc.runtime.process.interrupts import Interrupts, inside
 from rayhpc.wire.handover import Handover
 
@@ -20,11 +18,11 @@ from rayhpc.wire.handover import Handover
 @pytest.fixture
 def handover() -> Iterator[Handover]:
     handover = Handover()
-    current.set_process(SimpleNamespace(handover=handover, abandon=handover.abandon))
+    inside.nudge = handover.nudge
     inside.take_sigint()
     yield handover
     inside.give_sigint_back()
-    current.set_process(None)
+    inside.nudge = None
 
 
 @pytest.mark.parametrize("follows", [False, True])

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rayhpc.runtime.values import serialization
+from rayhpc.runtime.values import references, serialization
 from rayhpc.runtime.values.references import ObjectRef
 
 Point = namedtuple("Point", "x y")
@@ -75,9 +75,9 @@ def test_references_inside_are_collected_once_each() -> None:
 def test_collecting_nests_and_is_per_thread() -> None:
     ref = ObjectRef(b"3" * 28)
     seen_elsewhere: list[Any] = []
-    with serialization.collect_refs() as outer:
-        with serialization.collect_refs() as inner:
-            serialization.note_ref(ref)
+    with references.collect_refs() as outer:
+        with references.collect_refs() as inner:
+            references.note_ref(ref)
         thread = threading.Thread(
             target=lambda: seen_elsewhere.extend(serialization.serialize(1).refs)
         )

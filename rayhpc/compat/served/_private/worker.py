@@ -39,10 +39,10 @@ class Worker:
     @property
     def mode(self) -> int | None:
         """SCRIPT_MODE in a driver, WORKER_MODE in a worker; None: not connected."""
-        process = current.existing()
-        if process is None:
+        client = current.existing()
+        if client is None:
             return None
-        return WORKER_MODE if process.is_worker else SCRIPT_MODE
+        return WORKER_MODE if client.is_worker else SCRIPT_MODE
 
     @property
     def connected(self) -> bool:
@@ -52,17 +52,17 @@ class Worker:
     @property
     def namespace(self) -> str:
         """The namespace of the job."""
-        return current.process().facts.namespace
+        return current.client().facts.namespace
 
     @property
     def current_job_id(self) -> JobID:
         """The id of the job."""
-        return JobID.from_int(current.process().facts.job)
+        return JobID.from_int(current.client().facts.job)
 
     @property
     def current_node_id(self) -> NodeID:
         """The id of the node."""
-        return NodeID.from_hex(current.process().facts.node_id)
+        return NodeID.from_hex(current.client().facts.node_id)
 
     def check_connected(self) -> None:
         """Raise RaySystemError if this process does not take part in a cluster."""

@@ -1,6 +1,6 @@
 """`wait`: which of many references and generators are there.
 
-Used by `objects`.  Nothing is registered anywhere, so a `wait` that ends early leaves nothing
+Used by `client`.  Nothing is registered anywhere, so a `wait` that ends early leaves nothing
 behind: while it waits it looks again, but only after as many objects have arrived in this process
 as it still lacks.
 """
@@ -8,35 +8,49 @@ as it still lacks.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from rayhpc.runtime.owner.entries import PENDING, STORED
-from rayhpc.runtime.owner.streams import ObjectRefGenerator
-from rayhpc.runtime.process.process import Process
+from rayhpc.runtime.process.objects import Objects
 from rayhpc.runtime.values.references import ObjectRef
 from rayhpc.runtime.values.store_client import Box
 from rayhpc.wire.address import node_of
 
-Waitable = ObjectRef[Any] | ObjectRefGenerator
+
+class Items(Protocol):
+    """A generator of references, as users hold it."""
+
+    def refuse_foreign(self) -> None:
+        """Refuse a generator of a cluster that this program has left."""
+
+    def next_ready(self) -> bool:
+        """Whether the next item can be taken without waiting."""
+
+    def is_finished(self) -> bool:
+        """Whether the task has ended and every item was taken."""
+
+
+Waitable = ObjectRef[Any] | Items
 
 
 class Wait:
     """One `wait`.
 
     Args:
-        process: this process.
+        objects: this process's.
         things: what to wait for; checked already.
         count: how many are enough.
         fetch_local: count an object only when it lies on this node.
     """
 
     def __init__(
-        self, process: Process, things: Sequence[Waitable], count: int, fetch_local: bool
+        self, objects: Objects, things: Sequence[Waitable], count: int, fetch_local: bool
     ) -> None:
-        self._process = process
+        self._objects = objects
+        self._core = objects.core
         self._things = things
         self._fetch_local = fetch_local
-        self._node = node_of(process.me)
+        self._node = node_of(self._core.me)
         self._found: list[int] = []
         self._left: Sequence[int] = range(len(things))
         self._missing = count
@@ -54,9 +68,9 @@ class Wait:
         if self._missing > 0:
             self._ask_for_foreign()
             self._look()
-            self._process.wait_blocking(self._done, timeout)
-            if self._process.ended is not None:
-                raise self._process.end_error()
+            self._objects.wait(self._done, timeout)
+            if self._core.ended is not None:
+                raise self._core.end_error()
             self._look()
         return self._divided(sorted(self._found))
 
@@ -73,13 +87,13 @@ class Wait:
 
     def _done(self) -> bool:
         """Whether enough are there; asked by whichever thread leads, so it only looks."""
-        now = self._process.ownership.changes + self._arrived
+        now = self._core.ownership.changes + self._arrived
         if now - self._seen >= self._missing:
             self._look()
         return self._missing <= 0
 
     def _look(self) -> None:
-        self._seen = self._process.ownership.changes + self._arrived
+        self._seen = self._core.ownership.changes + self._arrived
         left: list[int] = []
         for position, i in enumerate(self._left):
             if self._missing <= 0:
@@ -93,11 +107,11 @@ class Wait:
         self._left = left
 
     def _is_there(self, thing: Waitable) -> bool:
-        if isinstance(thing, ObjectRefGenerator):
+        if not isinstance(thing, ObjectRef):
             thing.refuse_foreign()
             return thing.next_ready() or thing.is_finished()
         oid = thing.binary()
-        entry = self._process.ownership.table.get(oid)
+        entry = self._core.ownership.table.get(oid)
         if entry is None or entry.state == PENDING:
             return False
         if not self._fetch_local or entry.state != STORED or entry.value == self._node:
@@ -106,13 +120,13 @@ class Wait:
 
     def _is_here(self, oid: bytes) -> bool:
         """Whether an object that lies on another node has been brought; starts that."""
-        if self._process.store.view(oid) is not None:
+        if self._core.store.view(oid) is not None:
             return True
         box = self._brought.get(oid)
         if box is None:
             box = self._brought[oid] = _Arrival(self)
-            self._process.later(lambda: self._process.store.fetch([oid], [box], pin=False))
-            self._process.handover.nudge()
+            self._core.later(lambda: self._core.store.fetch([oid], [box], pin=False))
+            self._objects.loop.handover.nudge()
         return box.value is not None
 
     def note_arrival(self) -> None:
@@ -120,22 +134,19 @@ class Wait:
         self._arrived += 1
 
     def _ask_for_foreign(self) -> None:
-        process = self._process
-        table, mine = process.ownership.table, process.ownership.is_mine
+        objects, core = self._objects, self._core
+        table, mine = core.ownership.table, core.ownership.is_mine
         foreign: list[ObjectRef[Any]] = []
         for thing in map(self._things.__getitem__, self._left):
             if not isinstance(thing, ObjectRef):
                 continue
             oid = thing.binary()
             if oid not in table:
-                process.entry_of(thing)
+                objects.entry_of(thing)
             if not mine(oid):
                 foreign.append(thing)
         if foreign:
-            with process.lead():
-                process.ownership.settle()
-                for ref in foreign:
-                    process.look_for(ref)
+            objects.look_for(foreign)
 
 
 class _Arrival(Box):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 
 from rayhpc.runtime.owner.entries import Entry
-from rayhpc.runtime.values.recent_views import KEEP_S, MOST, RecentViews
+from rayhpc.runtime.owner.recent_views import KEEP_S, MOST, RecentViews
 
 
 class View:

@@ -1,0 +1,127 @@
+"""`ObjectRefGenerator`: what a generator task gives its caller.
+
+Made by `tasks.submitting`.  The items are `runtime.owner.streams`', reading them is
+`runtime.process.generators`'.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from rayhpc.runtime.owner.streams import Stream
+from rayhpc.runtime.process import current
+from rayhpc.runtime.process.generators import Generators
+from rayhpc.runtime.values.ids import TaskID
+from rayhpc.runtime.values.references import ObjectRef
+
+if TYPE_CHECKING:
+    import asyncio
+
+
+class ObjectRefGenerator:
+    """The references that a generator task yields, as they come.
+
+    Iterate it with `for` or `async for`; each item is an `ObjectRef`.  `completed()` is a
+    reference that is ready when the task has ended.
+    """
+
+    def __init__(self, stream: Stream, end: ObjectRef[Any]) -> None:
+        self._stream = stream
+        self._end = end
+
+    def __iter__(self) -> Iterator[ObjectRef[Any]]:
+        return self
+
+    def __next__(self) -> ObjectRef[Any]:
+        return self._next_sync(None)
+
+    def _next_sync(self, timeout_s: float | None = None) -> ObjectRef[Any]:
+        """The next reference; after `timeout_s` seconds without one a nil reference."""
+        if not self._readers().wait(self._stream, timeout_s):
+            return ObjectRef.nil()
+        return self._take()
+
+    def _take(self) -> ObjectRef[Any]:
+        ref = self._readers().take(self._stream)
+        if ref is None:
+            raise StopIteration
+        return ref
+
+    def __aiter__(self) -> AsyncIterator[ObjectRef[Any]]:
+        return self
+
+    async def __anext__(self) -> ObjectRef[Any]:
+        import asyncio
+
+        stream = self._stream
+        loop = asyncio.get_running_loop()
+        while not stream.items and not stream.is_over():
+            arrived = loop.create_future()
+            self.when_news(functools.partial(loop.call_soon_threadsafe, _wake, arrived))
+            await arrived
+        try:
+            return self._take()
+        except StopIteration:
+            raise StopAsyncIteration from None
+
+    def when_news(self, callback: Callable[[], object]) -> None:
+        """Run `callback` in the leading thread at the next item or the end (at once if there)."""
+        self._readers().when_news(self._stream, callback)
+
+    def _readers(self) -> Generators:
+        self.refuse_foreign()
+        return current.client().generators
+
+    def refuse_foreign(self) -> None:
+        """Refuse a generator of a cluster that this program has left.
+
+        Raises:
+            RaySystemError: it is one.
+        """
+        current.client().refuse_foreign(self._stream.tid, repr(self))
+
+    def next_ready(self) -> bool:
+        """Whether the next item can be taken without waiting."""
+        return bool(self._stream.items)
+
+    def is_finished(self) -> bool:
+        """Whether the task has ended and every item was taken."""
+        return self._stream.is_over() and not self._stream.items
+
+    def completed(self) -> ObjectRef[Any]:
+        """A reference that is ready when the generator task has ended."""
+        return self._end
+
+    def task_id(self) -> TaskID:
+        """The id of the generator task."""
+        return self._end.task_id()
+
+    def close(self) -> None:
+        """Stop the task; what was not taken is dropped."""
+        _drop(self._stream)
+
+    def __del__(self) -> None:
+        _drop(self._stream)
+
+    def __repr__(self) -> str:
+        return f"ObjectRefGenerator({self._end.hex()})"
+
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            "An ObjectRefGenerator belongs to the process that made it: send the ObjectRefs that "
+            "it yields instead, or use num_returns='dynamic'."
+        )
+
+
+def _wake(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def _drop(stream: Stream) -> None:
+    """From a finalizer: only note it."""
+    client = current.existing()
+    if client is not None:
+        client.generators.drop(stream)

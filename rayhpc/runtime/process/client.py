@@ -1,0 +1,371 @@
+"""What the words of `rayhpc.api` and the utilities say to the runtime: submit, call, put, get,
+wait, cancel, watch, ask.  The one way in.
+
+Made by `driver` and `worker`, found with `current.client()`.  Every method may be called from any
+thread of the user's; what must happen in the leading thread this arranges.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+
+from rayhpc.exceptions import ActorAlreadyExistsError
+from rayhpc.runtime.owner import failures
+from rayhpc.runtime.owner.actor_client import ActorClient
+from rayhpc.runtime.owner.actor_creation import ActorCreation
+from rayhpc.runtime.owner.class_queue import ClassQueue
+from rayhpc.runtime.owner.entries import ERROR, PENDING, STORED, Entry
+from rayhpc.runtime.owner.pending import Pending
+from rayhpc.runtime.process.core import Core
+from rayhpc.runtime.process.futures import Futures
+from rayhpc.runtime.process.generators import Generators
+from rayhpc.runtime.process.getting import get_values
+from rayhpc.runtime.process.groups import Groups
+from rayhpc.runtime.process.loop import Loop
+from rayhpc.runtime.process.objects import Objects
+from rayhpc.runtime.process.questions import Questions
+from rayhpc.runtime.process.waiting import Wait, Waitable
+from rayhpc.runtime.values.references import ObjectRef
+from rayhpc.runtime.values.serialization import Serialized
+from rayhpc.wire.address import HEAD, Address, ObjectId, owner_of
+from rayhpc.wire.messages import actors, objects, tasks
+from rayhpc.wire.messages.common import SchedulingClass
+from rayhpc.wire.messages.start import Facts
+
+Thing = TypeVar("Thing", bound=Waitable)
+
+# This many submitted tasks are sent at the latest, also when no worker waits for one.
+BATCH = 128
+# With so many unanswered calls at an actor the next ones may wait a moment and go together: until
+# an answer comes, until BATCH wait, or for the 4 ms after which the background looks at the
+# latest.  A message for each call would cost 10 µs at either end.
+AHEAD = 2
+
+
+class Known(NamedTuple):
+    """What this process knows of an object.
+
+    `size` in bytes (None: not known); `node` whose store it lies in (None: none); `error`,
+    pickled, if it failed.
+    """
+
+    is_there: bool
+    size: int | None
+    node: int | None
+    error: bytes | None
+
+
+class Client:
+    """One process's way into the runtime.
+
+    Args:
+        core: its tables.
+        loop: what serves them.
+        objects: how it reads and writes objects.
+
+    Attributes:
+        questions: asks the head, raylets and other processes.
+        generators: what its generators' readers do.
+        groups: placement groups that somebody here waits for.
+    """
+
+    def __init__(self, core: Core, loop: Loop, objects: Objects) -> None:
+        self._core = core
+        self._loop = loop
+        self._objects = objects
+        self._futures = Futures(objects)
+        self._table = core.ownership.table
+        self.questions = Questions(core, loop)
+        self.generators = Generators(core, loop, objects)
+        self.groups = Groups(core, loop, objects)
+        # Asked for by every call.
+        self.new_id = core.new_id
+        self.new_actor_id = core.new_actor_id
+        self.new_group_id = core.new_group_id
+        self.refuse_foreign = core.ownership.refuse_foreign
+        self.environment = core.environment
+        self.ask = self.questions.ask
+        self.ask_head = self.questions.ask_head
+        self.warn_once = core.warn_once
+
+    # -- who this is -----------------------------------------------------------------------------
+    @property
+    def facts(self) -> Facts:
+        """Who and where this process is; a worker's job changes."""
+        return self._core.facts
+
+    @property
+    def job(self) -> int:
+        """The number of the job of this process."""
+        return self._core.facts.job
+
+    @property
+    def me(self) -> Address:
+        """This process's address."""
+        return self._core.me
+
+    @property
+    def is_worker(self) -> bool:
+        """Whether this process runs what others submit."""
+        return self._core.role.is_worker
+
+    def actor_order(self) -> actors.Construct | None:
+        """The order by which this process is an actor; None: it is none."""
+        return self._core.role.construct()
+
+    def title(self) -> str:
+        """How the actor that this process is shows itself; empty: by its class's name, or none."""
+        return self._core.role.title()
+
+    def is_cancelled(self, tid: ObjectId) -> bool:
+        """Whether the task or call that runs here was cancelled."""
+        return self._core.role.is_cancelled(tid)
+
+    # -- tasks -----------------------------------------------------------------------------------
+    def queue_for(self, wanted: SchedulingClass) -> ClassQueue[Pending]:
+        """The queue of a scheduling class."""
+        return self._core.submitter.queue_for(wanted)
+
+    def define(self, key: bytes, definition: bytes) -> None:
+        """Make a function known, which tasks then name by `key`."""
+        self._core.submitter.definitions[key] = definition
+
+    def submit(self, pending: Pending) -> None:
+        """Have a task run; its results are in the table from here on."""
+        self._enter(pending, can_run_again=True)
+        queue = pending.queue
+        inbox = self._core.submitter.inbox
+        inbox.append(pending)
+        waiting = len(inbox)
+        if waiting >= BATCH or (waiting == 1 and queue is not None and queue.hungry):
+            self._loop.flush()
+
+    # -- actors ----------------------------------------------------------------------------------
+    def actor(self, actor: ObjectId, handle: object) -> ActorClient[Pending]:
+        """This process's view of an actor.
+
+        Args:
+            actor: its id.
+            handle: shown in the error.
+
+        Raises:
+            RaySystemError: the actor belongs to a cluster that this process has left.
+        """
+        client = self._core.callers.client_of(actor)
+        # What is watched is of this cluster.
+        if not client.watched:
+            self.refuse_foreign(actor, repr(handle))
+        return client
+
+    def call(self, pending: Pending, target: ActorClient[Pending]) -> None:
+        """Call an actor's method; its results are in the table from here on."""
+        pending.target = target
+        self._enter(pending, can_run_again=pending.retries != 0)
+        inbox = self._core.callers.inbox
+        inbox.append(pending)
+        if (
+            len(target.inflight) < AHEAD
+            or len(inbox) >= BATCH
+            or self._loop.handover.background_waits()  # asked after appending: see there
+        ):
+            self._loop.flush()
+
+    def calls_waiting(self, target: ActorClient[Pending]) -> int:
+        """How many calls this process has made of an actor that have not been answered."""
+        self._loop.flush()
+        return target.calls_waiting()
+
+    def create_actor(self, spec: actors.ActorSpec, pending: Pending) -> ObjectRef[Any] | None:
+        """Have an actor made; what keeps it alive (None: it is detached).
+
+        Args:
+            spec: the actor, its constructor's arguments excepted.
+            pending: the constructor's arguments.
+        """
+        creation = self._creation(spec, pending)
+        lifeline = creation.lifeline
+        with self._loop.lead():
+            creation.register_when_ready()
+        return lifeline
+
+    def create_named_actor(
+        self, spec: actors.ActorSpec, pending: Pending, get_if_exists: bool
+    ) -> tuple[ObjectRef[Any] | None, actors.ActorSpec | None]:
+        """`create_actor` for one with a name; with `get_if_exists` the actor of that name counts.
+
+        Returns:
+            What keeps it alive, and the spec of the one that was there.
+
+        Raises:
+            ActorAlreadyExistsError: the name is taken (a ValueError).
+        """
+        creation = self._creation(spec, pending)
+        lifeline = creation.lifeline
+        token = self._core.new_token()
+        with self._loop.lead():
+            question = creation.request(token, get_if_exists)
+        answer: actors.ActorCreated = self.questions.exchange(HEAD, question, token)
+        if answer.error or answer.existing is not None:
+            creation.forget()
+        if answer.error:
+            raise ActorAlreadyExistsError(answer.error)
+        if answer.existing is not None:
+            return None, answer.existing
+        with self._loop.lead():
+            creation.watch()
+        return lifeline, None
+
+    def kill_actor(self, actor: ObjectId, no_restart: bool) -> None:
+        """End an actor's process."""
+        with self._loop.lead():
+            self._core.callers.kill(actor, no_restart)
+
+    # -- objects ---------------------------------------------------------------------------------
+    def put(self, packed: Serialized) -> ObjectRef[Any]:
+        """Make an object of a serialized value.
+
+        Raises:
+            ObjectStoreFullError: no room, with what holds it.
+        """
+        return self._objects.put(packed)
+
+    def get(self, refs: Sequence[ObjectRef[Any]], timeout: float | None) -> list[Any]:
+        """The values of `refs`, in order; `timeout` in seconds.
+
+        Raises:
+            GetTimeoutError: not all were there in time.
+            RayError: the first error among them, as soon as it is known.
+        """
+        return get_values(self._objects, refs, timeout)
+
+    def wait(
+        self, things: Sequence[Thing], count: int, fetch_local: bool, timeout: float | None
+    ) -> tuple[list[Any], list[Any]]:
+        """Wait until `count` of these are there or the time (seconds) is over; (ready, the rest).
+
+        Args:
+            things: references and generators, each once.
+            count: how many are enough.
+            fetch_local: count an object only when it lies on this node.
+            timeout: None: for ever.
+        """
+        return Wait(self._objects, things, count, fetch_local).run(timeout)
+
+    def future_of(self, ref: ObjectRef[Any]) -> concurrent.futures.Future[Any]:
+        """A future that is completed with the value or error of `ref`."""
+        return self._futures.future_of(ref)
+
+    def when_done(self, ref: ObjectRef[Any], callback: Callable[[], object]) -> None:
+        """Run `callback`, in a thread for such, once the object is there or has failed."""
+        self._futures.when_done(ref, callback)
+
+    def known(self, ref: ObjectRef[Any]) -> Known:
+        """What this process knows of an object, without asking anybody.
+
+        Raises:
+            RaySystemError: it belongs to a cluster that this process has left.
+        """
+        entry = self._objects.entry_of(ref)
+        state, value = entry.state, entry.value
+        size = entry.size or (len(value) if isinstance(value, bytes) else None)
+        return Known(
+            state != PENDING,
+            size,
+            value if state == STORED else None,
+            value if state == ERROR else None,
+        )
+
+    def travelling_value(self, oid: ObjectId) -> tuple[bytes | None, bool]:
+        """The small value, and whether it is an error, that goes along with a reference."""
+        return self._core.ownership.travelling_value(oid)
+
+    def cancel(self, ref: ObjectRef[Any], force: bool, recursive: bool) -> None:
+        """Cancel the task or call that makes an object.
+
+        Raises:
+            ValueError: `force` with an actor's call.
+        """
+        oid = ref.binary()
+        entry = self._objects.entry_of(ref)
+        if force and entry.task is not None and entry.task.target is not None:
+            raise ValueError(
+                "force=True is not supported for actor tasks, since it would end the whole actor: "
+                "cancel without force, or kill() the actor."
+            )
+        with self._loop.lead():
+            self._core.advance()
+            if self._core.ownership.is_mine(oid):
+                self._core.cancel_now(oid, force, recursive)
+            else:
+                message = tasks.CancelOwned(oid, force, recursive)
+                self._loop.transport.send(owner_of(oid), message)
+
+    def free(self, refs: Sequence[ObjectRef[Any]]) -> None:
+        """Drop the values of objects of this process, though references to them remain.
+
+        Raises:
+            ValueError: an object that another process owns.
+        """
+        with self._loop.lead():
+            self._core.ownership.settle()
+            for ref in refs:
+                self._free(ref.binary())
+
+    def _free(self, oid: ObjectId) -> None:
+        own = self._core.ownership
+        own.refuse_foreign(oid, f"Object {oid.hex()}")
+        if not own.is_mine(oid):
+            raise ValueError(
+                f"Object {oid.hex()} belongs to another process, which alone can free it; drop the "
+                "reference instead."
+            )
+        entry = own.table.get(oid)
+        if entry is None or entry.state in (PENDING, ERROR):
+            return
+        if entry.state == STORED:
+            self._loop.transport.send(self._core.raylet, objects.Free([oid]))
+        own.resolve(oid, ERROR, failures.lost(objects.FREED, oid))
+
+    # -- the rest --------------------------------------------------------------------------------
+    def send(self, address: Address, message: msgspec.Struct) -> None:
+        """Send a message, after what was submitted before."""
+        self._loop.flush()
+        self._loop.send(address, message)
+
+    def answer(self, question: Any) -> list[Any]:
+        """What this process would answer to a question of another."""
+        return self._core.answer(question)
+
+    def close(self) -> None:
+        """Leave the cluster."""
+        self._futures.leave()
+        self._core.role.close()
+        self._futures.close()
+
+    def abandon(self) -> None:
+        """In a child that the user's code forked: never touch the parent's sockets."""
+        self._loop.abandon()
+
+    # -- details ---------------------------------------------------------------------------------
+    def _enter(self, pending: Pending, can_run_again: bool) -> None:
+        """Rows of the table for the results of a task or call."""
+        table, tid, returns = self._table, pending.tid, pending.returns
+        if returns == 1:
+            table[tid] = Entry(pending)
+            return
+        if returns == tasks.STREAMING:
+            window = pending.more.window if pending.more is not None else 0
+            maker = pending if can_run_again else None
+            pending.stream = self._core.streams.open(tid, window, maker)
+        for oid in pending.result_ids():
+            table[oid] = Entry(pending)
+
+    def _creation(self, spec: actors.ActorSpec, pending: Pending) -> ActorCreation:
+        core = self._core
+        return ActorCreation(
+            core.ownership, core.callers, self._loop.transport.send, spec, pending
+        )

@@ -1,0 +1,56 @@
+"""Readers of generators: taking items, waiting for them, and dropping what is not wanted.
+
+A part of every driver and worker (`client`), used by `api.objects.generators`.  The items
+themselves are `owner.streams`'.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from rayhpc.runtime.owner.streams import Stream
+from rayhpc.runtime.process.core import Core
+from rayhpc.runtime.process.loop import Loop
+from rayhpc.runtime.process.objects import Objects
+from rayhpc.runtime.values.references import ObjectRef
+
+
+class Generators:
+    """What readers do.
+
+    Args:
+        core: this process's tables.
+        loop: what serves them.
+        objects: knows how user code waits.
+    """
+
+    def __init__(self, core: Core, loop: Loop, objects: Objects) -> None:
+        self._core = core
+        self._loop = loop
+        self._objects = objects
+
+    def wait(self, stream: Stream, timeout: float | None) -> bool:
+        """Wait for an item or the end; False: the time (seconds) is over first."""
+        return self._objects.wait(lambda: bool(stream.items) or stream.is_over(), timeout)
+
+    def when_news(self, stream: Stream, callback: Callable[[], object]) -> None:
+        """Run `callback` in the leading thread at the next item or the end (at once if there)."""
+        with self._loop.lead():
+            if stream.items or stream.is_over():
+                callback()
+            else:
+                stream.watchers.append(callback)
+
+    def take(self, stream: Stream) -> ObjectRef[Any] | None:
+        """The next item, if there is one; its worker may go on."""
+        if not stream.items:
+            return None
+        ref = stream.items.popleft()
+        with self._loop.lead():
+            self._core.streams.took_one(stream)
+        return ref
+
+    def drop(self, stream: Stream) -> None:
+        """Nobody wants further items: only noted here, since finalizers call this."""
+        self._core.later(lambda: self._core.streams.close(stream))

@@ -1,0 +1,129 @@
+"""The loop that serves one driver or worker, and waiting in it.
+
+A part of `process.Process`, which also the simulation makes, with a network of its own.  Everything
+that touches a socket or a table runs in the thread that leads (`wire.handover`): user threads call
+`lead`, `wait_until` and the queues that other modules name.  Decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import msgspec
+
+from rayhpc.runtime.process.core import Core
+from rayhpc.runtime.process.interrupts import inside
+from rayhpc.runtime.process.sockets import Sockets
+from rayhpc.runtime.values import references
+from rayhpc.wire.address import Address
+
+
+class Loop:
+    """What serves one process.
+
+    Args:
+        core: gets the messages.
+        sockets: where they come from, and who may touch them.
+    """
+
+    def __init__(self, core: Core, sockets: Sockets) -> None:
+        self._core = core
+        self._sockets = sockets
+        self._readable: dict[int, Callable[[int], None]] = {}
+        self.transport = sockets.transport
+        self.handover = sockets.handover
+
+    # -- life ------------------------------------------------------------------------------------
+    def start(self) -> None:
+        """Let the background thread serve while nobody waits."""
+        rouse = self.handover.rouse
+        self._core.rouse = rouse
+        references.hooks.ring = rouse
+        self._core.store.rouse_with(rouse)
+        inside.nudge = self.handover.nudge
+        self.handover.start(self.pump)
+
+    def close(self) -> None:
+        """End: no message is handled after this; other threads that wait get an error."""
+        core = self._core
+        if core.ended is None:
+            core.ended = "this process has left it; rayhpc.init() joins one again"
+        core.rouse = None
+        references.hooks.ring = None
+        core.store.rouse_with(None)
+        inside.nudge = None
+        self.handover.stop()
+        self.transport.close()
+        core.store.close()
+        self._sockets.close()
+
+    def abandon(self) -> None:
+        """In a child that the user's code forked: never touch the parent's sockets."""
+        self.handover.abandon()
+
+    # -- the loop --------------------------------------------------------------------------------
+    def pump(self, timeout: float | None) -> None:
+        """Handle what has come; if nothing has, wait for it. Only the leading thread calls this."""
+        core = self._core
+        core.advance()
+        deadline = core.next_deadline()
+        if deadline is not None:
+            left = max(0.0, deadline - core.now())
+            timeout = left if timeout is None else min(timeout, left)
+        self._sockets.poll(timeout, core.take, self._on_readable)
+        if deadline is not None and deadline <= core.now():
+            core.on_time()
+        core.advance()
+
+    def watch(self, descriptor: int, readable: Callable[[int], None]) -> None:
+        """Have `readable` called by the leading thread when a descriptor can be read; before
+        `start`.
+        """
+        self._readable[descriptor] = readable
+        self._sockets.watch(descriptor)
+
+    def unwatch(self, descriptor: int) -> None:
+        """Undo `watch` (leading thread)."""
+        del self._readable[descriptor]
+        self._sockets.unwatch(descriptor)
+
+    def _on_readable(self, descriptor: int) -> None:
+        self._readable[descriptor](descriptor)
+
+    # -- leading and waiting ---------------------------------------------------------------------
+    def lead(self) -> AbstractContextManager[Any]:
+        """The right to touch sockets and tables, for a short action."""
+        return self.handover.lead()
+
+    def flush(self) -> None:
+        """Send what submitting threads have queued (takes the lead)."""
+        with self.handover.lead():
+            self._core.advance()
+
+    def send(self, address: Address, message: msgspec.Struct) -> None:
+        """Send one message (takes the lead)."""
+        with self.handover.lead():
+            self.transport.send(address, message)
+
+    def wait_until(self, done: Callable[[], bool], timeout: float | None = None) -> bool:
+        """Serve until `done()`; False if the time (seconds) is over first.
+
+        Raises:
+            RaySystemError, LocalRayletDiedError: the cluster has ended.
+        """
+        if done():
+            return True
+        core = self._core
+        try:
+            waited = self.handover.wait(
+                lambda: done() or core.ended is not None, self.pump, timeout
+            )
+        except RuntimeError:
+            if core.ended is None:
+                raise
+            raise core.end_error() from None
+        if core.ended is not None and not done():
+            raise core.end_error()
+        return waited

@@ -1,0 +1,154 @@
+"""The objects of one process: its rows of the reference table, and its node's store.
+
+A part of every driver and worker (`client`, `worker.execution`).  Runs in user threads; takes the
+lead only to ask for what is not here.  Values are written to the store in the calling thread.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from rayhpc.exceptions import GetTimeoutError, ObjectStoreFullError
+from rayhpc.runtime.owner import failures
+from rayhpc.runtime.owner.entries import INLINE, STORED, Entry
+from rayhpc.runtime.process.core import Core
+from rayhpc.runtime.process.loop import Loop
+from rayhpc.runtime.values import serialization, stored
+from rayhpc.runtime.values.references import ObjectRef
+from rayhpc.runtime.values.serialization import INLINE_BYTES, Serialized
+from rayhpc.runtime.values.store_client import Box
+from rayhpc.wire.address import ObjectId, node_of
+from rayhpc.wire.messages.common import Stored
+
+
+class Objects:
+    """What one process owns, borrows and reads.
+
+    Args:
+        core: its tables.
+        loop: what serves them.
+    """
+
+    def __init__(self, core: Core, loop: Loop) -> None:
+        self.core = core
+        self.loop = loop
+
+    def wait(self, done: Callable[[], bool], timeout: float | None = None) -> bool:
+        """Wait in user code until `done()`; False: the time (seconds) is over, or an interrupt."""
+        return self.core.role.wait_blocking(done, timeout)
+
+    # -- rows of the table -----------------------------------------------------------------------
+    def entry_of(self, ref: ObjectRef[Any]) -> Entry:
+        """The table's row of a reference held here.
+
+        Raises:
+            RaySystemError: it belongs to a cluster that this process has left.
+        """
+        ownership = self.core.ownership
+        entry = ownership.table.get(ref.binary())
+        if entry is None:
+            with self.loop.lead():
+                ownership.settle()
+            entry = ownership.table.get(ref.binary())
+        if entry is None:
+            raise failures.of_another_cluster(repr(ref))
+        return entry
+
+    def look_for(self, refs: Iterable[ObjectRef[Any]]) -> None:
+        """Have the state of what others own found out."""
+        with self.loop.lead():
+            self.core.ownership.settle()
+            for ref in refs:
+                self.core.look_for(ref)
+
+    def when_ready(self, ref: ObjectRef[Any], callback: Callable[[], object]) -> None:
+        """Run `callback` in the leading thread once the object is there or has failed."""
+        entry = self.entry_of(ref)
+        with self.loop.lead():
+            entry.when_ready(callback)
+            self.core.look_for(ref)
+            if self.core.ended is not None:
+                self.core.fail_what_is_pending()
+
+    # -- values on their way in ------------------------------------------------------------------
+    def put(self, packed: Serialized) -> ObjectRef[Any]:
+        """Make an object of ours; large ones go to the node's store.
+
+        Raises:
+            ObjectStoreFullError: no room, with what holds it.
+        """
+        oid = self.core.new_id()
+        entry = Entry()
+        entry.inner = packed.refs or None
+        entry.size = packed.nbytes
+        if packed.nbytes <= INLINE_BYTES:
+            entry.value = serialization.to_inline(packed)
+            entry.state = INLINE
+        else:
+            entry.value = self.store(oid, packed).node
+            entry.state = STORED
+        self.core.ownership.table[oid] = entry
+        return ObjectRef(oid, True)
+
+    def store(self, oid: ObjectId, packed: Serialized) -> Stored:
+        """Write a value to this node's store as object `oid`, and seal it.
+
+        Raises:
+            ObjectStoreFullError: no room, with what holds it.
+        """
+        size = stored.size_of(packed)
+        store = self.core.store
+        with self.loop.lead():
+            store.create(oid, size)
+        self.loop.wait_until(lambda: store.created(oid) is not None)
+        answer = store.created(oid)
+        assert answer is not None
+        if answer.offset < 0:
+            store.place_refused(oid)
+            raise ObjectStoreFullError(answer.error)
+        stored.write(store.place(oid, size), packed)
+        with self.loop.lead():
+            store.seal(oid, size)
+        return Stored(size, node_of(self.core.me))
+
+    # -- values on their way out -----------------------------------------------------------------
+    def fetch_views(self, oids: list[ObjectId], deadline: float | None) -> dict[ObjectId, Any]:
+        """Exporters (pinned views) of stored objects, brought here first if need be.
+
+        What cannot be had comes as its `FetchFailed` message.
+
+        Raises:
+            GetTimeoutError: the deadline (monotonic seconds) has passed.
+        """
+        boxes = [Box() for _ in oids]
+        store = self.core.store
+        with self.loop.lead():
+            self.core.ownership.settle()
+            store.fetch(oids, boxes)
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        there = False
+        try:
+            there = self.wait(_all_filled(boxes), left)
+        finally:
+            if not there:
+                with self.loop.lead():
+                    store.cancel(oids, boxes)
+        if not there:
+            raise GetTimeoutError(
+                f"{len(oids)} object(s) did not arrive in time; still being fetched."
+            )
+        return {oid: box.value for oid, box in zip(oids, boxes, strict=True)}
+
+
+def _all_filled(boxes: list[Box]) -> Callable[[], bool]:
+    position = 0
+
+    def done() -> bool:
+        nonlocal position
+        while position < len(boxes) and boxes[position].value is not None:
+            position += 1
+        return position == len(boxes)
+
+    return done
