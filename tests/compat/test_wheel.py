@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -54,6 +55,14 @@ def test_the_wheel_holds_every_job_script_and_example(wheel: Path) -> None:
     assert scripts
     assert scripts <= set(names)
     assert "rayhpc/examples/addresses.py" in names
+
+
+def test_the_wheel_names_its_license_and_carries_it(wheel: Path) -> None:
+    archive = zipfile.ZipFile(wheel)
+    (metadata,) = [x for x in archive.namelist() if re.fullmatch(r"rayhpc-[^/]*/METADATA", x)]
+    assert "License-Expression: Apache-2.0" in archive.read(metadata).decode()
+    (license_file,) = [x for x in archive.namelist() if x.endswith("licenses/LICENSE")]
+    assert "Apache License" in archive.read(license_file).decode()
 
 
 def test_an_installed_wheel_shows_a_job_script(wheel: Path, tmp_path: Path) -> None:
