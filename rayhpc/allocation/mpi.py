@@ -98,7 +98,7 @@ def _node_index(rank: int, size: int, local_size: int | None) -> Fact[int | None
 def _num_nodes(base: Allocation, size: int, local_size: int | None) -> Fact[int | None]:
     if base.scheduler.value != "plain":
         return base.num_nodes
-    if local_size is not None and local_size in (1, size):
+    if local_size and local_size in (1, size):
         return Fact(size // local_size, "size over local size")
     return Fact(None, "the MPI launcher does not say")
 

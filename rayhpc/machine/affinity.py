@@ -38,6 +38,10 @@ def take_cpus(cpus: Iterable[int]) -> CpuSet:
     return usable_cpus()
 
 
+# No kernel has more processors; beyond this a list is no such list.
+_MOST_CPUS = 1 << 16
+
+
 def parse_cpu_list(text: str) -> CpuSet:
     """Decode the kernel's list format (`0-3,8,10-11`, cpuset(7)); an empty text is no processor.
 
@@ -48,7 +52,10 @@ def parse_cpu_list(text: str) -> CpuSet:
         if not part:
             continue
         first, _, last = part.partition("-")
-        cpus.update(range(int(first), int(last or first) + 1))
+        start, end = int(first), int(last or first)
+        if end >= _MOST_CPUS:
+            raise ValueError(f"{part!r} names more processors than a machine can have")
+        cpus.update(range(start, end + 1))
     return frozenset(cpus)
 
 

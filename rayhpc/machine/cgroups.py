@@ -17,6 +17,8 @@ from rayhpc.machine.mounts import Mount, read_mounts
 
 # v1 writes "no limit" as the largest page-aligned number; anything near it means the same.
 _NO_LIMIT = 1 << 60
+# A kernel's numbers have 64 bits.
+_DIGITS = 21
 
 
 @dataclass(frozen=True)
@@ -126,13 +128,14 @@ def _cpu_quota(chains: _Chains) -> Limit | None:
 def _quota_of(directory: Path) -> tuple[int, int]:
     """Microseconds of processor time per period of microseconds; (-1, 0) without a quota."""
     v2 = (_read(directory / "cpu.max") or "").split()
-    if len(v2) == 2 and v2[0].isdigit():
-        return int(v2[0]), int(v2[1])
-    quota = _read(directory / "cpu.cfs_quota_us")
-    period = _read(directory / "cpu.cfs_period_us")
-    if quota is None or period is None or v2:
+    if len(v2) == 2:
+        quota, period = _whole(v2[0]), _whole(v2[1])
+    else:
+        quota = _whole(_read(directory / "cpu.cfs_quota_us"))
+        period = _whole(_read(directory / "cpu.cfs_period_us"))
+    if quota is None or period is None or (v2 and len(v2) != 2):
         return -1, 0
-    return int(quota), int(period)
+    return quota, period
 
 
 def _cpuset(chains: _Chains) -> tuple[CpuSet | None, str]:
@@ -141,7 +144,10 @@ def _cpuset(chains: _Chains) -> tuple[CpuSet | None, str]:
         for name in ("cpuset.cpus.effective", "cpuset.effective_cpus", "cpuset.cpus"):
             text = _read(directory / name)
             if text:
-                return parse_cpu_list(text), str(directory / name)
+                try:
+                    return parse_cpu_list(text), str(directory / name)
+                except ValueError:
+                    continue  # no list: as if the file were not there
     return None, ""
 
 
@@ -161,32 +167,39 @@ def _memory_limits(directory: Path) -> Iterator[Limit]:
     # A container may not see its parents; v1 repeats their least limit in memory.stat.
     for line in (_read(directory / "memory.stat") or "").splitlines():
         name, _, value = line.partition(" ")
-        if name == "hierarchical_memory_limit" and int(value) < _NO_LIMIT:
-            yield Limit(int(value), str(directory / "memory.stat"))
+        limit = _whole(value) if name == "hierarchical_memory_limit" else None
+        if limit is not None and limit < _NO_LIMIT:
+            yield Limit(limit, str(directory / "memory.stat"))
 
 
 def _used(directory: Path) -> int | None:
     for name in ("memory.current", "memory.usage_in_bytes"):
-        text = _read(directory / name)
-        if text is not None and text.isdigit():
-            return int(text)
+        used = _whole(_read(directory / name))
+        if used is not None:
+            return used
     return None
 
 
 def _numbers(directories: list[Path], *names: str) -> Iterator[Limit]:
     for directory in directories:
         for name in names:
-            text = _read(directory / name)
-            if text is not None and text.isdigit() and int(text) < _NO_LIMIT:
-                yield Limit(int(text), str(directory / name))
+            limit = _whole(_read(directory / name))
+            if limit is not None and limit < _NO_LIMIT:
+                yield Limit(limit, str(directory / name))
 
 
 def _least(limits: Iterator[Limit] | list[Limit]) -> Limit | None:
     return min(limits, key=lambda limit: limit.value, default=None)
 
 
+def _whole(text: str | None) -> int | None:
+    """A whole number, not negative; None for anything else."""
+    digits = text is not None and text.isascii() and text.isdigit() and len(text) < _DIGITS
+    return int(text) if digits and text is not None else None
+
+
 def _read(path: Path) -> str | None:
     try:
-        return path.read_text().strip()
+        return path.read_text(errors="replace").strip()
     except OSError:
         return None

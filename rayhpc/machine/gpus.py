@@ -123,7 +123,7 @@ def _entries(directory: Path) -> list[str]:
 def _is_amd_gpu(node: Path) -> bool:
     """Processors are nodes of the same topology, with no SIMD units."""
     try:
-        lines = (node / "properties").read_text().splitlines()
+        lines = (node / "properties").read_text(errors="replace").splitlines()
     except OSError:
         return False  # the kernel hides the properties of devices denied to us
     return any(line.startswith("simd_count ") and line != "simd_count 0" for line in lines)

@@ -25,10 +25,10 @@ def read_memory(root: Path = Path("/")) -> Memory:
     """The machine's memory from /proc/meminfo, or from sysconf where that is missing."""
     fields: dict[str, int] = {}
     try:
-        for line in (root / "proc/meminfo").read_text().splitlines():
+        for line in (root / "proc/meminfo").read_text(errors="replace").splitlines():
             name, _, rest = line.partition(":")
             number = rest.split()
-            if number and number[0].isdigit():
+            if number and number[0].isascii() and number[0].isdigit() and len(number[0]) < 20:
                 fields[name] = int(number[0]) * 1024
     except OSError:
         pass

@@ -116,6 +116,10 @@ class Environments:
             text = f"runtime_env {', '.join(unknown)} is not served by rayhpc."
             self._prepared[environment] = Prepared(error=text)
             return
+        problem = _malformed(wanted)
+        if problem:
+            self._prepared[environment] = Prepared(error=problem)
+            return
         uris = [wanted["working_dir"]] if wanted.get("working_dir") else []
         uris += wanted.get("py_modules") or []
         self._wanted[environment] = (wanted, uris)
@@ -170,6 +174,18 @@ class Environments:
             folder, error = "", f"The package {uri} cannot be unpacked: {failure}."
         self._unpacked.append((uri, folder, error))
         self._wake()
+
+
+def _malformed(wanted: dict[str, Any]) -> str:
+    """What is wrong with the shape of an environment; empty: nothing."""
+    shapes = {"working_dir": str, "py_modules": list, "env_vars": dict}
+    for name, shape in shapes.items():
+        value = wanted.get(name)
+        if value is not None and not isinstance(value, shape):
+            return f"runtime_env {name} must be a {shape.__name__}, not {value!r}."
+    if not all(isinstance(x, str) for x in wanted.get("py_modules") or ()):
+        return "runtime_env py_modules must be a list of strings."
+    return ""
 
 
 def _unpack_once(base: Path, digest: str, data: bytes) -> str:

@@ -106,6 +106,7 @@ class Router:
                 return
             name = local.recv()
             frame = local.recv()
+            sockets.skip_rest(local)
             source = int.from_bytes(name[1:_NAME_BYTES], "big")
             self._names[source] = name
             destination = codec.destination_of(frame)

@@ -250,7 +250,12 @@ def _receive_reply(sock: socket.socket, fds: list[int], deadline: float) -> dict
         received += data
         if len(received) >= _LENGTH.size:
             wanted = _LENGTH.size + _LENGTH.unpack_from(received)[0]
-    return _decode(received)
+            if wanted > HELLO_MAX:
+                raise AttachError("What answers there is no raylet: its reply has no end.")
+    try:
+        return _decode(received[:wanted])
+    except msgspec.DecodeError:
+        raise AttachError("What answers there is no raylet: its reply cannot be read.") from None
 
 
 def _receive_some(sock: socket.socket, fds: list[int]) -> bytes:

@@ -179,6 +179,7 @@ class Links:
         while sockets.has_input(self._sock):
             name = self._sock.recv()
             frame = self._sock.recv()
+            sockets.skip_rest(self._sock)
             if _node_named(name) not in self._gone:
                 yield frame
 

@@ -124,6 +124,7 @@ class Listener:
         while sockets.has_input(self.sock):
             head = self.sock.recv(copy=False)
             frame = self.sock.recv()
+            sockets.skip_rest(self.sock)
             name = head.bytes
             if name not in self._known:
                 self._meet(name, int(str(head.get(_DESCRIPTOR))))

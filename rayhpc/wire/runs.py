@@ -80,7 +80,11 @@ def unpack(pages: Iterable[RunPage]) -> Iterator[TaskEvent]:
             while at < len(chunk):
                 start = at + _LENGTH_BYTES
                 at = start + int.from_bytes(chunk[at:start], "big")
-                yield from _runs(_decode(chunk[start:at]))
+                try:
+                    found = list(_runs(_decode(chunk[start:at])))
+                except (msgspec.DecodeError, ValueError):
+                    continue  # a worker's user code may have written over it
+                yield from found
 
 
 def _runs(batch: RunBatch) -> Iterator[TaskEvent]:

@@ -241,6 +241,12 @@ def has_input(sock: Socket) -> bool:
     return bool(sock.getsockopt(_EVENTS) & _POLLIN)  # type: ignore[operator]
 
 
+def skip_rest(sock: Socket) -> None:
+    """Drop what follows the frame of a message: nobody of ours sends more than one."""
+    while sock.getsockopt(zmq.RCVMORE):
+        sock.recv()
+
+
 def check_frame(frame: bytes) -> None:
     """Refuse what the receiver would break the connection for.
 
