@@ -9,7 +9,7 @@ from typing import Any, TextIO
 
 import cloudpickle
 
-from rayhpc.runtime.values import pickle_path
+from rayhpc.api.objects.pickling import find_unpicklable
 
 
 class FailureTuple:
@@ -49,7 +49,7 @@ def inspect_serializability(
     try:
         cloudpickle.dumps(base_obj, 5)
     except Exception as error:
-        path, culprit = pickle_path.find(base_obj)
+        path, culprit = find_unpicklable(base_obj)
         print(f"  No: {shown}{path} cannot: {error}", file=print_file)
         print("  Make that part inside the task or actor, or leave it out.", file=print_file)
         return False, {FailureTuple(culprit, f"{shown}{path}", base_obj)}

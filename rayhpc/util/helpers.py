@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import rayhpc
+from rayhpc.api.actors.actor import list_named_actors
 from rayhpc.api.session.services import get_node_ip_address
-from rayhpc.runtime.process import current
 
 
 def as_completed(
@@ -66,22 +66,6 @@ def map_unordered(
             yield from ready if yield_obj_refs else map(rayhpc.get, ready)
         under_way.append(fn.remote(item))
     yield from as_completed(under_way, chunk_size=chunk_size, yield_obj_refs=yield_obj_refs)
-
-
-def list_named_actors(all_namespaces: bool = False) -> list[Any]:
-    """The names of the living named actors.
-
-    Args:
-        all_namespaces: those of all namespaces, each as {"name": …, "namespace": …}.
-    """
-    from rayhpc.wire.messages.cluster import NamedActors
-
-    client = current.client()
-    namespace = "" if all_namespaces else client.facts.namespace
-    found = client.ask_head(NamedActors(namespace), list[tuple[str, str]])
-    if all_namespaces:
-        return [{"name": name, "namespace": where} for where, name in sorted(found)]
-    return sorted(name for _, name in found)
 
 
 def get_node_instance_id() -> str:

@@ -14,8 +14,8 @@ from typing import Any
 
 import msgspec
 
-from rayhpc.runtime.process import current
-from rayhpc.wire.messages.cluster import KvGet, KvKeys, KvPut
+import rayhpc
+from rayhpc.api.state import key_values
 
 PUBLISH_EVERY_S = 2.0
 SPACE = "metrics"
@@ -240,7 +240,7 @@ class _Registry:
     def changed(self) -> None:
         """A value was recorded."""
         self._changed.set()
-        if self._thread is None and current.is_connected():
+        if self._thread is None and rayhpc.is_initialized():
             with self.lock:
                 if self._thread is None:
                     self._thread = threading.Thread(
@@ -250,14 +250,12 @@ class _Registry:
 
     def publish(self) -> None:
         """Send this process's values to the head; nothing happens outside a cluster."""
-        client = current.existing()
-        if client is None:
+        if not rayhpc.is_initialized():
             return
         self._changed.clear()
         with self.lock:
             rows = [row for metric in self._metrics for row in metric.series()]
-        key = client.me.to_bytes(8, "big")
-        client.ask_head(KvPut(SPACE, key, msgspec.msgpack.encode(rows)), bool)
+        key_values.publish(SPACE, msgspec.msgpack.encode(rows))
 
     def _publish_for_ever(self) -> None:
         while True:
@@ -283,11 +281,10 @@ def snapshot() -> list[Series]:
 
     Gauges get the tag `process`.
     """
-    client = current.client()
     _registry.publish()
     summed: dict[tuple[str, Tags], Series] = {}
-    for key in sorted(client.ask_head(KvKeys(SPACE, b""), list[bytes])):
-        data = client.ask_head(KvGet(SPACE, key), bytes | None)
+    for key in key_values.keys(SPACE):
+        data = key_values.get(SPACE, key)
         for row in msgspec.msgpack.decode(data or b"\x90", type=list[Series]):
             if row.kind == "gauge":
                 row.tags.append(("process", key.hex()))

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import rayhpc
-from rayhpc.runtime.process.progress_bars import Bar, board
+from rayhpc.api.session.progress_bars import Bar
+from rayhpc.api.session.progress_bars import show as show_bar
 
 LOOK_EVERY_S = 0.2
 
@@ -36,12 +37,12 @@ def progress_bar(
             )
             bar.count += len(ready)
             if show and left:
-                board.show(bar)
+                show_bar(bar)
             yield from ready
     finally:
         if show:
             bar.closed = True
-            board.show(bar)
+            show_bar(bar)
 
 
 def get_with_progress(refs: Sequence[Any], desc: str = "", *, unit: str = "task") -> list[Any]:

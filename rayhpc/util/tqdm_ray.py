@@ -12,8 +12,9 @@ import uuid
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from rayhpc.runtime.process import current
-from rayhpc.runtime.process.progress_bars import Bar, board, pack
+from rayhpc.api.session import progress_bars
+from rayhpc.api.session.progress_bars import Bar
+from rayhpc.api.session.session import is_worker
 
 
 class tqdm:  # noqa: N801
@@ -100,14 +101,10 @@ class tqdm:  # noqa: N801
         self.close()
 
     def _tell(self, at_once: bool = False) -> None:
-        client = current.existing()
-        if client is None or not client.is_worker:
-            board.show(self._bar)
-            return
         now = time.monotonic()
-        if at_once or now >= self._next:
+        if at_once or now >= self._next or not is_worker():
             self._next = now + self._interval
-            builtins.print(pack(self._bar), flush=True)
+            progress_bars.show(self._bar)
 
 
 def trange(*args: Any, **kwargs: Any) -> tqdm:
@@ -117,7 +114,7 @@ def trange(*args: Any, **kwargs: Any) -> tqdm:
 
 def safe_print(*args: Any, **kwargs: Any) -> None:
     """`print` above the bars."""
-    with board.above():
+    with progress_bars.above():
         builtins.print(*args, **kwargs)
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 import rayhpc
+from rayhpc.api.state.sources import Sources
 from rayhpc.util import placement_group, remove_placement_group, state
-from rayhpc.util.state.sources import Sources
 from rayhpc.wire.messages.actors import ActorRow
 
 pytestmark = pytest.mark.usefixtures("cluster")

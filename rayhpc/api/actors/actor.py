@@ -53,6 +53,20 @@ def get_actor(name: str, namespace: str | None = None) -> ActorHandle[Any]:
     return from_spec(found.spec)
 
 
+def list_named_actors(all_namespaces: bool = False) -> list[Any]:
+    """The names of the living named actors.
+
+    Args:
+        all_namespaces: those of all namespaces, each as {"name": …, "namespace": …}.
+    """
+    client = current.client()
+    namespace = "" if all_namespaces else client.facts.namespace
+    found = client.ask_head(cluster.NamedActors(namespace), list[tuple[str, str]])
+    if all_namespaces:
+        return [{"name": name, "namespace": where} for where, name in sorted(found)]
+    return sorted(name for _, name in found)
+
+
 def kill(actor: ActorHandle[Any], *, no_restart: bool = True) -> None:
     """End an actor's process at once; calls that have not ended fail.
 
@@ -102,5 +116,6 @@ __all__ = [
     "exit_actor",
     "get_actor",
     "kill",
+    "list_named_actors",
     "method",
 ]

@@ -3,8 +3,7 @@
 Used by libraries.
 """
 
-from rayhpc.util.state.listing import DEFAULT_LIMIT, DEFAULT_RPC_TIMEOUT
-from rayhpc.util.state.schema import (
+from rayhpc.api.state.schema import (
     ActorState,
     JobState,
     NodeState,
@@ -14,6 +13,7 @@ from rayhpc.util.state.schema import (
     TaskState,
     WorkerState,
 )
+from rayhpc.util.state.listing import DEFAULT_LIMIT, DEFAULT_RPC_TIMEOUT
 
 __all__ = [
     "DEFAULT_LIMIT",

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
 import rayhpc
-from rayhpc.util.state import schema
-from rayhpc.util.state.sources import Sources
+from rayhpc.api.state import schema
+from rayhpc.api.state.sources import Sources
 
 logger = logging.getLogger("rayhpc")
 

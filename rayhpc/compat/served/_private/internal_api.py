@@ -9,8 +9,8 @@ from itertools import groupby
 from typing import Any
 
 from rayhpc.api.objects.objects import free
+from rayhpc.api.state.schema import ObjectState
 from rayhpc.util.state import list_objects
-from rayhpc.util.state.schema import ObjectState
 
 _UNITS = {"B": 1, "KB": 2**10, "MB": 2**20, "GB": 2**30}
 _GROUPS = {"NODE_ADDRESS": "ip", "STACK_TRACE": "call_site"}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import rayhpc
+from rayhpc.api.state.sources import Sources, amounts, job_id, millis
 from rayhpc.util.placement_group import placement_group_table as _group_table
-from rayhpc.util.state.sources import Sources, amounts, job_id, millis
 from rayhpc.wire.address import node_of
 from rayhpc.wire.messages.actors import ActorRow
 

@@ -1,7 +1,7 @@
 """Where rows come from: the head's tables, the raylets' lists, and what each process owns.
 
-Used by `listing` and by `rayhpc.compat` for Ray's private tables.  Only asks; a process that does
-not answer in time (its user code may hold the interpreter) is left out, and that is logged.
+Used by `util.state`, and by `compat` for Ray's private tables.  Only asks; a process that does not
+answer in time (its user code may hold the interpreter) is left out, and that is logged.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from rayhpc.api.objects.timeouts import LONGEST_S, seconds
+from rayhpc.api.state import schema
 from rayhpc.exceptions import RayError
 from rayhpc.runtime.process import current, run_history
 from rayhpc.runtime.process.client import Client
 from rayhpc.runtime.values.ids import JobID
 from rayhpc.runtime.values.ids import worker_id as _worker_id
-from rayhpc.util.state import schema
 from rayhpc.wire.address import TASK_ID_BYTES, Address, describe, node_of, raylet_of
 from rayhpc.wire.messages import cluster
 from rayhpc.wire.messages.actors import ActorRow, GroupRow

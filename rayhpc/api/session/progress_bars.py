@@ -1,0 +1,24 @@
+"""Progress bars for the tools of `util`: drawn by the driver, whoever moves them.
+
+Used by `util.progress_bars` and `util.tqdm_ray`.
+"""
+
+from __future__ import annotations
+
+import builtins
+
+from rayhpc.api.session.session import is_worker
+from rayhpc.runtime.process.progress_bars import Bar, board, pack
+
+
+def show(bar: Bar) -> None:
+    """Draw a bar as it stands now; from a worker it goes to the driver."""
+    if is_worker():
+        builtins.print(pack(bar), flush=True)
+    else:
+        board.show(bar)
+
+
+above = board.above
+
+__all__ = ["Bar", "above", "show"]
