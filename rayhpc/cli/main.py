@@ -108,10 +108,15 @@ def cli() -> None:
     """Ray's programming model on batch clusters: start clusters, run programs, look at them."""
 
 
-def main(args: list[str] | None = None) -> NoReturn:
-    """Run one command and end the process with its exit code."""
+def main(args: list[str] | None = None, prog_name: str = "rayhpc") -> NoReturn:
+    """Run one command and end the process with its exit code.
+
+    Args:
+        args: the words after the program's name; None: those of this process.
+        prog_name: what usage lines call it.
+    """
     try:
-        code = cli.main(args, prog_name="rayhpc", standalone_mode=False)
+        code = cli.main(args, prog_name=prog_name, standalone_mode=False)
     except click.UsageError as error:
         click.UsageError(_shortened(error.format_message()), error.ctx).show()
         sys.exit(ExitCode.CONFIGURATION)

@@ -17,6 +17,9 @@ RAY_VERSION = "2.58.0"
 AS_RAY = "RAYHPC_AS_RAY"
 PACKAGE_FOLDER = str(Path(__file__).parent / "path")
 METADATA_FOLDER = str(Path(__file__).parent / "metadata")
+# Where the command `ray` is, and which interpreter it starts.
+COMMAND_FOLDER = str(Path(__file__).parent / "bin")
+PYTHON = "RAYHPC_PYTHON"
 
 
 def environment(environ: Mapping[str, str], as_ray: bool | None) -> dict[str, str]:
@@ -33,6 +36,7 @@ def environment(environ: Mapping[str, str], as_ray: bool | None) -> dict[str, st
     folders = [x for x in found.get("PYTHONPATH", "").split(os.pathsep) if x]
     folders = [x for x in folders if x not in (PACKAGE_FOLDER, METADATA_FOLDER)]
     wish = found.get(AS_RAY, "")
+    _offer_command(found, wish)
     if wish != "0":
         folders.insert(0, PACKAGE_FOLDER)
         # With the real Ray at hand its own distribution is the one to list.
@@ -43,6 +47,20 @@ def environment(environ: Mapping[str, str], as_ray: bool | None) -> dict[str, st
     else:
         found.pop("PYTHONPATH", None)
     return found
+
+
+def _offer_command(environ: dict[str, str], wish: str) -> None:
+    """Put the command `ray` on PATH: last, so that the real one of an environment wins, unless
+    rayhpc is to serve `ray` even beside that.
+    """
+    environ.pop(PYTHON, None)
+    if "PATH" not in environ:
+        return
+    folders = [x for x in environ["PATH"].split(os.pathsep) if x != COMMAND_FOLDER]
+    if wish != "0":
+        environ[PYTHON] = sys.executable
+        folders = [COMMAND_FOLDER, *folders] if wish == "1" else [*folders, COMMAND_FOLDER]
+    environ["PATH"] = os.pathsep.join(folders)
 
 
 def install() -> None:

@@ -55,6 +55,8 @@ def test_the_wheel_holds_every_job_script_and_example(wheel: Path) -> None:
     assert scripts
     assert scripts <= set(names)
     assert "rayhpc/examples/addresses.py" in names
+    mode = zipfile.ZipFile(wheel).getinfo("rayhpc/compat/bin/ray").external_attr >> 16
+    assert mode & 0o111 == 0o111
 
 
 def test_the_wheel_names_its_license_and_carries_it(wheel: Path) -> None:
