@@ -68,6 +68,16 @@ def nodes(_clusters: _Clusters) -> Cluster:
     return _clusters.several()
 
 
+@pytest.fixture(scope="module", params=["one node", "two nodes"])
+def place(request: pytest.FixtureRequest, _clusters: _Clusters) -> dict[str, Any]:
+    """Options that put a task or actor on the driver's node, which is alone; and on another one."""
+    if request.param == "one node":
+        _clusters.embedded()
+        return {}
+    _clusters.several()
+    return {"resources": {"far": 0.01}}
+
+
 @pytest.fixture
 def run_program() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs a program of its own in a new interpreter."""

@@ -331,6 +331,13 @@ def grow(process: Any, blob: bytes, by: int) -> Program:
 
 
 @method
+def works(process: Any, seconds: float, count: int) -> Program:
+    """Submit tasks and wait for them."""
+    values = yield Get([process.submit("sleeps", seconds, i, retries=-1) for i in range(count)])
+    return values
+
+
+@method
 def keep(process: Any, boxed: list[Any]) -> Program:
     """Keep a reference."""
     yield Sleep(0.0001)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from rayhpc.runtime.owner.actor_creation import ActorCreation
 from rayhpc.runtime.owner.entries import Entry
 from rayhpc.runtime.owner.pending import Pending
@@ -33,13 +35,20 @@ DEFAULT = Strategy()
 class Handle:
     """An actor's handle, as `rayhpc.api.ActorHandle`: its id, and the lifeline it holds."""
 
-    def __init__(self, actor: bytes, lifeline: ObjectRef[Any] | None, retries: int = 0) -> None:
+    def __init__(
+        self,
+        actor: bytes,
+        lifeline: ObjectRef[Any] | None,
+        retries: int = 0,
+        overtakes: bool = False,
+    ) -> None:
         self.actor = actor
         self.lifeline = lifeline
         self.retries = retries
+        self.overtakes = overtakes
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
-        return Handle, (self.actor, self.lifeline, self.retries)
+        return Handle, (self.actor, self.lifeline, self.retries, self.overtakes)
 
 
 def _running_tid() -> bytes:
@@ -124,11 +133,18 @@ class UserSide(Process):
         holding: dict[str, int] | None = None,
         strategy: Strategy = DEFAULT,
         detached: bool = False,
+        concurrency: int = 1,
+        groups: dict[str, int] | None = None,
+        is_async: bool = False,
     ) -> Handle:
         """`Actor.remote(*args)`: the real creation, but for the class."""
         creation, handle = self._creation(
             kind, args, name, max_restarts, max_task_retries, placing, holding, strategy, detached
         )
+        creation.spec = msgspec.structs.replace(
+            creation.spec, max_concurrency=concurrency, groups=groups or {}, is_async=is_async
+        )
+        handle.overtakes = is_async or concurrency > 1 or bool(groups)
         creation.register_when_ready()
         return handle
 
@@ -186,13 +202,21 @@ class UserSide(Process):
         return creation, Handle(spec.actor, creation.lifeline, max_task_retries)
 
     def call(
-        self, handle: Handle, method: str, *args: Any, retries: int | None = None, returns: int = 1
+        self,
+        handle: Handle,
+        method: str,
+        *args: Any,
+        retries: int | None = None,
+        returns: int = 1,
+        group: str = "",
     ) -> Any:
         """`handle.method.remote(*args)`, as `api.actor_method` does it."""
         retries = handle.retries if retries is None else retries
         pending = Pending(self.core.new_id(), b"", b"", returns, retries, method)
         pending.method = method
-        pending.target = self.core.callers.client_of(handle.actor)
+        pending.group = group
+        pending.target = client = self.core.callers.client_of(handle.actor)
+        client.overtakes = handle.overtakes
         self._set_arguments(pending, args)
         if handle.lifeline is not None:
             pending.keep = [handle.lifeline, *(pending.keep or ())]

@@ -26,7 +26,9 @@ class ActorClient(Generic[Item]):
 
     `queue` are calls not sent yet, in order; `inflight` those sent and not answered, in order.
     `again` are calls that make lost results again: they wait for no call before them, since such
-    a one may wait for what they make.
+    a one may wait for what they make.  `overtakes` says that the actor runs calls beside each
+    other: then one whose arguments are there waits for none before it either, and those whose
+    arguments are not are `delayed`, apart from the queue.
     `killed`: this process has had it killed, and waits for the head to say so.  `unregistered` are
     messages for the head that must follow the actor's registration (None: that has gone out).
     """
@@ -44,6 +46,8 @@ class ActorClient(Generic[Item]):
         self.has_lived = False
         self.queue: deque[Item] = deque()
         self.again: deque[Item] = deque()
+        self.overtakes = False
+        self.delayed: dict[ObjectId, Item] = {}
         self.inflight: dict[ObjectId, Item] = {}
         self.watched = False
         self.killed = False
@@ -52,4 +56,4 @@ class ActorClient(Generic[Item]):
 
     def calls_waiting(self) -> int:
         """How many calls have been made and not answered."""
-        return len(self.queue) + len(self.again) + len(self.inflight)
+        return len(self.queue) + len(self.delayed) + len(self.again) + len(self.inflight)

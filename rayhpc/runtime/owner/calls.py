@@ -103,6 +103,7 @@ class Callers:
         for waiting in (client.queue, client.again):
             if pending in waiting:
                 waiting.remove(pending)
+        client.delayed.pop(pending.tid, None)
         self._results.fail(pending, failures.cancelled(pending))
 
     def make_again(self, oid: ObjectId, pending: Pending) -> bytes | None:
@@ -135,6 +136,7 @@ class Callers:
         """Every call that waits or runs."""
         for client in list(self._clients.values()):
             yield from list(client.queue)
+            yield from list(client.delayed.values())
             yield from list(client.again)
             yield from list(client.inflight.values())
 
@@ -212,7 +214,10 @@ class Callers:
             self._results.fail(pending, self._unavailable(client))
             return
         self.watch(client)
-        client.queue.append(pending)
+        if pending.deps and client.overtakes:
+            client.delayed[pending.tid] = pending
+        else:
+            client.queue.append(pending)
         if pending.deps:
             pending.missing = -1
             dependencies.when_ready(self._ownership, pending, self._deps_ready)
@@ -221,12 +226,14 @@ class Callers:
     def _deps_ready(self, pending: Pending) -> None:
         client = _target(pending)
         found, error = dependencies.resolved(self._ownership, pending)
-        if error is not None:
-            if pending in client.queue:
-                client.queue.remove(pending)
-                self._results.fail(pending, error)
-        else:
+        was_delayed = client.delayed.pop(pending.tid, None) is not None
+        if was_delayed:
+            client.queue.append(pending)
+        if error is None:
             pending.ready = tuple(found)
+        elif pending in client.queue:
+            client.queue.remove(pending)
+            self._results.fail(pending, error)
         pending.missing = 0
         self._dirty[client] = None
 
@@ -319,14 +326,15 @@ class Callers:
             while waiting:
                 pending = waiting.popleft()
                 self._results.fail(pending, self._death(client, pending))
+        while client.delayed:
+            _, pending = client.delayed.popitem()
+            self._results.fail(pending, self._death(client, pending))
 
     def _fail_without_retries(self, client: ActorClient[Pending]) -> None:
-        waiting = list(client.queue)
-        client.queue.clear()
-        for pending in waiting:
-            if _may_wait(pending):
-                client.queue.append(pending)
-            else:
+        for pending in [*client.queue, *client.delayed.values()]:
+            if not _may_wait(pending):
+                if client.delayed.pop(pending.tid, None) is None:
+                    client.queue.remove(pending)
                 self._results.fail(pending, self._unavailable(client))
 
     def _death(self, client: ActorClient[Pending], pending: Pending) -> bytes:

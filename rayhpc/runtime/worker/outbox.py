@@ -54,6 +54,8 @@ class Outbox:
         # For whom, what, and its size.
         self._waiting: deque[tuple[Address, tasks.Result, int]] = deque()
         self._oldest = 0.0
+        # What was sent may wait for room in its receiver's window.
+        self._is_held_up = False
         # When the last batch was sent; 0: the journal holds nothing that was.
         self._sent = 0.0
 
@@ -65,11 +67,12 @@ class Outbox:
         is_first = not self._waiting
         if is_first:
             self._oldest = self._now()
-            if self._sent and self._oldest - self._sent > SENT_SURELY_S:
+            is_sent = self._sent and not self._is_held_up
+            if is_sent and self._oldest - self._sent > SENT_SURELY_S:
                 self._clear()
         encoded = _encode_result(result)
         kept = self._slot.journal_append(encoded)
-        if not kept and is_first and self._sent:
+        if not kept and is_first and self._sent and not self._is_held_up:
             self._clear()
             kept = self._slot.journal_append(encoded)
         self._waiting.append((submitter, result, len(encoded)))
@@ -78,6 +81,12 @@ class Outbox:
     def is_old(self) -> bool:
         """Whether the oldest result has waited long enough."""
         return self._now() - self._oldest > REPLY_WITHIN_S
+
+    def note_full_windows(self, waiting_bytes: int) -> None:
+        """Whether results that were sent may still wait for room (leading thread, each turn)."""
+        if waiting_bytes or self._is_held_up:
+            self._is_held_up = waiting_bytes > 0
+            self._sent = self._now()
 
     def send(self) -> None:
         """Send everything (leading thread)."""

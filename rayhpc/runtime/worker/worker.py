@@ -190,8 +190,10 @@ class Worker(Role):
         """Send what has been left to the leading thread."""
         if self.actor is not None:
             self.actor.reply_to_ended()
-        if self.replies.outbox:
-            self.replies.outbox.send()
+        outbox = self.replies.outbox
+        if outbox:
+            outbox.send()
+        outbox.note_full_windows(self.process.core.windows.waiting_bytes)
         if self.log.is_due():
             self._report_runs()
 

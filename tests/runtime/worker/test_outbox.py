@@ -95,3 +95,24 @@ def test_the_oldest_result_decides_when_it_is_time(clock: Clock) -> None:
     clock.now += REPLY_WITHIN_S * 2
     out.add(THERE, result(2))
     assert out.is_old()
+
+
+def test_what_waits_for_room_has_not_gone(clock: Clock) -> None:
+    journal = Journal()
+    out = box(journal, [], clock)
+    out.add(THERE, result(1))
+    out.send()
+    out.note_full_windows(500)
+    clock.now += 10
+    out.add(THERE, result(2))
+    out.send()
+    assert len(journal.kept) == 2
+    clock.now += 10
+    out.note_full_windows(0)  # has gone in this moment
+    out.add(THERE, result(3))
+    out.send()
+    assert len(journal.kept) == 3
+    out.note_full_windows(0)
+    clock.now += SENT_SURELY_S * 2
+    out.add(THERE, result(4))
+    assert len(journal.kept) == 1
