@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from typing import Any
 
@@ -175,3 +175,9 @@ def worst_end(folder: JobFolder) -> Summary | None:
     summaries = [folder.summary(task) for task in tasks]
     ended = [each for each in summaries if each is not None]
     return max(ended, key=lambda each: each.exit_code) if len(ended) == len(summaries) else None
+
+
+def as_folder_tells(status: JobStatus, folder: JobFolder) -> JobStatus:
+    """A job that its batch system says runs, but whose script has noted its end, is closing."""
+    ended = status.state is State.RUNNING and worst_end(folder) is not None
+    return replace(status, closing=True) if ended else status

@@ -21,7 +21,7 @@ from rayhpc.batch.system import BatchSystem
 GROUP = "rayhpc.batch"
 # Ours, in the order in which they are looked for; they stand in pyproject.toml as well.  From here
 # a rank has them at once: importing importlib.metadata takes 32 ms, longer than all of them.
-OURS = ("slurm", "yarn", "local")
+OURS = ("slurm", "sge", "pbs", "yarn", "local")
 
 
 @cache

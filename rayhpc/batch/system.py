@@ -132,12 +132,8 @@ class BatchSystem(ABC):
         return None
 
     def grace(self, environ: Mapping[str, str]) -> Fact[float | None]:
-        """Seconds from SIGTERM, or what stands for it here, to SIGKILL; None: nobody says."""
+        """Seconds from SIGTERM to SIGKILL; None: nobody says."""
         return Fact(None, f"{self.title} does not say")
-
-    def meaning(self, number: int) -> int | None:
-        """The signal that `number` stands for when this system sends it; None: of no concern."""
-        return number
 
     def advice(
         self, environ: Mapping[str, str], allocation: Allocation, size: NodeSize

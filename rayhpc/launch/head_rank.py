@@ -6,7 +6,6 @@ the program, and ends the cluster with the program's exit code.
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from typing import TYPE_CHECKING
@@ -157,7 +156,7 @@ class HeadRank:
         driver = DriverProcess(this.options.command, environ)
         try:
             while (code := driver.poll()) is None:
-                for arrival in this.startup.wait(self._left()):
+                for arrival in this.startup.signals.wait(self._left()):
                     self._pass_on(arrival, driver)
                 self._watch_node()
                 if self._left() == 0:
@@ -176,7 +175,7 @@ class HeadRank:
         this = self._run
         this.progress.note(f"attach with RAYHPC_ADDRESS={record.address}; Ctrl-C ends the cluster")
         while self._lost is None:
-            for arrival in this.startup.wait(None):
+            for arrival in this.startup.signals.wait(None):
                 if arrival.number != signal.SIGUSR2:
                     return 0 if arrival.number == signal.SIGINT else 128 + arrival.number
             self._watch_node()
@@ -198,13 +197,11 @@ class HeadRank:
             self._deadline, self._drain_s = deadline, seconds
 
     def _reached_all(self, arrival: Arrival) -> bool:
-        """Whether the launcher sent the signal, and to all processes of the rank.
+        """Whether the signal went to all processes of the rank, as launchers and PBS's mom send it.
 
         Sent once more, it would meet a program that is busy ending already.
         """
-        if self._reach is None or arrival.sender not in (0, os.getppid()):
-            return False
-        return self._reach.was_everywhere(arrival.number)
+        return self._reach is not None and self._reach.was_everywhere(arrival.number)
 
     def _watch_node(self) -> None:
         assert self._node is not None

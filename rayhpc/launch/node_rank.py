@@ -74,7 +74,7 @@ class NodeRank:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
             if left == 0:
                 return int(ExitCode.CANCELLED)
-            for arrival in self._run.startup.wait(left):
+            for arrival in self._run.startup.signals.wait(left):
                 limit = time.monotonic() + drain.after(arrival.number) + drain.later
                 deadline = limit if deadline is None else min(deadline, limit)
         if code:

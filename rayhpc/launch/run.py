@@ -34,9 +34,8 @@ def run(options: RunOptions, environ: Mapping[str, str]) -> int:
         LaunchError: what prevented it, with the exit code of the cause.
     """
     with Signals() as signals:
-        deadline = time.monotonic() + options.start_timeout_s
+        startup = Startup(signals, time.monotonic() + options.start_timeout_s)
         place = node_config.look_around(environ, rank=options.rank, size=options.size)
-        startup = Startup(signals, deadline, place.system.meaning)
         role = elect(place.allocation)
         channel = _channel(options, place, role, environ)
         if isinstance(channel, mpi_channel.MpiChannel):

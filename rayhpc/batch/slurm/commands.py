@@ -5,16 +5,13 @@ Used by `slurm` and `slurm_explain`.  Knows how they fail; what their words mean
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from collections.abc import Iterable, Sequence
 
+from rayhpc.batch import programs
 from rayhpc.batch.errors import SchedulerError
 from rayhpc.batch.slurm.words import refusal
-
-# slurmctld may be slow under load; beyond this it is as good as down.
-SECONDS = 60.0
 
 
 def call(argv: Sequence[str], *, drop: Iterable[str] = ()) -> str:
@@ -33,33 +30,21 @@ def attempt(
     argv: Sequence[str],
     *,
     stdin: str = "",
-    seconds: float = SECONDS,
+    seconds: float = programs.SECONDS,
     drop: Iterable[str] = (),
 ) -> subprocess.CompletedProcess[str]:
     """As `call`, but a failure of the program itself is the caller's to judge."""
-    environ = {**os.environ, "SLURM_TIME_FORMAT": "standard"}
-    for name in drop:
-        environ.pop(name, None)
     try:
-        return subprocess.run(
-            list(argv),
-            input=stdin,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=seconds,
-            check=False,
-            env=environ,
+        return programs.attempt(
+            argv,
+            "SLURM",
+            stdin=stdin,
+            seconds=seconds,
+            drop=drop,
+            more={"SLURM_TIME_FORMAT": "standard"},
         )
-    except FileNotFoundError as error:
-        raise SchedulerError(
-            f"{argv[0]} is not on PATH: load SLURM's module, or use --scheduler local"
-        ) from error
-    except subprocess.TimeoutExpired as error:
-        raise SchedulerError(
-            f"{argv[0]} got no answer from SLURM's controller in {seconds:.0f} s; try again later "
-            "(`scontrol ping` tells whether it is up)"
-        ) from error
+    except programs.NoAnswerError as error:
+        raise SchedulerError(f"{error} (`scontrol ping` tells whether it is up)") from error
 
 
 def has(program: str) -> bool:

@@ -1,0 +1,85 @@
+"""PBS's own words in plain ones: states, why a job waits, how it ended, why it was refused.
+
+Pure tables and functions.  The letters are those of qstat(1B), OpenPBS's and Torque's.
+"""
+
+from __future__ import annotations
+
+import re
+
+from rayhpc.batch.jobs import State
+
+_STATES = {
+    "Q": (State.PENDING, "the scheduler has not found room for it yet"),
+    "H": (State.PENDING, "it is held: by you (`qrls` lets it go), or until another job has ended"),
+    "W": (State.PENDING, "its start time has not come"),
+    "T": (State.PENDING, "it is being moved to another server"),
+    "M": (State.PENDING, "it was moved to another server"),
+    "B": (State.RUNNING, ""),
+    "R": (State.RUNNING, ""),
+    "E": (State.RUNNING, "it is being taken down"),
+    "S": (State.RUNNING, "it is suspended"),
+    "U": (State.RUNNING, "it is suspended while somebody works on its host"),
+    "C": (State.DONE, ""),
+    "F": (State.DONE, ""),
+    "X": (State.DONE, ""),
+}
+_NEVER = "Can Never Run"
+# Exit_status is the signal's number plus this where a signal ended the script (OpenPBS, Torque).
+_SIGNALLED = 256
+
+# Part of what PBS says, whatever the case of its letters, and what to do then.
+_REFUSALS = {
+    "cannot connect to|connection refused|could not connect|no route to host": (
+        "the server does not answer; try again later (`qstat -B` tells whether it is up)"
+    ),
+    "unknown queue": "there is no such queue: `qstat -Q` lists them",
+    "unknown resource|illegal attribute or resource value": (
+        "this site does not know a resource of the script; look at it with --dry-run"
+    ),
+    "exceeds queue and/or server resource limits|violates queue": (
+        "no queue allows that: less --time, --nodes or --mem, or another --partition (queue)"
+    ),
+    "invalid account|unauthorized request|not authorized": (
+        "you may not: see --account (the project) and --partition (the queue)"
+    ),
+    "unknown job id|job has finished|request invalid for state of job": (
+        "PBS does not know that job any more"
+    ),
+    "illegal option|invalid option|requires an argument|usage:": (
+        "this PBS does not know an option of the script; look at it with --dry-run"
+    ),
+}
+_NOISE = re.compile(r"^(qsub|qstat|qdel): ", re.MULTILINE)
+
+
+def state_of(letter: str) -> tuple[State, str]:
+    """The state behind qstat's letter and a reason, maybe empty; an unknown one still runs."""
+    return _STATES.get(letter, (State.RUNNING, ""))
+
+
+def reason_of(comment: str) -> str:
+    """What the scheduler last said of a waiting job, as a sentence's second half."""
+    text = re.sub(r"^(Not Running|Can Never Run)(: )?", "", comment.strip()).strip()
+    return text[:1].lower() + text[1:]
+
+
+def is_hopeless(comment: str) -> bool:
+    """Whether the scheduler says that a waiting job can never start."""
+    return comment.strip().startswith(_NEVER)
+
+
+def exit_code(status: int) -> int:
+    """Exit_status as a shell would report it; what PBS itself could not do (below 0) is 1."""
+    if status < 0:
+        return 1
+    return 128 + status - _SIGNALLED if status >= _SIGNALLED else status
+
+
+def refusal(program: str, text: str) -> str:
+    """What PBS said, and what to do about it."""
+    said = "; ".join(line for line in _NOISE.sub("", text).strip().splitlines() if line.strip())
+    for pattern, remedy in _REFUSALS.items():
+        if re.search(pattern, said, re.IGNORECASE):
+            return f"{program}: {said}\n{remedy}"
+    return f"{program}: {said or 'failed without a word'}"

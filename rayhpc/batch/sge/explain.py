@@ -1,0 +1,78 @@
+"""Why a job of Grid Engine waits, and what would start sooner.
+
+Called by `rayhpc explain`, when a user asks: it costs a request for the job, two for what the
+scheduler says of it (`qalter -w v`: on an idle cluster, `-w p`: now), and one for each alternative.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from rayhpc.batch.folder import JobRecord
+from rayhpc.batch.jobs import Explanation, JobStatus, State
+from rayhpc.batch.sge.commands import attempt
+from rayhpc.exit_codes import in_words
+
+_PE = re.compile(r"^#\$ -pe (\S+) (\d+)", re.MULTILINE)
+_ERROR = re.compile(r"^error reason\s+\d+:\s*(.*)", re.MULTILINE)
+_SUITABLE = "found suitable queue"
+_NOISE = re.compile(r"^(Unable to run job: |verification: .*|Exiting\.)", re.MULTILINE)
+_JOB = re.compile(r"^Job \d+ ")
+
+
+def explain_job(record: JobRecord, script: Path, status: JobStatus | None) -> Explanation:
+    """Sentences for this job.  Raises SchedulerError where the qmaster does not answer."""
+    if status is None:
+        return Explanation(
+            [f"Grid Engine no longer knows job {record.id or record.name}; it left no summary"],
+            ["look at its output with `rayhpc logs`; submit it again if it was not yours to lose"],
+        )
+    if status.state is not State.PENDING:
+        return Explanation([_present(status)], [])
+    number = status.id.partition("_")[0]
+    why = [f"job {status.id} is waiting ({status.word}): {status.reason}"]
+    why += _errors(number)
+    never = _verified(["qalter", "-w", "v", number])
+    if never:
+        why += [f"even with all hosts idle: {sentence}" for sentence in never]
+        return Explanation(why, [])
+    why += [f"now: {sentence}" for sentence in _verified(["qalter", "-w", "p", number])]
+    text = script.read_text() if script.is_file() else ""
+    return Explanation(why, list(_sooner(record, script, text)))
+
+
+def _present(status: JobStatus) -> str:
+    if not status.state.ended:
+        return f"job {status.id} runs on {status.nodes or 'its hosts'} ({status.word})"
+    code = "" if status.exit_code is None else f", {in_words(status.exit_code)}"
+    why = f": {status.reason}" if status.reason else ""
+    return f"job {status.id} is over ({status.word}{code}){why}"
+
+
+def _errors(number: str) -> list[str]:
+    return _ERROR.findall(attempt(["qstat", "-j", number]).stdout)
+
+
+def _verified(argv: list[str], stdin: str = "") -> list[str]:
+    """What speaks against it, each once; empty: it would run."""
+    done = attempt(argv, stdin=stdin)
+    said = done.stdout + done.stderr
+    if _SUITABLE in said:
+        return []
+    lines = (_JOB.sub("it ", line).strip() for line in _NOISE.sub("", said).splitlines())
+    return list(dict.fromkeys(line for line in lines if line))
+
+
+def _sooner(record: JobRecord, script: Path, text: str) -> Iterator[str]:
+    """What the scheduler says of the same script on fewer nodes."""
+    asked = _PE.search(text)
+    if asked is None or record.nodes == 1:
+        return
+    name, total = asked[1], int(asked[2])
+    for nodes in dict.fromkeys((record.nodes // 2, 1)):
+        slots = str(nodes * total // record.nodes)
+        if not _verified(["qsub", "-w", "p", "-pe", name, slots, str(script)]):
+            yield f"with --nodes {nodes} it would start now"
+            return
