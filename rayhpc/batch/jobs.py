@@ -127,6 +127,10 @@ class Jobs(ABC):
     def on_head(self, folder: JobFolder, command: Sequence[str], terminal: bool) -> list[str]:
         """The command line that runs `command` on the node of the job's head."""
 
+    def fetch_output(self, folder: JobFolder) -> None:
+        """Bring what the job has written so far into its folder, where it is not there anyway."""
+        return
+
     def test(self, script: str) -> str:
         """Ask, without submitting, whether and when this script would run; a sentence."""
         raise OptionError(f"{self.system.title} cannot be asked whether it would run a job")

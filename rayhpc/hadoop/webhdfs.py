@@ -13,7 +13,6 @@ from typing import IO, Any
 from rayhpc.hadoop.configuration import Configuration
 from rayhpc.hadoop.errors import ConfigurationError, HadoopError, WebError
 from rayhpc.hadoop.resource_managers import parse_address
-from rayhpc.hadoop.tokens import Token
 from rayhpc.hadoop.web import Web
 
 _PORT, _TLS_PORT = 9870, 9871
@@ -76,12 +75,6 @@ class WebHdfs:
     def home(self) -> str:
         """The user's directory."""
         return str(self._ask("GET", "/", "GETHOMEDIRECTORY")["Path"])
-
-    def delegation_token(self, renewer: str) -> Token:
-        """A token that others may read and write with in the user's name."""
-        query = f"renewer={urllib.parse.quote(renewer)}"
-        answer = self._ask("GET", "/", "GETDELEGATIONTOKEN", query)
-        return Token.from_text(answer["Token"]["urlString"])
 
     def _ask(self, method: str, path: str, operation: str, query: str = "") -> Any:
         """Ask the NameNodes in turn: a standby refuses with 403."""

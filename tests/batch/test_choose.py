@@ -90,6 +90,14 @@ def test_a_plain_submit_runs_beside_a_configuration_of_yarn(
     assert "yarn-site.xml is there" in done.stderr
 
 
-def test_yarn_says_that_it_is_not_served() -> None:
-    with pytest.raises(OptionError, match="--scheduler local"):
-        choose({}, "yarn").system.jobs()
+def test_a_configuration_that_names_a_resource_manager_is_taken(
+    hadoop: dict[str, str], tmp_path: Path
+) -> None:
+    assert choose(hadoop, which=only()).system.name == "local"
+    (tmp_path / "yarn-site.xml").write_text(
+        "<configuration><property><name>yarn.resourcemanager.hostname</name>"
+        "<value>rm</value></property></configuration>"
+    )
+    choice = choose(hadoop, which=only())
+    assert choice.system.name == "yarn"
+    assert choice.why.startswith(f"{tmp_path}/yarn-site.xml is there")

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("slurm/**/*.md")])
+FOLDERS = ("*.md", "docs/**/*.md", "slurm/**/*.md", "yarn/**/*.md")
+PAGES = sorted(page for pattern in FOLDERS for page in ROOT.glob(pattern))
 LINK = re.compile(r"\]\(([^)#\s]+)(#[^)]*)?\)")
 
 

@@ -11,6 +11,8 @@ import msgspec
 
 FILE = "application.json"
 RESOURCES = "resources.json"
+# How the exit code stands in an application's diagnostics, where the client finds it again.
+EXIT_CODE = "rayhpc exit code "
 LINK_FD = "RAYHPC_MASTER_FD"
 RECORD_SECRET = "rayhpc.record"
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import getpass
 import socket
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from rayhpc.batch.errors import SchedulerError
 from rayhpc.hadoop.client import Client
@@ -76,7 +77,13 @@ class Session:
             found.tokens[service] = Token(token.identifier, token.password, token.kind, service)
         return found
 
-    def get(self, path: str) -> object:
+    @property
+    def scheme(self) -> str:
+        """Of the web pages of NodeManagers."""
+        policy = self.configuration.get("yarn.http.policy", "HTTP_ONLY").strip()
+        return "https" if policy == "HTTPS_ONLY" else "http"
+
+    def get(self, path: str) -> Any:
         """A page of the ResourceManager's REST API.  Raises HadoopError or OSError."""
         problem: Exception | None = None
         for base in web_addresses(self.configuration):

@@ -8,20 +8,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rayhpc.allocation.allocation import Allocation
-from rayhpc.batch.errors import OptionError
 from rayhpc.batch.system import BatchSystem, SecretLink, Sign, Which
 from rayhpc.batch.yarn import facts
 
 if TYPE_CHECKING:
     from rayhpc.allocation.sizing import NodeSize
-    from rayhpc.batch.jobs import Jobs
+    from rayhpc.batch.yarn.jobs import YarnJobs
     from rayhpc.machine.facts import MachineFacts
-
-_DIRECTORIES = ("YARN_CONF_DIR", "HADOOP_CONF_DIR")
 
 
 class Yarn(BatchSystem):
@@ -30,21 +26,37 @@ class Yarn(BatchSystem):
     name = "yarn"
     title = "YARN"
     template = "yarn/application.yaml.j2"
+    takes_words = "YARN"
     signals_all = ("yarn",)
 
     def look(self, environ: Mapping[str, str], which: Which) -> Sign:
-        """It is never chosen: a configuration of YARN's is told, and that it is not served."""
-        site = _site(environ)
-        if site is None:
-            return Sign(False)
-        return Sign(False, f"{site} is there, but this version of rayhpc does not submit to YARN")
+        """Whether there is a configuration that says where a ResourceManager is.
 
-    def jobs(self) -> Jobs:
-        """Not in this version."""
-        raise OptionError(
-            "this version of rayhpc does not submit to YARN: inside a YARN container start "
-            "`rayhpc run` yourself, or use --scheduler local for a cluster on this machine"
-        )
+        The one that comes with Hadoop's programs says nothing, and makes no plain submit fail.
+        """
+        from rayhpc.hadoop.configuration import Configuration, find_folder
+        from rayhpc.hadoop.errors import ConfigurationError
+        from rayhpc.hadoop.resource_managers import CLIENTS, addresses
+
+        folder = find_folder(environ)
+        if folder is None:
+            return Sign(False)
+        site = folder / "yarn-site.xml"
+        try:
+            addresses(Configuration.load(folder), CLIENTS)
+        except ConfigurationError as error:
+            return Sign(False, f"{site} is there, but is no cluster's: {error}")
+        return Sign(True, f"{site} is there")
+
+    def jobs(self) -> YarnJobs:
+        """Its submit side."""
+        from rayhpc.batch.yarn.jobs import YarnJobs
+
+        return YarnJobs(self)
+
+    def head_host(self, nodes: str) -> str | None:
+        """Not told: `jobs.on_head` asks."""
+        return None
 
     def is_inside(self, environ: Mapping[str, str]) -> bool:
         """Whether this is a container."""
@@ -77,14 +89,6 @@ class Yarn(BatchSystem):
             "local sockets here are not protected from them by their owner"
         )
         return [sentence]
-
-
-def _site(environ: Mapping[str, str]) -> Path | None:
-    for name in _DIRECTORIES:
-        path = Path(environ.get(name) or "/nonexistent") / "yarn-site.xml"
-        if path.is_file():
-            return path
-    return None
 
 
 def _user_name() -> str:

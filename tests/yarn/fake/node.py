@@ -168,5 +168,5 @@ class FakeNode:
             f"Container: {parts[4]} on {self.host}:{self.port}\nLogAggregationType: LOCAL\n"
             f"{'=' * 73}\nLogType:{parts[5]}\nLogLastModifiedTime:today\n"
             f"LogLength:{len(data)}\nLogContents:\n{shown.decode(errors='replace')}"
-            f"\nEnd of LogType:{parts[5]}.\n{'*' * 71}\n\n"
+            f"End of LogType:{parts[5]}.\n{'*' * 71}\n\n"
         )

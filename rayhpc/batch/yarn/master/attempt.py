@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rayhpc.batch.yarn.application import Application, Resource
+from rayhpc.batch.yarn.application import EXIT_CODE, Application, Resource
 from rayhpc.batch.yarn.master.gang import Gang, GangOptions
 from rayhpc.batch.yarn.master.loop import GivenUpError, Loop, Outcome, final_status
 from rayhpc.batch.yarn.master.rank_zero import RankZero
@@ -19,9 +19,6 @@ from rayhpc.hadoop.errors import HadoopError
 from rayhpc.hadoop.master import Master
 from rayhpc.hadoop.resources import Size
 from rayhpc.hadoop.tokens import Credentials, Token
-
-# How the exit code stands in an application's diagnostics, where the client finds it again.
-EXIT_CODE = "rayhpc exit code "
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,241 @@
+"""The submit side of YARN: applications by RPC, their output by HTTP, no Java.
+
+Made by `system`.  A job's folder stays on this machine: what the nodes write is fetched into it
+(`logs`), so that all commands for jobs find it where they look.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rayhpc.batch.errors import OptionError, SchedulerError
+from rayhpc.batch.folder import JobFolder
+from rayhpc.batch.follow import Follower, World
+from rayhpc.batch.jobs import Explanation, Jobs, JobStatus, Say, ended_status
+from rayhpc.batch.request import JobRequest
+from rayhpc.batch.terminal import emit, nowhere
+from rayhpc.batch.yarn import document, explaining, rendering, staging, words
+from rayhpc.batch.yarn.application import (
+    FILE,
+    RESOURCES,
+    Application,
+    Resource,
+    encode_resources,
+)
+from rayhpc.batch.yarn.checking import check
+from rayhpc.batch.yarn.document import Document
+from rayhpc.batch.yarn.logs import latest_attempt
+from rayhpc.batch.yarn.session import Session
+from rayhpc.batch.yarn.staging import Staging
+from rayhpc.batch.yarn.submission import Terms, submission_context
+from rayhpc.batch.yarn.watching import STAGED, Watch
+from rayhpc.hadoop.client import Client
+from rayhpc.hadoop.errors import ConfigurationError, HadoopError, RemoteError
+from rayhpc.hadoop.ids import application_name, parse_application
+from rayhpc.hadoop.resource_managers import MASTERS, addresses
+from rayhpc.hadoop.resources import Size
+
+# What YARN has no word for.
+_ELSEWHERE = (
+    *("account", "qos", "reservation", "exclusive", "no_kill", "output"),
+    *("conda", "modules", "setup", "container"),
+)
+_KILL_S = 30.0
+_KILL_PAUSE_S = 0.1
+
+
+class YarnJobs(Jobs):
+    """Jobs of a YARN cluster."""
+
+    without = _ELSEWHERE
+
+    def render(self, request: JobRequest, folder: JobFolder) -> str:
+        """The application's YAML."""
+        for name in ("array", "dependency"):
+            if getattr(request, name) is not None:
+                raise OptionError(f"--{name}: YARN has none; submit the tasks one after another")
+        options = words.parse(request.further.get(self.system.name, ()))
+        kind = options.staging
+        with _in_our_words():
+            if kind == "auto":
+                kind = staging.choose(kind, self._session().configuration)
+            template = self.system.template
+            return rendering.render_yaml(template, request, options, kind)
+
+    def submit(self, request: JobRequest, folder: JobFolder, script: str) -> str:
+        """Check, stage, hand over."""
+        folder.script.write_text(script)
+        wanted = document.read(script)
+        options = words.parse(request.further.get(self.system.name, ()))
+        with _in_our_words():
+            session = self._session()
+            new = session.client.new_application()
+            assert new.application_id is not None
+            check(wanted, Size.of(new.maximumCapability), session.client)
+            name = application_name(new.application_id)
+            below = f"{options.staging_dir or '.rayhpc'}/{name}"
+            place = staging.open_staging(
+                wanted.staging, session.configuration, session.web, folder.path, below
+            )
+            (folder.path / STAGED).write_text(json.dumps([wanted.staging, below]))
+            try:
+                application = _application(wanted, session)
+                resources = _stage(place, wanted, application)
+                context = submission_context(
+                    new.application_id,
+                    application,
+                    resources,
+                    _terms(wanted),
+                    session.credentials(),
+                )
+                session.client.submit(context)
+            except BaseException:
+                place.remove()
+                raise
+        return name
+
+    def follow(self, folder: JobFolder, say: Say, quiet: bool = False) -> int:
+        """To the end; what the nodes write is fetched on the way."""
+        with _in_our_words():
+            watch = Watch(folder, self._session(say), say)
+        world = World(
+            watch.status,
+            lambda: self.cancel([folder]),
+            nowhere if quiet else emit,
+            say,
+            self.system.title,
+            pause=watch.pause,
+        )
+        return Follower(folder, world).run()
+
+    def status(self, folders: Sequence[JobFolder]) -> dict[str, JobStatus]:
+        """What the ResourceManager says; of those that have ended, what the folder says."""
+        found: dict[str, JobStatus] = {}
+        for folder in folders:
+            status = ended_status(folder) or self._ask(folder)
+            if status is not None:
+                found[folder.record().id] = status
+        return found
+
+    def fetch_output(self, folder: JobFolder) -> None:
+        """What the nodes have written so far."""
+        with contextlib.suppress(HadoopError, OSError):
+            Watch(folder, self._session(), lambda _: None).look()
+
+    def cancel(self, folders: Sequence[JobFolder]) -> None:
+        """Have YARN kill them."""
+        with _in_our_words():
+            client = self._session().client
+            for folder in folders:
+                _kill(client, folder.record().id)
+
+    def explain(self, folder: JobFolder) -> Explanation:
+        """From the application's report, its queue and the nodes."""
+        with _in_our_words():
+            return explaining.explain(folder, self._session().client)
+
+    def on_head(self, folder: JobFolder, command: Sequence[str], terminal: bool) -> list[str]:
+        """Here, if it is this machine, else by ssh: YARN itself runs nothing in a container."""
+        job = folder.record().id
+        with _in_our_words():
+            place = latest_attempt(self._session(), job)
+        if place is None:
+            raise SchedulerError(f"job {job} has no container: it waits, or has ended")
+        host = place.web.rpartition(":")[0]
+        if _is_here(host):
+            return list(command)
+        return ["ssh", *(["-t"] if terminal else []), host, "--", *command]
+
+    def _session(self, say: Say = lambda _: None) -> Session:
+        return Session(os.environ, say)
+
+    def _ask(self, folder: JobFolder) -> JobStatus | None:
+        with _in_our_words():
+            try:
+                status = Watch(folder, self._session(), lambda _: None).look()
+            except RemoteError as error:
+                if error.name == "ApplicationNotFoundException":
+                    return None
+                raise
+        return status
+
+
+def _application(wanted: Document, session: Session) -> Application:
+    size, program = wanted.containers, wanted.program
+    return Application(
+        name=wanted.application.name,
+        command=program.command,
+        nodes=size.nodes,
+        needed=size.needed,
+        python=program.python,
+        memory_mib=size.memory,
+        vcores=size.vcores,
+        gpus=size.gpus,
+        node_label=wanted.application.node_label,
+        directory=program.directory,
+        options=program.options,
+        environment=wanted.environment,
+        managers=addresses(session.configuration, MASTERS),
+        restarts=size.restarts,
+        gather_s=size.gather,
+        start_timeout_s=size.start_timeout,
+    )
+
+
+def _terms(wanted: Document) -> Terms:
+    told = wanted.application
+    return Terms(
+        queue=told.queue,
+        priority=told.priority,
+        tags=tuple(told.tags),
+        view_acl=told.view_acl,
+        modify_acl=told.modify_acl,
+        lifetime_s=told.lifetime,
+        attempts=told.attempts,
+    )
+
+
+def _stage(place: Staging, wanted: Document, application: Application) -> list[Resource]:
+    """The files of the first container: those of every one, and what only it is told."""
+    shared = [place.put(FILE, application.encode())]
+    for file in wanted.files:
+        shared.append(place.put_file(file.name, Path(file.source), file.unpack))
+    return [*shared, place.put(RESOURCES, encode_resources(shared))]
+
+
+def _kill(client: Client, job: str) -> None:
+    """Until it is done: YARN answers before."""
+    deadline = time.monotonic() + _KILL_S
+    while not client.kill(parse_application(job), "rayhpc cancel"):
+        if time.monotonic() > deadline:
+            raise SchedulerError(f"YARN has not ended {job} within {_KILL_S:g} s")
+        time.sleep(_KILL_PAUSE_S)
+
+
+def _is_here(host: str) -> bool:
+    """Whether an address is this machine's."""
+    try:
+        with socket.socket() as probe:
+            probe.bind((host, 0))
+    except OSError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _in_our_words() -> Iterator[None]:
+    """Hadoop's failures as the commands know them, with their exit codes."""
+    try:
+        yield
+    except ConfigurationError as error:
+        raise OptionError(str(error)) from None
+    except HadoopError as error:
+        raise SchedulerError(str(error)) from None
+    except OSError as error:
+        raise SchedulerError(f"YARN cannot be reached: {error}") from None

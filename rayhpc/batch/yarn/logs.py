@@ -1,0 +1,105 @@
+"""A job's output, brought from the nodes into its folder, where all commands look for it.
+
+Used by `jobs` while a job is followed, and before its output is shown.  While the container runs,
+and after its end until YARN has collected its logs, its NodeManager shows them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rayhpc.batch.folder import JobFolder
+from rayhpc.batch.yarn.session import Session
+from rayhpc.hadoop.errors import HadoopError, WebError
+
+_STREAMS = ("stdout", "stderr")
+_HEAD = "\nLogContents:\n"
+_LENGTH = "\nLogLength:"
+# A log grows between two requests; so many bytes before the wanted ones are asked for, too.
+_SLACK = 1 << 16
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where rank 0's container of one attempt is, and what it is called."""
+
+    attempt: int
+    container: str
+    web: str
+
+
+class Mirror:
+    """The output of one job's first container, of its latest attempt."""
+
+    def __init__(self, folder: JobFolder, session: Session, application: str) -> None:
+        self._folder, self._session, self._application = folder, session, application
+        self._place: Place | None = None
+
+    def fetch(self) -> bool:
+        """Add what is new; False: the node that has it does not show it (any more)."""
+        place = self.place()
+        if place is None:
+            return True  # nothing runs yet
+        try:
+            for stream in _STREAMS:
+                self._fetch(place, stream)
+        except (HadoopError, OSError):
+            return False
+        return True
+
+    def place(self, again: bool = False) -> Place | None:
+        """Where the container is; None before there is one."""
+        if self._place is None or again:
+            self._place = latest_attempt(self._session, self._application)
+        return self._place
+
+    def _fetch(self, place: Place, stream: str) -> None:
+        path = self._folder.output(stream)
+        have = path.stat().st_size if path.exists() else 0
+        base = f"{self._session.scheme}://{place.web}/ws/v1/node/containerlogs/{place.container}"
+        # Nothing but the end of a log can be asked for, so first how long it is.
+        length = _length(self._page(f"{base}/{stream}?size=-1"))
+        if length < have:
+            path.unlink()  # of another attempt
+        elif length > have:
+            size = length - have + _SLACK
+            data = _since(have, self._page(f"{base}/{stream}?size=-{size}"), size)
+            with open(path, "ab") as file:
+                file.write(data)
+
+    def _page(self, url: str) -> bytes:
+        try:
+            return self._session.web.send("GET", url)
+        except WebError as error:
+            if error.status == 404:
+                return b""  # the file is not there yet
+            raise
+
+
+def latest_attempt(session: Session, application: str) -> Place | None:
+    """The first container of an application's latest attempt.  Raises HadoopError or OSError."""
+    answer = session.get(f"/ws/v1/cluster/apps/{application}/appattempts")
+    listed = ((answer or {}).get("appAttempts") or {}).get("appAttempt") or []
+    started = [each for each in listed if each.get("containerId") and each.get("nodeHttpAddress")]
+    if not started:
+        return None
+    last = max(started, key=lambda each: int(each["id"]))
+    return Place(int(last["id"]), last["containerId"], last["nodeHttpAddress"])
+
+
+def _length(page: bytes) -> int:
+    """How long a log is, as its page says."""
+    _, found, rest = page.partition(_LENGTH.encode())
+    return int(rest.partition(b"\n")[0]) if found else 0
+
+
+def _since(offset: int, page: bytes, size: int) -> bytes:
+    """What a page that shows the last `size` bytes of a log has from `offset` on.
+
+    Empty if the log has grown by so much meanwhile that some before it are missing.
+    """
+    length = _length(page)
+    begin = max(0, length - size)
+    _, found, rest = page.partition(_HEAD.encode())
+    shown = rest[: length - begin] if found else b""
+    return shown[offset - begin :] if begin <= offset else b""

@@ -1,0 +1,192 @@
+"""Where an application's files are put so that the nodes can fetch them.
+
+Used by `jobs`.  A directory that the nodes see under the same name, HDFS over HTTP (WebHDFS), or
+HDFS through an installed `hdfs` command.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import urllib.parse
+from abc import ABC, abstractmethod
+from pathlib import Path
+
+from rayhpc.batch.errors import OptionError, SchedulerError
+from rayhpc.batch.yarn.application import Resource
+from rayhpc.hadoop.configuration import Configuration
+from rayhpc.hadoop.web import Web
+from rayhpc.hadoop.webhdfs import WebHdfs, open_webhdfs
+
+_COMMAND_S = 300
+
+
+class Staging(ABC):
+    """One application's place; nothing there outlives `remove`."""
+
+    @abstractmethod
+    def put(self, name: str, data: bytes, unpack: bool = False) -> Resource:
+        """A file; `unpack` has YARN unpack it on the nodes."""
+
+    @abstractmethod
+    def put_file(self, name: str, source: Path, unpack: bool) -> Resource:
+        """A file of this machine's."""
+
+    @abstractmethod
+    def remove(self) -> None:
+        """All of it."""
+
+
+class SharedDirectory(Staging):
+    """A directory below the job's folder, which the nodes see."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def put(self, name: str, data: bytes, unpack: bool = False) -> Resource:
+        """Write it there."""
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        path = self._folder / name
+        path.write_bytes(data)
+        path.chmod(0o600)
+        return self.put_file(name, path, unpack)
+
+    def put_file(self, name: str, source: Path, unpack: bool) -> Resource:
+        """It is where the nodes see it already."""
+        facts = source.stat()
+        stamp = facts.st_mtime_ns // 10**6
+        return Resource(name, "file", "", 0, str(source.absolute()), facts.st_size, stamp, unpack)
+
+    def remove(self) -> None:
+        """Files of the user's own stay."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+class Hdfs(Staging):
+    """A directory in HDFS, over HTTP."""
+
+    def __init__(self, configuration: Configuration, web: Web, folder: str) -> None:
+        self._files: WebHdfs = open_webhdfs(configuration, web)
+        parts = urllib.parse.urlsplit(configuration["fs.defaultFS"])
+        self._host, self._port = parts.hostname or "", parts.port or 0
+        self._folder = folder if folder.startswith("/") else f"{self._files.home()}/{folder}"
+
+    def put(self, name: str, data: bytes, unpack: bool = False) -> Resource:
+        """Write it there."""
+        self._files.make_directory(self._folder)
+        self._files.put(f"{self._folder}/{name}", data)
+        return self._resource(name, unpack)
+
+    def put_file(self, name: str, source: Path, unpack: bool) -> Resource:
+        """Copy it there; what is large is not held in memory."""
+        self._files.make_directory(self._folder)
+        with open(source, "rb") as file:
+            self._files.put(f"{self._folder}/{name}", file)
+        return self._resource(name, unpack)
+
+    def remove(self) -> None:
+        """The directory with all that is in it."""
+        self._files.remove(self._folder)
+
+    def _resource(self, name: str, unpack: bool) -> Resource:
+        path = f"{self._folder}/{name}"
+        facts = self._files.status(path)
+        if facts is None:
+            raise SchedulerError(f"{path} has vanished from HDFS right after it was written")
+        return Resource(
+            *(name, "hdfs", self._host, self._port, path),
+            *(facts.length, facts.modified, unpack),
+        )
+
+
+class HdfsCommand(Staging):
+    """A directory in HDFS, through the `hdfs` command."""
+
+    def __init__(self, configuration: Configuration, folder: str) -> None:
+        if shutil.which("hdfs") is None:
+            raise OptionError("--yarn --staging hdfs needs the `hdfs` command on PATH")
+        parts = urllib.parse.urlsplit(configuration.get("fs.defaultFS", ""))
+        self._host, self._port = parts.hostname or "", parts.port or 0
+        self._scheme = parts.scheme
+        home = self._run("-ls", "-d", ".").split()[-1] if not folder.startswith("/") else ""
+        self._folder = folder if folder.startswith("/") else f"{_path(home)}/{folder}"
+        self._is_made = False
+
+    def put(self, name: str, data: bytes, unpack: bool = False) -> Resource:
+        """Write it there."""
+        self._make()
+        self._run("-put", "-f", "-", f"{self._folder}/{name}", data=data)
+        return self._resource(name, unpack)
+
+    def put_file(self, name: str, source: Path, unpack: bool) -> Resource:
+        """Copy it there."""
+        self._make()
+        self._run("-put", "-f", str(source), f"{self._folder}/{name}")
+        return self._resource(name, unpack)
+
+    def remove(self) -> None:
+        """The directory with all that is in it."""
+        self._run("-rm", "-r", "-f", "-skipTrash", self._folder)
+
+    def _make(self) -> None:
+        if not self._is_made:
+            self._run("-mkdir", "-p", self._folder)
+            self._run("-chmod", "700", self._folder)
+            self._is_made = True
+
+    def _resource(self, name: str, unpack: bool) -> Resource:
+        path = f"{self._folder}/{name}"
+        # Some sites' programs print their log first.
+        length, modified = self._run("-stat", "%b %Y", path).splitlines()[-1].split()
+        return Resource(
+            *(name, self._scheme, self._host, self._port, path),
+            *(int(length), int(modified), unpack),
+        )
+
+    def _run(self, *words: str, data: bytes | None = None) -> str:
+        try:
+            done = subprocess.run(
+                ["hdfs", "dfs", *words],
+                input=data,
+                capture_output=True,
+                timeout=_COMMAND_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise SchedulerError(f"hdfs dfs {words[0]} has not ended in {_COMMAND_S} s") from None
+        if done.returncode:
+            said = done.stderr.decode(errors="replace").strip().splitlines()
+            raise SchedulerError(f"hdfs dfs {words[0]}: {said[-1] if said else done.returncode}")
+        return done.stdout.decode(errors="replace")
+
+
+def choose(told: str, configuration: Configuration) -> str:
+    """`shared`, `webhdfs` or `hdfs`: what was told, else what the default file system suggests."""
+    if told != "auto":
+        return told
+    scheme = urllib.parse.urlsplit(configuration.get("fs.defaultFS", "file:///")).scheme
+    return "webhdfs" if scheme == "hdfs" else "shared"
+
+
+def open_staging(
+    kind: str, configuration: Configuration, web: Web, folder: Path, name: str
+) -> Staging:
+    """The place of one application.
+
+    Args:
+        kind: see `choose`.
+        configuration: the cluster's.
+        web: HTTP in the user's name.
+        folder: the job's folder.
+        name: of a directory in HDFS, in the user's home unless it begins with /.
+    """
+    if kind == "webhdfs":
+        return Hdfs(configuration, web, name)
+    if kind == "hdfs":
+        return HdfsCommand(configuration, name)
+    return SharedDirectory(folder / "staged")
+
+
+def _path(url: str) -> str:
+    return urllib.parse.urlsplit(url).path or os.sep

@@ -1,0 +1,126 @@
+"""A job under watch: its state and its output, asked for as often as it is worth it.
+
+Used by `jobs`.  When the application has ended, the rest of its output is fetched, its end is noted
+in the folder, and what was staged for it is removed.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+
+from rayhpc.batch.errors import SchedulerError
+from rayhpc.batch.folder import JobFolder, Summary
+from rayhpc.batch.jobs import JobStatus, State
+from rayhpc.batch.yarn import staging
+from rayhpc.batch.yarn.logs import Mirror
+from rayhpc.batch.yarn.reports import status_of
+from rayhpc.batch.yarn.session import Session
+from rayhpc.hadoop.errors import HadoopError
+from rayhpc.hadoop.ids import parse_application
+from rayhpc.hadoop.messages.applications import ApplicationReportProto
+
+# In the job's folder: where its files were staged.
+STAGED = "staged.json"
+# Between two looks: at first, and when nothing has happened for a while.
+_FIRST_S, _LONGEST_S = 0.2, 2.0
+
+
+class Watch:
+    """One job's.
+
+    Args:
+        folder: the job's.
+        session: who asks whom.
+        say: told what the user should know, once.
+    """
+
+    def __init__(self, folder: JobFolder, session: Session, say: Callable[[str], None]) -> None:
+        self._folder, self._session, self._say = folder, session, say
+        self._id = folder.record().id
+        self._number = parse_application(self._id)
+        self._mirror = Mirror(folder, session, self._id)
+        self._attempt = 0
+        self._next = 0.0
+        self._every = _FIRST_S
+        self._last: JobStatus | None = None
+        self._is_told = False
+
+    def status(self) -> JobStatus | None:
+        """The state as of the last look; looks if there was none."""
+        return self._last or self.look()
+
+    def pause(self, seconds: float) -> None:
+        """Wait, and look when it is time."""
+        time.sleep(seconds)
+        if time.monotonic() >= self._next:
+            before = self._last
+            try:
+                self.look()
+            except HadoopError as error:
+                self._tell(str(error))
+            self._every = _FIRST_S if self._last != before else min(self._every * 1.2, _LONGEST_S)
+            self._next = time.monotonic() + self._every
+
+    def look(self) -> JobStatus:
+        """Ask for the state, fetch the output.
+
+        Raises:
+            HadoopError: the ResourceManager does not know the job, or does not answer.
+        """
+        report = self._session.client.report(self._number)
+        self._last = status_of(report)
+        self._fetch(report)
+        if self._last.state.ended:
+            self._remove_staged()
+            # Who was cancelled has no exit code; YARN goes on to say so.
+            if self._last.state is not State.CANCELLED and self._folder.summary() is None:
+                self._note_end(report, self._last)
+        return self._last
+
+    def _fetch(self, report: ApplicationReportProto) -> None:
+        attempt = report.currentApplicationAttemptId
+        number = attempt.attemptId if attempt is not None else 0
+        try:
+            place = self._mirror.place(again=number != self._attempt)
+        except (HadoopError, OSError) as error:
+            self._tell(f"the job's output cannot be fetched: {error}")
+            return
+        self._attempt = number if place is not None else 0
+        if place is not None and not self._mirror.fetch():
+            self._tell(
+                f"the job's output is on {place.web}, which does not show it; `yarn logs "
+                f"-applicationId {self._id}` has it after the job's end"
+            )
+
+    def _note_end(self, report: ApplicationReportProto, status: JobStatus) -> None:
+        started = (report.launchTime or report.startTime) / 1000
+        nodes = f"{self._folder.record().nodes} containers"
+        code = status.exit_code or 0
+        summary = Summary(code, started, report.finishTime / 1000, nodes, job_id=status.id)
+        self._folder.set_summary(summary)
+        if status.reason and code:
+            self._say(f"job {status.id} is over ({status.word}): {status.reason}")
+
+    def _remove_staged(self) -> None:
+        """What was put somewhere for the nodes; the note of where is there until it is gone."""
+        try:
+            kind, name = json.loads((self._folder.path / STAGED).read_text())
+        except (OSError, ValueError):
+            return
+        try:
+            session = self._session
+            staging.open_staging(
+                kind, session.configuration, session.web, self._folder.path, name
+            ).remove()
+        except (HadoopError, OSError, SchedulerError) as error:
+            self._tell(f"what was staged for the job at {name} cannot be removed: {error}")
+            return
+        (self._folder.path / STAGED).unlink(missing_ok=True)
+
+    def _tell(self, sentence: str) -> None:
+        """Once: the job goes on."""
+        if not self._is_told:
+            self._is_told = True
+            self._say(sentence)

@@ -1,0 +1,70 @@
+"""What `--yarn WORDS` says: options that no other batch system has.
+
+Used by `jobs`.  The same words may stand in `#RAYHPC` lines and profiles.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+
+from rayhpc.batch.errors import OptionError
+
+STAGINGS = ("auto", "shared", "webhdfs", "hdfs")
+
+
+@dataclass(frozen=True)
+class YarnOptions:
+    """`--yarn`'s options; `python` runs rayhpc on the nodes, empty: decided by what there is."""
+
+    priority: int | None = None
+    tags: tuple[str, ...] = ()
+    view_acl: str = ""
+    modify_acl: str = ""
+    archive: str = ""
+    python: str = ""
+    wheel: str = ""
+    py_files: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    staging: str = "auto"
+    staging_dir: str = ""
+    restarts: int = 3
+    gather: float = 60.0
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise OptionError(f"--yarn: {message}; it takes {', '.join(_names(self))}")
+
+
+def parse(words: Sequence[str]) -> YarnOptions:
+    """The options among `words`.  Raises OptionError naming what cannot be."""
+    parser = _Parser(prog="--yarn", add_help=False, allow_abbrev=False)
+    parser.add_argument("--priority", type=int)
+    parser.add_argument("--tag", dest="tags", action="append", default=[])
+    parser.add_argument("--view-acl", default="")
+    parser.add_argument("--modify-acl", default="")
+    parser.add_argument("--archive", default="")
+    parser.add_argument("--python", default="")
+    parser.add_argument("--wheel", default="")
+    parser.add_argument("--py-files", default="", type=_listed)
+    parser.add_argument("--files", default="", type=_listed)
+    parser.add_argument("--staging", choices=STAGINGS, default="auto")
+    parser.add_argument("--staging-dir", default="")
+    parser.add_argument("--restarts", type=int, default=3)
+    parser.add_argument("--gather", type=float, default=60.0)
+    found = vars(parser.parse_args(list(words)))
+    options = YarnOptions(**{**found, "tags": tuple(found["tags"])})
+    if options.restarts < 0 or options.gather <= 0:
+        raise OptionError("--yarn: --restarts takes a number from 0 on, --gather seconds above 0")
+    return options
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, text.split(",")))
+
+
+def _names(parser: argparse.ArgumentParser) -> list[str]:
+    return [action.option_strings[0] for action in parser._actions if action.option_strings]

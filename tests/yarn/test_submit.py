@@ -1,0 +1,138 @@
+"""`rayhpc submit --scheduler yarn` and the verbs for its jobs, on the fake YARN: everywhere."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.yarn.applications import wait_until
+from tests.yarn.fake.cluster import FakeYarn
+from tests.yarn.programs import program, waiting_for
+from tests.yarn.terminal import Terminal
+
+
+@pytest.fixture(scope="module")
+def yarn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeYarn]:
+    cluster = FakeYarn(tmp_path_factory.mktemp("yarn"), nodes=3, protection="auth")
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture
+def user(yarn: FakeYarn, tmp_path: Path) -> Terminal:
+    return Terminal({"HADOOP_CONF_DIR": str(yarn.configuration)}, tmp_path / "home")
+
+
+def test_a_program_runs_on_all_nodes_and_is_shown(user: Terminal, yarn: FakeYarn) -> None:
+    name = user.write("train.py", "#RAYHPC --nodes 3\n" + program(3))
+    done = user.run("submit", name)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "found 3\n"
+    assert "yarn-site.xml is there" in done.stderr
+    assert "rayhpc: ready, 3 nodes at " in done.stderr
+    again = user.run("logs", "last")
+    assert again.stdout == "found 3\n"
+    (job,) = json.loads(user.run("jobs", "--json").stdout)
+    assert (job["status"]["state"], job["status"]["exit_code"]) == ("done", 0)
+    assert not list(user.folder.glob("jobs/*/staged"))
+    wait_until(lambda: yarn.running() == [], 5.0)
+
+
+def test_a_failure_comes_with_its_code_and_traceback(user: Terminal) -> None:
+    name = user.write("bad.py", 'print("so far", flush=True)\nraise ValueError("a reason")\n')
+    done = user.run("submit", "--scheduler", "yarn", "--env", "A=1", "--", "python", name)
+    assert done.returncode == 1
+    assert done.stdout == "so far\n"
+    assert "ValueError: a reason" in done.stderr
+    assert "is over (FINISHED): the program ended: exit code 1" in done.stderr
+    said = user.run("explain").stdout
+    assert "is over (FINISHED, exit code 1): the program ended: exit code 1" in said
+
+
+def test_a_detached_job_can_be_looked_at_and_cancelled(
+    user: Terminal, yarn: FakeYarn, tmp_path: Path
+) -> None:
+    go = tmp_path / "go"
+    name = user.write("long.py", program(2, before=waiting_for(go)))
+    done = user.run("submit", "--nodes", "2", "--detach", "--json", "--", "python", name)
+    job = json.loads(done.stdout)["id"]
+    assert job.startswith("application_")
+    wait_until((tmp_path / "go.started").exists)
+    assert "ready, 2 nodes" in user.run("logs").stderr
+    assert "runs in queue default" in user.run("explain", job).stdout
+    look = "import os; print(os.environ['RAYHPC_ADDRESS'])"
+    here = user.run("exec", job, "--", "python", "-c", look)
+    assert here.returncode == 0, here.stderr
+    assert ":" in here.stdout
+    follower = user.start("logs", "-f", job)
+    assert user.run("cancel", job).returncode == 0
+    assert follower.wait(30) == 79
+    follower.communicate()
+    assert user.run("wait", job).returncode == 79
+    (found,) = json.loads(user.run("jobs", "--json").stdout)
+    assert found["status"]["state"] == "cancelled"
+    wait_until(lambda: yarn.running() == [], 5.0)
+
+
+def test_who_follows_may_leave(user: Terminal, tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    name = user.write("long.py", program(1, before=waiting_for(go)))
+    follower = user.start("submit", "--", "python", name)
+    wait_until((tmp_path / "go.started").exists)
+    follower.send_signal(signal.SIGINT)
+    _, said = follower.communicate(timeout=30)
+    assert follower.returncode == 130
+    assert "goes on: `rayhpc logs -f application_" in said
+    go.touch()
+    done = user.run("wait")
+    assert done.returncode == 0, done.stderr
+    assert user.run("logs").stdout == "found 1\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--mem", "9G"], "memory: 9216 MiB asked, at most 8192 MiB per container"),
+        (["--cpus-per-node", "9"], "vcores: 9 asked, at most 8 per container"),
+        (["--gpus-per-node", "3"], "GPUs: 3 asked, at most 2 per container"),
+        (["--partition", "nosuch"], "--partition nosuch: this cluster has no queue of that name"),
+        (["--constraint", "big"], "--constraint big: no node label of this cluster's; it has none"),
+        (["--nodes", "4"], "--nodes 4: this cluster has 3 nodes that run"),
+        (["--array", "0-3"], "--array: YARN has none"),
+        (["--yarn", "--nosuch"], "--yarn: unrecognized arguments: --nosuch"),
+        (["--yarn", "--files nosuch"], "there is no file nosuch to ship"),
+    ],
+)
+def test_what_cannot_be_is_refused_and_leaves_nothing(
+    user: Terminal, yarn: FakeYarn, words: list[str], says: str
+) -> None:
+    done = user.run("submit", "--scheduler", "yarn", *words, "--", "true")
+    assert done.returncode == 78, done.stderr
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(user.folder.glob("jobs/*"))
+    assert yarn.running() == []
+
+
+def test_a_wrong_configuration_is_named(user: Terminal, tmp_path: Path) -> None:
+    (tmp_path / "yarn-site.xml").write_text("<configuration><property></configuration>")
+    for folder, says in (
+        (tmp_path, f"{tmp_path}/yarn-site.xml cannot be read: mismatched tag"),
+        (tmp_path / "nosuch", "no Hadoop configuration: set HADOOP_CONF_DIR"),
+    ):
+        user.environ["HADOOP_CONF_DIR"] = str(folder)
+        done = user.run("submit", "--scheduler", "yarn", "--", "true")
+        assert done.returncode == 78
+        assert says in done.stderr
+
+
+def test_the_whole_submission_is_shown(user: Terminal) -> None:
+    done = user.run("submit", "--dry-run", "--nodes", "2", "--time", "10", "--", "python", "x")
+    assert done.returncode == 0, done.stderr
+    assert "\n  nodes: 2\n" in done.stdout
+    assert "\n  lifetime: 600   # seconds" in done.stdout
+    assert '\n  command: ["python", "x"]\n' in done.stdout

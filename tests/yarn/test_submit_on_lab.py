@@ -1,0 +1,170 @@
+"""The seed's program through `rayhpc submit` on the real YARN, every version."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rayhpc.hadoop.configuration import Configuration
+from rayhpc.hadoop.web import Web
+from rayhpc.hadoop.webhdfs import open_webhdfs
+from tests.yarn.applications import wait_until
+from tests.yarn.labs import SLOW_ON, lab_of
+from tests.yarn.programs import program, waiting_for
+from tests.yarn.terminal import Terminal
+from yarn.lab import jars
+from yarn.lab.lab import Lab
+from yarn.lab.processes import of_containers
+
+ADDRESSES = """
+import os, rayhpc
+
+@rayhpc.remote(num_cpus=1, scheduling_strategy="SPREAD")
+def where():
+    import time
+    time.sleep(0.2)
+    return os.environ["NM_HOST"]
+
+rayhpc.init()
+found = set()
+while len(found) < 4:
+    found |= set(rayhpc.get([where.remote() for _ in range(8)]))
+print(*sorted(found), sep="\\n")
+"""
+
+
+def at(lab: Lab, tmp_path: Path) -> Terminal:
+    return Terminal(lab.client_environment(), tmp_path / "home")
+
+
+def check_the_seeds_program(lab: Lab, tmp_path: Path, *words: str) -> None:
+    user = at(lab, tmp_path)
+    user.write("seed.py", ADDRESSES)
+    done = user.run(
+        "submit", "--scheduler", "yarn", "--nodes", "4", *words, "--", "python", "seed.py"
+    )
+    assert done.returncode == 0, done.stderr
+    hosts = sorted(lab.layout.address(name) for name in lab.layout.node_managers)
+    assert done.stdout.split() == hosts
+    wait_until(lambda: not of_containers(lab.layout.run), 5.0)
+
+
+def test_four_nodes_print_four_addresses(lab: Lab, tmp_path: Path) -> None:
+    check_the_seeds_program(lab, tmp_path, "--gpus-per-node", "1")
+
+
+def test_a_failure_comes_with_its_code_and_traceback(lab: Lab, tmp_path: Path) -> None:
+    user = at(lab, tmp_path)
+    user.write(
+        "bad.py",
+        'import sys\nprint("x" * 3, flush=True)\nsys.stderr.write("why\\n")\nsys.exit(9)\n',
+    )
+    done = user.run("submit", "--", "python", "bad.py")
+    assert done.returncode == 9
+    assert done.stdout == "xxx\n"
+    assert "\nwhy\n" in done.stderr
+    assert "is over (FINISHED): the program ended: exit code 9" in done.stderr
+
+
+@pytest.mark.parametrize("lab", SLOW_ON, indirect=True)
+def test_a_cancelled_job_leaves_nothing(lab: Lab, tmp_path: Path) -> None:
+    user = at(lab, tmp_path)
+    go = tmp_path / "go"
+    user.write("long.py", program(2, before=waiting_for(go)))
+    follower = user.start("submit", "--nodes", "2", "--", "python", "long.py")
+    wait_until((tmp_path / "go.started").exists, 60)
+    assert "2 of 2 containers" in user.run("explain").stdout
+    assert user.run("cancel").returncode == 0
+    assert follower.wait(30) == 79
+    follower.communicate()
+    wait_until(lambda: not of_containers(lab.layout.run), 5.0)
+
+
+@pytest.fixture(scope="module")
+def ha_lab() -> Iterator[Lab]:
+    with lab_of("3.4.3", nodes=2, ha=True) as lab:
+        yield lab
+
+
+def test_a_fail_over_in_mid_run_leaves_the_answer_right(ha_lab: Lab, tmp_path: Path) -> None:
+    user = at(ha_lab, tmp_path)
+    go = tmp_path / "go"
+    user.write("long.py", program(2, before=waiting_for(go)))
+    follower = user.start("submit", "--nodes", "2", "--", "python", "long.py")
+    wait_until((tmp_path / "go.started").exists, 60)
+    ha_lab.kill(ha_lab.active_manager())
+    wait_until(lambda: "registering again" in user.run("logs").stderr, 60)
+    go.touch()
+    out, said = follower.communicate(timeout=60)
+    assert follower.returncode == 0, said
+    assert out == "found 2\n"
+
+
+@pytest.mark.timeout(180)
+def test_kerberos_and_privacy(tmp_path: Path) -> None:
+    with lab_of("3.4.3", nodes=2, kerberos=True, protection="privacy") as lab:
+        user = at(lab, tmp_path)
+        # A secure NodeManager shows no logs without Hadoop's native library, which Maven lacks.
+        result = tmp_path / "result"
+        user.write("train.py", program(2, after=f"open({str(result)!r}, 'w').write('well')"))
+        done = user.run("submit", "--nodes", "2", "--", "python", "train.py")
+        assert done.returncode == 0, done.stderr
+        assert result.read_text() == "well"
+        assert "which does not show it; `yarn logs -applicationId application_" in done.stderr
+        user.environ["KRB5CCNAME"] = f"FILE:{tmp_path}/nosuch"
+        done = user.run("submit", "--nodes", "2", "--", "python", "train.py")
+        assert done.returncode == 75
+        assert "Kerberos: " in done.stderr
+        assert "klist shows your tickets" in done.stderr
+
+
+@pytest.mark.timeout(180)
+def test_files_are_shipped_through_hdfs(tmp_path: Path) -> None:
+    with lab_of("3.4.3", nodes=2, hdfs=True) as lab:
+        user = at(lab, tmp_path)
+        user.write("helper.py", "ANSWER = 42\n")
+        text = "import helper, os\nprint(helper.ANSWER, os.path.exists('data.txt'), __file__)\n"
+        user.write("train.py", text)
+        user.write("data.txt", "x")
+        ship = "--py-files helper.py --files data.txt"
+        done = user.run("submit", "--nodes", "2", "--yarn", ship, "--", "python", "train.py")
+        assert done.returncode == 0, done.stderr
+        number, there, path = done.stdout.split()
+        assert (number, there) == ("42", "True")
+        assert not path.startswith(str(user.folder))
+        assert staged(lab) == []
+        if len(SLOW_ON) > 1:
+            # The same through the `hdfs` command, which here is Hadoop's own file system shell:
+            # six starts of Java.
+            user.environ["PATH"] += f":{hdfs_command(lab, tmp_path)}"
+            options = ["--yarn", f"{ship} --staging hdfs"]
+            done = user.run("submit", *options, "--", "python", "train.py")
+            assert done.returncode == 0, done.stderr
+            assert done.stdout.startswith("42 True ")
+            assert staged(lab) == []
+
+
+def staged(lab: Lab) -> list[str]:
+    """What is left of staged applications in the user's directory in HDFS."""
+    configuration = Configuration.of_environment(lab.client_environment())
+    web = Web(secure=False, user=getpass.getuser())
+    files = open_webhdfs(configuration, web)
+    path = f"{files.home()}/.rayhpc"
+    base = f"http://{lab.layout.address('nn')}:9870/webhdfs/v1{path}?op=LISTSTATUS"
+    listed = web.json("GET", base)["FileStatuses"]["FileStatus"]
+    return [each["pathSuffix"] for each in listed]
+
+
+def hdfs_command(lab: Lab, tmp_path: Path) -> Path:
+    """A folder with an `hdfs` that runs `hdfs dfs` as Hadoop's own script does."""
+    classes = f"{lab.layout.configuration('client')}:{jars.fetch('3.4.3')}/*"
+    shell = "org.apache.hadoop.fs.FsShell"
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    text = f'#!/bin/sh\nshift\nexec {jars.java()} -cp "{classes}" {shell} "$@"\n'
+    (folder / "hdfs").write_text(text)
+    (folder / "hdfs").chmod(0o755)
+    return folder
