@@ -136,3 +136,29 @@ def test_the_whole_submission_is_shown(user: Terminal) -> None:
     assert "\n  nodes: 2\n" in done.stdout
     assert "\n  lifetime: 600   # seconds" in done.stdout
     assert '\n  command: ["python", "x"]\n' in done.stdout
+
+
+def test_the_master_may_be_beside_the_command(user: Terminal, yarn: FakeYarn) -> None:
+    look = "print(os.environ['RAYHPC_RANK'], os.environ['CONTAINER_ID'][-6:])"
+    name = user.write("train.py", program(2, after=look))
+    options = ["--nodes", "2", "--yarn", "--unmanaged"]
+    done = user.run("submit", *options, "--", "python", name)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "found 2\n0 000000\n"
+    assert user.run("logs").stdout == done.stdout
+    wait_until(lambda: yarn.running() == [], 5.0)
+
+
+def test_a_master_beside_the_command_ends_with_it(
+    user: Terminal, yarn: FakeYarn, tmp_path: Path
+) -> None:
+    name = user.write("long.py", program(2, before=waiting_for(tmp_path / "go")))
+    options = ["--nodes", "2", "--yarn", "--unmanaged"]
+    follower = user.start("submit", *options, "--", "python", name)
+    wait_until((tmp_path / "go.started").exists)
+    assert len(yarn.running()) == 1
+    follower.kill()
+    follower.communicate()
+    wait_until(lambda: yarn.running() == [], 10.0)
+    (found,) = json.loads(user.run("jobs", "--json").stdout)
+    assert found["status"]["state"] in ("failed", "cancelled")

@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import socket
+import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,8 +21,9 @@ from rayhpc.batch.folder import JobFolder
 from rayhpc.batch.follow import Follower, World
 from rayhpc.batch.jobs import Explanation, Jobs, JobStatus, Say, ended_status
 from rayhpc.batch.request import JobRequest
+from rayhpc.batch.system import BatchSystem
 from rayhpc.batch.terminal import emit, nowhere
-from rayhpc.batch.yarn import document, explaining, rendering, staging, words
+from rayhpc.batch.yarn import document, explaining, rendering, staging, unmanaged, words
 from rayhpc.batch.yarn.application import (
     FILE,
     RESOURCES,
@@ -55,6 +58,10 @@ class YarnJobs(Jobs):
 
     without = _ELSEWHERE
 
+    def __init__(self, system: BatchSystem) -> None:
+        super().__init__(system)
+        self._own_master: subprocess.Popen[bytes] | None = None
+
     def render(self, request: JobRequest, folder: JobFolder) -> str:
         """The application's YAML."""
         for name in ("array", "dependency"):
@@ -75,6 +82,11 @@ class YarnJobs(Jobs):
         options = words.parse(request.further.get(self.system.name, ()))
         with _in_our_words():
             session = self._session()
+            if options.unmanaged and session.configuration.is_secure:
+                raise OptionError(
+                    "--yarn --unmanaged: with Kerberos YARN does not hand out the "
+                    "ApplicationMaster's token; leave --unmanaged out"
+                )
             new = session.client.new_application()
             assert new.application_id is not None
             check(wanted, Size.of(new.maximumCapability), session.client)
@@ -90,14 +102,17 @@ class YarnJobs(Jobs):
                 context = submission_context(
                     new.application_id,
                     application,
-                    resources,
+                    [*resources, place.put(RESOURCES, encode_resources(resources))],
                     _terms(wanted),
                     session.credentials(),
+                    unmanaged=options.unmanaged,
                 )
                 session.client.submit(context)
             except BaseException:
                 place.remove()
                 raise
+        if options.unmanaged:
+            self._own_master = unmanaged.start(folder, name, application, resources)
         return name
 
     def follow(self, folder: JobFolder, say: Say, quiet: bool = False) -> int:
@@ -112,7 +127,16 @@ class YarnJobs(Jobs):
             self.system.title,
             pause=watch.pause,
         )
-        return Follower(folder, world).run()
+        if self._own_master is None:
+            return Follower(folder, world).run()
+        world.pause = lambda seconds: self._watch_own_master(folder, watch, seconds)
+        try:
+            return Follower(folder, world).run()
+        except KeyboardInterrupt:
+            say("the job ends with this command: its ApplicationMaster is here")
+            return 128 + signal.SIGINT
+        finally:
+            self._end_own_master(folder)
 
     def status(self, folders: Sequence[JobFolder]) -> dict[str, JobStatus]:
         """What the ResourceManager says; of those that have ended, what the folder says."""
@@ -151,6 +175,23 @@ class YarnJobs(Jobs):
         if _is_here(host):
             return list(command)
         return ["ssh", *(["-t"] if terminal else []), host, "--", *command]
+
+    def _watch_own_master(self, folder: JobFolder, watch: Watch, seconds: float) -> None:
+        """YARN would notice its death after ten minutes only."""
+        assert self._own_master is not None
+        watch.pause(seconds)
+        if self._own_master.poll() is not None and not watch.has_ended():
+            self.cancel([folder])
+
+    def _end_own_master(self, folder: JobFolder) -> None:
+        """Nothing of it goes on without us; nor does the application without it."""
+        assert self._own_master is not None
+        self._own_master.terminate()
+        try:
+            self._own_master.wait(_KILL_S)
+        except subprocess.TimeoutExpired:
+            self._own_master.kill()
+        self.cancel([folder])
 
     def _session(self, say: Say = lambda _: None) -> Session:
         return Session(os.environ, say)
@@ -202,11 +243,11 @@ def _terms(wanted: Document) -> Terms:
 
 
 def _stage(place: Staging, wanted: Document, application: Application) -> list[Resource]:
-    """The files of the first container: those of every one, and what only it is told."""
+    """The files of every container."""
     shared = [place.put(FILE, application.encode())]
     for file in wanted.files:
         shared.append(place.put_file(file.name, Path(file.source), file.unpack))
-    return [*shared, place.put(RESOURCES, encode_resources(shared))]
+    return shared
 
 
 def _kill(client: Client, job: str) -> None:

@@ -51,6 +51,10 @@ class Watch:
         """The state as of the last look; looks if there was none."""
         return self._last or self.look()
 
+    def has_ended(self) -> bool:
+        """Whether the application was over at a look of now."""
+        return self.look().state.ended
+
     def pause(self, seconds: float) -> None:
         """Wait, and look when it is time."""
         time.sleep(seconds)

@@ -32,6 +32,7 @@ class YarnOptions:
     staging_dir: str = ""
     restarts: int = 3
     gather: float = 60.0
+    unmanaged: bool = False
 
 
 class _Parser(argparse.ArgumentParser):
@@ -55,6 +56,7 @@ def parse(words: Sequence[str]) -> YarnOptions:
     parser.add_argument("--staging-dir", default="")
     parser.add_argument("--restarts", type=int, default=3)
     parser.add_argument("--gather", type=float, default=60.0)
+    parser.add_argument("--unmanaged", action="store_true")
     found = vars(parser.parse_args(list(words)))
     options = YarnOptions(**{**found, "tags": tuple(found["tags"])})
     if options.restarts < 0 or options.gather <= 0:
