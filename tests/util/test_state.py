@@ -10,6 +10,7 @@ import pytest
 
 import rayhpc
 from rayhpc.api.state.sources import Sources
+from rayhpc.exceptions import RayError
 from rayhpc.util import placement_group, remove_placement_group, state
 from rayhpc.wire.messages.actors import ActorRow
 
@@ -142,6 +143,81 @@ def test_tasks_that_run_and_have_run() -> None:
     (worker,) = state.list_workers(filters=[("pid", "=", row.worker_pid)])
     assert worker.worker_id == row.worker_id
     assert state.get_worker(worker.worker_id).pid == worker.pid
+
+
+@rayhpc.remote(max_retries=0)
+def raises() -> None:
+    raise ValueError("no such thing")
+
+
+@rayhpc.remote(max_retries=1)
+def dies() -> None:
+    os._exit(3)
+
+
+@rayhpc.remote(max_retries=2, retry_exceptions=True)
+def raises_again() -> None:
+    raise ValueError("still none")
+
+
+def _named(name: str) -> list[Any]:
+    return state.list_tasks(filters=[("name", "=", name)], limit=1000)
+
+
+def test_why_a_task_has_failed() -> None:
+    with pytest.raises(RayError):
+        rayhpc.get(raises.remote())
+    (row,) = until(lambda: _named("raises"), lambda rows: rows and rows[0].start_time_ms)
+    assert (row.state, row.error_type) == ("FAILED", "TASK_EXECUTION_EXCEPTION")
+    assert "no such thing" in row.error_message
+    assert row.worker_pid
+    with pytest.raises(RayError):
+        rayhpc.get(dies.remote())
+    (row,) = _named("dies")
+    assert (row.state, row.error_type, row.attempt_number) == ("FAILED", "WORKER_DIED", 1)
+    assert "exit code 3" in row.error_message
+    with pytest.raises(RayError):
+        rayhpc.get(raises_again.remote())
+    rows = until(lambda: _named("raises_again"), lambda rows: len(rows) == 3)
+    assert [x.attempt_number for x in rows] == [0, 1, 2]
+    assert {x.error_type for x in rows} == {"TASK_EXECUTION_EXCEPTION"}
+
+
+def test_why_a_call_has_failed() -> None:
+    actor = Keeper.remote()
+    rayhpc.get(actor.pid.remote())
+    rayhpc.kill(actor)
+    with pytest.raises(RayError):
+        rayhpc.get(actor.node.remote())
+    (row,) = until(lambda: _named("Keeper.node"))[-1:]
+    assert (row.state, row.error_type, row.type) == ("FAILED", "ACTOR_DIED", "ACTOR_TASK")
+    (gone,) = [x for x in state.list_actors(limit=1000) if x.actor_id == row.actor_id]
+    assert "kill" in gone.death_cause
+
+
+def test_a_task_that_runs_names_its_process() -> None:
+    gate = Gate.remote()
+    ref = held.options(name="running now").remote([gate.wait.remote()])
+    (row,) = until(
+        lambda: _named("running now"), lambda rows: rows and rows[0].state == "RUNNING"
+    )
+    (worker,) = state.list_workers(filters=[("pid", "=", row.worker_pid)])
+    assert worker.worker_id == row.worker_id
+    rayhpc.cancel(ref)
+    with pytest.raises(RayError):
+        rayhpc.get(ref)
+    (row,) = until(lambda: _named("running now"), lambda rows: rows[0].error_type)
+    assert (row.state, row.error_type) == ("FAILED", "TASK_CANCELLED")
+
+
+def test_listing_does_not_stall_while_much_is_cancelled() -> None:
+    gate = Gate.remote()
+    refs = [held.remote([gate.wait.remote()]) for _ in range(200)]
+    for ref in refs:
+        rayhpc.cancel(ref)
+    # Within the limit that it is given, not after what is being cancelled has ended.
+    rows = state.list_tasks(timeout=5, limit=10_000)
+    assert len(rows) >= 200
 
 
 def test_objects_by_holder() -> None:

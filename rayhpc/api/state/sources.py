@@ -12,6 +12,8 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+import msgspec
+
 from rayhpc.api.objects.timeouts import LONGEST_S, seconds
 from rayhpc.api.state import schema
 from rayhpc.exceptions import RayError
@@ -174,9 +176,11 @@ class Sources:
             found[event.tid, event.attempt] = event
         history = run_history.read(self._client, limit, self._timeout).said(self._client)
         for event in sorted(history.runs, key=lambda x: x.started):
-            found[event.tid, event.attempt] = event
-        for event in sorted(found.values(), key=lambda x: x.submitted or x.started):
-            yield self._task(event)
+            owned = found.get((event.tid, event.attempt))
+            found[event.tid, event.attempt] = event if owned is None else _joined(event, owned)
+        pids = self._pids() if any(x.worker and not x.pid for x in found.values()) else {}
+        for event in sorted(found.values(), key=lambda x: x.started or x.submitted):
+            yield self._task(event, event.pid or pids.get(event.worker))
 
     def objects(self) -> Iterator[schema.ObjectState]:
         """What each process refers to, and what lies in each node's store."""
@@ -257,7 +261,13 @@ class Sources:
             for i, (resources, node) in enumerate(zip(row.bundles, nodes, strict=False))
         ]
 
-    def _task(self, event: cluster.TaskEvent) -> schema.TaskState:
+    def _pids(self) -> dict[Address, int]:
+        return {row.address: row.pid for row in self.raw_workers()}
+
+    def _task(self, event: cluster.TaskEvent, pid: int | None) -> schema.TaskState:
+        error_type = event.error_type
+        if event.state == "FAILED" and not error_type:
+            error_type = "TASK_EXECUTION_EXCEPTION"  # its worker tells that it raised, no more
         return schema.TaskState(
             task_id=event.tid[:TASK_ID_BYTES].hex(),
             attempt_number=event.attempt,
@@ -270,14 +280,25 @@ class Sources:
             parent_task_id=event.parent[:TASK_ID_BYTES].hex() or None,
             node_id=self.node_id(node_of(event.worker)) if event.worker else None,
             worker_id=worker_id(event.worker),
-            worker_pid=event.pid or None,
-            error_type="TASK_EXECUTION_EXCEPTION" if event.error else None,
+            worker_pid=pid,
+            error_type=error_type or None,
             error_message=event.error or None,
             required_resources=amounts(event.resources),
             creation_time_ms=millis(event.submitted),
             start_time_ms=millis(event.started),
             end_time_ms=millis(event.ended),
         )
+
+
+def _joined(run: cluster.TaskEvent, owned: cluster.TaskEvent) -> cluster.TaskEvent:
+    """A run as its worker tells it, with what its owner knows of when and why."""
+    return msgspec.structs.replace(
+        run,
+        state="FAILED" if owned.error_type else run.state,
+        submitted=owned.submitted,
+        error=owned.error,
+        error_type=owned.error_type,
+    )
 
 
 def amounts(resources: Resources) -> dict[str, float]:

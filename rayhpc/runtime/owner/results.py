@@ -5,8 +5,9 @@ Used by `submission` (tasks) and `calls` (actors), in the leading thread.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -19,10 +20,24 @@ from rayhpc.wire.address import Address, ObjectId, sibling
 from rayhpc.wire.messages import objects, tasks
 from rayhpc.wire.messages.common import Stored
 
+# So many failures an owner remembers for the state listings.
+_FAILURES_KEPT = 1000
 Send = Callable[[Address, msgspec.Struct], None]
 
 # What `completed()` of a generator refers to.
 _NOTHING = serialization.to_inline(serialization.serialize(None))
+
+
+class Failure(NamedTuple):
+    """A task or call that has failed for good, as the state listings show it."""
+
+    tid: ObjectId
+    attempt: int
+    name: str
+    parent: bytes
+    submitted: float
+    actor: bytes
+    error: bytes
 
 
 class Results:
@@ -38,6 +53,7 @@ class Results:
         self._send = send
         # Counts errors, so that a `get` of many notices the first (see `Process.get`).
         self.failures = 0
+        self.latest_failures: deque[Failure] = deque(maxlen=_FAILURES_KEPT)
         # Tasks that have ended while their worker still claims references of their arguments.
         self._held: dict[ObjectId, tuple[Address, Pending]] = {}
 
@@ -67,6 +83,7 @@ class Results:
     def fail(self, pending: Pending, error: bytes, raised: bool = False) -> None:
         """All results of a task become this error; `raised`: the user's code did."""
         self.failures += 1
+        self._remember(pending, error)
         if pending.stream is not None:
             pending.stream.fail(error)
         if raised and pending.stream is not None:
@@ -80,6 +97,20 @@ class Results:
                 if entry is not None and entry.state == PENDING:
                     self._ownership.resolve(oid, ERROR, error)
         self._let_go(pending)
+
+    def _remember(self, pending: Pending, error: bytes) -> None:
+        actor = b"" if pending.target is None else pending.target.actor
+        self.latest_failures.append(
+            Failure(
+                pending.tid,
+                pending.attempt,
+                pending.name,
+                pending.parent,
+                pending.submitted,
+                actor,
+                error,
+            )
+        )
 
     def _resolve_end(self, pending: Pending) -> None:
         """The reference that stands for a generator's end refers to None."""

@@ -296,8 +296,13 @@ class Core:
         if isinstance(question, cluster.OwnedObjects):
             return list(inspection.objects(self.ownership, question.limit))
         if isinstance(question, cluster.OwnedTasks):
-            return list(self._unfinished(question.limit))
+            return [*self._unfinished(question.limit), *self._failed(question.limit)]
         return self.role.answer(question) or []
+
+    def _failed(self, limit: int) -> list[cluster.TaskEvent]:
+        """The tasks and calls of this process that have failed for good, the latest ones."""
+        latest = list(self.results.latest_failures)[-limit:]
+        return [inspection.failure_row(x, self.facts.job) for x in latest]
 
     def _unfinished(self, limit: int) -> list[cluster.TaskEvent]:
         """The tasks and calls this process has submitted that have not ended."""

@@ -7,12 +7,30 @@ from __future__ import annotations
 
 import os
 
+from rayhpc import exceptions
 from rayhpc.runtime.owner.entries import ERROR, INLINE, PENDING, STORED
 from rayhpc.runtime.owner.ownership import Ownership
 from rayhpc.runtime.owner.pending import Pending
+from rayhpc.runtime.owner.results import Failure
+from rayhpc.runtime.values.errors import load_error
 from rayhpc.wire.address import node_of
 from rayhpc.wire.messages.cluster import ObjectRow, TaskEvent
 
+_ERROR_CHARACTERS = 4000
+_OF_USERS_CODE = "TASK_EXECUTION_EXCEPTION"
+_ERROR_TYPES: tuple[tuple[type[BaseException], str], ...] = (
+    (exceptions.RayTaskError, _OF_USERS_CODE),
+    (exceptions.TaskCancelledError, "TASK_CANCELLED"),
+    (exceptions.OutOfMemoryError, "OUT_OF_MEMORY"),
+    (exceptions.NodeDiedError, "NODE_DIED"),
+    (exceptions.WorkerCrashedError, "WORKER_DIED"),
+    (exceptions.ActorUnavailableError, "ACTOR_UNAVAILABLE"),
+    (exceptions.ActorDiedError, "ACTOR_DIED"),
+    (exceptions.RuntimeEnvSetupError, "RUNTIME_ENV_SETUP_FAILED"),
+    (exceptions.TaskPlacementGroupRemoved, "TASK_PLACEMENT_GROUP_REMOVED"),
+    (exceptions.TaskUnschedulableError, "TASK_UNSCHEDULABLE_ERROR"),
+    (exceptions.ObjectLostError, "OBJECT_LOST"),
+)
 _STATES = {PENDING: "PENDING", INLINE: "INLINE", STORED: "STORED", ERROR: "ERROR"}
 
 
@@ -29,6 +47,39 @@ def objects(ownership: Ownership, limit: int) -> list[ObjectRow]:
             )
         )
     return rows
+
+
+def failure_row(failure: Failure, job: int) -> TaskEvent:
+    """A task or call of this process's job that has failed for good."""
+    kind, text = describe_error(failure.error)
+    return TaskEvent(
+        tid=failure.tid,
+        name=failure.name,
+        kind="ACTOR_TASK" if failure.actor else "NORMAL_TASK",
+        state="FAILED",
+        job=job,
+        worker=0,
+        pid=0,
+        submitted=failure.submitted,
+        actor=failure.actor,
+        parent=failure.parent,
+        attempt=failure.attempt,
+        error=text,
+        error_type=kind,
+    )
+
+
+def describe_error(packed: bytes) -> tuple[str, str]:
+    """What Ray's listings call an error, and its text."""
+    try:
+        error = load_error(packed)
+        text = str(error)
+    except Exception as problem:  # the class of a user's error, which does what it likes
+        return _OF_USERS_CODE, f"an error that cannot be read here: {problem!r}"
+    for kind, name in _ERROR_TYPES:
+        if isinstance(error, kind):
+            return name, text[-_ERROR_CHARACTERS:]
+    return _OF_USERS_CODE, text[-_ERROR_CHARACTERS:]
 
 
 def task_row(pending: Pending, job: int) -> TaskEvent:

@@ -378,6 +378,7 @@ class TaskEvent(Record, frozen=True):
     attempt: int = 0
     error: str = ""
     resources: Resources = {}
+    error_type: str = ""
 
 
 class RunGroup(Record, frozen=True):
