@@ -62,7 +62,8 @@ def test_exit_codes_and_words(user: PbsUser) -> None:
 
 def test_an_array(user: PbsUser) -> None:
     script = user.home / "task.sh"
-    script.write_text("#!/bin/bash\necho task ${PBS_ARRAY_INDEX:-$PBS_ARRAYID}; exit 0\n")
+    # Long enough that PBS itself is asked how the array is.
+    script.write_text("#!/bin/bash\necho task ${PBS_ARRAY_INDEX:-$PBS_ARRAYID}; sleep 3\n")
     done = user.rayhpc("submit", "--array", "1-2", "--", "bash", "task.sh")
     assert done.returncode == 0, done.stderr
     for task in ("1", "2"):

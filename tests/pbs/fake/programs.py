@@ -43,7 +43,6 @@ def qsub(argv: list[str]) -> None:
     with jobs() as known:
         number = 1 + len({name.partition(".")[0].partition("[")[0] for name in known})
         tasks = job.pop("tasks")
-        # An array has an entry of its own, which is B(egun) until its last task has ended.
         names = [f"{number}[{task}].{SERVER}" for task in tasks] or [f"{number}.{SERVER}"]
         for name, task in zip(names, tasks or [""], strict=True):
             known[name] = {**job, "task": task}
@@ -122,9 +121,10 @@ def qstat(argv: list[str]) -> None:
     if argv[1 if history else 0] != "-f":
         fail("qstat: illegal option", 2)
     code = 0
-    with jobs() as known:
+    with jobs() as alone:
+        known = {**alone, **_arrays(alone)}
         for name in names:
-            found = _of(name, known)
+            found = [_full(name)] if _full(name) in known else []
             shown = [each for each in found if history or known[each]["job_state"] != "F"]
             for each in shown:
                 _print(each, known[each])
@@ -137,9 +137,28 @@ def qstat(argv: list[str]) -> None:
     sys.exit(code)
 
 
+def _arrays(known: dict[str, Job]) -> dict[str, Job]:
+    """An array has an entry of its own, which has begun until its last task has ended."""
+    found: dict[str, Job] = {}
+    for name, task in known.items():
+        if "[" not in name:
+            continue
+        states = {known[each]["job_state"] for each in _of(f"{name.partition('[')[0]}[]", known)}
+        state = "C" if is_torque() else "F"
+        if states & set("QRHE"):
+            state = "Q" if states <= set("QH") else "R" if is_torque() else "B"
+        number = name.partition("[")[0]
+        found[f"{number}[].{SERVER}"] = {**task, "job_state": state, "hosts": []}
+    return found
+
+
+def _full(name: str) -> str:
+    return name if name.endswith(f".{SERVER}") else f"{name}.{SERVER}"
+
+
 def _of(name: str, known: dict[str, Job]) -> list[str]:
-    """`12`, `12[3]`, and `12[]`, which stands for the whole array."""
-    full = name if name.endswith(f".{SERVER}") else f"{name}.{SERVER}"
+    """`12`, `12[3]`, and `12[]`, which stands for all tasks of the array."""
+    full = _full(name)
     if "[]" in full:
         prefix = full.partition("[")[0] + "["
         return [each for each in known if each.startswith(prefix)]
