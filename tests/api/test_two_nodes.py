@@ -64,7 +64,7 @@ def test_the_cluster_is_the_sum_of_its_nodes(nodes: Any) -> None:
 
 
 def test_tasks_spill_over_to_the_other_node(nodes: Any) -> None:
-    found = ray.get([stay.remote(0.3) for _ in range(4)], timeout=30)
+    found = ray.get([stay.remote(1.0) for _ in range(4)], timeout=30)
     assert set(found) == set(near_and_far())
 
 
