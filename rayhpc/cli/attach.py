@@ -72,6 +72,7 @@ def _become_python(address: str) -> NoReturn:
     os.environ["RAYHPC_ADDRESS"] = address
     start = _CONNECT.format(address=address)
     say(f"the cluster at {address}; leave with Ctrl-D, the job goes on")
-    if importlib.util.find_spec("IPython") is not None:
+    # IPython asks whether to leave at the end of what is piped in.
+    if sys.stdin.isatty() and importlib.util.find_spec("IPython") is not None:
         become([sys.executable, "-m", "IPython", "--no-banner", "-i", "-c", start])
     become([sys.executable, "-i", "-c", start])
