@@ -1,7 +1,7 @@
 """Which batch system serves this machine.
 
 Called by `rayhpc submit`; the verbs for existing jobs take the one that the job was given to.
-Looks at variables, PATH and files; asks a controller only where SLURM is in an unusual place.
+Looks at variables, PATH and files; asks no more of a controller than whether it is there.
 """
 
 from __future__ import annotations

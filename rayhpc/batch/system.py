@@ -70,7 +70,8 @@ class BatchSystem(ABC):
     # -- the submit side
     @abstractmethod
     def look(self, environ: Mapping[str, str], which: Which) -> Sign:
-        """Whether jobs can be submitted here.  Looks at variables, PATH and files.
+        """Whether jobs can be submitted here.  Looks at variables, PATH and files, and may knock at
+        a port for a second.
 
         Args:
             environ: this process's environment.

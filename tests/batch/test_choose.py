@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -90,14 +91,18 @@ def test_a_plain_submit_runs_beside_a_configuration_of_yarn(
     assert "yarn-site.xml is there" in done.stderr
 
 
-def test_a_configuration_that_names_a_resource_manager_is_taken(
-    hadoop: dict[str, str], tmp_path: Path
-) -> None:
+def test_a_resource_manager_that_answers_is_taken(hadoop: dict[str, str], tmp_path: Path) -> None:
+    """One that does not, of a configuration that was left behind, is told."""
     assert choose(hadoop, which=only()).system.name == "local"
-    (tmp_path / "yarn-site.xml").write_text(
-        "<configuration><property><name>yarn.resourcemanager.hostname</name>"
-        "<value>rm</value></property></configuration>"
-    )
-    choice = choose(hadoop, which=only())
+    with socket.create_server(("127.0.0.1", 0)) as master:
+        port = master.getsockname()[1]
+        (tmp_path / "yarn-site.xml").write_text(
+            "<configuration><property><name>yarn.resourcemanager.address</name>"
+            f"<value>127.0.0.1:{port}</value></property></configuration>"
+        )
+        choice = choose(hadoop, which=only())
     assert choice.system.name == "yarn"
     assert choice.why.startswith(f"{tmp_path}/yarn-site.xml is there")
+    choice = choose(hadoop, which=only())
+    assert choice.system.name == "local"
+    assert f"no ResourceManager answers at 127.0.0.1:{port}: --scheduler yarn" in choice.why

@@ -7,6 +7,7 @@ rank and tells it its number.
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from rayhpc.batch.yarn.jobs import YarnJobs
     from rayhpc.machine.facts import MachineFacts
 
+_KNOCK_S = 1.0
+
 
 class Yarn(BatchSystem):
     """The batch system `yarn`."""
@@ -30,9 +33,10 @@ class Yarn(BatchSystem):
     signals_all = ("yarn",)
 
     def look(self, environ: Mapping[str, str], which: Which) -> Sign:
-        """Whether there is a configuration that says where a ResourceManager is.
+        """Whether there is a configuration of a cluster whose ResourceManager is there.
 
-        The one that comes with Hadoop's programs says nothing, and makes no plain submit fail.
+        The one that comes with Hadoop's programs, or was left on a laptop, makes no plain submit
+        fail: each address is knocked at, for a second at most.
         """
         from rayhpc.hadoop.configuration import Configuration, find_folder
         from rayhpc.hadoop.errors import ConfigurationError
@@ -43,10 +47,17 @@ class Yarn(BatchSystem):
             return Sign(False)
         site = folder / "yarn-site.xml"
         try:
-            addresses(Configuration.load(folder), CLIENTS)
+            masters = addresses(Configuration.load(folder), CLIENTS)
         except ConfigurationError as error:
             return Sign(False, f"{site} is there, but is no cluster's: {error}")
-        return Sign(True, f"{site} is there")
+        if any(map(_answers, masters)):
+            return Sign(True, f"{site} is there")
+        named = ", ".join(f"{host}:{port}" for host, port in masters)
+        return Sign(
+            False,
+            f"{site} is there, but no ResourceManager answers at {named}: --scheduler yarn waits "
+            "for one",
+        )
 
     def jobs(self) -> YarnJobs:
         """Its submit side."""
@@ -89,6 +100,14 @@ class Yarn(BatchSystem):
             "local sockets here are not protected from them by their owner"
         )
         return [sentence]
+
+
+def _answers(address: tuple[str, int]) -> bool:
+    try:
+        with socket.create_connection(address, timeout=_KNOCK_S):
+            return True
+    except OSError:
+        return False
 
 
 def _user_name() -> str:
