@@ -58,6 +58,21 @@ found = ray.get_actor("n")
 ref, result, generator = ray.put("old"), same.remote("old"), count.remote(3)
 ray.get([result, generator.completed()])
 pickled = pickle.dumps([ref, result])
+
+def with_value(kept):
+    @ray.remote(num_cpus=0)
+    def task():
+        return ray.get(kept) if isinstance(kept, ray.ObjectRef) else ray.get(kept.who.remote())
+    @ray.remote(num_cpus=0)
+    class Actor:
+        def method(self):
+            return ray.get(kept)
+    return task, Actor
+
+definitions = [with_value(x) for x in (ref, account, found)]
+assert ray.get([task.remote() for task, _ in definitions]) == ["old"] * 3
+makers = [Actor.remote() for _, Actor in definitions[:1]]
+assert ray.get(makers[0].method.remote()) == "old"
 group = placement_group([{"CPU": 0.01}])
 assert group.wait(20)
 end(first)
@@ -101,6 +116,14 @@ KINDS = {
                 lambda: ray.put([old]),
                 lambda: ray.remote(lambda: old).remote(),
                 lambda: ray.remote(type("A", (), {"kept": old})).remote(),
+            ):
+                with refused():
+                    use()
+    """,
+    "definitions": """
+        for task, Actor in definitions:
+            for use in (
+                task.remote, task.options(name="x").remote, Actor.remote, lambda: same.remote(task)
             ):
                 with refused():
                     use()

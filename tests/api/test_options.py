@@ -235,3 +235,14 @@ def test_an_absurd_option_of_an_actor_is_named(option: str, value: Any) -> None:
         rayhpc.remote(Actor).options(**{option: value})
     assert type(caught.value) in (ValueError, UnicodeEncodeError)
     assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("0", 0), ("7", 7), ("-1", -1), ("", 3), ("many", 3), ("-5", 3)]
+)
+def test_retries_where_none_are_given(
+    monkeypatch: pytest.MonkeyPatch, text: str, expected: int
+) -> None:
+    monkeypatch.setenv("RAY_TASK_MAX_RETRIES", text)
+    assert opts.FunctionOptions().max_retries == expected
+    assert opts.FunctionOptions().merged(max_retries=1).max_retries == 1

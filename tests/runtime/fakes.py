@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from rayhpc.runtime.owner import failures
+from rayhpc.runtime.owner.definitions import Definition
 from rayhpc.runtime.owner.entries import ERROR, INLINE, Entry
 from rayhpc.runtime.owner.ownership import Ownership
 from rayhpc.runtime.owner.pending import Pending
@@ -20,6 +21,7 @@ from rayhpc.wire.messages.common import Grant, SchedulingClass
 
 ME = make_address(1, 1)
 CLASS = SchedulingClass({"CPU": 10_000})
+DEFINITION = Definition(b"f", b"code", [])
 
 
 class Side:
@@ -34,7 +36,6 @@ class Side:
         self.submitter = Submitter(
             ME, self.ownership, self.results, self._send, lambda: self.now, self.warnings.append
         )
-        self.submitter.definitions[b"f"] = b"code"
         self._number = 0
 
     def _send(self, destination: int, message: msgspec.Struct) -> None:
@@ -49,7 +50,7 @@ class Side:
         for _ in range(count):
             self._number += 1
             tid = make_object_id(ME, self._number)
-            pending = Pending(tid, b"", b"f", 1, retries, "f")
+            pending = Pending(tid, b"", DEFINITION, 1, retries, "f")
             pending.queue = self.submitter.queue_for(CLASS)
             self.ownership.table[tid] = Entry(pending)
             self.submitter.inbox.append(pending)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from rayhpc.runtime.owner.actor_creation import ActorCreation
+from rayhpc.runtime.owner.definitions import Definition
 from rayhpc.runtime.owner.entries import Entry
 from rayhpc.runtime.owner.pending import Pending
 from rayhpc.runtime.process.context import running
@@ -56,6 +57,17 @@ def _running_tid() -> bytes:
     return b"" if context is None else context.tid
 
 
+class _Definitions(dict[str, Definition]):
+    """A program's name is its pickle, and what workers know it by."""
+
+    def __missing__(self, name: str) -> Definition:
+        made = self[name] = Definition(name.encode(), name.encode(), [])
+        return made
+
+
+DEFINITIONS = _Definitions()
+
+
 class Ended(Exception):
     """The actor's name is taken."""
 
@@ -77,13 +89,12 @@ class UserSide(Process):
         window: int = 0,
     ) -> Any:
         """`f.remote(*args)`, as `api.remote_function` does it."""
-        definition = name.encode()
+        definition = DEFINITIONS[name]
         pending = Pending(self.core.new_id(), b"", definition, returns, retries, name)
         wanted = SchedulingClass(
             ONE_CPU if resources is None else resources, strategy, job=self.core.facts.job
         )
         pending.queue = self.core.submitter.queue_for(wanted)
-        self.core.submitter.definitions[definition] = definition
         self._set_arguments(pending, args)
         pending.parent = _running_tid()
         if pending.parent or window:
@@ -175,7 +186,7 @@ class UserSide(Process):
         strategy: Strategy,
         detached: bool,
     ) -> tuple[ActorCreation, Handle]:
-        pending = Pending(self.core.new_actor_id(), b"", b"", 1, 0, kind)
+        pending = Pending(self.core.new_actor_id(), b"", None, 1, 0, kind)
         self._set_arguments(pending, args)
         spec = actors.ActorSpec(
             actor=pending.tid,
@@ -212,7 +223,7 @@ class UserSide(Process):
     ) -> Any:
         """`handle.method.remote(*args)`, as `api.actor_method` does it."""
         retries = handle.retries if retries is None else retries
-        pending = Pending(self.core.new_id(), b"", b"", returns, retries, method)
+        pending = Pending(self.core.new_id(), b"", None, returns, retries, method)
         pending.method = method
         pending.group = group
         pending.target = client = self.core.callers.client_of(handle.actor)

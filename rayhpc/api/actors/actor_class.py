@@ -19,14 +19,14 @@ from rayhpc.api.groups import placing
 from rayhpc.api.session import runtime_env
 from rayhpc.api.tasks import binding, submitting
 from rayhpc.api.tasks import options as opts
+from rayhpc.api.tasks.export import Export
 from rayhpc.api.tasks.signatures import Shape, shape_of
+from rayhpc.runtime.owner.definitions import Definition
 from rayhpc.runtime.owner.pending import Pending
 from rayhpc.runtime.process import current
 from rayhpc.runtime.process.client import Client
 from rayhpc.runtime.process.interrupts import inside
 from rayhpc.runtime.values import serialization
-from rayhpc.runtime.values.references import collect_refs
-from rayhpc.wire import limits
 from rayhpc.wire.messages.actors import ActorSpec
 
 T = TypeVar("T")
@@ -52,7 +52,7 @@ class ActorClass(Generic[T]):
         self.__ray_actor_class__ = cls
         self.options_given = options
         self.__doc__ = cls.__doc__
-        self._export = _Export(cls)
+        self._shared = _Shared(cls)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         name = self.__ray_actor_class__.__name__
@@ -72,11 +72,11 @@ class ActorClass(Generic[T]):
             ValueError: the actor's name is taken.
         """
         client = current.client()
-        export = self._export
-        if export.shape is not None:
-            export.shape.check(export.name, args, kwargs)
+        shared = self._shared
+        if shared.shape is not None:
+            shared.shape.check(shared.name, args, kwargs)
         with inside:
-            return _make(client, export, self.options_given, args, kwargs)
+            return _make(client, shared, self.options_given, args, kwargs)
 
     def options(self, **changed: Any) -> ActorClass[T]:
         """The same class with other options.
@@ -86,7 +86,7 @@ class ActorClass(Generic[T]):
             TypeError: a value of the wrong type.
         """
         other = make_actor_class(self.__ray_actor_class__, self.options_given.merged(**changed))
-        other._export = self._export
+        other._shared = self._shared
         return other
 
     def bind(self, *args: Any, **kwargs: Any) -> Any:
@@ -117,15 +117,13 @@ class ActorClass(Generic[T]):
         return f"ActorClass({self.__ray_actor_class__.__name__})"
 
 
-class _Export:
+class _Shared:
     """What actors of one class share in this process, whatever their options."""
 
     def __init__(self, cls: type[Any]) -> None:
         self.cls = cls
         self.name = cls.__name__
-        self._blob: bytes | None = None
-        self._definition = b""
-        self._kept: list[Any] = []
+        self.export = Export(cls, self.name)
         self._methods: dict[str, Method] | None = None
         self._has_async = False
         self._kinds: dict[tuple[Any, ...], tuple[ActorKind, bytes]] = {}
@@ -138,16 +136,6 @@ class _Export:
         has no methods.
         """
         return shape_of(self.cls)
-
-    def blob(self) -> tuple[bytes, bytes]:
-        """The definition's id and the pickled class."""
-        if self._blob is None:
-            with collect_refs() as found:
-                self._blob = serialization.dump_definition(self.cls)
-            limits.check_definition(self.name, self._blob)
-            self._kept = list(found)
-            self._definition = serialization.definition_id(self._blob)
-        return self._definition, self._blob
 
     def kind(self, options: opts.ActorOptions) -> tuple[ActorKind, bytes]:
         """What handles of an actor with these options know, and the same pickled."""
@@ -173,13 +161,15 @@ def make_actor_class(cls: type[T], options: opts.ActorOptions) -> ActorClass[T]:
 
 def _make(
     client: Client,
-    export: _Export,
+    shared: _Shared,
     options: opts.ActorOptions,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
 ) -> ActorHandle[Any]:
-    spec = _spec(client, export, options)
-    pending = Pending(spec.actor, b"", spec.definition_id, 1, 0, f"{export.name}.__init__")
+    definition = shared.export.definition(client)
+    spec = _spec(client, shared, definition, options)
+    # Kept as long as the actor may start (again): what the class has captured lives as long.
+    pending = Pending(spec.actor, b"", definition, 1, 0, f"{shared.name}.__init__")
     packed = bool(args or kwargs) and submitting.set_arguments(client, pending, args, kwargs)
     if packed:
         spec = msgspec.structs.replace(spec, packed=True)
@@ -191,9 +181,10 @@ def _make(
     return ActorHandle(spec.actor, spec.methods, lifeline)
 
 
-def _spec(client: Client, export: _Export, options: opts.ActorOptions) -> ActorSpec:
-    definition_id, definition = export.blob()
-    kind, blob = export.kind(options)
+def _spec(
+    client: Client, shared: _Shared, definition: Definition, options: opts.ActorOptions
+) -> ActorSpec:
+    kind, blob = shared.kind(options)
     facts = client.facts
     wanted, held = opts.actor_resources(options)
     environment = runtime_env.environment_for(client, options.runtime_env)
@@ -201,9 +192,9 @@ def _spec(client: Client, export: _Export, options: opts.ActorOptions) -> ActorS
         actor=client.new_actor_id(),
         owner=client.me,
         job=facts.job,
-        class_name=export.name,
-        definition_id=definition_id,
-        definition=definition,
+        class_name=shared.name,
+        definition_id=definition.id,
+        definition=definition.blob,
         methods=blob,
         args=b"",
         deps=[],

@@ -131,7 +131,7 @@ def _submit(
     limit = handle._ray_kind.max_pending_calls
     if limit > 0:
         _check_room(client, target, limit, plan)
-    pending = Pending(client.new_id(), b"", b"", plan.returns, plan.retries, plan.label)
+    pending = Pending(client.new_id(), b"", None, plan.returns, plan.retries, plan.label)
     pending.method = name
     pending.group = plan.group
     target.overtakes = handle._ray_kind.is_concurrent

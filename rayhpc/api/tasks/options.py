@@ -6,6 +6,7 @@ they are given, at decoration too; what they mean for placing is in `placing`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -113,11 +114,18 @@ class _Placed(_Options, frozen=True, kw_only=True):
     _labels: Any = None
 
 
+def _default_max_retries() -> int:
+    """What RAY_TASK_MAX_RETRIES says (-1: for ever), or 3; what is no such number counts as 3."""
+    text = os.environ.get("RAY_TASK_MAX_RETRIES", "")
+    number = int(text) if text.removeprefix("-").isdecimal() else DEFAULT_MAX_RETRIES
+    return number if number >= -1 else DEFAULT_MAX_RETRIES
+
+
 class FunctionOptions(_Placed, frozen=True, kw_only=True):
     """The options of a remote function."""
 
     num_returns: int | str | None = None
-    max_retries: int = DEFAULT_MAX_RETRIES
+    max_retries: int = msgspec.field(default_factory=_default_max_retries)
     retry_exceptions: Any = False
     max_calls: int | None = None
     tensor_transport: Any = None

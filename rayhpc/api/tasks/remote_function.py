@@ -17,16 +17,14 @@ from rayhpc.api.groups import placing
 from rayhpc.api.session import runtime_env
 from rayhpc.api.tasks import binding, signatures, submitting
 from rayhpc.api.tasks import options as opts
+from rayhpc.api.tasks.export import Export
 from rayhpc.runtime.owner.class_queue import ClassQueue
 from rayhpc.runtime.owner.pending import Pending
 from rayhpc.runtime.process import current
 from rayhpc.runtime.process.client import Client
 from rayhpc.runtime.process.context import running
 from rayhpc.runtime.process.interrupts import inside
-from rayhpc.runtime.values import serialization
 from rayhpc.runtime.values.names import name_of
-from rayhpc.runtime.values.references import collect_refs
-from rayhpc.wire import limits
 from rayhpc.wire.messages.tasks import TaskMore
 
 P = ParamSpec("P")
@@ -48,8 +46,7 @@ class _Prepared:
         self.job = job
         self.group = group
         self.queue: ClassQueue[Pending] = client.queue_for(wanted)
-        self.definition = function.definition_id()
-        client.define(self.definition, function.blob())
+        self.definition = function.export.definition(client)
         self.returns = submitting.returns_of(options.num_returns, function.is_generator)
         self.name = options.name or function.name
         self.more = TaskMore(
@@ -102,9 +99,7 @@ class RemoteFunction(Generic[P, R]):
         self.name = name_of(function)
         self.options_given = options
         self._function = function
-        self._blob: bytes | None = None
-        self._definition: bytes | None = None
-        self._kept: list[Any] = []
+        self.export = Export(function, self.name)
         self._prepared: _Prepared | None = None
 
     @functools.cached_property
@@ -153,23 +148,8 @@ class RemoteFunction(Generic[P, R]):
             TypeError: a value of the wrong type.
         """
         other = RemoteFunction(self._function, self.options_given.merged(**changed))
-        other._blob, other._definition, other._kept = self._blob, self._definition, self._kept
+        other.export = self.export
         return other
-
-    def blob(self) -> bytes:
-        """The pickled function."""
-        if self._blob is None:
-            with collect_refs() as found:
-                self._blob = serialization.dump_definition(self._function)
-            limits.check_definition(self.name, self._blob)
-            self._kept = list(found)
-        return self._blob
-
-    def definition_id(self) -> bytes:
-        """The id its workers know it by: a hash of the pickle."""
-        if self._definition is None:
-            self._definition = serialization.definition_id(self.blob())
-        return self._definition
 
     def bind(self, *args: Any, **kwargs: Any) -> Any:
         """A node of a graph that calls the function when the graph runs (`util.dag`)."""

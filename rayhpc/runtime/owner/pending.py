@@ -12,6 +12,7 @@ import msgspec
 
 from rayhpc.runtime.owner.actor_client import ActorClient
 from rayhpc.runtime.owner.class_queue import ClassQueue, Lease
+from rayhpc.runtime.owner.definitions import Definition
 from rayhpc.runtime.values.references import ObjectRef
 from rayhpc.wire.address import ObjectId, sibling
 from rayhpc.wire.messages import tasks
@@ -51,7 +52,7 @@ class Pending(msgspec.Struct, eq=False, gc=False):
 
     tid: ObjectId
     args: bytes
-    definition: bytes
+    definition: Definition | None
     returns: int
     retries: int
     name: str

@@ -7,13 +7,16 @@ messages and what each death means: `docs/explanation/protocol.md`.  Actors' cal
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable
+from weakref import WeakValueDictionary
 
 import msgspec
 
 from rayhpc.runtime.owner import dependencies, failures
 from rayhpc.runtime.owner.class_queue import ClassQueue, Lease
+from rayhpc.runtime.owner.definitions import Definitions
 from rayhpc.runtime.owner.ownership import Ownership
 from rayhpc.runtime.owner.pending import Pending
 from rayhpc.runtime.owner.results import Results
@@ -49,20 +52,21 @@ class Submitter:
     ) -> None:
         self.me = me
         self.inbox: deque[Pending] = deque()
-        self.definitions: dict[bytes, bytes] = {}
         self._ownership = ownership
         self._results = results
         self._send = send
         self._now = now
         self._warn = warn
         self._raylet = raylet_of(node_of(me))
-        self._keys: dict[bytes, ClassQueue[Pending]] = {}
+        # A class that nothing uses any more goes: programs may make one for each task.
+        self._queues: WeakValueDictionary[bytes, ClassQueue[Pending]] = WeakValueDictionary()
+        self._making_queue = threading.Lock()
         # The newest last.  A worker may be ours again before the last results of an earlier lease,
         # which come another way, are here.
         self._by_worker: dict[Address, list[Lease[Pending]]] = {}
         self._requests: dict[int, ClassQueue[Pending]] = {}
         self._request_number = 0
-        self._known: dict[Address, set[bytes]] = {}
+        self._definitions = Definitions(send)
         self._dirty: dict[ClassQueue[Pending], None] = {}
         # When each queue wants to be looked at without an event, as of when it was looked at last.
         self._due: dict[ClassQueue[Pending], float] = {}
@@ -70,9 +74,10 @@ class Submitter:
     def queue_for(self, wanted: SchedulingClass) -> ClassQueue[Pending]:
         """The queue of a scheduling class; may be called by any thread."""
         key = msgspec.msgpack.encode(wanted)
-        queue = self._keys.get(key)
-        if queue is None:
-            queue = self._keys.setdefault(key, ClassQueue(wanted))
+        with self._making_queue:
+            queue = self._queues.get(key)
+            if queue is None:
+                queue = self._queues[key] = ClassQueue(wanted)
         return queue
 
     # -- the leading thread ----------------------------------------------------------------------
@@ -88,6 +93,7 @@ class Submitter:
         while self._dirty:
             queue, _ = self._dirty.popitem()
             self._schedule(queue)
+        self._definitions.settle()
 
     def on_time(self) -> None:
         """Look at every queue whose deadline has come."""
@@ -101,7 +107,7 @@ class Submitter:
 
     def has_news(self) -> bool:
         """Whether `advance` has something to do."""
-        return bool(self.inbox or self._dirty)
+        return bool(self.inbox or self._dirty or self._definitions.has_news())
 
     def make_again(self, oid: ObjectId, pending: Pending) -> bytes | None:
         """Run the task of a lost object once more; the error if it has no retry left."""
@@ -133,21 +139,21 @@ class Submitter:
 
     def children_of(self, tid: ObjectId) -> list[Pending]:
         """The unfinished tasks that task `tid` submitted from this process."""
-        found = [p for q in self._keys.values() for p in q.ready if p.parent == tid]
+        found = [p for q in list(self._queues.values()) for p in q.ready if p.parent == tid]
         for lease in self._all_leases():
             found += [p for p in lease.inflight.values() if p.parent == tid]
         return found
 
     def unfinished(self) -> Iterable[Pending]:
         """Every task that waits or runs."""
-        for queue in list(self._keys.values()):
+        for queue in list(self._queues.values()):
             yield from list(queue.ready)
         for lease in self._all_leases():
             yield from list(lease.inflight.values())
 
     def pending_reasons(self) -> list[str]:
         """Why lease requests wait, in the raylets' words."""
-        return [text for q in self._keys.values() for text in q.queued.values() if text]
+        return [text for q in list(self._queues.values()) for text in q.queued.values() if text]
 
     # -- messages: leases ------------------------------------------------------------------------
     def on_granted(self, message: leases.LeaseGranted) -> None:
@@ -372,9 +378,7 @@ class Submitter:
             self._cancel_requests(queue)
 
     def _push(self, lease: Lease[Pending], batch: list[Pending], now: float) -> None:
-        known = self._known.get(lease.worker)
-        if known is None:
-            known = self._known[lease.worker] = set()
+        sent = self._definitions.sent_to(lease.worker)
         inflight = lease.inflight
         if not inflight:
             lease.progress = now
@@ -384,15 +388,16 @@ class Submitter:
         for pending in batch:
             definition = pending.definition
             size = pending.size + limits.OVERHEAD_BYTES
-            blob = None if definition in known else self.definitions[definition]
-            if blob is not None:
-                size += len(blob)
+            assert definition is not None
+            is_new = definition.id not in sent
+            if is_new:
+                size += len(definition.blob)
             if total + size > limits.BATCH_BYTES and out:
                 self._send_push(lease, out, new)
                 out, new, total = [], {}, 0
-            if blob is not None:
-                known.add(definition)
-                new[definition] = blob
+            if is_new:
+                self._definitions.note(lease.worker, definition)
+                new[definition.id] = definition.blob
             total += size
             pending.lease = lease
             inflight[pending.tid] = pending
@@ -400,7 +405,7 @@ class Submitter:
             out.append(
                 tasks.Task(
                     pending.tid,
-                    definition,
+                    definition.id,
                     pending.args,
                     pending.ready,
                     pending.returns,
@@ -420,7 +425,7 @@ class Submitter:
         except (ValueError, TypeError, OverflowError) as error:
             # `remote()` ought to have refused it; nobody will ever answer these.
             lease.granted_known = grant is None
-            self._known[lease.worker].difference_update(new)
+            self._definitions.sent_to(lease.worker).difference_update(new)
             for task in out:
                 pending = lease.remove(task.tid)
                 if pending is not None:
@@ -462,7 +467,7 @@ class Submitter:
         node_died: bool = False,
     ) -> None:
         """Sort a dead worker's tasks: those of `begun` have failed, the rest never started."""
-        self._known.pop(lease.worker, None)
+        self._definitions.forget_worker(lease.worker)
         inflight = lease.clear()
         for pending in reversed([p for p in inflight if p.tid not in begun]):
             self._requeue(pending)

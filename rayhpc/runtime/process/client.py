@@ -130,10 +130,6 @@ class Client:
         """The queue of a scheduling class."""
         return self._core.submitter.queue_for(wanted)
 
-    def define(self, key: bytes, definition: bytes) -> None:
-        """Make a function known, which tasks then name by `key`."""
-        self._core.submitter.definitions[key] = definition
-
     def submit(self, pending: Pending) -> None:
         """Have a task run; its results are in the table from here on."""
         self._enter(pending, can_run_again=True)

@@ -11,6 +11,8 @@ from typing import Any
 from rayhpc.runtime.process.interrupts import outside
 from rayhpc.runtime.values import serialization
 from rayhpc.runtime.values.names import make_nameable
+from rayhpc.wire.address import Address
+from rayhpc.wire.messages import tasks
 
 Load = Callable[[bytes], Any]
 
@@ -32,12 +34,25 @@ class Definitions:
         self.load = load
         self._blobs: dict[bytes, bytes] = {}
         self._loaded: dict[bytes, Any] = {}
+        # Who has sent which, and has tasks of it left.
+        self._senders: dict[bytes, set[Address]] = {}
 
-    def learn(self, definitions: dict[bytes, bytes]) -> None:
+    def learn(self, submitter: Address, definitions: dict[bytes, bytes]) -> None:
         """Functions have arrived (leading thread)."""
         for key, blob in definitions.items():
+            self._senders.setdefault(key, set()).add(submitter)
             if key not in self._loaded:
                 self._blobs.setdefault(key, blob)
+
+    def forget(self, submitter: Address, message: tasks.Forget) -> None:
+        """A submitter has no task of these left (leading thread)."""
+        for key in message.definitions:
+            senders = self._senders.get(key, set())
+            senders.discard(submitter)
+            if not senders:
+                self._senders.pop(key, None)
+                self._blobs.pop(key, None)
+                self._loaded.pop(key, None)
 
     def __contains__(self, key: bytes) -> bool:
         return key in self._loaded or key in self._blobs

@@ -99,6 +99,7 @@ class Worker(Role):
         queue, replies = self.queue, self.replies
         return {
             tasks.Push: self._on_push,
+            tasks.Forget: self.definitions.forget,
             tasks.Calls: self._on_calls,
             tasks.Recall: queue.recall,
             tasks.Cancel: self._on_cancel,
@@ -221,7 +222,7 @@ class Worker(Role):
     # -- messages --------------------------------------------------------------------------------
     def _on_push(self, submitter: Address, message: tasks.Push) -> None:
         # Kept even if the tasks are refused: they do not come with the next push again.
-        self.definitions.learn(message.definitions)
+        self.definitions.learn(submitter, message.definitions)
         if self.leaving is not None:
             self.queue.is_closed = True
         self.queue.push(submitter, message)

@@ -81,6 +81,7 @@ PROCESS_TAKES = (
     windows.Credit,
     tasks.Push,
     tasks.Calls,
+    tasks.Forget,
     tasks.Done,
     tasks.Recall,
     tasks.Refused,

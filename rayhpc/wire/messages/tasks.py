@@ -114,6 +114,12 @@ class Calls(Message):
     calls: list[Call]
 
 
+class Forget(Message):
+    """Submitter to worker: of these definitions I have no task left; more comes with a push."""
+
+    definitions: list[bytes]
+
+
 class Done(Message):
     """Worker to submitter: results, each as soon as within a millisecond of being there."""
 

@@ -13,7 +13,7 @@ def queue_with(tasks: int, leases: int, average: float = 0.0) -> ClassQueue:
     queue = ClassQueue(SchedulingClass({"CPU": 10_000}))
     queue.average = average
     for i in range(tasks):
-        queue.ready.append(Pending(i.to_bytes(16, "big"), b"", b"f", 1, 0, "f"))
+        queue.ready.append(Pending(i.to_bytes(16, "big"), b"", None, 1, 0, "f"))
     for i in range(leases):
         queue.leases[i] = Lease(1 << 32 | i + 1, Grant(i, 1, {}), queue, NOW)
     return queue
@@ -65,7 +65,7 @@ def test_a_blocked_or_ended_lease_gets_nothing() -> None:
 def test_what_waits_behind_a_long_task_is_recalled_when_another_lease_idles() -> None:
     queue = queue_with(0, 2)
     busy = queue.leases[0]
-    busy.inflight = {bytes([i]): Pending(bytes([i]), b"", b"f", 1, 0, "f") for i in range(3)}
+    busy.inflight = {bytes([i]): Pending(bytes([i]), b"", None, 1, 0, "f") for i in range(3)}
     assert queue.stuck(NOW) == []
     assert queue.stuck(NOW + 0.01) == [busy]
     busy.recalling = True
@@ -90,7 +90,7 @@ def test_what_waits_behind_a_task_that_takes_too_long_goes_elsewhere() -> None:
     assert pushed(queue, late) == [2]
     ended = queue.leases[0]
     ended.inflight.clear()
-    queue.ready.append(Pending(bytes(16), b"", b"f", 1, 0, "f"))
+    queue.ready.append(Pending(bytes(16), b"", None, 1, 0, "f"))
     assert pushed(queue, late) == [1]
     assert len(ended.inflight) == 1
 
@@ -121,7 +121,7 @@ def test_cancelled_tasks_are_not_pushed() -> None:
 def test_tasks_that_are_to_be_spread_wait_for_a_lease_each() -> None:
     queue = ClassQueue(SchedulingClass({"CPU": 10_000}, Strategy("spread")))
     queue.average = 1e-5
-    queue.ready.extend(Pending(bytes([i]) * 16, b"", b"f", 1, 0, "f") for i in range(6))
+    queue.ready.extend(Pending(bytes([i]) * 16, b"", None, 1, 0, "f") for i in range(6))
     assert queue.requests_wanted() == 6
     queue.requests = dict.fromkeys(range(5), (1, NOW))
     queue.leases[1] = Lease(1 << 32 | 1, Grant(1, 1, {}), queue, NOW)

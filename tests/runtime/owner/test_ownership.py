@@ -149,7 +149,7 @@ def test_a_raylet_that_asks_early_is_told_when_it_is_known(table: Table) -> None
 def test_a_lost_object_is_made_again_or_becomes_an_error() -> None:
     for again, state in ((True, PENDING), (False, ERROR)):
         table = Table(again=again)
-        table.add(MINE, Entry(task=Pending(MINE, b"", b"f", 1, 0, "f")))
+        table.add(MINE, Entry(task=Pending(MINE, b"", None, 1, 0, "f")))
         table.resolve(MINE, STORED, 1, 10)
         table.on_copies_lost(objects.CopiesLost([MINE]))
         assert table.table[MINE].state == state
@@ -235,7 +235,7 @@ def test_a_value_that_travels_is_taken_by_a_claim_that_was_there_before(table: T
 
 
 def test_a_copy_of_a_run_that_died_goes_with_the_small_value_of_the_next(table: Table) -> None:
-    task = Pending(MINE, b"", b"f", 1, 1, "f")
+    task = Pending(MINE, b"", None, 1, 1, "f")
     task.stray = True
     table.add(MINE, Entry(task))
     table.resolve(MINE, INLINE, b"v")

@@ -141,7 +141,21 @@ def test_a_worker_that_leaves_refuses_what_waits_and_what_comes() -> None:
 
 def test_functions_that_come_with_refused_tasks_are_kept() -> None:
     definitions = Definitions(lambda blob: blob.decode)
-    definitions.learn({b"f": b"code"})
-    definitions.learn({b"f": b"other"})
+    definitions.learn(A, {b"f": b"code"})
+    definitions.learn(A, {b"f": b"other"})
     assert b"f" in definitions
     assert definitions.get(b"f")() == "code"
+
+
+def test_a_function_goes_when_all_who_sent_it_have_no_task_left() -> None:
+    definitions = Definitions(lambda blob: blob.decode)
+    definitions.learn(A, {b"f": b"code", b"g": b"more"})
+    definitions.learn(B, {b"f": b"code"})
+    definitions.get(b"g")
+    definitions.forget(A, tasks.Forget([b"f", b"g", b"unknown"]))
+    assert b"f" in definitions
+    assert b"g" not in definitions
+    definitions.forget(B, tasks.Forget([b"f"]))
+    assert b"f" not in definitions
+    definitions.learn(B, {b"f": b"again"})
+    assert definitions.get(b"f")() == "again"

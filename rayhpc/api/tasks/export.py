@@ -1,0 +1,48 @@
+"""A function or class on its way into a cluster: pickled once, whatever options its users give it.
+
+Used by `remote_function` and `actor_class`; shared by all copies that differ in their options.
+"""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+from rayhpc.runtime.owner.definitions import Definition
+from rayhpc.runtime.process.client import Client
+from rayhpc.runtime.values import serialization
+from rayhpc.runtime.values.references import collect_refs
+from rayhpc.wire import limits
+
+
+class Export:
+    """One function or class.
+
+    Args:
+        thing: the function or class.
+        name: its name, for messages.
+    """
+
+    def __init__(self, thing: Any, name: str) -> None:
+        self.thing = thing
+        self.name = name
+        self._made: Definition | None = None
+        self._client: weakref.ref[Client] | None = None
+
+    def definition(self, client: Client) -> Definition:
+        """Its pickle; made anew in another cluster, where what it holds may be foreign.
+
+        Raises:
+            TypeError: it cannot be pickled; the text names the path to what cannot.
+            ValueError: it is larger than a message may be.
+            RaySystemError: it holds something of a cluster that this program has left.
+        """
+        made = self._made
+        if made is None or self._client is None or self._client() is not client:
+            self._made = None  # what it held, too, is of another cluster
+            with collect_refs() as found:
+                blob = serialization.dump_definition(self.thing)
+            limits.check_definition(self.name, blob)
+            self._made = made = Definition(serialization.definition_id(blob), blob, list(found))
+            self._client = weakref.ref(client)
+        return made

@@ -1,0 +1,94 @@
+"""Functions and classes as a submitter sends them: pickled once, kept while somebody needs them.
+
+Made by `api.tasks.export`, held by what the user holds and by every task that has not ended (and
+its lineage); so the references that a definition has captured live as long as it is in use.
+`Definitions` knows which worker has been sent which, and tells them what nobody needs any more.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from rayhpc.runtime.values.references import ObjectRef
+from rayhpc.wire.address import Address
+from rayhpc.wire.messages import tasks
+
+Send = Callable[[Address, msgspec.Struct], None]
+
+
+class Definition:
+    """A function or class.
+
+    Args:
+        id: what workers know it by: a hash of the pickle.
+        blob: the pickle.
+        refs: the references inside.
+    """
+
+    __slots__ = ("__weakref__", "blob", "id", "refs")
+
+    def __init__(self, id: bytes, blob: bytes, refs: list[ObjectRef[Any]]) -> None:
+        self.id = id
+        self.blob = blob
+        self.refs = refs
+
+
+class Definitions:
+    """What each worker has of this process's definitions (leading thread).
+
+    Args:
+        send: puts a message on its way.
+    """
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._sent: dict[Address, set[bytes]] = {}
+        self._alive: dict[bytes, weakref.ref[Definition]] = {}
+        # Ids of definitions that have gone: noted by finalizers, anywhere.
+        self._gone: deque[bytes] = deque()
+
+    def sent_to(self, worker: Address) -> set[bytes]:
+        """The ids of those that a worker has."""
+        found = self._sent.get(worker)
+        if found is None:
+            found = self._sent[worker] = set()
+        return found
+
+    def note(self, worker: Address, definition: Definition) -> None:
+        """A worker is sent a definition."""
+        key = definition.id
+        self.sent_to(worker).add(key)
+        known = self._alive.get(key)
+        if known is None or known() is not definition:
+            gone = self._gone
+            self._alive[key] = weakref.ref(definition, lambda _: gone.append(key))
+
+    def forget_worker(self, worker: Address) -> None:
+        """A worker has ended."""
+        self._sent.pop(worker, None)
+
+    def has_news(self) -> bool:
+        """Whether `settle` has something to tell."""
+        return bool(self._gone)
+
+    def settle(self) -> None:
+        """Tell workers which definitions nobody here needs any more."""
+        unused: list[bytes] = []
+        while self._gone:
+            key = self._gone.popleft()
+            known = self._alive.get(key)
+            if known is not None and known() is None:
+                del self._alive[key]
+                unused.append(key)
+        if not unused:
+            return
+        for worker, sent in self._sent.items():
+            there = [key for key in unused if key in sent]
+            if there:
+                sent.difference_update(there)
+                self._send(worker, tasks.Forget(there))
