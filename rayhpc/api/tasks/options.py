@@ -76,23 +76,20 @@ class _Options(msgspec.Struct, frozen=True, kw_only=True):
             TypeError: a value of the wrong type.
         """
         kept = check(type(self), changed)
-        defaults = {name: self._default(name) for name, value in kept.items() if value is None}
+        plain = type(self)()
+        defaults = {name: getattr(plain, name) for name, value in kept.items() if value is None}
         other = msgspec.structs.replace(self, **{**kept, **defaults})
         other.check_together()
         return other
 
     def changed(self) -> dict[str, Any]:
         """The options that are not what they are without being given."""
+        plain = type(self)()
         values = msgspec.structs.asdict(self)
-        return {k: v for k, v in values.items() if v != self._default(k)}
+        return {k: v for k, v in values.items() if v != getattr(plain, k)}
 
     def check_together(self) -> None:
         """Check what options ask of each other."""
-
-    @classmethod
-    def _default(cls, name: str) -> Any:
-        fields = dict(zip(cls.__struct_fields__[::-1], cls.__struct_defaults__[::-1], strict=False))
-        return fields[name]
 
 
 class _Placed(_Options, frozen=True, kw_only=True):
