@@ -53,6 +53,14 @@ class Mapping:
             self._populate_ahead(offset, size)
         return memoryview(self._write)[offset : offset + size]
 
+    def let_go(self, offset: int, size: int) -> None:
+        """Count a place that was written no longer as this process's memory.
+
+        What is there stays in the store; touching it again costs as much as the first time.
+        """
+        first = offset // mmap.PAGESIZE * mmap.PAGESIZE
+        self._write.madvise(mmap.MADV_DONTNEED, first, offset + size - first)
+
     def export(self, offset: int, size: int, unpinned: deque[bytes], oid: bytes) -> Any:
         """One reader's handle on an object, for `layout.parse`.
 

@@ -9,19 +9,27 @@ import msgspec
 from rayhpc.runtime.owner import failures
 from rayhpc.runtime.owner.definitions import Definition
 from rayhpc.runtime.owner.entries import ERROR, INLINE, Entry
+from rayhpc.runtime.owner.inline_values import InlineValues
 from rayhpc.runtime.owner.ownership import Ownership
 from rayhpc.runtime.owner.pending import Pending
 from rayhpc.runtime.owner.results import Results
 from rayhpc.runtime.owner.submission import Submitter
 from rayhpc.runtime.values import serialization
 from rayhpc.runtime.values.errors import load_error
-from rayhpc.wire.address import NONCE_BYTES, make_address, make_object_id
+from rayhpc.runtime.values.store_client import StoreClient
+from rayhpc.wire.address import NONCE_BYTES, make_address, make_object_id, raylet_of
 from rayhpc.wire.messages import leases, tasks
 from rayhpc.wire.messages.common import Grant, SchedulingClass
 
 ME = make_address(1, 1)
 CLASS = SchedulingClass({"CPU": 10_000})
 DEFINITION = Definition(b"f", b"code", [])
+
+
+def no_values(send: Any) -> InlineValues:
+    """Counts small values; no store has room for them."""
+    mapping: Any = None
+    return InlineValues(StoreClient(mapping, raylet_of(1), send), 1, send)
 
 
 class Side:
@@ -31,8 +39,11 @@ class Side:
         self.sent: list[tuple[int, msgspec.Struct]] = []
         self.now = 10.0
         self.warnings: list[str] = []
-        self.ownership = Ownership(ME, bytes(NONCE_BYTES), self._send, self._again, failures.lost)
-        self.results = Results(self.ownership, self._send)
+        self.inline = no_values(self._send)
+        self.ownership = Ownership(
+            ME, bytes(NONCE_BYTES), self._send, self.inline, self._again, failures.lost
+        )
+        self.results = Results(self.ownership, self._send, self.inline)
         self.submitter = Submitter(
             ME, self.ownership, self.results, self._send, lambda: self.now, self.warnings.append
         )

@@ -42,7 +42,7 @@ def set_arguments(
         # Nothing in them to look for: saves three quarters of the time (3 µs).
         pending.args = serialization.dumps(args, 5)
         pending.size = len(pending.args)
-        if pending.size <= serialization.INLINE_BYTES:
+        if pending.size <= serialization.COUNTED_BYTES or _fits(client, pending.size):
             return False
     payload, deps = arguments.pack(args, kwargs)
     for ref in deps:
@@ -52,7 +52,8 @@ def set_arguments(
     except TypeError as error:
         raise _unpicklable(pending.name, args, kwargs, error) from error.__cause__
     keep = packed.refs + deps
-    is_large = packed.nbytes > serialization.INLINE_BYTES
+    # A program that is far ahead has its arguments in the store, which can spill.
+    is_large = packed.nbytes > serialization.COUNTED_BYTES and not _fits(client, packed.nbytes)
     if is_large:
         blob = client.put(packed)
         deps.insert(0, blob)
@@ -64,6 +65,11 @@ def set_arguments(
     if keep:
         pending.keep = keep
     return is_large
+
+
+def _fits(client: Client, size: int) -> bool:
+    """Whether arguments of this size travel inside messages."""
+    return size <= serialization.INLINE_BYTES and client.has_room(size)
 
 
 def _unpicklable(

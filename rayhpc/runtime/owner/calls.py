@@ -214,6 +214,7 @@ class Callers:
             self._results.fail(pending, self._unavailable(client))
             return
         self.watch(client)
+        self._results.enter(pending)
         if pending.deps and client.overtakes:
             client.delayed[pending.tid] = pending
         else:

@@ -15,8 +15,10 @@ import msgspec
 
 from rayhpc.runtime.owner import failures
 from rayhpc.runtime.owner.entries import ERROR, INLINE, PENDING, STORED, Entry
+from rayhpc.runtime.owner.inline_values import InlineValues
 from rayhpc.runtime.values import references
 from rayhpc.runtime.values.errors import dump_system_error
+from rayhpc.runtime.values.serialization import COUNTED_BYTES
 from rayhpc.wire.address import (
     Address,
     ObjectId,
@@ -39,6 +41,7 @@ class Ownership:
         nonce: what the ids of this cluster carry.
         send: puts a message on its way.
         make_again: has a lost object made again; why it cannot be, as a pickled error.
+        inline: counts the small values.
         lost: makes the pickled error for a lost (kind, object id).
     """
 
@@ -47,6 +50,7 @@ class Ownership:
         me: Address,
         nonce: bytes,
         send: Send,
+        inline: InlineValues,
         make_again: Callable[[ObjectId, Entry], bytes | None],
         lost: Callable[..., bytes],
     ) -> None:
@@ -59,6 +63,7 @@ class Ownership:
         self._prefix = id_prefix(me)
         self._nonce = nonce
         self._send = send
+        self._inline = inline
         self._make_again = make_again
         self._lost = lost
         self._token = 0
@@ -75,9 +80,10 @@ class Ownership:
         if entry is None:
             self.refuse_foreign(oid, f"Object {oid.hex()}")
             return None, False
+        value = entry.value  # first: it may be on its way to the store
         if entry.state not in (INLINE, ERROR):
             return None, False
-        return entry.value, entry.state == ERROR
+        return value, entry.state == ERROR
 
     def is_foreign(self, oid: ObjectId) -> bool:
         """Whether an object, actor or placement group belongs to another cluster than ours."""
@@ -147,10 +153,14 @@ class Ownership:
                 self.note_stray(oid)
             return
         entry.stray = entry.stray or entry.state == STORED
+        if entry.state == INLINE:
+            self._inline.forget(oid)
         entry.value = value
         entry.size = size
         entry.inner = inner
         entry.state = state
+        if state == INLINE and len(value) > COUNTED_BYTES and oid.startswith(self._prefix):
+            self._inline.note(oid, entry)
         self.changes += 1
         if state != STORED and entry.task is not None:
             entry.stray = entry.stray or entry.task.stray
@@ -287,6 +297,8 @@ class Ownership:
             return
         if self.table.pop(oid, None) is None:
             return
+        if entry.state == INLINE and len(entry.value) > COUNTED_BYTES:
+            self._inline.forget(oid)
         if entry.state == STORED or (entry.stray and self.is_mine(oid)):
             self._to_free.append(oid)
         if entry.on_free is not None:

@@ -44,7 +44,7 @@ class Pending(msgspec.Struct, eq=False, gc=False):
     the user's code.  `lease` is where it was pushed (None: not).  `stray` says that a run of it
     ended without a word, so that results may lie in a store that no message names.  `items` is how
     many results a task with num_returns="dynamic" had.  `size` is how many bytes of arguments it
-    carries.
+    carries, `counted` how many of them the budget of inline values was told of.
 
     The cyclic garbage collector does not see it, for the reason and by the right of `Entry`: what
     leads back to it (a queue, a lease, an actor's client) forgets it when it ends.
@@ -68,6 +68,7 @@ class Pending(msgspec.Struct, eq=False, gc=False):
     stray: bool = False
     items: int = 0
     size: int = 0
+    counted: int = 0
     parent: bytes = b""
     stream: Items | None = None
     submitted: float = 0.0

@@ -13,9 +13,11 @@ import msgspec
 
 from rayhpc.runtime.owner import failures
 from rayhpc.runtime.owner.entries import ERROR, INLINE, PENDING, STORED, Entry
+from rayhpc.runtime.owner.inline_values import InlineValues
 from rayhpc.runtime.owner.ownership import Ownership, hold
 from rayhpc.runtime.owner.pending import Pending
 from rayhpc.runtime.values import serialization
+from rayhpc.runtime.values.serialization import COUNTED_BYTES
 from rayhpc.wire.address import Address, ObjectId, sibling
 from rayhpc.wire.messages import objects, tasks
 from rayhpc.wire.messages.common import Stored
@@ -46,20 +48,35 @@ class Results:
     Args:
         ownership: the table.
         send: puts a message on its way.
+        inline: counts the arguments of what has not ended.
     """
 
-    def __init__(self, ownership: Ownership, send: Send) -> None:
+    def __init__(self, ownership: Ownership, send: Send, inline: InlineValues) -> None:
         self._ownership = ownership
         self._send = send
+        self._inline = inline
         # Counts errors, so that a `get` of many notices the first (see `Process.get`).
         self.failures = 0
         self.latest_failures: deque[Failure] = deque(maxlen=_FAILURES_KEPT)
         # Tasks that have ended while their worker still claims references of their arguments.
         self._held: dict[ObjectId, tuple[Address, Pending]] = {}
 
+    def enter(self, pending: Pending) -> None:
+        """A task or call waits or runs, with its arguments."""
+        if pending.size > COUNTED_BYTES and not pending.counted:
+            pending.counted = pending.size
+            self._inline.count(pending.size)
+
+    def _leave(self, pending: Pending) -> None:
+        """It has ended."""
+        if pending.counted:
+            self._inline.count(-pending.counted)
+            pending.counted = 0
+
     def take(self, worker: Address, pending: Pending, result: tasks.Result) -> bool:
         """Note a result; False: it failed in a way that is to be retried."""
         if result.status == tasks.OK:
+            self._leave(pending)
             self._succeed(worker, pending, result)
         elif result.status == tasks.CANCELLED:
             pending.stray = True
@@ -84,6 +101,7 @@ class Results:
         """All results of a task become this error; `raised`: the user's code did."""
         self.failures += 1
         self._remember(pending, error)
+        self._leave(pending)
         if pending.stream is not None:
             pending.stream.fail(error)
         if raised and pending.stream is not None:

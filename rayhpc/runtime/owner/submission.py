@@ -86,6 +86,7 @@ class Submitter:
         inbox = self.inbox
         while inbox:
             pending = inbox.popleft()
+            self._results.enter(pending)
             if pending.deps:
                 dependencies.when_ready(self._ownership, pending, self._deps_ready)
             else:

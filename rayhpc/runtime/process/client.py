@@ -229,6 +229,10 @@ class Client:
         """
         return self._objects.put(packed)
 
+    def has_room(self, size: int) -> bool:
+        """Whether an argument of this size may stay in this process until it is sent."""
+        return self._objects.has_room(size)
+
     def get(self, refs: Sequence[ObjectRef[Any]], timeout: float | None) -> list[Any]:
         """The values of `refs`, in order; `timeout` in seconds.
 

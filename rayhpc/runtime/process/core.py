@@ -19,6 +19,7 @@ from rayhpc.exceptions import RayError, RaySystemError
 from rayhpc.runtime.owner import failures
 from rayhpc.runtime.owner.calls import Callers
 from rayhpc.runtime.owner.entries import ERROR, INLINE, PENDING, STORED, Entry
+from rayhpc.runtime.owner.inline_values import InlineValues
 from rayhpc.runtime.owner.ownership import Ownership
 from rayhpc.runtime.owner.pending import Pending
 from rayhpc.runtime.owner.recent_views import RecentViews
@@ -88,8 +89,12 @@ class Core:
         self.send_now: Callable[[Address, msgspec.Struct], None] = windows.send
         send = windows.send
         self.now = now
-        self.ownership = Ownership(self.me, self._nonce, send, self._make_again, failures.lost)
-        self.results = Results(self.ownership, send)
+        self.store = StoreClient(mapping, self.raylet, send)
+        self.inline = InlineValues(self.store, node_of(self.me), send)
+        self.ownership = Ownership(
+            self.me, self._nonce, send, self.inline, self._make_again, failures.lost
+        )
+        self.results = Results(self.ownership, send, self.inline)
         self.submitter = Submitter(
             self.me, self.ownership, self.results, send, now, self.warn_once
         )
@@ -98,7 +103,6 @@ class Core:
         windows.on_full = self.ownership.watch
         windows.on_room = self.callers.on_room
         self.streams = Streams(self.ownership, self.results, send)
-        self.store = StoreClient(mapping, self.raylet, send)
         self.recent = RecentViews(self.ownership.table, now)
         self.replies: dict[int, Any] = {}
         self.group_watchers: dict[bytes, list[Callable[[actors.GroupIs], None]]] = {}
@@ -169,6 +173,8 @@ class Core:
             self._actions.popleft()()
         if self.ownership.has_news():
             self.ownership.settle()
+        if self.inline.has_news():
+            self.inline.settle()
         if self.submitter.has_news():
             self.submitter.advance()
         if self.callers.has_news():

@@ -35,12 +35,14 @@ def get_values(
     getter: _Getter | None = None
     for i, ref in enumerate(refs):
         entry = table.get(ref.binary())
-        if entry is None or entry.state != INLINE:
-            if getter is None:
-                getter = _Getter(objects, refs, deadline)
-            values.append(getter.value(i))
-        else:
-            values.append(serialization.from_inline(entry.value))
+        if entry is not None:
+            value = entry.value  # first: it may be on its way to the store
+            if entry.state == INLINE:
+                values.append(serialization.from_inline(value))
+                continue
+        if getter is None:
+            getter = _Getter(objects, refs, deadline)
+        values.append(getter.value(i))
     return values
 
 
@@ -65,11 +67,11 @@ class _Getter:
         oid = ref.binary()
         while True:
             entry = self._objects.entry_of(ref)
-            state = entry.state
+            value, state = entry.value, entry.state  # in this order, as above
             if state == INLINE:
-                return serialization.from_inline(entry.value)
+                return serialization.from_inline(value)
             if state == ERROR:
-                raise load_error(entry.value)
+                raise load_error(value)
             if state == PENDING and (core.ownership.is_mine(oid) or i + 1 < len(self._refs)):
                 self._wait_for(i, entry)
                 continue

@@ -17,7 +17,7 @@ from rayhpc.runtime.process.core import Core
 from rayhpc.runtime.process.loop import Loop
 from rayhpc.runtime.values import serialization, stored
 from rayhpc.runtime.values.references import ObjectRef
-from rayhpc.runtime.values.serialization import INLINE_BYTES, Serialized
+from rayhpc.runtime.values.serialization import COUNTED_BYTES, INLINE_BYTES, Serialized
 from rayhpc.runtime.values.store_client import Box
 from rayhpc.wire.address import ObjectId, node_of
 from rayhpc.wire.messages.common import Stored
@@ -74,7 +74,7 @@ class Objects:
 
     # -- values on their way in ------------------------------------------------------------------
     def put(self, packed: Serialized) -> ObjectRef[Any]:
-        """Make an object of ours; large ones go to the node's store.
+        """Make an object of ours; large ones, and small ones beyond the budget, go to the store.
 
         Raises:
             ObjectStoreFullError: no room, with what holds it.
@@ -83,14 +83,25 @@ class Objects:
         entry = Entry()
         entry.inner = packed.refs or None
         entry.size = packed.nbytes
-        if packed.nbytes <= INLINE_BYTES:
+        size = packed.nbytes
+        if size <= COUNTED_BYTES or (size <= INLINE_BYTES and self.has_room(size)):
             entry.value = serialization.to_inline(packed)
             entry.state = INLINE
+            if size > COUNTED_BYTES:
+                self.core.inline.note(oid, entry)
         else:
             entry.value = self.store(oid, packed).node
             entry.state = STORED
         self.core.ownership.table[oid] = entry
         return ObjectRef(oid, True)
+
+    def has_room(self, size: int) -> bool:
+        """Whether a small value or argument may stay in this process (`owner.inline_values`)."""
+        inline = self.core.inline
+        if inline.has_room(size):
+            return True
+        self.loop.flush()  # what was noted and not counted yet counts with the most it can be
+        return inline.has_room(size)
 
     def store(self, oid: ObjectId, packed: Serialized) -> Stored:
         """Write a value to this node's store as object `oid`, and seal it.
@@ -108,7 +119,10 @@ class Objects:
         if answer.offset < 0:
             store.place_refused(oid)
             raise ObjectStoreFullError(answer.error)
-        stored.write(store.place(oid, size), packed)
+        if packed.nbytes <= INLINE_BYTES:
+            store.write_small(oid, size, packed)
+        else:
+            stored.write(store.place(oid, size), packed)
         with self.loop.lead():
             store.seal(oid, size)
         return Stored(size, node_of(self.core.me))

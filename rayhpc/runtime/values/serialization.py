@@ -28,6 +28,8 @@ from rayhpc.runtime.values.references import ObjectRef, collector
 
 # Values up to this size stay in their owner's table and travel inside messages.
 INLINE_BYTES = 100 * 1024
+# Smaller ones are not counted against the budget of inline values: their row is what costs.
+COUNTED_BYTES = 1024
 # Smaller buffers are cheaper inside the pickle.
 OUT_OF_BAND_BYTES = 512
 DEFINITION_ID_BYTES = 16
@@ -86,6 +88,14 @@ def from_inline(data: bytes) -> Any:
         return _loads(data)
     pickled, buffers = _decode(memoryview(data)[1:])
     return _loads(pickled, buffers=buffers)
+
+
+def unpacked(data: bytes) -> Serialized:
+    """The serialized value that `to_inline` was given, without its references."""
+    if data[0] != _FRAMED:
+        return Serialized(data, [], [])
+    pickled, buffers = _decode(memoryview(data)[1:])
+    return Serialized(pickled, [memoryview(x) for x in buffers], [])
 
 
 def deserialize(pickled: Any, buffers: Sequence[Any] = ()) -> Any:

@@ -14,6 +14,8 @@ from typing import Any
 
 import msgspec
 
+from rayhpc.runtime.values import stored
+from rayhpc.runtime.values.serialization import Serialized
 from rayhpc.store.mapping import Mapping
 from rayhpc.wire.address import Address, ObjectId
 from rayhpc.wire.messages import objects
@@ -127,6 +129,18 @@ class StoreClient:
         if answer.path:
             return self._mapping.writable_file(answer.path, answer.offset, size)
         return self._mapping.writable(answer.offset, size)
+
+    def write_small(self, oid: ObjectId, size: int, packed: Serialized) -> None:
+        """Write a small value to its place, after `created`.
+
+        Many of them would be written one after the other and never again: their memory does not
+        stay this process's.
+        """
+        answer = self._creating[oid]
+        assert answer is not None
+        stored.write(self.place(oid, size), packed)
+        if not answer.path:
+            self._mapping.let_go(answer.offset, size)
 
     def place_refused(self, oid: ObjectId) -> None:
         """Forget an answer that was a refusal."""

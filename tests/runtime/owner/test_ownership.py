@@ -15,6 +15,7 @@ from rayhpc.runtime.owner.pending import Pending
 from rayhpc.runtime.values.errors import load_error
 from rayhpc.wire.address import NONCE_BYTES, make_address, make_object_id, raylet_of
 from rayhpc.wire.messages import leases, objects
+from tests.runtime.fakes import no_values
 
 ME, THEM, THIRD = make_address(1, 1), make_address(1, 2), make_address(2, 5)
 MINE, THEIRS = make_object_id(ME, 1), make_object_id(THEM, 1)
@@ -27,7 +28,10 @@ class Table(Ownership):
         self.sent: list = []
         send = self._note
         error = None if again else failures.lost(objects.LOST, MINE)
-        super().__init__(me, bytes(NONCE_BYTES), send, lambda _, __: error, failures.lost)
+        inline = no_values(send)
+        super().__init__(
+            me, bytes(NONCE_BYTES), send, inline, lambda _, __: error, failures.lost
+        )
         self.events.clear()
 
     def _note(self, to: int, message: Any) -> None:
