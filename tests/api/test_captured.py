@@ -142,7 +142,7 @@ def test_classes_and_definitions_that_nobody_uses_go() -> None:
 
     rayhpc.get(one.remote())
     until(lambda: len(submitter._queues) <= 1)
-    before = len(submitter._definitions._alive)
+    before = len(submitter.definitions)
     for i in range(200):
         assert rayhpc.get(one.options(memory=1000 + i).remote()) == 1
         value = bytes([i])
@@ -151,6 +151,6 @@ def test_classes_and_definitions_that_nobody_uses_go() -> None:
     def is_clean() -> bool:
         rayhpc.get(one.remote())
         gc.collect()
-        return len(submitter._queues) <= 1 and len(submitter._definitions._alive) <= before + 1
+        return len(submitter._queues) <= 1 and len(submitter.definitions) <= before + 1
 
     until(is_clean)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
+import time
 from typing import Any
 
 import pytest
 
 import rayhpc
+from rayhpc.runtime.owner import inline_values
+from rayhpc.runtime.process import current
 
 SMALL = 90_000  # travels inside messages
 
@@ -115,3 +119,64 @@ def test_a_definition_larger_than_a_message_is_refused_at_once() -> None:
     with pytest.raises(ValueError, match=r"rayhpc\.put"):
         Holder.remote()
     assert rayhpc.get(rayhpc.remote(lambda: 1).remote(), timeout=20) == 1
+
+
+def anonymous_bytes() -> int:
+    """This process's own memory: what lies in the store is not counted."""
+    with open("/proc/self/status") as status:
+        (line,) = [x for x in status if x.startswith("RssAnon:")]
+    return int(line.split()[1]) << 10
+
+
+def test_small_values_within_a_budget_and_the_rest_in_the_store(place: dict[str, Any]) -> None:
+    @rayhpc.remote
+    def made(i: int) -> bytes:
+        return i.to_bytes(2, "big") * (SMALL // 2)
+
+    @rayhpc.remote
+    class Slow:
+        def __init__(self, begin: Any) -> None:
+            rayhpc.get(begin)
+
+        def first(self, value: bytes) -> int:
+            return int.from_bytes(value[:2], "big")
+
+    @rayhpc.remote
+    class Gate:
+        def __init__(self) -> None:
+            self.event = asyncio.Event()
+
+        async def wait(self) -> None:
+            await self.event.wait()
+
+        async def open(self) -> None:
+            self.event.set()
+
+    inline = current.client()._core.inline
+    count = 1500  # 129 MiB
+    before = anonymous_bytes()
+    values = [i.to_bytes(2, "big") * (SMALL // 2) for i in range(3)]
+    puts = [rayhpc.put(i.to_bytes(2, "big") * (SMALL // 2)) for i in range(count)]
+    assert inline.total <= inline_values.BUDGET_BYTES
+    assert anonymous_bytes() - before < inline_values.BUDGET_BYTES + (40 << 20)
+    results = [made.options(**place).remote(i) for i in range(count)]
+    assert rayhpc.wait(results, num_returns=count, timeout=60)[1] == []
+    gate = Gate.options(num_cpus=0).remote()
+    slow = Slow.options(**place).remote([gate.wait.remote()])
+    calls = [slow.first.remote(i.to_bytes(2, "big") * (SMALL // 2)) for i in range(count)]
+    deadline = time.monotonic() + 20
+    while inline.total > inline_values.BUDGET_BYTES + (8 << 20):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+        rayhpc.get(rayhpc.put(1))
+    rayhpc.get(gate.open.remote())
+    assert rayhpc.get(calls, timeout=60) == list(range(count))
+    for refs in (puts, results):
+        assert rayhpc.get(refs[:3]) == values
+        assert [int.from_bytes(x[:2], "big") for x in rayhpc.get(refs)] == list(range(count))
+    del puts, results, refs, calls
+    while inline.total > 1 << 20:
+        assert time.monotonic() < deadline + 20
+        gc.collect()
+        time.sleep(0.01)
+        rayhpc.get(rayhpc.put(1))

@@ -43,6 +43,7 @@ class Export:
             with collect_refs() as found:
                 blob = serialization.dump_definition(self.thing)
             limits.check_definition(self.name, blob)
-            self._made = made = Definition(serialization.definition_id(blob), blob, list(found))
+            key = serialization.definition_id(blob)
+            self._made = made = client.the_one(Definition(key, blob, list(found)))
             self._client = weakref.ref(client)
         return made

@@ -7,6 +7,7 @@ its lineage); so the references that a definition has captured live as long as i
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections import deque
 from collections.abc import Callable
@@ -39,7 +40,7 @@ class Definition:
 
 
 class Definitions:
-    """What each worker has of this process's definitions (leading thread).
+    """The definitions of this process, and what each worker has of them (leading thread).
 
     Args:
         send: puts a message on its way.
@@ -48,25 +49,31 @@ class Definitions:
     def __init__(self, send: Send) -> None:
         self._send = send
         self._sent: dict[Address, set[bytes]] = {}
-        self._alive: dict[bytes, weakref.ref[Definition]] = {}
+        self._known: dict[bytes, weakref.ref[Definition]] = {}
+        self._lock = threading.Lock()
         # Ids of definitions that have gone: noted by finalizers, anywhere.
         self._gone: deque[bytes] = deque()
 
+    def the_one(self, definition: Definition) -> Definition:
+        """The definition with this id that is in use; only such are sent.  Any thread may ask."""
+        key, gone = definition.id, self._gone
+        with self._lock:
+            known = self._known.get(key)
+            found = None if known is None else known()
+            if found is None:
+                found = definition
+                self._known[key] = weakref.ref(definition, lambda _: gone.append(key))
+        return found
+
+    def __len__(self) -> int:
+        return len(self._known)
+
     def sent_to(self, worker: Address) -> set[bytes]:
-        """The ids of those that a worker has."""
+        """The ids of those that a worker has, to be added to."""
         found = self._sent.get(worker)
         if found is None:
             found = self._sent[worker] = set()
         return found
-
-    def note(self, worker: Address, definition: Definition) -> None:
-        """A worker is sent a definition."""
-        key = definition.id
-        self.sent_to(worker).add(key)
-        known = self._alive.get(key)
-        if known is None or known() is not definition:
-            gone = self._gone
-            self._alive[key] = weakref.ref(definition, lambda _: gone.append(key))
 
     def forget_worker(self, worker: Address) -> None:
         """A worker has ended."""
@@ -81,10 +88,12 @@ class Definitions:
         unused: list[bytes] = []
         while self._gone:
             key = self._gone.popleft()
-            known = self._alive.get(key)
-            if known is not None and known() is None:
-                del self._alive[key]
-                unused.append(key)
+            with self._lock:
+                known = self._known.get(key)
+                # It may have been made again meanwhile.
+                if known is not None and known() is None:
+                    del self._known[key]
+                    unused.append(key)
         if not unused:
             return
         for worker, sent in self._sent.items():

@@ -83,10 +83,19 @@ class Results:
             self.fail(pending, failures.cancelled(pending))
         elif result.retry and pending.error_retries != 0 and not pending.cancelled:
             pending.error_retries -= pending.error_retries > 0
+            if len(result.outs) > 1:  # what it made before goes, or is made again in its place
+                pending.stray = True
+                self.discard(worker, [tasks.Result(result.tid, tasks.OK, [], inner=result.inner)])
             return False
+        elif len(result.outs) > 1 and pending.returns == tasks.DYNAMIC:
+            self._leave(pending)
+            self.failures += 1
+            self._succeed(worker, pending, result)
         else:
-            error = result.outs[0]
+            error = result.outs[-1]
             assert isinstance(error, bytes)
+            if len(result.outs) > 1:
+                self._take_first(worker, pending, result)
             # Some of several results may have been stored before it failed.
             pending.stray = pending.stray or pending.returns != 1
             self.fail(pending, error, raised=True)
@@ -150,7 +159,7 @@ class Results:
         """Results that nobody waits for: what they left in stores, and at the worker, goes."""
         for result in results:
             # Items of generators are told apart, before this.
-            outs = [] if result.status != tasks.OK else result.outs
+            outs = result.outs if result.status == tasks.OK else result.outs[:-1]
             for i, out in enumerate(outs):
                 if isinstance(out, Stored):
                     self._ownership.note_stray(sibling(result.tid, i))
@@ -187,21 +196,26 @@ class Results:
         inner: list[Any] = []
         if any(result.inner):
             inner = [x or None for x in self._adopt_all(worker, pending.tid, result.inner)]
-        elif pending.returns == tasks.DYNAMIC:
-            inner = [None]
+        inner += [None] * (len(outs) - len(inner))
         oids = pending.result_ids()
         if pending.returns == tasks.DYNAMIC:
             inner[0] = self._enter_dynamic(pending, len(outs) - 1)
             # The generator itself last, when its items are there.
             oids = [*(sibling(pending.tid, i) for i in range(1, len(outs))), pending.tid]
             outs, inner = [*outs[1:], outs[0]], [*inner[1:], inner[0]]
+        failed = sibling(pending.tid, len(outs) - 1) if result.status == tasks.FAILED else None
         for i, oid in enumerate(oids):
-            out = outs[i]
-            kept = inner[i] if i < len(inner) else None
-            if type(out) is bytes:
-                resolve(oid, INLINE, out, inner=kept)
+            if oid == failed:
+                resolve(oid, ERROR, outs[i])
             else:
-                self._stored(oid, out, kept)
+                self._resolve(oid, outs[i], inner[i])
+
+    def _take_first(self, worker: Address, pending: Pending, result: tasks.Result) -> None:
+        """The results that there were before a task failed."""
+        inner = self._adopt_all(worker, pending.tid, result.inner) if result.inner else []
+        for i, out in enumerate(result.outs[:-1]):
+            kept = (inner[i] or None) if i < len(inner) else None
+            self._resolve(sibling(pending.tid, i), out, kept)
 
     def _enter_dynamic(self, pending: Pending, count: int) -> list[Any]:
         """Rows for the results of a task that alone knew how many there are; what holds them."""
@@ -222,6 +236,12 @@ class Results:
         items = hold(sibling(pending.tid, i) for i in range(1, count + 1))
         self._ownership.settle()
         return items
+
+    def _resolve(self, oid: ObjectId, out: bytes | Stored, inner: list[Any] | None) -> None:
+        if isinstance(out, bytes):
+            self._ownership.resolve(oid, INLINE, out, inner=inner)
+        else:
+            self._stored(oid, out, inner)
 
     def _stored(self, oid: ObjectId, out: Any, inner: list[Any] | None = None) -> None:
         self._ownership.resolve(oid, STORED, out.node, out.size, inner)

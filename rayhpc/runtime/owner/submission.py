@@ -66,7 +66,7 @@ class Submitter:
         self._by_worker: dict[Address, list[Lease[Pending]]] = {}
         self._requests: dict[int, ClassQueue[Pending]] = {}
         self._request_number = 0
-        self._definitions = Definitions(send)
+        self.definitions = Definitions(send)
         self._dirty: dict[ClassQueue[Pending], None] = {}
         # When each queue wants to be looked at without an event, as of when it was looked at last.
         self._due: dict[ClassQueue[Pending], float] = {}
@@ -94,7 +94,7 @@ class Submitter:
         while self._dirty:
             queue, _ = self._dirty.popitem()
             self._schedule(queue)
-        self._definitions.settle()
+        self.definitions.settle()
 
     def on_time(self) -> None:
         """Look at every queue whose deadline has come."""
@@ -108,7 +108,7 @@ class Submitter:
 
     def has_news(self) -> bool:
         """Whether `advance` has something to do."""
-        return bool(self.inbox or self._dirty or self._definitions.has_news())
+        return bool(self.inbox or self._dirty or self.definitions.has_news())
 
     def make_again(self, oid: ObjectId, pending: Pending) -> bytes | None:
         """Run the task of a lost object once more; the error if it has no retry left."""
@@ -379,7 +379,7 @@ class Submitter:
             self._cancel_requests(queue)
 
     def _push(self, lease: Lease[Pending], batch: list[Pending], now: float) -> None:
-        sent = self._definitions.sent_to(lease.worker)
+        sent = self.definitions.sent_to(lease.worker)
         inflight = lease.inflight
         if not inflight:
             lease.progress = now
@@ -397,7 +397,7 @@ class Submitter:
                 self._send_push(lease, out, new)
                 out, new, total = [], {}, 0
             if is_new:
-                self._definitions.note(lease.worker, definition)
+                sent.add(definition.id)
                 new[definition.id] = definition.blob
             total += size
             pending.lease = lease
@@ -426,7 +426,7 @@ class Submitter:
         except (ValueError, TypeError, OverflowError) as error:
             # `remote()` ought to have refused it; nobody will ever answer these.
             lease.granted_known = grant is None
-            self._definitions.sent_to(lease.worker).difference_update(new)
+            self.definitions.sent_to(lease.worker).difference_update(new)
             for task in out:
                 pending = lease.remove(task.tid)
                 if pending is not None:
@@ -468,7 +468,7 @@ class Submitter:
         node_died: bool = False,
     ) -> None:
         """Sort a dead worker's tasks: those of `begun` have failed, the rest never started."""
-        self._definitions.forget_worker(lease.worker)
+        self.definitions.forget_worker(lease.worker)
         inflight = lease.clear()
         for pending in reversed([p for p in inflight if p.tid not in begun]):
             self._requeue(pending)

@@ -18,6 +18,7 @@ from rayhpc.runtime.owner import failures
 from rayhpc.runtime.owner.actor_client import ActorClient
 from rayhpc.runtime.owner.actor_creation import ActorCreation
 from rayhpc.runtime.owner.class_queue import ClassQueue
+from rayhpc.runtime.owner.definitions import Definition
 from rayhpc.runtime.owner.entries import ERROR, PENDING, STORED, Entry
 from rayhpc.runtime.owner.pending import Pending
 from rayhpc.runtime.process.core import Core
@@ -129,6 +130,10 @@ class Client:
     def queue_for(self, wanted: SchedulingClass) -> ClassQueue[Pending]:
         """The queue of a scheduling class."""
         return self._core.submitter.queue_for(wanted)
+
+    def the_one(self, definition: Definition) -> Definition:
+        """A function or class as tasks and actors name it: one object for each content."""
+        return self._core.submitter.definitions.the_one(definition)
 
     def submit(self, pending: Pending) -> None:
         """Have a task run; its results are in the table from here on."""

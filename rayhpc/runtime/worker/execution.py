@@ -6,8 +6,10 @@ beyond what `process.objects` does for large values.
 
 from __future__ import annotations
 
+import itertools
 import os
 import pickle
+import types
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -100,6 +102,41 @@ def _lost_error(failed: objects.FetchFailed) -> bytes:
     return failures.lost(failed.kind, failed.oid, failed.text)
 
 
+class PartlyFailedError(Exception):
+    """A task with several results has failed after some of them.
+
+    Args:
+        error: what the user's code raised.
+        made: those that there are.
+    """
+
+    def __init__(self, error: Exception, made: Made) -> None:
+        super().__init__("a task has failed after some of its results")
+        self.error = error
+        self.made = made
+
+
+class Made(msgspec.Struct):
+    """Results as they travel, the references inside each, and these references."""
+
+    outs: list[bytes | Stored] = []
+    inners: list[list[bytes]] = []
+    kept: list[ObjectRef[Any]] = []
+
+    def add(self, access: Objects, oid: ObjectId, value: Any) -> None:
+        """One more result, as object `oid`."""
+        out, refs = pack(access, oid, value)
+        self.outs.append(out)
+        self.inners.append([x.binary() for x in refs])
+        self.kept += refs
+
+    def result(self, task: Runnable, status: int, micros: int, retry: bool = False) -> Outcome:
+        """These as the outcome of a task."""
+        inner = self.inners if self.kept else []
+        made = tasks.Result(task.tid, status, self.outs, micros, inner=inner, retry=retry)
+        return Outcome(made, self.kept)
+
+
 class Outcome(msgspec.Struct, gc=False):
     """What a task came to, and the references inside its results (kept until `Adopted`)."""
 
@@ -117,27 +154,28 @@ def succeeded(access: Objects, task: Runnable, value: Any, micros: int) -> Outco
         return Outcome(tasks.Result(task.tid, tasks.OK, [out], micros, inner=inner), refs)
     if task.returns == tasks.DYNAMIC:
         return _dynamic(access, task, value, micros)
-    values = [None] if task.returns == 0 else _several(task, value)
-    outs, inners = [], []
-    kept: list[ObjectRef[Any]] = []
-    for i, one in enumerate(values):
-        out, refs = pack(access, sibling(task.tid, i), one)
-        outs.append(out)
-        inners.append([x.binary() for x in refs])
-        kept += refs
-    inner = inners if kept else []
-    return Outcome(tasks.Result(task.tid, tasks.OK, outs, micros, inner=inner), kept)
+    made = Made()
+    if isinstance(value, types.GeneratorType) and task.returns:
+        _add_generated(access, task, value, made)
+    else:
+        for i, one in enumerate([None] if task.returns == 0 else _several(task, value)):
+            made.add(access, sibling(task.tid, i), one)
+    return made.result(task, tasks.OK, micros)
 
 
 def failed(
     task: Runnable, error: BaseException, name: str, ip: str, actor: str | None, micros: int
 ) -> Outcome:
     """The outcome of user code that raised."""
+    made = Made()
+    if isinstance(error, PartlyFailedError):
+        made = error.made
+        error = error.error
     if isinstance(error, ArgumentError):
         return Outcome(tasks.Result(task.tid, tasks.FAILED, [error.error], micros), [])
     data = dump_error(error, function_name=name, pid=os.getpid(), ip=ip, actor_repr=actor)
-    retry = _is_retried(task, error)
-    return Outcome(tasks.Result(task.tid, tasks.FAILED, [data], micros, retry=retry), [])
+    made.outs.append(data)
+    return made.result(task, tasks.FAILED, micros, _is_retried(task, error))
 
 
 def cancelled(task: Runnable, micros: int = 0) -> Outcome:
@@ -177,23 +215,50 @@ def _several(task: Runnable, value: Any) -> list[Any]:
     return values
 
 
+def _add_generated(
+    access: Objects, task: Runnable, values: Iterator[Any], made: Made
+) -> None:
+    """The first results of a generator, as many as the task has; it is asked for no more.
+
+    Raises:
+        PartlyFailedError: it raised, or yielded fewer.
+    """
+    try:
+        for one in itertools.islice(iterated(values), task.returns):
+            made.add(access, sibling(task.tid, len(made.outs)), one)
+        if len(made.outs) < task.returns:
+            raise ValueError(
+                f"The task has num_returns={task.returns} and yielded {len(made.outs)} values: "
+                "yield as many as num_returns says, or use num_returns='dynamic'."
+            )
+    except Exception as error:
+        raise PartlyFailedError(error, made) from error
+    with outside:
+        values.close()  # type: ignore[attr-defined]
+
+
 def _dynamic(access: Objects, task: Runnable, value: Any, micros: int) -> Outcome:
     with outside:
         value = iter(value)
-    outs: list[bytes | Stored] = [b""]
-    inners: list[list[bytes]] = [[]]
-    kept: list[ObjectRef[Any]] = []
-    refs: list[ObjectRef[Any]] = []
-    for i, one in enumerate(iterated(value)):
-        oid = sibling(task.tid, i + 1)
-        out, found = pack(access, oid, one)
-        outs.append(out)
-        inners.append([x.binary() for x in found])
-        kept += found
-        refs.append(ObjectRef(oid, True))
-    packed = serialization.serialize(DynamicObjectRefGenerator(refs))
-    outs[0] = serialization.to_inline(packed)
-    return Outcome(tasks.Result(task.tid, tasks.OK, outs, micros, inner=inners), kept)
+    # First the generator itself, when it is known what is in it.
+    made = Made([b""], [[]])
+    try:
+        for one in iterated(value):
+            made.add(access, sibling(task.tid, len(made.outs)), one)
+    except Exception as error:
+        if len(made.outs) == 1:
+            raise
+        made.outs[0] = _generator_of(task, len(made.outs))  # the error is one more item
+        raise PartlyFailedError(error, made) from error
+    made.outs[0] = _generator_of(task, len(made.outs) - 1)
+    return made.result(task, tasks.OK, micros)
+
+
+def _generator_of(task: Runnable, count: int) -> bytes:
+    refs: list[ObjectRef[Any]] = [
+        ObjectRef(sibling(task.tid, i), True) for i in range(1, count + 1)
+    ]
+    return serialization.to_inline(serialization.serialize(DynamicObjectRefGenerator(refs)))
 
 
 def iterated(items: Iterator[Any]) -> Iterator[Any]:

@@ -13,17 +13,13 @@ from tests.runtime.fakes import CLASS, Side
 ONE, OTHER = make_address(1, 1), make_address(2, 1)
 
 
-def made(key: bytes) -> Definition:
-    return Definition(key, b"code", [])
-
-
 def test_those_who_have_a_definition_are_told_when_it_has_gone() -> None:
     sent: list = []
     known = Definitions(lambda to, message: sent.append((to, message)))
-    first, second = made(b"1"), made(b"2")
+    first, second = (known.the_one(Definition(x, b"code", [])) for x in (b"1", b"2"))
     for worker in (ONE, OTHER):
-        known.note(worker, first)
-    known.note(ONE, second)
+        known.sent_to(worker).add(first.id)
+    known.sent_to(ONE).add(second.id)
     del first
     assert known.has_news()
     known.settle()
@@ -34,20 +30,23 @@ def test_those_who_have_a_definition_are_told_when_it_has_gone() -> None:
     known.forget_worker(ONE)
     known.settle()
     assert len(sent) == 2
+    assert len(known) == 0
 
 
-def test_the_same_definition_made_again_stays() -> None:
+def test_the_same_definition_made_again_is_the_same_while_it_lives() -> None:
     sent: list = []
     known = Definitions(lambda to, message: sent.append((to, message)))
-    first, again = made(b"1"), made(b"1")
-    known.note(ONE, first)
-    known.note(OTHER, again)
+    first = known.the_one(Definition(b"1", b"code", []))
+    assert known.the_one(Definition(b"1", b"code", [])) is first
+    known.sent_to(ONE).add(b"1")
     del first
+    # Made again before anybody was told: the worker has it still.
+    again = known.the_one(Definition(b"1", b"code", []))
     known.settle()
     assert sent == []
     del again
     known.settle()
-    assert [to for to, _ in sent] == [ONE, OTHER]
+    assert sent == [(ONE, tasks.Forget([b"1"]))]
 
 
 def test_a_class_that_nothing_uses_any_more_goes() -> None:
