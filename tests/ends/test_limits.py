@@ -98,3 +98,51 @@ def test_a_full_spill_disk_is_an_error_that_says_so(base: Path) -> None:
         assert done.stdout == "it ran\n"
         return
     assert "ObjectStoreFullError" in done.stderr
+
+
+FULL = """
+import numpy as np, rayhpc as ray
+from rayhpc.exceptions import ObjectStoreFullError
+ray.init(num_cpus=2, object_store_memory=64 << 20, log_to_driver=False)
+MIB = 2**20
+refs = []
+try:
+    while len(refs) < 100:
+        refs.append(ray.put(np.full(8 * MIB, len(refs), np.uint8)))
+except ObjectStoreFullError as error:
+    print("full:", str(error).splitlines()[0])
+
+@ray.remote
+def last(*arrays):
+    return [int(x[-1]) for x in arrays]
+
+for _ in range(3):
+    assert [int(ray.get(x, timeout=20)[0]) for x in refs] == list(range(len(refs)))
+held = ray.get(refs, timeout=60)
+assert [int(x[-1]) for x in held] == list(range(len(refs)))
+assert ray.get(last.remote(*refs), timeout=60) == list(range(len(refs)))
+print("read", len(refs))
+"""
+
+
+@needs_mounts
+def test_all_can_be_read_when_memory_and_disk_are_full(base: Path) -> None:
+    """What was spilled is read where it lies: no room has to be made for it."""
+    tiny = "mount -t tmpfs -o size=60m none"
+    small = f"{tiny} /tmp && {tiny} /var/tmp && mkdir -m 700 {base}"
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-c", f'{small} && exec "$@"', "sh", sys.executable, "-c", FULL],
+        capture_output=True,
+        text=True,
+        timeout=170,
+        check=False,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            scratch.VARIABLE: str(base),
+            "TMPDIR": str(base),
+        },
+    )
+    assert done.returncode == 0, done.stderr
+    assert "full: The object store of node 1 has no room" in done.stdout
+    assert "read" in done.stdout
