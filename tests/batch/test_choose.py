@@ -32,7 +32,7 @@ def hadoop(tmp_path: Path) -> dict[str, str]:
 @pytest.fixture
 def slurm(tmp_path: Path) -> dict[str, str]:
     """A machine whose SLURM is configured."""
-    (tmp_path / "slurm.conf").touch()
+    (tmp_path / "slurm.conf").write_text("ClusterName=x\nSlurmctldHost=ctl\n")
     return {"SLURM_CONF": str(tmp_path / "slurm.conf")}
 
 
@@ -47,6 +47,25 @@ def test_slurm_where_it_is_configured(slurm: dict[str, str]) -> None:
     assert (choice.system.name, choice.why) == ("slurm", "/opt/bin/sbatch is there")
     choice = choose(slurm, which=no_program)
     assert choice.system.name == "local"
+
+
+@pytest.mark.parametrize("text", [None, "", "ClusterName=x\n", "#SlurmctldHost=old\n", "\0\xff"])
+def test_a_configuration_that_names_no_controller_lies_about(
+    tmp_path: Path, text: str | None
+) -> None:
+    """SLURM's programs would try for a minute to make sense of it."""
+    path = tmp_path / "slurm.conf"
+    if text is not None:
+        path.write_bytes(text.encode("latin-1"))
+    choice = choose({"SLURM_CONF": str(path)}, which=only("sbatch"))
+    assert choice.system.name == "local"
+    assert "SLURM is not configured on this machine" in choice.why
+
+
+def test_what_a_configuration_includes_may_name_the_controller(tmp_path: Path) -> None:
+    path = tmp_path / "slurm.conf"
+    path.write_text("include /etc/slurm/common.conf\n")
+    assert choose({"SLURM_CONF": str(path)}, which=only("sbatch")).system.name == "slurm"
 
 
 def test_programs_without_a_configuration_are_told() -> None:

@@ -119,19 +119,34 @@ class Slurm(BatchSystem):
 
 
 def _is_configured(environ: Mapping[str, str], sbatch: str) -> bool:
-    """Whether SLURM's programs know a controller: a configuration file, or their own word."""
+    """Whether SLURM's programs know a controller: a configuration file, or their own word.
+
+    With a file that names none, one that lies about, they would try for a minute and then fail.
+    """
     if environ.get("SLURM_CONF"):
-        return True
+        return _names_a_controller(environ["SLURM_CONF"])
     prefix = Path(os.path.realpath(sbatch)).parent.parent
     places = (*_CONF, str(prefix / "etc"), str(prefix / "etc" / "slurm"))
-    if any((Path(place) / "slurm.conf").is_file() for place in places):
-        return True
+    there = [path for place in places if (path := Path(place) / "slurm.conf").is_file()]
+    if there:
+        return any(_names_a_controller(str(path)) for path in there)
     from rayhpc.batch.slurm.commands import attempt
 
     try:
         return attempt(["scontrol", "ping"], seconds=_PING_S).returncode == 0
     except SchedulerError:
         return False
+
+
+def _names_a_controller(path: str) -> bool:
+    """Whether a configuration file names one; what it includes may do so, too."""
+    words = ("slurmctldhost", "controlmachine", "include")
+    return any(line.lower().startswith(words) for line in _lines(path)) or _is_closed(path)
+
+
+def _is_closed(path: str) -> bool:
+    """Whether a file is there that this user may not read: SLURM's programs tell."""
+    return os.path.exists(path) and not os.access(path, os.R_OK)
 
 
 def _lines(path: str) -> list[str]:

@@ -102,7 +102,8 @@ class FakeCluster:
         self.stop_controller()
 
     def _write_configuration(self) -> None:
-        text = f"ClusterName=fake\nKillWait={self.settings.kill_wait:.0f}\n"
+        kill_wait = f"{self.settings.kill_wait:.0f}"
+        text = f"ClusterName=fake\nSlurmctldHost=fake\nKillWait={kill_wait}\n"
         (self.folder / "slurm.conf").write_text(text)
 
     def _write_program(self, name: str) -> None:
