@@ -14,6 +14,7 @@ import pytest
 
 import rayhpc
 from rayhpc import exceptions
+from rayhpc.api.objects.objects import free
 
 
 @rayhpc.remote
@@ -462,3 +463,47 @@ def test_two_actors_share_a_gpu(ray: Any) -> None:
     halves = [Half.remote() for _ in range(4)]
     found = [x[0] for x in ray.get([x.mine.remote() for x in halves], timeout=30)]
     assert sorted(found) == [0, 0, 1, 1]
+
+
+def test_an_actor_class_names_what_its_class_has(ray: Any) -> None:
+    assert {"remote", "options", "increase"} <= set(dir(Counter))
+
+
+def test_methods_say_how_many_references_they_return(ray: Any) -> None:
+    @ray.remote
+    class Several:
+        @ray.method(num_returns=2)
+        def two(self) -> tuple[int, int]:
+            return 1, 2
+
+        def one(self) -> int:
+            return 1
+
+        def items(self) -> Any:
+            yield 1
+
+    several = Several.remote()
+    assert several.two._num_returns == 2
+    assert several.one._num_returns == 1
+    assert several.one.options(num_returns=3)._num_returns == 3
+    assert several.items._num_returns == -2
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_a_lost_argument_is_the_cause_of_a_call_s_error(ray: Any, large: bool) -> None:
+    @ray.remote
+    class Taker:
+        def take(self, value: Any) -> None:
+            raise AssertionError("it has no argument")
+
+    @ray.remote
+    def take(value: Any) -> None:
+        raise AssertionError("it has no argument")
+
+    lost = ray.put(bytes(500_000) if large else b"small")
+    free([lost])
+    for ref in (Taker.remote().take.remote(lost), take.remote(lost)):
+        with pytest.raises(exceptions.RayTaskError) as caught:
+            ray.get(ref, timeout=20)
+        assert isinstance(caught.value.cause, exceptions.ObjectFreedError)
+        assert isinstance(caught.value, exceptions.ObjectFreedError)

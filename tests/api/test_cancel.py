@@ -192,6 +192,8 @@ def test_calls_of_a_cancelled_task_are_cancelled(ray: Any) -> None:
         rayhpc.get(handles[0].sleep.remote())
 
     sleeper = Sleeper.remote()
+    # A call that its actor has not got when it is cancelled never starts.
+    ray.get(sleeper.was_cancelled.remote(), timeout=20)
     ref = parent.remote([sleeper])
     assert ray.wait([ref], timeout=0.5)[0] == []
     ray.cancel(ref)

@@ -11,6 +11,7 @@ import pickle
 import time
 from typing import Any
 
+import numpy as np
 import pytest
 
 import rayhpc
@@ -333,3 +334,19 @@ def test_a_reference_made_of_an_ids_bytes_counts(ray: Any, size: int) -> None:
     last = ray.ObjectRef(ref.binary())
     del ref
     assert len(ray.get(last)) == size
+
+
+@pytest.mark.parametrize("count", [1, 4, 100, 100_000])
+def test_arrays_of_every_size_are_read_only(ray: Any, count: int) -> None:
+    @ray.remote
+    def is_writeable(array: Any) -> tuple[bool, Any]:
+        return array.flags.writeable, array
+
+    array = np.zeros(count)
+    writeable, result = ray.get(is_writeable.remote(array), timeout=20)
+    assert not writeable
+    for one in (result, ray.get(ray.put(array)), *ray.get(ray.put([array, {"a": array}]))[:1]):
+        assert not one.flags.writeable
+        with pytest.raises(ValueError, match="read-only"):
+            one[0] = 1
+    assert ray.get(ray.put(np.zeros(0))).shape == (0,)

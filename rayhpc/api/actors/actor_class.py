@@ -97,6 +97,9 @@ class ActorClass(Generic[T]):
         chosen = self.options(**changed) if changed else self
         return chosen.remote(*(args or ()), **(kwargs or {}))
 
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *dir(self.__ray_actor_class__)})
+
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or "__ray_actor_class__" not in self.__dict__:
             raise AttributeError(name)

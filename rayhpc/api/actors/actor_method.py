@@ -83,6 +83,11 @@ class ActorMethod:
         returns = self._plan.returns
         return binding.method_node(self, self._handle, self._name, returns, args, kwargs)
 
+    @property
+    def _num_returns(self) -> int:
+        """How many references a call returns; -1 with "dynamic", -2 for generators."""
+        return self._plan.returns
+
     def _remote(self, args: Any = None, kwargs: Any = None, **changed: Any) -> Any:
         chosen = self.options(**changed) if changed else self
         return chosen.remote(*(args or ()), **(kwargs or {}))

@@ -70,6 +70,10 @@ class ObjectRefGenerator:
         """Run `callback` in the leading thread at the next item or the end (at once if there)."""
         self._readers().when_news(self._stream, callback)
 
+    def forget_news(self, callback: Callable[[], object]) -> None:
+        """Undo `when_news`."""
+        current.client().generators.forget_news(self._stream, callback)
+
     def _readers(self) -> Generators:
         self.refuse_foreign()
         return current.client().generators

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from rayhpc.runtime.owner import failures
 from rayhpc.runtime.owner.entries import ERROR, PENDING, STORED, Entry
 from rayhpc.runtime.owner.ownership import Ownership
 from rayhpc.runtime.owner.pending import Pending
@@ -47,7 +48,8 @@ def resolved(ownership: Ownership, pending: Pending) -> tuple[list[Dependency], 
     found = described(ownership, pending.deps or ())
     along = sum(len(x.value) for x in found if x.value is not None)
     pending.size = len(pending.args) + along
-    return found, next((x.value for x in found if x.error), None)
+    error = next((x.value for x in found if x.error), None)
+    return found, None if error is None else failures.by_argument(pending, error)
 
 
 def described(ownership: Ownership, refs: Iterable[ObjectRef[Any]]) -> list[Dependency]:

@@ -59,3 +59,11 @@ class Entry(msgspec.Struct, eq=False, gc=False):
             self.callbacks = [callback]
         else:
             self.callbacks.append(callback)
+
+    def forget_ready(self, callback: Callable[[], object]) -> None:
+        """Undo `when_ready` (leading thread)."""
+        callbacks = self.callbacks
+        if callbacks is not None and callback in callbacks:
+            callbacks.remove(callback)
+            if not callbacks:
+                self.callbacks = None

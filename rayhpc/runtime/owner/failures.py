@@ -6,9 +6,16 @@ do; the classes are Ray's (`rayhpc.exceptions`).
 
 from __future__ import annotations
 
+import os
+
 from rayhpc import exceptions
 from rayhpc.runtime.owner.pending import Pending
-from rayhpc.runtime.values.errors import dump_system_error
+from rayhpc.runtime.values.errors import (
+    dump_error,
+    dump_system_error,
+    is_task_error,
+    load_error,
+)
 from rayhpc.wire.address import TASK_ID_BYTES, ObjectId
 from rayhpc.wire.messages import leases, objects
 
@@ -52,6 +59,15 @@ def refused(kind: int, text: str) -> bytes:
     if kind == leases.GROUP_REMOVED:
         return dump_system_error(exceptions.TaskPlacementGroupRemoved(text))
     return dump_system_error(exceptions.TaskUnschedulableError(text))
+
+
+def by_argument(pending: Pending, error: bytes) -> bytes:
+    """An argument of the task or call is an error: its own, unless a task's brought it along."""
+    if is_task_error(error):
+        return error
+    return dump_error(
+        load_error(error), function_name=pending.name, pid=os.getpid(), ip="", actor_repr=None
+    )
 
 
 def lost(kind: int, oid: ObjectId, text: str = "") -> bytes:

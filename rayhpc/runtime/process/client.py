@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import concurrent.futures
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -36,6 +36,9 @@ from rayhpc.wire.address import HEAD, Address, ObjectId, owner_of
 from rayhpc.wire.messages import actors, objects, tasks
 from rayhpc.wire.messages.common import SchedulingClass
 from rayhpc.wire.messages.start import Facts
+
+if TYPE_CHECKING:
+    import asyncio
 
 Thing = TypeVar("Thing", bound=Waitable)
 
@@ -263,6 +266,12 @@ class Client:
     def future_of(self, ref: ObjectRef[Any]) -> concurrent.futures.Future[Any]:
         """A future that is completed with the value or error of `ref`."""
         return self._futures.future_of(ref)
+
+    def awaitable_of(
+        self, ref: ObjectRef[Any], loop: asyncio.AbstractEventLoop
+    ) -> asyncio.Future[Any]:
+        """A future of an event loop, completed there with the value or error of `ref`."""
+        return self._futures.awaitable_of(ref, loop)
 
     def when_done(self, ref: ObjectRef[Any], callback: Callable[[], object]) -> None:
         """Run `callback`, in a thread for such, once the object is there or has failed."""

@@ -11,7 +11,7 @@ import itertools
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -52,6 +52,13 @@ from rayhpc.wire.windows import Windows
 logger = logging.getLogger("rayhpc")
 
 
+class Endable(Protocol):
+    """Something that waits for an object to be brought here."""
+
+    def end(self) -> None:
+        """The cluster has ended before."""
+
+
 class Core:
     """The tables of one driver or worker, and what it does with each message.
 
@@ -66,6 +73,7 @@ class Core:
         handlers: what is done with each message.
         role: what only a driver or a worker does.
         rouse: has the thread that polls do its round; the loop sets it.
+        unfinished: what is told if the cluster ends before it has what it has asked a store for.
     """
 
     # What only a worker does, or only a driver: set by `Process`.
@@ -115,6 +123,7 @@ class Core:
         self._warned: set[str] = set()
         self._forget = forget
         self.rouse: Callable[[], None] | None = None
+        self.unfinished: dict[Endable, None] = {}
         self.handlers = self.make_handlers()
 
     def make_handlers(self) -> dict[type, Callable[[Address, Any], None]]:
@@ -274,6 +283,9 @@ class Core:
             self._ended_as = kind
             if not self.is_worker:
                 self.fail_what_is_pending()
+            unfinished, self.unfinished = list(self.unfinished), {}
+            for arrival in unfinished:
+                arrival.end()
 
     def end_error(self) -> RayError:
         """What to raise where somebody needs the cluster that has ended."""

@@ -42,6 +42,12 @@ class Generators:
             else:
                 stream.watchers.append(callback)
 
+    def forget_news(self, stream: Stream, callback: Callable[[], object]) -> None:
+        """Undo `when_news`."""
+        with self._loop.lead():
+            if callback in stream.watchers:
+                stream.watchers.remove(callback)
+
     def take(self, stream: Stream) -> ObjectRef[Any] | None:
         """The next item, if there is one; its worker may go on."""
         if not stream.items:

@@ -13,12 +13,13 @@ from typing import Any
 from rayhpc.exceptions import GetTimeoutError, ObjectStoreFullError
 from rayhpc.runtime.owner import failures
 from rayhpc.runtime.owner.entries import INLINE, STORED, Entry
+from rayhpc.runtime.owner.tickets import Ticket
 from rayhpc.runtime.process.core import Core
 from rayhpc.runtime.process.loop import Loop
 from rayhpc.runtime.values import serialization, stored
 from rayhpc.runtime.values.references import ObjectRef
 from rayhpc.runtime.values.serialization import COUNTED_BYTES, INLINE_BYTES, Serialized
-from rayhpc.runtime.values.store_client import Box
+from rayhpc.runtime.values.store_client import Tickets
 from rayhpc.wire.address import ObjectId, node_of
 from rayhpc.wire.messages.common import Stored
 
@@ -136,33 +137,22 @@ class Objects:
         Raises:
             GetTimeoutError: the deadline (monotonic seconds) has passed.
         """
-        boxes = [Box() for _ in oids]
+        arrived = Ticket()
+        tickets = Tickets(oids, arrived.note)
         store = self.core.store
         with self.loop.lead():
             self.core.ownership.settle()
-            store.fetch(oids, boxes)
+            store.fetch(oids, tickets.boxes)
         left = None if deadline is None else max(0.0, deadline - time.monotonic())
         there = False
         try:
-            there = self.wait(_all_filled(boxes), left)
+            there = self.wait(arrived.is_filled, left)
         finally:
             if not there:
                 with self.loop.lead():
-                    store.cancel(oids, boxes)
+                    store.cancel(oids, tickets.boxes)
         if not there:
             raise GetTimeoutError(
                 f"{len(oids)} object(s) did not arrive in time; still being fetched."
             )
-        return {oid: box.value for oid, box in zip(oids, boxes, strict=True)}
-
-
-def _all_filled(boxes: list[Box]) -> Callable[[], bool]:
-    position = 0
-
-    def done() -> bool:
-        nonlocal position
-        while position < len(boxes) and boxes[position].value is not None:
-            position += 1
-        return position == len(boxes)
-
-    return done
+        return tickets.values()

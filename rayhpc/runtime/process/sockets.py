@@ -87,4 +87,8 @@ class Sockets:
             except msgspec.DecodeError as error:
                 logger.warning("refused a malformed message: %s", error)
                 continue
-            take(int.from_bytes(frame[8:16], "big"), message, len(frame))
+            try:
+                take(int.from_bytes(frame[8:16], "big"), message, len(frame))
+            except Exception:
+                # It ends what it concerned, never the messages behind it.
+                logger.exception("a message (%s) met an error", type(message).__name__)

@@ -1,20 +1,21 @@
 """`wait`: which of many references and generators are there.
 
-Used by `client`.  Nothing is registered anywhere, so a `wait` that ends early leaves nothing
-behind: while it waits it looks again, but only after as many objects have arrived in this process
-as it still lacks.
+Used by `client`.  The waiting thread alone looks; while it waits, a ticket of its is registered
+with what is not there, which the leading thread fills.  Nothing stays registered afterwards.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from rayhpc.runtime.owner.entries import PENDING, STORED
+from rayhpc.runtime.owner.tickets import Ticket
 from rayhpc.runtime.process.objects import Objects
 from rayhpc.runtime.values.references import ObjectRef
 from rayhpc.runtime.values.store_client import Box
-from rayhpc.wire.address import node_of
+from rayhpc.wire.address import ObjectId, node_of
 
 
 class Items(Protocol):
@@ -28,6 +29,12 @@ class Items(Protocol):
 
     def is_finished(self) -> bool:
         """Whether the task has ended and every item was taken."""
+
+    def when_news(self, callback: Callable[[], object]) -> None:
+        """Run `callback` in the leading thread at the next item or the end (at once if there)."""
+
+    def forget_news(self, callback: Callable[[], object]) -> None:
+        """Undo `when_news`."""
 
 
 Waitable = ObjectRef[Any] | Items
@@ -54,9 +61,8 @@ class Wait:
         self._found: list[int] = []
         self._left: Sequence[int] = range(len(things))
         self._missing = count
-        self._brought: dict[bytes, Box] = {}
-        self._arrived = 0
-        self._seen = 0
+        # Objects that lie on other nodes, and what is filled when they have been brought.
+        self._brought: dict[ObjectId, _Arrival] = {}
 
     def run(self, timeout: float | None) -> tuple[list[Waitable], list[Waitable]]:
         """Wait until enough are there or the time (seconds) is over; (ready, the rest).
@@ -64,14 +70,19 @@ class Wait:
         Raises:
             RaySystemError: one belongs to a cluster that this process has left.
         """
+        deadline = None if timeout is None else time.monotonic() + timeout
         self._look()
         if self._missing > 0:
             self._ask_for_foreign()
             self._look()
-            self._objects.wait(self._done, timeout)
+        while self._missing > 0:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            is_filled = self._wait(left)
             if self._core.ended is not None:
                 raise self._core.end_error()
             self._look()
+            if not is_filled:
+                break
         return self._divided(sorted(self._found))
 
     def _divided(self, found: list[int]) -> tuple[list[Waitable], list[Waitable]]:
@@ -85,15 +96,9 @@ class Wait:
         rest += things[start:]
         return [things[i] for i in found], rest
 
-    def _done(self) -> bool:
-        """Whether enough are there; asked by whichever thread leads, so it only looks."""
-        now = self._core.ownership.changes + self._arrived
-        if now - self._seen >= self._missing:
-            self._look()
-        return self._missing <= 0
-
+    # -- looking -----------------------------------------------------------------------------------
     def _look(self) -> None:
-        self._seen = self._core.ownership.changes + self._arrived
+        """Sort what is there from what is not (the waiting thread alone)."""
         left: list[int] = []
         for position, i in enumerate(self._left):
             if self._missing <= 0:
@@ -118,20 +123,63 @@ class Wait:
             return True
         return self._is_here(oid)
 
-    def _is_here(self, oid: bytes) -> bool:
-        """Whether an object that lies on another node has been brought; starts that."""
+    def _is_here(self, oid: ObjectId) -> bool:
+        """Whether an object that lies on another node has been brought."""
         if self._core.store.view(oid) is not None:
             return True
-        box = self._brought.get(oid)
-        if box is None:
-            box = self._brought[oid] = _Arrival(self)
-            self._core.later(lambda: self._core.store.fetch([oid], [box], pin=False))
-            self._objects.loop.handover.nudge()
-        return box.value is not None
+        arrival = self._brought.get(oid)
+        if arrival is None:
+            self._brought[oid] = _Arrival()
+            return False
+        # That it could not be brought is `get`'s business.
+        return arrival.value is not None
 
-    def note_arrival(self) -> None:
-        """An object has been brought, or could not be (its error is `get`'s business)."""
-        self._arrived += 1
+    # -- waiting -----------------------------------------------------------------------------------
+    def _wait(self, timeout: float | None) -> bool:
+        """Wait until as many have come as are missing; False: the time was over first."""
+        ticket = Ticket(self._missing)
+        note = ticket.note
+        with self._objects.loop.lead():
+            self._register(note)
+        try:
+            return self._objects.wait(ticket.is_filled, timeout)
+        finally:
+            with self._objects.loop.lead():
+                self._unregister(note)
+
+    def _register(self, note: Callable[[], None]) -> None:
+        """Have `note` called for each that comes from here on, or has come meanwhile."""
+        table = self._core.ownership.table
+        fetch: list[ObjectId] = []
+        for i in self._left:
+            thing = self._things[i]
+            if not isinstance(thing, ObjectRef):
+                thing.when_news(note)
+                continue
+            oid = thing.binary()
+            arrival = self._brought.get(oid) if self._brought else None
+            if arrival is None:
+                entry = table.get(oid)
+                if entry is not None:
+                    entry.when_ready(note)
+            elif arrival.register(note):
+                fetch.append(oid)
+        if fetch:
+            boxes: list[Box] = [self._brought[oid] for oid in fetch]
+            self._core.store.fetch(fetch, boxes, pin=False)
+
+    def _unregister(self, note: Callable[[], None]) -> None:
+        table = self._core.ownership.table
+        for i in self._left:
+            thing = self._things[i]
+            if not isinstance(thing, ObjectRef):
+                thing.forget_news(note)
+                continue
+            entry = table.get(thing.binary())
+            if entry is not None and entry.callbacks is not None:
+                entry.forget_ready(note)
+        for arrival in self._brought.values():
+            arrival.note = None
 
     def _ask_for_foreign(self) -> None:
         objects, core = self._objects, self._core
@@ -150,20 +198,26 @@ class Wait:
 
 
 class _Arrival(Box):
-    """A box that tells when it is filled."""
+    """A box for an object that is brought here."""
 
-    __slots__ = ("_filled", "_wait")
+    __slots__ = ("is_asked_for", "note")
 
-    def __init__(self, wait: Wait) -> None:
-        self._wait = wait
-        self._filled: Any = None
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_asked_for = False
+        self.note: Callable[[], None] | None = None
 
-    @property
-    def value(self) -> Any:
-        """What has come; None: nothing yet."""
-        return self._filled
+    def register(self, note: Callable[[], None]) -> bool:
+        """Have `note` called once it is filled (leading thread); True: it is to be asked for."""
+        if self.value is not None:
+            note()
+            return False
+        self.note = note
+        is_first, self.is_asked_for = not self.is_asked_for, True
+        return is_first
 
-    @value.setter
-    def value(self, filled: Any) -> None:
-        self._filled = filled
-        self._wait.note_arrival()
+    def fill(self, value: Any) -> None:
+        """It has come, or cannot be brought (leading thread)."""
+        super().fill(value)
+        if self.note is not None:
+            self.note()

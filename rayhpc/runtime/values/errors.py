@@ -16,6 +16,7 @@ import cloudpickle
 import rayhpc.runtime
 from rayhpc.exceptions import RayError, RaySystemError, RayTaskError, UserCodeException
 
+_NAME_WITHIN = 64
 _RUNTIME = os.path.dirname(os.path.abspath(rayhpc.runtime.__file__)) + os.sep
 
 
@@ -35,6 +36,13 @@ def dump_error(
 def dump_system_error(error: RayError) -> bytes:
     """An error of rayhpc's own."""
     return pickle.dumps(error, 5)
+
+
+def is_task_error(data: bytes) -> bool:
+    """Whether a stored error is a RayTaskError, seen without making one: its class is the first
+    name in the pickle, and to unpickle the user's exception would run code of the user's.
+    """
+    return data.find(b"RayTaskError", 0, _NAME_WITHIN) >= 0
 
 
 def load_error(data: bytes) -> BaseException:

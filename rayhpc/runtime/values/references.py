@@ -35,6 +35,11 @@ class Home(Protocol):
     def future_of(self, ref: ObjectRef[Any]) -> concurrent.futures.Future[Any]:
         """A future that is completed with the value or error of `ref`."""
 
+    def awaitable_of(
+        self, ref: ObjectRef[Any], loop: asyncio.AbstractEventLoop
+    ) -> asyncio.Future[Any]:
+        """A future of an event loop, completed there."""
+
     @property
     def job(self) -> int:
         """The number of the job of this process."""
@@ -176,7 +181,7 @@ class ObjectRef(Generic[T]):
         """An `asyncio.Future` of the value, of the running loop."""
         import asyncio
 
-        return asyncio.wrap_future(self.future())
+        return hooks.home().awaitable_of(self, asyncio.get_running_loop())
 
     def __await__(self) -> Generator[Any, None, T]:
         return self.as_future().__await__()

@@ -30,8 +30,6 @@ from rayhpc.runtime.values.references import ObjectRef, collector
 INLINE_BYTES = 100 * 1024
 # Smaller ones are not counted against the budget of inline values: their row is what costs.
 COUNTED_BYTES = 1024
-# Smaller buffers are cheaper inside the pickle.
-OUT_OF_BAND_BYTES = 512
 DEFINITION_ID_BYTES = 16
 _FRAMED = 1
 ATOMS = frozenset((type(None), bool, int, float, str, bytes, complex))
@@ -134,7 +132,8 @@ def _pickle(value: Any, refs: list[ObjectRef[Any]]) -> tuple[bytes, list[memoryv
             raw = buffer.raw()
         except BufferError:  # not contiguous
             return True
-        if raw.nbytes < OUT_OF_BAND_BYTES:
+        # Small ones, too: what comes back is read-only whatever its size.
+        if not raw.nbytes:
             return True
         buffers.append(raw)
         return False

@@ -22,7 +22,7 @@ from rayhpc.runtime.process.objects import Objects
 from rayhpc.runtime.values import arguments as packing
 from rayhpc.runtime.values import serialization, stored
 from rayhpc.runtime.values.dynamic_results import DynamicObjectRefGenerator
-from rayhpc.runtime.values.errors import dump_error
+from rayhpc.runtime.values.errors import dump_error, load_error
 from rayhpc.runtime.values.references import ObjectRef
 from rayhpc.wire.address import ObjectId, sibling
 from rayhpc.wire.messages import objects, tasks
@@ -172,7 +172,11 @@ def failed(
         made = error.made
         error = error.error
     if isinstance(error, ArgumentError):
-        return Outcome(tasks.Result(task.tid, tasks.FAILED, [error.error], micros), [])
+        given = load_error(error.error)
+        if isinstance(given, RayTaskError):
+            return Outcome(tasks.Result(task.tid, tasks.FAILED, [error.error], micros), [])
+        # What was lost is the cause of this one's failure.
+        error = given
     data = dump_error(error, function_name=name, pid=os.getpid(), ip=ip, actor_repr=actor)
     made.outs.append(data)
     return made.result(task, tasks.FAILED, micros, _is_retried(task, error))

@@ -1,0 +1,113 @@
+"""Waiting from many threads, on event loops and beside values that do not come."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import rayhpc
+from rayhpc.cluster_utils import Cluster
+
+ROUNDS = 40
+
+
+@rayhpc.remote
+def soon(number: int) -> int:
+    time.sleep(0.0002)
+    return number
+
+
+@rayhpc.remote
+class Asking:
+    async def outer(self, me: Any, refs: list[Any]) -> Any:
+        return await asyncio.to_thread(rayhpc.get, me.inner.remote(refs[0]))
+
+    async def inner(self, value: Any) -> Any:
+        return value
+
+
+@pytest.fixture
+def quick_switches() -> Iterator[None]:
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    yield
+    sys.setswitchinterval(interval)
+
+
+def test_waits_in_many_threads_name_each_reference_once(ray: Any, quick_switches: None) -> None:
+    wrong: list[Any] = []
+
+    def go() -> None:
+        for _ in range(ROUNDS):
+            left = [soon.remote(i) for i in range(60)]
+            while left and not wrong:
+                ready, rest = ray.wait(left, num_returns=min(len(left), 7), timeout=0.003)
+                if len(set(ready)) != len(ready) or set(ready) | set(rest) != set(left):
+                    wrong.append((len(ready), len(rest), len(left)))
+                left = rest
+
+    threads = [threading.Thread(target=go) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert wrong == []
+
+
+def test_a_blocking_get_off_the_loop_is_no_deadlock(ray: Any) -> None:
+    actor = Asking.options(max_concurrency=100).remote()
+    inside = ray.put(1)
+    # More than the default executor of asyncio has threads.
+    refs = [actor.outer.remote(actor, [inside]) for _ in range(40)]
+    assert ray.get(refs, timeout=30) == [1] * 40
+
+
+@pytest.fixture(scope="module")
+def two_nodes() -> Iterator[Any]:
+    rayhpc.shutdown()
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    cluster.add_node(num_cpus=1, resources={"far": 10})
+    rayhpc.init(address=cluster.address, log_to_driver=False)
+    yield cluster
+    rayhpc.shutdown()
+    cluster.shutdown()
+
+
+def test_awaited_values_of_another_node(two_nodes: Any) -> None:
+    @rayhpc.remote(resources={"far": 0.1}, num_cpus=0.1)
+    def make(number: int) -> Any:
+        return np.full(300_000, number, dtype=np.uint8)
+
+    @rayhpc.remote(resources={"far": 0.1}, num_cpus=0.1)
+    def fail() -> None:
+        raise KeyError("far")
+
+    async def all_of_them() -> list[Any]:
+        refs = [*(make.remote(i) for i in range(10)), fail.remote()]
+        return await asyncio.gather(*refs, return_exceptions=True)
+
+    *arrays, error = asyncio.run(all_of_them())
+    assert [int(x[-1]) for x in arrays] == list(range(10))
+    assert isinstance(error, KeyError)
+    future = make.remote(7).future()
+    assert int(future.result(timeout=30)[0]) == 7
+
+
+def test_waits_for_what_lies_on_another_node(two_nodes: Any) -> None:
+    @rayhpc.remote(resources={"far": 0.1}, num_cpus=0.1)
+    def make(number: int) -> Any:
+        return np.full(300_000, number, dtype=np.uint8)
+
+    refs = [make.remote(i) for i in range(8)]
+    ready, rest = rayhpc.wait(refs, num_returns=5, timeout=30)
+    assert len(ready) == 5
+    ready, rest = rayhpc.wait(ready + rest, num_returns=8, timeout=30)
+    assert rest == []
+    assert [int(rayhpc.get(x)[0]) for x in ready] == list(range(8))
