@@ -14,10 +14,11 @@ from enum import Enum
 from typing import Any
 
 from rayhpc.batch.errors import OptionError
-from rayhpc.batch.folder import JobFolder, Summary
+from rayhpc.batch.folder import JobFolder, JobRecord, Summary
 from rayhpc.batch.request import JobRequest
 from rayhpc.batch.system import BatchSystem
 from rayhpc.batch.terminal import emit, nowhere
+from rayhpc.exit_codes import in_words
 
 # Once a job has a summary it is over, unless a signal ended it this short a time ago: then it may
 # be about to run again.
@@ -165,6 +166,21 @@ def left_out(request: JobRequest, fields: Sequence[str]) -> list[str]:
     return ["--" + name.replace("_", "-") for name in named]
 
 
+def told_by_folders(
+    folders: Sequence[JobFolder],
+) -> tuple[dict[str, JobStatus], dict[str, JobFolder]]:
+    """Which of these jobs are over for good, as their folders tell; and the others."""
+    found: dict[str, JobStatus] = {}
+    unclear: dict[str, JobFolder] = {}
+    for folder in folders:
+        ended = ended_status(folder)
+        if ended is not None:
+            found[ended.id] = ended
+        elif folder.record().id:
+            unclear[folder.record().id] = folder
+    return found, unclear
+
+
 def ended_status(folder: JobFolder) -> JobStatus | None:
     """What the folder says of a job that is over for good; None: it does not tell."""
     worst = worst_end(folder)
@@ -185,3 +201,20 @@ def as_folder_tells(status: JobStatus, folder: JobFolder) -> JobStatus:
     """A job that its batch system says runs, but whose script has noted its end, is closing."""
     ended = status.state is State.RUNNING and worst_end(folder) is not None
     return replace(status, closing=True) if ended else status
+
+
+def forgotten(title: str, record: JobRecord) -> Explanation:
+    """Of a job that neither its folder nor its batch system tells of."""
+    return Explanation(
+        [f"{title} no longer knows job {record.id or record.name}, and it left no summary"],
+        ["look at its output with `rayhpc logs`; submit it again if it was not yours to lose"],
+    )
+
+
+def present(status: JobStatus) -> str:
+    """How a job is that does not wait, as a sentence."""
+    if not status.state.ended:
+        return f"job {status.id} runs on {status.nodes or 'its nodes'} ({status.word})"
+    code = "" if status.exit_code is None else f", {in_words(status.exit_code)}"
+    why = f": {status.reason}" if status.reason else ""
+    return f"job {status.id} is over ({status.word}{code}){why}"

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rayhpc.batch.jobs import Jobs
     from rayhpc.machine.facts import MachineFacts
 
+
 class SecretLink(Protocol):
     """The way that a batch system has for a secret from rank 0 to the other ranks."""
 

@@ -21,7 +21,9 @@ from rayhpc.batch.jobs import (
     JobStatus,
     State,
     as_folder_tells,
-    ended_status,
+    forgotten,
+    present,
+    told_by_folders,
     worst_end,
 )
 from rayhpc.batch.pbs.commands import attempt, call, is_torque
@@ -30,7 +32,6 @@ from rayhpc.batch.pbs.listing import ask
 from rayhpc.batch.pbs.words import refusal
 from rayhpc.batch.rendering import render_job, uses_pyxis
 from rayhpc.batch.request import JobRequest
-from rayhpc.exit_codes import in_words
 
 _UNFIT = re.compile(r"[^A-Za-z0-9_.+-]")
 _KILL_DELAY = re.compile(r"kill_delay = (\d+)")
@@ -61,14 +62,7 @@ class PbsJobs(Jobs):
 
     def status(self, folders: Sequence[JobFolder]) -> dict[str, JobStatus]:
         """From the folders where those tell, else from one qstat for all the others."""
-        found: dict[str, JobStatus] = {}
-        unclear: dict[str, JobFolder] = {}
-        for folder in folders:
-            ended = ended_status(folder)
-            if ended is not None:
-                found[ended.id] = ended
-            elif folder.record().id:
-                unclear[folder.record().id] = folder
+        found, unclear = told_by_folders(folders)
         if unclear:
             known = ask([_native(folder) for folder in unclear.values()])
             for name, folder in unclear.items():
@@ -94,18 +88,10 @@ class PbsJobs(Jobs):
         record = folder.record()
         status = self.status([folder]).get(record.id)
         if status is None:
-            return Explanation(
-                [f"PBS no longer knows job {record.id or record.name}, and it left no summary"],
-                ["look at its output with `rayhpc logs`; submit it again if it was not yours"],
-            )
+            return forgotten("PBS", record)
         if status.state is State.PENDING:
             return Explanation([f"job {status.id} is waiting: {status.reason}"], _never(status))
-        if not status.state.ended:
-            where = status.nodes or "its hosts"
-            return Explanation([f"job {status.id} runs on {where} ({status.word})"], [])
-        code = "" if status.exit_code is None else f", {in_words(status.exit_code)}"
-        why = f": {status.reason}" if status.reason else ""
-        return Explanation([f"job {status.id} is over ({status.word}{code}){why}"], [])
+        return Explanation([present(status)], [])
 
     def on_head(self, folder: JobFolder, command: Sequence[str], terminal: bool) -> list[str]:
         """By ssh, which sites allow to the hosts of one's own jobs: PBS has nothing of its own."""

@@ -11,9 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rayhpc.batch.folder import JobRecord
-from rayhpc.batch.jobs import Explanation, JobStatus, State
+from rayhpc.batch.jobs import Explanation, JobStatus, State, forgotten, present
 from rayhpc.batch.sge.commands import attempt
-from rayhpc.exit_codes import in_words
 
 _PE = re.compile(r"^#\$ -pe (\S+) (\d+)", re.MULTILINE)
 _ERROR = re.compile(r"^error reason\s+\d+:\s*(.*)", re.MULTILINE)
@@ -25,12 +24,9 @@ _JOB = re.compile(r"^Job \d+ ")
 def explain_job(record: JobRecord, script: Path, status: JobStatus | None) -> Explanation:
     """Sentences for this job.  Raises SchedulerError where the qmaster does not answer."""
     if status is None:
-        return Explanation(
-            [f"Grid Engine no longer knows job {record.id or record.name}; it left no summary"],
-            ["look at its output with `rayhpc logs`; submit it again if it was not yours to lose"],
-        )
+        return forgotten("Grid Engine", record)
     if status.state is not State.PENDING:
-        return Explanation([_present(status)], [])
+        return Explanation([present(status)], [])
     number = status.id.partition("_")[0]
     why = [f"job {status.id} is waiting ({status.word}): {status.reason}"]
     why += _errors(number)
@@ -41,14 +37,6 @@ def explain_job(record: JobRecord, script: Path, status: JobStatus | None) -> Ex
     why += [f"now: {sentence}" for sentence in _verified(["qalter", "-w", "p", number])]
     text = script.read_text() if script.is_file() else ""
     return Explanation(why, list(_sooner(record, script, text)))
-
-
-def _present(status: JobStatus) -> str:
-    if not status.state.ended:
-        return f"job {status.id} runs on {status.nodes or 'its hosts'} ({status.word})"
-    code = "" if status.exit_code is None else f", {in_words(status.exit_code)}"
-    why = f": {status.reason}" if status.reason else ""
-    return f"job {status.id} is over ({status.word}{code}){why}"
 
 
 def _errors(number: str) -> list[str]:

@@ -22,7 +22,7 @@ from rayhpc.batch.jobs import (
     JobStatus,
     State,
     as_folder_tells,
-    ended_status,
+    told_by_folders,
     worst_end,
 )
 from rayhpc.batch.rendering import render_job, uses_pyxis
@@ -94,14 +94,7 @@ class SgeJobs(Jobs):
 
     def status(self, folders: Sequence[JobFolder]) -> dict[str, JobStatus]:
         """From the folders where those tell, else from one qstat, else from the accounts."""
-        found: dict[str, JobStatus] = {}
-        unclear: dict[str, JobFolder] = {}
-        for folder in folders:
-            ended = ended_status(folder)
-            if ended is not None:
-                found[ended.id] = ended
-            elif folder.record().id:
-                unclear[folder.record().id] = folder
+        found, unclear = told_by_folders(folders)
         if unclear:
             known = ask_queue(getpass.getuser())
             for name, folder in unclear.items():

@@ -14,9 +14,8 @@ from pathlib import Path
 
 from rayhpc.batch.errors import SchedulerError
 from rayhpc.batch.folder import JobRecord
-from rayhpc.batch.jobs import Explanation, JobStatus, State
+from rayhpc.batch.jobs import Explanation, JobStatus, State, forgotten, present
 from rayhpc.batch.slurm.commands import attempt, call
-from rayhpc.exit_codes import in_words
 
 MOST_TRIES = 4
 _START = re.compile(r"to start at (\S+)")
@@ -38,12 +37,9 @@ class Partition:
 def explain_job(record: JobRecord, script: Path, status: JobStatus | None) -> Explanation:
     """Sentences for this job.  Raises SchedulerError where the controller does not answer."""
     if status is None:
-        return Explanation(
-            [f"SLURM no longer knows job {record.id or record.name}, and it left no summary"],
-            ["look at its output with `rayhpc logs`; submit it again if it was not yours to lose"],
-        )
+        return forgotten("SLURM", record)
     if status.state is not State.PENDING:
-        return Explanation([_present(status)], [])
+        return Explanation([present(status)], [])
     expected = _words_for(status.start)
     why = [f"job {status.id} is waiting: {status.reason or 'SLURM does not say why'}"]
     why.append(f"SLURM expects to start it {expected}" if expected else "SLURM names no start yet")
@@ -71,14 +67,6 @@ def read_partitions(text: str) -> list[Partition]:
             row = Partition(short, int(numbers[1]), int(numbers[3]), name.endswith("*"))
             found.setdefault(short, row)
     return list(found.values())
-
-
-def _present(status: JobStatus) -> str:
-    if not status.state.ended:
-        return f"job {status.id} runs on {status.nodes or 'its nodes'} ({status.word})"
-    code = "" if status.exit_code is None else f", {in_words(status.exit_code)}"
-    why = f": {status.reason}" if status.reason else ""
-    return f"job {status.id} is over ({status.word}{code}){why}"
 
 
 def _is_own(partition: Partition, chosen: str | None) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Container, Iterable, Sequence
 
 from rayhpc.batch.errors import SchedulerError
 from rayhpc.batch.folder import JobFolder
-from rayhpc.batch.jobs import Explanation, Jobs, JobStatus, State, ended_status, worst_end
+from rayhpc.batch.jobs import Explanation, Jobs, JobStatus, State, told_by_folders, worst_end
 from rayhpc.batch.rendering import render_job
 from rayhpc.batch.request import JobRequest
 from rayhpc.batch.slurm.accounts import with_accounts
@@ -78,16 +78,9 @@ class SlurmJobs(Jobs):
 
         A job that is in neither is not in the answer.
         """
-        found: dict[str, JobStatus] = {}
-        unclear: list[JobFolder] = []
-        for folder in folders:
-            ended = ended_status(folder)
-            if ended is not None:
-                found[ended.id] = ended
-            elif folder.record().id:
-                unclear.append(folder)
+        found, unclear = told_by_folders(folders)
         if unclear:
-            found.update(_asked(unclear))
+            found.update(_asked(list(unclear.values())))
         return found
 
     def cancel(self, folders: Sequence[JobFolder]) -> None:
