@@ -5,6 +5,7 @@ Used by `rayhpc template`.  In a checkout they are `slurm/*.sh`; the wheel has t
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from rayhpc.batch.templates import shipped
@@ -24,10 +25,10 @@ def text_of(name: str) -> str | None:
 
 
 def purpose_of(name: str) -> str:
-    """What one is for: the first sentence of its first comment."""
+    """What one is for: how its first comment begins."""
     lines = (text_of(name) or "").splitlines()[1:]
     comment = " ".join(line.lstrip("# ") for line in lines[:3])
-    return comment.partition(":")[0].partition(". ")[0].rstrip(".")
+    return re.split(r"[:;]|\. ", comment)[0].rstrip(".")
 
 
 def _folder() -> Path:

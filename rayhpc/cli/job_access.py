@@ -19,6 +19,7 @@ from rayhpc.batch.folder import JobFolder
 from rayhpc.batch.jobs import Jobs, JobStatus
 from rayhpc.batch.registry import system
 from rayhpc.batch.selectors import select, select_one
+from rayhpc.cli.saying import say as say
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -31,14 +32,14 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 selectors_argument = click.argument("jobs", nargs=-1, metavar="[last|all|ID|ID_TASK|FROM-TO]...")
 
 
-def say(sentence: str) -> None:
-    """One line of ours on standard error."""
-    click.echo(f"rayhpc: {sentence}", err=True)
-
-
 def chosen(words: Sequence[str], job_dir: Path | None) -> list[JobFolder]:
     """The folders that `words` name."""
     return select(job_folders.folders(job_folders.jobs_base(os.environ, job_dir)), words)
+
+
+def every(job_dir: Path | None) -> list[JobFolder]:
+    """The folders of all jobs, the oldest first; none is no error."""
+    return job_folders.folders(job_folders.jobs_base(os.environ, job_dir))
 
 
 def the_one(word: str | None, job_dir: Path | None) -> JobFolder:

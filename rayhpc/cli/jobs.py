@@ -15,6 +15,7 @@ from rayhpc.batch.folder import JobFolder
 from rayhpc.batch.jobs import JobStatus
 from rayhpc.cli.job_access import (
     chosen,
+    every,
     job_dir_option,
     json_option,
     print_json,
@@ -33,12 +34,13 @@ _LATEST = 20
 @json_option
 def jobs(jobs: tuple[str, ...], job_dir: Path | None, as_json: bool) -> None:
     """List jobs: the latest ones, or those that are named."""
-    folders = chosen(jobs or ("all",), job_dir)
-    if not jobs:
-        folders = folders[-_LATEST:]
+    folders = chosen(jobs, job_dir) if jobs else every(job_dir)[-_LATEST:]
     found = statuses(folders)
     if as_json:
         print_json([_as_json(folder, found[folder]) for folder in folders])
+        return
+    if not folders:
+        click.echo("no jobs yet; submit one with `rayhpc submit -- python train.py`")
         return
     rows = [_HEADINGS, *(_row(folder, found[folder]) for folder in folders)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS) - 1)]

@@ -130,13 +130,19 @@ def main(args: list[str] | None = None, prog_name: str = "rayhpc") -> NoReturn:
     except BrokenPipeError:
         sys.exit(141)  # whoever read our output has ended
     except (LaunchError, ConnectionError) as error:
-        click.echo(f"rayhpc: {_shortened(str(error))}", err=True)
+        _say(_shortened(str(error)))
         sys.exit(getattr(error, "code", ExitCode.INTERNAL))
     except OSError as error:  # a file or directory that the user named
         where = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
-        click.echo(f"rayhpc: {_shortened(where)}{error.strerror or error}", err=True)
+        _say(f"{_shortened(where)}{error.strerror or error}")
         sys.exit(ExitCode.CONFIGURATION)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _say(sentence: str) -> None:
+    from rayhpc.cli.saying import say
+
+    say(sentence)
 
 
 def _shortened(message: str) -> str:

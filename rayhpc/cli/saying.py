@@ -1,0 +1,38 @@
+"""What a command says to its user beside its output: sentences on standard error.
+
+Used by all commands and by `main` for errors.  At a terminal a line ends between words; anywhere
+else a sentence stays one line, for those who search in logs.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import textwrap
+
+import click
+
+_NARROWEST = 40
+
+
+def say(sentence: str) -> None:
+    """One sentence of ours."""
+    text = f"rayhpc: {sentence}"
+    if sys.stderr.isatty():
+        text = wrapped(text, shutil.get_terminal_size().columns)
+    click.echo(text, err=True)
+
+
+def wrapped(text: str, width: int) -> str:
+    """The text with lines of at most `width`, broken between words alone: paths stay whole."""
+    lines = (
+        textwrap.fill(
+            line,
+            max(width, _NARROWEST),
+            break_long_words=False,
+            break_on_hyphens=False,
+            replace_whitespace=False,
+        )
+        for line in text.split("\n")
+    )
+    return "\n".join(lines)
