@@ -130,7 +130,7 @@ def test_back_pressure_holds_the_producer(ray: Any) -> None:
         producer.produce.options(_generator_backpressure_num_objects=0)
 
 
-def test_dropping_a_generator_releases_its_producer(ray: Any) -> None:
+def test_a_dropped_generator_runs_to_its_end_without_waiting_for_room(ray: Any) -> None:
     from tests.api.test_actors import wait_for
 
     producer = Producer.options(max_concurrency=2).remote()
@@ -139,7 +139,25 @@ def test_dropping_a_generator_releases_its_producer(ray: Any) -> None:
     del items
     gc.collect()
     wait_for(lambda: bool(ray.get(producer.state.remote(), timeout=20)[1]))
-    assert ray.get(producer.state.remote(), timeout=20)[0] < 1000
+    assert ray.get(producer.state.remote(), timeout=20)[0] == 1000
+
+
+def test_a_closed_generator_is_cancelled(ray: Any, tmp_path: Path) -> None:
+    from tests.api.test_actors import wait_for
+
+    @ray.remote(max_retries=0)
+    def endless(marks: str) -> Any:
+        try:
+            while True:
+                time.sleep(0.01)
+                yield 1
+        finally:
+            Path(marks, "ended").touch()
+
+    items = endless.remote(str(tmp_path))
+    next(items)
+    items.close()
+    wait_for(lambda: (tmp_path / "ended").exists())
 
 
 def test_a_caller_s_end_releases_the_producer(ray: Any) -> None:

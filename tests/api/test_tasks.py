@@ -221,20 +221,6 @@ def test_retrying_on_exceptions(ray: Any, tmp_path: Path, retry: Any, runs: int)
     assert len(os.listdir(tmp_path)) == runs
 
 
-def test_crashes_and_exceptions_are_counted_apart(ray: Any, tmp_path: Path) -> None:
-    @ray.remote(max_retries=1, retry_exceptions=True)
-    def crash_then_fail(marks: str) -> int:
-        runs = len(os.listdir(marks))
-        open(os.path.join(marks, str(runs)), "w").close()
-        if runs == 0:
-            os._exit(1)
-        if runs == 1:
-            raise ValueError("second run")
-        return runs
-
-    assert ray.get(crash_then_fail.remote(str(tmp_path)), timeout=30) == 2
-
-
 def test_max_calls_ends_the_worker(ray: Any) -> None:
     @ray.remote(max_calls=1)
     def pid() -> int:

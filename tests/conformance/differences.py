@@ -69,20 +69,6 @@ MEANT: dict[tuple[str, str], list[Difference]] = {
     ("results", "a_negative_timeout"): [
         ("1", "raises ValueError", "Ray waits for ever, which a deadline in the past does not mean")
     ],
-    ("results", "how_many_returns"): [
-        (
-            "['1', 'raises RayTaskError(ValueError)']",
-            "['raises RayTaskError(ValueError)', 'raises RayTaskError(ValueError)']",
-            "a task that fails fails with all its results",
-        )
-    ],
-    ("results", "errors_and_crashes_are_counted_apart"): [
-        (
-            "raises RayTaskError(ValueError) 2",
-            "3 3",
-            "a crash does not use up the retries of the program's own errors",
-        )
-    ],
     ("results", "builtin_fields_of_an_exception_survive"): [
         (
             "RayTaskError(FileNotFoundError) True None None",
@@ -97,19 +83,6 @@ MEANT: dict[tuple[str, str], list[Difference]] = {
     ],
     ("context", "gpu_ids"): [
         ("([], None)", "([], '')", "a task without GPUs sees none, as in Ray before 2.60")
-    ],
-    ("generators", "dropping_it_releases_the_producer"): [
-        ("False", "True", "a producer whose generator was dropped ends, and gives its CPU back")
-    ],
-    ("generators", "its_callers_end_releases_the_producer"): [
-        ("False", "True", "a producer whose caller has ended ends, and gives its CPU back")
-    ],
-    ("generators", "dynamic"): [
-        (
-            "['1', 'raises RayTaskError(ValueError)']",
-            "raises RayTaskError(ValueError)",
-            "a task that fails fails with all its results",
-        )
     ],
     ("placement", "submitted_to_a_removed_group"): [
         (

@@ -103,7 +103,13 @@ class ObjectRefGenerator:
         return self._end.task_id()
 
     def close(self) -> None:
-        """Stop the task; what was not taken is dropped."""
+        """Cancel the task; what was not taken is dropped.
+
+        A generator that is only dropped goes on in its worker, to its end.
+        """
+        client = current.existing()
+        if client is not None and not self._stream.is_over():
+            client.cancel(self._end, False, True)
         _drop(self._stream)
 
     def __del__(self) -> None:

@@ -40,8 +40,8 @@ class Pending(msgspec.Struct, eq=False, gc=False):
 
     `tid` is the id of its first result; `deps` its top-level references, `keep` every reference
     among its arguments, held until its end.  `retries` is what is left of max_retries (-1: for
-    ever) after failures of the system, `error_retries` the same, counted apart, after errors of
-    the user's code.  `lease` is where it was pushed (None: not).  `stray` says that a run of it
+    ever) after failures of the system and errors of the user's code, together.  `lease` is where it
+    was pushed (None: not).  `stray` says that a run of it
     ended without a word, so that results may lie in a store that no message names.  `items` is how
     many results a task with num_returns="dynamic" had.  `size` is how many bytes of arguments it
     carries, `counted` how many of them the budget of inline values was told of.
@@ -56,7 +56,6 @@ class Pending(msgspec.Struct, eq=False, gc=False):
     returns: int
     retries: int
     name: str
-    error_retries: int = 0
     deps: list[ObjectRef[Any]] | None = None
     keep: list[ObjectRef[Any]] | None = None
     more: TaskMore | None = None
@@ -76,9 +75,6 @@ class Pending(msgspec.Struct, eq=False, gc=False):
     group: str = ""
     target: ActorClient[Pending] | None = None
     ready: tuple[Dependency, ...] = ()
-
-    def __post_init__(self) -> None:
-        self.error_retries = self.retries
 
     def is_again(self) -> bool:
         """Whether it is a call that runs once more because results of it were lost."""

@@ -81,8 +81,8 @@ class Results:
         elif result.status == tasks.CANCELLED:
             pending.stray = True
             self.fail(pending, failures.cancelled(pending))
-        elif result.retry and pending.error_retries != 0 and not pending.cancelled:
-            pending.error_retries -= pending.error_retries > 0
+        elif result.retry and pending.retries != 0 and not pending.cancelled:
+            pending.retries -= pending.retries > 0
             if len(result.outs) > 1:  # what it made before goes, or is made again in its place
                 pending.stray = True
                 self.discard(worker, [tasks.Result(result.tid, tasks.OK, [], inner=result.inner)])
@@ -118,7 +118,7 @@ class Results:
             self._resolve_end(pending)
         else:
             table = self._ownership.table
-            for oid in pending.result_ids():
+            for oid in _all_ids(pending):
                 entry = table.get(oid)
                 # Where only some of the results were lost, the others are still there.
                 if entry is not None and entry.state == PENDING:

@@ -158,7 +158,7 @@ class Streams:
             self._send(stream.worker, tasks.StreamTaken(stream.tid, stream.taken))
 
     def close(self, stream: Stream) -> None:
-        """The generator was dropped (leading thread): its worker stops, its items go."""
+        """The generator was dropped (leading thread): its items go, now and as they come."""
         if self._ownership.is_foreign(stream.tid):
             return
         self._live.pop(stream.tid, None)

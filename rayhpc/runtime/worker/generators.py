@@ -1,16 +1,19 @@
 """Generators at the worker that runs them: each item goes to the owner as it is yielded.
 
 Used by `worker` (tasks) and `actor` (methods).  The owner's half is `streams.py`.  With a
-window the producer waits until items have been taken; a dropped generator is closed.
+window the producer waits until items have been taken.  One whose reader has gone runs to its end,
+as in Ray: what it does besides yielding may matter to somebody.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from rayhpc.runtime.process.context import running
 from rayhpc.runtime.process.interrupts import outside
 from rayhpc.runtime.worker import execution
 from rayhpc.wire.address import Address, ObjectId, sibling
@@ -18,6 +21,8 @@ from rayhpc.wire.messages import tasks
 
 if TYPE_CHECKING:
     from rayhpc.runtime.worker.worker import Worker
+
+logger = logging.getLogger("rayhpc")
 
 DROPPED = -1
 
@@ -33,16 +38,27 @@ class Producers:
         self._worker = worker
         self._taken: dict[ObjectId, int] = {}
         self._owners: dict[ObjectId, Address] = {}
+        # What is called when there is news for an asynchronous one.
+        self._bells: dict[ObjectId, Callable[[], object]] = {}
+        # The names of those of which it was said that nobody reads them.
+        self._said: set[str] = set()
 
     def on_taken(self, message: tasks.StreamTaken) -> None:
         """The owner has taken items, or dropped the generator (leading thread)."""
         if message.tid in self._taken:
             self._taken[message.tid] = message.count
+            self._ring(message.tid)
 
     def on_owners_gone(self, is_gone: Callable[[Address], bool]) -> None:
         """Nobody will take the items of these processes' generators any more (leading thread)."""
         for tid in [tid for tid, owner in self._owners.items() if is_gone(owner)]:
             self._taken[tid] = DROPPED
+            self._ring(tid)
+
+    def _ring(self, tid: ObjectId) -> None:
+        bell = self._bells.get(tid)
+        if bell is not None:
+            bell()
 
     def _begin(self, owner: Address, tid: ObjectId) -> None:
         self._taken[tid] = 0
@@ -55,6 +71,7 @@ class Producers:
 
     def _end(self, tid: ObjectId) -> None:
         self._owners.pop(tid, None)
+        self._bells.pop(tid, None)
         del self._taken[tid]
 
     def run(
@@ -73,9 +90,7 @@ class Producers:
             for value in execution.iterated(items):
                 self._send_item(owner, task, count, value)
                 count += 1
-                if not self._may_go_on(task, count):
-                    _close(items)
-                    break
+                self._wait_for_room(task, count)
         finally:
             self._end(task.tid)
         return self._ended(task, count, start)
@@ -86,16 +101,19 @@ class Producers:
         """`run` for an asynchronous generator, in the actor's event loop."""
         import asyncio
 
+        room = asyncio.Event()
+        loop = asyncio.get_running_loop()
         self._begin(owner, task.tid)
+        self._bells[task.tid] = lambda: loop.call_soon_threadsafe(room.set)
         count = 0
         try:
             async for value in items:
                 self._send_item(owner, task, count, value)
                 count += 1
                 while self._must_wait(task, count):
-                    await asyncio.sleep(0.001)
-                if self._taken[task.tid] == DROPPED:
-                    break
+                    room.clear()
+                    if self._must_wait(task, count):
+                        await room.wait()
         finally:
             self._end(task.tid)
         return self._ended(task, count, start)
@@ -103,6 +121,9 @@ class Producers:
     def _send_item(
         self, owner: Address, task: execution.Runnable, index: int, value: Any
     ) -> None:
+        if self._taken[task.tid] == DROPPED:
+            self._say_once(task)
+            return
         worker = self._worker
         process = worker.process
         oid = sibling(task.tid, index + 1)
@@ -114,26 +135,29 @@ class Producers:
             message = tasks.StreamItem(task.tid, index, out, inner, task.attempt)
             process.core.send_now(owner, message)
 
+    def _say_once(self, task: execution.Runnable) -> None:
+        context = running.get()
+        name = context.name if context is not None else "A generator"
+        if name in self._said:
+            return
+        self._said.add(name)
+        logger.warning(
+            "%s runs on to its end though nobody reads its items any more: its generator was "
+            "dropped. cancel(generator) before it is dropped ends it.",
+            name,
+        )
+
     def _must_wait(self, task: execution.Runnable, count: int) -> bool:
         window = task.more.window if task.more is not None else 0
         taken = self._taken[task.tid]
         return bool(window) and taken != DROPPED and count - taken >= window
 
-    def _may_go_on(self, task: execution.Runnable, count: int) -> bool:
-        """Wait for room in the window; False: the generator was dropped."""
+    def _wait_for_room(self, task: execution.Runnable, count: int) -> None:
+        """Wait for room in the window."""
         if self._must_wait(task, count):
-            process = self._worker.process
-            process.objects.wait(lambda: not self._must_wait(task, count))
-        return self._taken[task.tid] != DROPPED
-
+            self._worker.process.objects.wait(lambda: not self._must_wait(task, count))
 
     def _ended(self, task: execution.Runnable, count: int, start: float) -> execution.Outcome:
         micros = int((self._worker.process.core.now() - start) * 1e6)
         total = msgspec.msgpack.encode(count)
         return execution.Outcome(tasks.Result(task.tid, tasks.OK, [total], micros))
-
-
-def _close(items: Iterator[Any]) -> None:
-    close = getattr(items, "close", None)
-    if close is not None:
-        close()

@@ -164,7 +164,7 @@ class StreamItem(Message):
 
 
 class StreamTaken(Message):
-    """Owner to worker: `count` items have been taken so far; -1: the generator was dropped."""
+    """Owner to worker: `count` items have been taken so far; -1: nobody wants further ones."""
 
     tid: bytes
     count: int
