@@ -34,7 +34,6 @@ SLOW = settings(
 def test_whatever_comes_the_raylet_goes_on(
     told: list[tuple[int, msgspec.Struct, float]],
 ) -> None:
-    logging.getLogger("rayhpc").setLevel(logging.CRITICAL)
     site = Site()
     guard = Guard(logging.getLogger("rayhpc.fuzz"))
     try:
