@@ -22,12 +22,27 @@ from typing import Any
 
 import msgspec
 
+from rayhpc.raylet import installing
 from rayhpc.wire.address import HEAD, Address
 from rayhpc.wire.messages import cluster
+from rayhpc.wire.messages.common import HOOK_FILE, SETUP_HOOK_VARIABLE
 
 PACKAGES = "packages"
 _SCHEME = "kv://"
-_SERVED = frozenset({"env_vars", "working_dir", "py_modules", "config", "excludes", "_ray_release"})
+_INSTALLED = "installed://"
+_SERVED = frozenset(
+    {
+        "_ray_release",
+        "config",
+        "env_vars",
+        "excludes",
+        "pip",
+        "py_modules",
+        "uv",
+        "worker_process_setup_hook",
+        "working_dir",
+    }
+)
 
 Send = Callable[[Address, msgspec.Struct], None]
 
@@ -75,6 +90,7 @@ class Environments:
         self._packages: dict[str, str] = {}
         self._errors: dict[str, str] = {}
         self._asked: dict[int, str] = {}
+        self._installing: set[str] = set()
         self._unpacked: deque[tuple[str, str, str]] = deque()
 
     def get(self, environment: bytes) -> Prepared | None:
@@ -122,10 +138,37 @@ class Environments:
             return
         uris = [wanted["working_dir"]] if wanted.get("working_dir") else []
         uris += wanted.get("py_modules") or []
+        uris += _installed(wanted)
+        hook = wanted.get("worker_process_setup_hook") or ""
+        uris += [hook] if hook.startswith(_SCHEME) else []
         self._wanted[environment] = (wanted, uris)
         for uri in uris:
-            self._fetch(uri)
+            if uri.startswith(_INSTALLED):
+                self._install(uri, wanted)
+            else:
+                self._fetch(uri)
         self._finish(environment)
+
+    def _install(self, uri: str, wanted: dict[str, Any]) -> None:
+        """Have requirements installed, once; after a failure again, when somebody asks again."""
+        if uri in self._packages or uri in self._installing:
+            return
+        self._errors.pop(uri, None)
+        self._installing.add(uri)
+        tool = "uv" if wanted.get("uv") else "pip"
+        threading.Thread(
+            target=self._run_installer, args=(uri, tool, wanted[tool]), daemon=True
+        ).start()
+
+    def _run_installer(self, uri: str, tool: str, asked: dict[str, list[str]]) -> None:
+        """In a thread: install requirements."""
+        try:
+            lines, options = asked["packages"], asked.get("options") or []
+            folder, error = installing.install(self._folder, tool, lines, options), ""
+        except (OSError, ValueError) as failure:
+            folder, error = "", f"The runtime_env {tool} cannot be installed: {failure}"
+        self._unpacked.append((uri, folder, error))
+        self._wake()
 
     def _fetch(self, uri: str) -> None:
         if uri in self._packages or uri in self._asked.values():
@@ -144,6 +187,7 @@ class Environments:
         self._send(HEAD, cluster.Request(token, cluster.KvGet(PACKAGES, key, wait=True)))
 
     def _settle(self, uri: str, folder: str, error: str) -> None:
+        self._installing.discard(uri)
         if error:
             self._errors[uri] = error
         else:
@@ -158,8 +202,14 @@ class Environments:
         if errors:
             self._prepared[environment] = Prepared(error=errors[0])
         elif all(x in self._packages for x in uris):
-            folders = [self._packages[x] for x in uris]
+            hook = wanted.get("worker_process_setup_hook") or ""
+            folders = [self._packages[x] for x in uris if x != hook]
             variables = {str(k): str(v) for k, v in (wanted.get("env_vars") or {}).items()}
+            if hook:
+                is_file = hook in self._packages
+                variables[SETUP_HOOK_VARIABLE] = (
+                    os.path.join(self._packages[hook], HOOK_FILE) if is_file else hook
+                )
             folder = folders[0] if wanted.get("working_dir") else ""
             self._prepared[environment] = Prepared(dict(variables), folder, folders)
         else:
@@ -178,14 +228,37 @@ class Environments:
 
 def _malformed(wanted: dict[str, Any]) -> str:
     """What is wrong with the shape of an environment; empty: nothing."""
-    shapes = {"working_dir": str, "py_modules": list, "env_vars": dict}
+    shapes = {
+        "working_dir": str,
+        "py_modules": list,
+        "env_vars": dict,
+        "pip": dict,
+        "uv": dict,
+        "worker_process_setup_hook": str,
+    }
     for name, shape in shapes.items():
         value = wanted.get(name)
         if value is not None and not isinstance(value, shape):
             return f"runtime_env {name} must be a {shape.__name__}, not {value!r}."
     if not all(isinstance(x, str) for x in wanted.get("py_modules") or ()):
         return "runtime_env py_modules must be a list of strings."
+    for tool in ("pip", "uv"):
+        lists = (wanted.get(tool) or {"packages": []}).values()
+        if not all(isinstance(x, list) and all(isinstance(y, str) for y in x) for x in lists):
+            return f"runtime_env {tool} must hold lists of strings."
+        if wanted.get(tool) and "packages" not in wanted[tool]:
+            return f"runtime_env {tool} names no packages."
     return ""
+
+
+def _installed(wanted: dict[str, Any]) -> list[str]:
+    """The name of what pip or uv installs for an environment, if it asks for it."""
+    for tool in ("pip", "uv"):
+        asked = wanted.get(tool)
+        if asked:
+            key = installing.key_of(tool, asked["packages"], asked.get("options") or [])
+            return [_INSTALLED + key]
+    return []
 
 
 def _unpack_once(base: Path, digest: str, data: bytes) -> str:

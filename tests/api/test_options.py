@@ -167,7 +167,7 @@ def test_the_old_placement_group_option_is_the_strategy() -> None:
             opts.FunctionOptions().merged(scheduling_strategy=strategy)
 
 
-@pytest.mark.parametrize("field", ["pip", "conda", "container", "uv", "image_uri"])
+@pytest.mark.parametrize("field", ["conda", "container", "image_uri", "nsight"])
 def test_environments_that_are_not_served_name_the_alternative(field: str) -> None:
     with pytest.raises(NotServedError, match=field):
         rayhpc.remote(runtime_env={field: ["x"]})

@@ -111,7 +111,7 @@ def test_arguments_of_ray_s_own_processes_are_taken(run_program: Run) -> None:
         ("object_store_memory=10", "ValueError", "object-store-memory"),
         ("labels={'a': 1}", "TypeError", "labels"),
         ("namespace=''", "ValueError", "namespace"),
-        ("runtime_env={'pip': ['x']}", "NotServedError", "pip"),
+        ("runtime_env={'conda': ['x']}", "NotServedError", "conda"),
         ("runtime_env={'working_dir': '/not/there'}", "ValueError", "/not/there"),
         ("'ray://somewhere:10001'", "NotServedError", "ray://somewhere"),
         ("'10.255.255.1:6379'", "ConnectionError", "10.255.255.1"),

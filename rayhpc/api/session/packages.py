@@ -36,6 +36,8 @@ def pack(path: str, excludes: Sequence[str] = (), *, under_own_name: bool = Fals
     Raises:
         ValueError: there is no such path, or it holds more than a package may.
     """
+    if os.path.isfile(path) and zipfile.is_zipfile(path):
+        return _archive(path)
     out = io.BytesIO()
     total = 0
     sizes: list[tuple[int, str]] = []
@@ -52,6 +54,23 @@ def pack(path: str, excludes: Sequence[str] = (), *, under_own_name: bool = Fals
             with open(file, "rb") as source:
                 archive.writestr(entry, source.read())
     return out.getvalue()
+
+
+def pack_file(name: str, content: bytes) -> bytes:
+    """One file as a zip."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr(zipfile.ZipInfo(name, _EPOCH), content)
+    return out.getvalue()
+
+
+def _archive(path: str) -> bytes:
+    """A zip archive of the user's, as it is."""
+    size = os.path.getsize(path)
+    if size > MAX_BYTES:
+        raise ValueError(_too_large(path, [(size, os.path.basename(path))]))
+    with open(path, "rb") as file:
+        return file.read()
 
 
 def uri_of(package: bytes) -> str:

@@ -12,13 +12,24 @@ import types
 from collections.abc import Mapping
 from typing import Any
 
-from rayhpc.api.session import packages
+from rayhpc.api.session import packages, requirements
 from rayhpc.api.tasks.given import encodable
 from rayhpc.api.tasks.unknown_names import refuse_unknown
 from rayhpc.exceptions import NotServedError
 from rayhpc.runtime.process.client import Client
+from rayhpc.runtime.values import serialization
+from rayhpc.wire.messages.common import HOOK_FILE
 
-SERVED = ("config", "env_vars", "excludes", "py_modules", "working_dir")
+SERVED = (
+    "config",
+    "env_vars",
+    "excludes",
+    "pip",
+    "py_modules",
+    "uv",
+    "worker_process_setup_hook",
+    "working_dir",
+)
 _INSTALLED = (
     "install what the program needs into the Python environment that all nodes share, or take pure "
     "Python along with py_modules or working_dir"
@@ -33,10 +44,7 @@ NOT_SERVED = {
     "java_jars": "rayhpc speaks Python alone",
     "mpi": "start the MPI program from a task, with subprocess and mpiexec (or srun --overlap)",
     "nsight": _PROFILER,
-    "pip": _INSTALLED,
     "rocprof_sys": _PROFILER,
-    "uv": _INSTALLED,
-    "worker_process_setup_hook": "do the set-up at the import of a module that the tasks use",
 }
 
 
@@ -45,13 +53,18 @@ class RuntimeEnv(dict[str, Any]):
 
     Args:
         env_vars: environment variables, text → text.
-        working_dir: a folder that tasks run in a copy of.
-        py_modules: folders, files or modules that tasks can import.
+        working_dir: a folder, or a zip archive, that tasks run in a copy of.
+        py_modules: folders, files, zip archives or modules that tasks can import.
+        pip: requirements that each node installs once, from where the user's own configuration of
+            pip says: a list, the path of a requirements file, or a dict with "packages".
+        uv: the same with uv; not together with pip.
+        worker_process_setup_hook: a function, or "module.function", that each worker calls before
+            its first task.
         excludes: patterns of names inside working_dir and py_modules that stay behind.
         config: taken, without effect.
 
     Raises:
-        NotServedError: pip, conda, containers and the like; the text names what to do instead.
+        NotServedError: conda, containers and the like; the text names what to do instead.
         ValueError: a field that does not exist, with the nearest right one.
         TypeError: a value of the wrong type.
     """
@@ -102,6 +115,13 @@ def checked(given: Mapping[str, Any]) -> dict[str, Any]:
         fields["py_modules"] = _modules(fields["py_modules"])
     if "excludes" in fields:
         fields["excludes"] = _patterns(fields["excludes"])
+    for tool in ("pip", "uv"):
+        if tool in fields:
+            fields[tool] = requirements.lines_of(tool, fields[tool])
+    if "pip" in fields and "uv" in fields:
+        raise ValueError("A runtime environment has either pip or uv, not both.")
+    if "worker_process_setup_hook" in fields:
+        _check_hook(fields["worker_process_setup_hook"])
     fields.pop("config", None)
     return fields
 
@@ -128,6 +148,11 @@ def packed(fields: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, bytes]]
         travelling["working_dir"] = package(fields["working_dir"], module=False)
     if "py_modules" in fields:
         travelling["py_modules"] = [package(x, module=True) for x in fields["py_modules"]]
+    hook = fields.get("worker_process_setup_hook")
+    if callable(hook):
+        data = packages.pack_file(HOOK_FILE, serialization.dump_definition(hook))
+        travelling["worker_process_setup_hook"] = uri = packages.uri_of(data)
+        found[uri] = data
     return travelling, found
 
 
@@ -172,6 +197,8 @@ def send_packages(
     """
     packages.upload(client, found)
     named = [travelling.get("working_dir"), *travelling.get("py_modules", ())]
+    hook = travelling.get("worker_process_setup_hook", "")
+    named += [hook] if hook.startswith(packages.SCHEME) else []
     packages.check_known(client, [x for x in named if x and x not in found])
 
 
@@ -223,6 +250,15 @@ def _path_of(module: types.ModuleType) -> str:
     if file is None:
         raise ValueError(f"The module {module.__name__!r} has no file that could be taken along.")
     return str(file)
+
+
+def _check_hook(given: Any) -> None:
+    is_name = isinstance(given, str) and ("." in given or given.startswith(packages.SCHEME))
+    if not callable(given) and not is_name:
+        raise TypeError(
+            "runtime_env['worker_process_setup_hook'] must be a function or \"module.function\", "
+            f"not {given!r}."
+        )
 
 
 def _patterns(given: Any) -> list[str]:

@@ -87,7 +87,7 @@ def init(
         RuntimeError: called a second time, or an argument that does not exist.
         ConnectionError: there is no such cluster here; the text says what to do.
         ValueError: an impossible value; TypeError: one of the wrong type.
-        NotServedError: ray:// addresses, pip and the like; the text names what to do instead.
+        NotServedError: ray:// addresses, conda and the like; the text names what to do instead.
         RaySystemError: the cluster cannot be started, or it refuses this process.
     """
     arguments.check_unknown(further, _known_arguments())

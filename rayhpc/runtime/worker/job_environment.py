@@ -11,6 +11,7 @@ import os
 import sys
 
 from rayhpc.runtime.process import job_setup
+from rayhpc.runtime.worker import setup_hook
 from rayhpc.wire.messages.common import UNIT, Grant, JobConfig
 
 logger = logging.getLogger("rayhpc")
@@ -57,6 +58,7 @@ class JobEnvironment:
         """Be what the grant says; its job must be known."""
         if self._job != grant.job:
             self._enter_job(self._jobs[grant.job])
+        setup_hook.run()
         self._show_gpus(grant.devices.get("GPU", []))
         threads = max(1, grant.resources.get("CPU", 0) // UNIT)
         for variable in self._threads:

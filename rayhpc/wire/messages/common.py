@@ -11,6 +11,10 @@ import msgspec
 
 UNIT = 10_000
 Resources = dict[str, int]
+# Of a runtime environment's worker_process_setup_hook: the file that holds its pickle, and what
+# names it, or a function of a module, to a worker.
+HOOK_FILE = "setup_hook.pickle"
+SETUP_HOOK_VARIABLE = "RAYHPC_WORKER_SETUP_HOOK"
 
 
 class Record(msgspec.Struct, array_like=True, frozen=True):
