@@ -284,6 +284,7 @@ def _only(found: list[SessionRecord], environ: Mapping[str, str]) -> SessionReco
     job = around(environ).job_id(environ)
     for chosen in (
         [each for each in found if job and each.job == job],
+        [each for each in found if each.kind == BY_HAND],
         [each for each in found if each.kind != "embedded"],
         found,
     ):

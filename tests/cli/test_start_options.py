@@ -60,6 +60,23 @@ def test_init_joins_the_newest_of_several(shell: Shell) -> None:
     assert _run("num_cpus=1").stdout.split()[0] != newest.address
 
 
+def test_auto_is_the_cluster_by_hand_beside_one_of_a_running_program(shell: Shell) -> None:
+    head = shell.start(*FREE)
+    program = "import sys; print('up', flush=True); sys.stdin.read()"
+    words = ["run", *ONE, "--node-ip-address", "127.0.0.1", "--", sys.executable, "-c", program]
+    with subprocess.Popen(
+        [sys.executable, "-m", "rayhpc.cli.main", *words],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == "up\n"
+        assert _run("'auto'").stdout.split()[0] == head.address
+        assert json.loads(shell("status", "--json").stdout)["address"] == head.address
+        running.communicate()
+
+
 def test_a_node_is_known_by_a_host_name(shell: Shell) -> None:
     words = ["start", "--head", *ONE, "--port", "0"]
     assert shell.start(*words, "--node-ip-address=localhost").address.startswith("127.0.0.1:")
