@@ -39,6 +39,11 @@ def is_rank(environ: Mapping[str, str]) -> bool:
     return steps.is_rank(environ, f"{environ.get('JOB_ID')}.{environ.get('SGE_TASK_ID')}")
 
 
+def is_terminal(environ: Mapping[str, str]) -> bool:
+    """Whether this is `qrsh` or `qlogin` on one host: the program is to have the terminal."""
+    return environ.get("JOB_SCRIPT") in ("QRSH", "QLOGIN") and environ.get("NHOSTS") == "1"
+
+
 def read(environ: Mapping[str, str], machine: MachineFacts) -> Allocation:
     """What Grid Engine says to this process.
 

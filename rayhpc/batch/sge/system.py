@@ -78,7 +78,7 @@ class Sge(BatchSystem):
         self, environ: Mapping[str, str], argv: Sequence[str], nodes: int | None = None
     ) -> list[str] | None:
         """The shell's `step`, which a job of one host has as well, for its signals."""
-        if not facts.present(environ) or facts.is_rank(environ):
+        if not facts.present(environ) or facts.is_rank(environ) or facts.is_terminal(environ):
             return None
         return step_command(self.name, argv, nodes)
 

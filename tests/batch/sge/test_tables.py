@@ -108,6 +108,12 @@ def test_a_rank_has_its_place_from_the_step(job: dict[str, str]) -> None:
     assert shown(detect({**rank, "JOB_ID": "15"}, machine("host2")))[0] == "batch"
 
 
+def test_a_terminal_on_one_host_is_left_to_the_program(job: dict[str, str]) -> None:
+    terminal = {**job, "JOB_SCRIPT": "QRSH", "NHOSTS": "1"}
+    assert around(terminal).step_command(terminal, ["rayhpc"]) is None
+    assert around(terminal).step_command({**terminal, "NHOSTS": "2"}, ["rayhpc"]) is not None
+
+
 def test_tasks_of_arrays_are_named_as_for_all_batch_systems(job: dict[str, str]) -> None:
     task = {**job, "SGE_TASK_ID": "3"}
     assert around(task).job_id(task) == "14_3"
