@@ -12,7 +12,7 @@ from pathlib import Path
 
 import rayhpc
 
-PACKAGES = ("rayhpc.runtime.values", "rayhpc.runtime.owner", "rayhpc.runtime.process", "rayhpc.api")
+PACKAGES = ("rayhpc.runtime", "rayhpc.api")
 Graph = dict[str, set[str]]
 
 

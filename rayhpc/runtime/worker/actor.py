@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rayhpc.exceptions import ActorDiedError
 from rayhpc.runtime.process.context import ActorExit, TaskContext, running
@@ -20,13 +20,10 @@ from rayhpc.runtime.worker import execution
 from rayhpc.runtime.worker.actor_calls import ActorCalls, Item, Lanes
 from rayhpc.runtime.worker.actor_methods import Methods
 from rayhpc.runtime.worker.call_order import FirstReady, has_far
+from rayhpc.runtime.worker.parts import WorkerParts
 from rayhpc.wire.address import Address, ObjectId, constructor_task_of
 from rayhpc.wire.messages import actors, tasks
 from rayhpc.wire.messages.common import Grant
-
-if TYPE_CHECKING:
-    from rayhpc.runtime.worker.worker import Worker
-
 
 # The first call may wait so long for its arguments before the others are looked at.
 PATIENCE_S = 0.001
@@ -46,7 +43,7 @@ class ActorHost:
         title: how its lines are headed if its class says how it is shown; empty: by its name.
     """
 
-    def __init__(self, worker: Worker, order: actors.Construct) -> None:
+    def __init__(self, worker: WorkerParts, order: actors.Construct) -> None:
         self.order = order
         self.spec = spec = order.spec
         self.worker = worker

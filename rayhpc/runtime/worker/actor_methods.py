@@ -7,10 +7,9 @@ attribute of the instance of the same name does not hide it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from rayhpc.runtime.worker.actor import ActorHost
+from rayhpc.runtime.worker.host import Host
 
 
 class Methods:
@@ -20,7 +19,7 @@ class Methods:
         host: the actor.
     """
 
-    def __init__(self, host: ActorHost) -> None:
+    def __init__(self, host: Host) -> None:
         self._host = host
         self._bound: dict[str, Callable[..., Any]] = {
             "__ray_ready__": lambda: True,

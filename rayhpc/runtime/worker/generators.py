@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from rayhpc.runtime.process.context import running
 from rayhpc.runtime.process.interrupts import outside
 from rayhpc.runtime.worker import execution
+from rayhpc.runtime.worker.parts import WorkerParts
 from rayhpc.wire.address import Address, ObjectId, sibling
 from rayhpc.wire.messages import tasks
-
-if TYPE_CHECKING:
-    from rayhpc.runtime.worker.worker import Worker
 
 logger = logging.getLogger("rayhpc")
 
@@ -34,7 +32,7 @@ class Producers:
         worker: the process they run in.
     """
 
-    def __init__(self, worker: Worker) -> None:
+    def __init__(self, worker: WorkerParts) -> None:
         self._worker = worker
         self._taken: dict[ObjectId, int] = {}
         self._owners: dict[ObjectId, Address] = {}

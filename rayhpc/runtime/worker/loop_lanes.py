@@ -12,21 +12,19 @@ import functools
 import inspect
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rayhpc.runtime.process.interrupts import inside
 from rayhpc.runtime.worker import execution
 from rayhpc.runtime.worker.actor_calls import Item
+from rayhpc.runtime.worker.host import Host
 from rayhpc.wire.address import ObjectId
-
-if TYPE_CHECKING:
-    from rayhpc.runtime.worker.actor import ActorHost
 
 
 class _Lane:
     """One event loop, and the calls on it."""
 
-    def __init__(self, host: ActorHost, name: str, limit: int) -> None:
+    def __init__(self, host: Host, name: str, limit: int) -> None:
         self.loop = asyncio.new_event_loop()
         self._host = host
         self._limit = asyncio.Semaphore(limit)
@@ -70,7 +68,7 @@ class LoopLanes:
         host: the actor.
     """
 
-    def __init__(self, host: ActorHost) -> None:
+    def __init__(self, host: Host) -> None:
         limits = {"": host.spec.max_concurrency, **host.spec.groups}
         self._lanes = {name: _Lane(host, name, limit) for name, limit in limits.items()}
 

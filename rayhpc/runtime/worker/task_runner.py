@@ -5,18 +5,14 @@ Used by `worker`.  What to run is decided by `lease_queue`, what becomes of resu
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from rayhpc.runtime.process.context import TaskContext, running
 from rayhpc.runtime.process.interrupts import inside
 from rayhpc.runtime.worker import execution
 from rayhpc.runtime.worker.lease_queue import Queued
 from rayhpc.runtime.worker.outbox import REPLY_WITHIN_S
+from rayhpc.runtime.worker.parts import WorkerParts
 from rayhpc.wire import limits
 from rayhpc.wire.messages import tasks
-
-if TYPE_CHECKING:
-    from rayhpc.runtime.worker.worker import Worker
 
 
 class TaskRunner:
@@ -26,7 +22,7 @@ class TaskRunner:
         worker: whose tasks they are.
     """
 
-    def __init__(self, worker: Worker) -> None:
+    def __init__(self, worker: WorkerParts) -> None:
         self._worker = worker
         self._process = worker.process
         self._queue = worker.queue

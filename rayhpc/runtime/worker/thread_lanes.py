@@ -9,21 +9,19 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rayhpc.runtime.process.interrupts import inside
 from rayhpc.runtime.worker import execution
 from rayhpc.runtime.worker.actor_calls import Item
+from rayhpc.runtime.worker.host import Host
 from rayhpc.wire.address import ObjectId
-
-if TYPE_CHECKING:
-    from rayhpc.runtime.worker.actor import ActorHost
 
 
 class _Lane:
     """The threads of one concurrency group, made when they are first needed."""
 
-    def __init__(self, host: ActorHost, name: str, limit: int) -> None:
+    def __init__(self, host: Host, name: str, limit: int) -> None:
         self.waiting: deque[Item] = deque()
         self._host = host
         self._name = name
@@ -71,7 +69,7 @@ class ThreadLanes:
         host: the actor.
     """
 
-    def __init__(self, host: ActorHost) -> None:
+    def __init__(self, host: Host) -> None:
         limits = {"": host.spec.max_concurrency, **host.spec.groups}
         self._lanes = {name: _Lane(host, name, limit) for name, limit in limits.items()}
 

@@ -9,14 +9,12 @@ import os
 import signal
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from rayhpc.runtime.process.interrupts import inside
+from rayhpc.runtime.worker.actor_calls import Lanes
+from rayhpc.runtime.worker.host import Host
 from rayhpc.runtime.worker.title import Title
-
-if TYPE_CHECKING:
-    from rayhpc.runtime.worker.actor import ActorHost
-    from rayhpc.runtime.worker.actor_calls import Lanes
 
 
 class Threads(Protocol):
@@ -42,7 +40,7 @@ class Threads(Protocol):
     def asked(self) -> bool:
         """Whether the calling thread waits in vain: it is to be interrupted."""
 
-    def lanes(self, host: ActorHost) -> Lanes | None:
+    def lanes(self, host: Host) -> Lanes | None:
         """Where the calls of an actor run; None: in the main thread, one by one."""
 
     def end_process(self) -> None:
@@ -79,7 +77,7 @@ class ProcessThreads:
         """Whether the calling thread waits in vain: it is to be interrupted."""
         return inside.asked()
 
-    def lanes(self, host: ActorHost) -> Lanes | None:
+    def lanes(self, host: Host) -> Lanes | None:
         """Where the calls of an actor run; None: in the main thread, one by one."""
         spec = host.spec
         if spec.is_async:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
@@ -23,7 +23,7 @@ from rayhpc.runtime.worker.definitions import Definitions, Load, unpickled
 from rayhpc.runtime.worker.generators import Producers
 from rayhpc.runtime.worker.job_environment import JobEnvironment
 from rayhpc.runtime.worker.lease_queue import LeaseQueue
-from rayhpc.runtime.worker.outbox import Journal
+from rayhpc.runtime.worker.parts import WorkerSlot
 from rayhpc.runtime.worker.replies import Replies
 from rayhpc.runtime.worker.task_log import TaskLog
 from rayhpc.runtime.worker.task_runner import TaskRunner
@@ -38,13 +38,6 @@ logger = logging.getLogger("rayhpc")
 JOB_TIMEOUT_S = 30.0
 # A task that waits for longer lends its CPUs to others.
 LEND_AFTER_S = 0.001
-
-
-class WorkerSlot(Journal, Protocol):
-    """Where a worker notes what the raylet reads after its death (`wire.slots.Slot`)."""
-
-    def note_start(self, tid: ObjectId) -> None:
-        """A task or call starts."""
 
 
 class Worker(Role):

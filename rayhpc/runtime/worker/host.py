@@ -1,0 +1,34 @@
+"""What an actor's methods and lanes need of it (`actor.ActorHost`)."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from rayhpc.runtime.worker.actor_calls import Item
+from rayhpc.runtime.worker.execution import Outcome
+from rayhpc.wire.address import Address, ObjectId
+from rayhpc.wire.messages.actors import ActorSpec
+
+
+class Host(Protocol):
+    """The one actor of a worker."""
+
+    @property
+    def spec(self) -> ActorSpec:
+        """What the actor is."""
+
+    @property
+    def instance(self) -> Any:
+        """The user's object; None until it is constructed."""
+
+    def run(self, item: Item) -> Outcome | None:
+        """Run a call in the calling thread; None: the actor leaves by it."""
+
+    async def run_async(self, item: Item) -> Outcome | None:
+        """Run a call in an event loop; None: the actor leaves by it."""
+
+    def end_call(self, caller: Address, tid: ObjectId, outcome: Outcome | None) -> None:
+        """A concurrent call has ended, with something to reply or nothing (any thread)."""
+
+    def terminate(self) -> None:
+        """End in good order."""
