@@ -31,7 +31,8 @@ _SIGNALLED = 128
 class World:
     """What the follower needs of the world outside; the tests have their own.
 
-    `title` is the batch system's name in sentences.
+    `title` is the batch system's name in sentences; `has_news` is whether asking costs nothing and
+    is worth it now.
     """
 
     ask: Callable[[], JobStatus | None]
@@ -41,6 +42,7 @@ class World:
     title: str
     now: Callable[[], float] = time.monotonic
     pause: Callable[[float], None] = time.sleep
+    has_news: Callable[[], bool] = lambda: False
 
 
 class Follower:
@@ -86,7 +88,7 @@ class Follower:
             self._pace.on_output(now)
         if len(self._ended) == len(self._tasks):
             return self._conclude()
-        if self._pace.is_due(now):
+        if self._pace.is_due(now) or self._world.has_news():
             return self._question()
         return None
 

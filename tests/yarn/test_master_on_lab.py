@@ -72,7 +72,10 @@ def hosts(lab: Lab, job: Submitted) -> set[tuple[str, str]]:
     """Host and name of each container of the application that has processes."""
     found = set()
     for process, _ in of_containers(lab.layout.run):
-        text = Path(f"/proc/{process.pid}/environ").read_bytes() if process.alive else b""
+        try:
+            text = Path(f"/proc/{process.pid}/environ").read_bytes()
+        except OSError:
+            continue  # it has just ended
         values = dict(re.findall(rb"(CONTAINER_ID|NM_HOST)=([^\0]*)", text))
         name = values.get(b"CONTAINER_ID", b"").decode()
         if job.name.removeprefix("application_") in name:

@@ -57,7 +57,9 @@ def test_a_detached_job_can_be_looked_at_and_cancelled(
     user: Terminal, yarn: FakeYarn, tmp_path: Path
 ) -> None:
     go = tmp_path / "go"
-    name = user.write("long.py", program(2, before=waiting_for(go)))
+    # It has said something, and then is silent: no reason to wait for it.
+    before = 'print("begun", flush=True)' + waiting_for(go)
+    name = user.write("long.py", program(2, before=before))
     done = user.run("submit", "--nodes", "2", "--detach", "--json", "--", "python", name)
     job = json.loads(done.stdout)["id"]
     assert job.startswith("application_")

@@ -126,6 +126,7 @@ class YarnJobs(Jobs):
             say,
             self.system.title,
             pause=watch.pause,
+            has_news=watch.is_over,
         )
         if self._own_master is None:
             return Follower(folder, world).run()

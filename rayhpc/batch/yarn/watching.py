@@ -55,6 +55,10 @@ class Watch:
         """Whether the application was over at a look of now."""
         return self.look().state.ended
 
+    def is_over(self) -> bool:
+        """Whether the application was over at the last look."""
+        return self._last is not None and self._last.state.ended
+
     def pause(self, seconds: float) -> None:
         """Wait, and look when it is time."""
         time.sleep(seconds)
