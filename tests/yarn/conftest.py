@@ -15,5 +15,5 @@ from yarn.lab.lab import Lab
 def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     """Each version, one after the other, each with another protection."""
     version: str = request.param
-    with lab_of(version, nodes=4, gpus=2, expiry_s=6, protection=PROTECTION[version]) as lab:
+    with lab_of(version, nodes=4, gpus=2, expiry_s=15, protection=PROTECTION[version]) as lab:
         yield lab

@@ -1,8 +1,7 @@
 """What every container but the first runs: one rank of the job.
 
 Started by YARN as `python -m rayhpc.batch.yarn.container`.  It runs `rayhpc run` as its child, and
-passes its exit code on.  When the head is lost the container stays for a while: the next attempt
-of the ApplicationMaster may take it back, and starts it anew with the new head's address.
+passes its exit code on.
 """
 
 from __future__ import annotations
@@ -15,25 +14,17 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rayhpc.batch.yarn.application import FILE, Application, decode
-from rayhpc.exit_codes import ExitCode, exit_code_of
+from rayhpc.exit_codes import exit_code_of
 from rayhpc.machine.processes import die_with_parent
 
-# How long a container waits for the next attempt of the ApplicationMaster, in seconds.
-RECLAIM_S = 60.0
 _ENDINGS = (signal.SIGTERM, signal.SIGINT)
-# Exit codes of a rank whose head is gone.
-_ORPHANED = (ExitCode.HEAD_LOST, ExitCode.NODE_LOST)
 
 
 def main() -> int:
     """Run this container's rank."""
     application = decode(Path(FILE).read_bytes())
     signal.pthread_sigmask(signal.SIG_BLOCK, _ENDINGS)
-    code = _run(application)
-    if code in _ORPHANED:
-        print("rayhpc: waiting for the next ApplicationMaster", file=sys.stderr, flush=True)
-        signal.sigtimedwait(_ENDINGS, RECLAIM_S)
-    return code
+    return _run(application)
 
 
 def run_command(application: Application) -> list[str]:
