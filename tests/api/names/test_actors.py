@@ -12,6 +12,7 @@ import pytest
 
 import rayhpc as ray
 from rayhpc import exceptions
+from tests.api.actors.test_actors import wait_for
 from tests.api.names.naming import (
     FAR,
     LARGE,
@@ -25,7 +26,6 @@ from tests.api.names.naming import (
     is_gone,
     where,
 )
-from tests.api.test_actors import wait_for
 
 
 # -- kinds ----------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import pytest
 import rayhpc as ray
 from rayhpc import exceptions
 from rayhpc.util.locations import get_object_locations
+from tests.api.actors.test_actors import wait_for
 from tests.api.names.naming import (
     FAR,
     LARGE,
@@ -26,7 +27,6 @@ from tests.api.names.naming import (
     is_gone,
     where,
 )
-from tests.api.test_actors import wait_for
 
 
 # -- remote --------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from rayhpc.api.session import packages
 from rayhpc.cluster_utils import ClusterNode
 from rayhpc.runtime.process import current
 from rayhpc.wire.messages.cluster import KvPut
+from tests.api.actors.test_actors import wait_for
 from tests.api.names.naming import (
     FAR,
     LARGE,
@@ -29,7 +30,6 @@ from tests.api.names.naming import (
     here,
     where,
 )
-from tests.api.test_actors import wait_for
 
 Third = Callable[..., ClusterNode]
 ON_THIRD = {"resources": {"third": 0.001}}

@@ -19,6 +19,7 @@ from rayhpc.util.scheduling_strategies import (
     NodeLabelSchedulingStrategy,
     PlacementGroupSchedulingStrategy,
 )
+from tests.api.actors.test_actors import wait_for
 from tests.api.names.naming import (
     FAR,
     LARGE,
@@ -33,7 +34,6 @@ from tests.api.names.naming import (
     until_idle,
     where,
 )
-from tests.api.test_actors import wait_for
 
 
 # -- resources -----------------------------------------------------------------------------------

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 import rayhpc as ray
+from tests.api.actors.test_actors import wait_for
 from tests.api.names.naming import FAR, LARGE, NEAR, Two, block, covers, get, here
-from tests.api.test_actors import wait_for
 
 numpy = pytest.importorskip("numpy")
 

@@ -13,9 +13,9 @@ import pytest
 
 import rayhpc as ray
 from rayhpc.compat import shim
+from tests.api.actors.test_actors import wait_for
 from tests.api.names import programs
 from tests.api.names.naming import Two, covers, get, until_idle
-from tests.api.test_actors import wait_for
 
 REPOSITORY = Path(__file__).parent.parent.parent.parent
 PATH = os.pathsep.join(x for x in (str(REPOSITORY), os.environ.get("PYTHONPATH")) if x)

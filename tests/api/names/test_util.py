@@ -26,6 +26,7 @@ from rayhpc.util.futures import Executor
 from rayhpc.util.multiprocessing import Pool
 from rayhpc.util.progress_bars import get_with_progress, progress_bar
 from rayhpc.util.queue import Empty, Full, Queue
+from tests.api.actors.test_actors import wait_for
 from tests.api.names.naming import (
     FAR,
     NEAR,
@@ -40,7 +41,6 @@ from tests.api.names.naming import (
     until_idle,
     where,
 )
-from tests.api.test_actors import wait_for
 
 ON_FAR = {"num_cpus": 0, **FAR}
 

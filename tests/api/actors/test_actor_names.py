@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import rayhpc
-from tests.api.test_actors import Counter, wait_for
+from tests.api.actors.test_actors import Counter, wait_for
 
 
 def test_found_by_name(ray: Any) -> None:
@@ -67,7 +67,7 @@ def test_a_name_is_free_after_kill_and_after_the_last_handle(ray: Any) -> None:
 
 
 def test_a_handle_found_by_name_does_not_keep_the_actor(ray: Any) -> None:
-    from tests.api.test_actors import is_dead
+    from tests.api.actors.test_actors import is_dead
 
     counter = Counter.options(name="weak").remote()
     found = ray.get_actor("weak")
