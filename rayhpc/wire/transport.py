@@ -23,7 +23,7 @@ from rayhpc.wire.address import Address, node_of, process_of, raylet_of, routing
 from rayhpc.wire.windows import Windows
 
 # Connections to ended processes that are kept, since something they said may not be read yet.
-_GRAVES = 16
+_ENDED_KEPT = 16
 # So many new connections, and as many as there are, before those are looked for that lead nowhere.
 _SWEEP_AFTER = 64
 
@@ -55,7 +55,7 @@ class Transport:
         self._opened = 0
         self._sweep_at = _SWEEP_AFTER
         self._ended: set[Address] = set()
-        self._graves: deque[Address] = deque()
+        self._ended_connected: deque[Address] = deque()
         self._raylet = raylet_of(self._node)
         self._session_dir = session_dir
         name = routing_id(me)
@@ -110,9 +110,9 @@ class Transport:
         self.windows.forget(address)
         route = self._routes.pop(address, None)
         if route is not None and route[0] is self._connected:
-            self._graves.append(address)
-            if len(self._graves) > _GRAVES:
-                sockets.disconnect_ipc(self._connected, self._path(self._graves.popleft()))
+            self._ended_connected.append(address)
+            if len(self._ended_connected) > _ENDED_KEPT:
+                sockets.disconnect_ipc(self._connected, self._path(self._ended_connected.popleft()))
 
     def close(self) -> None:
         """Close the sockets; what was sent goes out for at most half a second."""

@@ -92,15 +92,17 @@ def _of_process(process: SimProcess) -> Iterator[str]:
     shown = {
         "entries": {k.hex(): (e.count, e.state, e.borrowers) for k, e in own.table.items()},
         "borrows not acknowledged": own._unacknowledged,
-        "messages held back": own._held_back,
+        "messages held back": own._waiting_for_borrows,
         "borrowers": own._by_borrower,
-        "arguments held": process.core.results._held,
+        "arguments held": process.core.results._borrowing,
         "fetches": {**store._fetching, **store._looking, **store._creating},
         "views": [k.hex() for k, v in store._views.items() if v() is not None],
         "tasks": [p.name for p in sub.unfinished()],
         "leases": sub._by_worker,
         "requests": sub._requests,
         "calls": [p.name for p in process.core.callers.unfinished()],
+        "small values and arguments": process.core.inline.total,
+        "bytes that wait for room": process.core.windows.waiting_bytes,
         "generators": process.core.streams._live,
     }
     if isinstance(process.core.role, Worker):

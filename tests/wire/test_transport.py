@@ -191,7 +191,7 @@ def test_processes_come_and_go_without_end(session: Session) -> None:
         one.transport.forget(party.me)
         if not party.context.closed:
             party.close()
-    assert len(one.transport._graves) <= 16
+    assert len(one.transport._ended_connected) <= 16
     assert len(one.transport._routes) == 1
 
 

@@ -97,7 +97,7 @@ class Callers:
         pending.cancelled = True
         client = _target(pending)
         if pending.tid in client.inflight:
-            pending.stray = True
+            pending.leftover = True
             self._send(client.address, tasks.Cancel(pending.tid, recursive))
             return
         for waiting in (client.queue, client.again):
@@ -308,7 +308,7 @@ class Callers:
         inflight = list(client.inflight.values())
         client.inflight.clear()
         for pending in inflight:
-            pending.stray = True
+            pending.leftover = True
         if message.state == actors.DEAD:
             client.queue.extendleft(reversed(inflight))
             return

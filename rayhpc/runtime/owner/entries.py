@@ -28,9 +28,9 @@ class Entry(msgspec.Struct, eq=False, gc=False):
     address → signed count).  `task` is what makes it (lineage), kept while it may be needed again.
     `inner` are references inside the value, kept alive with it.  `callbacks` run, in the leading
     thread, when the state leaves PENDING; `on_free` when nobody refers to the object any more.
-    `asked` notes that the raylet waits for our `Tell`.  `stray`: a copy may lie in a store though
-    the value is small or an error (an earlier run of the task wrote it, and died).  `view` is a
-    pin of the stored value that is kept for a moment (`recent_views`).
+    `asked` notes that the raylet waits for our `Tell`.  `leftover`: a copy may lie in a store
+    though the value is small or an error (an earlier run of the task wrote it, and died).  `view`
+    is a pin of the stored value that is kept for a moment (`recent_views`).
 
     A struct that the cyclic garbage collector does not see: rows come and go by the ten thousand,
     and its passes took a third of a task's cost at the submitter.  No row leads back to itself but
@@ -47,7 +47,7 @@ class Entry(msgspec.Struct, eq=False, gc=False):
     on_free: Callable[[], None] | None = None
     asked: bool = False
     requested: bool = False
-    stray: bool = False
+    leftover: bool = False
     size: int = 0
     view: Any = None
 

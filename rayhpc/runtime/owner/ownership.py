@@ -2,7 +2,7 @@
 
 A state machine: messages and noted events in, messages out through `send`.  Driven by the leading
 thread of a process (`process.py`) and by the simulation.  The rules are in `docs/explanation/
-protocol.md`, section References; the one that makes them safe is `_after_borrows`.
+protocol.md`, section References; the one that makes them safe is `after_borrows`.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Ownership:
         self._lost = lost
         self._token = 0
         self._unacknowledged: dict[int, Address] = {}
-        self._held_back: deque[tuple[int, Address, msgspec.Struct]] = deque()
+        self._waiting_for_borrows: deque[tuple[int, Address, msgspec.Struct]] = deque()
         self._watched: set[Address] = set()
         self._by_borrower: dict[Address, set[ObjectId]] = {}
         self._to_free: list[ObjectId] = []
@@ -150,9 +150,9 @@ class Ownership:
         entry = self.table.get(oid)
         if entry is None:
             if state == STORED:
-                self.note_stray(oid)
+                self.note_leftover(oid)
             return
-        entry.stray = entry.stray or entry.state == STORED
+        entry.leftover = entry.leftover or entry.state == STORED
         if entry.state == INLINE:
             self._inline.forget(oid)
         entry.value = value
@@ -163,7 +163,7 @@ class Ownership:
             self._inline.note(oid, entry)
         self.changes += 1
         if state != STORED and entry.task is not None:
-            entry.stray = entry.stray or entry.task.stray
+            entry.leftover = entry.leftover or entry.task.leftover
             entry.task = None
         callbacks = entry.callbacks
         if callbacks is not None:
@@ -175,13 +175,13 @@ class Ownership:
         if entry.count <= 0:
             self._free_if_unused(oid, entry)
 
-    def note_stray(self, oid: ObjectId) -> None:
+    def note_leftover(self, oid: ObjectId) -> None:
         """A result that nobody waits for any more lies in a store: it goes with its entry."""
         entry = self.table.get(oid)
         if entry is None:
             self._send(self._raylet, objects.Free([oid]))
         elif entry.state != STORED:
-            entry.stray = True
+            entry.leftover = True
 
     def add(self, oid: ObjectId, entry: Entry) -> None:
         """A new object of ours."""
@@ -194,11 +194,11 @@ class Ownership:
     def after_borrows(self, destination: Address, message: msgspec.Struct) -> None:
         """Send once every borrow sent so far is acknowledged (the rule of `protocol.md`)."""
         if self._unacknowledged:
-            self._held_back.append((self._token, destination, message))
+            self._waiting_for_borrows.append((self._token, destination, message))
         else:
             self._send(destination, message)
 
-    def claims_pending(self) -> bool:
+    def borrows_pending(self) -> bool:
         """Whether some borrow of ours is not acknowledged yet."""
         return bool(self._unacknowledged)
 
@@ -208,7 +208,7 @@ class Ownership:
 
     # -- messages --------------------------------------------------------------------------------
     def on_borrow(self, message: objects.Borrow) -> None:
-        """A borrower claims objects of ours."""
+        """A borrower holds objects of ours."""
         borrower = message.borrower
         for oid in message.oids:
             self._count_borrower(oid, borrower, +1)
@@ -273,7 +273,7 @@ class Ownership:
         entry = self.table.get(oid)
         if entry is not None:
             entry.count += 1
-            # Held before its value was known here (a claim on what is inside a result): so a
+            # Held before its value was known here (borrowed as what is inside a result): so a
             # busy owner need not be asked.
             if value is not None and entry.state == PENDING and not self.is_mine(oid):
                 self.resolve(oid, ERROR if is_error else INLINE, value)
@@ -299,7 +299,7 @@ class Ownership:
             return
         if entry.state == INLINE and len(entry.value) > COUNTED_BYTES:
             self._inline.forget(oid)
-        if entry.state == STORED or (entry.stray and self.is_mine(oid)):
+        if entry.state == STORED or (entry.leftover and self.is_mine(oid)):
             self._to_free.append(oid)
         if entry.on_free is not None:
             entry.on_free()
@@ -314,8 +314,9 @@ class Ownership:
 
     def _let_go(self) -> None:
         oldest = next(iter(self._unacknowledged), None)
-        while self._held_back and (oldest is None or self._held_back[0][0] < oldest):
-            _, destination, message = self._held_back.popleft()
+        waiting = self._waiting_for_borrows
+        while waiting and (oldest is None or waiting[0][0] < oldest):
+            _, destination, message = waiting.popleft()
             self._send(destination, message)
 
     def watch(self, address: Address) -> None:
@@ -340,10 +341,10 @@ class Ownership:
             self._by_borrower.setdefault(borrower, set()).add(oid)
             return
         entry.borrowers.pop(borrower, None)
-        held = self._by_borrower.get(borrower)
-        if held is not None:
-            held.discard(oid)
-            if not held:
+        borrowed = self._by_borrower.get(borrower)
+        if borrowed is not None:
+            borrowed.discard(oid)
+            if not borrowed:
                 del self._by_borrower[borrower]
         self._free_if_unused(oid, entry)
 
@@ -380,5 +381,5 @@ def _cancel_out(
 
 
 def hold(oids: Iterable[ObjectId]) -> list[references.ObjectRef[Any]]:
-    """References that claim these objects for this process."""
+    """References that hold these objects for this process."""
     return [references.rebuild(oid, None, False) for oid in oids]

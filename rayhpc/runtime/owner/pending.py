@@ -41,7 +41,7 @@ class Pending(msgspec.Struct, eq=False, gc=False):
     `tid` is the id of its first result; `deps` its top-level references, `keep` every reference
     among its arguments, held until its end.  `retries` is what is left of max_retries (-1: for
     ever) after failures of the system and errors of the user's code, together.  `lease` is where it
-    was pushed (None: not).  `stray` says that a run of it
+    was pushed (None: not).  `leftover` says that a run of it
     ended without a word, so that results may lie in a store that no message names.  `items` is how
     many results a task with num_returns="dynamic" had.  `size` is how many bytes of arguments it
     carries, `counted` how many of them the budget of inline values was told of.
@@ -64,7 +64,7 @@ class Pending(msgspec.Struct, eq=False, gc=False):
     attempt: int = 0
     missing: int = 0
     cancelled: bool = False
-    stray: bool = False
+    leftover: bool = False
     items: int = 0
     size: int = 0
     counted: int = 0

@@ -1,4 +1,4 @@
-"""What happens with results: into the reference table, claims on inner references, failures.
+"""What happens with results: into the reference table, borrowed inner references, failures.
 
 Used by `submission` (tasks) and `calls` (actors), in the leading thread.
 """
@@ -58,8 +58,8 @@ class Results:
         # Counts errors, so that a `get` of many notices the first (see `Process.get`).
         self.failures = 0
         self.latest_failures: deque[Failure] = deque(maxlen=_FAILURES_KEPT)
-        # Tasks that have ended while their worker still claims references of their arguments.
-        self._held: dict[ObjectId, tuple[Address, Pending]] = {}
+        # Tasks that have ended while their worker still borrows references of their arguments.
+        self._borrowing: dict[ObjectId, tuple[Address, Pending]] = {}
 
     def enter(self, pending: Pending) -> None:
         """A task or call waits or runs, with its arguments."""
@@ -79,12 +79,12 @@ class Results:
             self._leave(pending)
             self._succeed(worker, pending, result)
         elif result.status == tasks.CANCELLED:
-            pending.stray = True
+            pending.leftover = True
             self.fail(pending, failures.cancelled(pending))
         elif result.retry and pending.retries != 0 and not pending.cancelled:
             pending.retries -= pending.retries > 0
             if len(result.outs) > 1:  # what it made before goes, or is made again in its place
-                pending.stray = True
+                pending.leftover = True
                 self.discard(worker, [tasks.Result(result.tid, tasks.OK, [], inner=result.inner)])
             return False
         elif len(result.outs) > 1 and pending.returns == tasks.DYNAMIC:
@@ -97,10 +97,10 @@ class Results:
             if len(result.outs) > 1:
                 self._take_first(worker, pending, result)
             # Some of several results may have been stored before it failed.
-            pending.stray = pending.stray or pending.returns != 1
+            pending.leftover = pending.leftover or pending.returns != 1
             self.fail(pending, error, raised=True)
-        if result.held:
-            self._held[pending.tid] = worker, pending
+        if result.borrowing:
+            self._borrowing[pending.tid] = worker, pending
             self._ownership.watch(worker)
         elif pending.returns > 1 or pending.keep is not None:
             self._let_go(pending)
@@ -144,15 +144,15 @@ class Results:
         self._ownership.resolve(pending.tid, INLINE, _NOTHING)
 
     def on_release(self, message: tasks.Release) -> None:
-        """A worker has claimed what it keeps of these tasks' arguments."""
+        """A worker has borrowed what it keeps of these tasks' arguments."""
         for tid in message.tids:
-            _, pending = self._held.pop(tid, (0, None))
+            _, pending = self._borrowing.pop(tid, (0, None))
             if pending is not None:
                 self._let_go(pending)
 
     def on_peers_gone(self, is_gone: Callable[[Address], bool]) -> None:
-        """Workers have ended: they claim nothing any more."""
-        gone = [tid for tid, (worker, _) in self._held.items() if is_gone(worker)]
+        """Workers have ended: they borrow nothing any more."""
+        gone = [tid for tid, (worker, _) in self._borrowing.items() if is_gone(worker)]
         self.on_release(tasks.Release(gone))
 
     def discard(self, worker: Address, results: Iterable[tasks.Result]) -> None:
@@ -162,12 +162,12 @@ class Results:
             outs = result.outs if result.status == tasks.OK else result.outs[:-1]
             for i, out in enumerate(outs):
                 if isinstance(out, Stored):
-                    self._ownership.note_stray(sibling(result.tid, i))
+                    self._ownership.note_leftover(sibling(result.tid, i))
             if any(result.inner):
                 self._send(worker, tasks.Adopted([result.tid]))
 
     def adopt(self, worker: Address, tid: ObjectId, inner: list[ObjectId]) -> list[Any]:
-        """Claim the references inside a result, and tell the worker once the claims stand."""
+        """Borrow the references inside a result, and tell the worker once that is acknowledged."""
         return self._adopt_all(worker, tid, [inner])[0]
 
     def _adopt_all(

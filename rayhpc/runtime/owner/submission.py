@@ -127,7 +127,7 @@ class Submitter:
             return
         pending.cancelled = True
         lease = pending.lease
-        pending.stray = lease is not None
+        pending.leftover = lease is not None
         if lease is None:
             self._results.fail(pending, failures.cancelled(pending))
         else:
@@ -238,8 +238,8 @@ class Submitter:
     # -- messages: tasks -------------------------------------------------------------------------
     def on_done(self, worker: Address, results: list[tasks.Result]) -> list[tasks.Result]:
         """Results; returns those that are not of a lease of ours (they may be an actor's)."""
-        held = self._by_worker.get(worker)
-        for lease in list(held or ()):
+        ours = self._by_worker.get(worker)
+        for lease in list(ours or ()):
             results = self._take_results(lease, results)
         return results
 
@@ -294,12 +294,12 @@ class Submitter:
 
     # -- details ---------------------------------------------------------------------------------
     def _all_leases(self) -> list[Lease[Pending]]:
-        return [lease for held in list(self._by_worker.values()) for lease in held]
+        return [lease for ours in list(self._by_worker.values()) for lease in ours]
 
     def _lease(self, worker: Address, number: int) -> Lease[Pending] | None:
         """The lease of that number on a worker, if it is (still) ours."""
-        held = self._by_worker.get(worker, ())
-        return next((x for x in held if x.grant.lease == number), None)
+        ours = self._by_worker.get(worker, ())
+        return next((x for x in ours if x.grant.lease == number), None)
 
     def _deps_ready(self, pending: Pending) -> None:
         if pending.cancelled:
@@ -452,10 +452,10 @@ class Submitter:
     def _drop_lease(self, lease: Lease[Pending]) -> None:
         key = lease.grant.lease * 2**32 + node_of(lease.worker)
         lease.queue.leases.pop(key, None)
-        held = self._by_worker.get(lease.worker, [])
-        if lease in held:
-            held.remove(lease)
-            if not held:
+        ours = self._by_worker.get(lease.worker, [])
+        if lease in ours:
+            ours.remove(lease)
+            if not ours:
                 del self._by_worker[lease.worker]
         self._dirty[lease.queue] = None
 
@@ -473,7 +473,7 @@ class Submitter:
         for pending in reversed([p for p in inflight if p.tid not in begun]):
             self._requeue(pending)
         for pending in [p for p in inflight if p.tid in begun]:
-            pending.stray = True
+            pending.leftover = True
             if pending.cancelled:
                 self._results.fail(pending, failures.cancelled(pending))
             elif pending.retries != 0:
@@ -483,10 +483,10 @@ class Submitter:
                 self._results.fail(pending, error)
 
 
-def _begun(held: list[Lease[Pending]], message: leases.LeaseBroken) -> set[ObjectId]:
+def _begun(ours: list[Lease[Pending]], message: leases.LeaseBroken) -> set[ObjectId]:
     """What a dead worker had started: all of earlier leases, of the last one up to `started`."""
     begun: set[ObjectId] = set()
-    for lease in held:
+    for lease in ours:
         order = list(lease.inflight)
         if lease.grant.lease != message.lease:
             begun.update(order)

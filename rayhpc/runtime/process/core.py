@@ -27,6 +27,7 @@ from rayhpc.runtime.owner.results import Results
 from rayhpc.runtime.owner.streams import Streams
 from rayhpc.runtime.owner.submission import Submitter
 from rayhpc.runtime.process import inspection
+from rayhpc.runtime.process.answers import Answers
 from rayhpc.runtime.process.context import running
 from rayhpc.runtime.process.role import Role
 from rayhpc.runtime.values.errors import dump_system_error
@@ -112,7 +113,7 @@ class Core:
         windows.on_room = self.callers.on_room
         self.streams = Streams(self.ownership, self.results, send)
         self.recent = RecentViews(self.ownership.table, now)
-        self.replies: dict[int, Any] = {}
+        self.answers = Answers()
         self.group_watchers: dict[bytes, list[Callable[[actors.GroupIs], None]]] = {}
         self._prefix = id_prefix(self.me)
         self._sequence = itertools.count(1)
@@ -153,10 +154,10 @@ class Core:
             objects.StoreCreated: lambda _, m: self.store.on_created(m),
             objects.Fetched: self._on_fetched,
             objects.FetchFailed: self._on_fetch_failed,
-            actors.ActorCreated: lambda _, m: self.replies.__setitem__(m.token, m),
+            actors.ActorCreated: lambda _, m: self.answers.add(m),
             actors.ActorIs: self._on_actor_is,
             actors.GroupIs: self._on_group_is,
-            cluster.Reply: lambda _, m: self.replies.__setitem__(m.token, m),
+            cluster.Reply: lambda _, m: self.answers.add(m),
             cluster.Request: self.on_request,
         }
 

@@ -31,7 +31,7 @@ def get_values(
     """
     deadline = None if timeout is None else time.monotonic() + timeout
     values = []
-    table = objects.core.ownership.table
+    table = objects.table
     getter: _Getter | None = None
     for i, ref in enumerate(refs):
         entry = table.get(ref.binary())

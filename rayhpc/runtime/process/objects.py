@@ -34,6 +34,8 @@ class Objects:
 
     def __init__(self, core: Core, loop: Loop) -> None:
         self.core = core
+        self.table = core.ownership.table
+        self._new_id = core.new_id
         self.loop = loop
 
     def wait(self, done: Callable[[], bool], timeout: float | None = None) -> bool:
@@ -80,20 +82,18 @@ class Objects:
         Raises:
             ObjectStoreFullError: no room, with what holds it.
         """
-        oid = self.core.new_id()
-        entry = Entry()
-        entry.inner = packed.refs or None
-        entry.size = packed.nbytes
+        oid = self._new_id()
         size = packed.nbytes
+        inner = packed.refs or None
         if size <= COUNTED_BYTES or (size <= INLINE_BYTES and self.has_room(size)):
-            entry.value = serialization.to_inline(packed)
-            entry.state = INLINE
+            # Most values have no buffers: then this is a part of every put.
+            value = serialization.to_inline(packed) if packed.buffers else packed.pickled
+            entry = Entry(None, INLINE, value, inner=inner, size=size)
             if size > COUNTED_BYTES:
                 self.core.inline.note(oid, entry)
         else:
-            entry.value = self.store(oid, packed).node
-            entry.state = STORED
-        self.core.ownership.table[oid] = entry
+            entry = Entry(None, STORED, self.store(oid, packed).node, inner=inner, size=size)
+        self.table[oid] = entry
         return ObjectRef(oid, True)
 
     def has_room(self, size: int) -> bool:

@@ -58,27 +58,35 @@ class Questions:
         Raises:
             GetTimeoutError: no answer within `timeout` seconds.
         """
-        replies = self._core.replies
-        self._loop.send(address, message)
-        if not self._loop.wait_until(lambda: token in replies, timeout):
+        answers = self._core.answers
+        answers.expect(token)
+        try:
+            self._loop.send(address, message)
+            self._loop.wait_until(lambda: token in answers, timeout)
+        finally:
+            answer = answers.take(token)
+        if answer is None:
             raise GetTimeoutError(
                 f"No answer from {address} within {timeout} s; `rayhpc status` shows who is alive."
             )
-        return replies.pop(token)
+        return answer
 
     def ask_all(self, asked: Asked, timeout: float) -> dict[Address, bytes]:
         """What all of these answer within `timeout` seconds; who does not is left out."""
-        replies = self._core.replies
+        there = self._core.answers
         tokens: dict[int, Address] = {}
         with self._loop.lead():
             for address, question in asked:
                 token = self._core.new_token()
                 tokens[token] = address
+                there.expect(token)
                 self._loop.transport.send(address, cluster.Request(token, question))
-        self._loop.wait_until(lambda: all(x in replies for x in tokens), timeout)
         answers: dict[Address, bytes] = {}
-        for token, address in tokens.items():
-            reply = replies.pop(token, None)
-            if reply is not None and not reply.error:
-                answers[address] = reply.data
+        try:
+            self._loop.wait_until(lambda: all(x in there for x in tokens), timeout)
+        finally:
+            for token, address in tokens.items():
+                reply = there.take(token)
+                if reply is not None and not reply.error:
+                    answers[address] = reply.data
         return answers

@@ -46,8 +46,8 @@ class Replies:
             with self._loop.lead():
                 self.keep(submitter, result.tid, outcome.kept)
         ownership = self._ownership
-        claims = ownership.has_news() or ownership.claims_pending()
-        if claims and self._add_with_claims(submitter, result):
+        borrows = ownership.has_news() or ownership.borrows_pending()
+        if borrows and self._add_while_borrowing(submitter, result):
             return
         if not self.outbox.add(submitter, result):
             self.flush()
@@ -63,14 +63,14 @@ class Replies:
         if not more or self.outbox.is_old():
             self.flush()
 
-    def _add_with_claims(self, submitter: Address, result: tasks.Result) -> bool:
+    def _add_while_borrowing(self, submitter: Address, result: tasks.Result) -> bool:
         """Reply to a task whose arguments are still needed; False: they are not."""
         with self._loop.lead():
             ownership = self._ownership
             ownership.settle()
-            if not ownership.claims_pending():
+            if not ownership.borrows_pending():
                 return False
-            self.outbox.add(submitter, msgspec.structs.replace(result, held=True))
+            self.outbox.add(submitter, msgspec.structs.replace(result, borrowing=True))
             # At once: the release must not overtake it.
             self.outbox.send()
             ownership.after_borrows(submitter, tasks.Release([result.tid]))
@@ -88,7 +88,7 @@ class Replies:
             self._ownership.watch(owner)
 
     def watch_owners(self) -> None:
-        """This process outlives its lease: be told when owners end who have not claimed yet."""
+        """This process outlives its lease: be told when owners end who have not borrowed yet."""
         self.outlives_owners = True
         for owner, _ in self._kept.values():
             self._ownership.watch(owner)
@@ -99,7 +99,7 @@ class Replies:
             self._kept.pop(tid, None)
 
     def on_owners_gone(self, is_gone: Callable[[Address], bool]) -> None:
-        """Nobody will claim what is inside these processes' results."""
+        """Nobody will borrow what is inside these processes' results."""
         for tid in [tid for tid, (owner, _) in self._kept.items() if is_gone(owner)]:
             del self._kept[tid]
 

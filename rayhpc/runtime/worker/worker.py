@@ -238,7 +238,7 @@ class Worker(Role):
         return None
 
     def on_peers_gone(self, is_gone: Callable[[Address], bool]) -> None:
-        """Nobody takes their generators' items, or claims what is in their results."""
+        """Nobody takes their generators' items, or borrows what is in their results."""
         self.replies.on_owners_gone(is_gone)
         self.producers.on_owners_gone(is_gone)
 

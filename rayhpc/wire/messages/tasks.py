@@ -80,7 +80,7 @@ class Result(Record, frozen=True):
     """What became of one task.
 
     `outs` has one element per result: the pickled value, or where it is stored.  `micros` is how
-    long the user's code ran.  `held` says that references among the arguments are still being
+    long the user's code ran.  `borrowing` says that references among the arguments are still being
     taken over: the submitter keeps them alive until `Release`.  `inner` lists, per result, the
     references inside it, which the worker keeps alive until the owner's `Adopted`.
     """
@@ -89,7 +89,7 @@ class Result(Record, frozen=True):
     status: int
     outs: list[bytes | Stored]
     micros: int = 0
-    held: bool = False
+    borrowing: bool = False
     inner: list[list[bytes]] = []
     retry: bool = False
 

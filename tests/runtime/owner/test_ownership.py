@@ -207,7 +207,7 @@ def test_three_processes_that_pass_references_around_end_with_nothing(seed: int)
             people[receiver].events.append((oid, None, False))
             held.append((receiver, oid))
             collect()
-            while people[receiver].claims_pending():
+            while people[receiver].borrows_pending():
                 deliver()
         elif action < 0.7 and held:
             holder, oid = held.pop(rng.randrange(len(held)))
@@ -240,7 +240,7 @@ def test_a_value_that_travels_is_taken_by_a_claim_that_was_there_before(table: T
 
 def test_a_copy_of_a_run_that_died_goes_with_the_small_value_of_the_next(table: Table) -> None:
     task = Pending(MINE, b"", None, 1, 1, "f")
-    task.stray = True
+    task.leftover = True
     table.add(MINE, Entry(task))
     table.resolve(MINE, INLINE, b"v")
     dies(table, MINE)
