@@ -17,7 +17,7 @@ import msgspec
 
 from rayhpc.exceptions import RayTaskError
 from rayhpc.runtime.owner import failures
-from rayhpc.runtime.process.interrupts import outside
+from rayhpc.runtime.process.interrupts import inside, outside
 from rayhpc.runtime.process.objects import Objects
 from rayhpc.runtime.values import arguments as packing
 from rayhpc.runtime.values import serialization, stored
@@ -56,12 +56,19 @@ def arguments(
         return (), {}
     if task.deps and not views:
         views = _fetched(access, task.deps)
-    with outside:  # values may be of classes of the user's
-        values = _dependencies(task.deps, views or {})
+    # Values may be of classes of the user's.  `with outside` written out: a part of every task.
+    thread = inside.thread
+    thread.depth -= 1
+    try:
+        if inside.pending:
+            inside.raise_if_left()
+        values = _dependencies(task.deps, views or {}) if task.deps else []
         if task.more is not None and task.more.packed:
             packed = values.pop(0)
         else:
             packed = serialization.deserialize(task.args)
+    finally:
+        thread.depth += 1
     return packing.unpack(packed, values)
 
 

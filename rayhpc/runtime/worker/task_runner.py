@@ -13,6 +13,7 @@ from rayhpc.runtime.worker.outbox import REPLY_WITHIN_S
 from rayhpc.runtime.worker.parts import WorkerParts
 from rayhpc.wire import limits
 from rayhpc.wire.messages import tasks
+from rayhpc.wire.messages.common import Grant
 
 
 class TaskRunner:
@@ -27,6 +28,11 @@ class TaskRunner:
         self._process = worker.process
         self._queue = worker.queue
         self._now = worker.process.core.now
+        self._windows = worker.process.core.windows
+        # What each task asks for: looked up once.
+        self._forget_interrupt = worker.threads.forget_interrupt
+        self._definition = worker.definitions.get
+        self._grant: Grant | None = None
         self._calls_made: dict[bytes, int] = {}
         # How long the last task took.
         self._seconds = 1.0
@@ -34,11 +40,12 @@ class TaskRunner:
     def run_next(self) -> None:
         """Run the first task that waits, if it has not been recalled in this moment."""
         worker = self._worker
-        self._wait_for_room()
+        if self._windows.waiting_bytes > limits.AHEAD_BYTES:
+            self._wait_for_room()
         outbox = worker.replies.outbox
         if outbox and (self._seconds > REPLY_WITHIN_S or outbox.is_old()):
             worker.replies.flush()
-        worker.threads.forget_interrupt()
+        self._forget_interrupt()
         item = self._queue.take()
         if item is None:
             return
@@ -52,11 +59,10 @@ class TaskRunner:
 
     def _wait_for_room(self) -> None:
         """Those who get our results may not take them in."""
-        windows, waiting = self._process.core.windows, self._queue.waiting
-        if windows.waiting_bytes > limits.AHEAD_BYTES:
-            self._process.loop.wait_until(
-                lambda: windows.waiting_bytes <= limits.AHEAD_BYTES or not waiting
-            )
+        windows, waiting = self._windows, self._queue.waiting
+        self._process.loop.wait_until(
+            lambda: windows.waiting_bytes <= limits.AHEAD_BYTES or not waiting
+        )
 
     def _run(self, task: tasks.Task, item: Queued) -> execution.Outcome | None:
         worker, process, now = self._worker, self._process, self._now
@@ -68,8 +74,11 @@ class TaskRunner:
         token = None
         thread = inside.thread
         try:
-            worker.enter_job_of(self._queue.grant)
-            function = worker.definitions.get(task.definition)
+            grant = self._queue.grant
+            if grant is not self._grant:
+                worker.enter_job_of(grant)
+                self._grant = grant
+            function = self._definition(task.definition)
             name = name or function.__name__
             worker.threads.title.run(name)
             capture = more is not None and more.capture_group
