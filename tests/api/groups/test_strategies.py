@@ -18,6 +18,7 @@ from rayhpc.api.groups.strategies import (
     PlacementGroupSchedulingStrategy,
 )
 from rayhpc.api.tasks.options import FunctionOptions, resources
+from rayhpc.runtime.process import current
 from rayhpc.runtime.values.ids import NodeID, PlacementGroupID
 from rayhpc.wire.messages.common import Labels, Strategy
 
@@ -65,15 +66,21 @@ def test_label_selectors() -> None:
     assert made.hard == [Labels("zone", "not_in", ["a", "b"]), Labels("kind", "in", ["fast"])]
 
 
-def test_a_group_and_no_group() -> None:
-    group = PlacementGroup(PlacementGroupID.from_random(), [{"CPU": 1.0}, {"CPU": 2.0}])
+def _group() -> PlacementGroup:
+    """One of the cluster there is: another is refused as foreign."""
+    group = PlacementGroupID(current.client().new_group_id())
+    return PlacementGroup(group, [{"CPU": 1.0}, {"CPU": 2.0}])
+
+
+def test_a_group_and_no_group(ray: Any) -> None:
+    group = _group()
     made = _strategy(scheduling_strategy=PlacementGroupSchedulingStrategy(group, 1))
     assert made == Strategy("group", group=group.id.binary(), bundle=1)
     assert _strategy(scheduling_strategy=PlacementGroupSchedulingStrategy(None)) == Strategy()
 
 
-def test_what_fits_no_bundle_is_refused_before_the_call() -> None:
-    group = PlacementGroup(PlacementGroupID.from_random(), [{"CPU": 1.0}, {"CPU": 2.0}])
+def test_what_fits_no_bundle_is_refused_before_the_call(ray: Any) -> None:
+    group = _group()
     inside = PlacementGroupSchedulingStrategy(group)
     assert _strategy(num_cpus=2, scheduling_strategy=inside).bundle == -1
     with pytest.raises(ValueError, match="any bundle"):
