@@ -12,17 +12,12 @@ from rayhpc.hadoop.failover import Service
 from rayhpc.hadoop.messages.applications import (
     ApplicationReportProto,
     ApplicationSubmissionContextProto,
-    ContainerReportProto,
-    GetApplicationAttemptsRequestProto,
-    GetApplicationAttemptsResponseProto,
     GetApplicationReportRequestProto,
     GetApplicationReportResponseProto,
     GetClusterNodeLabelsRequestProto,
     GetClusterNodeLabelsResponseProto,
     GetClusterNodesRequestProto,
     GetClusterNodesResponseProto,
-    GetContainersRequestProto,
-    GetContainersResponseProto,
     GetNewApplicationRequestProto,
     GetNewApplicationResponseProto,
     GetQueueInfoRequestProto,
@@ -34,15 +29,7 @@ from rayhpc.hadoop.messages.applications import (
     SubmitApplicationResponseProto,
     YarnApplicationStateProto,
 )
-from rayhpc.hadoop.messages.records import (
-    ApplicationAttemptIdProto,
-    ApplicationIdProto,
-    NodeReportProto,
-)
-from rayhpc.hadoop.messages.security import (
-    GetDelegationTokenRequestProto,
-    GetDelegationTokenResponseProto,
-)
+from rayhpc.hadoop.messages.records import ApplicationIdProto, NodeReportProto
 from rayhpc.hadoop.tokens import Token
 
 PROTOCOL = "org.apache.hadoop.yarn.api.ApplicationClientProtocolPB"
@@ -130,26 +117,6 @@ class Client:
             "getClusterNodeLabels", request, GetClusterNodeLabelsResponseProto
         )
         return [each.name for each in answer.nodeLabels] or answer.deprecatedNodeLabels
-
-    def attempts(self, application: ApplicationIdProto) -> GetApplicationAttemptsResponseProto:
-        """The attempts of an application's master."""
-        request = GetApplicationAttemptsRequestProto(application_id=application)
-        return self._service.call(
-            "getApplicationAttempts", request, GetApplicationAttemptsResponseProto
-        )
-
-    def containers(self, attempt: ApplicationAttemptIdProto) -> list[ContainerReportProto]:
-        """The containers of an attempt that the ResourceManager still knows."""
-        request = GetContainersRequestProto(application_attempt_id=attempt)
-        answer = self._service.call("getContainers", request, GetContainersResponseProto)
-        return answer.containers
-
-    def delegation_token(self, renewer: str) -> Token:
-        """A token that others may act with in our name."""
-        request = GetDelegationTokenRequestProto(renewer=renewer)
-        answer = self._service.call("getDelegationToken", request, GetDelegationTokenResponseProto)
-        assert answer.token is not None
-        return Token.of(answer.token)
 
     def close(self) -> None:
         """End the connection."""
