@@ -15,15 +15,14 @@ from rayhpc.hadoop.messages import records
 from rayhpc.hadoop.protobuf import Message
 from tests.hadoop.test_protobuf import every_message
 from yarn.lab import jars
+from yarn.lab.errors import LabError
 
 LAB = Path(jars.__file__).parent
 
 
 @pytest.mark.parametrize("version", jars.VERSIONS)
 def test_declared_fields_are_hadoops(version: str) -> None:
-    reason = jars.why_not(version)
-    if reason:
-        pytest.skip(reason)
+    _skip_without(version)
     theirs = _declared(version)
     problems = []
     for cls in every_message():
@@ -33,6 +32,17 @@ def test_declared_fields_are_hadoops(version: str) -> None:
             if ours not in fields:
                 problems.append(f"{cls.__name__}: {ours}")
     assert problems == []
+
+
+def _skip_without(version: str) -> None:
+    reason = jars.why_not(version)
+    if not reason:
+        try:
+            jars.fetch(version)
+        except LabError as error:
+            reason = str(error)
+    if reason:
+        pytest.skip(reason)
 
 
 def _describe(cls: type[Message], name: str) -> str:
@@ -62,9 +72,7 @@ def _declared(version: str) -> dict[str, set[str]]:
 
 
 def test_enumerations_have_hadoops_numbers() -> None:
-    reason = jars.why_not(jars.DEFAULT_VERSION)
-    if reason:
-        pytest.skip(reason)
+    _skip_without(jars.DEFAULT_VERSION)
     java = jars.java()
     assert java is not None
     folder = jars.fetch(jars.DEFAULT_VERSION)

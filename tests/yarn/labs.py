@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from yarn.lab import jars, kerberos
+from yarn.lab.errors import LabError
 from yarn.lab.jars import DEFAULT_VERSION, VERSIONS
 from yarn.lab.lab import Lab, free_net
 from yarn.lab.layout import Options
@@ -31,6 +32,11 @@ def lab_of(version: str, **options: object) -> Iterator[Lab]:
     reason = jars.why_not(version)
     if not reason and options.get("kerberos"):
         reason = kerberos.why_not()
+    if not reason:
+        try:
+            jars.fetch(version)
+        except LabError as error:
+            reason = str(error)
     if reason:
         pytest.skip(reason)
     folder = Path(tempfile.mkdtemp(prefix="yarnlab-"))
