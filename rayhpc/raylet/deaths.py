@@ -19,6 +19,7 @@ def worker_ended(node: NodeParts, worker: WorkerProcess, status: int) -> None:
     """A worker's process has ended, with a status as waitpid(2) gives it."""
     reason = worker.death or worker.left or in_words(status)
     node.workers.on_dead(worker)
+    node.ended_workers.note(worker, reason, exit_code(status))
     node.io.drain_output(worker.number)
     started, unsent = node.io.slots.read(worker.slot)
     node.leases.on_worker_gone(worker, started, unsent, reason)

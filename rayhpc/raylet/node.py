@@ -21,6 +21,7 @@ from rayhpc.raylet.actors import Actors
 from rayhpc.raylet.bundles import Bundles
 from rayhpc.raylet.config import HEAD_LOST, NODE_LOST, NodeConfig
 from rayhpc.raylet.dispatch import Dispatch
+from rayhpc.raylet.ended_workers import EndedWorkers
 from rayhpc.raylet.environments import Environments
 from rayhpc.raylet.groups import Groups
 from rayhpc.raylet.jobs import Jobs
@@ -120,6 +121,7 @@ class Raylet:
             f"{config.session_dir}/packages", send, self._new_token, self.io.wake
         )
         self.templates = Templates(self.io.make_template, now)
+        self.ended_workers = EndedWorkers()
         self.workers = WorkerPool(
             base,
             self.number,

@@ -12,6 +12,7 @@ import msgspec
 
 from rayhpc.raylet.actors import Actors
 from rayhpc.raylet.dispatch import Dispatch
+from rayhpc.raylet.ended_workers import EndedWorkers
 from rayhpc.raylet.leases import Leases
 from rayhpc.raylet.node_io import NodeIO
 from rayhpc.raylet.objects.manager import ObjectManager
@@ -41,6 +42,7 @@ class NodeParts(Protocol):
 
     io: NodeIO
     workers: WorkerPool
+    ended_workers: EndedWorkers
     leases: Leases
     actors: Actors
     objects: ObjectManager

@@ -123,7 +123,8 @@ class Answers:
         if isinstance(question, cluster.TaskRuns):
             return [self.runs.page(question)]
         if isinstance(question, cluster.Workers):
-            return self._processes()
+            ended = self._raylet.ended_workers.rows() if question.ended else []
+            return [*ended, *self._processes()]
         if isinstance(question, cluster.PassOnOutput):
             self._raylet.pass_on_output(question.job)
             return []

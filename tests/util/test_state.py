@@ -145,6 +145,48 @@ def test_tasks_that_run_and_have_run() -> None:
     assert state.get_worker(worker.worker_id).pid == worker.pid
 
 
+def how_it_ended(worker: str) -> Any:
+    """The row of a worker that ends, once it has."""
+    row = until(lambda: state.get_worker(worker), lambda x: x is not None and not x.is_alive)
+    assert row.state == "dead"
+    return row
+
+
+def test_workers_that_have_ended_say_how() -> None:
+    @rayhpc.remote
+    class Ending:
+        def worker(self) -> str:
+            return str(rayhpc.get_runtime_context().get_worker_id())
+
+        def leave(self) -> None:
+            rayhpc.exit_actor()
+
+    killed, left, in_group = Ending.remote(), Ending.remote(), placement_group([{"CPU": 1}])
+    grouped = Ending.options(num_cpus=1, placement_group=in_group).remote()
+    workers = rayhpc.get([x.worker.remote() for x in (killed, left, grouped)])
+    assert all(state.get_worker(x).is_alive for x in workers)
+    rayhpc.kill(killed)
+    left.leave.remote()
+    remove_placement_group(in_group)
+    rows = [how_it_ended(x) for x in workers]
+    assert [x.exit_type for x in rows] == [
+        "INTENDED_SYSTEM_EXIT",
+        "INTENDED_USER_EXIT",
+        "INTENDED_SYSTEM_EXIT",
+    ]
+    assert "kill" in rows[0].exit_detail
+    assert "placement group was removed" in rows[2].exit_detail
+
+
+def test_a_crash_leads_from_the_task_to_its_worker() -> None:
+    with pytest.raises(RayError):
+        rayhpc.get(dies.options(name="crashes", max_retries=0).remote())
+    (row,) = until(lambda: _named("crashes"))
+    worker = how_it_ended(row.worker_id)
+    assert worker.exit_type == "SYSTEM_ERROR"
+    assert "exit code 3" in worker.exit_detail
+
+
 @rayhpc.remote(max_retries=0)
 def raises() -> None:
     raise ValueError("no such thing")

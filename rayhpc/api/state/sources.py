@@ -70,9 +70,9 @@ class Sources:
         found: list[cluster.JobRow] = self._ask_head(cluster.ListJobs(), list[cluster.JobRow])
         return found
 
-    def raw_workers(self) -> list[cluster.WorkerRow]:
-        """The processes of all living nodes."""
-        return list(self.of_raylets(cluster.Workers(), list[cluster.WorkerRow]))
+    def raw_workers(self, ended: bool = False) -> list[cluster.WorkerRow]:
+        """The processes of all living nodes; those that have `ended` as well."""
+        return list(self.of_raylets(cluster.Workers(ended), list[cluster.WorkerRow]))
 
     # -- rows -------------------------------------------------------------------------------------
     def nodes(self) -> Iterator[schema.NodeState]:
@@ -151,19 +151,20 @@ class Sources:
             )
 
     def workers(self) -> Iterator[schema.WorkerState]:
-        """The processes of all living nodes."""
-        for row in self.raw_workers():
+        """The processes of all living nodes, and the latest that have ended there."""
+        for row in self.raw_workers(ended=True):
             node = node_of(row.address)
             yield schema.WorkerState(
                 worker_id=worker_id(row.address) or "",
-                is_alive=True,
+                is_alive=not row.exit_type,
                 worker_type=row.kind.upper(),
-                exit_type=None,
+                exit_type=row.exit_type or None,
                 node_id=self.node_id(node) or "",
                 ip=self._ip(node),
                 pid=row.pid,
                 state=row.state,
                 actor_id=row.actor.hex() or None,
+                exit_detail=row.exit_detail or None,
             )
 
     def tasks(self, limit: int = 0) -> Iterator[schema.TaskState]:

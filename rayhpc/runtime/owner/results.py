@@ -40,6 +40,7 @@ class Failure(NamedTuple):
     submitted: float
     actor: bytes
     error: bytes
+    worker: Address
 
 
 class Results:
@@ -106,10 +107,19 @@ class Results:
             self._let_go(pending)
         return True
 
-    def fail(self, pending: Pending, error: bytes, raised: bool = False) -> None:
-        """All results of a task become this error; `raised`: the user's code did."""
+    def fail(
+        self, pending: Pending, error: bytes, raised: bool = False, worker: Address = 0
+    ) -> None:
+        """All results of a task become this error.
+
+        Args:
+            pending: the task or call.
+            error: the pickled error.
+            raised: the user's code did.
+            worker: the process that it ended with; 0: with none.
+        """
         self.failures += 1
-        self._remember(pending, error)
+        self._remember(pending, error, worker)
         self._leave(pending)
         if pending.stream is not None:
             pending.stream.fail(error)
@@ -125,7 +135,7 @@ class Results:
                     self._ownership.resolve(oid, ERROR, error)
         self._let_go(pending)
 
-    def _remember(self, pending: Pending, error: bytes) -> None:
+    def _remember(self, pending: Pending, error: bytes, worker: Address) -> None:
         actor = b"" if pending.target is None else pending.target.actor
         self.latest_failures.append(
             Failure(
@@ -136,6 +146,7 @@ class Results:
                 pending.submitted,
                 actor,
                 error,
+                worker,
             )
         )
 

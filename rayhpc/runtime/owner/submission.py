@@ -480,7 +480,7 @@ class Submitter:
                 self._again(pending, at_front=True)
             else:
                 error = failures.worker_died(pending, reason, memory, node_died)
-                self._results.fail(pending, error)
+                self._results.fail(pending, error, worker=lease.worker)
 
 
 def _begun(ours: list[Lease[Pending]], message: leases.LeaseBroken) -> set[ObjectId]:

@@ -58,7 +58,7 @@ def failure_row(failure: Failure, job: int) -> TaskEvent:
         kind="ACTOR_TASK" if failure.actor else "NORMAL_TASK",
         state="FAILED",
         job=job,
-        worker=0,
+        worker=failure.worker,
         pid=0,
         submitted=failure.submitted,
         actor=failure.actor,

@@ -231,7 +231,9 @@ class TaskRuns(Message):
 
 
 class Workers(Message):
-    """To a raylet: its processes → list[WorkerRow]."""
+    """To a raylet: its processes → list[WorkerRow]; those that have `ended` as well, on demand."""
+
+    ended: bool = False
 
 
 class JobRaylets(Message):
@@ -435,7 +437,10 @@ class ReportRuns(Message):
 
 
 class WorkerRow(Record, frozen=True):
-    """A process of a node: driver or worker, idle, leased, or an actor's."""
+    """A process of a node: driver or worker, idle, leased, or an actor's.
+
+    `exit_type` (Ray's word for how it ended) and `exit_detail` are empty while it lives.
+    """
 
     address: int
     pid: int
@@ -444,3 +449,5 @@ class WorkerRow(Record, frozen=True):
     job: int = 0
     actor: bytes = b""
     lease: int = 0
+    exit_type: str = ""
+    exit_detail: str = ""

@@ -1,0 +1,58 @@
+"""The workers of this node that have ended: which, how, and why, for the state listings.
+
+Kept by `node`, filled by `deaths`, read by `reporting`.  Remembers the latest ones only, and
+nothing about drivers: a driver's end is its job's.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from rayhpc.raylet.workers import WorkerProcess
+from rayhpc.wire.messages.cluster import WorkerRow
+
+# 150 bytes each.
+_KEPT = 1_000
+
+BY_SYSTEM = "INTENDED_SYSTEM_EXIT"
+BY_USER = "INTENDED_USER_EXIT"
+OF_MEMORY = "NODE_OUT_OF_MEMORY"
+USER_ERROR = "USER_ERROR"
+SYSTEM_ERROR = "SYSTEM_ERROR"
+
+
+class EndedWorkers:
+    """The latest workers that have ended."""
+
+    def __init__(self) -> None:
+        self._rows: deque[WorkerRow] = deque(maxlen=_KEPT)
+
+    def note(self, worker: WorkerProcess, reason: str, code: int) -> None:
+        """A worker's process has ended with this exit code (minus a signal's number)."""
+        self._rows.append(
+            WorkerRow(
+                worker.address,
+                worker.pid,
+                "worker",
+                "dead",
+                worker.key[0],
+                worker.actor,
+                exit_type=_exit_type(worker, code),
+                exit_detail=reason,
+            )
+        )
+
+    def rows(self) -> list[WorkerRow]:
+        """Those that are remembered, the oldest first."""
+        return list(self._rows)
+
+
+def _exit_type(worker: WorkerProcess, code: int) -> str:
+    """In Ray's words: who meant the process to end, or what went wrong."""
+    if worker.for_memory:
+        return OF_MEMORY
+    if worker.death or (worker.is_asked_to_end and code == 0):
+        return BY_SYSTEM
+    if worker.left is not None:
+        return BY_USER if code == 0 else USER_ERROR
+    return SYSTEM_ERROR
