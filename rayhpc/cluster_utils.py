@@ -103,6 +103,15 @@ class Cluster:
         """The head's address, as `init(address=…)` takes it."""
         return self._cluster.address
 
+    @property
+    def global_state(self) -> Any:
+        """The tables of the cluster this process is connected to, as Ray's programs read them:
+        `node_table()`, `actor_table()`, `cluster_resources()` and so on.
+        """
+        from rayhpc.compat.served._private import state
+
+        return state.GlobalState()
+
     def connect(self, namespace: str | None = None) -> Any:
         """Make this process a driver of the cluster; the context that `init` returns.
 
@@ -156,14 +165,14 @@ class Cluster:
         return node
 
     def remove_node(self, node: ClusterNode, allow_graceful: bool = True) -> None:
-        """End a node.
+        """End a node.  Without the head's node the others end as well, within seconds.
 
         Args:
             node: what `add_node` returned.
             allow_graceful: in good order; False: as a crash would.
 
         Raises:
-            ValueError: it is no node of this cluster (any more), or the head's while others live.
+            ValueError: it is no node of this cluster (any more).
         """
         if node is not self.head_node and node not in self.worker_nodes:
             raise ValueError(f"{node!r} is not a node of this cluster.")
@@ -172,7 +181,10 @@ class Cluster:
             return
         with _understandable():
             self._cluster.remove_node(node.node, graceful=allow_graceful)
-        self.worker_nodes.remove(node)
+        if node is self.head_node:
+            self.head_node = None
+        else:
+            self.worker_nodes.remove(node)
 
     def wait_for_nodes(self, timeout: float = 30) -> None:
         """Wait until just the nodes that were added and not removed are alive.
@@ -192,7 +204,7 @@ class Cluster:
 
     def shutdown(self) -> None:
         """End all nodes and disconnect this process if it is connected to them."""
-        if self.head_node is None:
+        if not self.list_all_nodes():
             return
         atexit.unregister(self.shutdown)
         if rayhpc.is_initialized():

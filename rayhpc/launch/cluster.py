@@ -42,22 +42,28 @@ class LocalCluster:
         cluster = node_config.new_cluster()
         self._key, self._head_keys = cluster.key, cluster.head
         self._added = 0
+        self._head: LocalNode | None = None
         self.nodes: list[LocalNode] = []
         self.address = ""
 
     @property
     def head(self) -> LocalNode:
-        """The node with the head.  Raises LaunchError if there is none."""
-        if not self.nodes:
-            raise LaunchError("the cluster has no node yet: add one", ExitCode.CONFIGURATION)
-        return self.nodes[0]
+        """The node with the head.  Raises LaunchError if there is none (any more)."""
+        if self._head is not None:
+            return self._head
+        if self.nodes:
+            text = "the cluster has lost its head, and ends: shut it down, and make another"
+        else:
+            text = "the cluster has no node yet: add one"
+        raise LaunchError(text, ExitCode.CONFIGURATION)
 
     def add_node(self, options: NodeOptions | None = None) -> LocalNode:
         """Start a node, wait until it serves, and return it.
 
         Raises:
-            LaunchError: an option that cannot be, or the node does not start.
+            LaunchError: an option that cannot be, the node does not start, or the head is gone.
         """
+        head = self.head if self.nodes else None
         wanted = options or NodeOptions()
         process = NodeProcess()
         try:
@@ -66,20 +72,17 @@ class LocalCluster:
             process.stop()
             raise
         self.nodes.append(node)
+        self._head = head or node
         return node
 
     def remove_node(self, node: LocalNode, *, graceful: bool = True) -> None:
         """End a node, in good order or as a crash would.
 
-        Raises:
-            LaunchError: it is the head's node and others are left.
+        The others notice when it was the head's, and end as well.
         """
-        if node is self.nodes[0] and len(self.nodes) > 1:
-            raise LaunchError(
-                "the head's node goes last: remove the others first, or shut the cluster down",
-                ExitCode.CONFIGURATION,
-            )
         self.nodes.remove(node)
+        if node is self._head:
+            self._head = None
         if graceful:
             node.process.stop()
         else:
@@ -111,6 +114,7 @@ class LocalCluster:
             node.process.let_go()
         while self.nodes:
             self.nodes.pop().process.stop()
+        self._head = None
 
     def _start(self, process: NodeProcess, options: NodeOptions) -> LocalNode:
         first = not self.nodes

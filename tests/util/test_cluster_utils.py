@@ -64,12 +64,22 @@ def test_the_address_connects_a_driver(nodes: Cluster) -> None:
     assert alive() == {nodes.head_node.node_id}
 
 
-def test_the_head_goes_last(nodes: Cluster) -> None:
+def test_the_head_may_go_last(nodes: Cluster) -> None:
     nodes.add_node()
-    with pytest.raises(ValueError, match="head"):
-        nodes.remove_node(nodes.head_node)
     nodes.remove_node(nodes.worker_nodes[0])
     nodes.remove_node(nodes.head_node)
+    assert nodes.list_all_nodes() == []
+
+
+def test_without_its_head_a_cluster_only_ends(nodes: Cluster) -> None:
+    other = nodes.add_node()
+    nodes.remove_node(nodes.head_node)
+    assert nodes.head_node is None
+    assert nodes.list_all_nodes() == [other]
+    with pytest.raises(ValueError, match="lost its head"):
+        nodes.add_node()
+    assert other.node.process.wait(15) is not None
+    nodes.shutdown()
     assert nodes.list_all_nodes() == []
 
 
