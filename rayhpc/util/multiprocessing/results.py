@@ -234,7 +234,8 @@ class IMapIterator:
         return self.next()
 
     def next(self, timeout: float | None = None) -> Any:
-        """The next result.
+        """The next result; of a call that failed, its error, which is an item like any other (as in
+        Ray; Python's own pool raises it).
 
         Args:
             timeout: seconds to wait.
@@ -242,7 +243,6 @@ class IMapIterator:
         Raises:
             StopIteration: there are no more.
             multiprocessing.TimeoutError: the time is over.
-            Exception: what the call raised; the next result is that of the next call.
         """
         while not self._values:
             if not self._started:
@@ -256,7 +256,7 @@ class IMapIterator:
             self._values.extend(_each_of(chunk))
         value = self._values.popleft()
         if isinstance(value, CallFailure | _Raised):
-            raise value.error()
+            return value.error()
         return value
 
     def _has_next(self) -> bool:
