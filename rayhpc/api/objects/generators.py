@@ -31,6 +31,10 @@ class ObjectRefGenerator:
         self._stream = stream
         self._end = end
 
+    @property
+    def _generator_ref(self) -> ObjectRef[Any]:
+        return self._end
+
     def __iter__(self) -> Iterator[ObjectRef[Any]]:
         return self
 

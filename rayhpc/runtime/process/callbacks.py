@@ -54,8 +54,15 @@ class CallbackThread:
             thread.join(_END_S)
 
     def _run(self) -> None:
-        while (work := self._work.get()) is not None:
+        while self._run_next():
+            pass
+
+    def _run_next(self) -> bool:
+        """Run what comes next; False: it is over.  What has run is not kept alive while we wait."""
+        work = self._work.get()
+        if work is not None:
             _call(work)
+        return work is not None
 
     def _run_what_there_is(self) -> None:
         while True:

@@ -177,6 +177,22 @@ class ObjectRef(Generic[T]):
         """A `concurrent.futures.Future` of the value (or error)."""
         return hooks.home().future_of(self)
 
+    def _on_completed(self, py_callback: Callable[[Any], object]) -> ObjectRef[T]:
+        """Call `py_callback` with the value, or with the error, once it is there; returns this.
+
+        It runs in the process's thread for callbacks; what it raises is logged.
+        """
+        waiting = [py_callback]
+
+        def call(done: concurrent.futures.Future[T]) -> None:
+            # Futures keep what they have called.
+            callback = waiting.pop()
+            error = done.exception()
+            callback(done.result() if error is None else error)
+
+        self.future().add_done_callback(call)
+        return self
+
     def as_future(self, _internal: bool = False) -> asyncio.Future[T]:
         """An `asyncio.Future` of the value, of the running loop."""
         import asyncio

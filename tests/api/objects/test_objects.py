@@ -350,3 +350,29 @@ def test_arrays_of_every_size_are_read_only(ray: Any, count: int) -> None:
         with pytest.raises(ValueError, match="read-only"):
             one[0] = 1
     assert ray.get(ray.put(np.zeros(0))).shape == (0,)
+
+
+def test_a_callback_gets_the_value_or_the_error_and_is_let_go() -> None:
+    import queue
+    import sys
+
+    @rayhpc.remote
+    def halved(number: int) -> float:
+        return 6 / number
+
+    found: queue.SimpleQueue[object] = queue.SimpleQueue()
+
+    def callback(result: object) -> None:
+        found.put(result)
+
+    before = sys.getrefcount(callback)
+    ref = halved.remote(2)
+    assert ref._on_completed(callback) is ref
+    assert found.get(timeout=20) == 3
+    halved.remote(0)._on_completed(callback)
+    assert isinstance(found.get(timeout=20), ZeroDivisionError)
+    del ref
+    deadline = time.monotonic() + 10
+    while sys.getrefcount(callback) > before and time.monotonic() < deadline:
+        rayhpc.get(halved.remote(3))
+    assert sys.getrefcount(callback) == before
