@@ -74,11 +74,11 @@ class _Whole:
     def share(self, cpus: int, gpus: int) -> float:
         """The larger of both shares, at most 1; none counts where there is nothing to share.
 
-        A node for no tasks (no CPU, no GPU) has one CPU's: it may hold a driver, and its objects.
+        A node with no CPU and no real GPU has one CPU's: it may hold a driver, and its objects.
         """
-        counted = cpus if cpus or gpus else 1
-        by_cpu = counted / self.cpus if self.cpus else 0.0
         by_gpu = gpus / self.gpus if self.gpus else 0.0
+        counted = cpus if cpus or by_gpu else 1
+        by_cpu = counted / self.cpus if self.cpus else 0.0
         return min(1.0, max(by_cpu, by_gpu))
 
 

@@ -206,8 +206,7 @@ def find(address: str, environ: Mapping[str, str] | None = None) -> SessionRecor
 def started_by_hand(environ: Mapping[str, str] | None = None) -> SessionRecord | None:
     """A ready node of the newest cluster that this user has made with `rayhpc start` here."""
     found = living(os.environ if environ is None else environ)
-    by_hand = [each for each in found if each.kind == BY_HAND]
-    same = [each for each in by_hand if each.cluster_id == by_hand[0].cluster_id]
+    same = _newest([each for each in found if each.kind == BY_HAND])
     # Several nodes of one cluster may share this machine: programs go to the head's.
     return min(same, key=lambda record: not record.is_head, default=None)
 
@@ -280,11 +279,13 @@ def _addresses_of(host: str) -> set[str]:
 
 
 def _only(found: list[SessionRecord], environ: Mapping[str, str]) -> SessionRecord:
-    """The one cluster that `auto` can mean."""
+    """The cluster that `auto` means: this job's, else one that was made by hand, the newest (as in
+    Ray), else the one that a program of ours has started for itself.
+    """
     job = around(environ).job_id(environ)
     for chosen in (
         [each for each in found if job and each.job == job],
-        [each for each in found if each.kind == BY_HAND],
+        _newest([each for each in found if each.kind == BY_HAND]),
         [each for each in found if each.kind != "embedded"],
         found,
     ):
@@ -300,6 +301,11 @@ def _only(found: list[SessionRecord], environ: Mapping[str, str]) -> SessionReco
         "no cluster of yours runs on this machine: start one with `rayhpc start --head`, or call "
         "init() without an address for one of your program's own"
     )
+
+
+def _newest(found: list[SessionRecord]) -> list[SessionRecord]:
+    """Those of the cluster that was made last; `found` has the newest first."""
+    return [each for each in found if each.cluster_id == found[0].cluster_id]
 
 
 def _listed(found: list[SessionRecord]) -> str:

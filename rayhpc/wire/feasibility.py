@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 
 from rayhpc.wire.messages.common import UNIT, Labels, NodeInfo, Resources, Strategy
 
-# Every node has its id as a label, by Ray's name and by ours.
-NODE_ID_LABELS = ("ray.io/node-id", "rayhpc/node-id")
+# Every node has its id as a label, by Ray's names (the older one last) and by ours.
+NODE_ID_LABELS = ("ray.io/node-id", "rayhpc/node-id", "ray.io/node_id")
 _BYTES = ("memory", "object_store_memory")
 _GIB = 2**30
 

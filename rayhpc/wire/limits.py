@@ -45,7 +45,7 @@ def check_definition(name: str, blob: bytes) -> None:
     """Refuse a function or class that no message can carry.
 
     Args:
-        name: its name, for the message.
+        name: what it is and its name, for the message.
         blob: the function or class, pickled.
 
     Raises:
@@ -53,7 +53,7 @@ def check_definition(name: str, blob: bytes) -> None:
     """
     if len(blob) > DEFINITION_BYTES:
         raise ValueError(
-            f"The function or class {name} is too large to send: {len(blob) >> 20} MiB pickled, "
+            f"The {name} is too large to send: {len(blob) >> 20} MiB pickled, "
             f"at most {DEFINITION_BYTES >> 20} MiB. It refers to large data: put that into the "
             "object store with rayhpc.put(), and pass the reference as an argument."
         )

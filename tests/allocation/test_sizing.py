@@ -22,6 +22,7 @@ def size(gpus: int = 0, **options: int) -> NodeSize:
         ({"num_cpus": 32}, 64),
         # A head for no tasks still holds a driver and its objects: as a node of one CPU.
         ({"num_cpus": 0}, 4),
+        ({"num_cpus": 0, "num_gpus": 1}, 4),
         ({"num_cpus": 0, "gpus": 4, "num_gpus": 1}, 16),
         ({"num_cpus": 0, "gpus": 4, "num_gpus": 0}, 4),
         ({"num_cpus": 4, "gpus": 4, "num_gpus": 2}, 32),

@@ -82,11 +82,20 @@ def test_no_session_at_all(environ: dict[str, str], base: Path) -> None:
 
 
 def test_auto_follows_the_environment(base: Path, environ: dict[str, str]) -> None:
-    make(base, cluster_id="a" * 32, endpoints=["10.1.2.3:1"])
-    other, _ = make(base, cluster_id="b" * 32, endpoints=["10.1.2.3:2"])
+    make(base, cluster_id="a" * 32, endpoints=["10.1.2.3:1"], kind="embedded")
+    other, _ = make(base, cluster_id="b" * 32, endpoints=["10.1.2.3:2"], kind="embedded")
     with pytest.raises(SessionNotFoundError, match=r"10\.1\.2\.3:1.*|10\.1\.2\.3:2"):
         sessions.find("auto", environ)
     assert sessions.find("auto", {**environ, "RAYHPC_ADDRESS": "10.1.2.3:2"}) == other
+
+
+def test_auto_means_the_newest_cluster_that_was_made_by_hand(
+    base: Path, environ: dict[str, str]
+) -> None:
+    older, _ = make(base, cluster_id="a" * 32, created=10.0)
+    newer, _ = make(base, cluster_id="b" * 32, created=20.0)
+    assert sessions.find("auto", environ) == sessions.started_by_hand(environ) == newer
+    assert older.cluster_id != newer.cluster_id
 
 
 def test_auto_prefers_a_cluster_to_another_programs_own(

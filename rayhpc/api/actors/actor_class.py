@@ -98,7 +98,8 @@ class ActorClass(Generic[T]):
         return chosen.remote(*(args or ()), **(kwargs or {}))
 
     def __dir__(self) -> list[str]:
-        return sorted({*super().__dir__(), *dir(self.__ray_actor_class__)})
+        shown = {*super().__dir__(), *dir(self.__ray_actor_class__)}
+        return sorted(shown - {"options_given"})
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or "__ray_actor_class__" not in self.__dict__:

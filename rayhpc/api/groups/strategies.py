@@ -139,8 +139,8 @@ class NodeLabelSchedulingStrategy:
         soft: label → condition that should hold, where a node can be had.
 
     Raises:
-        ValueError: neither `hard` nor `soft` names a label.
-        TypeError: a condition is not one of In, NotIn, Exists, DoesNotExist.
+        ValueError: neither `hard` nor `soft` names a label, or a condition is not one of In, NotIn,
+            Exists, DoesNotExist, or has no value.
     """
 
     def __init__(
@@ -174,20 +174,22 @@ def _checked(name: str, conditions: Any) -> dict[str, LabelCondition]:
     if conditions is None:
         return {}
     if not isinstance(conditions, dict):
-        raise TypeError(
+        raise ValueError(
             f"{name} must be a dict of label → condition, not a {type(conditions).__name__}."
         )
     for label, condition in conditions.items():
         if not isinstance(label, str):
-            raise TypeError(f"{name}: a label's name must be text, not {label!r}.")
+            raise ValueError(f"{name}: a label's name must be text, not {label!r}.")
         encodable(name, label)
         if not isinstance(condition, (In, NotIn, Exists, DoesNotExist)):
-            raise TypeError(
+            raise ValueError(
                 f"{name}[{label!r}] must be In(…), NotIn(…), Exists() or DoesNotExist(), not a "
                 f"{type(condition).__name__}."
             )
+        if isinstance(condition, (In, NotIn)) and not condition.values:
+            raise ValueError(f"{name}[{label!r}]: give In(…) and NotIn(…) at least one value.")
         for value in getattr(condition, "values", ()):
             if not isinstance(value, str):
-                raise TypeError(f"{name}[{label!r}]: values must be text, not {value!r}.")
+                raise ValueError(f"{name}[{label!r}]: values must be text, not {value!r}.")
             encodable(name, value)
     return dict(conditions)

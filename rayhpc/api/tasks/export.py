@@ -42,8 +42,12 @@ class Export:
             self._made = None  # what it held, too, is of another cluster
             with collect_refs() as found:
                 blob = serialization.dump_definition(self.thing)
-            limits.check_definition(self.name, blob)
+            limits.check_definition(self._words(), blob)
             key = serialization.definition_id(blob)
             self._made = made = client.the_one(Definition(key, blob, list(found)))
             self._client = weakref.ref(client)
         return made
+
+    def _words(self) -> str:
+        kind = "actor" if isinstance(self.thing, type) else "remote function"
+        return f"{kind} {self.name}"

@@ -76,6 +76,7 @@ class _Options(msgspec.Struct, frozen=True, kw_only=True):
             TypeError: a value of the wrong type.
         """
         kept = check(type(self), changed)
+        _refuse_two_groups(self, changed)
         plain = type(self)()
         defaults = {name: getattr(plain, name) for name, value in kept.items() if value is None}
         other = msgspec.structs.replace(self, **{**kept, **defaults})
@@ -267,14 +268,27 @@ def _replace_old_group(kept: dict[str, Any], given: Mapping[str, Any]) -> None:
     if kept.get("scheduling_strategy") is not None:
         if group is None:
             return
-        raise ValueError(
-            "Give either placement_group or scheduling_strategy, not both; the placement_group "
-            "option is the old name of PlacementGroupSchedulingStrategy."
-        )
+        raise _two_groups()
     strategy = strategies.PlacementGroupSchedulingStrategy(
         group, -1 if index is None else index, capture
     )
     kept["scheduling_strategy"] = placing_checks.strategy("scheduling_strategy", strategy)
+
+
+def _refuse_two_groups(before: _Options, changed: Mapping[str, Any]) -> None:
+    """The old option does not go with a strategy that was given before, as in Ray."""
+    old = changed.get("placement_group")
+    if old in (None, "default") or "scheduling_strategy" in changed:
+        return
+    if getattr(before, "scheduling_strategy", None) is not None:
+        raise _two_groups()
+
+
+def _two_groups() -> ValueError:
+    return ValueError(
+        "Give either placement_group or scheduling_strategy, not both; the placement_group "
+        "option is the old name of PlacementGroupSchedulingStrategy."
+    )
 
 
 # -- resources -------------------------------------------------------------------------------------

@@ -20,7 +20,8 @@ from rayhpc.api.groups.strategies import (
 from rayhpc.api.tasks.options import FunctionOptions, resources
 from rayhpc.runtime.process import current
 from rayhpc.runtime.values.ids import NodeID, PlacementGroupID
-from rayhpc.wire.messages.common import Labels, Strategy
+from rayhpc.wire.feasibility import NODE_ID_LABELS, labels_match
+from rayhpc.wire.messages.common import Labels, NodeInfo, Strategy
 
 
 def _strategy(**given: Any) -> Strategy:
@@ -55,10 +56,20 @@ def test_labels() -> None:
 def test_label_strategies_are_checked() -> None:
     with pytest.raises(ValueError, match="at least one label"):
         NodeLabelSchedulingStrategy(hard={})
-    with pytest.raises(TypeError, match="In\\(…\\)"):
+    with pytest.raises(ValueError, match="In\\(…\\)"):
         NodeLabelSchedulingStrategy(hard={"zone": "a"})  # type: ignore[dict-item]
-    with pytest.raises(TypeError, match="must be text"):
+    with pytest.raises(ValueError, match="must be text"):
         NodeLabelSchedulingStrategy(hard={"zone": In(3)})  # type: ignore[arg-type]
+    for empty in (In(), NotIn()):
+        with pytest.raises(ValueError, match="at least one value"):
+            NodeLabelSchedulingStrategy(soft={"zone": empty})
+
+
+@pytest.mark.parametrize("name", NODE_ID_LABELS)
+def test_a_nodes_id_is_a_label_by_each_of_its_names(name: str) -> None:
+    node = NodeInfo(1, "ab" * 28, "", "", [], b"", {}, {}, 0, False, 0, "")
+    assert labels_match(node, [Labels(name, "in", [node.node_id])])
+    assert not labels_match(node, [Labels(name, "in", ["cd" * 28])])
 
 
 def test_label_selectors() -> None:

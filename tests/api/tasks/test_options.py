@@ -161,6 +161,10 @@ def test_the_old_placement_group_option_is_the_strategy() -> None:
     assert checked.scheduling_strategy.placement_group_bundle_index == 0
     with pytest.raises(ValueError, match="either placement_group or scheduling_strategy"):
         opts.FunctionOptions().merged(placement_group=group, scheduling_strategy="SPREAD")
+    with pytest.raises(ValueError, match="either placement_group or scheduling_strategy"):
+        checked.merged(placement_group=group)
+    assert checked.merged(placement_group="default").scheduling_strategy is not None
+    assert checked.merged(scheduling_strategy="SPREAD").scheduling_strategy == "SPREAD"
     for index in (-2, 1):
         strategy = strategies.PlacementGroupSchedulingStrategy(group, index)
         with pytest.raises(ValueError, match="from 0 to 0"):
