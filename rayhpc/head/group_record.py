@@ -24,12 +24,15 @@ class GroupRecord:
     failed.  `stale` says that it is worth a try, `explained` for which nodes (their version)
     `text` says why it waits, `hopeless` that these can never hold it.  `since` is when it could
     have been placed first (None: not yet), `settles` that it has been refused since then.  `used`
-    and `inside` are what actors hold of a node's bundles, and how many they are.
+    and `inside` are what actors hold of a node's bundles, and how many they are.  `begun` is when
+    it was asked for, `took` how long it was until all bundles were placed first (0: not yet),
+    `placings` how often it was tried to place some.
     """
 
     __slots__ = (
         "asked",
         "attempt",
+        "begun",
         "by_node",
         "chosen",
         "creator",
@@ -39,6 +42,7 @@ class GroupRecord:
         "made",
         "next_try",
         "nodes",
+        "placings",
         "ready",
         "refused",
         "settles",
@@ -46,11 +50,15 @@ class GroupRecord:
         "stale",
         "state",
         "text",
+        "took",
         "tries",
         "used",
     )
 
-    def __init__(self, made: actors.CreateGroup, creator: ObjectId) -> None:
+    def __init__(self, made: actors.CreateGroup, creator: ObjectId, begun: float) -> None:
+        self.begun = begun
+        self.took = 0.0
+        self.placings = 0
         self.made = made
         self.creator = creator
         self.state = actors.GROUP_PENDING
@@ -179,4 +187,7 @@ class GroupRecord:
             job=made.job,
             text=self.text,
             namespace=made.namespace,
+            hopeless=self.hopeless,
+            placings=self.placings,
+            took=self.took,
         )

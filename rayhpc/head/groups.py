@@ -84,7 +84,7 @@ class Groups:
         """A new group; its state goes to those who watch it."""
         if self._known(message.group) is not None:
             return
-        group = GroupRecord(message, self._creator_of(message.creator))
+        group = GroupRecord(message, self._creator_of(message.creator), self._now())
         self._watchers.came(group.id)
         self._groups[group.id] = group
         key = (message.namespace, message.name)
@@ -286,6 +286,7 @@ class Groups:
         places = self._choose(group, wanted, nodes, used)
         group.stale = False
         if places is None:
+            group.placings += 1
             group.since, group.settles = None, False
             self._rest(group)
             self._explain(group, wanted, used)
@@ -295,6 +296,7 @@ class Groups:
             return
         del self._open[group.id]
         self._attempts += 1
+        group.placings += 1
         group.start_attempt(self._attempts, places)
         for number, indexes in group.chosen.items():
             resources = {index: group.made.bundles[index] for index in indexes}
@@ -359,6 +361,7 @@ class Groups:
             group.stale = True
         else:
             group.state, group.text = actors.GROUP_CREATED, ""
+            group.took = group.took or self._now() - group.begun
             self._tell(group)
         self._on_changed(group.id)
 

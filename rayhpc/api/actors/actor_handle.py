@@ -49,7 +49,8 @@ class ActorHandle(Generic[T]):
         return ActorMethod(self, name, self._ray_kind.plan(name))
 
     def __dir__(self) -> list[str]:
-        return [*self._ray_kind.methods, "_actor_id", "_ray_actor_id"]
+        own = (name for name in self._ray_kind.methods if not hasattr(object, name))
+        return ["__init__", *own]
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ActorHandle) and other._ray_actor == self._ray_actor

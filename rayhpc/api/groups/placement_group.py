@@ -285,8 +285,29 @@ def _table_row(row: actors.GroupRow, names: dict[int, str]) -> dict[str, Any]:
         "bundles_to_node_id": {i: names.get(x, "") for i, x in enumerate(row.nodes)},
         "strategy": row.strategy,
         "state": row.state,
-        "stats": {"scheduling_state": row.text or row.state},
+        "stats": stats_of(row),
     }
+
+
+def stats_of(row: actors.GroupRow) -> dict[str, Any]:
+    """How the placing of a group went, by Ray's names; why it waits, in words, is `reason`."""
+    millis = row.took * 1000
+    return {
+        "scheduling_state": _scheduling_state(row),
+        "scheduling_attempt": row.placings,
+        "end_to_end_creation_latency_ms": millis,
+        "reason": row.text,
+    }
+
+
+def _scheduling_state(row: actors.GroupRow) -> str:
+    if row.state == actors.GROUP_CREATED:
+        return "FINISHED"
+    if row.state == actors.GROUP_REMOVED:
+        return "REMOVED"
+    if row.hopeless:
+        return "INFEASIBLE"
+    return "NO_RESOURCES" if row.placings else "QUEUED"
 
 
 def _rows(client: Client) -> list[actors.GroupRow]:

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from rayhpc.api.groups.placement_group import stats_of
 from rayhpc.api.objects.timeouts import LONGEST_S, seconds
 from rayhpc.api.state import schema
 from rayhpc.exceptions import RayError
@@ -125,7 +126,7 @@ class Sources:
                 creator_job_id=job_id(row.job),
                 state=row.state,
                 bundles=self._bundles(row),
-                stats={"scheduling_state": row.text or row.state},
+                stats=stats_of(row),
                 strategy=row.strategy,
             )
 

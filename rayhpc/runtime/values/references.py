@@ -185,10 +185,9 @@ class ObjectRef(Generic[T]):
         waiting = [py_callback]
 
         def call(done: concurrent.futures.Future[T]) -> None:
-            # Futures keep what they have called.
-            callback = waiting.pop()
+            # Futures keep what they have called, and a traceback what its frames name.
             error = done.exception()
-            callback(done.result() if error is None else error)
+            waiting.pop()(done.result() if error is None else error)
 
         self.future().add_done_callback(call)
         return self

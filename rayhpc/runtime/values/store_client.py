@@ -43,12 +43,15 @@ class _Ticket(Box):
 
     def __init__(self, tickets: Tickets) -> None:
         super().__init__()
-        self._tickets = tickets
+        self._tickets: Tickets | None = tickets
 
     def fill(self, value: Any) -> None:
         """Fill this box; the last one of its tickets completes them."""
         super().fill(value)
-        self._tickets.count_filled()
+        tickets, self._tickets = self._tickets, None
+        # In a ring of references the object would stay pinned until the garbage collector came.
+        if tickets is not None:
+            tickets.count_filled()
 
 
 class Tickets:

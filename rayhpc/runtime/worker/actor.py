@@ -173,8 +173,10 @@ class ActorHost:
             args, kwargs = execution.arguments(process.objects, task)
             lanes = worker.threads.lanes(self)
             make = cls if lanes is None else lanes.constructor(cls)
+            worker.threads.title.run(f"{spec.class_name}.__init__")
             with outside:
                 self.instance = make(*args, **kwargs)
+            worker.threads.title.rest()
             args = kwargs = None  # type: ignore[assignment]
             self.title = _own_title(self.instance)
         except ActorExit as leaving:

@@ -267,7 +267,11 @@ class ReleaseBundles(Message):
 
 
 class GroupRow(Record, frozen=True):
-    """A placement group as tables show it."""
+    """A placement group as tables show it.
+
+    `text` says why it waits, `hopeless` that these nodes can never hold it; `placings` is how often
+    it was tried to place bundles, `took` the seconds until all were (0: not yet).
+    """
 
     group: bytes
     name: str
@@ -279,3 +283,6 @@ class GroupRow(Record, frozen=True):
     job: int
     text: str = ""
     namespace: str = ""
+    hopeless: bool = False
+    placings: int = 0
+    took: float = 0.0

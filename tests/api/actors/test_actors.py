@@ -127,6 +127,8 @@ def test_a_missing_method_names_those_there_are(ray: Any) -> None:
         counter.decrease.remote()
     assert not hasattr(counter, "__len__")
     assert "increase" in dir(counter)
+    of_all = {"__init__", "__ray_ready__", "__ray_call__", "__ray_terminate__"}
+    assert {name for name in dir(counter) if name.startswith("_")} == of_all
 
 
 def test_arguments_that_do_not_fit_are_refused_at_the_call(ray: Any) -> None:

@@ -376,3 +376,22 @@ def test_a_callback_gets_the_value_or_the_error_and_is_let_go() -> None:
     while sys.getrefcount(callback) > before and time.monotonic() < deadline:
         rayhpc.get(halved.remote(3))
     assert sys.getrefcount(callback) == before
+
+
+def test_what_was_read_is_let_go_with_its_last_reference_not_by_the_collector() -> None:
+    from rayhpc.util.state import list_objects
+
+    gc.collect()
+    gc.disable()
+    try:
+        for read in (lambda x: rayhpc.get(x), lambda x: rayhpc.get([x, x])):
+            ref = rayhpc.put(np.ones(1_000_000))
+            name = ref.hex()
+            read(ref)
+            del ref
+            deadline = time.monotonic() + 10
+            while any(x.object_id == name for x in list_objects(limit=10_000)):
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+    finally:
+        gc.enable()

@@ -34,6 +34,12 @@ def named_task() -> tuple[str, str, int]:
 
 
 class Plain:
+    def __init__(self) -> None:
+        self.title = title_of(os.getpid())
+
+    def constructed(self) -> str:
+        return self.title
+
     def work(self) -> tuple[str, int]:
         return title_of(os.getpid()), os.getpid()
 
@@ -41,7 +47,7 @@ class Plain:
         yield title_of(os.getpid())
 
 
-class Async:
+class Async(Plain):
     async def work(self) -> tuple[str, int]:
         return title_of(os.getpid()), os.getpid()
 
@@ -67,6 +73,7 @@ def test_an_actor_at_work_and_at_rest(place: dict[str, Any]) -> None:
     actor = rayhpc.remote(Plain).options(**place).remote()
     title, pid = rayhpc.get(actor.work.remote())
     assert title == "ray::Plain.work"
+    assert rayhpc.get(actor.constructed.remote()) == "ray::Plain.__init__"
     assert eventually(pid, "ray::Plain")
     items = actor.items.options(num_returns="streaming").remote()
     assert rayhpc.get(next(items)) == "ray::Plain.items"
@@ -78,6 +85,7 @@ def test_calls_at_the_same_time_have_the_class_as_title(
     place: dict[str, Any], cls: type, limit: int
 ) -> None:
     actor = rayhpc.remote(cls).options(max_concurrency=limit, **place).remote()
+    assert rayhpc.get(actor.constructed.remote()) == f"ray::{cls.__name__}.__init__"
     assert rayhpc.get(actor.work.remote())[0] == f"ray::{cls.__name__}"
     rayhpc.kill(actor)
 
