@@ -1,7 +1,7 @@
 """Ray's module names, answered with rayhpc's modules: the same objects under a second name.
 
 Used by `serving`, which puts it on `sys.meta_path`.  `ray.util.queue` is `rayhpc.util.queue`;
-what rayhpc has under no public name of its own (`ray._private`, `ray.experimental`, …) lies in
+what rayhpc has under no public name of its own (`ray._private`, `ray.internal`, …) lies in
 `rayhpc.compat.served`, laid out as Ray is.
 """
 
@@ -24,6 +24,7 @@ _OURS = {
     "cluster_utils": "rayhpc.cluster_utils",
     "dag": "rayhpc.util.dag",
     "exceptions": "rayhpc.exceptions",
+    "experimental": "rayhpc.experimental",
     "job_config": "rayhpc.api.tasks.language",
     "remote_function": "rayhpc.api.tasks.remote_function",
     "runtime_context": "rayhpc.api.session.runtime_context",

@@ -265,3 +265,12 @@ def test_import_ray_is_quick_and_loads_no_heavy_module(program: Program) -> None
         print(sorted(heavy))
     """
     assert program(code) == "[]"
+
+
+def test_rays_own_paths_of_what_is_here_under_another_name() -> None:
+    import rayhpc.experimental
+    from rayhpc.util import joblib
+    from rayhpc.util.joblib import ray_backend
+
+    assert ray_backend.RayBackend is joblib.RayBackend
+    assert set(rayhpc.experimental.__all__) >= {"get_object_locations"}

@@ -281,7 +281,9 @@ def _made_by_hand() -> str | None:
 
 
 def _is_served_as_ray() -> bool:
-    return bool(getattr(sys.modules.get("ray"), "__rayhpc__", False))
+    served = sys.modules.get("ray")
+    # The shim's module says so; others have given rayhpc itself the name.
+    return served is sys.modules["rayhpc"] or bool(getattr(served, "__rayhpc__", False))
 
 
 def _environment(given: Mapping[str, Any] | None) -> _Environment:

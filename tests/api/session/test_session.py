@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+import rayhpc
+from rayhpc.api.session import session as session_module
+
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -183,6 +186,7 @@ def keeper() -> Iterator[tuple[str, str]]:
 
 _JOIN = """
 import rayhpc
+from rayhpc.api.session import session as session_module
 rayhpc.init({call})
 print(rayhpc.cluster_resources()["CPU"], rayhpc.get_runtime_context().gcs_address)
 @rayhpc.remote
@@ -309,3 +313,14 @@ def test_sizes_as_programs_compute_them(run_program: Run) -> None:
         assert rayhpc.cluster_resources()["CPU"] == 3
         """
     )
+
+
+def test_ray_address_counts_where_rayhpc_itself_is_called_ray(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("RAYHPC_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_ADDRESS", "10.1.2.3:4")
+    monkeypatch.delitem(sys.modules, "ray", raising=False)
+    assert session_module._told_address() is None
+    monkeypatch.setitem(sys.modules, "ray", rayhpc)
+    assert session_module._told_address() == "10.1.2.3:4"
