@@ -84,6 +84,9 @@ MEANT: dict[tuple[str, str], list[Difference]] = {
     ("context", "gpu_ids"): [
         ("([], None)", "([], '')", "a task without GPUs sees none, as in Ray before 2.60")
     ],
+    ("generators", "its_callers_end_releases_the_producer"): [
+        ("False", "True", "a producer whose caller has ended ends, and gives its CPU back")
+    ],
     ("placement", "submitted_to_a_removed_group"): [
         (
             "raises GetTimeoutError",

@@ -7,8 +7,10 @@ death are noted in a queue that the leading thread works off (finalizers may run
 from __future__ import annotations
 
 import concurrent.futures
+import logging
 import os
 import threading
+import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
@@ -16,6 +18,8 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from rayhpc.runtime.values.ids import JobID, TaskID
 from rayhpc.wire.address import OBJECT_ID_BYTES, Address, ObjectId, owner_of, task_id_of
+
+logger = logging.getLogger("rayhpc")
 
 if TYPE_CHECKING:
     import asyncio
@@ -185,9 +189,13 @@ class ObjectRef(Generic[T]):
         waiting = [py_callback]
 
         def call(done: concurrent.futures.Future[T]) -> None:
-            # Futures keep what they have called, and a traceback what its frames name.
+            # Futures keep what they have called, and a traceback the functions of its frames.
             error = done.exception()
-            waiting.pop()(done.result() if error is None else error)
+            try:
+                waiting.pop()(done.result() if error is None else error)
+            except Exception:
+                told = traceback.format_exc()
+                logger.error("a callback of this program raised an error:\n%s", told)
 
         self.future().add_done_callback(call)
         return self

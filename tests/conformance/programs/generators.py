@@ -93,19 +93,30 @@ def back_pressure_holds_the_producer():
 
 
 @case
-def dropping_it_releases_the_producer():
-    before = ray.cluster_resources()["CPU"]
+def dropping_it_lets_the_producer_run_on():
+    @ray.remote(num_cpus=0)
+    class Count:
+        def __init__(self):
+            self.made = 0
+
+        def add(self):
+            self.made += 1
+
+        def value(self):
+            return self.made
 
     @ray.remote(_generator_backpressure_num_objects=1)
-    def endless():
-        while True:
-            yield b"x"
+    def five(count):
+        for index in range(5):
+            ray.get(count.add.remote())
+            yield index
 
-    stream = endless.remote()
+    count = Count.remote()
+    stream = five.remote(count)
     next(stream)
-    say(until(lambda: ray.available_resources().get("CPU", 0) < before))
+    say(until(lambda: ray.get(count.value.remote()) == 2))
     del stream
-    say(until(lambda: ray.available_resources().get("CPU", 0) == before))
+    say(until(lambda: ray.get(count.value.remote()) == 5))
 
 
 @case
