@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from rayhpc.batch.errors import SchedulerError
 from rayhpc.batch.folder import JobFolder, Summary
-from rayhpc.batch.jobs import JobStatus, Say, State
+from rayhpc.batch.job_status import JobStatus, Say, State
 from rayhpc.batch.pace import Pace
 from rayhpc.batch.tail import Tail
 from rayhpc.exit_codes import ExitCode, in_words

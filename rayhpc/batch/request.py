@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -155,3 +156,10 @@ def _check_environment(request: JobRequest) -> None:
 
 def _option(name: str) -> str:
     return "--" + name.replace("_", "-")
+
+
+def left_out(request: JobRequest, fields: Sequence[str]) -> list[str]:
+    """Which of the options with these fields `request` has set, as they stand on a command line."""
+    empty = JobRequest(("",))
+    named = [name for name in fields if getattr(request, name) != getattr(empty, name)]
+    return ["--" + name.replace("_", "-") for name in named]

@@ -1,8 +1,9 @@
-"""What a batch system is to rayhpc: the one object that each of them brings.
+"""What a batch system is to rayhpc: the one object that each of them brings, in two halves.
 
 Each folder of `rayhpc.batch` has one, and a site's own package may (`registry` finds them all).
-This half is small and quick to import: every rank of every job asks it where it is.  What only the
-submit side needs is in `jobs.Jobs`, made on demand.
+`BatchSystem` is small and quick to import: every rank of every job asks it where it is.  What only
+the submit side needs is in `Jobs`, made on demand; the commands of `rayhpc.cli` for jobs talk to it
+alone.
 
 Nothing here asks a scheduler's controller, and nothing starts a process.
 """
@@ -20,7 +21,9 @@ from rayhpc.allocation.fact import Fact
 
 if TYPE_CHECKING:
     from rayhpc.allocation.sizing import NodeSize
-    from rayhpc.batch.jobs import Jobs
+    from rayhpc.batch.folder import JobFolder
+    from rayhpc.batch.job_status import Explanation, JobStatus, Say
+    from rayhpc.batch.request import JobRequest
     from rayhpc.machine.facts import MachineFacts
 
 
@@ -142,3 +145,78 @@ class BatchSystem(ABC):
     ) -> list[str]:
         """What is legal in this allocation but surely not what the user wanted, with remedies."""
         return []
+
+
+class Jobs(ABC):
+    """The submit side of one batch system: from a request to a job, and what becomes of it.
+
+    Every method raises SchedulerError where the batch system fails, saying what to do.
+    """
+
+    #: Options of `rayhpc submit`, by their field of JobRequest, that mean nothing to it.
+    without: tuple[str, ...] = ()
+
+    def __init__(self, system: BatchSystem) -> None:
+        self.system = system
+
+    @abstractmethod
+    def render(self, request: JobRequest, folder: JobFolder) -> str:
+        """The script that `submit` would hand over."""
+
+    @abstractmethod
+    def submit(self, request: JobRequest, folder: JobFolder, script: str) -> str:
+        """Start it or queue it; the job's id."""
+
+    @abstractmethod
+    def status(self, folders: Sequence[JobFolder]) -> dict[str, JobStatus]:
+        """The state of these jobs by id, asked once for all of them.
+
+        A job that nobody knows any more is not in the answer.
+        """
+
+    @abstractmethod
+    def cancel(self, folders: Sequence[JobFolder]) -> None:
+        """End these jobs; those that have ended already are left in peace."""
+
+    @abstractmethod
+    def explain(self, folder: JobFolder) -> Explanation:
+        """Why this job is pending, running or gone."""
+
+    @abstractmethod
+    def on_head(self, folder: JobFolder, command: Sequence[str], terminal: bool) -> list[str]:
+        """The command line that runs `command` on the node of the job's head."""
+
+    def fetch_output(self, folder: JobFolder) -> None:
+        """Bring what the job has written so far into its folder, where it is not there anyway."""
+        return
+
+    def test(self, script: str) -> str:
+        """Ask, without submitting, whether and when this script would run; a sentence."""
+        from rayhpc.batch.errors import OptionError
+
+        raise OptionError(f"{self.system.title} cannot be asked whether it would run a job")
+
+    def notes(self, request: JobRequest) -> list[str]:
+        """What the user should know before it is submitted, in sentences."""
+        from rayhpc.batch.request import left_out
+
+        others = [f"--{name}" for name in request.further if name != self.system.name]
+        options = [*left_out(request, self.without), *others]
+        return [f"{self.system.title} has no {', '.join(options)}: left out"] if options else []
+
+    def follow(self, folder: JobFolder, say: Say, quiet: bool = False) -> int:
+        """Wait for the end, and show what happens unless `quiet`; the job's exit code.
+
+        Ctrl-C raises KeyboardInterrupt.
+        """
+        from rayhpc.batch.follow import Follower, World
+        from rayhpc.batch.terminal import emit, nowhere
+
+        world = World(
+            lambda: self.status([folder]).get(folder.record().id),
+            lambda: self.cancel([folder]),
+            nowhere if quiet else emit,
+            say,
+            self.system.title,
+        )
+        return Follower(folder, world).run()

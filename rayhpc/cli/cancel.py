@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from rayhpc.batch.jobs import JobStatus
+from rayhpc.batch.job_status import JobStatus
 from rayhpc.cli.job_access import (
     by_system,
     chosen,

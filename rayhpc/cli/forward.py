@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from rayhpc.batch.jobs import State
+from rayhpc.batch.job_status import State
 from rayhpc.batch.registry import system
 from rayhpc.cli.job_access import job_dir_option, json_option, one_cluster, print_json, statuses
 from rayhpc.exit_codes import ExitCode, LaunchError

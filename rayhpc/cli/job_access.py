@@ -16,9 +16,10 @@ import click
 from rayhpc.batch import folder as job_folders
 from rayhpc.batch.errors import UnknownJobError
 from rayhpc.batch.folder import JobFolder
-from rayhpc.batch.jobs import Jobs, JobStatus
+from rayhpc.batch.job_status import JobStatus
 from rayhpc.batch.registry import system
 from rayhpc.batch.selectors import select, select_one
+from rayhpc.batch.system import Jobs
 from rayhpc.cli.saying import say as say
 
 F = TypeVar("F", bound=Callable[..., Any])

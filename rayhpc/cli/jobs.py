@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from rayhpc.batch.folder import JobFolder
-from rayhpc.batch.jobs import JobStatus
+from rayhpc.batch.job_status import JobStatus
 from rayhpc.cli.job_access import (
     chosen,
     every,

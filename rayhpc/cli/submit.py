@@ -20,10 +20,10 @@ from rayhpc.batch import values
 from rayhpc.batch.choose import choose
 from rayhpc.batch.errors import OptionError
 from rayhpc.batch.folder import JobFolder, JobRecord
-from rayhpc.batch.jobs import Jobs
 from rayhpc.batch.registry import names
 from rayhpc.batch.rendering import inside
 from rayhpc.batch.request import JobRequest
+from rayhpc.batch.system import Jobs
 from rayhpc.cli.job_access import job_dir_option, json_option, print_json, say
 from rayhpc.cli.submit_options import job_options, request_from
 from rayhpc.exit_codes import ExitCode

@@ -11,7 +11,7 @@ from rayhpc.batch import folder as job_folders
 from rayhpc.batch.errors import SchedulerError
 from rayhpc.batch.folder import JobFolder, JobRecord, Summary
 from rayhpc.batch.follow import Follower, World
-from rayhpc.batch.jobs import JobStatus, State
+from rayhpc.batch.job_status import JobStatus, State
 from rayhpc.batch.pace import Pace
 from rayhpc.exit_codes import ExitCode
 

@@ -16,12 +16,12 @@ from dataclasses import replace
 
 from rayhpc.batch.errors import OptionError
 from rayhpc.batch.folder import JobFolder, Summary
-from rayhpc.batch.jobs import Explanation, Jobs, JobStatus, Say, State
+from rayhpc.batch.job_status import Explanation, JobStatus, Say, State
 from rayhpc.batch.local.pump import LocalNodes, Node
 from rayhpc.batch.local.share import Share, share_of
 from rayhpc.batch.rendering import render_job, uses_pyxis
 from rayhpc.batch.request import JobRequest
-from rayhpc.batch.system import BatchSystem
+from rayhpc.batch.system import BatchSystem, Jobs
 from rayhpc.machine.processes import boot_id, die_with_parent, is_same_process, send_signal
 from rayhpc.machine.processes import start_time as start_of
 from rayhpc.machine.signals import default_in_child

@@ -15,9 +15,8 @@ from typing import Any
 from rayhpc.batch import values
 from rayhpc.batch.errors import OptionError, SchedulerError
 from rayhpc.batch.folder import JobFolder
-from rayhpc.batch.jobs import (
+from rayhpc.batch.job_status import (
     Explanation,
-    Jobs,
     JobStatus,
     State,
     as_folder_tells,
@@ -32,6 +31,7 @@ from rayhpc.batch.pbs.listing import ask
 from rayhpc.batch.pbs.words import refusal
 from rayhpc.batch.rendering import render_job, uses_pyxis
 from rayhpc.batch.request import JobRequest
+from rayhpc.batch.system import Jobs
 
 _UNFIT = re.compile(r"[^A-Za-z0-9_.+-]")
 _KILL_DELAY = re.compile(r"kill_delay = (\d+)")

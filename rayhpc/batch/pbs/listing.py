@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from rayhpc.batch.errors import SchedulerError
-from rayhpc.batch.jobs import JobStatus, State
+from rayhpc.batch.job_status import JobStatus, State
 from rayhpc.batch.pbs.commands import attempt, is_torque
 from rayhpc.batch.pbs.facts import short_id
 from rayhpc.batch.pbs.words import exit_code, is_hopeless, reason_of, refusal, state_of

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from rayhpc.batch.jobs import State
+from rayhpc.batch.job_status import State
 
 _STATES = {
     "Q": (State.PENDING, "the scheduler has not found room for it yet"),

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rayhpc.batch.folder import JobRecord
-from rayhpc.batch.jobs import Explanation, JobStatus, State, forgotten, present
+from rayhpc.batch.job_status import Explanation, JobStatus, State, forgotten, present
 from rayhpc.batch.sge.commands import attempt
 
 _PE = re.compile(r"^#\$ -pe (\S+) (\d+)", re.MULTILINE)

@@ -16,9 +16,8 @@ from typing import Any
 from rayhpc.batch import values
 from rayhpc.batch.errors import OptionError, SchedulerError
 from rayhpc.batch.folder import JobFolder
-from rayhpc.batch.jobs import (
+from rayhpc.batch.job_status import (
     Explanation,
-    Jobs,
     JobStatus,
     State,
     as_folder_tells,
@@ -32,7 +31,7 @@ from rayhpc.batch.sge.commands import attempt, call, read_pairs
 from rayhpc.batch.sge.explain import explain_job
 from rayhpc.batch.sge.listing import ask_accounts, ask_queue
 from rayhpc.batch.sge.words import is_deleted, refusal
-from rayhpc.batch.system import BatchSystem
+from rayhpc.batch.system import BatchSystem, Jobs
 
 _ARRAY = re.compile(r"[1-9]\d*(-\d+(:\d+)?)?(%\d+)?")
 _AFTER = re.compile(r"(afterany:)?\d+([:,]\d+)*")

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from xml.etree import ElementTree
 
 from rayhpc.batch.errors import SchedulerError
-from rayhpc.batch.jobs import JobStatus, State
+from rayhpc.batch.job_status import JobStatus, State
 from rayhpc.batch.sge.commands import attempt
 from rayhpc.batch.sge.words import is_failed, refusal, state_of
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from rayhpc.batch.jobs import State
+from rayhpc.batch.job_status import State
 
 # Part of a job's state (`hqw`, `Eqw`, `dRr`): the first that is in it decides.
 _STATES = (

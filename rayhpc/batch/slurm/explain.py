@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rayhpc.batch.errors import SchedulerError
 from rayhpc.batch.folder import JobRecord
-from rayhpc.batch.jobs import Explanation, JobStatus, State, forgotten, present
+from rayhpc.batch.job_status import Explanation, JobStatus, State, forgotten, present
 from rayhpc.batch.slurm.commands import attempt, call
 
 MOST_TRIES = 4

@@ -12,7 +12,7 @@ from collections.abc import Container, Iterable, Sequence
 
 from rayhpc.batch.errors import SchedulerError
 from rayhpc.batch.folder import JobFolder
-from rayhpc.batch.jobs import Explanation, Jobs, JobStatus, State, told_by_folders, worst_end
+from rayhpc.batch.job_status import Explanation, JobStatus, State, told_by_folders, worst_end
 from rayhpc.batch.rendering import render_job
 from rayhpc.batch.request import JobRequest
 from rayhpc.batch.slurm.accounts import with_accounts
@@ -27,6 +27,7 @@ from rayhpc.batch.slurm.words import (
     refusal,
     state_of,
 )
+from rayhpc.batch.system import Jobs
 from rayhpc.exit_codes import ExitCode, LaunchError
 
 _FIELDS = "%F|%K|%T|%r|%S|%N"

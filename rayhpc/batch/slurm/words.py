@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from rayhpc.batch.jobs import State
+from rayhpc.batch.job_status import State
 
 STATES: dict[str, State] = {
     "PENDING": State.PENDING,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from rayhpc.batch.errors import OptionError
 from rayhpc.batch.folder import JobFolder
-from rayhpc.batch.jobs import Explanation, State
+from rayhpc.batch.job_status import Explanation, State
 from rayhpc.batch.yarn import document
 from rayhpc.batch.yarn.reports import first_sentence, status_of
 from rayhpc.hadoop.client import Client

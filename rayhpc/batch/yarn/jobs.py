@@ -19,9 +19,9 @@ from pathlib import Path
 from rayhpc.batch.errors import OptionError, SchedulerError
 from rayhpc.batch.folder import JobFolder
 from rayhpc.batch.follow import Follower, World
-from rayhpc.batch.jobs import Explanation, Jobs, JobStatus, Say, ended_status
+from rayhpc.batch.job_status import Explanation, JobStatus, Say, ended_status
 from rayhpc.batch.request import JobRequest
-from rayhpc.batch.system import BatchSystem
+from rayhpc.batch.system import BatchSystem, Jobs
 from rayhpc.batch.terminal import emit, nowhere
 from rayhpc.batch.yarn import document, explaining, rendering, staging, unmanaged, words
 from rayhpc.batch.yarn.application import (

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from rayhpc.batch.jobs import JobStatus, State
+from rayhpc.batch.job_status import JobStatus, State
 from rayhpc.batch.yarn.application import EXIT_CODE
 from rayhpc.hadoop.ids import application_name
 from rayhpc.hadoop.messages.applications import (

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from rayhpc.batch.errors import SchedulerError
 from rayhpc.batch.folder import JobFolder, Summary
-from rayhpc.batch.jobs import JobStatus, State
+from rayhpc.batch.job_status import JobStatus, State
 from rayhpc.batch.yarn import staging
 from rayhpc.batch.yarn.logs import Mirror
 from rayhpc.batch.yarn.reports import status_of

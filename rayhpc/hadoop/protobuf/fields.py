@@ -13,15 +13,23 @@ message as None, a repeated field as a list that can be filled.
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from rayhpc.hadoop.protobuf import kinds
 from rayhpc.hadoop.protobuf.errors import CodecError
 from rayhpc.hadoop.protobuf.kinds import Kind
 from rayhpc.hadoop.protobuf.wire_format import DELIMITED, encode_varint
 
-if TYPE_CHECKING:
-    from rayhpc.hadoop.protobuf.base import Message
+
+class Nested(Protocol):
+    """What a field needs of a message inside another."""
+
+    def encode(self) -> bytes:
+        """The message as bytes."""
+
+    @classmethod
+    def decode(cls, data: bytes | memoryview) -> Any:
+        """Read what `encode` wrote."""
 
 
 class Field:
@@ -42,7 +50,7 @@ class Field:
         self.name = name
 
     # Not a data descriptor: what was set lies in the instance's own dictionary and is found first.
-    def __get__(self, instance: Message | None, owner: type) -> Any:
+    def __get__(self, instance: object | None, owner: type) -> Any:
         if instance is None:
             return self
         if not self.repeated:
@@ -120,11 +128,11 @@ def enumeration(
 
 
 def message(
-    number: int, cls: type[Message], *, repeated: bool = False, required: bool = False
+    number: int, cls: type[Nested], *, repeated: bool = False, required: bool = False
 ) -> Any:
     """Another message."""
 
-    def encode(value: Message) -> bytes:
+    def encode(value: Nested) -> bytes:
         if not isinstance(value, cls):
             raise CodecError(f"{type(value).__name__} instead of {cls.__name__}")
         return value.encode()

@@ -6,14 +6,18 @@ Used by programs written for Ray's compiled graphs, which need no more of them t
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from rayhpc.util.debug import log_once
 
-if TYPE_CHECKING:
-    from rayhpc.util.dag.dag_node import DAGNode
-
 logger = logging.getLogger("rayhpc")
+
+
+class Graph(Protocol):
+    """What can be run as a graph: its last node."""
+
+    def execute(self, *args: Any, **kwargs: Any) -> Any:
+        """Run it."""
 
 
 class CompiledDAG:
@@ -23,8 +27,8 @@ class CompiledDAG:
         dag: the graph's last node.
     """
 
-    def __init__(self, dag: DAGNode) -> None:
-        self._dag: DAGNode | None = dag
+    def __init__(self, dag: Graph) -> None:
+        self._dag: Graph | None = dag
         if log_once("rayhpc.dag.experimental_compile"):
             logger.warning(
                 "experimental_compile(): rayhpc runs the graph by ordinary calls, without "

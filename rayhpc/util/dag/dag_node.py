@@ -107,8 +107,7 @@ class DAGNode:
         return False
 
     def _nodes_in_order(self) -> Iterator[DAGNode]:
-        """All nodes of the graph, each after those it needs; not recursive, since graphs are deep.
-        """
+        """All nodes, each after those it needs; not recursive, since graphs are deep."""
         done: set[str] = set()
         stack: list[tuple[DAGNode, bool]] = [(self, False)]
         while stack:
@@ -181,9 +180,7 @@ class DAGNode:
         copy.__dict__.update(self.__dict__)
         copy._bound_args = tuple(x.fill(result_of) for x in self._args)
         copy._bound_kwargs = {k: x.fill(result_of) for k, x in self._kwargs.items()}
-        copy._bound_other_args_to_resolve = {
-            k: x.fill(result_of) for k, x in self._others.items()
-        }
+        copy._bound_other_args_to_resolve = {k: x.fill(result_of) for k, x in self._others.items()}
         return copy
 
     def __reduce__(self) -> NoReturn:

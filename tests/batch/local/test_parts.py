@@ -10,11 +10,10 @@ import pytest
 
 from rayhpc.batch.errors import OptionError
 from rayhpc.batch.folder import JobFolder
-from rayhpc.batch.jobs import left_out
 from rayhpc.batch.local import share as local_share
 from rayhpc.batch.local.jobs import LocalJobs, address
 from rayhpc.batch.registry import system
-from rayhpc.batch.request import JobRequest
+from rayhpc.batch.request import JobRequest, left_out
 
 
 def test_every_rank_has_an_address_of_its_own() -> None:

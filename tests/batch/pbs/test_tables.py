@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rayhpc.batch.detect import around, detect
-from rayhpc.batch.jobs import State
+from rayhpc.batch.job_status import State
 from rayhpc.batch.pbs.facts import short_id
 from rayhpc.batch.pbs.listing import _status, hosts, read_jobs
 from rayhpc.batch.pbs.words import exit_code, refusal

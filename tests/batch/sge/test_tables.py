@@ -11,7 +11,7 @@ import pytest
 from rayhpc.allocation.allocation import Allocation
 from rayhpc.batch.detect import around, detect
 from rayhpc.batch.errors import OptionError
-from rayhpc.batch.jobs import State
+from rayhpc.batch.job_status import State
 from rayhpc.batch.request import JobRequest
 from rayhpc.batch.sge.listing import _of_end, read_accounts, read_queue
 from rayhpc.batch.sge.parallel import Environment, choose

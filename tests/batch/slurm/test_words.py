@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rayhpc.batch.jobs import State
+from rayhpc.batch.job_status import State
 from rayhpc.batch.slurm.accounts import read_accounts
 from rayhpc.batch.slurm.explain import read_partitions
 from rayhpc.batch.slurm.version import SlurmVersion, parse_version

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rayhpc.batch.errors import OptionError
-from rayhpc.batch.jobs import State
+from rayhpc.batch.job_status import State
 from rayhpc.batch.request import JobRequest
 from rayhpc.batch.yarn import document, words
 from rayhpc.batch.yarn.logs import _length, _since

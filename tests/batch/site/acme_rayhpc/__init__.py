@@ -13,10 +13,10 @@ from rayhpc.allocation import plain
 from rayhpc.allocation.allocation import Allocation
 from rayhpc.allocation.fact import Fact
 from rayhpc.batch.folder import JobFolder, Summary
-from rayhpc.batch.jobs import Explanation, Jobs, JobStatus
+from rayhpc.batch.job_status import Explanation, JobStatus
 from rayhpc.batch.rendering import render_job
 from rayhpc.batch.request import JobRequest
-from rayhpc.batch.system import BatchSystem, Sign, Which
+from rayhpc.batch.system import BatchSystem, Jobs, Sign, Which
 from rayhpc.machine.facts import MachineFacts
 
 

@@ -1,23 +1,18 @@
-"""The submit side of a batch system, and what a job's state looks like.
+"""What a job's state looks like, and what the folder of a job tells of it.
 
-Each batch system has one class `Jobs`, made by its `BatchSystem`; the commands of `rayhpc.cli` for
-jobs talk to it alone.
+Used by the submit side of every batch system (`system.Jobs`), by `follow` and by the commands for
+jobs.  Asks no batch system.
 """
 
 from __future__ import annotations
 
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from typing import Any
 
-from rayhpc.batch.errors import OptionError
 from rayhpc.batch.folder import JobFolder, JobRecord, Summary
-from rayhpc.batch.request import JobRequest
-from rayhpc.batch.system import BatchSystem
-from rayhpc.batch.terminal import emit, nowhere
 from rayhpc.exit_codes import in_words
 
 # Once a job has a summary it is over, unless a signal ended it this short a time ago: then it may
@@ -87,83 +82,6 @@ class Explanation:
 
 
 Say = Callable[[str], None]
-
-
-class Jobs(ABC):
-    """The submit side of one batch system: from a request to a job, and what becomes of it.
-
-    Every method raises SchedulerError where the batch system fails, saying what to do.
-    """
-
-    #: Options of `rayhpc submit`, by their field of JobRequest, that mean nothing to it.
-    without: tuple[str, ...] = ()
-
-    def __init__(self, system: BatchSystem) -> None:
-        self.system = system
-
-    @abstractmethod
-    def render(self, request: JobRequest, folder: JobFolder) -> str:
-        """The script that `submit` would hand over."""
-
-    @abstractmethod
-    def submit(self, request: JobRequest, folder: JobFolder, script: str) -> str:
-        """Start it or queue it; the job's id."""
-
-    @abstractmethod
-    def status(self, folders: Sequence[JobFolder]) -> dict[str, JobStatus]:
-        """The state of these jobs by id, asked once for all of them.
-
-        A job that nobody knows any more is not in the answer.
-        """
-
-    @abstractmethod
-    def cancel(self, folders: Sequence[JobFolder]) -> None:
-        """End these jobs; those that have ended already are left in peace."""
-
-    @abstractmethod
-    def explain(self, folder: JobFolder) -> Explanation:
-        """Why this job is pending, running or gone."""
-
-    @abstractmethod
-    def on_head(self, folder: JobFolder, command: Sequence[str], terminal: bool) -> list[str]:
-        """The command line that runs `command` on the node of the job's head."""
-
-    def fetch_output(self, folder: JobFolder) -> None:
-        """Bring what the job has written so far into its folder, where it is not there anyway."""
-        return
-
-    def test(self, script: str) -> str:
-        """Ask, without submitting, whether and when this script would run; a sentence."""
-        raise OptionError(f"{self.system.title} cannot be asked whether it would run a job")
-
-    def notes(self, request: JobRequest) -> list[str]:
-        """What the user should know before it is submitted, in sentences."""
-        others = [f"--{name}" for name in request.further if name != self.system.name]
-        options = [*left_out(request, self.without), *others]
-        return [f"{self.system.title} has no {', '.join(options)}: left out"] if options else []
-
-    def follow(self, folder: JobFolder, say: Say, quiet: bool = False) -> int:
-        """Wait for the end, and show what happens unless `quiet`; the job's exit code.
-
-        Ctrl-C raises KeyboardInterrupt.
-        """
-        from rayhpc.batch.follow import Follower, World
-
-        world = World(
-            lambda: self.status([folder]).get(folder.record().id),
-            lambda: self.cancel([folder]),
-            nowhere if quiet else emit,
-            say,
-            self.system.title,
-        )
-        return Follower(folder, world).run()
-
-
-def left_out(request: JobRequest, fields: Sequence[str]) -> list[str]:
-    """Which of the options with these fields `request` has set, as they stand on a command line."""
-    empty = JobRequest(("",))
-    named = [name for name in fields if getattr(request, name) != getattr(empty, name)]
-    return ["--" + name.replace("_", "-") for name in named]
 
 
 def told_by_folders(
