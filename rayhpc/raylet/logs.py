@@ -22,7 +22,7 @@ READ_BYTES = 64 * 1024
 DRAIN_READS = 16
 PROGRESS_EVERY_S = 1.0
 # A line that has begun and does not end is passed on when nothing has come for so long.
-QUIET_S = 1.0
+QUIET_S = 0.3
 LOG_FILE_BYTES = 32 * 1024 * 1024
 
 Deliver = Callable[[int, str, bool, list[str]], None]

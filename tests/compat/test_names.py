@@ -274,3 +274,13 @@ def test_rays_own_paths_of_what_is_here_under_another_name() -> None:
 
     assert ray_backend.RayBackend is joblib.RayBackend
     assert set(rayhpc.experimental.__all__) >= {"get_object_locations"}
+
+
+def test_locations_before_a_cluster_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    from rayhpc.experimental import get_local_object_locations, get_object_locations
+    from rayhpc.runtime.process import current
+
+    monkeypatch.setattr(current, "existing", lambda: None)
+    for ask in (get_object_locations, get_local_object_locations):
+        with pytest.raises(RuntimeError, match="in no cluster"):
+            ask([])

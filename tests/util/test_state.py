@@ -350,7 +350,10 @@ def test_where_objects_lie() -> None:
     node = rayhpc.get_runtime_context().get_node_id()
     assert found[large]["node_ids"] == [node]
     assert found[large]["object_size"] >= 800_000
-    assert found[small]["node_ids"] == []
+    assert found[small]["node_ids"] == [node]
+    waits = held.remote([Gate.remote().wait.remote()])
+    assert get_object_locations([waits])[waits]["node_ids"] == []
+    rayhpc.cancel(waits)
     assert get_local_object_locations([large])[large]["node_ids"] == [node]
     with pytest.raises(TypeError):
         get_object_locations(["x"])

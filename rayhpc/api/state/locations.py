@@ -10,6 +10,7 @@ from typing import Any
 
 from rayhpc.api.state.sources import Sources
 from rayhpc.runtime.process import current
+from rayhpc.wire.address import node_of
 from rayhpc.wire.messages.cluster import ObjectRow, StoreObjects
 
 Places = dict[Any, dict[str, Any]]
@@ -23,11 +24,12 @@ def get_object_locations(obj_refs: Sequence[Any], timeout_ms: int = -1) -> Place
         timeout_ms: how long to wait for an answer; -1: 30 seconds.
 
     Returns:
-        For each reference "node_ids" (hex; empty for a small value, which lies in no store, and
-        for one that is not there yet), "object_size" in bytes (None: not known yet) and
-        "did_spill" (a copy lies on disk only).
+        For each reference "node_ids" (hex; of a small value, which lies in no store, this
+        process's; empty for one that is not there yet), "object_size" in bytes (None: not known
+        yet) and "did_spill" (a copy lies on disk only).
 
     Raises:
+        RuntimeError: this process is in no cluster.
         GetTimeoutError: no answer in time.
         TypeError: not references.
     """
@@ -35,6 +37,12 @@ def get_object_locations(obj_refs: Sequence[Any], timeout_ms: int = -1) -> Place
     found = _known_here(obj_refs)
     sources = Sources(30.0 if timeout_ms < 0 else timeout_ms / 1000)
     by_id = {ref.binary(): found[ref] for ref in obj_refs}
+    client = current.client()
+    here = sources.node_id(node_of(client.me))
+    for ref in obj_refs:
+        known = client.known(ref)
+        if known.is_there and known.node is None and known.error is None and here:
+            found[ref]["node_ids"].append(here)
     for row in sources.of_raylets(StoreObjects(), list[ObjectRow]):
         place = by_id.get(row.oid)
         node = sources.node_id(row.node)
@@ -71,6 +79,8 @@ def _known_here(obj_refs: Sequence[Any]) -> Places:
 
 
 def _check(obj_refs: Any) -> None:
+    if current.existing() is None:
+        raise RuntimeError("Objects lie nowhere before init(): this process is in no cluster.")
     from rayhpc.runtime.values.references import ObjectRef
 
     if not isinstance(obj_refs, Sequence) or not all(isinstance(x, ObjectRef) for x in obj_refs):
