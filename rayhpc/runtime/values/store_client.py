@@ -36,26 +36,42 @@ class Box:
         self.value = value
 
 
-class _Ticket(Box):
+class _Countdown:
+    """Calls `done` once so many boxes are filled."""
+
+    __slots__ = ("_done", "_missing")
+
+    def __init__(self, count: int, done: Callable[[], object]) -> None:
+        self._missing = count
+        self._done = done
+
+    def count(self) -> None:
+        """One more box has been filled."""
+        self._missing -= 1
+        if not self._missing:
+            self._done()
+
+
+class _CountedBox(Box):
     """One of several boxes."""
 
-    __slots__ = ("_tickets",)
+    __slots__ = ("_countdown",)
 
-    def __init__(self, tickets: Tickets) -> None:
+    def __init__(self, countdown: _Countdown) -> None:
         super().__init__()
-        self._tickets: Tickets | None = tickets
+        self._countdown = countdown
 
     def fill(self, value: Any) -> None:
-        """Fill this box; the last one of its tickets completes them."""
+        """Fill this box; the last one completes them all."""
         super().fill(value)
-        tickets, self._tickets = self._tickets, None
-        # In a ring of references the object would stay pinned until the garbage collector came.
-        if tickets is not None:
-            tickets.count_filled()
+        self._countdown.count()
 
 
 class Tickets:
     """Boxes for several objects, and what is done in the leading thread once all are filled.
+
+    The boxes do not refer back to it: in a ring of references, objects that have come would stay
+    pinned until the garbage collector came, also those of a wait that was given up.
 
     Args:
         oids: the objects, each once.
@@ -64,15 +80,8 @@ class Tickets:
 
     def __init__(self, oids: list[ObjectId], done: Callable[[], object]) -> None:
         self.oids = oids
-        self.boxes: list[Box] = [_Ticket(self) for _ in oids]
-        self._missing = len(oids)
-        self._done = done
-
-    def count_filled(self) -> None:
-        """One more box has been filled."""
-        self._missing -= 1
-        if not self._missing:
-            self._done()
+        countdown = _Countdown(len(oids), done)
+        self.boxes: list[Box] = [_CountedBox(countdown) for _ in oids]
 
     def values(self) -> dict[ObjectId, Any]:
         """What is in the boxes, by object."""
