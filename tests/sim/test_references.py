@@ -198,11 +198,11 @@ def test_a_caller_that_dies_gets_no_references(sim: Cluster) -> None:
 
 def test_a_large_result_of_a_worker_that_died_does_not_stay(sim: Cluster) -> None:
     driver = sim.driver()
-    pairs = submit(driver, "unsteady", [(i,) for i in range(12)], retries=-1, returns=2)
+    pairs = submit(driver, "unsteady", [(i,) for i in range(15)], retries=-1, returns=2)
     refs = [ref for pair in pairs for ref in pair]
     pairs.clear()
     # Some die with their first result in a store, and the second one not yet.
     for i in range(12):
         sim.world.after(0.006 + 0.002 * i, sim.kill_random_worker)
-    assert [number_of(x) for x in values(sim, driver, refs)] == [i // 2 for i in range(24)]
+    assert [number_of(x) for x in values(sim, driver, refs)] == [i // 2 for i in range(30)]
     nothing_left(sim, refs)
