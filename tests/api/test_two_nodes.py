@@ -310,6 +310,34 @@ def test_what_a_lost_node_held_is_made_again(nodes: Any, tmp_path: Path) -> None
     assert dead[0]["DeathReasonMessage"]
 
 
+@pytest.mark.parametrize("kind", ["dynamic", "streaming"])
+def test_items_come_back_after_a_loss_as_far_as_they_are_made_again(
+    nodes: Any, tmp_path: Path, kind: str
+) -> None:
+    @ray.remote(num_returns=kind, max_retries=1, resources={kind: 0.1})
+    def items(first: str, gate: str) -> Any:
+        run = 1 if os.path.exists(first) else 0
+        Path(first).touch()
+        for i in range(4):
+            if run and i == 2:
+                Path(gate).read_bytes()
+                os._exit(1)
+            yield np.full(500_000, i, np.uint8)
+
+    third = nodes.add_node(num_cpus=1, resources={kind: 1})
+    os.mkfifo(tmp_path / "gate")
+    made = items.remote(str(tmp_path / "first"), str(tmp_path / "gate"))
+    refs = list(ray.get(made, timeout=40) if kind == "dynamic" else made)
+    assert ray.wait(refs, num_returns=4, timeout=30, fetch_local=False)[1] == []
+    nodes.remove_node(third, allow_graceful=False)
+    nodes.add_node(num_cpus=1, resources={kind: 1})
+    assert [int(x[0]) for x in ray.get(refs[:2], timeout=40)] == [0, 1]
+    (tmp_path / "gate").write_bytes(b"")
+    for ref in refs[2:]:
+        with pytest.raises(exceptions.WorkerCrashedError):
+            ray.get(ref, timeout=40)
+
+
 @ray.remote(resources={"third": 0.1})
 class Maker:
     def make(self, value: int) -> Any:

@@ -113,7 +113,7 @@ class UserSide(Process):
 
     def _references_of(self, pending: Pending) -> Any:
         table = self.core.ownership.table
-        if pending.returns == tasks.STREAMING:
+        if pending.returns in tasks.GENERATORS:
             window = pending.more.window if pending.more is not None else 0
             pending.stream = self.core.streams.open(pending.tid, window, pending)
         if pending.returns > 1:

@@ -34,6 +34,9 @@ class Items(Protocol):
     def item_ids(self) -> list[ObjectId]:
         """The ids of the items received so far."""
 
+    def take_all(self) -> list[ObjectRef[Any]]:
+        """The items of one that has ended, which nobody has taken; it keeps none."""
+
 
 class Pending(msgspec.Struct, eq=False, gc=False):
     """One task or call, from submission to its end (and beyond, as lineage).
@@ -42,9 +45,9 @@ class Pending(msgspec.Struct, eq=False, gc=False):
     among its arguments, held until its end.  `retries` is what is left of max_retries (-1: for
     ever) after failures of the system and errors of the user's code, together.  `lease` is where it
     was pushed (None: not).  `leftover` says that a run of it
-    ended without a word, so that results may lie in a store that no message names.  `items` is how
-    many results a task with num_returns="dynamic" had.  `size` is how many bytes of arguments it
-    carries, `counted` how many of them the budget of inline values was told of.
+    ended without a word, so that results may lie in a store that no message names.  `size` is how
+    many bytes of arguments it carries, `counted` how many of them the budget of inline values was
+    told of.
 
     The cyclic garbage collector does not see it, for the reason and by the right of `Entry`: what
     leads back to it (a queue, a lease, an actor's client) forgets it when it ends.
@@ -65,7 +68,6 @@ class Pending(msgspec.Struct, eq=False, gc=False):
     missing: int = 0
     cancelled: bool = False
     leftover: bool = False
-    items: int = 0
     size: int = 0
     counted: int = 0
     parent: bytes = b""

@@ -12,14 +12,14 @@ from typing import Any, NamedTuple
 import msgspec
 
 from rayhpc.runtime.owner import failures
-from rayhpc.runtime.owner.entries import ERROR, INLINE, PENDING, STORED, Entry
+from rayhpc.runtime.owner.entries import ERROR, INLINE, PENDING, STORED
 from rayhpc.runtime.owner.inline_values import InlineValues
 from rayhpc.runtime.owner.ownership import Ownership, hold
 from rayhpc.runtime.owner.pending import Pending
-from rayhpc.runtime.values import serialization
+from rayhpc.runtime.values import dynamic_results, serialization
 from rayhpc.runtime.values.serialization import COUNTED_BYTES
 from rayhpc.wire.address import Address, ObjectId, sibling
-from rayhpc.wire.messages import objects, tasks
+from rayhpc.wire.messages import tasks
 from rayhpc.wire.messages.common import Stored
 
 # So many failures an owner remembers for the state listings.
@@ -88,10 +88,6 @@ class Results:
                 pending.leftover = True
                 self.discard(worker, [tasks.Result(result.tid, tasks.OK, [], inner=result.inner)])
             return False
-        elif len(result.outs) > 1 and pending.returns == tasks.DYNAMIC:
-            self._leave(pending)
-            self.failures += 1
-            self._succeed(worker, pending, result)
         else:
             error = result.outs[-1]
             assert isinstance(error, bytes)
@@ -123,10 +119,12 @@ class Results:
         self._leave(pending)
         if pending.stream is not None:
             pending.stream.fail(error)
-        if raised and pending.stream is not None:
+        if raised and pending.stream is not None and not self._is_without_items(pending):
             # The error is the last item; the generator itself has ended well.
             self._resolve_end(pending)
         else:
+            if pending.stream is not None and pending.returns == tasks.DYNAMIC:
+                pending.stream.take_all()  # there is no value to hold them
             table = self._ownership.table
             for oid in _all_ids(pending):
                 entry = table.get(oid)
@@ -150,9 +148,24 @@ class Results:
             )
         )
 
+    def _is_without_items(self, pending: Pending) -> bool:
+        """Whether a task with num_returns="dynamic" has failed before its first item."""
+        assert pending.stream is not None
+        # The error counts as one.
+        return pending.returns == tasks.DYNAMIC and len(pending.stream.item_ids()) == 1
+
     def _resolve_end(self, pending: Pending) -> None:
-        """The reference that stands for a generator's end refers to None."""
-        self._ownership.resolve(pending.tid, INLINE, _NOTHING)
+        """The reference that stands for a generator's end: to None, or to all it has yielded."""
+        if pending.returns == tasks.STREAMING:
+            self._ownership.resolve(pending.tid, INLINE, _NOTHING)
+            return
+        entry = self._ownership.table.get(pending.tid)
+        # Else it has run again, for items that were lost.
+        if entry is not None and entry.state == PENDING:
+            assert pending.stream is not None
+            items: list[Any] = pending.stream.take_all()
+            made = dynamic_results.pickled([x.binary() for x in items])
+            self._ownership.resolve(pending.tid, INLINE, made, inner=items)
 
     def on_release(self, message: tasks.Release) -> None:
         """A worker has borrowed what it keeps of these tasks' arguments."""
@@ -209,17 +222,8 @@ class Results:
             inner = [x or None for x in self._adopt_all(worker, pending.tid, result.inner)]
         inner += [None] * (len(outs) - len(inner))
         oids = pending.result_ids()
-        if pending.returns == tasks.DYNAMIC:
-            inner[0] = self._enter_dynamic(pending, len(outs) - 1)
-            # The generator itself last, when its items are there.
-            oids = [*(sibling(pending.tid, i) for i in range(1, len(outs))), pending.tid]
-            outs, inner = [*outs[1:], outs[0]], [*inner[1:], inner[0]]
-        failed = sibling(pending.tid, len(outs) - 1) if result.status == tasks.FAILED else None
         for i, oid in enumerate(oids):
-            if oid == failed:
-                resolve(oid, ERROR, outs[i])
-            else:
-                self._resolve(oid, outs[i], inner[i])
+            self._resolve(oid, outs[i], inner[i])
 
     def _take_first(self, worker: Address, pending: Pending, result: tasks.Result) -> None:
         """The results that there were before a task failed."""
@@ -227,26 +231,6 @@ class Results:
         for i, out in enumerate(result.outs[:-1]):
             kept = (inner[i] or None) if i < len(inner) else None
             self._resolve(sibling(pending.tid, i), out, kept)
-
-    def _enter_dynamic(self, pending: Pending, count: int) -> list[Any]:
-        """Rows for the results of a task that alone knew how many there are; what holds them."""
-        table = self._ownership.table
-        for i in range(1, count + 1):
-            oid = sibling(pending.tid, i)
-            if oid not in table:
-                entry = Entry(pending)
-                entry.count = 0
-                self._ownership.add(oid, entry)
-        # A second run may have yielded less than the first.
-        for i in range(count + 1, pending.items + 1):
-            oid = sibling(pending.tid, i)
-            if oid in table and table[oid].state == PENDING:
-                text = "its task, run again after a node was lost, returned fewer values"
-                self._ownership.resolve(oid, ERROR, failures.lost(objects.LOST, oid, text))
-        pending.items = count
-        items = hold(sibling(pending.tid, i) for i in range(1, count + 1))
-        self._ownership.settle()
-        return items
 
     def _resolve(self, oid: ObjectId, out: bytes | Stored, inner: list[Any] | None) -> None:
         if isinstance(out, bytes):
@@ -281,7 +265,6 @@ class Results:
 def _all_ids(pending: Pending) -> list[ObjectId]:
     """The ids of all results, those that only the task's run has told included."""
     found = pending.result_ids()
-    found += [sibling(pending.tid, i) for i in range(1, pending.items + 1)]
     if pending.stream is not None:
         found += pending.stream.item_ids()
     return found

@@ -29,13 +29,26 @@ class Stream:
     """The items of one generator task that its owner has not taken yet.
 
     The task may run again when items are lost: then those come anew, and nothing else does.
+
+    Args:
+        tid: the task.
+        window: how many items may wait to be taken; 0: any number.
+        ownership: the table.
+        live: the generators that items are expected of.
+        makers: what makes the items again, by task.
     """
 
     def __init__(
-        self, tid: ObjectId, window: int, ownership: Ownership, live: dict[ObjectId, Stream]
+        self,
+        tid: ObjectId,
+        window: int,
+        ownership: Ownership,
+        live: dict[ObjectId, Stream],
+        makers: dict[ObjectId, Pending],
     ) -> None:
         self._ownership = ownership
         self._live = live
+        self._makers = makers
         self.tid = tid
         self.window = window
         self.items: deque[ObjectRef[Any]] = deque()
@@ -93,6 +106,20 @@ class Stream:
         """The ids of the items received so far."""
         return [sibling(self.tid, i) for i in range(1, self.received + 1)]
 
+    def take_all(self) -> list[ObjectRef[Any]]:
+        """The items of one that has ended, which nobody has taken; it keeps none."""
+        # A run before the last may have yielded more.
+        found = list(self.items)[: self.total]
+        self.leave()
+        return found
+
+    def leave(self) -> None:
+        """No more items are expected, and those that were not taken go."""
+        self._live.pop(self.tid, None)
+        self._makers.pop(self.tid, None)
+        # The items' lineage leads back here: they would keep each other alive.
+        self.items.clear()
+
     def _fail_missing(self, error: bytes | None) -> None:
         """What was lost did not come again: `error` is why; None: the second run yielded less."""
         text = "its generator, run again after a node was lost, yielded fewer items"
@@ -116,13 +143,15 @@ class Streams:
         self._results = results
         self._send = send
         self._live: dict[ObjectId, Stream] = {}
-        self._tasks: dict[ObjectId, Pending] = {}
+        self._makers: dict[ObjectId, Pending] = {}
 
     def open(self, tid: ObjectId, window: int, pending: Pending | None = None) -> Stream:
         """A generator task is submitted; `pending` is what makes its items again."""
-        stream = self._live[tid] = Stream(tid, window, self._ownership, self._live)
+        stream = self._live[tid] = Stream(
+            tid, window, self._ownership, self._live, self._makers
+        )
         if pending is not None:
-            self._tasks[tid] = pending
+            self._makers[tid] = pending
         return stream
 
     def on_item(self, worker: Address, message: tasks.StreamItem) -> None:
@@ -137,7 +166,7 @@ class Streams:
         stream.worker = worker
         oid = sibling(message.tid, message.index + 1)
         if message.index == stream.received:
-            self._ownership.add(oid, Entry(self._tasks.get(message.tid)))
+            self._ownership.add(oid, Entry(self._makers.get(message.tid)))
             stream.items.append(ObjectRef(oid, True))
             stream.received += 1
         out = message.out
@@ -161,9 +190,6 @@ class Streams:
         """The generator was dropped (leading thread): its items go, now and as they come."""
         if self._ownership.is_foreign(stream.tid):
             return
-        self._live.pop(stream.tid, None)
-        self._tasks.pop(stream.tid, None)
-        # The items' lineage leads back here: they would keep each other alive.
-        stream.items.clear()
+        stream.leave()
         if stream.worker is not None and not stream.is_over():
             self._send(stream.worker, tasks.StreamTaken(stream.tid, -1))

@@ -371,7 +371,7 @@ class Client:
         if returns == 1:
             table[tid] = Entry(pending)
             return
-        if returns == tasks.STREAMING:
+        if returns in tasks.GENERATORS:
             window = pending.more.window if pending.more is not None else 0
             maker = pending if can_run_again else None
             pending.stream = self._core.streams.open(tid, window, maker)

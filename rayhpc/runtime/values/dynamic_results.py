@@ -1,6 +1,6 @@
 """The value of a task with num_returns="dynamic": the references of what it yielded.
 
-Made by `worker.execution`, unpickled wherever the task's result is read.  Holds them only.
+Pickled by `owner.results`, unpickled wherever the task's result is read.  Holds them only.
 """
 
 from __future__ import annotations
@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from rayhpc.runtime.values.references import ObjectRef
+from rayhpc.runtime.values import serialization
+from rayhpc.runtime.values.references import ObjectRef, rebuild
+from rayhpc.wire.address import ObjectId
 
 
 class DynamicObjectRefGenerator:
@@ -25,3 +27,22 @@ class DynamicObjectRefGenerator:
 
     def __getitem__(self, index: int) -> ObjectRef[Any]:
         return self._refs[index]
+
+
+def pickled(items: list[ObjectId]) -> bytes:
+    """The generator of these items, without the small values that else travel with references."""
+    return serialization.to_inline(serialization.serialize(_Items(items)))
+
+
+class _Items:
+    """Is pickled as the generator of its items."""
+
+    def __init__(self, items: list[ObjectId]) -> None:
+        self._items = items
+
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        return _generator_of, (self._items,)
+
+
+def _generator_of(items: list[ObjectId]) -> DynamicObjectRefGenerator:
+    return DynamicObjectRefGenerator([rebuild(oid, None, False) for oid in items])

@@ -228,7 +228,7 @@ class ActorHost:
                 value = method(*args, **kwargs)
             finally:
                 thread.depth = 1
-            if call.returns == tasks.STREAMING:
+            if call.returns in tasks.GENERATORS:
                 outcome = worker.producers.run(item.caller, call, value, start)
             else:
                 micros = int((now() - start) * 1e6)
@@ -270,7 +270,7 @@ class ActorHost:
             # What can be awaited besides (an ObjectRef, a future) is what the method returns.
             if inspect.iscoroutine(value):
                 value = await value
-            if call.returns == tasks.STREAMING:
+            if call.returns in tasks.GENERATORS:
                 if hasattr(value, "__aiter__"):
                     produced = worker.producers.run_async(item.caller, call, value, start)
                 else:

@@ -21,7 +21,6 @@ from rayhpc.runtime.process.interrupts import inside, outside
 from rayhpc.runtime.process.objects import Objects
 from rayhpc.runtime.values import arguments as packing
 from rayhpc.runtime.values import serialization, stored
-from rayhpc.runtime.values.dynamic_results import DynamicObjectRefGenerator
 from rayhpc.runtime.values.errors import dump_error, load_error
 from rayhpc.runtime.values.references import ObjectRef
 from rayhpc.wire.address import ObjectId, sibling
@@ -159,8 +158,6 @@ def succeeded(access: Objects, task: Runnable, value: Any, micros: int) -> Outco
             return Outcome(tasks.Result(task.tid, tasks.OK, [out], micros))
         inner = [[x.binary() for x in refs]]
         return Outcome(tasks.Result(task.tid, tasks.OK, [out], micros, inner=inner), refs)
-    if task.returns == tasks.DYNAMIC:
-        return _dynamic(access, task, value, micros)
     made = Made()
     if isinstance(value, types.GeneratorType) and task.returns:
         _add_generated(access, task, value, made)
@@ -246,30 +243,6 @@ def _add_generated(
         raise PartlyFailedError(error, made) from error
     with outside:
         values.close()  # type: ignore[attr-defined]
-
-
-def _dynamic(access: Objects, task: Runnable, value: Any, micros: int) -> Outcome:
-    with outside:
-        value = iter(value)
-    # First the generator itself, when it is known what is in it.
-    made = Made([b""], [[]])
-    try:
-        for one in iterated(value):
-            made.add(access, sibling(task.tid, len(made.outs)), one)
-    except Exception as error:
-        if len(made.outs) == 1:
-            raise
-        made.outs[0] = _generator_of(task, len(made.outs))  # the error is one more item
-        raise PartlyFailedError(error, made) from error
-    made.outs[0] = _generator_of(task, len(made.outs) - 1)
-    return made.result(task, tasks.OK, micros)
-
-
-def _generator_of(task: Runnable, count: int) -> bytes:
-    refs: list[ObjectRef[Any]] = [
-        ObjectRef(sibling(task.tid, i), True) for i in range(1, count + 1)
-    ]
-    return serialization.to_inline(serialization.serialize(DynamicObjectRefGenerator(refs)))
 
 
 def iterated(items: Iterator[Any]) -> Iterator[Any]:

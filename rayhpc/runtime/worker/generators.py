@@ -146,7 +146,10 @@ class Producers:
         )
 
     def _must_wait(self, task: execution.Runnable, count: int) -> bool:
-        window = task.more.window if task.more is not None else 0
+        # Nobody takes items of a dynamic one before its end.
+        if task.more is None or task.returns != tasks.STREAMING:
+            return False
+        window = task.more.window
         taken = self._taken[task.tid]
         return bool(window) and taken != DROPPED and count - taken >= window
 

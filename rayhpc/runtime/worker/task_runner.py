@@ -96,7 +96,7 @@ class TaskRunner:
                 value = function(*args, **kwargs)
             finally:
                 thread.depth = 1
-            if task.returns == tasks.STREAMING:
+            if task.returns in tasks.GENERATORS:
                 outcome = worker.producers.run(item.submitter, task, value, start)
                 failed = False
                 return outcome

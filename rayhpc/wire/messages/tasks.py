@@ -11,6 +11,8 @@ from rayhpc.wire.messages.registry import Message
 # returns: a count, or one of these
 DYNAMIC = -1
 STREAMING = -2
+# Their items go to the owner one by one, as they are yielded.
+GENERATORS = (DYNAMIC, STREAMING)
 
 # Result.status
 OK = 0

@@ -80,6 +80,30 @@ def test_items_of_dynamic_generators_are_freed(yields: Any) -> None:
     wait_for(lambda: not ids & {x.object_id for x in list_objects()})
 
 
+def _yields_unless_it_dies(marks: str, dies_at: list[int]) -> Any:
+    run = len(os.listdir(marks))
+    Path(marks, str(run)).touch()
+    for i in range(4):
+        if run < len(dies_at) and dies_at[run] == i:
+            os._exit(1)
+        yield np.full(500_000, i, np.uint8)
+
+
+def test_dynamic_generators_whose_worker_dies_run_again(
+    place: dict[str, Any], tmp_path: Path
+) -> None:
+    task = rayhpc.remote(_yields_unless_it_dies).options(num_returns="dynamic", **place)
+    made = task.options(max_retries=2).remote(str(tmp_path), [3, 1])
+    assert _shown(list(rayhpc.get(made, timeout=40))) == [0, 1, 2, 3]
+    made = task.options(max_retries=0).remote(str(tmp_path), [9, 9, 9, 2])
+    with pytest.raises(exceptions.WorkerCrashedError):
+        rayhpc.get(made, timeout=40)
+    gc.collect()
+    ids = {made.hex()}
+    del made
+    wait_for(lambda: not ids & {x.object_id for x in list_objects()})
+
+
 def _does(marks: str, plan: list[str]) -> str:
     number = len(os.listdir(marks))
     Path(marks, str(number)).touch()
