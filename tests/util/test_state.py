@@ -357,3 +357,18 @@ def test_where_objects_lie() -> None:
     assert get_local_object_locations([large])[large]["node_ids"] == [node]
     with pytest.raises(TypeError):
         get_object_locations(["x"])
+
+
+def test_no_listing_waits_for_who_has_ended_meanwhile(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    keeper = Keeper.remote()
+    pid = rayhpc.get(keeper.pid.remote())
+    rows = Sources().raw_workers()
+    assert pid in [x.pid for x in rows if x.state == "actor"]
+    rayhpc.kill(keeper)
+    until(lambda: Sources().raw_workers(), lambda found: pid not in [x.pid for x in found])
+    monkeypatch.setattr(Sources, "raw_workers", lambda self, ended=False: rows)
+    state.list_tasks()
+    state.list_objects()
+    assert "the listing lacks" not in caplog.text

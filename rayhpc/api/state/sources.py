@@ -20,6 +20,7 @@ from rayhpc.api.state import schema
 from rayhpc.exceptions import RayError
 from rayhpc.runtime.process import current, run_history
 from rayhpc.runtime.process.client import Client
+from rayhpc.runtime.process.questions import PeerEndedError
 from rayhpc.runtime.values.ids import JobID
 from rayhpc.runtime.values.ids import worker_id as _worker_id
 from rayhpc.wire.address import TASK_ID_BYTES, Address, describe, node_of, raylet_of
@@ -242,6 +243,8 @@ class Sources:
     def _one(self, address: Address, question: Any, kind: Any, timeout: float) -> list[Any]:
         try:
             found: list[Any] = self._client.ask(address, question, kind, timeout)
+        except PeerEndedError:
+            return []  # since the raylet told of it
         except RayError as error:
             logger.warning("the listing lacks what %s knows: %s", describe(address), error)
             return []

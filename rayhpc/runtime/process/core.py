@@ -262,6 +262,7 @@ class Core:
 
     def on_peers_gone(self, is_gone: Callable[[Address], bool]) -> None:
         """Processes that this one watched have ended."""
+        self.answers.on_peers_gone(is_gone)
         self.results.on_peers_gone(is_gone)
         self.role.on_peers_gone(is_gone)
 

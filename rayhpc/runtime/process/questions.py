@@ -11,12 +11,17 @@ from typing import Any
 import msgspec
 
 from rayhpc.exceptions import GetTimeoutError, RaySystemError
+from rayhpc.runtime.process.answers import ENDED
 from rayhpc.runtime.process.core import Core
 from rayhpc.runtime.process.loop import Loop
-from rayhpc.wire.address import HEAD, Address
+from rayhpc.wire.address import HEAD, Address, describe, process_of
 from rayhpc.wire.messages import cluster
 
 Asked = list[tuple[Address, Any]]
+
+
+class PeerEndedError(RaySystemError):
+    """The process that was asked has ended."""
 
 
 class Questions:
@@ -38,6 +43,7 @@ class Questions:
 
         Raises:
             GetTimeoutError: no answer within `timeout` seconds.
+            PeerEndedError: whom we ask has ended.
             RaySystemError: the answer is an error.
         """
         token = self._core.new_token()
@@ -57,19 +63,30 @@ class Questions:
 
         Raises:
             GetTimeoutError: no answer within `timeout` seconds.
+            PeerEndedError: whom we ask has ended.
         """
         answers = self._core.answers
-        answers.expect(token)
         try:
-            self._loop.send(address, message)
+            with self._loop.lead():
+                self._send(address, message, token)
             self._loop.wait_until(lambda: token in answers, timeout)
         finally:
             answer = answers.take(token)
         if answer is None:
             raise GetTimeoutError(
-                f"No answer from {address} within {timeout} s; `rayhpc status` shows who is alive."
+                f"No answer from {describe(address)} within {timeout} s; `rayhpc status` shows "
+                "who is alive."
             )
+        if answer is ENDED:
+            raise PeerEndedError(f"{describe(address)} has ended.")
         return answer
+
+    def _send(self, address: Address, message: msgspec.Struct, token: int) -> None:
+        """Send a question; a process that ends before it answers is noticed."""
+        self._core.answers.expect(token, address)
+        if process_of(address):
+            self._core.ownership.watch(address)
+        self._loop.transport.send(address, message)
 
     def ask_all(self, asked: Asked, timeout: float) -> dict[Address, bytes]:
         """What all of these answer within `timeout` seconds; who does not is left out."""
@@ -79,14 +96,13 @@ class Questions:
             for address, question in asked:
                 token = self._core.new_token()
                 tokens[token] = address
-                there.expect(token)
-                self._loop.transport.send(address, cluster.Request(token, question))
+                self._send(address, cluster.Request(token, question), token)
         answers: dict[Address, bytes] = {}
         try:
             self._loop.wait_until(lambda: all(x in there for x in tokens), timeout)
         finally:
             for token, address in tokens.items():
                 reply = there.take(token)
-                if reply is not None and not reply.error:
+                if reply is not None and reply is not ENDED and not reply.error:
                     answers[address] = reply.data
         return answers
