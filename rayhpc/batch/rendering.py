@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass, fields
+from importlib.machinery import PathFinder
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -70,7 +71,7 @@ def render_job(
         "job": _job(request),
         "folder": str(folder.path),
         "launcher": launcher(request),
-        "path": None if request.has_own_python else _missing_on_path(),
+        "path": _path(request),
         "run_options": run_options(request),
         "container": container(request, folder),
     }
@@ -82,6 +83,16 @@ def _job(request: JobRequest) -> SimpleNamespace:
     words = {each.name: () for each in systems() if each.takes_words}
     known = {each.name: getattr(request, each.name) for each in fields(request)}
     return SimpleNamespace(**{**words, **request.further, **known, "name": request.name})
+
+
+def _path(request: JobRequest) -> str | None:
+    """What comes first on PATH: our own `python`, unless another one is meant."""
+    if request.has_own_python:
+        return None
+    # With the real Ray as engine the program's environment need not be that of rayhpc.
+    if request.engine == "ray" and PathFinder.find_spec("ray") is None:
+        return None
+    return _missing_on_path()
 
 
 def launcher(request: JobRequest) -> list[str]:
@@ -113,6 +124,8 @@ def run_options(request: JobRequest) -> list[str]:
         words += ["--start-timeout", f"{request.start_timeout:g}"]
     if request.as_ray is not None:
         words.append("--as-ray" if request.as_ray else "--no-as-ray")
+    if request.engine is not None:
+        words += ["--engine", request.engine]
     return words
 
 

@@ -17,6 +17,7 @@ from rayhpc.batch.errors import OptionError
 
 LONGEST_START_S = 366 * 86400.0
 RUNTIMES = ("auto", "apptainer", "singularity", "pyxis")
+ENGINES = ("rayhpc", "ray")
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class JobRequest:
     min_nodes: int | None = None
     start_timeout: float | None = None
     as_ray: bool | None = None
+    engine: str | None = None
     template: Path | None = None
     work_dir: str = field(default_factory=os.getcwd)
 
@@ -100,6 +102,8 @@ def check(request: JobRequest) -> JobRequest:
     _check_texts(request)
     request = _check_amounts(request)
     _check_environment(request)
+    if request.engine == "ray" and request.as_ray:
+        raise OptionError("--engine ray is the real Ray, --as-ray is not: give one of them")
     if request.min_nodes is not None and not 1 <= request.min_nodes <= request.nodes:
         raise OptionError(f"--min-nodes {request.min_nodes}: it takes 1 to --nodes")
     if request.start_timeout is not None and not 0 < request.start_timeout <= LONGEST_START_S:

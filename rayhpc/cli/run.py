@@ -9,6 +9,7 @@ import click
 
 from rayhpc.cli.node_options import node_options
 from rayhpc.cli.option_types import Seconds, Whole
+from rayhpc.launch.engines.engine import NAMES, OWN, REAL_RAY
 from rayhpc.launch.options import NodeOptions
 
 
@@ -45,6 +46,13 @@ from rayhpc.launch.options import NodeOptions
     default=None,
     help="Serve `import ray` (else: where the real Ray is not installed).",
 )
+@click.option(
+    "--engine",
+    type=click.Choice(NAMES),
+    default=OWN,
+    show_default=True,
+    help="What the cluster is made of: rayhpc's own runtime, or the installed Ray.",
+)
 @click.option("--quiet", is_flag=True, help="Say nothing but errors.")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 def run(
@@ -58,6 +66,7 @@ def run(
     port: int,
     node: NodeOptions,
     as_ray: bool | None,
+    engine: str,
     quiet: bool,
     command: tuple[str, ...],
 ) -> int:
@@ -69,6 +78,10 @@ def run(
     """
     from rayhpc.batch.detect import around
 
+    if engine == REAL_RAY:
+        if as_ray:
+            raise click.UsageError("--engine ray is the real Ray, --as-ray is not: give one.")
+        as_ray = False
     if rank is None and size is None:
         # As many nodes as are wanted, not all that the allocation has.
         step = around(os.environ).step_command(os.environ, _this_command(), nodes)
@@ -91,6 +104,7 @@ def run(
         drain_s=drain,
         port=port,
         quiet=quiet,
+        engine=engine,
     )
     return _leave(run_rank(options, os.environ))
 

@@ -17,7 +17,7 @@ from click.core import ParameterSource
 from rayhpc.batch import directives, profiles, values
 from rayhpc.batch.errors import OptionError
 from rayhpc.batch.registry import systems
-from rayhpc.batch.request import RUNTIMES, JobRequest, check, program_of
+from rayhpc.batch.request import ENGINES, RUNTIMES, JobRequest, check, program_of
 from rayhpc.cli.option_types import Seconds, Whole
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -72,6 +72,7 @@ _RUN = (
     click.option("--min-nodes", type=Whole(), help="Start with so many nodes; default: all."),
     click.option("--start-timeout", type=Seconds(zero=False), help="Time for nodes to join."),
     click.option("--as-ray/--no-as-ray", default=None, help="Serve `import ray` from rayhpc."),
+    click.option("--engine", type=click.Choice(ENGINES), help="rayhpc's own, or the real Ray."),
     click.option(
         "--template", type=click.Path(path_type=Path), help="Job script template of your own."
     ),

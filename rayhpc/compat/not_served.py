@@ -10,27 +10,30 @@ from typing import Any
 
 from rayhpc.exceptions import NotServedError
 
+# What serves all of Ray, on the same allocation.
+_REAL = "use the real Ray (rayhpc run --engine ray)"
+
 # Modules, and names of the package itself; what is below one of them goes with it.
 ALTERNATIVES = {
-    "ray.air": "use the framework's own training loop in tasks, actors and placement groups",
+    "ray.air": f"{_REAL}, or the framework's own training loop in tasks and actors",
     "ray.autoscaler": "the allocation has a fixed size: ask the scheduler for more nodes "
     "(rayhpc submit --nodes)",
     "ray.client": "run the program on a node of the cluster (rayhpc submit, rayhpc attach)",
     "ray.client_builder": "run the program on a node of the cluster (rayhpc submit, rayhpc attach)",
     "ray.cpp_function": "use Python",
-    "ray.cross_language": "use Python",
+    "ray.cross_language": f"{_REAL}, or Python",
     "ray.dashboard": "use rayhpc status, rayhpc list or rayhpc memory",
-    "ray.data": "use Modin, Dask (rayhpc.util.dask), or tasks over files",
-    "ray.experimental.channel": "pass references between actors",
+    "ray.data": f"{_REAL}, Modin, Dask (rayhpc.util.dask), or tasks over files",
+    "ray.experimental.channel": f"{_REAL}, or pass references between actors",
     "ray.experimental.collective": "call ray.util.collective in actors, or NCCL through PyTorch",
     "ray.java_actor_class": "use Python",
     "ray.java_function": "use Python",
     "ray.job_submission": "use rayhpc submit",
-    "ray.llm": "use the framework's own servers in actors",
-    "ray.rllib": "use the framework's own training loop in tasks and actors",
-    "ray.serve": "use a web server in your job, with actors behind it",
-    "ray.train": "use the framework's own training loop in actors and placement groups",
-    "ray.tune": "use a search library (Optuna, Hyperopt) over tasks or actors",
+    "ray.llm": f"{_REAL}, or the framework's own servers in actors",
+    "ray.rllib": f"{_REAL}, or the framework's own training loop in tasks and actors",
+    "ray.serve": f"{_REAL}, or a web server in your job, with actors behind it",
+    "ray.train": f"{_REAL}, or the framework's own training loop in actors and placement groups",
+    "ray.tune": f"{_REAL}, or a search library (Optuna, Hyperopt) over tasks or actors",
     "ray.util.client": "run the program on a node of the cluster (rayhpc submit, rayhpc attach)",
     "ray.util.connect": "run the program on a node of the cluster (rayhpc submit, rayhpc attach)",
     "ray.util.disconnect": "call rayhpc.shutdown()",

@@ -14,17 +14,15 @@ from rayhpc.allocation.advice import advice
 from rayhpc.exit_codes import MEANING, ExitCode, LaunchError, exit_code_of, in_words
 from rayhpc.launch import failed_start, node_config
 from rayhpc.launch.driver_process import DriverProcess
+from rayhpc.launch.engines import engine
 from rayhpc.launch.exit_note import note_exit
-from rayhpc.launch.missing import describe_missing, lost_nodes, skewed_clocks
-from rayhpc.launch.rendezvous import Record
-from rayhpc.launch.sessions import SessionRecord
+from rayhpc.launch.missing import describe_missing
 from rayhpc.launch.signal_reach import SignalReach
 from rayhpc.machine.limits import DESCRIPTORS, THREADS_PER_CPU, check_budget, read_limits
 from rayhpc.machine.signals import Arrival
 
 if TYPE_CHECKING:
     from rayhpc.launch.run_context import RunContext
-    from rayhpc.launch.spawn import NodeProcess
 
 # How long a program may go on whose node has died; its calls fail at once.
 _WITHOUT_NODE_S = 10.0
@@ -38,9 +36,9 @@ class HeadRank:
 
     def __init__(self, run: RunContext) -> None:
         self._run = run
-        self._node: NodeProcess | None = None
+        self._node: engine.Engine | None = None
         self._nodes = 1
-        self._odd: list[str] = []
+        self._odd: tuple[str, ...] = ()
         self._deadline: float | None = None
         self._drain_s = 0.0
         self._lost: int | None = None
@@ -53,46 +51,33 @@ class HeadRank:
         try:
             if this.channel is not None:
                 this.channel.prepare()
-            record = self._start_node()
-            self._wait_for_others(record)
+            node = self._start_node()
+            self._wait_for_others(node)
         except BaseException as error:
             self._give_up(error)
             raise
-        this.progress.ready(self._nodes, record.address)
+        this.progress.ready(self._nodes, node.address())
         for sentence in (*self._odd, *self._advice()):
             this.progress.note(sentence)
         try:
-            code = self._drive(record)
+            code = self._drive(node)
             note_exit(this.environ, code)
-            self._note_losses(record)
+            self._note_losses(node)
         finally:
             self._end()
         this.progress.ended(self._nodes, code, time.monotonic() - began)
         return code
 
     # -- the start
-    def _start_node(self) -> SessionRecord:
+    def _start_node(self) -> engine.Engine:
         this = self._run
-        self._node = this.new_node()
-        cluster = node_config.new_cluster()
-        plan = node_config.make_plan(
-            this.place,
-            this.options.node,
-            cluster.key,
-            kind="run",
-            head=cluster.head,
-            head_port=this.options.port,
-            rank=this.role.node,
-            logs_to=this.log_folder,
-        )
-        self._node.send(plan)
-        self._node.wait_ready(this.startup.left(), this.startup.pause)
-        record = self._node.record()
+        node = self._node = engine.of(this)
+        record = node.start_head()
         if this.channel is not None:
-            this.channel.publish(Record(key=record.completed(cluster.key)))
-        return record
+            this.channel.publish(record)
+        return node
 
-    def _wait_for_others(self, record: SessionRecord) -> None:
+    def _wait_for_others(self, node: engine.Engine) -> None:
         """Wait until enough nodes have joined.
 
         Raises:
@@ -102,23 +87,21 @@ class HeadRank:
         wanted = this.options.min_nodes or this.role.nodes
         if this.channel is None or wanted == 1:
             return
-        from rayhpc.launch.observer import Observer
-
         pause, reports, looked = _FIRST_PAUSE_S, this.channel.reports(), time.monotonic()
-        with Observer(record.session_dir) as observer:
+        with node.watch() as look:
             while True:
-                alive = [each for each in observer.nodes() if each.alive]
-                self._nodes = len(alive)
+                joined = look()
+                self._nodes = len(joined.nodes)
                 this.progress.joined(self._nodes)
                 if self._nodes >= wanted:
-                    self._odd = skewed_clocks(alive)
+                    self._odd = joined.odd
                     break
                 if time.monotonic() - looked > _REPORTS_EVERY_S:
                     reports, looked = this.channel.reports(), time.monotonic()
                 failed = {each.node for each in reports.values()}
                 if this.role.nodes - len(failed) < wanted or this.startup.left() == 0:
                     raise LaunchError(
-                        describe_missing(this.role, alive, reports, wanted, this.log_folder),
+                        describe_missing(this.role, joined.nodes, reports, wanted, this.log_folder),
                         ExitCode.TOO_FEW_NODES,
                     )
                 this.startup.pause(pause)
@@ -146,11 +129,11 @@ class HeadRank:
         ]
 
     # -- the program
-    def _drive(self, record: SessionRecord) -> int:
+    def _drive(self, node: engine.Engine) -> int:
         this = self._run
         if not this.options.command:
-            return self._idle(record)
-        environ = {**this.options.environ, "RAYHPC_ADDRESS": record.address}
+            return self._idle(node)
+        environ = node.environment(this.options.environ)
         if this.place.allocation.launcher.value in ("mpiexec", *this.place.system.signals_all):
             self._reach = SignalReach()
         driver = DriverProcess(this.options.command, environ)
@@ -170,10 +153,10 @@ class HeadRank:
                 self._reach.close()
         return code if code == 0 or self._lost is None else self._lost
 
-    def _idle(self, record: SessionRecord) -> int:
+    def _idle(self, node: engine.Engine) -> int:
         """No program: serve those who attach until somebody ends us."""
         this = self._run
-        this.progress.note(f"attach with RAYHPC_ADDRESS={record.address}; Ctrl-C ends the cluster")
+        this.progress.note(f"attach with RAYHPC_ADDRESS={node.address()}; Ctrl-C ends the cluster")
         while self._lost is None:
             for arrival in this.startup.signals.wait(None):
                 if arrival.number != signal.SIGUSR2:
@@ -230,10 +213,10 @@ class HeadRank:
         return int(ExitCode.CANCELLED)
 
     # -- the end
-    def _note_losses(self, record: SessionRecord) -> None:
+    def _note_losses(self, node: engine.Engine) -> None:
         """Say which nodes were lost on the way, although the program has come to its end."""
         if self._nodes > 1 and self._lost is None:
-            for sentence in lost_nodes(record.session_dir):
+            for sentence in node.losses():
                 self._run.progress.note(sentence)
 
     def _end(self) -> None:

@@ -6,7 +6,7 @@ Used by rank 0.  Only puts into words what the head, the reports and the logs sa
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,13 +25,12 @@ _SKEW_S = 10.0
 
 def describe_missing(
     role: Role,
-    alive: list[NodeState],
+    here: Collection[int],
     reports: Mapping[int, Report],
     wanted: int,
     log_folder: str,
 ) -> str:
     """The sentence and table for a start with too few nodes."""
-    here = {each.info.rank for each in alive}
     said = {report.node: report for report in reports.values()}
     rows = []
     for node in range(role.nodes):
@@ -39,7 +38,7 @@ def describe_missing(
             rows += _row(role.host(node), said.get(node), node, log_folder)
     shown = rows[: _MOST_ROWS * (_TAIL_LINES + 1)]
     more = [] if len(shown) == len(rows) else ["  …"]
-    head = f"{len(alive)} of {role.nodes} nodes joined, {wanted} are needed. Missing:"
+    head = f"{len(here)} of {role.nodes} nodes joined, {wanted} are needed. Missing:"
     hint = "give them longer with --start-timeout, or do with fewer: --min-nodes"
     return "\n".join([head, *shown, *more, hint])
 

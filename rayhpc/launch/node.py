@@ -14,7 +14,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -170,7 +170,7 @@ class _NodeProcess:
             target = Path(self._plan.logs_to)
             prefix = f"{self._plan.raylet.rank:05}-{self._plan.raylet.hostname}"
             try:
-                _copy_logs(self._path / "logs", target, prefix)
+                copy_logs((self._path / "logs").iterdir(), target, prefix)
             except OSError as error:
                 print(f"cannot copy logs to {target}: {error}", file=sys.stderr)
 
@@ -243,10 +243,10 @@ def _endpoints(descriptor: int) -> list[tuple[str, int]]:
     return [(str(ip), int(port)) for ip, port in answer["endpoints"]]
 
 
-def _copy_logs(source: Path, target: Path, prefix: str) -> None:
+def copy_logs(files: Iterable[Path], target: Path, prefix: str) -> None:
     """Copy the end of each log, at most a megabyte, under the node's rank and name."""
     target.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for path in sorted(source.iterdir()):
+    for path in sorted(files):
         if path.is_file() and path.stat().st_size:
             with path.open("rb") as file:
                 file.seek(max(0, path.stat().st_size - _LOG_BYTES))

@@ -139,7 +139,7 @@ def make_plan(
     check_options(options, listeners=HEAD_LISTENERS if head else 1)
     size = size_of(place, options)
     bind = addresses(options)
-    base, link_from = _bases(place, options)
+    base, link_from = bases(place, options)
     name = sessions.new_name(key.cluster_id)
     session_dir = str(base / name)
     node_rank = place.rank if rank is None else rank
@@ -258,7 +258,7 @@ def _this_process() -> tuple[int, int]:
     return os.getpid(), processes.start_time(os.getpid()) or 0
 
 
-def _bases(place: Place, options: NodeOptions) -> tuple[Path, str]:
+def bases(place: Place, options: NodeOptions) -> tuple[Path, str]:
     """Where the session is made, and where a link to it is left if that is an unusual place."""
     try:
         usual = scratch.session_base(place.environ)

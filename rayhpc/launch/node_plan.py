@@ -7,6 +7,7 @@ secrets, so it goes through a pipe, never through arguments or the environment.
 from __future__ import annotations
 
 import os
+from typing import TypeVar
 
 import msgspec
 
@@ -16,6 +17,8 @@ from rayhpc.raylet.config import NodeConfig
 _LENGTH_BYTES = 8
 # A plan is a few kilobytes; anything beyond this is not one.
 _MOST_BYTES = 1 << 24
+
+Plan = TypeVar("Plan", bound=msgspec.Struct)
 
 
 class NodePlan(msgspec.Struct, kw_only=True):
@@ -53,7 +56,7 @@ class NodePlan(msgspec.Struct, kw_only=True):
     python_path: str | None = None
 
 
-def send_plan(descriptor: int, plan: NodePlan) -> None:
+def send_plan(descriptor: int, plan: msgspec.Struct) -> None:
     """Write a plan to a pipe, which stays open.
 
     Raises:
@@ -66,10 +69,15 @@ def send_plan(descriptor: int, plan: NodePlan) -> None:
 
 
 def receive_plan(descriptor: int) -> NodePlan | None:
+    """Read a node's plan; see `receive`."""
+    return receive(descriptor, NodePlan)
+
+
+def receive(descriptor: int, kind: type[Plan]) -> Plan | None:
     """Read a plan from a pipe and nothing beyond it; None if the other end closes first.
 
     Raises:
-        ValueError: what came is no plan.
+        ValueError: what came is no plan of that kind.
     """
     head = _read(descriptor, _LENGTH_BYTES)
     if head is None:
@@ -78,7 +86,7 @@ def receive_plan(descriptor: int) -> NodePlan | None:
     if length > _MOST_BYTES:
         raise ValueError("what came through the pipe is not a node's plan")
     body = _read(descriptor, length)
-    return None if body is None else msgspec.msgpack.decode(body, type=NodePlan)
+    return None if body is None else msgspec.msgpack.decode(body, type=kind)
 
 
 def _read(descriptor: int, length: int) -> bytes | None:

@@ -9,9 +9,9 @@ import time
 from typing import TYPE_CHECKING
 
 from rayhpc.exit_codes import ExitCode, LaunchError, exit_code_of, in_words
-from rayhpc.launch import failed_start, node_config
+from rayhpc.launch import failed_start
 from rayhpc.launch.channel import Channel
-from rayhpc.launch.node_plan import NodePlan
+from rayhpc.launch.engines import engine
 from rayhpc.launch.rendezvous import Record
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class NodeRank:
         assert run.channel is not None
         self._run = run
         self._channel: Channel = run.channel
-        self._node = run.new_node()
+        self._node = engine.of(run)
 
     def run(self) -> int:
         """Join, and wait for the end.  Raises LaunchError if it cannot join."""
@@ -44,27 +44,24 @@ class NodeRank:
         while True:
             startup = self._run.startup
             record = self._channel.wait(startup.left(), after, startup.pause)
+            self._check(record)
             try:
-                self._node.send(self._plan(record))
-                self._node.wait_ready(startup.left(), startup.pause)
+                self._node.join(record)
                 return
             except LaunchError as error:
                 if error.code != ExitCode.HEAD_LOST:
                     raise
             after = record.written
-            self._node = self._run.new_node()
+            self._node = engine.of(self._run)
 
-    def _plan(self, record: Record) -> NodePlan:
-        this = self._run
-        assert record.key is not None
-        return node_config.make_plan(
-            this.place,
-            this.options.node,
-            record.key,
-            kind="run",
-            rank=this.role.node,
-            logs_to=this.log_folder,
-        )
+    def _check(self, record: Record) -> None:
+        """Refuse to be a node of another engine than rank 0's."""
+        if record.engine != self._run.options.engine:
+            raise LaunchError(
+                f"rank 0 runs with --engine {record.engine}, this rank with --engine "
+                f"{self._run.options.engine}: start all of them by the same line",
+                ExitCode.CONFIGURATION,
+            )
 
     def _wait_for_end(self) -> int:
         """Until the head ends the cluster; a signal only limits how long that may take."""

@@ -31,9 +31,13 @@ _ALONE_S = 1.0
 
 
 class Record(msgspec.Struct, kw_only=True):
-    """What rank 0 tells the others: the key, or why there will be no cluster."""
+    """What rank 0 tells the others: the key, or why there will be no cluster.
+
+    `engine` is what the cluster's nodes are made of (`engines.engine.NAMES`).
+    """
 
     key: ClusterKey | None = None
+    engine: str = "rayhpc"
     error: str = ""
     code: int = 0
     written: float = 0.0

@@ -8,9 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-from rayhpc.launch import mpi_channel
 from rayhpc.launch.channel import Channel
 from rayhpc.launch.drain import Drain
 from rayhpc.launch.election import Role
@@ -18,9 +16,6 @@ from rayhpc.launch.node_config import Place
 from rayhpc.launch.options import NodeOptions
 from rayhpc.launch.progress import Progress
 from rayhpc.launch.startup import Startup
-
-if TYPE_CHECKING:
-    from rayhpc.launch.spawn import NodeProcess
 
 JOB_FOLDER = "RAYHPC_JOB_DIR"
 
@@ -30,7 +25,8 @@ class RunOptions:
     """What the user says about a run; times in seconds.
 
     `environ` is the program's environment.  `drain_s` is how long it may go on after the job was
-    told to end; None: as the batch system allows.  No command: a cluster to attach to.
+    told to end; None: as the batch system allows.  No command: a cluster to attach to.  `engine`
+    is what its nodes are made of, one of `engines.engine.NAMES`.
     """
 
     command: tuple[str, ...] = ()
@@ -45,6 +41,7 @@ class RunOptions:
     drain_s: float | None = None
     port: int = 0
     quiet: bool = False
+    engine: str = "rayhpc"
 
 
 @dataclass
@@ -59,14 +56,6 @@ class RunContext:
     startup: Startup
     progress: Progress
     drain: Drain
-
-    def new_node(self) -> NodeProcess:
-        """The process of this rank's node, before it has its plan."""
-        from rayhpc.launch.spawn import NodeProcess
-
-        # MPI has threads of its own, which no fork survives.
-        with_mpi = isinstance(self.channel, mpi_channel.MpiChannel)
-        return NodeProcess(environ=self.environ, forked=not with_mpi)
 
     @property
     def log_folder(self) -> str:

@@ -40,8 +40,9 @@ class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What a session says about itself.
 
     `endpoints` are the head's addresses as "ip:port", best first; `kind` is who started it (start,
-    run, embedded); `started` is the node process's start time in ticks, `pid_namespace` where its
-    pid means something, `created` in seconds since 1970, `job` the scheduler's job id or empty.
+    run, embedded; ray: a node of the real Ray, to which nothing attaches), `started` is the node
+    process's start time in ticks, `pid_namespace` where its pid means something, `created` in
+    seconds since 1970, `job` the scheduler's job id or empty.
     `launcher` is the pid and start time of the `rayhpc run` that the node belongs to, if it does:
     it is the one to be told to end.
     """

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rayhpc.exit_codes import ExitCode, LaunchError
 from rayhpc.launch.fork import become_node
@@ -22,6 +22,7 @@ from rayhpc.launch.private_fds import close_private, keep_private
 
 if TYPE_CHECKING:
     # Loaded when they are needed: by then the other interpreter starts already.
+    from rayhpc.launch.engines.ray_plan import RayPlan
     from rayhpc.launch.node_plan import NodePlan
     from rayhpc.launch.sessions import SessionRecord
 
@@ -52,6 +53,8 @@ class NodeProcess:
         forked: fork it from this very process, which has one thread and nothing of the user's.
     """
 
+    _MODULE = "rayhpc.launch.node"
+
     def __init__(
         self,
         *,
@@ -65,7 +68,7 @@ class NodeProcess:
         _make_importable(environment)
         self._errors = _unnamed_file()
         self._process = subprocess.Popen(
-            [sys.executable, *_interpreter_options(), "-m", "rayhpc.launch.node"],
+            [sys.executable, *_interpreter_options(), "-m", self._MODULE],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -80,14 +83,14 @@ class NodeProcess:
         # A descriptor without a file object: it must close when we say so, and with us.
         self._life = keep_private(os.dup(self._process.stdin.fileno()))
         self._process.stdin.close()
-        self._plan: NodePlan | None = None
+        self._plan: NodePlan | RayPlan | None = None
 
     @property
     def pid(self) -> int:
         """The node process's pid."""
         return self._process.pid
 
-    def send(self, plan: NodePlan) -> None:
+    def send(self, plan: NodePlan | RayPlan) -> None:
         """Tell the process what to be.
 
         Raises:
@@ -114,13 +117,7 @@ class NodeProcess:
         Raises:
             LaunchError: it cannot, with the reason and the exit code of the cause.
         """
-        line = self._read_line(time.monotonic() + timeout_s, wait or _wait)
-        if not line:
-            raise self._ended_early()
-        said = json.loads(line)
-        if not said.get("ok"):
-            self.stop()
-            raise LaunchError(said["error"], said.get("code", ExitCode.INTERNAL))
+        said = self._hear(timeout_s, wait or _wait)
         return Ready(said["node"], said["node_id"], said["port"])
 
     def record(self) -> SessionRecord:
@@ -199,12 +196,27 @@ class NodeProcess:
         # Popen would warn of, and keep for reaping, a child that still runs.
         self._process.returncode = 0
 
+    def _hear(self, timeout_s: float, wait: Wait) -> dict[str, Any]:
+        """The one line that the process says when it serves.  Raises LaunchError instead."""
+        line = self._read_line(time.monotonic() + timeout_s, wait)
+        if not line:
+            raise self._ended_early()
+        said: dict[str, Any] = json.loads(line)
+        if not said.get("ok"):
+            self.stop()
+            raise LaunchError(said["error"], said.get("code", ExitCode.INTERNAL))
+        return said
+
+    def _give_up(self) -> None:
+        """It takes too long."""
+        self._process.kill()
+
     def _read_line(self, deadline: float, wait: Wait) -> bytes:
         out = self._process.stdout
         assert out is not None
         while not _wait(0.0, out.fileno()):
             if time.monotonic() >= deadline:
-                self._process.kill()
+                self._give_up()
                 return b""
             wait(max(0.0, deadline - time.monotonic()), out.fileno())
         return out.readline()

@@ -3,8 +3,9 @@
     python -m tests.bench.slurm_start [--nodes 4,8,64] [--rounds 3] [--ray-venv DIR] [--json]
 
 Needs root and Debian's packages (see `slurm/lab`).  All nodes share this machine's processors.
-With a virtual environment that has Ray, its own recipe (`ray symmetric-run`) runs the same program
-on the same nodes; `--ray-nodes` says on how many, as a Ray node takes seconds and half a gigabyte.
+With a virtual environment that has Ray, its own recipe (`ray symmetric-run`) and `rayhpc run
+--engine ray` run the same program on the same nodes; `--ray-nodes` says on how many, as a Ray node
+takes seconds and half a gigabyte.
 The files are in the page cache.  Each number is the median of the rounds; a row that misses its
 goal says so.
 """
@@ -85,6 +86,13 @@ def ray_once(user: User, nodes: int, venv: Path) -> tuple[float, float]:
     )
 
 
+def engine_once(user: User, nodes: int, venv: Path) -> tuple[float, float]:
+    """The same Ray, started by rayhpc."""
+    step = ["srun", "--mpi=none", f"--nodes={nodes}", f"--ntasks={nodes}", "--cpus-per-task=2"]
+    program = [str(venv / "bin" / "python"), "program.py"]
+    return _timed(user, nodes, [*step, "rayhpc", "run", "--engine", "ray", "--", *program])
+
+
 def dry_run_once(user: User) -> float:
     """Seconds that `rayhpc submit --dry-run` takes."""
     words = ["submit", "--scheduler", "slurm", "--dry-run", "--nodes", "8", "--", "true"]
@@ -102,12 +110,18 @@ def rows(lab: LabCluster, options: argparse.Namespace) -> Iterator[Row]:
         found = [rayhpc_once(user, nodes) for _ in range(options.rounds)]
         yield _row("rayhpc run", nodes, found, GOALS.get(nodes), GOAL_END_S)
         if options.ray_venv is not None and nodes in options.ray_nodes:
-            try:
-                yield _row("ray symmetric-run", nodes, [ray_once(user, nodes, options.ray_venv)])
-            except FailedError as error:
-                print(error, file=sys.stderr)  # not every start of Ray's succeeds
+            yield from ray_rows(user, nodes, options.ray_venv)
     took = statistics.median(dry_run_once(user) for _ in range(_DRY_RUNS))
     yield Row("rayhpc submit --dry-run", 8, took, goal=GOAL_DRY_RUN_S)
+
+
+def ray_rows(user: User, nodes: int, venv: Path) -> Iterator[Row]:
+    """The real Ray, by rayhpc and by its own recipe; not every start of the latter succeeds."""
+    for name, once in (("rayhpc run --engine ray", engine_once), ("ray symmetric-run", ray_once)):
+        try:
+            yield _row(name, nodes, [once(user, nodes, venv)])
+        except FailedError as error:
+            print(error, file=sys.stderr)
 
 
 def table(found: list[Row]) -> str:

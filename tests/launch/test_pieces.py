@@ -153,7 +153,7 @@ def test_who_is_missing_and_why(tmp_path: Path) -> None:
     (tmp_path / "00002-n2-stderr.log").write_text("one\nsegmentation fault\n")
     role = Role("7.0.0", 0, 3, 0, 1, 0, 3, ("n0", "n1", "n2"))
     reports = {1: Report(rank=1, node=1, host="n1", error="Python 3.9 is not 3.11", code=73)}
-    text = describe_missing(role, [], reports, 3, str(tmp_path))
+    text = describe_missing(role, frozenset(), reports, 3, str(tmp_path))
     assert "0 of 3 nodes joined" in text
     assert "n1: Python 3.9 is not 3.11" in text
     assert "segmentation fault" in text

@@ -7,18 +7,21 @@ from __future__ import annotations
 
 from rayhpc.exceptions import NotServedError
 
+# What serves all of Ray, on the same allocation.
+_REAL = "use the real Ray (rayhpc run --engine ray -- python ...)"
+
 ALTERNATIVES = {
     "ClientBuilder": "run the program on a node of the cluster: rayhpc submit or rayhpc run",
     "client": "run the program on a node of the cluster: rayhpc submit or rayhpc run",
     "cpp_function": "write the function in Python",
-    "data": "use Modin, Dask (rayhpc.util.dask), or tasks over files",
+    "data": f"{_REAL}, Modin, Dask (rayhpc.util.dask), or tasks over files",
     "java_actor_class": "write the class in Python",
     "java_function": "write the function in Python",
     "job_submission": "use rayhpc submit",
-    "rllib": "use the framework's own training loop in tasks and actors",
-    "serve": "run a web server in the job, with actors behind it",
-    "train": "use the framework's own training loop in actors and placement groups",
-    "tune": "use a search library (Optuna, Hyperopt) over tasks or actors",
+    "rllib": f"{_REAL}, or the framework's own training loop in tasks and actors",
+    "serve": f"{_REAL}, or a web server in the job, with actors behind it",
+    "train": f"{_REAL}, or the framework's own training loop in actors and placement groups",
+    "tune": f"{_REAL}, or a search library (Optuna, Hyperopt) over tasks or actors",
     "workflow": "use tasks that write their results to files",
 }
 

@@ -1,0 +1,103 @@
+"""Our own runtime as engine: a raylet on every node, the head beside that of rank 0.
+
+Used by the ranks through `engine.Engine`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rayhpc.launch import mpi_channel, node_config
+from rayhpc.launch.engines.engine import Joined
+from rayhpc.launch.missing import lost_nodes, skewed_clocks
+from rayhpc.launch.rendezvous import Record
+from rayhpc.launch.sessions import SessionRecord
+from rayhpc.launch.spawn import NodeProcess
+
+if TYPE_CHECKING:
+    from rayhpc.launch.run_context import RunContext
+
+
+class OwnEngine:
+    """One node of ours; with the methods of `engine.Engine`."""
+
+    def __init__(self, run: RunContext) -> None:
+        # MPI has threads of its own, which no fork survives.
+        with_mpi = isinstance(run.channel, mpi_channel.MpiChannel)
+        self._run = run
+        self._node = NodeProcess(environ=run.environ, forked=not with_mpi)
+        self._session: SessionRecord | None = None
+
+    def start_head(self) -> Record:
+        """Start the raylet and the head."""
+        this = self._run
+        cluster = node_config.new_cluster()
+        plan = node_config.make_plan(
+            this.place,
+            this.options.node,
+            cluster.key,
+            kind="run",
+            head=cluster.head,
+            head_port=this.options.port,
+            rank=this.role.node,
+            logs_to=this.log_folder,
+        )
+        self._node.send(plan)
+        self._node.wait_ready(this.startup.left(), this.startup.pause)
+        self._session = self._node.record()
+        return Record(key=self._session.completed(cluster.key))
+
+    def join(self, record: Record) -> None:
+        """Start a raylet that joins the head of the record's key."""
+        this = self._run
+        assert record.key is not None
+        plan = node_config.make_plan(
+            this.place,
+            this.options.node,
+            record.key,
+            kind="run",
+            rank=this.role.node,
+            logs_to=this.log_folder,
+        )
+        self._node.send(plan)
+        self._node.wait_ready(this.startup.left(), this.startup.pause)
+
+    def address(self) -> str:
+        """The head's, as RAYHPC_ADDRESS takes it."""
+        return self._here().address
+
+    @contextmanager
+    def watch(self) -> Iterator[Callable[[], Joined]]:
+        """Asks the head, through this node's raylet."""
+        from rayhpc.launch.observer import Observer
+
+        with Observer(self._here().session_dir) as observer:
+
+            def joined() -> Joined:
+                alive = [each for each in observer.nodes() if each.alive]
+                numbers = frozenset(each.info.rank for each in alive)
+                return Joined(numbers, tuple(skewed_clocks(alive)))
+
+            yield joined
+
+    def environment(self, environ: Mapping[str, str]) -> dict[str, str]:
+        """With RAYHPC_ADDRESS."""
+        return {**environ, "RAYHPC_ADDRESS": self.address()}
+
+    def losses(self) -> list[str]:
+        """What the head says of nodes that are gone."""
+        return lost_nodes(self._here().session_dir)
+
+    def poll(self) -> int | None:
+        """The raylet's exit code."""
+        return self._node.poll()
+
+    def stop(self) -> int:
+        """End the raylet, and with it the head where it is rank 0's."""
+        return self._node.stop()
+
+    def _here(self) -> SessionRecord:
+        assert self._session is not None
+        return self._session
