@@ -8,7 +8,7 @@ that touches a socket or a table runs in the thread that leads (`wire.handover`)
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
 import msgspec
@@ -96,6 +96,17 @@ class Loop:
     def lead(self) -> AbstractContextManager[Any]:
         """The right to touch sockets and tables, for a short action."""
         return self.handover.lead()
+
+    def tidy(self, action: Callable[[], None]) -> None:
+        """Take the lead for `action`, unless this process has left its cluster meanwhile: then
+        there is nothing left to tidy, and the error that says so must not be covered.
+        """
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(self.lead())
+            except RuntimeError:
+                return
+            action()
 
     def flush(self) -> None:
         """Send what submitting threads have queued (takes the lead)."""

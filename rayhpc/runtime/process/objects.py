@@ -149,8 +149,7 @@ class Objects:
             there = self.wait(arrived.is_filled, left)
         finally:
             if not there:
-                with self.loop.lead():
-                    store.cancel(oids, tickets.boxes)
+                self.loop.tidy(lambda: store.cancel(oids, tickets.boxes))
         if not there:
             raise GetTimeoutError(
                 f"{len(oids)} object(s) did not arrive in time; still being fetched."

@@ -144,8 +144,7 @@ class Wait:
         try:
             return self._objects.wait(ticket.is_filled, timeout)
         finally:
-            with self._objects.loop.lead():
-                self._unregister(note)
+            self._objects.loop.tidy(lambda: self._unregister(note))
 
     def _register(self, note: Callable[[], None]) -> None:
         """Have `note` called for each that comes from here on, or has come meanwhile."""
