@@ -89,6 +89,9 @@ class SimThreads:
         """Whether the calling thread is to be interrupted."""
         return SimThread.current().interrupted
 
+    def collect_garbage(self) -> None:
+        """Nothing here waits for the garbage collector."""
+
     def lanes(self, host: ActorHost) -> Lanes | None:
         """Threads, for actors whose calls run beside each other."""
         is_concurrent = host.spec.is_async or host.spec.max_concurrency > 1 or host.spec.groups

@@ -144,7 +144,13 @@ class _Shared:
     def kind(self, options: opts.ActorOptions) -> tuple[ActorKind, bytes]:
         """What handles of an actor with these options know, and the same pickled."""
         groups = tuple((options.concurrency_groups or {}).items())
-        key = (groups, options.max_task_retries, options.max_pending_calls, options.max_concurrency)
+        key = (
+            groups,
+            options.max_task_retries,
+            options.max_pending_calls,
+            options.max_concurrency,
+            options.allow_out_of_order_execution,
+        )
         found = self._kinds.get(key)
         if found is None:
             if self._methods is None:

@@ -80,12 +80,14 @@ class ActorKind:
         self.max_pending_calls = options.max_pending_calls
         limit = options.max_concurrency
         self.max_concurrency = limit or (ASYNC_MAX_CONCURRENCY if has_async else 1)
+        self._out_of_order = bool(options.allow_out_of_order_execution)
         self.plans: dict[str, CallPlan] = {}
 
     @property
-    def is_concurrent(self) -> bool:
-        """Whether a call may start before those made earlier have ended."""
-        return self.is_async or self.max_concurrency > 1 or bool(self.groups)
+    def is_out_of_order(self) -> bool:
+        """Whether a call whose arguments are there may start before those made earlier."""
+        is_concurrent = self.is_async or self.max_concurrency > 1 or bool(self.groups)
+        return is_concurrent or self._out_of_order
 
     def plan(self, name: str) -> CallPlan:
         """How the method is called without options.

@@ -139,7 +139,7 @@ def _submit(
     pending = Pending(client.new_id(), b"", None, plan.returns, plan.retries, plan.label)
     pending.method = name
     pending.group = plan.group
-    target.overtakes = handle._ray_kind.is_concurrent
+    target.overtakes = handle._ray_kind.is_out_of_order
     packed = bool(args or kwargs) and submitting.set_arguments(client, pending, args, kwargs)
     # The actor lives at least until its unanswered calls have ended.
     lifeline = handle._ray_lifeline

@@ -27,8 +27,8 @@ class ActorClient(Generic[Item]):
     `queue` are calls not sent yet, in order; `inflight` those sent and not answered, in order.
     `again` are calls that make lost results again: they wait for no call before them, since such
     a one may wait for what they make.  `overtakes` says that the actor runs calls beside each
-    other: then one whose arguments are there waits for none before it either, and those whose
-    arguments are not are `delayed`, apart from the queue.
+    other, or out of order: then one whose arguments are there waits for none before it either,
+    and those whose arguments are not are `delayed`, apart from the queue.
     `killed`: this process has had it killed, and waits for the head to say so.  `unregistered` are
     messages for the head that must follow the actor's registration (None: that has gone out).
     """

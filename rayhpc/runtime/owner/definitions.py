@@ -50,6 +50,8 @@ class Definitions:
         self._send = send
         self._sent: dict[Address, set[bytes]] = {}
         self._known: dict[bytes, weakref.ref[Definition]] = {}
+        # Those of them that have captured references.
+        self._with_refs: set[bytes] = set()
         self._lock = threading.Lock()
         # Ids of definitions that have gone: noted by finalizers, anywhere.
         self._gone: deque[bytes] = deque()
@@ -63,6 +65,8 @@ class Definitions:
             if found is None:
                 found = definition
                 self._known[key] = weakref.ref(definition, lambda _: gone.append(key))
+                if definition.refs:
+                    self._with_refs.add(key)
         return found
 
     def __len__(self) -> int:
@@ -96,8 +100,10 @@ class Definitions:
                     unused.append(key)
         if not unused:
             return
+        with_refs = self._with_refs.intersection(unused)
+        self._with_refs -= with_refs
         for worker, sent in self._sent.items():
             there = [key for key in unused if key in sent]
             if there:
                 sent.difference_update(there)
-                self._send(worker, tasks.Forget(there))
+                self._send(worker, tasks.Forget(there, not with_refs.isdisjoint(there)))

@@ -17,6 +17,10 @@ from rayhpc.wire.messages import tasks
 Load = Callable[[bytes], Any]
 
 
+def _collect_nothing() -> None:
+    pass
+
+
 def unpickled(blob: bytes) -> Any:
     """The function or class of a definition that arrived; its module's code may run."""
     with outside:
@@ -28,10 +32,14 @@ class Definitions:
 
     Args:
         load: makes a function of what arrives.
+        collect_garbage: has the garbage collector run, apart from the leading thread.
     """
 
-    def __init__(self, load: Load) -> None:
+    def __init__(
+        self, load: Load, collect_garbage: Callable[[], object] = _collect_nothing
+    ) -> None:
         self.load = load
+        self._collect_garbage = collect_garbage
         self._blobs: dict[bytes, bytes] = {}
         self._loaded: dict[bytes, Any] = {}
         # Who has sent which, and has tasks of it left.
@@ -46,13 +54,18 @@ class Definitions:
 
     def forget(self, submitter: Address, message: tasks.Forget) -> None:
         """A submitter has no task of these left (leading thread)."""
+        was_loaded = False
         for key in message.definitions:
             senders = self._senders.get(key, set())
             senders.discard(submitter)
             if not senders:
                 self._senders.pop(key, None)
                 self._blobs.pop(key, None)
-                self._loaded.pop(key, None)
+                was_loaded |= self._loaded.pop(key, None) is not None
+        if was_loaded and message.with_refs:
+            # A class, or a function that calls itself, is a ring of references, and an idle
+            # worker makes no garbage that would have the collector come by itself.
+            self._collect_garbage()
 
     def __contains__(self, key: bytes) -> bool:
         return key in self._loaded or key in self._blobs

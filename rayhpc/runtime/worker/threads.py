@@ -5,6 +5,7 @@ Handed to `worker` by `main`; the simulation hands it threads of its own instead
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import threading
@@ -42,6 +43,9 @@ class Threads(Protocol):
 
     def lanes(self, host: Host) -> Lanes | None:
         """Where the calls of an actor run; None: in the main thread, one by one."""
+
+    def collect_garbage(self) -> None:
+        """Have the garbage collector run, apart from the calling thread."""
 
     def end_process(self) -> None:
         """End at once."""
@@ -89,6 +93,11 @@ class ProcessThreads:
 
             return ThreadLanes(host)
         return None
+
+    def collect_garbage(self) -> None:
+        """Have the garbage collector run, apart from the calling thread."""
+        # What it finds may have finalizers of the user's, and those may wait.
+        threading.Thread(target=gc.collect, name="rayhpc-garbage", daemon=True).start()
 
     def end_process(self) -> None:
         """End at once."""

@@ -74,7 +74,7 @@ class Worker(Role):
         self.leaving: str | None = None
         self.exit_code = 0
         self.actor: ActorHost | None = None
-        self.definitions = Definitions(load)
+        self.definitions = Definitions(load, threads.collect_garbage)
         self.log = TaskLog(process.core.now)
         self.queue = LeaseQueue(
             Grant(0, process.core.facts.job, {}), send, threads.interrupt_main, self._lease_revoked

@@ -117,9 +117,13 @@ class Calls(Message):
 
 
 class Forget(Message):
-    """Submitter to worker: of these definitions I have no task left; more comes with a push."""
+    """Submitter to worker: of these definitions I have no task left; more comes with a push.
+
+    `with_refs`: some have captured references.
+    """
 
     definitions: list[bytes]
+    with_refs: bool = False
 
 
 class Done(Message):

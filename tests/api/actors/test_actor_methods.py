@@ -114,11 +114,18 @@ def test_each_group_of_an_async_actor_has_a_loop_of_its_own(place: dict[str, Any
 
 
 # -- order -----------------------------------------------------------------------------------------
-@pytest.mark.parametrize("cls", [_Echo, _AsyncEcho])
+@pytest.mark.parametrize(
+    ("cls", "options"),
+    [
+        (_Echo, {"max_concurrency": 2}),
+        (_AsyncEcho, {"max_concurrency": 2}),
+        (_Echo, {"allow_out_of_order_execution": True}),
+    ],
+)
 def test_a_call_whose_arguments_are_there_overtakes_one_that_waits(
-    place: dict[str, Any], cls: type
+    place: dict[str, Any], cls: type, options: dict[str, Any]
 ) -> None:
-    actor = rayhpc.remote(cls).options(max_concurrency=2, **place).remote()
+    actor = rayhpc.remote(cls).options(**options, **place).remote()
     gate = after.options(num_cpus=0.1, **place).remote(1.5)
     waiting = actor.echo.remote(gate)
     quick = [actor.echo.remote(i) for i in range(5)]

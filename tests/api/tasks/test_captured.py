@@ -79,6 +79,18 @@ def of_generator(place: dict[str, Any], gate: Any) -> list[Any]:
     return [parts.options(**place).remote()]
 
 
+def of_class_attribute(place: dict[str, Any], gate: Any) -> list[Any]:
+    class Holder:
+        data = rayhpc.put(bytes(SIZE))
+
+    @rayhpc.remote
+    def part(i: int) -> int:
+        passes(gate)
+        return len(rayhpc.get(Holder.data)) + i
+
+    return [part.options(**place).remote(i) for i in range(6)]
+
+
 def of_class(place: dict[str, Any], gate: Any) -> list[Any]:
     data = rayhpc.put(bytes(SIZE))
 
@@ -94,7 +106,7 @@ def of_class(place: dict[str, Any], gate: Any) -> list[Any]:
     return [actor.part.remote(i) for i in range(6)]
 
 
-@pytest.mark.parametrize("start", [of_function, of_generator, of_class])
+@pytest.mark.parametrize("start", [of_function, of_generator, of_class_attribute, of_class])
 def test_captured_references_live_as_long_as_their_definition(
     place: dict[str, Any], start: Callable[..., list[Any]]
 ) -> None:

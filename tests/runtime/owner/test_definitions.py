@@ -6,6 +6,7 @@ import gc
 import weakref
 
 from rayhpc.runtime.owner.definitions import Definition, Definitions
+from rayhpc.runtime.values.references import ObjectRef
 from rayhpc.wire.address import make_address
 from rayhpc.wire.messages import leases, tasks
 from tests.runtime.fakes import CLASS, Side
@@ -31,6 +32,18 @@ def test_those_who_have_a_definition_are_told_when_it_has_gone() -> None:
     known.settle()
     assert len(sent) == 2
     assert len(known) == 0
+
+
+def test_workers_are_told_whether_what_has_gone_held_references() -> None:
+    sent: list = []
+    known = Definitions(lambda to, message: sent.append((to, message)))
+    plain = known.the_one(Definition(b"1", b"code", []))
+    holding = known.the_one(Definition(b"2", b"code", [ObjectRef.from_random()]))
+    known.sent_to(ONE).update((plain.id, holding.id))
+    known.sent_to(OTHER).add(plain.id)
+    del plain, holding
+    known.settle()
+    assert sent == [(ONE, tasks.Forget([b"1", b"2"], True)), (OTHER, tasks.Forget([b"1"], False))]
 
 
 def test_the_same_definition_made_again_is_the_same_while_it_lives() -> None:

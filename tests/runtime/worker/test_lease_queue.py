@@ -147,6 +147,19 @@ def test_functions_that_come_with_refused_tasks_are_kept() -> None:
     assert definitions.get(b"f")() == "code"
 
 
+def test_rings_of_functions_that_held_references_are_collected_once_they_were_loaded() -> None:
+    collected: list[int] = []
+    definitions = Definitions(lambda blob: blob.decode, lambda: collected.append(1))
+    definitions.learn(A, {b"f": b"code", b"g": b"more", b"h": b"other"})
+    definitions.get(b"f")
+    definitions.get(b"g")
+    definitions.forget(A, tasks.Forget([b"g"]))
+    definitions.forget(A, tasks.Forget([b"h"], True))
+    assert not collected
+    definitions.forget(A, tasks.Forget([b"f"], True))
+    assert collected == [1]
+
+
 def test_a_function_goes_when_all_who_sent_it_have_no_task_left() -> None:
     definitions = Definitions(lambda blob: blob.decode)
     definitions.learn(A, {b"f": b"code", b"g": b"more"})
