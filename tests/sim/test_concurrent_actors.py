@@ -69,15 +69,18 @@ def test_threads_that_wait_at_the_same_time_lend_one_cpu(seed: int) -> None:
     driver = sim.driver()
     handle = of_kind(sim, driver, holding={"CPU": UNIT})
     random = sim.world.random
-    refs: list[Any] = []
+    calls: list[Any] = []
+    tasks: list[Any] = []
     for _ in range(6):
-        refs += call(driver, handle, "works", (random.choice([0.01, 0.3]), random.choice([1, 2])))
-        refs += submit(driver, "sleeps", [(random.choice([0.01, 0.2]), 0)])
+        calls += call(driver, handle, "works", (random.choice([0.01, 0.3]), random.choice([1, 2])))
+        tasks += submit(driver, "sleeps", [(random.choice([0.01, 0.2]), 0)])
         sim.world.run_for(random.choice([0.0, 0.02, 0.1]))
-    values(sim, driver, refs, 20.0)
+    values(sim, driver, calls, 20.0)
+    # It holds the only CPU while none of its threads waits: the tasks left over wait for its end.
     handle.lifeline = None
+    values(sim, driver, tasks, 20.0)
     try:
-        nothing_left(sim, refs)
+        nothing_left(sim, calls, tasks)
     finally:
         sim.close()
 
