@@ -152,7 +152,7 @@ class Outcome(msgspec.Struct, gc=False):
 
 def succeeded(access: Objects, task: Runnable, value: Any, micros: int) -> Outcome:
     """The outcome of user code that returned `value`."""
-    if task.returns == 1:
+    if task.returns == 1 and type(value) is not types.GeneratorType:
         out, refs = pack(access, task.tid, value)
         if not refs:
             return Outcome(tasks.Result(task.tid, tasks.OK, [out], micros))

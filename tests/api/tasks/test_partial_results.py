@@ -64,6 +64,12 @@ def test_of_too_many_the_first_are_kept_and_of_too_few_the_rest_fail(
     assert _shown(few) == [0, 1, "RayTaskError"]
 
 
+@pytest.mark.parametrize("size", [10, 500_000])
+def test_the_only_item_is_the_one_result(yields: Any, size: int) -> None:
+    one = yields.options(num_returns=1)
+    assert _shown([one.remote(1, size, False), one.remote(2, size, False)]) == [0, 0]
+
+
 def test_an_error_at_once_is_that_of_the_generator(yields: Any) -> None:
     with pytest.raises(ValueError, match="after some"):
         rayhpc.get(yields.options(num_returns="dynamic").remote(0, 10, True), timeout=20)
