@@ -1,22 +1,23 @@
-"""Each task gets a GPU of its own, and sees no other.
+"""Each actor gets a GPU of its own, and sees no other.
 
 rayhpc submit --nodes 2 --gpus-per-node 2 -- python -m rayhpc.examples.gpus
 """
 
 import os
-import time
 
 import ray
 
 ray.init(address="auto")
 
 
-@ray.remote(num_gpus=1)
-def look():
-    time.sleep(0.5)  # so that all of them run at the same time
-    return ray.util.get_node_ip_address(), os.environ["CUDA_VISIBLE_DEVICES"]
+class Holder:
+    def look(self):
+        return ray.util.get_node_ip_address(), os.environ["CUDA_VISIBLE_DEVICES"]
 
 
 number = int(ray.cluster_resources()["GPU"])
-for address, gpu in sorted(ray.get([look.remote() for _ in range(number)])):
+# An actor keeps its GPU as long as it lives, so no two of them have the same.
+actor = ray.remote(num_gpus=1)(Holder)
+holders = [actor.remote() for _ in range(number)]
+for address, gpu in sorted(ray.get([x.look.remote() for x in holders])):
     print(f"{address} gpu {gpu}")

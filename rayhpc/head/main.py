@@ -113,6 +113,8 @@ class HeadProcess:
         self._last_body = b""
         self._code = 0
         self._told_to_stop = False
+        # Until then nothing that is due is tried, since it has failed.
+        self._pause_until = 0.0
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._poller = zmq.Poller()
         for source in [*server.sockets, self._wake_read]:
@@ -125,7 +127,8 @@ class HeadProcess:
         """Until the cluster has ended and its nodes are gone (or took too long)."""
         self._catch_signals(signals)
         while self._head.ended is None:
-            self._turn(max(0.0, self._head.deadline() - time.monotonic()))
+            due = max(self._head.deadline(), self._pause_until)
+            self._turn(max(0.0, due - time.monotonic()))
         until = time.monotonic() + GRACE_S
         while self._head.nodes.alive and time.monotonic() < until:
             self._turn(until - time.monotonic())
@@ -159,8 +162,9 @@ class HeadProcess:
         if self._told_to_stop:
             self._told_to_stop = False
             self._head.end("the head was told to stop (SIGTERM)", 128 + signal.SIGTERM)
-        if self._guard.run("what is due", self._head.advance) is not None:
-            time.sleep(ERROR_PAUSE_S)
+        now = time.monotonic()
+        if now >= self._pause_until and self._guard.run("what is due", self._head.advance):
+            self._pause_until = now + ERROR_PAUSE_S
 
     def _receive(self) -> None:
         for peer, frame in itertools.islice(self._server.receive(), BATCH):
