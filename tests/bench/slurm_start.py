@@ -23,6 +23,7 @@ from pathlib import Path
 
 import msgspec
 
+from tests.slurm.fake.cluster import ROOT
 from tests.slurm.lab_cluster import LabCluster, why_not
 from tests.slurm.user import RAYHPC, User
 
@@ -182,6 +183,7 @@ def main() -> None:
         SLURMLAB_PREFIX="bench",
         SLURMLAB_PRIVATE_TMP="1",
         SLURMLAB_SHARED=":".join(each for each in venvs if each.startswith("/tmp/")),
+        SLURMLAB_EXPOSE=":".join(dict.fromkeys((sys.base_prefix, *venvs, str(ROOT)))),
     )
     try:
         found = []
