@@ -53,6 +53,8 @@ def rank_of(demand: Demand, node: NodeRecord) -> Rank | None:
     share = load(node, demand.placing)
     avoided = node.number == demand.avoid
     wasted = "GPU" in node.info.total and "GPU" not in demand.placing
+    if strategy.wish and not unwished:
+        wasted = False  # who wishes for this node says more than that GPUs are to be spared
     first = (
         float(elsewhere),
         # What idle workers have on other nodes comes first, unless it was not to be had there.

@@ -144,7 +144,6 @@ def test_inheritance(two: Two) -> None:
         def shown(self) -> str:
             return f"base {self.count}"
 
-    @ray.remote(num_cpus=0)
     class Derived(Base):
         def __init__(self) -> None:
             super().__init__(7)
@@ -153,12 +152,16 @@ def test_inheritance(two: Two) -> None:
             return here()
 
     @ray.remote(num_cpus=0)
-    class Further(Derived):  # type: ignore[misc, valid-type]
+    class Further(Derived):
         def shown(self) -> str:
             return "further " + str(super().shown())
 
     further = Further.options(**FAR).remote()
     assert get([further.shown.remote(), further.node.remote()]) == ["further base 7", two.far]
+    with pytest.raises(ray.actor.ActorClassInheritanceException):
+
+        class Furthest(Further):  # type: ignore[misc, valid-type]
+            pass
 
 
 # -- handles --------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import threading
 import uuid
 from collections.abc import Callable
@@ -104,11 +105,14 @@ def test_freed(two: Two) -> None:
 
 
 @covers("exceptions.ObjectStoreFullError")
-def test_an_object_that_no_store_takes(two: Two) -> None:
-    room = two.row(two.far)["Resources"]["object_store_memory"]
+def test_an_object_that_neither_memory_nor_disk_takes(two: Two, third: Third) -> None:
+    node = third(object_store_memory=80 * 2**20)
+    # As with a full disk: the file that it spills to cannot grow.
+    resource.prlimit(node.node.process.pid, resource.RLIMIT_FSIZE, (2**20, 2**20))
+    on_third = block.options(max_retries=0, **ON_THIRD)
     with pytest.raises(exceptions.ObjectStoreFullError):
-        get(block.options(max_retries=0, **FAR).remote(1, int(room * 1.1)))
-    assert get(block.options(**FAR).remote(1))[0] == 1
+        get(on_third.remote(1, 120 * 2**20))
+    assert get(on_third.remote(1))[0] == 1
 
 
 @covers("exceptions.RuntimeEnvSetupError")
