@@ -53,7 +53,8 @@ def test_errors_name_options_that_exist() -> None:
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
         for word in re.findall(r"(?<![\w-])--[a-z][a-z-]+", node.value)
     }
-    theirs = {"--overlap"}  # of srun
+    pip = {"--disable-pip-version-check", "--no-input", "--python", "--target"}  # and uv
+    theirs = {"--overlap", *pip}  # of srun, and of these
     assert named
     assert {each for each in named if each.partition(": ")[2] not in ours | theirs} == set()
 

@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import sys
+from abc import ABC, abstractmethod
 from types import FrameType
 from typing import Any
 
@@ -35,7 +36,7 @@ class OverError(Exception):
         self.code = code
 
 
-class Keeper:
+class Keeper(ABC):
     """What is the same on any rank.
 
     Args:
@@ -108,21 +109,25 @@ class Keeper:
                 print(f"Ray has not started in time{self._ray.tail()}", file=sys.stderr)
             raise OverError(0)
 
+    @abstractmethod
     def _begin(self) -> None:
-        raise NotImplementedError
+        """Start this node's Ray, or ask for what it needs."""
 
+    @abstractmethod
     def close(self) -> None:
         """Part from the others."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _hear(self) -> None:
-        raise NotImplementedError
+        """Read what others say."""
 
+    @abstractmethod
     def _on_up(self, address: str) -> None:
-        raise NotImplementedError
+        """This node's Ray is up, at `address`."""
 
+    @abstractmethod
     def _on_ray_ended(self, why: str) -> None:
-        raise NotImplementedError
+        """This node's Ray has ended, and why."""
 
 
 class HeadKeeper(Keeper):
