@@ -128,7 +128,7 @@ def show_what_waits() -> None:
     """Print what this driver knows of its tasks, and what the raylets know of theirs."""
     client = current.client()
     core = client._core
-    for queue in list(core.submitter._keys.values()):
+    for queue in list(core.submitter._queues.values()):
         print(queue.wanted, "ready", len(queue.ready), "average", queue.average)
         print("  requests", queue.requests, "queued", queue.queued)
         for lease in list(queue.leases.values()):
