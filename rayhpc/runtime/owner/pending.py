@@ -22,6 +22,9 @@ from rayhpc.wire.messages.tasks import Dependency, TaskMore
 class Items(Protocol):
     """Where the items of a generator task go (`streams.Stream`)."""
 
+    def lacks(self, result: tasks.Result) -> bool:
+        """Whether items of a task that has ended so have not come."""
+
     def finish(self, result: tasks.Result) -> None:
         """The task has ended well."""
 

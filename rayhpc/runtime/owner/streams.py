@@ -76,11 +76,13 @@ class Stream:
         for watcher in watchers:
             watcher()
 
+    def lacks(self, result: tasks.Result) -> bool:
+        """Whether items of a task that has ended so have not come."""
+        return result.status == tasks.OK and self.received < _count(result)
+
     def finish(self, result: tasks.Result) -> None:
-        """The task has ended well, after `result.micros`-independent `total` items."""
-        out = result.outs[0]
-        assert isinstance(out, bytes)
-        count = msgspec.msgpack.decode(out, type=int)
+        """The task has ended well; its result says after how many items."""
+        count = _count(result)
         if self.total is None:
             self.total = count
         else:
@@ -193,3 +195,10 @@ class Streams:
         stream.leave()
         if stream.worker is not None and not stream.is_over():
             self._send(stream.worker, tasks.StreamTaken(stream.tid, -1))
+
+
+def _count(result: tasks.Result) -> int:
+    """How many items a generator that has ended well has yielded."""
+    out = result.outs[0]
+    assert isinstance(out, bytes)
+    return msgspec.msgpack.decode(out, type=int)

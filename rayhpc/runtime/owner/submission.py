@@ -15,6 +15,7 @@ from weakref import WeakValueDictionary
 import msgspec
 
 from rayhpc.runtime.owner import dependencies, failures
+from rayhpc.runtime.owner.broken_leases import begun_of, lacks_items
 from rayhpc.runtime.owner.class_queue import ClassQueue, Lease
 from rayhpc.runtime.owner.definitions import Definitions
 from rayhpc.runtime.owner.ownership import Ownership
@@ -216,10 +217,14 @@ class Submitter:
         if message.worker not in self._by_worker:
             return
         # Looked up first: the last result may be there where some before it got lost.
-        begun = _begun(self._by_worker[message.worker], message)
+        begun = begun_of(self._by_worker[message.worker], message)
         # What the worker did last for its submitter before us may be among them.
         unsent = [r for x in message.unsent if owner_of((r := _decode_result(x)).tid) == self.me]
-        self._results.discard(message.worker, self.on_done(message.worker, unsent))
+        # Its items are not in the journal: a generator that lacks some has to run again.
+        cut_short = {r.tid for r in unsent if lacks_items(self._by_worker[message.worker], r)}
+        begun |= cut_short
+        whole = [r for r in unsent if r.tid not in cut_short]
+        self._results.discard(message.worker, self.on_done(message.worker, whole))
         for lease in list(self._by_worker.get(message.worker, ())):
             self._drop_lease(lease)
             self._victims(lease, begun, message.reason, message.memory)
@@ -481,15 +486,3 @@ class Submitter:
             else:
                 error = failures.worker_died(pending, reason, memory, node_died)
                 self._results.fail(pending, error, worker=lease.worker)
-
-
-def _begun(ours: list[Lease[Pending]], message: leases.LeaseBroken) -> set[ObjectId]:
-    """What a dead worker had started: all of earlier leases, of the last one up to `started`."""
-    begun: set[ObjectId] = set()
-    for lease in ours:
-        order = list(lease.inflight)
-        if lease.grant.lease != message.lease:
-            begun.update(order)
-        elif message.started in lease.inflight:
-            begun.update(order[: order.index(message.started) + 1])
-    return begun

@@ -13,7 +13,10 @@ from rayhpc.exceptions import (
     TaskUnschedulableError,
     WorkerCrashedError,
 )
+from rayhpc.runtime.owner.entries import ERROR
+from rayhpc.runtime.owner.streams import Streams
 from rayhpc.runtime.values import serialization
+from rayhpc.runtime.values.errors import load_error
 from rayhpc.wire import limits
 from rayhpc.wire.address import make_address, make_object_id, raylet_of
 from rayhpc.wire.messages import leases, objects, tasks
@@ -299,3 +302,31 @@ def test_what_cannot_be_sent_fails_and_the_lease_goes_on(
     assert (push.definitions, push.grant is None) == ({b"f": b"code"}, False)
     side.finish(WORKER, second.tid)
     assert side.outcome(second) == 1
+
+
+@pytest.mark.parametrize(("retries", "received"), [(1, 0), (0, 0), (0, 2)])
+def test_a_generator_whose_last_items_went_with_its_worker_has_not_ended_well(
+    side: Side, retries: int, received: int
+) -> None:
+    streams = Streams(side.ownership, side.results, side._send)
+    (pending,) = side.submit(1, retries=retries)
+    pending.returns = tasks.STREAMING
+    stream = pending.stream = streams.open(pending.tid, -1, pending)
+    (request,) = side.take(leases.LeaseRequest)
+    side.grant(request.request, WORKER, 1)
+    for index in range(received):
+        streams.on_item(WORKER, tasks.StreamItem(pending.tid, index, side_value(), [], 0))
+    # The journal has the end of it, after two items.
+    end = tasks.Result(pending.tid, tasks.OK, [msgspec.msgpack.encode(2)], 1)
+    side.submitter.on_broken(broken(1, pending.tid, unsent=[msgspec.msgpack.encode(end)]))
+    side.submitter.advance()
+    assert stream.is_over() == (retries == 0)
+    if received == 2:
+        assert [load_error_or_none(side, x) for x in stream.item_ids()] == [None, None]
+    elif not retries:
+        assert isinstance(load_error_or_none(side, stream.item_ids()[-1]), WorkerCrashedError)
+
+
+def load_error_or_none(side: Side, oid: bytes) -> BaseException | None:
+    entry = side.ownership.table[oid]
+    return load_error(entry.value) if entry.state == ERROR else None
