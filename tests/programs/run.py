@@ -72,7 +72,7 @@ def run(first: int, count: int, nodes: int = 4, cpus: int = 2, *, fresh: bool = 
         for seed in range(first, first + count):
             if fresh or not ray.is_initialized():
                 ray.shutdown()
-                ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
+                ray.init(address=cluster.address, log_to_driver=False)
             _one(seed, report)
             if report.hangs:
                 break
