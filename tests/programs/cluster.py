@@ -302,10 +302,12 @@ class OnCluster:
         return await asyncio.to_thread(resolve, value)
 
     def _wait(self, step: s.Wait) -> None:
-        refs = [self.slots[x] for x in step.slots]
-        ready, rest = ray.wait(refs, num_returns=step.count, fetch_local=step.count % 2 == 0)
-        if len(ready) != step.count or len(rest) != len(refs) - step.count:
-            raise AssertionError(f"wait gave {len(ready)} of {step.count}")
+        # Items after a generator's error share its reference.
+        refs = list(dict.fromkeys(self.slots[x] for x in step.slots))
+        count = min(step.count, len(refs))
+        ready, rest = ray.wait(refs, num_returns=count, fetch_local=count % 2 == 0)
+        if len(ready) != count or len(rest) != len(refs) - count:
+            raise AssertionError(f"wait gave {len(ready)} of {count}")
 
     def _forget(self, step: s.Forget) -> None:
         del self.slots[step.slot]

@@ -16,7 +16,7 @@ from rayhpc.exceptions import (
 from rayhpc.runtime.owner.entries import ERROR
 from rayhpc.runtime.owner.streams import Streams
 from rayhpc.runtime.values import serialization
-from rayhpc.runtime.values.errors import load_error
+from rayhpc.runtime.values.errors import dump_error, load_error
 from rayhpc.wire import limits
 from rayhpc.wire.address import make_address, make_object_id, raylet_of
 from rayhpc.wire.messages import leases, objects, tasks
@@ -325,6 +325,23 @@ def test_a_generator_whose_last_items_went_with_its_worker_has_not_ended_well(
         assert [load_error_or_none(side, x) for x in stream.item_ids()] == [None, None]
     elif not retries:
         assert isinstance(load_error_or_none(side, stream.item_ids()[-1]), WorkerCrashedError)
+
+
+@pytest.mark.parametrize("retries", [0, 1])
+def test_a_generator_that_raised_and_died_runs_again_if_it_may(side: Side, retries: int) -> None:
+    streams = Streams(side.ownership, side.results, side._send)
+    (pending,) = side.submit(1, retries=retries)
+    pending.returns = tasks.STREAMING
+    stream = pending.stream = streams.open(pending.tid, -1, pending)
+    (request,) = side.take(leases.LeaseRequest)
+    side.grant(request.request, WORKER, 1)
+    error = dump_error(KeyError("k"), function_name="f", pid=7, ip="10.0.0.1", actor_repr=None)
+    end = tasks.Result(pending.tid, tasks.FAILED, [error], 1)
+    side.submitter.on_broken(broken(1, pending.tid, unsent=[msgspec.msgpack.encode(end)]))
+    side.submitter.advance()
+    assert stream.is_over() == (retries == 0)
+    if not retries:
+        assert isinstance(load_error_or_none(side, stream.item_ids()[0]), KeyError)
 
 
 def load_error_or_none(side: Side, oid: bytes) -> BaseException | None:
