@@ -269,11 +269,13 @@ def test_import_ray_is_quick_and_loads_no_heavy_module(program: Program) -> None
 
 def test_rays_own_paths_of_what_is_here_under_another_name() -> None:
     import rayhpc.experimental
+
+    assert set(rayhpc.experimental.__all__) >= {"get_object_locations"}
+    pytest.importorskip("joblib")
     from rayhpc.util import joblib
     from rayhpc.util.joblib import ray_backend
 
     assert ray_backend.RayBackend is joblib.RayBackend
-    assert set(rayhpc.experimental.__all__) >= {"get_object_locations"}
 
 
 def test_locations_before_a_cluster_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
