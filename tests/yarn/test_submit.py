@@ -162,5 +162,10 @@ def test_a_master_beside_the_command_ends_with_it(
     follower.kill()
     follower.communicate()
     wait_until(lambda: yarn.running() == [], 10.0)
-    (found,) = json.loads(user.run("jobs", "--json").stdout)
-    assert found["status"]["state"] in ("failed", "cancelled")
+
+    def state() -> str:
+        (found,) = json.loads(user.run("jobs", "--json").stdout)
+        return str(found["status"]["state"])
+
+    # YARN hears of a master's end when it has not heard of the master for a while.
+    wait_until(lambda: state() in ("failed", "cancelled"), 30.0)
