@@ -128,6 +128,8 @@ print("read", len(refs))
 @needs_mounts
 def test_all_can_be_read_when_memory_and_disk_are_full(base: Path) -> None:
     """What was spilled is read where it lies: no room has to be made for it."""
+    if str(ROOT).startswith(("/tmp/", "/var/tmp/")):
+        pytest.skip("the program to run lies on the disk that this fills")
     tiny = "mount -t tmpfs -o size=60m none"
     small = f"{tiny} /tmp && {tiny} /var/tmp && mkdir -m 700 {base}"
     done = subprocess.run(
