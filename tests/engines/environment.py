@@ -1,8 +1,9 @@
 """An environment with the newest real Ray, made once and kept in a cache outside the repository.
 
-    python3 -m tests.engines.environment      make it, and print its interpreter
+    RAYHPC_TEST_REAL_RAY=1 python3 -m tests.engines.environment
 
-Used by the tests of `--engine ray`; `.ci/run` makes it before they start.
+makes it and prints its interpreter.  Used by the tests of `--engine ray`, which take minutes and
+run only where that variable is set.
 """
 
 from __future__ import annotations
