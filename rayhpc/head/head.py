@@ -97,6 +97,7 @@ class Head:
             self.groups,
             self.jobs,
             self.kv,
+            self.membership.history,
             errors,
             send,
         )

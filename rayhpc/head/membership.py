@@ -13,6 +13,7 @@ import msgspec
 
 from rayhpc.head.announcing import Announcer
 from rayhpc.head.config import HeadFacts
+from rayhpc.head.history import History
 from rayhpc.head.nodes import NodeRecord, Nodes
 from rayhpc.wire.address import Address, NodeNumber, node_of, raylet_of
 from rayhpc.wire.messages import cluster
@@ -38,6 +39,9 @@ class Membership:
         now: a clock in seconds that never goes back.
         wall: seconds since the epoch.
         on_gone: called with each node that is gone.
+
+    Attributes:
+        history: what the nodes' heartbeats have said over time.
     """
 
     def __init__(
@@ -62,6 +66,7 @@ class Membership:
         self._lost: dict[NodeNumber, str] = {}
         self._broken: dict[frozenset[NodeNumber], float] = {}
         self._checked = now()
+        self.history = History()
 
     # -- joining ---------------------------------------------------------------------------------
     def join(
@@ -120,6 +125,7 @@ class Membership:
         node = self._nodes.alive[node_of(source)]
         node.last = message
         self._answer(node)
+        self._heard_of(node, message)
         if message.usage is None:
             return
         node.report(message.usage)
@@ -127,6 +133,20 @@ class Membership:
             node.leaving = "it is draining"
         self._nodes.grown.add(node.number)
         self._announcer.changed(node.number)
+
+    def _heard_of(self, node: NodeRecord, message: cluster.Heartbeat) -> None:
+        """Keep what it says for those who ask later."""
+        usage = message.usage or node.usage
+        sample = cluster.NodeSample(
+            self._wall(),
+            usage.available.get("CPU", 0),
+            usage.available.get("GPU", 0),
+            message.store_used,
+            message.store_spilled,
+            usage.pending,
+            message.moved,
+        )
+        self.history.add(node.number, sample)
 
     def _answer(self, node: NodeRecord) -> None:
         now = self._now()

@@ -12,6 +12,7 @@ import msgspec
 
 from rayhpc.head.actors import Actors
 from rayhpc.head.groups import Groups
+from rayhpc.head.history import History
 from rayhpc.head.jobs import Jobs
 from rayhpc.head.kv import Kv
 from rayhpc.head.nodes import Nodes
@@ -31,6 +32,7 @@ class Questions:
         cluster_id: this cluster's id.
         started: when it started, seconds since the epoch.
         nodes, actors, groups, jobs, kv: the tables.
+        history: the nodes over time.
         errors: how many errors there have been inside the head, and the last one.
         send: puts a message on its way.
     """
@@ -44,6 +46,7 @@ class Questions:
         groups: Groups,
         jobs: Jobs,
         kv: Kv,
+        history: History,
         errors: Callable[[], tuple[int, str]],
         send: Callable[[Address, msgspec.Struct], None],
     ) -> None:
@@ -61,6 +64,7 @@ class Questions:
             cluster.ClusterUsage: lambda *_: self._usage(),
             cluster.ListActors: lambda *_: [actor.row() for actor in actors.table],
             cluster.ListGroups: lambda *_: groups.rows(),
+            cluster.NodesOverTime: lambda *_: history.rows(),
             cluster.ListJobs: lambda *_: jobs.rows(),
             cluster.JobRaylets: lambda _, __, q: self._raylets_of(q.job),
             cluster.KvPut: self._put,

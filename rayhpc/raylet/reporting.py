@@ -73,6 +73,7 @@ class Heartbeats:
             raylet.workers.count(),
             raylet.leases.demand(),
             *raylet.io.errors(),
+            raylet.objects.moved,
         )
         self._send(HEAD, message)
 

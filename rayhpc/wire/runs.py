@@ -8,29 +8,40 @@ second.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
 
 from rayhpc.wire.address import NONCE_BYTES, OBJECT_ID_BYTES
 from rayhpc.wire.messages.cluster import RunBatch, RunGroup, RunPage, TaskEvent
+from rayhpc.wire.messages.tasks import Dependency
 
 # What there is of each run, one after the other: its id, start, seconds, `more` (of which the
-# parent counts), then what many runs share: name, job, actor (empty: a task), attempt, whether it
-# failed.
-WIDTH = 9
-_SHARED = 4
+# parent and the size of large arguments count), the references it took, how long it waited for
+# others; then what many runs share: name, job, actor (empty: a task), attempt, kind of failure
+# (empty: none), CPUs and GPUs as a pair.
+WIDTH = 12
+_SHARED = 6
 _LENGTH_BYTES = 4
 # A task's id without the nonce.
-_OWN_BYTES = OBJECT_ID_BYTES - NONCE_BYTES
+OWN_BYTES = OBJECT_ID_BYTES - NONCE_BYTES
+# Of so many references that a run took the ids are kept.
+SOURCES_MOST = 64
 _NOBODY = bytes(OBJECT_ID_BYTES)
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(RunBatch).decode
 
 
-def pack(flat: list[Any], worker: int, pid: int, offset: float) -> bytes:
+def sources_of(dependencies: Sequence[Dependency]) -> bytes:
+    """The ids of the references among a task's arguments, as a run keeps them."""
+    return b"".join([x.oid[:OWN_BYTES] for x in dependencies[:SOURCES_MOST]])
+
+
+def pack(
+    flat: list[Any], worker: int, pid: int, offset: float, tracebacks: dict[str, str] | None = None
+) -> bytes:
     """What a worker has run, `WIDTH` values for each run; empty if there is nothing.
 
     Begins with its length, so that packed runs can follow each other.
@@ -40,7 +51,7 @@ def pack(flat: list[Any], worker: int, pid: int, offset: float) -> bytes:
     groups = [_group(key, part) for key, part in _equal(flat)]
     # All ids end with the cluster's nonce, which is 12 of 28 bytes.
     nonce = flat[0][-NONCE_BYTES:]
-    data = _encode(RunBatch(worker, pid, offset, groups, nonce))
+    data = _encode(RunBatch(worker, pid, offset, groups, nonce, tracebacks or {}))
     return len(data).to_bytes(_LENGTH_BYTES, "big") + data
 
 
@@ -56,24 +67,46 @@ def _equal(flat: list[Any]) -> Iterable[tuple[tuple[Any, ...], list[Any]]]:
 
 
 def _group(key: tuple[Any, ...], flat: list[Any]) -> RunGroup:
-    name, job, actor, attempt, failed = key
-    more = flat[3::WIDTH]
-    parents = [x.parent if x is not None else b"" for x in more] if any(more) else []
+    name, job, actor, attempt, error, (cpus, gpus) = key
+    more, sources, waited = flat[3::WIDTH], flat[4::WIDTH], flat[5::WIDTH]
+    parents: list[bytes] = []
+    sent: list[int] = []
+    if any(more):
+        parents = [x.parent if x is not None else b"" for x in more]
+        sent = [x.packed for x in more if x is not None and x.packed]
+    took = any(sources)
     return RunGroup(
         name,
         job,
         actor,
         attempt,
-        failed,
-        b"".join([x[:_OWN_BYTES] for x in flat[0::WIDTH]]),
+        error,
+        cpus,
+        gpus,
+        b"".join([x[:OWN_BYTES] for x in flat[0::WIDTH]]),
         array("d", flat[1::WIDTH]).tobytes(),
         array("d", flat[2::WIDTH]).tobytes(),
         b"".join([x or _NOBODY for x in parents]) if any(parents) else b"",
+        array("d", waited).tobytes() if any(waited) else b"",
+        b"".join(sources) if took else b"",
+        array("H", [len(x) // OWN_BYTES for x in sources]).tobytes() if took else b"",
+        len(sent),
+        sum(sent),
     )
 
 
 def unpack(pages: Iterable[RunPage]) -> Iterator[TaskEvent]:
     """The runs in the pages, in the order in which they were reported."""
+    for batch in batches(pages):
+        try:
+            found = list(_runs(batch))
+        except ValueError:
+            continue  # a worker's user code may have written over it
+        yield from found
+
+
+def batches(pages: Iterable[RunPage]) -> Iterator[RunBatch]:
+    """The batches in the pages, in the order in which they were reported, without unread ones."""
     for page in pages:
         for chunk in page.chunks:
             at = 0
@@ -81,24 +114,23 @@ def unpack(pages: Iterable[RunPage]) -> Iterator[TaskEvent]:
                 start = at + _LENGTH_BYTES
                 at = start + int.from_bytes(chunk[at:start], "big")
                 try:
-                    found = list(_runs(_decode(chunk[start:at])))
-                except (msgspec.DecodeError, ValueError):
+                    yield _decode(chunk[start:at])
+                except msgspec.DecodeError:
                     continue  # a worker's user code may have written over it
-                yield from found
 
 
 def _runs(batch: RunBatch) -> Iterator[TaskEvent]:
     for group in batch.groups:
         starts, lengths = array("d", group.starts), array("d", group.seconds)
         for i, (start, seconds) in enumerate(zip(starts, lengths, strict=True)):
-            own = i * _OWN_BYTES
+            own = i * OWN_BYTES
             parent = group.parents[i * OBJECT_ID_BYTES : (i + 1) * OBJECT_ID_BYTES]
             begun = start + batch.offset
             yield TaskEvent(
-                tid=group.tids[own : own + _OWN_BYTES] + batch.nonce,
+                tid=group.tids[own : own + OWN_BYTES] + batch.nonce,
                 name=group.name,
                 kind="ACTOR_TASK" if group.actor else "NORMAL_TASK",
-                state="FAILED" if group.failed else "FINISHED",
+                state="FAILED" if group.error else "FINISHED",
                 job=group.job,
                 worker=batch.worker,
                 pid=batch.pid,
@@ -107,4 +139,5 @@ def _runs(batch: RunBatch) -> Iterator[TaskEvent]:
                 actor=group.actor,
                 parent=b"" if parent == _NOBODY else parent,
                 attempt=group.attempt,
+                error=group.error,
             )

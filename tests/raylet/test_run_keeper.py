@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator
 
 from rayhpc.raylet import run_keeper
@@ -86,11 +87,28 @@ def test_a_remembered_run_costs_few_bytes() -> None:
     assert size < 40_000 * 33
 
 
+def test_what_some_runs_alone_have_is_told_with_them() -> None:
+    log = TaskLog()
+    first, second = b"1" * 16 + b"n" * 12, b"2" * 16 + b"n" * 12
+    log.uses = (10_000, 5_000)
+    log.note(tasks.Task(first, b"", b"", more=tasks.TaskMore(packed=4_000)), "f", 1.0, 2.0, 3)
+    log.waited = 0.75
+    took = tuple(tasks.Dependency(x) for x in (first, b"0" * 28))
+    log.note(tasks.Task(second, b"", b"", took), "f", 3.0, 1.0, 3)
+    log.note(tasks.Task(second, b"", b"", took * 100), "f", 3.0, 1.0, 3)
+    (batch,) = runs.batches([log.unreported(11, 22)])
+    (group,) = batch.groups
+    assert (group.cpus, group.gpus, group.sent, group.sent_bytes) == (10_000, 5_000, 1, 4_000)
+    assert array("d", group.waited).tolist() == [0.0, 0.75, 0.0]
+    assert array("H", group.source_counts).tolist() == [0, 2, runs.SOURCES_MOST]
+    assert group.sources[:32] == first[:16] + b"0" * 16
+
+
 def test_everything_known_of_a_run_comes_back() -> None:
     log = TaskLog()
     tid, parent, actor = b"t" * 16 + b"n" * 12, b"p" * 28, b"a" * 16
     log.note(tasks.Task(tid, b"", b"", more=tasks.TaskMore(parent=parent)), "f", 1.0, 2.0, 3)
-    log.note(tasks.Task(tid, b"", b"", attempt=1), "f", 3.0, 0.25, 3, failed=True)
+    log.note(tasks.Task(tid, b"", b"", attempt=1), "f", 3.0, 0.25, 3, b"", "ValueError")
     log.note(tasks.Task(b"u" * 16 + b"n" * 12, b"", b""), "f", 4.0, 0.5, 3)
     log.note(tasks.Call(tid, "m", b""), "A.m", 5.0, 0.5, 3, actor)
     waiting = list(runs.unpack([log.unreported(11, 22)]))
@@ -103,9 +121,10 @@ def test_everything_known_of_a_run_comes_back() -> None:
         plain: dict[str, object] = {"name": "f", "kind": "NORMAL_TASK", "state": "FINISHED"}
         return TaskEvent(tid=tid, **{**plain, "job": 3, "worker": 22, "pid": 11, **more})  # type: ignore[arg-type]
 
+    failed = {"state": "FAILED", "error": "ValueError"}
     assert waiting == [
         run(tid, started=begun, ended=begun + 2.0, parent=parent),
         run(b"u" * 16 + b"n" * 12, started=begun + 3, ended=begun + 3.5),
-        run(tid, started=begun + 2, ended=begun + 2.25, attempt=1, state="FAILED"),
+        run(tid, started=begun + 2, ended=begun + 2.25, attempt=1, **failed),
         run(tid, name="A.m", kind="ACTOR_TASK", started=begun + 4, ended=begun + 4.5, actor=actor),
     ]

@@ -180,7 +180,7 @@ def _make(
     spec = _spec(client, shared, definition, options)
     # Kept as long as the actor may start (again): what the class has captured lives as long.
     pending = Pending(spec.actor, b"", definition, 1, 0, f"{shared.name}.__init__")
-    packed = bool(args or kwargs) and submitting.set_arguments(client, pending, args, kwargs)
+    packed = submitting.set_arguments(client, pending, args, kwargs) if args or kwargs else 0
     if packed:
         spec = msgspec.structs.replace(spec, packed=True)
     if not spec.name:

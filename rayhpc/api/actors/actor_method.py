@@ -140,7 +140,7 @@ def _submit(
     pending.method = name
     pending.group = plan.group
     target.overtakes = handle._ray_kind.is_out_of_order
-    packed = bool(args or kwargs) and submitting.set_arguments(client, pending, args, kwargs)
+    packed = submitting.set_arguments(client, pending, args, kwargs) if args or kwargs else 0
     # The actor lives at least until its unanswered calls have ended.
     lifeline = handle._ray_lifeline
     if lifeline is not None:

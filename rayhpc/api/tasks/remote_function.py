@@ -176,7 +176,7 @@ def _submit(client: Client, prepared: _Prepared, args: Any, kwargs: Any) -> Any:
     retries = more.max_retries
     pending = Pending(tid, b"", prepared.definition, prepared.returns, retries, prepared.name)
     pending.queue = prepared.queue
-    packed = bool(args or kwargs) and submitting.set_arguments(client, pending, args, kwargs)
+    packed = submitting.set_arguments(client, pending, args, kwargs) if args or kwargs else 0
     context = running.get()
     if context is not None or packed or prepared.needs_more():
         parent = context.tid if context is not None else b""

@@ -31,8 +31,8 @@ def returns_of(num_returns: int | str | None, is_generator: bool) -> int:
 
 def set_arguments(
     client: Client, pending: Pending, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> bool:
-    """Serialize the arguments into a record; True: they went to the store as one object.
+) -> int:
+    """Serialize the arguments into a record; their bytes if they went to the store, else 0.
 
     Raises:
         TypeError: an argument cannot be pickled; the text names the path to what cannot.
@@ -43,7 +43,7 @@ def set_arguments(
         pending.args = serialization.dumps(args, 5)
         pending.size = len(pending.args)
         if pending.size <= serialization.COUNTED_BYTES or _fits(client, pending.size):
-            return False
+            return 0
     payload, deps = arguments.pack(args, kwargs)
     for ref in deps:
         client.refuse_foreign(ref.binary(), repr(ref))
@@ -64,7 +64,7 @@ def set_arguments(
         pending.deps = deps
     if keep:
         pending.keep = keep
-    return is_large
+    return packed.nbytes if is_large else 0
 
 
 def _fits(client: Client, size: int) -> bool:

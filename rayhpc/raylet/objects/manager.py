@@ -28,7 +28,7 @@ from rayhpc.raylet.objects.table import ObjectTable
 from rayhpc.store.arena import Arena
 from rayhpc.wire.address import Address, NodeNumber, node_of, owner_node_of
 from rayhpc.wire.messages import objects
-from rayhpc.wire.messages.cluster import ObjectRow
+from rayhpc.wire.messages.cluster import Moved, ObjectRow
 
 Handler = Callable[[Address, Any], None]
 
@@ -136,6 +136,14 @@ class ObjectManager:
     def spilled(self) -> int:
         """Bytes on disk."""
         return self._spiller.spilled
+
+    @property
+    def moved(self) -> Moved:
+        """What has come from other nodes and gone to disk so far."""
+        pulls, spiller = self._puller, self._spiller
+        return Moved(
+            pulls.arrived, pulls.arrived_bytes, spiller.placed, spiller.placed_bytes
+        )
 
     def rows(self, limit: int) -> list[ObjectRow]:
         """At most `limit` of the objects that lie on this node."""

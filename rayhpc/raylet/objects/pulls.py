@@ -88,6 +88,8 @@ class Puller:
         self._urgent: dict[ObjectId, Pull] = {}
         self._patient: dict[ObjectId, Pull] = {}
         self._active: dict[ObjectId, Pull] = {}
+        self.arrived = 0
+        self.arrived_bytes = 0
         self._under_way = 0
         self._watching = False
 
@@ -138,6 +140,8 @@ class Puller:
             self._pour()
             return
         del self._active[pull.oid]
+        self.arrived += 1
+        self.arrived_bytes += pull.size
         offset = -1 if pull.place is not None else pull.offset
         self._table.add(pull.oid, offset, pull.size, primary=False, disk=pull.place)
         self._admit()

@@ -105,6 +105,8 @@ class Spiller:
 
     def __init__(self, paths: list[str], context: StoreContext) -> None:
         self.spilled = 0
+        self.placed = 0
+        self.placed_bytes = 0
         self.problem = "" if paths else "there is no directory to spill to"
         self._directories = [SpillDirectory(path) for path in paths]
         self._context = context
@@ -132,6 +134,8 @@ class Spiller:
         offset = best.places.allocate(size)
         assert offset is not None
         self.spilled += size
+        self.placed += 1
+        self.placed_bytes += size
         return SpillPlace(best, offset, size)
 
     def failed(self, place: SpillPlace, reason: str) -> None:

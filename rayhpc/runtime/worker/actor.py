@@ -20,6 +20,7 @@ from rayhpc.runtime.worker import execution
 from rayhpc.runtime.worker.actor_calls import ActorCalls, Item, Lanes
 from rayhpc.runtime.worker.actor_methods import Methods
 from rayhpc.runtime.worker.call_order import FirstReady, has_far
+from rayhpc.runtime.worker.failure_notes import LEFT
 from rayhpc.runtime.worker.parts import WorkerParts
 from rayhpc.wire.address import Address, ObjectId, constructor_task_of
 from rayhpc.wire.messages import actors, tasks
@@ -168,7 +169,7 @@ class ActorHost:
             worker.enter_job_of(self._grant)
             cls = worker.definitions.load(spec.definition)
             _name(cls)
-            more = tasks.TaskMore(packed=spec.packed)
+            more = tasks.TaskMore(packed=int(spec.packed))
             task = tasks.Task(spec.actor, b"", spec.args, tuple(spec.deps), more=more)
             args, kwargs = execution.arguments(process.objects, task)
             lanes = worker.threads.lanes(self)
@@ -211,7 +212,7 @@ class ActorHost:
         worker, call = self.worker, item.call
         process, now = worker.process, worker.process.core.now
         name = self.name_of(call)
-        failed = True
+        error_kind = LEFT
         start = now()
         token = running.set(self.context_of(call, name))
         worker.slot.note_start(call.tid)
@@ -234,10 +235,11 @@ class ActorHost:
                 micros = int((now() - start) * 1e6)
                 args = kwargs = None  # type: ignore[assignment]
                 outcome = execution.succeeded(process.objects, call, value, micros)
-            failed = False
+            error_kind = ""
             # It could not be interrupted, and nobody waits for what it came to.
             return execution.cancelled(call) if self.calls.is_cancelled(call.tid) else outcome
         except Exception as error:
+            error_kind = worker.log.failures.note(error)
             if self.calls.is_cancelled(call.tid):
                 return execution.cancelled(call)
             return self.failure(call, error, name, start)
@@ -247,7 +249,7 @@ class ActorHost:
         finally:
             running.reset(token)
             spec = self.spec
-            worker.log.note(call, name, start, now() - start, spec.job, spec.actor, failed)
+            worker.log.note(call, name, start, now() - start, spec.job, spec.actor, error_kind)
 
     async def run_async(self, item: Item) -> execution.Outcome | None:
         """Run a call in an event loop; None: the actor leaves by it.
@@ -261,7 +263,7 @@ class ActorHost:
         process, now = worker.process, worker.process.core.now
         name = self.name_of(call)
         running.set(self.context_of(call, name))
-        failed = True
+        error_kind = LEFT
         start = now()
         try:
             args, kwargs = execution.arguments(process.objects, call, item.views)
@@ -281,18 +283,19 @@ class ActorHost:
                 micros = int((now() - start) * 1e6)
                 args = kwargs = None  # type: ignore[assignment]
                 outcome = execution.succeeded(process.objects, call, value, micros)
-            failed = False
+            error_kind = ""
             return outcome
         except asyncio.CancelledError:
             raise
         except Exception as error:
+            error_kind = worker.log.failures.note(error)
             return self.failure(call, error, name, start)
         except BaseException as error:
             self.leave_by(error, name)
             return None
         finally:
             spec = self.spec
-            worker.log.note(call, name, start, now() - start, spec.job, spec.actor, failed)
+            worker.log.note(call, name, start, now() - start, spec.job, spec.actor, error_kind)
 
     def end_call(
         self, caller: Address, tid: ObjectId, outcome: execution.Outcome | None

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from rayhpc.runtime.worker.failure_notes import FailureNotes
 from rayhpc.wire import runs
 from rayhpc.wire.messages import tasks
 from rayhpc.wire.messages.cluster import ReportRuns, RunPage
@@ -29,9 +30,17 @@ class TaskLog:
 
     Args:
         now: the time in seconds, monotonic.
+
+    Attributes:
+        uses: the CPUs and GPUs of what runs now (units of 1/10000).
+        waited: how long it has waited for others, in seconds, since the last run that was noted.
+        failures: how failed runs are named.
     """
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self.uses = (0, 0)
+        self.waited = 0.0
+        self.failures = FailureNotes()
         self._now = now
         # `runs.WIDTH` values for each run, one after the other.
         self._flat: list[Any] = []
@@ -48,15 +57,19 @@ class TaskLog:
         seconds: float,
         job: int,
         actor: bytes = b"",
-        failed: bool = False,
+        error: str = "",
     ) -> None:
-        """A run that has ended; `start` is of the log's clock."""
+        """A run that has ended; `start` is of the log's clock, `error` of `failures`."""
         if self._count >= MOST:
             self._dropped += 1
             return
-        self._flat.extend(
-            (task.tid, start, seconds, task.more, name, job, actor, task.attempt, failed)
-        )
+        waited = self.waited
+        if waited:
+            self.waited = 0.0
+        took = runs.sources_of(task.deps) if task.deps else b""
+        own = (task.tid, start, seconds, task.more, took, waited)
+        # In one call: other threads note, too.
+        self._flat.extend((*own, name, job, actor, task.attempt, error, self.uses))
         # After the run is there: a report that comes between must not leave it behind uncounted.
         self._count += 1
 
@@ -78,7 +91,8 @@ class TaskLog:
         taken = self._flat[:]
         del self._flat[: len(taken)]
         count = len(taken) // runs.WIDTH
-        return ReportRuns(count, dropped, runs.pack(taken, worker, pid, self._offset))
+        tracebacks = self.failures.take()
+        return ReportRuns(count, dropped, runs.pack(taken, worker, pid, self._offset, tracebacks))
 
     def unreported(self, pid: int, worker: int) -> RunPage:
         """What the next report will hold; nothing is forgotten."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from rayhpc.runtime.process.context import TaskContext, running
 from rayhpc.runtime.process.interrupts import inside
 from rayhpc.runtime.worker import execution
+from rayhpc.runtime.worker.failure_notes import LEFT
 from rayhpc.runtime.worker.lease_queue import Queued
 from rayhpc.runtime.worker.outbox import REPLY_WITHIN_S
 from rayhpc.runtime.worker.parts import WorkerParts
@@ -69,7 +70,7 @@ class TaskRunner:
         more = task.more
         name = more.name if more is not None and more.name else ""
         micros = 0
-        failed = True
+        error_kind = LEFT
         start = now()
         token = None
         thread = inside.thread
@@ -98,24 +99,26 @@ class TaskRunner:
                 thread.depth = 1
             if task.returns in tasks.GENERATORS:
                 outcome = worker.producers.run(item.submitter, task, value, start)
-                failed = False
+                error_kind = ""
                 return outcome
             micros = int((now() - start) * 1e6)
             args = kwargs = None  # type: ignore[assignment]
             outcome = execution.succeeded(process.objects, task, value, micros)
-            failed = False
+            error_kind = ""
             return outcome
         except SystemExit as error:
             self._leave_by_exit(error, name)
             return None
         except BaseException as error:
             thread.depth = 1  # an interrupt may have come just before or after user code
+            error_kind = worker.log.failures.note(error)
             return self._failure(task, error, name, int((now() - start) * 1e6))
         finally:
             if token is not None:
                 running.reset(token)
             self._seconds = now() - start
-            worker.log.note(task, name, start, self._seconds, process.core.facts.job, b"", failed)
+            job = process.core.facts.job
+            worker.log.note(task, name, start, self._seconds, job, b"", error_kind)
 
     def _failure(
         self, task: tasks.Task, error: BaseException, name: str, micros: int

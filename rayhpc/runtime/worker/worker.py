@@ -135,6 +135,7 @@ class Worker(Role):
     def enter_job_of(self, grant: Grant) -> None:
         """Be what a lease or actor says (its job, GPUs, threads), once the job has been told."""
         self.queue.grant = grant
+        self.log.uses = (grant.resources.get("CPU", 0), grant.resources.get("GPU", 0))
         here = self._environment
         if here.is_in_force(grant):
             return
@@ -285,9 +286,11 @@ class Worker(Role):
             return done()
         with self.process.loop.lead():
             self._lend(lease)
+        began = self.process.core.now()
         try:
             return self._wait(done, None if timeout is None else timeout - first)
         finally:
+            self.log.waited += self.process.core.now() - began
             with self.process.loop.lead():
                 if self._loan.end(lease):
                     self.queue.is_lent = False

@@ -68,11 +68,23 @@ class Usage(Record, frozen=True):
     leased: Resources = {}
 
 
+class Moved(Record, frozen=True):
+    """What a node's store has moved since it started: objects, and their bytes.
+
+    `pulled` came from other nodes, `spilled` went to disk.
+    """
+
+    pulled: int = 0
+    pulled_bytes: int = 0
+    spilled: int = 0
+    spilled_bytes: int = 0
+
+
 class Heartbeat(Message):
     """Raylet to head: I live; `usage` only when it has changed; `demand`: what waits here.
 
     `demand` lists (resources, how many wait, reason in words).  `errors` counts the errors inside
-    the raylet, `last_error` is the last one.
+    the raylet, `last_error` is the last one.  `moved` is what the store has moved so far.
     """
 
     usage: Usage | None = None
@@ -82,6 +94,7 @@ class Heartbeat(Message):
     demand: list[tuple[Resources, int, str]] = []
     errors: int = 0
     last_error: str = ""
+    moved: Moved = Moved()
 
 
 class HeadAlive(Message):
@@ -236,6 +249,10 @@ class Workers(Message):
     ended: bool = False
 
 
+class NodesOverTime(Message):
+    """To the head: what each node had free, and in its store, over time → list[NodeHistory]."""
+
+
 class JobRaylets(Message):
     """To the head: the raylets that have asked for a job, to work for it → list[int], addresses."""
 
@@ -278,6 +295,7 @@ Question = (
     | StoreObjects
     | TaskRuns
     | Workers
+    | NodesOverTime
     | JobRaylets
     | PassOnOutput
     | OwnedObjects
@@ -339,6 +357,30 @@ class ClusterState(Record, frozen=True):
     last_error: str = ""
 
 
+class NodeSample(Record, frozen=True):
+    """A node in one stretch of time that begins at `at` (seconds since the epoch).
+
+    The least that was free of CPU and GPU (units of 1/10000), the most that was in the store and on
+    disk, the most leases that waited; `moved` at the end of the stretch.
+    """
+
+    at: float
+    free_cpus: int
+    free_gpus: int
+    store_used: int
+    store_spilled: int
+    pending: int
+    moved: Moved
+
+
+class NodeHistory(Record, frozen=True):
+    """The samples of one node, the oldest first, each `every` seconds long."""
+
+    node: int
+    every: float
+    samples: list[NodeSample]
+
+
 class JobRow(Record, frozen=True):
     """A job: its driver, and when it ran (seconds since the epoch; `ended` 0: running)."""
 
@@ -387,23 +429,36 @@ class RunGroup(Record, frozen=True):
     """Runs of one function or method: ids and parents one after the other, times as doubles.
 
     `actor` is empty for tasks, `parents` where no run has one.  `tids` are without the nonce.
+    `error` names the kind of failure (empty: they finished), `cpus` and `gpus` what a run had
+    (units of 1/10000).  `waited` are the seconds in which a run waited for others (empty: none
+    did), `sources` the first `runs.SOURCES_MOST` references that each took, without the nonce, and
+    `source_counts` how many these are, as 16-bit numbers (both empty: none).  `sent` counts the
+    runs whose arguments were too large for a message, `sent_bytes` their bytes.
     """
 
     name: str
     job: int
     actor: bytes
     attempt: int
-    failed: bool
+    error: str
+    cpus: int
+    gpus: int
     tids: bytes
     starts: bytes
     seconds: bytes
     parents: bytes = b""
+    waited: bytes = b""
+    sources: bytes = b""
+    source_counts: bytes = b""
+    sent: int = 0
+    sent_bytes: int = 0
 
 
 class RunBatch(Record, frozen=True):
     """What one worker reports; `offset` makes its `starts` seconds since the epoch.
 
-    `nonce` is the end of every task's id.
+    `nonce` is the end of every task's id.  `tracebacks` has the text of each kind of failure that
+    this worker names for the first time.
     """
 
     worker: int
@@ -411,6 +466,7 @@ class RunBatch(Record, frozen=True):
     offset: float
     groups: list[RunGroup]
     nonce: bytes
+    tracebacks: dict[str, str] = {}
 
 
 class RunPage(Record, frozen=True):

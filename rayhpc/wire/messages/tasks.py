@@ -37,7 +37,8 @@ class TaskMore(Record, frozen=True):
     """What only some tasks need: kept apart so that the common task stays small.
 
     `retry_on` is empty (never), b"*" (any application error) or a pickled list of types.
-    `packed` says that `args` is empty and the first dependency is the packed arguments.
+    `packed` not 0 says that `args` is empty and the first dependency is the packed arguments, of so
+    many bytes.
     `window` is the number of streamed items that may wait to be taken (0: no bound).
     `again` says that a call runs once more because results of it were lost.
     """
@@ -45,7 +46,7 @@ class TaskMore(Record, frozen=True):
     name: str = ""
     parent: bytes = b""
     retry_on: bytes = b""
-    packed: bool = False
+    packed: int = 0
     window: int = 0
     max_calls: int = 0
     capture_group: bool = False

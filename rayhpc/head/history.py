@@ -1,0 +1,100 @@
+"""What the nodes' heartbeats have said over time: kept in bounded memory, read when somebody asks.
+
+Used by `membership` (adds) and `questions` (reads).  A node has at most `SAMPLES_MOST` samples;
+then each two neighbours become one, so that a long life is kept as whole as a short one.
+"""
+
+from __future__ import annotations
+
+from array import array
+
+from rayhpc.wire.address import NodeNumber
+from rayhpc.wire.messages.cluster import Moved, NodeHistory, NodeSample
+
+# Of 80 bytes each.
+SAMPLES_MOST = 256
+FIRST_EVERY_S = 1.0
+# Nodes that are gone count as well; the oldest are forgotten.
+_NODES_MOST = 2_000
+# How a stretch is made of two, for each of a sample's numbers.
+_TOGETHER = (min, min, min, max, max, max, max, max, max, max)
+_WIDTH = len(_TOGETHER)
+
+
+class History:
+    """The samples of all nodes."""
+
+    def __init__(self) -> None:
+        self._of: dict[NodeNumber, _OfNode] = {}
+
+    def add(self, node: NodeNumber, sample: NodeSample) -> None:
+        """A node has said how it is."""
+        known = self._of.get(node)
+        if known is None:
+            if len(self._of) >= _NODES_MOST:
+                del self._of[next(iter(self._of))]
+            known = self._of[node] = _OfNode()
+        known.add(_flat(sample))
+
+    def rows(self) -> list[NodeHistory]:
+        """All of it."""
+        return [NodeHistory(x, of.every, of.samples()) for x, of in self._of.items()]
+
+
+class _OfNode:
+    """The samples of one node, one after the other in one array."""
+
+    __slots__ = ("_flat", "every")
+
+    def __init__(self) -> None:
+        self.every = FIRST_EVERY_S
+        self._flat = array("d")
+
+    def add(self, sample: list[float]) -> None:
+        flat = self._flat
+        if flat and sample[0] < flat[-_WIDTH] + self.every:
+            flat[-_WIDTH:] = array("d", _joined(flat[-_WIDTH:].tolist(), sample))
+            return
+        flat.extend(sample)
+        if len(flat) >= SAMPLES_MOST * _WIDTH:
+            self._halve()
+
+    def samples(self) -> list[NodeSample]:
+        """As records."""
+        return [_sample(x) for x in self._rows()]
+
+    def _halve(self) -> None:
+        self.every *= 2
+        rows = self._rows()
+        self._flat = array("d")
+        for first, then in zip(rows[::2], rows[1::2], strict=True):
+            self._flat.extend(_joined(first, then))
+
+    def _rows(self) -> list[list[float]]:
+        flat = self._flat
+        return [flat[x : x + _WIDTH].tolist() for x in range(0, len(flat), _WIDTH)]
+
+
+def _joined(first: list[float], then: list[float]) -> list[float]:
+    return [choose(a, b) for choose, a, b in zip(_TOGETHER, first, then, strict=True)]
+
+
+def _flat(sample: NodeSample) -> list[float]:
+    moved = sample.moved
+    return [
+        sample.at,
+        sample.free_cpus,
+        sample.free_gpus,
+        sample.store_used,
+        sample.store_spilled,
+        sample.pending,
+        moved.pulled,
+        moved.pulled_bytes,
+        moved.spilled,
+        moved.spilled_bytes,
+    ]
+
+
+def _sample(row: list[float]) -> NodeSample:
+    at, (cpus, gpus, used, spilled, pending, *moved) = row[0], [int(x) for x in row[1:]]
+    return NodeSample(at, cpus, gpus, used, spilled, pending, Moved(*moved))
