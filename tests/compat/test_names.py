@@ -284,5 +284,5 @@ def test_locations_before_a_cluster_are_an_error(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(current, "existing", lambda: None)
     for ask in (get_object_locations, get_local_object_locations):
-        with pytest.raises(RuntimeError, match="in no cluster"):
+        with pytest.raises(RuntimeError, match="no objects before init"):
             ask([])

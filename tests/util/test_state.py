@@ -371,4 +371,4 @@ def test_no_listing_waits_for_who_has_ended_meanwhile(
     monkeypatch.setattr(Sources, "raw_workers", lambda self, ended=False: rows)
     state.list_tasks()
     state.list_objects()
-    assert "the listing lacks" not in caplog.text
+    assert "the listing is missing" not in caplog.text

@@ -1,1 +1,1 @@
-"""Actors: classes, handles, methods, names, their end."""
+"""Actors: classes, handles, methods, names, termination."""

@@ -1,6 +1,6 @@
-"""Actors: finding, ending and leaving them; the names of the other actor modules.
+"""Actors: looking them up, killing them, exiting; also exports the names of the other modules.
 
-Used by users and by everything that speaks of actors.
+Used by users and by all code that handles actors.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from rayhpc.wire.messages import actors, cluster
 
 
 def get_actor(name: str, namespace: str | None = None) -> ActorHandle[Any]:
-    """The living actor of that name.
+    """Look up a living actor by name.
 
-    Its handle does not keep the actor alive.
+    The handle does not keep the actor alive.
 
     Args:
         name: the actor's name.
-        namespace: where the name was given; None: the namespace of this job.
+        namespace: the namespace it was registered in; None: this job's namespace.
 
     Raises:
-        ValueError: there is no such actor, or no name was given.
-        TypeError: a name that is not text.
+        ValueError: there is no such actor, or the name is empty.
+        TypeError: the name is not text.
     """
     if not name:
         raise ValueError(f"get_actor() needs the name of an actor, and got {name!r}.")
@@ -47,17 +47,17 @@ def get_actor(name: str, namespace: str | None = None) -> ActorHandle[Any]:
     if found is None:
         raise ValueError(
             f"Failed to look up actor with name '{name}' in namespace '{where}': it was never "
-            "made, it has died, or it lives in another namespace (give namespace=…; "
+            "created, it has died, or it lives in another namespace (give namespace=…; "
             "util.list_named_actors(all_namespaces=True) lists them all)."
         )
     return from_spec(found.spec)
 
 
 def list_named_actors(all_namespaces: bool = False) -> list[Any]:
-    """The names of the living named actors.
+    """The names of all living named actors.
 
     Args:
-        all_namespaces: those of all namespaces, each as {"name": …, "namespace": …}.
+        all_namespaces: include every namespace; each row is then {"name": …, "namespace": …}.
     """
     client = current.client()
     namespace = "" if all_namespaces else client.facts.namespace
@@ -68,14 +68,14 @@ def list_named_actors(all_namespaces: bool = False) -> list[Any]:
 
 
 def kill(actor: ActorHandle[Any], *, no_restart: bool = True) -> None:
-    """End an actor's process at once; calls that have not ended fail.
+    """Kill an actor's process at once; its unfinished calls fail.
 
     Args:
         actor: the actor's handle.
-        no_restart: False: it starts again if its max_restarts allows.
+        no_restart: False: the actor is restarted if its max_restarts allows.
 
     Raises:
-        ValueError: not an actor's handle.
+        ValueError: not an actor handle.
         RaySystemError: the actor belongs to a cluster that this process has left.
     """
     if not isinstance(actor, ActorHandle):
@@ -90,10 +90,10 @@ def kill(actor: ActorHandle[Any], *, no_restart: bool = True) -> None:
 
 
 def exit_actor() -> None:
-    """End the actor in whose method this is called, in good order.
+    """Terminate the actor whose method calls this, gracefully.
 
-    As with every end in good order, its `__ray_shutdown__()` is called, if its class has one, and
-    atexit handlers run: not when it is killed, nor when the cluster ends.
+    As with every graceful exit, the class's `__ray_shutdown__()` is called if it has one, and
+    atexit handlers run. Neither happens when the actor is killed or the cluster ends.
 
     Raises:
         TypeError: not called inside an actor.

@@ -1,8 +1,8 @@
 """Actor classes: what `@remote` makes of a class.
 
-Used by `remote`.  An `ActorClass` is picklable and knows no process; what belongs to one is made
-at the first `.remote()` there.  Attributes of the class itself can be read through it; no class
-can inherit from it.
+Used by `remote`.  An `ActorClass` is picklable and not tied to a process; per-process state is
+created at the first `.remote()` there.  The class's own attributes can be read through it, but no
+class can inherit from it.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ class ActorClassInheritanceException(TypeError):  # noqa: N818 — Ray's name
 
 
 class ActorClass(Generic[T]):
-    """A class whose instances live in processes of their own.
+    """A class whose instances each live in a process of their own.
 
-    `.remote(…)` makes an instance and returns its handle at once; `.options(…)` changes options
-    for one.  It ends when nobody has a handle any more, after the calls that are under way, but
-    30 s later at the most; a class that has something to put away does so in `__ray_shutdown__()`.
+    `.remote(…)` creates an instance and returns its handle at once; `.options(…)` overrides options
+    for one.  The actor ends when no handles are left, after the calls in progress but no later than
+    30 s after that; a class that has something to clean up does so in `__ray_shutdown__()`.
 
     Args:
         cls: the class.
@@ -62,13 +62,13 @@ class ActorClass(Generic[T]):
         )
 
     def remote(self, *args: Any, **kwargs: Any) -> ActorHandle[T]:
-        """Make an actor.
+        """Create an actor.
 
         Returns:
-            Its handle; the constructor's errors come with the first call's result.
+            Its handle; an error in the constructor is raised by the first call's result.
 
         Raises:
-            TypeError: the arguments do not fit the constructor, or one cannot be pickled.
+            TypeError: the arguments do not match the constructor, or one cannot be pickled.
             ValueError: the actor's name is taken.
         """
         client = current.client()
@@ -82,7 +82,7 @@ class ActorClass(Generic[T]):
         """The same class with other options.
 
         Raises:
-            ValueError: an unknown option, with the nearest right one, or an impossible value.
+            ValueError: an unknown option (the text suggests the closest one), or an invalid value.
             TypeError: a value of the wrong type.
         """
         other = make_actor_class(self.__ray_actor_class__, self.options_given.merged(**changed))
@@ -90,7 +90,7 @@ class ActorClass(Generic[T]):
         return other
 
     def bind(self, *args: Any, **kwargs: Any) -> Any:
-        """A node of a graph that makes an actor when the graph runs (`util.dag`)."""
+        """A graph node that creates an actor when the graph runs (`util.dag`)."""
         return binding.class_node(self, args, kwargs)
 
     def _remote(self, args: Any = None, kwargs: Any = None, **changed: Any) -> ActorHandle[T]:
@@ -122,7 +122,7 @@ class ActorClass(Generic[T]):
 
 
 class _Shared:
-    """What actors of one class share in this process, whatever their options."""
+    """State shared by all actors of one class in this process, whatever their options."""
 
     def __init__(self, cls: type[Any]) -> None:
         self.cls = cls
@@ -134,15 +134,15 @@ class _Shared:
 
     @functools.cached_property
     def shape(self) -> Shape | None:
-        """The constructor's parameters; None if they are not known.
+        """The constructor's parameters; None if unknown.
 
-        Not before a call: a class that refers to itself is not whole yet while it is unpickled, it
-        has no methods.
+        Only computed at the first call: while a self-referencing class is being unpickled it is
+        incomplete and has no methods yet.
         """
         return shape_of(self.cls)
 
     def kind(self, options: opts.ActorOptions) -> tuple[ActorKind, bytes]:
-        """What handles of an actor with these options know, and the same pickled."""
+        """What handles of an actor with these options carry, and its pickle."""
         groups = tuple((options.concurrency_groups or {}).items())
         key = (
             groups,
@@ -163,7 +163,7 @@ class _Shared:
 
 
 def make_actor_class(cls: type[T], options: opts.ActorOptions) -> ActorClass[T]:
-    """The actor class of a class; its type is named after it, as in Ray."""
+    """The actor class for a class; its type is named after it, as in Ray."""
     body = {"__module__": cls.__module__, "__doc__": cls.__doc__}
     kind: Callable[..., ActorClass[T]] = type(f"ActorClass({cls.__name__})", (ActorClass,), body)
     return kind(cls, options)
@@ -178,7 +178,7 @@ def _make(
 ) -> ActorHandle[Any]:
     definition = shared.export.definition(client)
     spec = _spec(client, shared, definition, options)
-    # Kept as long as the actor may start (again): what the class has captured lives as long.
+    # Kept for as long as the actor may be (re)started, and with it whatever the class captured.
     pending = Pending(spec.actor, b"", definition, 1, 0, f"{shared.name}.__init__")
     packed = submitting.set_arguments(client, pending, args, kwargs) if args or kwargs else 0
     if packed:

@@ -1,7 +1,7 @@
-"""A handle to an actor: what `.remote()` of an actor class returns, what is passed around.
+"""Actor handles: what `.remote()` of an actor class returns and programs pass around.
 
-Used by users.  A handle may be sent anywhere; in each process it is a caller of its own.  It holds
-the actor's lifeline, unless it was found by name or belongs to a detached actor.
+Used by users.  A handle can be sent anywhere; in each process it acts as a separate caller.  It
+holds the actor's lifeline, unless it was looked up by name or the actor is detached.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ T = TypeVar("T")
 
 
 class ActorHandle(Generic[T]):
-    """An actor: its methods are attributes, called with `.remote(…)`.
+    """A handle to an actor: methods are attributes, called with `.remote(…)`.
 
     Args:
         actor: the actor's id.
-        blob: its kind, pickled.
-        lifeline: the reference that keeps it alive; None: the handle does not.
+        blob: its kind (`actor_kind`), pickled.
+        lifeline: the reference that keeps the actor alive; None: this handle does not.
     """
 
     __slots__ = ("__weakref__", "_ray_actor", "_ray_blob", "_ray_kind", "_ray_lifeline")
@@ -44,7 +44,7 @@ class ActorHandle(Generic[T]):
         return ActorID(self._ray_actor)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_ray_"):  # not there yet: while it is being made
+        if name.startswith("_ray_"):  # not set yet: the handle is being created
             raise AttributeError(name)
         return ActorMethod(self, name, self._ray_kind.plan(name))
 
@@ -73,7 +73,7 @@ class ActorHandle(Generic[T]):
 
 
 def from_spec(spec: ActorSpec) -> ActorHandle[Any]:
-    """A handle from what the head knows of an actor; it does not keep the actor alive."""
+    """A handle built from the head's record of an actor; it does not keep the actor alive."""
     return ActorHandle(spec.actor, spec.methods, None)
 
 

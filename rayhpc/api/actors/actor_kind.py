@@ -1,7 +1,8 @@
-"""What a handle knows of its actor: the class's methods, their options, and how calls may run.
+"""What a handle knows about its actor: the methods, their options, and how calls may run.
 
-Made by `actor_class` once per class and set of options, carried by every handle (`actor_handle`)
-and, for handles made from a name, by the actor's entry at the head.  Holds no state of the actor.
+Created by `actor_class` once per class and set of options.  Carried by every handle
+(`actor_handle`) and, for handles looked up by name, by the actor's record at the head.  Holds no
+actor state.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ from rayhpc.api.tasks.remote_function import retry_on
 from rayhpc.api.tasks.signatures import Shape, is_async, is_generator, shape_of
 from rayhpc.wire.messages.tasks import TaskMore
 
-# What `method` notes on a function.
+# Where `method` stores its options on a function.
 OPTIONS_ATTRIBUTE = "__ray_method_options__"
-# The calls every actor has.
+# The methods every actor has.
 ALWAYS = ("__ray_call__", "__ray_ready__", "__ray_terminate__")
 
 
 class Method(msgspec.Struct, frozen=True):
-    """One method: its own options, whether it yields, its parameters (None: not known)."""
+    """One method: its own options, whether it is a generator, its parameters (None: unknown)."""
 
     options: MethodOptions
     is_generator: bool = False
@@ -35,7 +36,7 @@ class Method(msgspec.Struct, frozen=True):
 
 
 class CallPlan:
-    """What all calls of a method with the same options share."""
+    """What all calls of a method with the same options have in common."""
 
     __slots__ = ("group", "label", "more", "needs_more", "retries", "returns", "shape", "title")
 
@@ -60,7 +61,7 @@ class CallPlan:
 
 
 class ActorKind:
-    """A class as its handles see it.
+    """An actor class as its handles see it.
 
     Args:
         class_name: the class's name.
@@ -85,15 +86,15 @@ class ActorKind:
 
     @property
     def is_out_of_order(self) -> bool:
-        """Whether a call whose arguments are there may start before those made earlier."""
+        """Whether a call with its arguments ready may start before earlier calls."""
         is_concurrent = self.is_async or self.max_concurrency > 1 or bool(self.groups)
         return is_concurrent or self._out_of_order
 
     def plan(self, name: str) -> CallPlan:
-        """How the method is called without options.
+        """How the method is called when no options are given.
 
         Raises:
-            AttributeError: there is no such method; the text names those there are.
+            AttributeError: there is no such method; the text lists the ones there are.
         """
         found = self.plans.get(name)
         if found is None:
@@ -107,20 +108,20 @@ class ActorKind:
         return found
 
     def check_group(self, group: str) -> None:
-        """Accept a concurrency group's name.
+        """Check the name of a concurrency group.
 
         Raises:
-            ValueError: the actor has no such group; the text names those there are.
+            ValueError: the actor has no such group; the text lists the ones it has.
         """
         if group and group not in self.groups:
             names = ", ".join(sorted(self.groups)) or "none"
             raise ValueError(
                 f"The actor {self.class_name} has no concurrency group {group!r}; it has: {names}. "
-                "Groups are given with @remote(concurrency_groups={name: limit})."
+                "Define groups with @remote(concurrency_groups={name: limit})."
             )
 
     def check_methods(self) -> None:
-        """Accept the groups that methods name.
+        """Check the concurrency groups that methods name.
 
         Raises:
             ValueError: a method names a group that the actor does not have.
@@ -134,20 +135,20 @@ class ActorKind:
 
 @functools.lru_cache(maxsize=512)
 def kind_of(blob: bytes) -> ActorKind:
-    """The kind in a handle's pickle; handles of one class share it."""
+    """The kind in a handle's pickle; handles of one class share the decoded object."""
     kind: ActorKind = pickle.loads(blob)
     return kind
 
 
 def methods_of(cls: type[Any]) -> dict[str, Method]:
-    """The methods that can be called through a handle, inherited ones included."""
+    """The methods callable through a handle, inherited ones included."""
     found = {}
     for name in dir(cls):
         if hasattr(object, name) and getattr(cls, name, None) is getattr(object, name):
             continue
         try:
             function = getattr(cls, name)
-        except Exception:  # a descriptor that works on instances alone
+        except Exception:  # a descriptor that only works on instances
             continue
         if not inspect.isroutine(function):
             continue
@@ -162,7 +163,7 @@ def methods_of(cls: type[Any]) -> dict[str, Method]:
 
 
 def has_async_methods(cls: type[Any]) -> bool:
-    """Whether the class makes an asynchronous actor."""
+    """Whether any method makes actors of this class asynchronous."""
     return any(is_async(member) for name in dir(cls) if (member := getattr(cls, name, None)))
 
 

@@ -1,7 +1,7 @@
 """Calling an actor's method.
 
-Made by `actor_handle` at every attribute access, so it is small: what calls share is in the
-handle's kind.  The call goes into the caller's queue, which keeps the order (`runtime.calls`).
+Created by `actor_handle` at every attribute access, so it is kept small: what calls share is in
+the handle's kind.  The call joins the caller's queue, which preserves order (`runtime.calls`).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from rayhpc.wire.messages.tasks import TaskMore
 
 
 class Handle(Protocol):
-    """What a method needs of its handle (`actor_handle.ActorHandle`)."""
+    """What a method needs from its handle (`actor_handle.ActorHandle`)."""
 
     _ray_actor: bytes
     _ray_kind: ActorKind
@@ -57,7 +57,7 @@ class ActorMethod:
             `ObjectRefGenerator` for generators.
 
         Raises:
-            TypeError: the arguments do not fit the method, or one cannot be pickled.
+            TypeError: the arguments do not match the method, or one cannot be pickled.
             PendingCallsLimitExceeded: the actor's max_pending_calls is reached.
         """
         client = current.client()
@@ -71,7 +71,8 @@ class ActorMethod:
         max_task_retries, retry_exceptions.
 
         Raises:
-            ValueError: an unknown option or group, with the right ones, or an impossible value.
+            ValueError: an unknown option or group (the text lists the valid ones), or an invalid
+                value.
             TypeError: a value of the wrong type.
         """
         options = MethodOptions().merged(**changed)
@@ -79,13 +80,13 @@ class ActorMethod:
         return ActorMethod(self._handle, self._name, plan)
 
     def bind(self, *args: Any, **kwargs: Any) -> Any:
-        """A node of a graph that calls the method when the graph runs (`util.dag`)."""
+        """A graph node that calls the method when the graph runs (`util.dag`)."""
         returns = self._plan.returns
         return binding.method_node(self, self._handle, self._name, returns, args, kwargs)
 
     @property
     def _num_returns(self) -> int:
-        """How many references a call returns; -1 with "dynamic", -2 for generators."""
+        """How many references a call returns; -1 for "dynamic", -2 for generators."""
         return self._plan.returns
 
     def _remote(self, args: Any = None, kwargs: Any = None, **changed: Any) -> Any:
@@ -97,15 +98,15 @@ class ActorMethod:
 
 
 def method(*args: Any, **options: Any) -> Callable[[Any], Any]:
-    """A decorator that gives a method of an actor class options for all its calls.
+    """Decorator that sets options for all calls of an actor method.
 
     Args:
-        args: none: the decorator needs options.
+        args: must be empty: the decorator requires options.
         options: num_returns, concurrency_group, max_task_retries, retry_exceptions, name.
 
     Raises:
-        TypeError: used without options, or a value of the wrong type.
-        ValueError: an unknown option, with the nearest right one, or an impossible value.
+        TypeError: used without options, or an option has the wrong type.
+        ValueError: an unknown option (the text suggests the closest one), or an invalid value.
     """
     if args or not options:
         raise TypeError(
@@ -141,7 +142,7 @@ def _submit(
     pending.group = plan.group
     target.overtakes = handle._ray_kind.is_out_of_order
     packed = submitting.set_arguments(client, pending, args, kwargs) if args or kwargs else 0
-    # The actor lives at least until its unanswered calls have ended.
+    # The actor lives at least until its outstanding calls have finished.
     lifeline = handle._ray_lifeline
     if lifeline is not None:
         pending.keep = [lifeline] if pending.keep is None else [lifeline, *pending.keep]

@@ -1,7 +1,7 @@
 """Placement groups: resources reserved together on one or several nodes.
 
-Used by users through `util`, and by `strategies` and `placing`.  A group is known by its id; what
-the head tells about it is kept per process while somebody asks.
+Used by users through `util`, and by `strategies` and `placing`.  A group is identified by its id;
+what the head says about it is cached per process while someone is interested.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class PlacementGroup:
 
     Args:
         id: its id.
-        bundle_cache: its bundles, if they are known here.
+        bundle_cache: its bundles, if known here.
     """
 
     def __init__(
@@ -44,18 +44,18 @@ class PlacementGroup:
 
     @staticmethod
     def empty() -> PlacementGroup:
-        """No group at all."""
+        """The empty group, which stands for no group."""
         return PlacementGroup(PlacementGroupID.nil(), [])
 
     @property
     def is_empty(self) -> bool:
-        """Whether this is no group at all."""
+        """Whether this stands for no group."""
         return self.id.is_nil()
 
     def ready(self) -> ObjectRef[PlacementGroup]:
-        """A reference that is there, with the group as its value, once all bundles are reserved.
+        """A reference that becomes ready once all bundles are reserved; its value is the group.
 
-        If the group is removed before, `get` raises TaskPlacementGroupRemoved.
+        If the group is removed first, `get` raises TaskPlacementGroupRemoved.
         """
         with collect_refs():
             value = serialization.to_inline(serialization.serialize(self))
@@ -68,13 +68,13 @@ class PlacementGroup:
         """Wait until all bundles are reserved.
 
         Args:
-            timeout_seconds: how long at most.
+            timeout_seconds: the longest time to wait.
 
         Returns:
-            False if the time was over first, or the group was removed.
+            False if the time ran out, or the group was removed.
 
         Raises:
-            TypeError: the time is not a number; ValueError: it is NaN.
+            TypeError: the timeout is not a number; ValueError: it is NaN.
         """
         limit = seconds("timeout_seconds", timeout_seconds)
         with inside:
@@ -100,7 +100,7 @@ class PlacementGroup:
 
     @property
     def bundle_count(self) -> int:
-        """How many bundles it has."""
+        """The number of bundles."""
         return len(self.bundle_specs)
 
     def __eq__(self, other: object) -> bool:
@@ -125,18 +125,18 @@ def placement_group(
     _soft_target_node_id: str | None = None,
     bundle_label_selector: list[dict[str, str]] | None = None,
 ) -> PlacementGroup:
-    """Reserve bundles of resources together, all or nothing; returns at once.
+    """Reserve bundles of resources, all or nothing; returns at once.
 
     Args:
-        bundles: the resources of each, for example `[{"CPU": 2}, {"CPU": 1, "GPU": 1}]`.
-        strategy: PACK (few nodes), SPREAD (many), STRICT_PACK (one), STRICT_SPREAD (each bundle
-            another).
-        name: to find it by with `get_placement_group`; free in this namespace.
-        lifetime: "detached" outlives this program; None does not.
-        bundle_label_selector: for each bundle, labels that its node must have.
+        bundles: the resources of each bundle, such as `[{"CPU": 2}, {"CPU": 1, "GPU": 1}]`.
+        strategy: PACK (few nodes), SPREAD (many), STRICT_PACK (one node), STRICT_SPREAD (a
+            different node for each bundle).
+        name: for `get_placement_group`; must be unused in this namespace.
+        lifetime: "detached" outlives this program; with None the group ends with it.
+        bundle_label_selector: for each bundle, the labels its node must have.
 
     Raises:
-        ValueError: an unknown strategy or lifetime, or bundles that cannot be.
+        ValueError: an unknown strategy or lifetime, or invalid bundles.
         TypeError: bundles that are not a list of dicts.
     """
     validate_placement_group(bundles, strategy, lifetime)
@@ -170,16 +170,16 @@ def validate_placement_group(
     _soft_target_node_id: str | None = None,
     bundle_label_selector: list[dict[str, str]] | None = None,
 ) -> bool:
-    """Whether `placement_group` would take this: True, or an error that says why not.
+    """Check the arguments of `placement_group`: returns True, or raises an error that explains.
 
     Args:
-        bundles: as for `placement_group`, and so are the others.
+        bundles: as for `placement_group`, like the others.
         strategy: PACK, SPREAD, STRICT_PACK or STRICT_SPREAD.
         lifetime: None or "detached".
-        bundle_label_selector: labels, for each bundle or one for all.
+        bundle_label_selector: labels, per bundle or one dict for all.
 
     Raises:
-        ValueError: an unknown strategy or lifetime, or bundles that cannot be.
+        ValueError: an unknown strategy or lifetime, or invalid bundles.
         TypeError: bundles that are not a list of dicts.
     """
     _checked_bundles(bundles)
@@ -196,10 +196,10 @@ def validate_placement_group(
 
 
 def check_placement_group_index(placement_group: PlacementGroup, bundle_index: int) -> None:
-    """Accept the index of one of the group's bundles, or -1 for any.
+    """Check the index of one of the group's bundles, or -1 for any.
 
     Raises:
-        ValueError: it has no such bundle, or there is no group and the index is not -1.
+        ValueError: there is no such bundle, or there is no group and the index is not -1.
     """
     if placement_group.is_empty:
         if bundle_index != -1:
@@ -214,7 +214,7 @@ def check_placement_group_index(placement_group: PlacementGroup, bundle_index: i
 
 
 def remove_placement_group(placement_group: PlacementGroup) -> None:
-    """Give a group's resources back; its actors and tasks end.
+    """Release a group's resources; its actors and tasks end.
 
     Raises:
         TypeError: not a placement group.
@@ -229,7 +229,7 @@ def remove_placement_group(placement_group: PlacementGroup) -> None:
 
 
 def get_placement_group(placement_group_name: str) -> PlacementGroup:
-    """The group of that name in this namespace.
+    """Look up a group by name in this namespace.
 
     Raises:
         ValueError: there is none.
@@ -245,12 +245,12 @@ def get_placement_group(placement_group_name: str) -> PlacementGroup:
                 return PlacementGroup(PlacementGroupID(row.group), _amounts(row.bundles))
     raise ValueError(
         f"Failed to look up placement group with name: {placement_group_name} (namespace "
-        f"{namespace!r}): it was never made or is removed."
+        f"{namespace!r}): it was never created or has been removed."
     )
 
 
 def get_current_placement_group() -> PlacementGroup | None:
-    """The group that this task or actor runs in; None: in none, or in a driver."""
+    """The group this task or actor runs in; None in a driver or outside any group."""
     context = running.get()
     if context is None or not context.grant.group:
         return None
@@ -258,7 +258,7 @@ def get_current_placement_group() -> PlacementGroup | None:
 
 
 def placement_group_table(placement_group: PlacementGroup | None = None) -> dict[str, Any]:
-    """What the head knows of one group, or of all: id → row.
+    """What the head knows about one group, or about all: id → row.
 
     A row has placement_group_id, name, bundles, bundles_to_node_id, strategy, state (PENDING,
     CREATED, RESCHEDULING or REMOVED) and stats.
@@ -290,7 +290,7 @@ def _table_row(row: actors.GroupRow, names: dict[int, str]) -> dict[str, Any]:
 
 
 def stats_of(row: actors.GroupRow) -> dict[str, Any]:
-    """How the placing of a group went, by Ray's names; why it waits, in words, is `reason`."""
+    """Placement statistics of a group under Ray's names; `reason` says in words why it waits."""
     millis = row.took * 1000
     return {
         "scheduling_state": _scheduling_state(row),
@@ -316,7 +316,7 @@ def _rows(client: Client) -> list[actors.GroupRow]:
 
 
 def _bundles_of(client: Client, group: bytes) -> list[dict[str, float]]:
-    """The bundles of a group that was made elsewhere."""
+    """The bundles of a group that was created in another process."""
     with inside:
         for row in _rows(client):
             if row.group == group:
@@ -330,7 +330,7 @@ def _amounts(bundles: list[dict[str, int]]) -> list[dict[str, float]]:
 
 def _removed(group: PlacementGroup, state: actors.GroupIs) -> TaskPlacementGroupRemoved:
     reason = f" ({state.text})" if state.text else ""
-    return TaskPlacementGroupRemoved(f"The placement group {group.id.hex()} is removed{reason}.")
+    return TaskPlacementGroupRemoved(f"The placement group {group.id.hex()} was removed{reason}.")
 
 
 # -- checks ----------------------------------------------------------------------------------------

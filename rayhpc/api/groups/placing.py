@@ -1,7 +1,7 @@
 """From options to a scheduling class: resources in fixed point, strategy, labels, environment.
 
-Used by `remote_function`, `actor_class` and `placement_group`.  What one option says was checked
-by `options`; here only what needs the resources as well: whether a bundle can hold them.
+Used by `remote_function`, `actor_class` and `placement_group`.  Each option was already checked by
+`options`; only checks that also need the resources happen here: whether a bundle can hold them.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from rayhpc.wire.messages.common import UNIT, Labels, Resources, SchedulingClass
 
 
 def fixed_point(resources: dict[str, float]) -> Resources:
-    """Amounts in units of 1/10000; zeros are left out."""
+    """Amounts in units of 1/10000, zeros omitted."""
     return {k: round(v * UNIT) for k, v in sorted(resources.items()) if v}
 
 
 def amounts(resources: Resources) -> dict[str, float]:
-    """The reverse of `fixed_point`."""
+    """The inverse of `fixed_point`."""
     return {k: v / UNIT for k, v in resources.items()}
 
 
 def inherited_group() -> bytes:
-    """The placement group that a child of the running task inherits (empty: none)."""
+    """The placement group that children of the running task inherit (empty: none)."""
     context = running.get()
     if context is None or not context.capture_group:
         return b""
@@ -33,7 +33,7 @@ def inherited_group() -> bytes:
 
 
 def captures_children(options: Any) -> bool:
-    """Whether the children of a task with these options inherit its placement group."""
+    """Whether children of a task with these options inherit its placement group."""
     strategy = options.scheduling_strategy
     if isinstance(strategy, strategies.PlacementGroupSchedulingStrategy):
         captured = strategy.placement_group_capture_child_tasks
@@ -47,7 +47,7 @@ def captures_children(options: Any) -> bool:
 def scheduling_class(
     options: Any, resources: dict[str, float], job: int, environment: bytes
 ) -> SchedulingClass:
-    """The class of a task or actor with these (checked) options.
+    """The scheduling class for these (checked) options.
 
     Raises:
         ValueError: no bundle of its placement group can ever hold it.

@@ -1,7 +1,7 @@
-"""Where a task or actor is to run: the values that the option `scheduling_strategy` takes.
+"""Where a task or actor runs: the values of the option `scheduling_strategy`.
 
-Used by users, `options` (checks them) and `placing` (turns them into messages).  Only checks the
-form of what it is given.
+Used by users, `options` (which checks them) and `placing` (which turns them into messages).  Only
+checks the form of its arguments.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Group(Protocol):
 
     @property
     def is_empty(self) -> bool:
-        """Whether this is no group at all."""
+        """Whether this stands for no group."""
 
     @property
     def bundle_specs(self) -> list[dict[str, float]]:
@@ -35,10 +35,10 @@ class PlacementGroupSchedulingStrategy:
     """Run inside a placement group.
 
     Args:
-        placement_group: the group; None: in none, also where one would be inherited.
-        placement_group_bundle_index: which of its bundles; -1: any that has room.
-        placement_group_capture_child_tasks: whether what the task or actor submits runs in the
-            group as well; None: as its parent does.
+        placement_group: the group; None: no group, even where one would be inherited.
+        placement_group_bundle_index: which bundle; -1: any with room.
+        placement_group_capture_child_tasks: whether tasks and actors submitted from inside also
+            run in the group; None: as for the parent.
     """
 
     def __init__(
@@ -65,11 +65,11 @@ class NodeAffinitySchedulingStrategy:
 
     Args:
         node_id: the node's id, as text or `NodeID`.
-        soft: if the node is gone or cannot ever hold it, run elsewhere; else it fails with
+        soft: if the node is gone or can never hold it, run elsewhere; otherwise fail with
             TaskUnschedulableError or ActorUnschedulableError.
 
     Raises:
-        ValueError: what cannot be a node's id.
+        ValueError: not a node id.
     """
 
     def __init__(
@@ -135,12 +135,12 @@ class NodeLabelSchedulingStrategy:
     """Run on a node with these labels.
 
     Args:
-        hard: label → condition, all of which must hold.
-        soft: label → condition that should hold, where a node can be had.
+        hard: label → condition; all must hold.
+        soft: label → condition; preferred where such a node is available.
 
     Raises:
-        ValueError: neither `hard` nor `soft` names a label, or a condition is not one of In, NotIn,
-            Exists, DoesNotExist, or has no value.
+        ValueError: neither `hard` nor `soft` names a label, or a condition has no value or is none
+            of In, NotIn, Exists, DoesNotExist.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
-"""When an object is there, and whether it is an error: known without fetching its value.
+"""Whether an object is ready, and whether it is an error, without fetching its value.
 
-Used by `util`, whose pools and executors keep actors and tasks busy.  None of this starts a
-cluster: it may come from a thread that outlives one.
+Used by `util`, whose pools and executors keep actors and tasks busy.  Nothing here starts a
+cluster, since the call may come from a thread that outlives one.
 """
 
 from __future__ import annotations
@@ -19,10 +19,9 @@ from rayhpc.runtime.values.references import ObjectRef
 
 
 def when_done(ref: ObjectRef[Any], callback: Callable[[ObjectRef[Any]], object]) -> None:
-    """Call `callback(ref)` once the object is there or has failed.
+    """Call `callback(ref)` once the object is ready or has failed.
 
-    It runs in the process's thread for callbacks, and not at all if the program leaves the cluster
-    before.
+    It runs in the process's callback thread, or not at all if the program leaves the cluster first.
 
     Raises:
         RaySystemError: the program has left the cluster.
@@ -31,7 +30,7 @@ def when_done(ref: ObjectRef[Any], callback: Callable[[ObjectRef[Any]], object])
 
 
 def error_of(ref: ObjectRef[Any]) -> BaseException | None:
-    """The error that a reference that is ready stands for; None: a value.
+    """The error of a ready reference; None: it has a value.
 
     Raises:
         RaySystemError: the program has left the cluster.
@@ -41,7 +40,7 @@ def error_of(ref: ObjectRef[Any]) -> BaseException | None:
 
 
 def value_of(ref: ObjectRef[Any]) -> Any:
-    """`get`, which here never starts a cluster.
+    """Like `get`, but never starts a cluster.
 
     Raises:
         RaySystemError: the program has left the cluster.
@@ -53,7 +52,7 @@ def value_of(ref: ObjectRef[Any]) -> Any:
 
 
 def wait_for_one(refs: list[ObjectRef[Any]], timeout: float | None) -> list[Any]:
-    """Those of `refs` that are done, once one is; none if `timeout` seconds are over first.
+    """Those of `refs` that are done, once one is; empty after `timeout` seconds.
 
     Raises:
         RaySystemError: the program has left the cluster, or the cluster has ended.
@@ -64,7 +63,7 @@ def wait_for_one(refs: list[ObjectRef[Any]], timeout: float | None) -> list[Any]
 
 
 def pack_error(error: BaseException, function_name: str) -> bytes:
-    """What a task would send if `error`, which is being handled, were its own."""
+    """What a task would send if `error`, now being handled, were its own."""
     client = _client()
     return errors.dump_error(
         error,
@@ -76,12 +75,12 @@ def pack_error(error: BaseException, function_name: str) -> bytes:
 
 
 def unpack_error(packed: bytes) -> BaseException:
-    """The exception that `get` would raise for what `pack_error` has made."""
+    """The exception that `get` would raise for the output of `pack_error`."""
     return errors.load_error(packed)
 
 
 def _client() -> Client:
     client = current.existing()
     if client is None:
-        raise RaySystemError("This program has left the cluster that the work was given to.")
+        raise RaySystemError("This program has left the cluster the work was submitted to.")
     return client

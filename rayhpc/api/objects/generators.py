@@ -1,7 +1,7 @@
-"""`ObjectRefGenerator`: what a generator task gives its caller.
+"""`ObjectRefGenerator`: what the caller of a generator task gets.
 
-Made by `tasks.submitting`.  The items are `runtime.owner.streams`', reading them is
-`runtime.process.generators`'.
+Created by `tasks.submitting`.  The items belong to `runtime.owner.streams`, reading them to
+`runtime.process.generators`.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 
 class ObjectRefGenerator:
-    """The references that a generator task yields, as they come.
+    """The references that a generator task yields, as they arrive.
 
-    Iterate it with `for` or `async for`; each item is an `ObjectRef`.  `completed()` is a
-    reference that is ready when the task has ended.
+    Iterate with `for` or `async for`; each item is an `ObjectRef`.  `completed()` is a reference
+    that becomes ready when the task has ended.
     """
 
     def __init__(self, stream: Stream, end: ObjectRef[Any]) -> None:
@@ -42,7 +42,7 @@ class ObjectRefGenerator:
         return self._next_sync(None)
 
     def _next_sync(self, timeout_s: float | None = None) -> ObjectRef[Any]:
-        """The next reference; after `timeout_s` seconds without one a nil reference."""
+        """The next reference, or a nil reference after `timeout_s` seconds without one."""
         if not self._readers().wait(self._stream, timeout_s):
             return ObjectRef.nil()
         return self._take()
@@ -71,7 +71,7 @@ class ObjectRefGenerator:
             raise StopAsyncIteration from None
 
     def when_news(self, callback: Callable[[], object]) -> None:
-        """Run `callback` in the leading thread at the next item or the end (at once if there)."""
+        """Call `callback` in the leading thread at the next item or the end (at once if ready)."""
         self._readers().when_news(self._stream, callback)
 
     def forget_news(self, callback: Callable[[], object]) -> None:
@@ -83,10 +83,10 @@ class ObjectRefGenerator:
         return current.client().generators
 
     def refuse_foreign(self) -> None:
-        """Refuse a generator of a cluster that this program has left.
+        """Reject a generator of a cluster that this program has left.
 
         Raises:
-            RaySystemError: it is one.
+            RaySystemError: it is from another cluster.
         """
         current.client().refuse_foreign(self._stream.tid, repr(self))
 
@@ -95,11 +95,11 @@ class ObjectRefGenerator:
         return bool(self._stream.items)
 
     def is_finished(self) -> bool:
-        """Whether the task has ended and every item was taken."""
+        """Whether the task has ended and every item has been taken."""
         return self._stream.is_over() and not self._stream.items
 
     def completed(self) -> ObjectRef[Any]:
-        """A reference that is ready when the generator task has ended."""
+        """A reference that becomes ready when the generator task has ended."""
         return self._end
 
     def task_id(self) -> TaskID:
@@ -107,9 +107,9 @@ class ObjectRefGenerator:
         return self._end.task_id()
 
     def close(self) -> None:
-        """Cancel the task; what was not taken is dropped.
+        """Cancel the task and drop the items not yet taken.
 
-        A generator that is only dropped goes on in its worker, to its end.
+        If a generator is merely dropped, its task runs on to the end.
         """
         client = current.existing()
         if client is not None and not self._stream.is_over():
@@ -135,7 +135,7 @@ def _wake(future: asyncio.Future[None]) -> None:
 
 
 def _drop(stream: Stream) -> None:
-    """From a finalizer: only note it."""
+    """Called by a finalizer: only records it."""
     client = current.existing()
     if client is not None:
         client.generators.drop(stream)

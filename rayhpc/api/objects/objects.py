@@ -1,7 +1,7 @@
-"""`get`, `put`, `wait`, `cancel`, `free`: what users do with references.
+"""`get`, `put`, `wait`, `cancel`, `free`: operations on references.
 
-Used by users, and by `util`.  Here are the checks of what is given and the words of the errors;
-the work is done by the runtime's `Client`.
+Used by users and by `util`.  Arguments are checked and errors worded here; the runtime's `Client`
+does the work.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ T = TypeVar("T")
 
 logger = logging.getLogger("rayhpc")
 
-# Whether the warning about `get` in an event loop was given; programs may set it to be spared.
+# Whether the warning about `get` in an event loop has been given; a program may set it to silence
+# it.
 blocking_get_inside_async_warned = False
 
 
@@ -38,21 +39,21 @@ def get(object_refs: ObjectRef[T], *, timeout: float | None = None) -> T: ...
 
 
 def get(object_refs: Any, *, timeout: float | None = None) -> Any:
-    """The value of a reference, or of each of a list.
+    """The value of a reference, or the values of a list of references.
 
-    Large arrays come without copying and are read-only.  A generator is returned as it is.
+    Large arrays are not copied and are read-only.  A generator is returned unchanged.
 
     Args:
         object_refs: a reference or a list of them.
-        timeout: seconds; None (or -1) waits for ever, 0 only looks.
+        timeout: seconds; None (or -1) waits indefinitely, 0 returns at once.
 
     Raises:
-        GetTimeoutError: not all were there in time.
-        RayTaskError: a task failed; also an instance of what it raised.  With a list, the first
+        GetTimeoutError: not all values were ready in time.
+        RayTaskError: a task failed; also an instance of the type it raised.  With a list, the first
             failure is raised as soon as it is known.
-        RayError: an object is lost, its task was cancelled, its actor or worker has died.
+        RayError: an object is lost, its task was cancelled, or its actor or worker has died.
         ValueError: neither a reference nor a list of them.
-        TypeError: a list with something else in it.
+        TypeError: the list contains something else.
     """
     if isinstance(object_refs, ObjectRefGenerator):
         return object_refs
@@ -67,15 +68,15 @@ def get(object_refs: Any, *, timeout: float | None = None) -> Any:
 
 
 def put(value: Any, *, _owner: ActorHandle[Any] | None = None) -> ObjectRef[Any]:
-    """Make an object of a value, so that it can be passed on without being copied each time.
+    """Store a value as an object, so that it can be passed on without a copy each time.
 
     Args:
-        value: what to store; not a reference.
+        value: the value; not a reference.
         _owner: an actor that is to own the object, which then outlives this process.
 
     Raises:
-        TypeError: a reference, or what cannot be pickled (the text names the part of it).
-        ObjectStoreFullError: no room; the text lists what holds it.
+        TypeError: a reference, or a value that cannot be pickled (the text names the part).
+        ObjectStoreFullError: no room; the text lists what occupies it.
     """
     if isinstance(value, ObjectRef):
         raise TypeError(
@@ -99,21 +100,21 @@ def wait(
     timeout: float | None = None,
     fetch_local: bool = True,
 ) -> tuple[list[Any], list[Any]]:
-    """Wait until some of many references (or generators' next items) are there.
+    """Wait until enough references (or generators' next items) are ready.
 
     Args:
         ray_waitables: references and generators, each once.
         num_returns: how many are enough.
-        timeout: seconds; None waits for ever, 0 only looks.
-        fetch_local: count an object only when it lies on this node.
+        timeout: seconds; None waits indefinitely, 0 returns at once.
+        fetch_local: count an object as ready only once it is on this node.
 
     Returns:
-        Those that are there, at most num_returns of them, and the rest, both in the order given.
-        A failed object is there; so is a generator that has ended.
+        The ready ones, at most num_returns of them, and the rest, both in the order given.
+        A failed object is ready; so is a generator that has ended.
 
     Raises:
         TypeError: not a list, or something else in it.
-        ValueError: one of them twice, or num_returns or timeout out of bounds.
+        ValueError: a duplicate, or num_returns or timeout out of range.
     """
     things = _waitables(ray_waitables)
     limit = seconds("timeout", timeout)
@@ -140,26 +141,26 @@ def wait(
 
 
 def cancel(ray_waitable: Any, *, force: bool = False, recursive: bool = True) -> None:
-    """Cancel the task or actor call that makes an object; what is there already stays.
+    """Cancel the task or actor call that creates an object; a value that is ready stays.
 
-    A task that runs gets KeyboardInterrupt (an async method CancelledError), one that waits never
-    starts; `get` raises TaskCancelledError, and so do tasks that depend on it.
+    A running task gets KeyboardInterrupt (an async method CancelledError), a queued one never
+    starts; `get` raises TaskCancelledError, also for tasks that depend on it.
 
     Args:
         ray_waitable: a reference or generator that the task returned.
-        force: end the worker's process (tasks only).
-        recursive: also what the task has submitted.
+        force: kill the worker process (tasks only).
+        recursive: also cancel the tasks it has submitted.
 
     Raises:
         TypeError: not a reference.
-        ValueError: force with an actor's call.
+        ValueError: force with an actor call.
     """
     if isinstance(ray_waitable, ObjectRefGenerator):
         ray_waitable = ray_waitable.completed()
     if not isinstance(ray_waitable, ObjectRef):
         raise TypeError(
-            "cancel() is only for references to what tasks and actor calls return (for actors "
-            f"there is kill()). Got: {type(ray_waitable).__name__}."
+            "cancel() is only for references returned by tasks and actor calls (to end an actor "
+            f"use kill()). Got: {type(ray_waitable).__name__}."
         )
     client = current.client()
     with inside:
@@ -167,14 +168,14 @@ def cancel(ray_waitable: Any, *, force: bool = False, recursive: bool = True) ->
 
 
 def free(object_refs: Any, local_only: bool = False) -> None:
-    """Drop the values of objects of this process now, though references to them remain.
+    """Drop the values of objects that this process owns now, though references to them remain.
 
     Args:
-        object_refs: a reference or a list of them; `get` of one then raises ObjectFreedError.
-        local_only: taken, without effect.
+        object_refs: a reference or a list of them; `get` then raises ObjectFreedError.
+        local_only: accepted, without effect.
 
     Raises:
-        TypeError: something else than references.
+        TypeError: not references.
         ValueError: an object that another process owns.
     """
     refs = [object_refs] if isinstance(object_refs, ObjectRef) else _list_of_refs(object_refs)
@@ -184,7 +185,7 @@ def free(object_refs: Any, local_only: bool = False) -> None:
 
 
 def _put_there(_: Any, value: Any) -> ObjectRef[Any]:
-    """In the actor that is to own an object."""
+    """Runs in the actor that is to own an object."""
     return put(value)
 
 
@@ -223,10 +224,10 @@ def _waitables(given: Any) -> list[Any]:
                     "wait() expected a list of ObjectRefs or generators, and it contains "
                     f"{_short(thing)} ({type(thing).__name__})."
                 )
-    # By id: a reference's own hash is a call in Python, and lists of a thousand are common here.
+    # By id: a reference's own hash is a Python call, and lists of a thousand are common here.
     once = {x._id if type(x) is ObjectRef else id(x) for x in given}
     if len(once) != len(given):
-        raise ValueError("wait() requires a list of unique references; one is in it twice.")
+        raise ValueError("wait() requires a list of unique references; one appears twice.")
     return given
 
 
@@ -248,7 +249,7 @@ def _timeout(what: str, timeout: float | None) -> float | None:
 
 
 def _warn_in_event_loop(client: Client) -> None:
-    """A `get` that blocks the event loop of an asynchronous actor works, and stops all others."""
+    """A blocking `get` in an async actor works, but stops its other calls."""
     global blocking_get_inside_async_warned
     if not client.is_worker or blocking_get_inside_async_warned:
         return
@@ -257,5 +258,5 @@ def _warn_in_event_loop(client: Client) -> None:
         blocking_get_inside_async_warned = True
         logger.warning(
             "Using blocking get() inside an async actor. This blocks its event loop: write "
-            "`await ref`, or `await asyncio.gather(*refs)`, to let other calls run meanwhile."
+            "`await ref`, or `await asyncio.gather(*refs)`, so that other calls can run meanwhile."
         )

@@ -1,4 +1,4 @@
-"""Which part of a value cannot be pickled.
+"""Finds the part of a value that cannot be pickled.
 
 Used by `util.check_serialize`.
 """

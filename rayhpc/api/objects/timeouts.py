@@ -1,4 +1,4 @@
-"""Times that a caller gives to a wait: numbers of seconds, in one way for all of them.
+"""Timeouts in seconds, checked the same way everywhere.
 
 Used by `get`, `wait`, placement groups and the tools of `util`.
 """
@@ -11,16 +11,16 @@ from typing import Any
 
 from rayhpc.api.tasks.given import wrong_type
 
-# Thirty years: beyond it a wait has no end, and clocks and polls no number for it.
+# Thirty years: anything longer is endless, and clocks and polls could not represent it.
 LONGEST_S = 1e9
 
 
 def seconds(name: str, value: Any) -> float | None:
-    """A time to wait as a float; None: without end, as for infinity and a lifetime.
+    """A timeout as a float; None: endless, also for infinity and anything beyond a lifetime.
 
     Args:
-        name: what the caller calls it.
-        value: the number given, or None; a negative one is left to the caller.
+        name: the caller's name for it.
+        value: a number, or None; negative numbers are left to the caller.
 
     Raises:
         TypeError: not a number.

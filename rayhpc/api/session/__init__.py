@@ -1,1 +1,1 @@
-"""The session: init and shutdown, runtime environments, context, what the cluster is."""
+"""The session: init and shutdown, runtime environments, runtime context, cluster information."""

@@ -1,6 +1,6 @@
-"""What the cluster consists of and what it has done: nodes, resources, the timeline.
+"""What the cluster consists of and what it has run: nodes, resources, the timeline.
 
-Used by users.  Only asks; changes nothing.
+Used by users.  Read-only.
 """
 
 from __future__ import annotations
@@ -34,28 +34,28 @@ def nodes() -> list[dict[str, Any]]:
 
 
 def cluster_resources() -> dict[str, float]:
-    """What all living nodes have together: resource → amount (memory in bytes)."""
+    """The total resources of all living nodes: resource → amount (memory in bytes)."""
     return _sum(lambda state: state.info.total)
 
 
 def available_resources() -> dict[str, float]:
-    """What of it is free now; what is used up is left out."""
+    """The resources that are free now; exhausted ones are left out."""
     return {name: amount for name, amount in _sum(lambda x: x.available).items() if amount > 0}
 
 
 def timeline(filename: str | None = None) -> list[dict[str, Any]] | None:
     """Every task and actor call that has run, as a Chrome trace.
 
-    Open the file in `chrome://tracing` or https://ui.perfetto.dev.  Each node remembers at least
-    its last 500,000 (`RAYHPC_TASK_RUNS` in the environment of whoever starts it); that older ones
-    are missing is said in a warning.  A process that is killed takes with it what it ran in its
-    last quarter of a second.
+    Open the file in `chrome://tracing` or https://ui.perfetto.dev.  Each node keeps at least its
+    last 500,000 runs (`RAYHPC_TASK_RUNS` in the environment of whoever starts it); a warning says
+    if older ones are missing.  A process that is killed loses what it ran in its last quarter of a
+    second.
 
     Args:
-        filename: where to write it as JSON; None: return it.
+        filename: the JSON file to write; None: return the events.
 
     Returns:
-        The events (times in microseconds since 1970), or None if they were written.
+        The events (times in microseconds since 1970), or None if they were written to a file.
     """
     from rayhpc.api.session.trace import collect
 
@@ -65,7 +65,7 @@ def timeline(filename: str | None = None) -> list[dict[str, Any]] | None:
     import json
 
     with open(filename, "w", encoding="utf-8") as file:
-        # One by one: a million events as one text would take a gigabyte.
+        # One by one: a million events as one string would take a gigabyte.
         between = "["
         for event in events:
             file.write(between + json.dumps(event))
@@ -75,7 +75,7 @@ def timeline(filename: str | None = None) -> list[dict[str, Any]] | None:
 
 
 def labels_of(info: NodeInfo) -> dict[str, str]:
-    """A node's labels, with the one that Ray gives each."""
+    """A node's labels, including the one that Ray adds to each."""
     return {NODE_ID_LABELS[0]: info.node_id, **info.labels}
 
 

@@ -1,7 +1,7 @@
-"""The arguments of `init`: which there are, which have an effect, what each may be.
+"""The arguments of `init`: which exist, which have an effect, which values are valid.
 
-Used by `session`.  Libraries written for Ray pass many that concern Ray's own processes: those are
-taken and ignored, as is every name that starts with an underscore.
+Used by `session`.  Libraries written for Ray pass many that concern Ray's own processes; those
+are accepted and ignored, as is every name that starts with an underscore.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 from rayhpc.api.tasks import option_checks as checks
 from rayhpc.api.tasks.given import encodable, wrong_type
 
-# Of Ray's processes, dashboard and logs; nothing here depends on them.
+# They concern Ray's own processes, dashboard and logs; nothing here depends on them.
 WITHOUT_EFFECT = (
     "configure_logging",
     "dashboard_host",
@@ -26,15 +26,15 @@ WITHOUT_EFFECT = (
     "system_reserved_cpu",
     "system_reserved_memory",
 )
-# What sizes a cluster that is started; one that exists has its size.
+# They size a cluster that is started; an existing one keeps its size.
 SIZES = ("labels", "memory", "num_cpus", "num_gpus", "object_store_memory", "resources")
 
 
 def check_unknown(given: Mapping[str, Any], known: list[str]) -> None:
-    """Accept private and ineffective names.
+    """Accept private and ineffective names, reject unknown ones.
 
     Raises:
-        RuntimeError: a name that does not exist, with the nearest right one.
+        RuntimeError: an unknown name; the text suggests the closest one.
     """
     for name in given:
         if name.startswith("_") or name in WITHOUT_EFFECT:
@@ -44,7 +44,7 @@ def check_unknown(given: Mapping[str, Any], known: list[str]) -> None:
         near = difflib.get_close_matches(name, known, 1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise RuntimeError(
-            f"Unknown keyword argument {name!r} of init().{hint} There are: {', '.join(known)}."
+            f"Unknown keyword argument {name!r} of init().{hint} Valid names: {', '.join(known)}."
         )
 
 
@@ -57,11 +57,11 @@ def sizes_of(
     resources: Any,
     labels: Any,
 ) -> dict[str, Any]:
-    """What sizes the cluster, checked; only what was given.
+    """The checked arguments that size the cluster; only those given.
 
     Raises:
         TypeError: a value of the wrong type.
-        ValueError: an impossible value.
+        ValueError: an invalid value.
     """
     whole = checks.whole_amount
     given = {
@@ -88,7 +88,7 @@ def _labels(given: Any) -> dict[str, str]:
 
 
 def check_namespace(given: Any) -> None:
-    """Accept a namespace.
+    """Check a namespace.
 
     Raises:
         TypeError: not text.

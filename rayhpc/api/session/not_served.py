@@ -1,13 +1,13 @@
-"""Names of Ray that users may look for here and that rayhpc does not serve.
+"""Names from Ray that users may look for here and that rayhpc does not serve.
 
-Used by `rayhpc` when such a name is asked for.  What `import ray` gives is `compat`'s business.
+Used by `rayhpc` when such a name is accessed.  What `import ray` offers is up to `compat`.
 """
 
 from __future__ import annotations
 
 from rayhpc.exceptions import NotServedError
 
-# What serves all of Ray, on the same allocation.
+# Serves all of Ray, on the same allocation.
 _REAL = "use the real Ray (rayhpc run --engine ray -- python ...)"
 
 ALTERNATIVES = {

@@ -1,7 +1,7 @@
-"""Folders that tasks need elsewhere: packed once, kept by the head, unpacked by workers.
+"""Folders that tasks need on other nodes: packed once, kept by the head, unpacked by workers.
 
-Used by `runtime_env`.  A package's name is the hash of its content, so the same folder is sent
-once per cluster however often it is named.  Never unpacks: workers do.
+Used by `runtime_env`.  A package is named by the hash of its content, so a folder is sent once
+per cluster however often it is used.  Never unpacks: workers do.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 def pack(path: str, excludes: Sequence[str] = (), *, under_own_name: bool = False) -> bytes:
-    """A folder or file as a zip: the same content gives the same bytes.
+    """A folder or file as a zip; the same content always gives the same bytes.
 
     Args:
         path: what to pack.
-        excludes: patterns of names or of paths inside the folder that stay out.
-        under_own_name: the files keep the folder's name in front (modules do).
+        excludes: patterns of names, or of paths inside the folder, to leave out.
+        under_own_name: keep the folder's name as a prefix (as modules need).
 
     Raises:
-        ValueError: there is no such path, or it holds more than a package may.
+        ValueError: the path does not exist, or its content exceeds the package limit.
     """
     if os.path.isfile(path) and zipfile.is_zipfile(path):
         return _archive(path)
@@ -65,7 +65,7 @@ def pack_file(name: str, content: bytes) -> bytes:
 
 
 def _archive(path: str) -> bytes:
-    """A zip archive of the user's, as it is."""
+    """A user's own zip archive, unchanged."""
     size = os.path.getsize(path)
     if size > MAX_BYTES:
         raise ValueError(_too_large(path, [(size, os.path.basename(path))]))
@@ -79,7 +79,7 @@ def uri_of(package: bytes) -> str:
 
 
 def upload(client: Client, packages: dict[str, bytes]) -> None:
-    """Give packages (name → content) to the head, those that it does not have.
+    """Send the head those packages (name → content) that it does not have.
 
     Raises:
         GetTimeoutError: the head did not answer in time.
@@ -92,7 +92,7 @@ def upload(client: Client, packages: dict[str, bytes]) -> None:
 
 
 def check_known(client: Client, uris: Iterable[str]) -> None:
-    """Accept packages that were given by name.
+    """Check packages that were given by name.
 
     Raises:
         ValueError: the head does not have one of them.
@@ -102,7 +102,7 @@ def check_known(client: Client, uris: Iterable[str]) -> None:
         if key not in client.ask_head(cluster.KvKeys(SPACE, key), list[bytes]):
             raise ValueError(
                 f"The cluster has no package {uri!r}: give the folder itself, which is packed and "
-                "sent."
+                "uploaded."
             )
 
 
@@ -116,11 +116,11 @@ def _files(
         yield own, root
         return
     if not os.path.isdir(root):
-        raise ValueError(f"There is no folder {path!r} to take along in the runtime environment.")
+        raise ValueError(f"The runtime environment names the folder {path!r}, which is missing.")
     seen: set[str] = set()
     for folder, folders, files in os.walk(root, followlinks=True):
         real = os.path.realpath(folder)
-        if real in seen:  # a link back up
+        if real in seen:  # a symlink to a parent
             folders.clear()
             continue
         seen.add(real)

@@ -1,4 +1,4 @@
-"""Progress bars for the tools of `util`: drawn by the driver, whoever moves them.
+"""Progress bars for the tools of `util`: drawn by the driver, whichever process updates them.
 
 Used by `util.progress_bars` and `util.tqdm_ray`.
 """
@@ -12,7 +12,7 @@ from rayhpc.runtime.process.progress_bars import Bar, board, pack
 
 
 def show(bar: Bar) -> None:
-    """Draw a bar as it stands now; from a worker it goes to the driver."""
+    """Draw a bar in its present state; a worker sends it to the driver."""
     if is_worker():
         builtins.print(pack(bar), flush=True)
     else:

@@ -1,6 +1,6 @@
-"""What `pip` and `uv` of a runtime environment ask for: the lines of a requirements file.
+"""The requirements in `pip` and `uv` of a runtime environment: the lines of a requirements file.
 
-Used by `runtime_env`.  Reads files of the driver's; installs nothing: raylets do.
+Used by `runtime_env`.  Reads files on the driver's node; installs nothing: raylets do.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-# Of Ray's; what they concern is pip's own business here.
+# Ray's keys; rayhpc leaves these matters to pip.
 _IGNORED = ("pip_check", "pip_version", "uv_check", "uv_version")
 _OPTIONS = ("options", "pip_install_options", "uv_pip_install_options")
 
 
 def lines_of(field: str, given: Any) -> dict[str, list[str]]:
-    """The field as it travels: `packages`, the lines, and `options` of the installer.
+    """The field as it is sent: `packages`, the lines, and `options` for the installer.
 
     Args:
         field: "pip" or "uv".
@@ -23,15 +23,15 @@ def lines_of(field: str, given: Any) -> dict[str, list[str]]:
 
     Raises:
         TypeError: something else.
-        ValueError: the file cannot be read, or the dict has another key.
+        ValueError: the file cannot be read, or the dict has an unknown key.
     """
     options: list[str] = []
     if isinstance(given, Mapping):
         for name in given:
             if name not in ("packages", *_IGNORED, *_OPTIONS):
                 raise ValueError(
-                    f"runtime_env[{field!r}] has no key {name!r}; it can have 'packages' and "
-                    f"'{field}{'_pip' if field == 'uv' else ''}_install_options'."
+                    f"runtime_env[{field!r}] has no key {name!r}; valid keys are 'packages' "
+                    f"and '{field}{'_pip' if field == 'uv' else ''}_install_options'."
                 )
         for name in _OPTIONS:
             options += _texts(f"{field} install options", given.get(name) or [])

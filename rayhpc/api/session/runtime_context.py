@@ -1,7 +1,6 @@
-"""`get_runtime_context()`: which job, node, worker, task and actor this code runs as.
+"""`get_runtime_context()`: the job, node, worker, task and actor this code runs in.
 
-Used by users.  What is asked for is looked up at that moment, so one context serves the whole
-process.
+Used by users.  Values are looked up when asked for, so one context serves the whole process.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from rayhpc.wire.address import TASK_ID_BYTES
 
 
 class RuntimeContext:
-    """Where and as what the caller runs."""
+    """Where the caller runs, and as what."""
 
     @property
     def _client(self) -> Client:
@@ -62,19 +61,19 @@ class RuntimeContext:
         return self.get_task_name()
 
     def get_attempt_number(self) -> int:
-        """How often the running task was started before."""
+        """How many times the running task was started before."""
         context = running.get()
         return 0 if context is None else context.attempt
 
     def is_canceled(self) -> bool:
-        """Whether the running task was cancelled: for actors' methods, which nothing interrupts.
+        """Whether the running task was cancelled; for actor methods, which nothing interrupts.
 
         Raises:
             RuntimeError: in a driver.
         """
         context = running.get()
         if context is None:
-            raise RuntimeError("is_canceled() is for tasks and actors' methods, not for drivers.")
+            raise RuntimeError("is_canceled() works in tasks and actor methods, not in drivers.")
         return self._client.is_cancelled(context.tid)
 
     def get_actor_id(self) -> str | None:
@@ -88,7 +87,7 @@ class RuntimeContext:
         return None if order is None else order.spec.name
 
     def get_placement_group_id(self) -> str | None:
-        """The placement group this runs in, in hex; None: in none."""
+        """The id in hex of the placement group this runs in; None: no group."""
         context = running.get()
         return context.grant.group.hex() if context is not None and context.grant.group else None
 
@@ -122,31 +121,31 @@ class RuntimeContext:
 
     @property
     def current_placement_group_id(self) -> PlacementGroupID | None:
-        """The placement group this runs in; None: in none."""
+        """The id of the placement group this runs in; None: no group."""
         context = running.get()
         if context is None or not context.grant.group:
             return None
         return PlacementGroupID(context.grant.group)
 
-    # -- what it may use ---------------------------------------------------------------------------
+    # -- resources ---------------------------------------------------------------------------------
     def get_assigned_resources(self) -> dict[str, float]:
-        """Resource → amount of the running task or actor; empty in a driver."""
+        """The resources of the running task or actor, name → amount; empty in a driver."""
         context = running.get()
         return {} if context is None else amounts(context.grant.resources)
 
     def get_resource_ids(self) -> dict[str, list[str]]:
-        """Kind of device → ids this may use."""
+        """Kind of device → the ids this process may use."""
         return self.get_accelerator_ids()
 
     def get_accelerator_ids(self) -> dict[str, list[str]]:
-        """Kind of device → ids the running task or actor may use."""
+        """Kind of device → the ids the running task or actor may use."""
         context = running.get()
         devices = {} if context is None else context.grant.devices
         return {"GPU": [], **{kind: list(ids) for kind, ids in devices.items()}}
 
     @property
     def should_capture_child_tasks_in_placement_group(self) -> bool:
-        """Whether what is submitted here runs in this placement group."""
+        """Whether tasks submitted here inherit this placement group."""
         context = running.get()
         return context is not None and context.capture_group
 
@@ -165,7 +164,7 @@ class RuntimeContext:
 
     @property
     def was_current_actor_reconstructed(self) -> bool:
-        """Whether this actor has been started again after a failure.
+        """Whether this actor has been restarted after a failure.
 
         Raises:
             RuntimeError: outside an actor.
@@ -180,20 +179,20 @@ class RuntimeContext:
     # -- the rest ----------------------------------------------------------------------------------
     @property
     def namespace(self) -> str:
-        """The job's namespace for names of actors."""
+        """The job's namespace for actor names."""
         return self._client.facts.namespace
 
     @property
     def runtime_env(self) -> RuntimeEnv:
-        """The environment this runs in."""
+        """The runtime environment this runs in."""
         return RuntimeEnv(**json.loads(self.get_runtime_env_string()))
 
     def get_runtime_env_string(self) -> str:
-        """The environment this runs in, as JSON."""
+        """The runtime environment this runs in, as JSON."""
         return self._client.environment().decode() or "{}"
 
     def get_node_labels(self) -> dict[str, str]:
-        """The labels of this node."""
+        """This node's labels."""
         from rayhpc.api.session.cluster_info import labels_of, node_states
 
         mine = self._client.facts.node_id
@@ -213,7 +212,7 @@ class RuntimeContext:
         return "" if record is None else record.address
 
     def get(self) -> dict[str, Any]:
-        """The ids as a dict, as in old programs."""
+        """The ids as a dict, for old programs."""
         found: dict[str, Any] = {
             "job_id": self.job_id,
             "node_id": self.node_id,
@@ -227,7 +226,7 @@ class RuntimeContext:
         return found
 
     def _actor_id(self) -> bytes:
-        """The actor of this thread's task, or (threads of the user's) of this process."""
+        """The actor of this thread's task or, in threads the user created, of this process."""
         context = running.get()
         if context is not None:
             return context.actor
@@ -239,13 +238,13 @@ _context = RuntimeContext()
 
 
 def get_runtime_context() -> RuntimeContext:
-    """What this code runs as; starts the embedded cluster if there is none yet."""
+    """The context of this code; starts the embedded cluster if there is none yet."""
     current.client()
     return _context
 
 
 def get_gpu_ids() -> list[Any]:
-    """The ids of the GPUs this task or actor may use: numbers, or text where they are no numbers.
+    """The ids of the GPUs this task or actor may use: integers, or text if they are not numeric.
 
     Empty in a driver.
     """

@@ -1,7 +1,7 @@
-"""Runtime environments: variables, a folder and modules that tasks and actors bring along.
+"""Runtime environments: the variables, folder and modules that tasks and actors bring along.
 
-Used by users (`RuntimeEnv`), `options` and `session` (check it) and `placing` (makes of it what
-travels: canonical JSON in which folders are packages in the head's key-value store).
+Used by users (`RuntimeEnv`), `options` and `session` (which check them) and `placing` (which
+makes what is sent: canonical JSON in which folders are packages in the head's key-value store).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ NOT_SERVED = {
     "conda": _INSTALLED,
     "container": _CONTAINER,
     "image_uri": _CONTAINER,
-    "java_jars": "rayhpc speaks Python alone",
+    "java_jars": "rayhpc supports only Python",
     "mpi": "start the MPI program from a task, with subprocess and mpiexec (or srun --overlap)",
     "nsight": _PROFILER,
     "rocprof_sys": _PROFILER,
@@ -53,19 +53,20 @@ class RuntimeEnv(dict[str, Any]):
 
     Args:
         env_vars: environment variables, text → text.
-        working_dir: a folder, or a zip archive, that tasks run in a copy of.
+        working_dir: a folder or zip archive; tasks run in a copy of it.
         py_modules: folders, files, zip archives or modules that tasks can import.
-        pip: requirements that each node installs once, from where the user's own configuration of
-            pip says: a list, the path of a requirements file, or a dict with "packages".
-        uv: the same with uv; not together with pip.
+        pip: requirements that each node installs once, from wherever the user's own pip
+            configuration points: a list, the path of a requirements file, or a dict with
+            "packages".
+        uv: the same, installed with uv; not together with pip.
         worker_process_setup_hook: a function, or "module.function", that each worker calls before
             its first task.
-        excludes: patterns of names inside working_dir and py_modules that stay behind.
-        config: taken, without effect.
+        excludes: name patterns to leave out of working_dir and py_modules.
+        config: accepted, without effect.
 
     Raises:
-        NotServedError: conda, containers and the like; the text names what to do instead.
-        ValueError: a field that does not exist, with the nearest right one.
+        NotServedError: conda, containers and the like; the text names an alternative.
+        ValueError: an unknown field; the text suggests the closest one.
         TypeError: a value of the wrong type.
     """
 
@@ -90,14 +91,14 @@ class RuntimeEnv(dict[str, Any]):
 
 
 class RuntimeEnvConfig(dict[str, Any]):
-    """How to set up an environment; taken for programs that give it, without effect."""
+    """How to set up an environment; accepted for programs that pass it, without effect."""
 
     def __init__(self, setup_timeout_seconds: int = 600, eager_install: bool = True) -> None:
         super().__init__(setup_timeout_seconds=setup_timeout_seconds, eager_install=eager_install)
 
 
 def checked(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a runtime environment, those that are None left out.
+    """The checked fields of a runtime environment, without those that are None.
 
     Raises: as `RuntimeEnv`.
     """
@@ -119,7 +120,7 @@ def checked(given: Mapping[str, Any]) -> dict[str, Any]:
         if tool in fields:
             fields[tool] = requirements.lines_of(tool, fields[tool])
     if "pip" in fields and "uv" in fields:
-        raise ValueError("A runtime environment has either pip or uv, not both.")
+        raise ValueError("A runtime environment can have pip or uv, not both.")
     if "worker_process_setup_hook" in fields:
         _check_hook(fields["worker_process_setup_hook"])
     fields.pop("config", None)
@@ -127,10 +128,10 @@ def checked(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def packed(fields: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """Checked fields as they travel, and the packages they name.
+    """The checked fields as they are sent, and the packages they name.
 
     Raises:
-        ValueError: a folder is not there or too large.
+        ValueError: a folder does not exist or is too large.
     """
     travelling = {k: v for k, v in fields.items() if k not in ("excludes", "config")}
     excludes = fields.get("excludes", ())
@@ -157,12 +158,12 @@ def packed(fields: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, bytes]]
 
 
 def canonical(fields: Mapping[str, Any]) -> bytes:
-    """The one way to write an environment down; empty: none."""
+    """An environment in canonical form; empty: none."""
     return json.dumps(fields, sort_keys=True).encode() if fields else b""
 
 
 def on_top(inherited: bytes, own: Mapping[str, Any]) -> bytes:
-    """`own` (travelling) fields over those inherited; variables are merged one by one."""
+    """`own` (as sent) layered over the inherited fields; variables are merged one by one."""
     merged: dict[str, Any] = json.loads(inherited) if inherited else {}
     variables = {**merged.get("env_vars", {}), **own.get("env_vars", {})}
     merged.update(own)
@@ -172,12 +173,12 @@ def on_top(inherited: bytes, own: Mapping[str, Any]) -> bytes:
 
 
 def environment_for(client: Client, own: Mapping[str, Any] | None) -> bytes:
-    """The environment of a task or actor: the process's own, with the option's on top.
+    """The environment of a task or actor: the process's own, overridden by the option's.
 
     Sends the packages it names to the head.
 
     Raises:
-        ValueError: a folder is not there or too large.
+        ValueError: a folder does not exist or is too large.
     """
     inherited = client.environment()
     if not own:
@@ -212,7 +213,7 @@ def _variables(given: Any) -> dict[str, str]:
                 f"{name!r}: {value!r} is not."
             )
         if not name or "=" in name or "\0" in name + value:
-            raise ValueError(f"runtime_env['env_vars']: {name!r} cannot be a variable.")
+            raise ValueError(f"runtime_env['env_vars']: {name!r} is not a valid variable name.")
         encodable("runtime_env['env_vars']", name + value)
     return dict(given)
 
@@ -248,7 +249,7 @@ def _path_of(module: types.ModuleType) -> str:
     places = list(getattr(module, "__path__", ()))
     file = places[0] if places else getattr(module, "__file__", None)
     if file is None:
-        raise ValueError(f"The module {module.__name__!r} has no file that could be taken along.")
+        raise ValueError(f"The module {module.__name__!r} has no file that could be packaged.")
     return str(file)
 
 

@@ -1,6 +1,6 @@
 """Where this process runs: `services.get_node_ip_address()`.
 
-Used by users; `util` has the function, too.
+Used by users; `util` exports the function, too.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ def get_node_ip_address(address: str = "8.8.8.8:53") -> str:
     """The address of this process's node.
 
     Args:
-        address: taken for old programs; without a cluster, the interface towards it is named.
+        address: kept for old programs; without a cluster, the address of the interface that routes
+            to it.
     """
     client = current.existing()
     if client is not None:
@@ -22,7 +23,7 @@ def get_node_ip_address(address: str = "8.8.8.8:53") -> str:
     host, _, port = address.partition(":")
     probe = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     try:
-        # Sends nothing: it only has the kernel choose the interface.
+        # Sends nothing: it only makes the kernel choose the interface.
         probe.connect((host, int(port or 53)))
         return str(probe.getsockname()[0])
     except OSError:

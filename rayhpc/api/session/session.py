@@ -1,7 +1,7 @@
 """Joining and leaving a cluster: `init`, `shutdown`, `is_initialized`.
 
 Used by users, and by every call that needs a cluster before `init` (`rayhpc.api` arranges that).
-The embedded cluster itself is `launch.embedded`'s, the driver `runtime.driver`'s.
+The embedded cluster itself is in `launch.embedded`, the driver in `runtime.driver`.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ class _Session:
     """What this process has joined."""
 
     def __init__(self) -> None:
-        # Held while joining and leaving; a thread that needs a cluster meanwhile waits for it.
+        # Held while joining or leaving; a thread that needs a cluster meanwhile waits for it.
         self.lock = threading.RLock()
         self.embedded: Any = None
         self.context: RayContext | None = None
-        # Which process that is: what it was forked into has joined nothing.
+        # The process that joined: a fork of it has joined nothing.
         self.pid = 0
 
 
@@ -62,33 +62,34 @@ def init(
     job_config: Any = None,
     **further: Any,
 ) -> RayContext:
-    """Join a cluster, or start a local one for this program alone.
+    """Join a cluster, or start a local one for this program only.
 
     Args:
-        address: "auto" (this user's own session here), the head's "ip:port", a session's directory,
-            "local" (always a new one), or None: RAYHPC_ADDRESS if that is set, else the cluster
-            that this user has made here with `rayhpc start`, else a new one.
-        num_cpus: CPUs of a cluster that is started; None: what this machine and allocation give.
+        address: "auto" (this user's own session on this machine), the head's "ip:port", a session
+            directory, "local" (always a new cluster), or None: RAYHPC_ADDRESS if set, else the
+            cluster that this user started here with `rayhpc start`, else a new one.
+        num_cpus: CPUs of a cluster that is started; None: those of this machine and allocation.
         num_gpus: the same for GPUs.
-        memory: bytes that tasks may ask for.
+        memory: bytes that tasks may request.
         object_store_memory: bytes of the object store; None: 30 % of the memory.
-        resources: further resources by name.
+        resources: custom resources by name.
         labels: labels of the node.
-        namespace: where the names of actors live; None: one of this program's own.
-        runtime_env: variables, folder and modules that all tasks and actors bring along.
-        ignore_reinit_error: return the context of a cluster joined before instead of an error.
+        namespace: the namespace for actor names; None: one private to this program.
+        runtime_env: variables, folder and modules for all tasks and actors.
+        ignore_reinit_error: if a cluster was joined before, return its context instead of raising.
         log_to_driver: print what workers print.
         logging_level: of rayhpc's own messages.
         logging_format: of rayhpc's own messages.
         job_config: a `JobConfig` with the namespace and environment.
-        further: names of Ray's own processes (dashboard, private ones), taken without effect.
+        further: arguments for Ray's own processes (dashboard, private ones), accepted without
+            effect.
 
     Raises:
-        RuntimeError: called a second time, or an argument that does not exist.
+        RuntimeError: called a second time, or an unknown argument.
         ConnectionError: there is no such cluster here; the text says what to do.
-        ValueError: an impossible value; TypeError: one of the wrong type.
-        NotServedError: ray:// addresses, conda and the like; the text names what to do instead.
-        RaySystemError: the cluster cannot be started, or it refuses this process.
+        ValueError: an invalid value; TypeError: one of the wrong type.
+        NotServedError: ray:// addresses, conda and the like; the text names an alternative.
+        RaySystemError: the cluster cannot be started, or it rejects this process.
     """
     arguments.check_unknown(further, _known_arguments())
     sizes = arguments.sizes_of(
@@ -115,7 +116,7 @@ def init(
 
 
 def shutdown(_exiting_interpreter: bool = False) -> None:
-    """Leave the cluster; a local one ends.  Does nothing if there is none."""
+    """Leave the cluster; a local one ends.  Does nothing if none was joined."""
     if _session.pid != os.getpid():
         return
     with _session.lock:
@@ -135,12 +136,12 @@ def shutdown(_exiting_interpreter: bool = False) -> None:
 
 
 def is_initialized() -> bool:
-    """Whether this process takes part in a cluster: true in a driver after `init`, and in tasks."""
+    """Whether this process is part of a cluster: true in a driver after `init`, and in tasks."""
     return current.is_connected()
 
 
 def is_worker() -> bool:
-    """Whether this process runs tasks or an actor; False in a driver, and where there is none."""
+    """Whether this process runs tasks or an actor; False in a driver or outside a cluster."""
     process = current.existing()
     return process is not None and process.is_worker
 
@@ -180,7 +181,7 @@ def _join(
 
 
 def _load_driver() -> None:
-    """Load what attaching needs, in the time that a node takes to start."""
+    """Load what attaching needs while the node starts."""
     import rayhpc.runtime.process.driver  # noqa: F401
 
 
@@ -212,7 +213,7 @@ def _attach(
 
 
 def _again(ignore: bool) -> RayContext:
-    """`init` where there is a cluster already."""
+    """`init` when a cluster has already been joined."""
     if not ignore:
         raise RuntimeError(
             "Maybe you called init() twice by accident? This error can be suppressed by passing in "
@@ -236,11 +237,11 @@ def _again(ignore: bool) -> RayContext:
 
 
 def _address(given: str | None) -> str:
-    """What `launch.sessions.find` takes, or "local".
+    """An address that `launch.sessions.find` accepts, or "local".
 
     Raises:
-        NotServedError: an address of Ray Client.
-        TypeError: something else than text.
+        NotServedError: a Ray Client address.
+        TypeError: not text.
     """
     if given is not None and not isinstance(given, str):
         raise wrong_type("address", "text", given)
@@ -266,15 +267,15 @@ def _told_address() -> str | None:
 
 
 def _made_by_hand() -> str | None:
-    """The session that a program joins that names none, as in Ray: one made by `rayhpc start`."""
+    """The session a program joins if it names none, as in Ray: one from `rayhpc start`."""
     from rayhpc.launch import sessions
 
     found = sessions.started_by_hand()
     if found is None:
         return None
     logger.info(
-        "Joining the cluster at %s, which `rayhpc start` has made on this machine; "
-        'init(address="local") starts one for this program alone.',
+        "Joining the cluster at %s, started on this machine with `rayhpc start`; "
+        'init(address="local") starts one for this program only.',
         found.address,
     )
     return found.session_dir
@@ -282,12 +283,12 @@ def _made_by_hand() -> str | None:
 
 def _is_served_as_ray() -> bool:
     served = sys.modules.get("ray")
-    # The shim's module says so; others have given rayhpc itself the name.
+    # The shim's module sets it; some programs alias rayhpc itself.
     return served is sys.modules["rayhpc"] or bool(getattr(served, "__rayhpc__", False))
 
 
 def _environment(given: Mapping[str, Any] | None) -> _Environment:
-    """The fields as they travel, and the packages they name."""
+    """The fields as they are sent, and the packages they name."""
     return runtime_env.packed(runtime_env.checked(given)) if given else ({}, {})
 
 

@@ -1,6 +1,6 @@
-"""What `init` returns: where the cluster is, and a context manager that leaves it.
+"""What `init` returns: the cluster's addresses, and a context manager that leaves it.
 
-Used by `session`.  Holds facts only.
+Used by `session`.  Holds data only.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Any
 
 
 class RayContext(Mapping[str, Any]):
-    """A connection to a cluster; indexes like a dict of its addresses.
+    """A connection to a cluster; can be indexed like a dict of its addresses.
 
     Attributes:
-        dashboard_url: empty: there is no dashboard.
+        dashboard_url: empty, since there is no dashboard.
         python_version: of this process.
         ray_version: rayhpc's own version.
         address_info: address, node_ip_address, node_id, session_dir and the like.
@@ -66,7 +66,7 @@ class RayContext(Mapping[str, Any]):
 def address_info(
     *, address: str, node_ip: str, node_id: str, session_dir: str
 ) -> dict[str, Any]:
-    """The facts under the names that programs for Ray look them up by."""
+    """The facts under the keys that programs written for Ray look up."""
     socket = f"{session_dir}/raylet.sock"
     return {
         "address": address,

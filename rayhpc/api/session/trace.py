@@ -1,4 +1,4 @@
-"""The tasks that a cluster has run, as events of a Chrome trace.
+"""The tasks that a cluster has run, as Chrome trace events.
 
 Used by `cluster_info.timeline`.
 """
@@ -16,7 +16,7 @@ from rayhpc.wire.messages import cluster
 
 
 def collect(client: Client) -> Iterator[dict[str, Any]]:
-    """All runs, the earliest first; one row per process, one group of rows per node."""
+    """All runs, earliest first; one row per process, one group of rows per node."""
     with inside:
         nodes: list[cluster.NodeState] = client.ask_head(
             cluster.Nodes(), list[cluster.NodeState]

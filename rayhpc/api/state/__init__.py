@@ -1,1 +1,1 @@
-"""What there is in the cluster, as rows; where objects lie; the cluster's key-value store."""
+"""The cluster's contents as rows, object locations, and the cluster's key-value store."""

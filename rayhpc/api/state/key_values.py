@@ -10,11 +10,11 @@ from rayhpc.wire.messages.cluster import KvGet, KvKeys, KvPut
 
 
 def publish(space: str, value: bytes) -> None:
-    """Store a value under this process's own key; nothing happens outside a cluster.
+    """Store a value under this process's own key; a no-op outside a cluster.
 
     Args:
-        space: the part of the store.
-        value: what the key stands for from now on.
+        space: the namespace in the store.
+        value: the new value.
     """
     client = current.existing()
     if client is not None:
@@ -22,11 +22,11 @@ def publish(space: str, value: bytes) -> None:
 
 
 def keys(space: str) -> list[bytes]:
-    """The keys of a part of the store, sorted."""
+    """The keys in a namespace of the store, sorted."""
     return sorted(current.client().ask_head(KvKeys(space, b""), list[bytes]))
 
 
 def get(space: str, key: bytes) -> bytes | None:
-    """What a key stands for; None: there is none."""
+    """The value of a key; None: there is none."""
     found: bytes | None = current.client().ask_head(KvGet(space, key), bytes | None)
     return found

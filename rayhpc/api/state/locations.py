@@ -1,4 +1,4 @@
-"""Where objects lie: which nodes have a copy, and how large they are.
+"""Object locations: which nodes have a copy, and object sizes.
 
 Used through `util.locations` and `ray.experimental`.
 """
@@ -17,19 +17,19 @@ Places = dict[Any, dict[str, Any]]
 
 
 def get_object_locations(obj_refs: Sequence[Any], timeout_ms: int = -1) -> Places:
-    """Which nodes' stores have the objects.
+    """Which nodes' stores hold the objects.
 
     Args:
         obj_refs: references.
         timeout_ms: how long to wait for an answer; -1: 30 seconds.
 
     Returns:
-        For each reference "node_ids" (hex; of a small value, which lies in no store, this
-        process's; empty for one that is not there yet), "object_size" in bytes (None: not known
-        yet) and "did_spill" (a copy lies on disk only).
+        For each reference "node_ids" (hex; for a small value, which is in no store, this process's
+        node; empty if it is not ready yet), "object_size" in bytes (None: not known yet) and
+        "did_spill" (the only copy is on disk).
 
     Raises:
-        RuntimeError: this process is in no cluster.
+        RuntimeError: this process has joined no cluster.
         GetTimeoutError: no answer in time.
         TypeError: not references.
     """
@@ -55,7 +55,7 @@ def get_object_locations(obj_refs: Sequence[Any], timeout_ms: int = -1) -> Place
 
 
 def get_local_object_locations(obj_refs: Sequence[Any]) -> Places:
-    """Where this process itself believes that the objects lie; asks nobody for them."""
+    """Where this process believes the objects are, without asking anyone."""
     _check(obj_refs)
     found = _known_here(obj_refs)
     client = current.client()
@@ -80,7 +80,7 @@ def _known_here(obj_refs: Sequence[Any]) -> Places:
 
 def _check(obj_refs: Any) -> None:
     if current.existing() is None:
-        raise RuntimeError("Objects lie nowhere before init(): this process is in no cluster.")
+        raise RuntimeError("There are no objects before init(): this process has joined none.")
     from rayhpc.runtime.values.references import ObjectRef
 
     if not isinstance(obj_refs, Sequence) or not all(isinstance(x, ObjectRef) for x in obj_refs):

@@ -1,7 +1,7 @@
-"""The rows that listings give: one class per kind of thing, with Ray's column names.
+"""The rows that listings return: one class per kind, with Ray's column names.
 
-Used by `sources` (makes them) and by programs, as attributes or like a dict.  Times are
-milliseconds since the epoch; ids are hex.
+Used by `sources` (which creates them) and by programs, through attributes or like a dict.  Times
+are milliseconds since the epoch; ids are hex.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class NodeState(StateSchema):
 
 @dataclass
 class JobState(StateSchema):
-    """A job: one driver's program."""
+    """A job: one driver program."""
 
     job_id: str
     submission_id: str | None
@@ -133,7 +133,7 @@ class WorkerState(StateSchema):
 
 @dataclass
 class TaskState(StateSchema):
-    """A task or an actor's call, one row per attempt."""
+    """A task or an actor call, one row per attempt."""
 
     task_id: str
     attempt_number: int

@@ -1,7 +1,7 @@
 """Where rows come from: the head's tables, the raylets' lists, and what each process owns.
 
-Used by `util.state`, and by `compat` for Ray's private tables.  Only asks; a process that does not
-answer in time (its user code may hold the interpreter) is left out, and that is logged.
+Used by `util.state`, and by `compat` for Ray's private tables.  Read-only.  A process that does
+not answer in time (its user code may hold the GIL) is left out, and that is logged.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from rayhpc.wire.messages.common import UNIT, Resources
 
 logger = logging.getLogger("rayhpc")
 
-# A process that runs user code answers late; it is not waited for as long as a raylet.
+# A process that runs user code answers late; the wait is shorter than for a raylet.
 PROCESS_ANSWERS_S = 2.0
-# States of processes that may own something; one that still starts must not be spoken to.
+# States of processes that may own something; one still starting must not be contacted.
 _OWNING = ("leased", "actor", "attached")
 
 
 class Sources:
-    """Asks the cluster.
+    """Queries the cluster.
 
     Args:
         timeout: seconds to wait for the head or a raylet.
@@ -58,22 +58,22 @@ class Sources:
         return self._nodes
 
     def raw_actors(self) -> list[ActorRow]:
-        """All actors the head remembers."""
+        """All actors in the head's tables."""
         found: list[ActorRow] = self._ask_head(cluster.ListActors(), list[ActorRow])
         return found
 
     def raw_groups(self) -> list[GroupRow]:
-        """All placement groups the head remembers."""
+        """All placement groups in the head's tables."""
         found: list[GroupRow] = self._ask_head(cluster.ListGroups(), list[GroupRow])
         return found
 
     def raw_jobs(self) -> list[cluster.JobRow]:
-        """All jobs the head remembers."""
+        """All jobs in the head's tables."""
         found: list[cluster.JobRow] = self._ask_head(cluster.ListJobs(), list[cluster.JobRow])
         return found
 
     def raw_workers(self, ended: bool = False) -> list[cluster.WorkerRow]:
-        """The processes of all living nodes; those that have `ended` as well."""
+        """The processes of all living nodes; with `ended`, dead ones as well."""
         return list(self.of_raylets(cluster.Workers(ended), list[cluster.WorkerRow]))
 
     # -- rows -------------------------------------------------------------------------------------
@@ -153,7 +153,7 @@ class Sources:
             )
 
     def workers(self) -> Iterator[schema.WorkerState]:
-        """The processes of all living nodes, and the latest that have ended there."""
+        """The processes of all living nodes, and the most recent dead ones there."""
         for row in self.raw_workers(ended=True):
             node = node_of(row.address)
             yield schema.WorkerState(
@@ -170,9 +170,9 @@ class Sources:
             )
 
     def tasks(self, limit: int = 0) -> Iterator[schema.TaskState]:
-        """What has run, of each node at least the last `limit` (0: all), and what owners wait for.
+        """What has run, for each node at least the last `limit` (0: all), and what owners wait for.
 
-        A warning says how many are not known any more.
+        A warning says how many runs have been forgotten.
         """
         found: dict[tuple[bytes, int], cluster.TaskEvent] = {}
         for event in self._of_processes(cluster.OwnedTasks(), list[cluster.TaskEvent]):
@@ -186,7 +186,7 @@ class Sources:
             yield self._task(event, event.pid or pids.get(event.worker))
 
     def objects(self) -> Iterator[schema.ObjectState]:
-        """What each process refers to, and what lies in each node's store."""
+        """What each process refers to, and what is in each node's store."""
         rows = [
             *self._of_processes(cluster.OwnedObjects(), list[cluster.ObjectRow]),
             *self.of_raylets(cluster.StoreObjects(), list[cluster.ObjectRow]),
@@ -210,17 +210,17 @@ class Sources:
         state = self.raw_nodes().get(number)
         return None if state is None else state.info.node_id
 
-    # -- asking -----------------------------------------------------------------------------------
+    # -- queries ----------------------------------------------------------------------------------
     def _ask_head(self, question: Any, kind: Any) -> Any:
         return self._client.ask_head(question, kind, self._timeout)
 
     def of_raylets(self, question: Any, kind: Any) -> Iterable[Any]:
-        """The rows that the raylets of all living nodes give."""
+        """The rows that the raylets of all living nodes return."""
         alive = [raylet_of(x.info.number) for x in self.raw_nodes().values() if x.alive]
         return self._of_all(alive, question, kind, self._timeout)
 
     def _of_processes(self, question: Any, kind: Any) -> Iterable[Any]:
-        """What this process says, and every other that may own something."""
+        """The answers of this process and of every other that may own something."""
         own = list(self._client.answer(question))
         others = [
             row.address
@@ -233,7 +233,7 @@ class Sources:
     def _of_all(
         self, addresses: list[Address], question: Any, kind: Any, timeout: float
     ) -> list[Any]:
-        """Ask all of these at once; who does not answer is left out."""
+        """Ask all of these at once; those that do not answer are left out."""
         if not addresses:
             return []
         ask: Callable[[Address], Any] = lambda x: self._one(x, question, kind, timeout)  # noqa: E731
@@ -244,9 +244,9 @@ class Sources:
         try:
             found: list[Any] = self._client.ask(address, question, kind, timeout)
         except PeerEndedError:
-            return []  # since the raylet told of it
+            return []  # it has died since the raylet listed it
         except RayError as error:
-            logger.warning("the listing lacks what %s knows: %s", describe(address), error)
+            logger.warning("the listing is missing the rows of %s: %s", describe(address), error)
             return []
         return found
 
@@ -272,7 +272,7 @@ class Sources:
     def _task(self, event: cluster.TaskEvent, pid: int | None) -> schema.TaskState:
         error_type = event.error_type
         if event.state == "FAILED" and not error_type:
-            error_type = "TASK_EXECUTION_EXCEPTION"  # its worker tells that it raised, no more
+            error_type = "TASK_EXECUTION_EXCEPTION"  # its worker reports only that it raised
         return schema.TaskState(
             task_id=event.tid[:TASK_ID_BYTES].hex(),
             attempt_number=event.attempt,
@@ -296,7 +296,7 @@ class Sources:
 
 
 def _joined(run: cluster.TaskEvent, owned: cluster.TaskEvent) -> cluster.TaskEvent:
-    """A run as its worker tells it, with what its owner knows of when and why."""
+    """A run as its worker reports it, with the owner's knowledge of when and why."""
     return msgspec.structs.replace(
         run,
         state="FAILED" if owned.error_type else run.state,
@@ -307,7 +307,7 @@ def _joined(run: cluster.TaskEvent, owned: cluster.TaskEvent) -> cluster.TaskEve
 
 
 def amounts(resources: Resources) -> dict[str, float]:
-    """Resources as users write them."""
+    """Resources in the form users write them."""
     return {name: amount / UNIT for name, amount in resources.items()}
 
 
@@ -322,5 +322,5 @@ def job_id(number: int) -> str:
 
 
 def worker_id(address: Address) -> str | None:
-    """The id of a process in hex; None: of none."""
+    """The id of a process in hex; None: no process."""
     return _worker_id(address).hex() if address else None

@@ -1,6 +1,6 @@
-"""A function or class on its way into a cluster: pickled once, whatever options its users give it.
+"""A function or class to be sent to a cluster: pickled once, whatever options its users give it.
 
-Used by `remote_function` and `actor_class`; shared by all copies that differ in their options.
+Used by `remote_function` and `actor_class`; shared by all copies that differ only in options.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ class Export:
         self._client: weakref.ref[Client] | None = None
 
     def definition(self, client: Client) -> Definition:
-        """Its pickle; made anew in another cluster, where what it holds may be foreign.
+        """Its pickle; made again in another cluster, where what it captured may be foreign.
 
         Raises:
             TypeError: it cannot be pickled; the text names the path to what cannot.
             ValueError: it is larger than a message may be.
-            RaySystemError: it holds something of a cluster that this program has left.
+            RaySystemError: it captured something from a cluster that this program has left.
         """
         made = self._made
         if made is None or self._client is None or self._client() is not client:
-            self._made = None  # what it held, too, is of another cluster
+            self._made = None  # whatever it captured belongs to another cluster
             with collect_refs() as found:
                 blob = serialization.dump_definition(self.thing)
             limits.check_definition(self._words(), blob)

@@ -1,6 +1,6 @@
-"""Values that a caller gave: how an error shows them, and what text can travel.
+"""Values that a caller passed: how errors show them, and which text can be sent.
 
-Used by all checks of arguments and options; checks nothing by itself.
+Used by all checks of arguments and options; checks no option itself.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ _SHOWN_CHARACTERS = 200
 
 
 def shown(value: Any) -> str:
-    """A value in an error message, cut where it would fill the screen."""
+    """A value for an error message, truncated if it is very long."""
     try:
         text = repr(value)
-    except ValueError:  # an integer of more digits than Python prints
-        return "a number of thousands of digits"
+    except ValueError:  # an integer with more digits than Python prints
+        return "a number with thousands of digits"
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
 
 
@@ -26,18 +26,18 @@ def wrong_type(name: str, wanted: str, value: Any) -> TypeError:
 
 
 def encodable(name: str, value: str) -> str:
-    """Text that travels as UTF-8.
+    """Check that text can be encoded as UTF-8.
 
     Raises:
-        UnicodeEncodeError: it holds half of a surrogate pair, as names of odd files do
-            (a ValueError).
+        UnicodeEncodeError: it contains half of a surrogate pair, as odd file names do (a
+            ValueError).
     """
     try:
         value.encode()
     except UnicodeEncodeError as error:
         why = (
-            f"the option {name!r} cannot be {shown(value)}, since it has characters that UTF-8 "
-            "cannot write: leave them out"
+            f"the option {name!r} cannot be {shown(value)}, since it contains characters that "
+            "UTF-8 cannot encode: leave them out"
         )
         raise UnicodeEncodeError("utf-8", value, error.start, error.end, why) from None
     return value

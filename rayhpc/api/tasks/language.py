@@ -1,6 +1,6 @@
 """Old names that programs mention: the language of a task, the configuration of a job.
 
-Used by users of Ray's API.  rayhpc speaks Python alone.
+Used by users of Ray's API.  rayhpc supports only Python.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 
 class Language(enum.Enum):
-    """The language of a task or actor: here always PYTHON."""
+    """The language of a task or actor: always PYTHON here."""
 
     PYTHON = 0
     CPP = 1
@@ -24,8 +24,8 @@ class JobConfig:
     Args:
         runtime_env: as in `init`.
         ray_namespace: as `namespace` in `init`.
-        metadata: taken, without effect.
-        further: taken, without effect.
+        metadata: accepted, without effect.
+        further: accepted, without effect.
     """
 
     def __init__(

@@ -1,12 +1,12 @@
-"""What each option of a function, actor or method may be: one check per kind of value.
+"""Checks of the options of functions, actors and methods: one per kind of value.
 
 Used by `options`, and where bundles and nodes are sized; options that say where something runs
-are checked by `placing_checks`.  A check takes the option's name and the value given, and returns
-the value as it is kept.
+are checked by `placing_checks`.  A check takes the option's name and value, and returns the value
+in the form in which it is kept.
 
 Raises, in all of them:
     TypeError: a value of the wrong type; the text names the right ones.
-    ValueError: an impossible value; the text says what is allowed.
+    ValueError: an invalid value; the text says what is allowed.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from rayhpc.api.tasks.given import encodable, shown, wrong_type
 
 Check = Callable[[str, Any], Any]
 
-# The finest share of a resource.
+# The smallest fraction of a resource.
 FINEST = 0.0001
-# Amounts travel as whole ten-thousandths in 64 bits, counts as they are.
+# Amounts are sent as integers in units of 1/10000, in 64 bits; counts as they are.
 _MOST_OF_A_RESOURCE = 2**63 // 10_000 - 1
 _HIGHEST_COUNT = 2**63 - 1
-# Each result is a reference in its owner from the call on.
+# Each result is a reference in its owner from the moment of the call.
 _MOST_RESULTS = 1_000_000
 INFINITE = -1
 _OWN_NAMES = {
@@ -70,7 +70,7 @@ def _too_much(name: str, value: Any) -> ValueError:
 
 
 def whole_amount(name: str, value: Any) -> int:
-    """An amount of which there are no shares: 2, or 2.0 as programs compute it."""
+    """An integral amount: 2, or 2.0 as programs compute it."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise wrong_type(name, "0 or a positive integer", value)
     number = amount(name, value)
@@ -80,7 +80,7 @@ def whole_amount(name: str, value: Any) -> int:
 
 
 def gpus(name: str, value: Any) -> float:
-    """GPUs: a share of one, or a whole number of them."""
+    """GPUs: a fraction of one, or a whole number."""
     number = amount(name, value)
     if number > 1 and number != int(number):
         raise ValueError(
@@ -107,7 +107,7 @@ def resources(name: str, value: Any) -> dict[str, float]:
 
 
 def count(least: int) -> Check:
-    """Whole numbers from `least` on; a least of -1 is infinity."""
+    """Whole numbers of at least `least`; -1 as the least means infinity."""
     allowed = "0 or a positive integer" if least == 0 else "a positive integer"
     if least == INFINITE:
         allowed = "0, a positive integer, or -1 for infinity"
@@ -122,7 +122,7 @@ def count(least: int) -> Check:
 
 
 def pending_calls(name: str, value: Any) -> int:
-    """max_pending_calls: a positive number, -1 or 0 for no limit."""
+    """max_pending_calls: a positive number; -1 or 0 for no limit."""
     return count(INFINITE)(name, value) or INFINITE
 
 
@@ -140,19 +140,19 @@ def num_returns(name: str, value: Any) -> int | str:
 
 
 def window(name: str, value: Any) -> int:
-    """How many items a generator may be ahead: positive, or -1 for no bound."""
+    """How far ahead a generator may run, in items: positive, or -1 for no bound."""
     number = whole_number(name, value, "a positive integer, or -1 for no bound")
     if number == 0 or number < INFINITE:
         raise ValueError(
             f"The option {name!r} must be a positive integer, or -1 for no bound, not "
             f"{shown(number)}: a "
-            "generator that may be no item ahead never yields one."
+            "generator that may not run ahead never yields an item."
         )
     return number
 
 
 def whole_number(name: str, value: Any, allowed: str, most: int = _HIGHEST_COUNT) -> int:
-    """A whole number, up to `most`; `allowed` says in words what there may be."""
+    """A whole number up to `most`; `allowed` describes the valid values in words."""
     if isinstance(value, bool):
         raise wrong_type(name, allowed, value)
     try:
@@ -177,7 +177,7 @@ def text(name: str, value: Any) -> str:
 
 
 def title(name: str, value: Any) -> str | None:
-    """A task's or call's name in logs and listings; an empty one is none."""
+    """The name of a task or call in logs and listings; an empty string means none."""
     if not isinstance(value, str):
         raise wrong_type(name, "text", value)
     return encodable(name, value) or None
@@ -208,7 +208,7 @@ def flag(name: str, value: Any) -> bool:
 
 # -- structures ------------------------------------------------------------------------------------
 def retry_exceptions(name: str, value: Any) -> bool | tuple[type[BaseException], ...]:
-    """True (all), False (none), or the types of exceptions that are worth another try."""
+    """True (all), False (none), or the exception types worth a retry."""
     if isinstance(value, bool):
         return value
     if not isinstance(value, (list, tuple)):
@@ -217,7 +217,7 @@ def retry_exceptions(name: str, value: Any) -> bool | tuple[type[BaseException],
         if not (isinstance(kind, type) and issubclass(kind, Exception)):
             raise ValueError(
                 f"The option {name!r} must be a boolean or a list of exception types; {kind!r} is "
-                "no exception type."
+                "not an exception type."
             )
     return tuple(value)
 
@@ -249,5 +249,5 @@ def selector(name: str, value: Any) -> dict[str, str]:
 
 
 def anything(_: str, value: Any) -> Any:
-    """Options that are taken for the sake of programs that give them, and have no effect."""
+    """Options that are accepted for programs that pass them, and have no effect."""
     return value

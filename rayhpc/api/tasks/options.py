@@ -1,7 +1,7 @@
 """The options of remote functions, actors and methods: their names, defaults and checks.
 
-Used by `remote`, `remote_function`, `actor_class` and `actor_method`.  Options are checked when
-they are given, at decoration too; what they mean for placing is in `placing`.
+Used by `remote`, `remote_function`, `actor_class` and `actor_method`.  Options are checked as soon
+as they are given, also in a decorator; what they mean for placement is in `placing`.
 """
 
 from __future__ import annotations
@@ -56,23 +56,23 @@ _OLD_GROUP = (
 
 
 class _Options(msgspec.Struct, frozen=True, kw_only=True):
-    """Checked options; None is an option that was not given."""
+    """Checked options; None means not given."""
 
     @classmethod
     def checks(cls) -> Mapping[str, checks.Check]:
-        """Name → check of every option there is."""
+        """Name → check, for every option."""
         raise TypeError(f"{cls.__name__} has no options")
 
     @classmethod
     def subject(cls) -> str:
-        """Whose options these are, for messages."""
+        """What these options belong to, for messages."""
         raise TypeError(f"{cls.__name__} has no options")
 
     def merged(self: O, **changed: Any) -> O:
-        """These options with some of them changed; None takes an option back.
+        """These options with some of them overridden; None resets an option.
 
         Raises:
-            ValueError: an unknown option, with the nearest right one, or an impossible value.
+            ValueError: an unknown option (the text suggests the closest one), or an invalid value.
             TypeError: a value of the wrong type.
         """
         kept = check(type(self), changed)
@@ -84,17 +84,17 @@ class _Options(msgspec.Struct, frozen=True, kw_only=True):
         return other
 
     def changed(self) -> dict[str, Any]:
-        """The options that are not what they are without being given."""
+        """The options that differ from their defaults."""
         plain = type(self)()
         values = msgspec.structs.asdict(self)
         return {k: v for k, v in values.items() if v != getattr(plain, k)}
 
     def check_together(self) -> None:
-        """Check what options ask of each other."""
+        """Check options that depend on each other."""
 
 
 class _Placed(_Options, frozen=True, kw_only=True):
-    """What functions and actors have in common."""
+    """The options that functions and actors have in common."""
 
     num_cpus: float | None = None
     num_gpus: float | None = None
@@ -113,7 +113,7 @@ class _Placed(_Options, frozen=True, kw_only=True):
 
 
 def _default_max_retries() -> int:
-    """What RAY_TASK_MAX_RETRIES says (-1: for ever), or 3; what is no such number counts as 3."""
+    """RAY_TASK_MAX_RETRIES (-1: unlimited), or 3 if it is unset or not a number."""
     text = os.environ.get("RAY_TASK_MAX_RETRIES", "")
     number = int(text) if text.removeprefix("-").isdecimal() else DEFAULT_MAX_RETRIES
     return number if number >= -1 else DEFAULT_MAX_RETRIES
@@ -131,12 +131,12 @@ class FunctionOptions(_Placed, frozen=True, kw_only=True):
 
     @classmethod
     def checks(cls) -> Mapping[str, checks.Check]:
-        """Name → check of every option of a function."""
+        """Name → check, for every option of a function."""
         return FUNCTION_CHECKS
 
     @classmethod
     def subject(cls) -> str:
-        """Whose options these are."""
+        """What these options belong to."""
         return "remote functions"
 
 
@@ -156,22 +156,22 @@ class ActorOptions(_Placed, frozen=True, kw_only=True):
 
     @classmethod
     def checks(cls) -> Mapping[str, checks.Check]:
-        """Name → check of every option of an actor."""
+        """Name → check, for every option of an actor."""
         return ACTOR_CHECKS
 
     @classmethod
     def subject(cls) -> str:
-        """Whose options these are."""
+        """What these options belong to."""
         return "actors"
 
     def check_together(self) -> None:
-        """Check what options ask of each other."""
+        """Check options that depend on each other."""
         if self.get_if_exists and not self.name:
             raise ValueError("The actor name must be specified to use `get_if_exists`.")
 
 
 class MethodOptions(_Options, frozen=True, kw_only=True):
-    """The options of an actor's method; None: as the method, or its actor, says."""
+    """The options of an actor's method; None: the method's, or its actor's, default."""
 
     num_returns: int | str | None = None
     concurrency_group: str | None = None
@@ -184,12 +184,12 @@ class MethodOptions(_Options, frozen=True, kw_only=True):
 
     @classmethod
     def checks(cls) -> Mapping[str, checks.Check]:
-        """Name → check of every option of a method."""
+        """Name → check, for every option of a method."""
         return METHOD_CHECKS
 
     @classmethod
     def subject(cls) -> str:
-        """Whose options these are."""
+        """What these options belong to."""
         return "actor methods"
 
 
@@ -222,10 +222,10 @@ METHOD_CHECKS: dict[str, checks.Check] = {
 
 
 def check(kind: type[_Options], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The options given, checked; those of old programs as what they are called now.
+    """The given options, checked; deprecated ones under their present names.
 
     Raises:
-        ValueError: an unknown option, with the nearest right one, or an impossible value.
+        ValueError: an unknown option (the text suggests the closest one), or an invalid value.
         TypeError: a value of the wrong type.
     """
     known = kind.checks()
@@ -239,10 +239,10 @@ def check(kind: type[_Options], given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_undecided(given: Mapping[str, Any]) -> None:
-    """Check options of `@remote(...)` before it is known what they decorate.
+    """Check options of `@remote(...)` before it is known what is decorated.
 
     Raises:
-        ValueError: an option neither functions nor actors have, or an impossible value.
+        ValueError: an option that neither functions nor actors have, or an invalid value.
         TypeError: a value of the wrong type.
     """
     known = {**ACTOR_CHECKS, **FUNCTION_CHECKS}
@@ -254,15 +254,15 @@ def check_undecided(given: Mapping[str, Any]) -> None:
 
 
 def _replace_old_group(kept: dict[str, Any], given: Mapping[str, Any]) -> None:
-    """`placement_group=…` and its companions as the strategy they have become."""
+    """Turn `placement_group=…` and its companions into the strategy that replaced them."""
     group, index, capture = (kept.pop(name, None) for name in _OLD_GROUP)
     if not any(name in given for name in _OLD_GROUP) or group == "default":
         return
     if group is None and "placement_group" not in given:
         if index not in (None, -1):
             raise ValueError(
-                f"placement_group_bundle_index is {index}, and there is no placement group: give "
-                "one, or leave the index out."
+                f"placement_group_bundle_index is {index}, but there is no placement group: give "
+                "one, or leave out the index."
             )
         return
     if kept.get("scheduling_strategy") is not None:
@@ -276,7 +276,7 @@ def _replace_old_group(kept: dict[str, Any], given: Mapping[str, Any]) -> None:
 
 
 def _refuse_two_groups(before: _Options, changed: Mapping[str, Any]) -> None:
-    """The old option does not go with a strategy that was given before, as in Ray."""
+    """As in Ray, the old option cannot be combined with a strategy that was given before."""
     old = changed.get("placement_group")
     if old in (None, "default") or "scheduling_strategy" in changed:
         return
@@ -293,15 +293,15 @@ def _two_groups() -> ValueError:
 
 # -- resources -------------------------------------------------------------------------------------
 def resources(options: FunctionOptions) -> dict[str, float]:
-    """What a task of these options needs: one CPU unless it says otherwise."""
+    """The resources of a task with these options: one CPU unless they say otherwise."""
     return _asked(options, 1.0 if options.num_cpus is None else options.num_cpus)
 
 
 def actor_resources(options: ActorOptions) -> tuple[dict[str, float], dict[str, float]]:
-    """What an actor needs to be placed, and what it holds while it lives.
+    """What an actor needs to be placed, and what it holds while alive.
 
-    As in Ray: without num_cpus, num_gpus and resources, 1 CPU for placing and none while alive;
-    with any of them, what it says (1 CPU if num_cpus is not among them) for both.
+    As in Ray: without num_cpus, num_gpus and resources, 1 CPU for placement and none while alive;
+    with any of them, the given amounts (1 CPU if num_cpus is not among them) for both.
     """
     if options.num_cpus is None and options.num_gpus is None and options.resources is None:
         return _asked(options, 1.0), _asked(options, 0.0)

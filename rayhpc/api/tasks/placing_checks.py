@@ -1,6 +1,6 @@
-"""What the options may be that say where a task or actor runs and what it finds there.
+"""Checks of the options that say where a task or actor runs and in which environment.
 
-Used by `options` alone; a check is like those of `option_checks`.
+Used only by `options`; a check is like those of `option_checks`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def strategy(name: str, value: Any) -> Any:
 
 
 def _check_bundle(group: Any, index: Any) -> None:
-    """A bundle's index: -1 is any; it needs a group, and must be one of its bundles."""
+    """A bundle index: -1 is any; it requires a group, and must be one of its bundles."""
     if group is not None and not isinstance(group, PlacementGroup):
         raise TypeError(
             f"placement_group must be a PlacementGroup or None, not a {type(group).__name__}."
@@ -52,8 +52,8 @@ def _check_bundle(group: Any, index: Any) -> None:
     if group is None or group.is_empty:
         if number != -1:
             raise ValueError(
-                f"placement_group_bundle_index is {number}, and there is no placement group: give "
-                "one, or leave the index out."
+                f"placement_group_bundle_index is {number}, but there is no placement group: give "
+                "one, or leave out the index."
             )
         return
     bundles = group.bundle_count

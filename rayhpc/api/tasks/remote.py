@@ -1,4 +1,4 @@
-"""`remote`: what makes a function or class run on the cluster.
+"""`remote`: makes a function or class run on the cluster.
 
 Used by users, as a decorator (bare or with options) or as a plain call on any function or class,
 at any time and as often as they like.
@@ -38,22 +38,22 @@ def remote(**options: Any) -> Callable[[Any], Any]: ...
 
 
 def remote(*args: Any, **options: Any) -> Any:
-    """Make a remote function of a function, or an actor class of a class.
+    """Turn a function into a remote function, or a class into an actor class.
 
     Args:
         args: the function or class, if the decorator is used bare.
-        options: those of functions (num_cpus, num_gpus, memory, resources, num_returns,
+        options: for functions (num_cpus, num_gpus, memory, resources, num_returns,
             max_retries, retry_exceptions, max_calls, name, scheduling_strategy, label_selector,
-            runtime_env) or of actors (the same placement options; name, namespace, lifetime,
+            runtime_env) or for actors (the same placement options; name, namespace, lifetime,
             get_if_exists, max_restarts, max_task_retries, max_concurrency, concurrency_groups,
             max_pending_calls).
 
     Returns:
-        A `RemoteFunction` or `ActorClass`; with options, what makes one.
+        A `RemoteFunction` or `ActorClass`; with options, a decorator that makes one.
 
     Raises:
-        ValueError: an unknown option, with the nearest right one, or an impossible value.
-        TypeError: neither function nor class, or an option of the wrong type.
+        ValueError: an unknown option (the text suggests the closest one), or an invalid value.
+        TypeError: neither a function nor a class, or an option of the wrong type.
     """
     if len(args) == 1 and not options:
         return _make(args[0], {})

@@ -1,7 +1,7 @@
 """Remote functions: what `@remote` makes of a function.
 
-Used by `remote`.  A `RemoteFunction` is picklable and knows no process; what belongs to one (its
-queue, its exported definition) is kept per process and made at the first call there.
+Used by `remote`.  A `RemoteFunction` is picklable and not tied to a process; per-process state
+(its queue, its exported definition) is created at the first call there.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ R = TypeVar("R")
 
 
 class _Prepared:
-    """What all calls of a remote function from one process share."""
+    """State shared by all calls of a remote function from one process."""
 
     __slots__ = ("client", "definition", "group", "job", "more", "name", "queue", "returns")
 
@@ -59,7 +59,7 @@ class _Prepared:
         )
 
     def is_current(self, client: Client) -> bool:
-        """Whether this still holds: the same process, in the same job, in the same group."""
+        """Whether this is still valid: the same process, job and placement group."""
         return (
             self.client is client
             and self.job == client.job
@@ -67,7 +67,7 @@ class _Prepared:
         )
 
     def needs_more(self) -> bool:
-        """Whether every task carries the options beyond the common ones."""
+        """Whether every task carries options beyond the common ones."""
         more = self.more
         return bool(
             more.name or more.retry_on or more.window or more.max_calls or more.capture_group
@@ -77,7 +77,7 @@ class _Prepared:
 class RemoteFunction(Generic[P, R]):
     """A function whose calls run on the cluster.
 
-    Call it with `.remote(...)`, which returns an `ObjectRef` at once; `.options(...)` changes
+    Call it with `.remote(...)`, which returns an `ObjectRef` at once; `.options(...)` overrides
     options for a call.
 
     Args:
@@ -104,10 +104,10 @@ class RemoteFunction(Generic[P, R]):
 
     @functools.cached_property
     def shape(self) -> signatures.Shape | None:
-        """The function's parameters; None if they are not known.
+        """The function's parameters; None if unknown.
 
-        Not before a call: a function that refers to itself is not whole yet while it is unpickled,
-        its defaults are missing.
+        Only computed at the first call: while a self-referencing function is being unpickled it is
+        incomplete and its defaults are missing.
         """
         return signatures.shape_of(self._function)
 
@@ -125,7 +125,7 @@ class RemoteFunction(Generic[P, R]):
             `ObjectRefGenerator` with "streaming".
 
         Raises:
-            TypeError: an argument cannot be pickled, or does not fit the function's signature.
+            TypeError: an argument cannot be pickled, or the arguments do not match the signature.
         """
         client = current.client()
         if self.shape is not None:
@@ -144,7 +144,7 @@ class RemoteFunction(Generic[P, R]):
         """The same function with other options.
 
         Raises:
-            ValueError: an unknown option, with the nearest right one, or an impossible value.
+            ValueError: an unknown option (the text suggests the closest one), or an invalid value.
             TypeError: a value of the wrong type.
         """
         other = RemoteFunction(self._function, self.options_given.merged(**changed))
@@ -152,7 +152,7 @@ class RemoteFunction(Generic[P, R]):
         return other
 
     def bind(self, *args: Any, **kwargs: Any) -> Any:
-        """A node of a graph that calls the function when the graph runs (`util.dag`)."""
+        """A graph node that calls the function when the graph runs (`util.dag`)."""
         return binding.function_node(self, args, kwargs)
 
     def _prepare(self, client: Client) -> _Prepared:
@@ -197,14 +197,14 @@ def _submit(client: Client, prepared: _Prepared, args: Any, kwargs: Any) -> Any:
 
 
 def retry_on(retry_exceptions: Any) -> bytes:
-    """The option retry_exceptions as messages carry it."""
+    """The option retry_exceptions in the form messages carry it."""
     if retry_exceptions is True:
         return b"*"
     return cloudpickle.dumps(list(retry_exceptions), 5) if retry_exceptions else b""
 
 
 def _max_calls(options: opts.FunctionOptions) -> int:
-    """After how many calls the worker ends; with GPUs after one, since their memory stays taken."""
+    """After how many calls the worker exits; with GPUs after one, since it keeps their memory."""
     if options.max_calls is None:
         return 1 if options.num_gpus else 0
     return options.max_calls

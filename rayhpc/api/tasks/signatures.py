@@ -1,7 +1,7 @@
-"""Whether arguments fit a function, asked before a call leaves the process.
+"""Whether arguments match a function's signature, checked before a call leaves the process.
 
 Used by `remote_function` and the actor modules.  A `Shape` is a signature without defaults and
-annotations, so that it can travel in every actor handle.
+annotations, so that every actor handle can carry it.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_O
 
 
 class Shape(msgspec.Struct, frozen=True, array_like=True):
-    """The parameters of a function: (name, kind, has a default) each.
+    """The parameters of a function, each as (name, kind, has a default).
 
-    `least` and `most` bound how many arguments fit if all come by position; -1: none do.
+    `least` and `most` bound the number of arguments if all are positional; -1: none fit.
     """
 
     parameters: list[tuple[str, int, bool]]
@@ -26,7 +26,7 @@ class Shape(msgspec.Struct, frozen=True, array_like=True):
     most: int
 
     def check(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Accept the arguments of a call, or raise TypeError with the function's name."""
+        """Check the arguments of a call; raises TypeError with the function's name."""
         if not kwargs and self.least <= len(args) <= self.most:
             return
         try:
@@ -47,7 +47,7 @@ class Shape(msgspec.Struct, frozen=True, array_like=True):
 
 
 def shape_of(function: Callable[..., Any], *, skip: int = 0) -> Shape | None:
-    """The parameters of `function` without the first `skip` (self); None if they are not known."""
+    """The parameters of `function` without the first `skip` (self); None if unknown."""
     try:
         found = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):

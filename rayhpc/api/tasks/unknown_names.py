@@ -1,4 +1,4 @@
-"""What is said of an option or field that does not exist.
+"""The error for an option or field that does not exist.
 
 Used wherever names are given as keywords or keys: `options`, `actors.actor_method`,
 `session.runtime_env`.
@@ -12,7 +12,7 @@ from typing import NoReturn
 
 
 def refuse_unknown(name: str, subject: str, known: Iterable[str]) -> NoReturn:
-    """Raise the ValueError for an option that does not exist."""
+    """Raise the ValueError for an unknown option."""
     names = sorted(x for x in known if not x.startswith("_"))
     near = difflib.get_close_matches(name, names, 1)
     hint = f" Did you mean {near[0]!r}?" if near else ""

@@ -99,7 +99,7 @@ def test_requirements_are_read_and_checked(tmp_path: Path) -> None:
     assert RuntimeEnv(pip=str(file))["pip"] == {"packages": ["numpy>=1", "pandas"], "options": []}
     again = RuntimeEnv(**RuntimeEnv(uv={"packages": ["a"], "uv_pip_install_options": ["-q"]}))
     assert again["uv"] == {"packages": ["a"], "options": ["-q"]}
-    with pytest.raises(ValueError, match="either pip or uv"):
+    with pytest.raises(ValueError, match="can have pip or uv"):
         RuntimeEnv(pip=["a"], uv=["b"])
     with pytest.raises(TypeError, match="a list of requirements"):
         RuntimeEnv(pip=3)

@@ -39,7 +39,7 @@ def test_fields_are_checked() -> None:
         RuntimeEnv(env_vars={"A": 1})
     with pytest.raises(TypeError, match="a dict"):
         RuntimeEnv(env_vars=["A"])
-    with pytest.raises(ValueError, match="cannot be a variable"):
+    with pytest.raises(ValueError, match="not a valid variable name"):
         RuntimeEnv(env_vars={"A=B": "x"})
     with pytest.raises(TypeError, match="path of a folder"):
         RuntimeEnv(working_dir=3)

@@ -61,7 +61,7 @@ def test_options_of_the_other_kind_are_refused_once_the_kind_is_known() -> None:
         ({"max_retries": -2}, ValueError, "-1 for infinity"),
         ({"max_retries": "x"}, TypeError, "-1 for infinity"),
         ({"max_calls": -1}, ValueError, "0 or a positive integer"),
-        ({"retry_exceptions": [3]}, ValueError, "no exception type"),
+        ({"retry_exceptions": [3]}, ValueError, "not an exception type"),
         ({"retry_exceptions": "all"}, TypeError, "list of exception types"),
         ({"scheduling_strategy": "NEAR"}, ValueError, "'DEFAULT', 'SPREAD'"),
         ({"scheduling_strategy": 3}, TypeError, "NodeAffinitySchedulingStrategy"),
