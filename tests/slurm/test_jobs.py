@@ -106,9 +106,11 @@ def test_a_waiting_job_says_why_and_what_would_be_sooner(plain: User) -> None:
     first = detached(plain, "--nodes", str(nodes - 2), "--exclusive", "--", "sleep", "1000")
     second = detached(plain, "--nodes", str(nodes), "--exclusive", "--", "true")
     try:
-        # A node may complete what it had before for as long as KillWait, which is half a minute.
+        # A node may complete what it had before for as long as KillWait, which is half a minute;
+        # and it takes the scheduler a round to say when it would start the second.
         said = lambda: plain.rayhpc("explain", second).stdout  # noqa: E731
-        assert eventually(lambda: "--nodes=2 it would" in said(), 60), said()
+        assert eventually(lambda: "--nodes=2 it would start now" in said(), 60), said()
+        assert "--time=30" not in said()  # that does not get it eight nodes
         (found,) = plain.json("explain", second)
         assert any(each in found["why"][0] for each in ("busy", "higher priority"))
         assert f"2 of {nodes} nodes idle; the job wants {nodes}" in found["why"][2]

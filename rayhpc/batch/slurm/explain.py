@@ -1,7 +1,13 @@
 """Why a SLURM job waits, and what would start sooner.
 
 Called by `rayhpc explain`, when a user asks: it costs a few requests to the controller (one for
-the partitions, one for each alternative tried), never more than `MOST_TRIES` + 1.
+the partitions, one for the script as it is and one for each alternative tried), never more than
+`MOST_TRIES` + 2.
+
+What `sbatch --test-only` names is not when a variation would start: SLURM takes it for one job
+more, and adds the run time of all that waits in its partition, the very job included that it is to
+replace (a job without a limit adds 127 years).  The same script unchanged is delayed by as much, so
+the difference between the two answers is what a variation gains.
 """
 
 from __future__ import annotations
@@ -82,13 +88,34 @@ def _sooner(
 ) -> Iterator[str]:
     """What the controller says of a few variations of the same script."""
     # A start that is over or just now is no promise while the job still waits.
-    promised = status.start is not None and status.start > time.time() + 1
-    limit = status.start if promised and status.start is not None else float("inf")
-    tries = list(_variations(record, partitions, own))[:MOST_TRIES]
-    for words in tries:
+    promised = status.start if status.start is not None and status.start > time.time() + 1 else None
+    unchanged = _when(script, [])
+    for words in list(_variations(record, partitions, own))[:MOST_TRIES]:
         at = _when(script, words)
-        if at is not None and at < limit - _WORTH_S:
-            yield f"with {' '.join(words)} it would start {_words_for(at)}"
+        if at is None:
+            continue
+        elsewhere = words[0].startswith("--partition=")
+        found = gain_elsewhere(at, promised) if elsewhere else gain(at, unchanged, promised)
+        if found:
+            yield f"with {' '.join(words)} it {found}"
+
+
+def gain(at: float, unchanged: float | None, promised: float | None) -> str:
+    """What a variation in the same partition does, from both answers; empty: no gain."""
+    if unchanged is None:
+        return "could start at all"
+    earlier = unchanged - at
+    if earlier < _WORTH_S:
+        return ""
+    if promised is None:
+        return f"would start {_duration(earlier)} sooner"
+    return f"would start {_words_for(promised - earlier)}"
+
+
+def gain_elsewhere(at: float, promised: float | None) -> str:
+    """The same in another partition, where the waiting job delays nothing."""
+    limit = time.time() + 2 * _WORTH_S if promised is None else promised
+    return f"would start {_words_for(at)}" if at < limit - _WORTH_S else ""
 
 
 def _variations(
@@ -124,4 +151,14 @@ def _words_for(at: float | None) -> str:
         return ""
     if at <= time.time() + 1:
         return "now"
-    return "at " + time.strftime("%d %b %H:%M:%S", time.localtime(at))
+    when = time.localtime(at)
+    year = "" if when.tm_year == time.localtime().tm_year else " %Y"
+    return "at " + time.strftime(f"%d %b{year} %H:%M:%S", when)
+
+
+def _duration(seconds: float) -> str:
+    """Roughly, in the largest unit of which there are two."""
+    for unit, name in ((86_400, "days"), (3_600, "hours")):
+        if seconds >= 2 * unit:
+            return f"{seconds / unit:.0f} {name}"
+    return f"{seconds / 60:.0f} min"

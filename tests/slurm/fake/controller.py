@@ -80,7 +80,8 @@ class Controller:
             raise RefusedError(_CONFIGURATION)
         cpus = _cpus(settings, options)
         if test:
-            return {"start": time.time(), "nodes": nodes, "cpus": cpus * nodes}
+            start = self._expected(settings, options, nodes, cpus)
+            return {"start": start, "nodes": nodes, "cpus": cpus * nodes}
         first = self.next_id
         for task in tasks or [None]:  # type: ignore[list-item]
             job = Job(self.next_id, script, options, environ, arguments, nodes, cpus)
@@ -136,7 +137,7 @@ class Controller:
         rows = [job.row() for job in known]
         for row, job in zip(rows, known, strict=True):
             if job.state == "PENDING":
-                row["start"] = job.not_before if job.not_before > time.time() else 0
+                row["start"] = self._start_of(settings, job)
         return {"rows": rows}
 
     def on_account(self, settings: Settings, jobs: list[str]) -> dict[str, Any]:
@@ -198,8 +199,7 @@ class Controller:
             if job.state == "PENDING" and now >= job.not_before:
                 self._try(settings, job)
             elif job.state == "RUNNING":
-                limit = job.started + 60 * minutes(job.options["time"])  # type: ignore[arg-type]
-                if now >= limit and not job.cancelled:
+                if now >= _limit(job) and not job.cancelled:
                     self._ask_to_end(settings, job, "TIMEOUT")
                 if job.kill_at and now >= job.kill_at:
                     self._end_all(job)
@@ -255,6 +255,30 @@ class Controller:
             if name not in self.down and cpus + job.cpus <= settings.cpus
         ]
         return fit[: job.nodes] if len(fit) >= job.nodes else None
+
+    def _room_at(self, settings: Settings, job: Job) -> float:
+        """When what runs leaves room for a job."""
+        if self._free(settings, job) is not None:
+            return time.time()
+        return max((_limit(other) for other in self._running()), default=time.time())
+
+    def _start_of(self, settings: Settings, job: Job) -> float:
+        """What is told of a waiting job; 0: nothing."""
+        if job.not_before > time.time():
+            return job.not_before
+        return self._room_at(settings, job) if job.nodes <= settings.nodes else 0
+
+    def _expected(
+        self, settings: Settings, options: dict[str, Any], nodes: int, cpus: int
+    ) -> float:
+        """Of one more job: after all that waits in its partition, as SLURM reckons."""
+        waiting = sum(
+            job.nodes * minutes(job.options["time"])  # type: ignore[arg-type]
+            for job in self.jobs.values()
+            if job.state == "PENDING" and job.options["partition"] == options["partition"]
+        )
+        probe = Job(0, "", options, {}, [], nodes, cpus)
+        return self._room_at(settings, probe) + 60 * (waiting // settings.nodes)
 
     def _check(self, settings: Settings, options: dict[str, Any]) -> None:
         if options["partition"] not in PARTITIONS:
@@ -345,6 +369,11 @@ class Controller:
                     code = os.waitstatus_to_exitcode(status)
                     self._end_all(job)
                     self._finish(job, 128 - code if code < 0 else code)
+
+
+def _limit(job: Job) -> float:
+    """When a running job is over its time."""
+    return job.started + 60 * minutes(job.options["time"])  # type: ignore[arg-type]
 
 
 def _cpus(settings: Settings, options: dict[str, Any]) -> int:
