@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from rayhpc.api.session.session import init, is_initialized, logger, shutdown
     from rayhpc.api.session.session_context import RayContext
     from rayhpc.api.tasks import remote_function
-    from rayhpc.api.tasks.language import JobConfig, Language
+    from rayhpc.api.tasks.language import Language
     from rayhpc.api.tasks.remote import remote
     from rayhpc.api.tasks.remote_function import RemoteFunction
     from rayhpc.runtime.values.dynamic_results import DynamicObjectRefGenerator
@@ -57,7 +57,7 @@ _HOMES = {
     "ActorMethod": "api.actors.actor_method",
     "DynamicObjectRefGenerator": "runtime.values.dynamic_results",
     "FunctionID": "runtime.values.ids",
-    "JobConfig": "api.tasks.language",
+    "JobConfig": "job_config",
     "JobID": "runtime.values.ids",
     "Language": "api.tasks.language",
     "NodeID": "runtime.values.ids",

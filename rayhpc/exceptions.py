@@ -11,7 +11,8 @@ says what happened, where, and what to do next.
     ├─ ObjectLostError           ├─ OwnerDiedError, ObjectFreedError, ObjectReconstructionFailed…
     ├─ ObjectStoreFullError, OutOfDiskError
     ├─ TaskUnschedulableError, ActorUnschedulableError, …PlacementGroupRemoved
-    └─ RuntimeEnvSetupError, RaySystemError, CollectiveGroupError, NotServedError
+    └─ RuntimeEnvSetupError, RaySystemError (├─ OtherClusterError), CollectiveGroupError,
+       NotServedError
 """
 
 from __future__ import annotations
@@ -230,9 +231,7 @@ class RayActorError(_DescribedError):
     actor_init_failed = False
     preempted = False
 
-    def __init__(
-        self, text: str = "", identity: str = "", actor_init_failed: bool = False
-    ) -> None:
+    def __init__(self, text: str = "", identity: str = "", actor_init_failed: bool = False) -> None:
         super().__init__(text, identity)
         # Positional, so that it survives pickling.
         self.args = (text, identity, actor_init_failed)
@@ -336,6 +335,10 @@ class RaySystemError(RayError):
     """The runtime cannot do what was asked: the text says why."""
 
 
+class OtherClusterError(RaySystemError, ValueError):
+    """A reference, actor or placement group of a cluster that this program has left."""
+
+
 class RuntimeEnvSetupError(RayError):
     """The task's or actor's runtime environment could not be set up."""
 
@@ -403,6 +406,7 @@ __all__ = [
     "ObjectReconstructionFailedLineageEvictedError",
     "ObjectReconstructionFailedMaxAttemptsExceededError",
     "ObjectStoreFullError",
+    "OtherClusterError",
     "OutOfDiskError",
     "OutOfMemoryError",
     "OwnerDiedError",

@@ -25,7 +25,7 @@ _OURS = {
     "dag": "rayhpc.util.dag",
     "exceptions": "rayhpc.exceptions",
     "experimental": "rayhpc.experimental",
-    "job_config": "rayhpc.api.tasks.language",
+    "job_config": "rayhpc.job_config",
     "remote_function": "rayhpc.api.tasks.remote_function",
     "runtime_context": "rayhpc.api.session.runtime_context",
     "runtime_env": "rayhpc.api.session.runtime_env",

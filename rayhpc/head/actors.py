@@ -24,7 +24,7 @@ from rayhpc.wire.messages.actors import ALIVE, DEAD, PENDING, RESTARTING
 
 # So many actors that were killed before they were registered are remembered.
 KILLED_EARLY_MAX = 10_000
-_KILLED = "it was killed by kill()"
+_KILLED = "it was killed by `ray.kill`"
 
 
 class Actors:

@@ -257,7 +257,11 @@ class Raylet:
             self.jobs.add(job)
             self.send(HEAD, cluster.JobStarted(job))
             facts = msgspec.structs.replace(
-                facts, job=job.number, namespace=job.namespace, environment=job.environment
+                facts,
+                job=job.number,
+                namespace=job.namespace,
+                environment=job.environment,
+                detached=job.detached,
             )
             self._warm_up(job)
         self.attached[address] = Attached(address, pid, role, facts.job)
@@ -488,4 +492,5 @@ def _job_of(hello: dict[str, Any], number: int, driver: Address, pid: int) -> Jo
         pid,
         float(hello.get("started", 0.0)),
         str(hello.get("setup", "")),
+        bool(hello.get("detached", False)),
     )

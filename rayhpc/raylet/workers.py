@@ -370,6 +370,7 @@ class WorkerPool:
             address=address,
             job=key[0],
             namespace=job.namespace if job is not None else "",
+            detached=job is not None and job.detached,
             environment=key[1],
         )
         config = msgspec.structs.replace(self._base, facts=facts, slot=slot)

@@ -7,7 +7,7 @@ import pytest
 from rayhpc.cli import listing
 
 ROWS = [
-    {"actor_id": f"{i:032x}", "class_name": "Counter", "reason": "it was killed by kill()"}
+    {"actor_id": f"{i:032x}", "class_name": "Counter", "reason": "it was killed by `ray.kill`"}
     for i in (1, 2)
 ]
 

@@ -44,7 +44,7 @@ def test_an_actor_killed_before_it_is_registered_never_runs(options: dict[str, o
     world.run()
     assert world.last(driver, actors.ActorCreated).error == ""
     is_now = world.last(driver, actors.ActorIs, actor)
-    assert (is_now.state, is_now.reason) == (DEAD, "it was killed by kill()")
+    assert (is_now.state, is_now.reason) == (DEAD, "it was killed by `ray.kill`")
     assert not any(isinstance(m, actors.StartActor) for n in (here, there) for m in n.seen)
     # Its name is free for another.
     second = world.create(driver, name="n", namespace="ns")

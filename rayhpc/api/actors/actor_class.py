@@ -212,7 +212,7 @@ def _spec(
         holding=placing.fixed_point(held),
         name=options.name or "",
         namespace=options.namespace or facts.namespace,
-        detached=options.lifetime == "detached",
+        detached=options.lifetime == "detached" or (options.lifetime is None and facts.detached),
         max_restarts=options.max_restarts,
         max_task_retries=options.max_task_retries,
         max_concurrency=kind.max_concurrency,

@@ -151,8 +151,8 @@ class NodeLabelSchedulingStrategy:
     ) -> None:
         if not hard and not soft:
             raise ValueError(
-                "NodeLabelSchedulingStrategy needs at least one label, for example "
-                'hard={"zone": In("a", "b")}.'
+                "The `hard` and `soft` parameter of NodeLabelSchedulingStrategy cannot both be "
+                'empty: give at least one label, for example hard={"zone": In("a", "b")}.'
             )
         self.hard = _checked("hard", hard)
         self.soft = _checked("soft", soft)
@@ -175,21 +175,37 @@ def _checked(name: str, conditions: Any) -> dict[str, LabelCondition]:
         return {}
     if not isinstance(conditions, dict):
         raise ValueError(
-            f"{name} must be a dict of label → condition, not a {type(conditions).__name__}."
+            f"The {name} parameter must be a map of label → condition, not a "
+            f"{type(conditions).__name__}."
         )
     for label, condition in conditions.items():
         if not isinstance(label, str):
-            raise ValueError(f"{name}: a label's name must be text, not {label!r}.")
+            raise ValueError(
+                f"The map key of the {name} parameter must be of type str: a label's name, not "
+                f"{shown(label)}."
+            )
         encodable(name, label)
         if not isinstance(condition, (In, NotIn, Exists, DoesNotExist)):
             raise ValueError(
-                f"{name}[{label!r}] must be In(…), NotIn(…), Exists() or DoesNotExist(), not a "
-                f"{type(condition).__name__}."
+                f"{name}[{label!r}] must be one of the `In`, `NotIn`, `Exists` or `DoesNotExist` "
+                f"operators, not a {type(condition).__name__}."
             )
-        if isinstance(condition, (In, NotIn)) and not condition.values:
-            raise ValueError(f"{name}[{label!r}]: give In(…) and NotIn(…) at least one value.")
-        for value in getattr(condition, "values", ()):
-            if not isinstance(value, str):
-                raise ValueError(f"{name}[{label!r}]: values must be text, not {value!r}.")
-            encodable(name, value)
+        if isinstance(condition, (In, NotIn)):
+            _check_values(name, label, condition)
     return dict(conditions)
+
+
+def _check_values(name: str, label: str, condition: In | NotIn) -> None:
+    operator = type(condition).__name__
+    if not condition.values:
+        raise ValueError(
+            f"{name}[{label!r}]: The variadic parameter of the {operator} operator must be a "
+            "non-empty tuple: give it at least one value."
+        )
+    for i, value in enumerate(condition.values):
+        if not isinstance(value, str):
+            raise ValueError(
+                f"{name}[{label!r}]: Type of value in position {i} for the {operator} operator "
+                f"must be str, not {shown(value)} ({type(value).__name__})."
+            )
+        encodable(name, value)

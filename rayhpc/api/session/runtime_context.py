@@ -5,6 +5,7 @@ Used by users.  Values are looked up when asked for, so one context serves the w
 
 from __future__ import annotations
 
+import inspect
 import json
 from typing import Any
 
@@ -57,8 +58,13 @@ class RuntimeContext:
         return None if context is None else context.name
 
     def get_task_function_name(self) -> str | None:
-        """The running function's name; None in a driver."""
-        return self.get_task_name()
+        """The running function or method with its module, whatever name the task was given; None
+        in a driver.
+        """
+        context = running.get()
+        if context is None:
+            return None
+        return context.name if context.function is None else _full_name(context.function)
 
     def get_attempt_number(self) -> int:
         """How many times the running task was started before."""
@@ -232,6 +238,17 @@ class RuntimeContext:
             return context.actor
         order = self._client.actor_order()
         return b"" if order is None else order.spec.actor
+
+
+def _full_name(function: Any) -> str:
+    """Module, class and name, as Ray spells them: a coroutine method by its full path."""
+    if inspect.iscoroutinefunction(function):
+        return f"{function.__module__}.{function.__qualname__}"
+    name = getattr(function, "__name__", type(function).__name__)
+    owner = getattr(function, "__self__", None)
+    if owner is None:
+        return f"{function.__module__}.{name}"
+    return f"{type(owner).__module__}.{type(owner).__name__}.{name}"
 
 
 _context = RuntimeContext()

@@ -12,7 +12,7 @@ import os
 import sys
 import threading
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from rayhpc.api.session import init_arguments as arguments
 from rayhpc.api.session import runtime_env
@@ -27,6 +27,15 @@ logger = logging.getLogger("rayhpc")
 ADDRESS_VARIABLES = ("RAYHPC_ADDRESS", "RAY_ADDRESS")
 _Environment = tuple[dict[str, Any], dict[str, bytes]]
 _LOG_FORMAT = "%(asctime)s\t%(levelname)s %(filename)s:%(lineno)s -- %(message)s"
+
+
+class _Job(NamedTuple):
+    """What the program asks of its job."""
+
+    namespace: str | None
+    environment: _Environment
+    log_to_driver: bool
+    detached: bool
 
 
 class _Session:
@@ -80,7 +89,7 @@ def init(
         log_to_driver: print what workers print.
         logging_level: of rayhpc's own messages.
         logging_format: of rayhpc's own messages.
-        job_config: a `JobConfig` with the namespace and environment.
+        job_config: a `JobConfig` with namespace, environment, default lifetime of actors.
         further: arguments for Ray's own processes (dashboard, private ones), accepted without
             effect.
 
@@ -109,8 +118,9 @@ def init(
         if current.is_connected():
             return _again(ignore_reinit_error)
         where = _address(address)
-        environment = _environment(runtime_env)
-        _join(where, sizes, namespace, environment, log_to_driver)
+        detached = bool(getattr(job_config, "detached", False))
+        job = _Job(namespace, _environment(runtime_env), log_to_driver, detached)
+        _join(where, sizes, job)
         assert _session.context is not None
         return _session.context
 
@@ -147,13 +157,7 @@ def is_worker() -> bool:
 
 
 # -- joining ---------------------------------------------------------------------------------------
-def _join(
-    where: str,
-    sizes: dict[str, Any],
-    namespace: str | None,
-    environment: _Environment,
-    log_to_driver: bool,
-) -> None:
+def _join(where: str, sizes: dict[str, Any], job: _Job) -> None:
     from rayhpc.exit_codes import LaunchError
 
     if _session.pid != os.getpid():
@@ -174,7 +178,7 @@ def _join(
     except LaunchError as error:
         raise _translated(error) from error
     try:
-        _attach(session_dir, head, namespace, environment, log_to_driver)
+        _attach(session_dir, head, job)
     except BaseException:
         shutdown()
         raise
@@ -185,22 +189,17 @@ def _load_driver() -> None:
     import rayhpc.runtime.process.driver  # noqa: F401
 
 
-def _attach(
-    session_dir: str,
-    head: str,
-    namespace: str | None,
-    environment: _Environment,
-    log_to_driver: bool,
-) -> None:
+def _attach(session_dir: str, head: str, job: _Job) -> None:
     import rayhpc
     from rayhpc.runtime.process import driver
 
-    fields, found = environment
+    fields, found = job.environment
     client = driver.connect(
         session_dir,
-        namespace=namespace or os.urandom(16).hex(),
+        namespace=job.namespace or os.urandom(16).hex(),
         environment=runtime_env.canonical(fields),
-        log_to_driver=log_to_driver,
+        log_to_driver=job.log_to_driver,
+        detached=job.detached,
         version=rayhpc.__version__,
     )
     inside.take_sigint()

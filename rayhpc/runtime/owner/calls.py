@@ -342,8 +342,8 @@ class Callers:
         if client.unschedulable:
             return failures.actor_unschedulable(client.reason)
         text = (
-            f"The actor of {pending.name}() is dead (actor_id {client.actor.hex()}): "
-            f"{client.reason or 'its process ended'}."
+            f"{pending.name}() will not run (actor_id {client.actor.hex()}). The actor is dead "
+            f"because {client.reason or 'its process ended'}."
         )
         if pending.is_again():
             text += " A result of that call was lost with its node and cannot be made again."

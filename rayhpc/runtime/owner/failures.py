@@ -20,12 +20,15 @@ from rayhpc.wire.address import TASK_ID_BYTES, ObjectId
 from rayhpc.wire.messages import leases, objects
 
 
-def of_another_cluster(what: str) -> exceptions.RaySystemError:
-    """What is named was kept from a cluster that this program has left."""
-    return exceptions.RaySystemError(
-        f"{what} belongs to a cluster that this program has left, and has gone with that. Use "
-        "what you need of it before shutdown(); after init() make objects, actors and placement "
-        "groups again (what is detached in a cluster that lives is found by its name there)."
+def of_another_cluster(what: str) -> exceptions.OtherClusterError:
+    """What is named was kept from a cluster that this program has left; programs know the error
+    of Ray, a ValueError, by the words "Ray object whose owner is unknown".
+    """
+    return exceptions.OtherClusterError(
+        f"{what} is a Ray object whose owner is unknown: it belongs to a cluster that this program "
+        "has left, and has gone with that. Use what you need of it before shutdown(); after init() "
+        "make objects, actors and placement groups again (what is detached in a cluster that lives "
+        "is found by its name there)."
     )
 
 

@@ -7,6 +7,7 @@ Used by `execution` (sets it), by submission (children learn their parent) and b
 from __future__ import annotations
 
 from contextvars import ContextVar
+from typing import Any
 
 import msgspec
 
@@ -16,8 +17,8 @@ from rayhpc.wire.messages.common import Grant
 class TaskContext(msgspec.Struct, eq=False, gc=False):
     """One running task or actor call.
 
-    `grant` is what it may use; `group` the placement group that its children inherit if
-    `capture_group` is set.
+    `grant` is what it may use; its placement group is inherited by its children if
+    `capture_group` is set.  `function` is what runs, once its arguments are there.
     """
 
     tid: bytes
@@ -26,6 +27,7 @@ class TaskContext(msgspec.Struct, eq=False, gc=False):
     attempt: int = 0
     actor: bytes = b""
     capture_group: bool = False
+    function: Any = None
 
 
 running: ContextVar[TaskContext | None] = ContextVar("rayhpc_task", default=None)

@@ -117,8 +117,17 @@ def connect(
     environment: bytes,
     log_to_driver: bool,
     version: str,
+    detached: bool = False,
 ) -> Client:
     """Attach this process to the node whose session directory is given, as a new job.
+
+    Args:
+        session_dir: the node's session directory.
+        namespace: of the job's names.
+        environment: the job's runtime environment as JSON.
+        log_to_driver: print what workers print.
+        version: rayhpc's.
+        detached: its actors live on without their owner, unless their options say otherwise.
 
     Raises:
         RaySystemError: there is no such session, or it refuses (another version).
@@ -138,6 +147,7 @@ def connect(
         "entrypoint": " ".join(sys.argv[:6]),
         "started": time.time(),
         "setup": job_setup.registered(),
+        "detached": detached,
     }
     # A connection to each process of this node that it calls.
     limits.raise_nofile()

@@ -214,7 +214,8 @@ class ActorHost:
         name = self.name_of(call)
         error_kind = LEFT
         start = now()
-        token = running.set(self.context_of(call, name))
+        context = self.context_of(call, name)
+        token = running.set(context)
         worker.slot.note_start(call.tid)
         if worker.threads.is_main():
             worker.threads.title.run(name)
@@ -222,7 +223,7 @@ class ActorHost:
         try:
             args, kwargs = execution.arguments(process.objects, call, item.views)
             start = now()
-            method = self._methods.get(call.method)
+            method = context.function = self._methods.get(call.method)
             # As `with outside`, written out: it is a part of every call.
             thread.depth = 0
             try:
@@ -262,13 +263,15 @@ class ActorHost:
         worker, call = self.worker, item.call
         process, now = worker.process, worker.process.core.now
         name = self.name_of(call)
-        running.set(self.context_of(call, name))
+        context = self.context_of(call, name)
+        running.set(context)
         error_kind = LEFT
         start = now()
         try:
             args, kwargs = execution.arguments(process.objects, call, item.views)
             start = now()
-            value = self._methods.get(call.method)(*args, **kwargs)
+            method = context.function = self._methods.get(call.method)
+            value = method(*args, **kwargs)
             # What can be awaited besides (an ObjectRef, a future) is what the method returns.
             if inspect.iscoroutine(value):
                 value = await value

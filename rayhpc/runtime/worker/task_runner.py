@@ -86,6 +86,7 @@ class TaskRunner:
             context = TaskContext(
                 task.tid, name, self._queue.grant, task.attempt, capture_group=capture
             )
+            context.function = function
             token = running.set(context)
             args, kwargs = execution.arguments(process.objects, task)
             start = now()

@@ -145,7 +145,10 @@ class Worker(Role):
         job = here.job(grant.job)
         process = self.process
         process.core.facts = msgspec.structs.replace(
-            process.core.facts, job=job.number, namespace=job.namespace
+            process.core.facts,
+            job=job.number,
+            namespace=job.namespace,
+            detached=job.detached,
         )
 
     def _wait_for_work(self) -> None:

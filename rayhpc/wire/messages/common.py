@@ -69,7 +69,8 @@ class JobConfig(Record, frozen=True):
 
     `driver` is the driver's address; `path` its sys.path, `folder` its working directory,
     `preload` the modules it had imported, `environment` its runtime environment as JSON.  `setup`
-    (module:function; empty: nothing) is what the worker calls first.
+    (module:function; empty: nothing) is what the worker calls first.  `detached`: its actors live
+    on without their owner, unless their options say otherwise.
     """
 
     number: int
@@ -84,6 +85,7 @@ class JobConfig(Record, frozen=True):
     pid: int = 0
     started: float = 0.0
     setup: str = ""
+    detached: bool = False
 
 
 class NodeInfo(Record, frozen=True):

@@ -10,7 +10,10 @@ import msgspec
 
 
 class Facts(msgspec.Struct):
-    """Who and where a process is; `job` 0 and an empty namespace: told later, with its job."""
+    """Who and where a process is; `job` 0 and an empty namespace: told later, with its job.
+
+    `detached`: the job's actors live on without their owner, unless their options say otherwise.
+    """
 
     address: int
     cluster_id: str
@@ -20,6 +23,7 @@ class Facts(msgspec.Struct):
     job: int
     namespace: str
     environment: bytes = b""
+    detached: bool = False
 
 
 class WorkerConfig(msgspec.Struct):

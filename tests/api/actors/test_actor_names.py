@@ -95,9 +95,7 @@ def test_get_if_exists_makes_exactly_one(ray: Any) -> None:
 def test_get_if_exists_from_many_tasks(ray: Any) -> None:
     @ray.remote
     def make() -> str:
-        actor = Counter.options(
-            name="of all", get_if_exists=True, lifetime="detached"
-        ).remote()
+        actor = Counter.options(name="of all", get_if_exists=True, lifetime="detached").remote()
         found: str = actor._actor_id.hex()
         return found
 
@@ -186,3 +184,49 @@ def test_a_name_leads_to_an_actor_that_lives_or_to_a_new_one(ray: Any) -> None:
 def test_also_on_another_node(nodes: Any) -> None:
     inside = rayhpc.remote(take_and_drop).options(resources={"far": 0.1})
     assert rayhpc.get(inside.remote(20, "brief and far"), timeout=60) == 20
+
+
+@pytest.mark.parametrize("default", ["detached", "non_detached"])
+def test_a_jobs_actors_have_its_default_lifetime(run_program: Any, default: str) -> None:
+    run_program(
+        f"""
+        import os, time, rayhpc
+        from rayhpc.job_config import JobConfig
+
+        rayhpc.init("local", num_cpus=1, job_config=JobConfig(default_actor_lifetime={default!r}))
+
+        @rayhpc.remote(num_cpus=0)
+        class Child:
+            def ping(self):
+                return 1
+
+        @rayhpc.remote(num_cpus=0, lifetime="non_detached")
+        class Parent:
+            def child(self, **options):
+                self.made = Child.options(**options).remote()
+                rayhpc.get(self.made.ping.remote())
+                return self.made
+
+            def end(self):
+                os._exit(1)
+
+        parent = Parent.remote()
+        child = rayhpc.get(parent.child.remote(), timeout=30)
+        other = rayhpc.get(parent.child.remote(lifetime="non_detached"), timeout=30)
+        parent.end.remote()
+        for actor, lives in ((other, False), (child, {default!r} == "detached")):
+            while not lives:
+                try:
+                    rayhpc.get(actor.ping.remote(), timeout=20)
+                except rayhpc.exceptions.ActorDiedError:
+                    break
+            if lives:
+                assert rayhpc.get(actor.ping.remote(), timeout=20) == 1
+        try:
+            JobConfig(default_actor_lifetime="for ever")
+        except ValueError as error:
+            assert "non_detached" in str(error)
+        else:
+            raise AssertionError
+        """
+    )

@@ -53,16 +53,26 @@ def test_labels() -> None:
     assert made.wish == [Labels("old", "not_exists"), Labels("rack", "not_in", ["7"])]
 
 
-def test_label_strategies_are_checked() -> None:
-    with pytest.raises(ValueError, match="at least one label"):
-        NodeLabelSchedulingStrategy(hard={})
-    with pytest.raises(ValueError, match="In\\(…\\)"):
-        NodeLabelSchedulingStrategy(hard={"zone": "a"})  # type: ignore[dict-item]
-    with pytest.raises(ValueError, match="must be text"):
-        NodeLabelSchedulingStrategy(hard={"zone": In(3)})  # type: ignore[arg-type]
-    for empty in (In(), NotIn()):
-        with pytest.raises(ValueError, match="at least one value"):
-            NodeLabelSchedulingStrategy(soft={"zone": empty})
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"hard": {}}, "cannot both be empty: give at least one label"),
+        ({"hard": None, "soft": ["zone"]}, "The soft parameter must be a map"),
+        ({"hard": {1: Exists()}}, "The map key of the hard parameter must be of type str"),
+        ({"hard": {"zone": "a"}}, "must be one of the `In`, `NotIn`, `Exists` or `DoesNotExist`"),
+        (
+            {"hard": {"zone": In("a", 3)}},  # type: ignore[arg-type]
+            "Type of value in position 1 for the In operator must be str",
+        ),
+        (
+            {"soft": {"zone": NotIn()}},
+            "The variadic parameter of the NotIn operator must be a non-empty tuple",
+        ),
+    ],
+)
+def test_label_strategies_are_checked_in_rays_words(given: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        NodeLabelSchedulingStrategy(**given)
 
 
 @pytest.mark.parametrize("name", NODE_ID_LABELS)

@@ -89,3 +89,26 @@ def test_in_an_actor(ray: Any) -> None:
     assert again is False
     assert name == "looker"
     assert ray.get(looker.in_a_loop.remote(), timeout=20) == actor
+
+
+def test_the_name_of_what_runs_is_its_own_whatever_the_task_is_called(ray: Any) -> None:
+    @ray.remote(num_cpus=0)
+    def named() -> tuple[str | None, str | None]:
+        context = rayhpc.get_runtime_context()
+        return context.get_task_name(), context.get_task_function_name()
+
+    @ray.remote(num_cpus=0)
+    class Named:
+        def method(self) -> str | None:
+            return rayhpc.get_runtime_context().get_task_function_name()
+
+        async def in_a_loop(self) -> str | None:
+            return rayhpc.get_runtime_context().get_task_function_name()
+
+    assert ray.get_runtime_context().get_task_function_name() is None
+    found = ray.get(named.options(name="other").remote(), timeout=30)
+    assert found == ("other", f"{__name__}.named")
+    actor = Named.remote()
+    assert ray.get(actor.in_a_loop.remote(), timeout=30).endswith("<locals>.Named.in_a_loop")
+    # The same in a thread: this actor is an async one.
+    assert ray.get(actor.method.options(name="x").remote()) == f"{__name__}.Named.method"
