@@ -1,7 +1,7 @@
 """rayhpc: Ray's programming model on the nodes a batch scheduler gives you.
 
-The public API, re-exported; each name is loaded when it is first used, so that `import rayhpc`
-costs next to nothing.
+The public API, re-exported; each name is loaded on first use, so that `import rayhpc` costs next
+to nothing.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# Name → the module it is in; a module that is itself the name stands with a dot at its end.
+# Name → its module; where the module itself is the name, the entry ends with a dot.
 _HOMES = {
     "ActorClass": "api.actors.actor_class",
     "ActorClassID": "runtime.values.ids",

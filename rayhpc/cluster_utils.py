@@ -1,7 +1,7 @@
-"""`Cluster`: several nodes on this machine, for people who test their own programs.
+"""`Cluster`: several nodes on this machine, for testing programs.
 
-Used by programs' tests.  Each node has its own raylet, object store and loopback address; all end
-with this process.
+Used by tests of programs.  Each node has its own raylet, object store and loopback address; all
+of them end with this process.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from rayhpc.exit_codes import ExitCode, LaunchError
 from rayhpc.launch.cluster import LocalCluster, LocalNode
 from rayhpc.launch.options import NodeOptions
 
-# A node that is not told otherwise is small, so that many fit one machine.
+# Nodes are small by default, so that many fit on one machine.
 DEFAULT_CPUS = 1
 DEFAULT_STORE_BYTES = 150 * 1024 * 1024
-# Of Ray's own processes; taken without effect.
+# They concern Ray's own processes; accepted without effect.
 _WITHOUT_EFFECT = frozenset(
     ("dashboard_port", "env_vars", "include_dashboard", "min_worker_port", "max_worker_port")
 )
@@ -34,7 +34,7 @@ _OPTIONS = {
     "labels": "labels",
     "node_ip_address": "node_ip",
 }
-# Of these there are no shares; programs compute some of them as floats.
+# Whole numbers only; programs compute some of them as floats.
 _WHOLE = ("num_cpus", "num_gpus", "memory", "object_store_memory")
 
 
@@ -64,17 +64,17 @@ class ClusterNode:
 
 
 class Cluster:
-    """A cluster on this machine whose nodes come and go as a test wants.
+    """A cluster on this machine whose nodes a test adds and removes.
 
     Args:
         initialize_head: start the head's node at once.
         connect: also connect this process to it.
         head_node_args: options of the head's node, as for `add_node`.
-        shutdown_at_exit: end it in good order when the interpreter ends.
+        shutdown_at_exit: shut it down gracefully when the interpreter exits.
 
     Raises:
-        ValueError: connect without a head, or an option that cannot be.
-        RaySystemError: a node does not start.
+        ValueError: connect without a head, or an invalid option.
+        RaySystemError: a node fails to start.
     """
 
     def __init__(
@@ -100,12 +100,12 @@ class Cluster:
 
     @property
     def address(self) -> str:
-        """The head's address, as `init(address=…)` takes it."""
+        """The head's address, in the form `init(address=…)` accepts."""
         return self._cluster.address
 
     @property
     def global_state(self) -> Any:
-        """The tables of the cluster this process is connected to, as Ray's programs read them:
+        """The tables of the cluster this process is connected to, as programs for Ray read them:
         `node_table()`, `actor_table()`, `cluster_resources()` and so on.
         """
         from rayhpc.compat.served._private import state
@@ -113,7 +113,7 @@ class Cluster:
         return state.GlobalState()
 
     def connect(self, namespace: str | None = None) -> Any:
-        """Make this process a driver of the cluster; the context that `init` returns.
+        """Make this process a driver of the cluster; returns the same context as `init`.
 
         Args:
             namespace: as for `init`.
@@ -128,17 +128,17 @@ class Cluster:
         )
 
     def add_node(self, wait: bool = True, **node_args: Any) -> ClusterNode:
-        """Start a node; the first one has the head.
+        """Start a node; the first one hosts the head.
 
         Args:
-            wait: ignored: the node serves when this returns.
+            wait: ignored: the node is ready when this returns.
             node_args: num_cpus (1), num_gpus (0), memory, object_store_memory (150 MiB),
                 resources, labels, node_ip_address.
 
         Raises:
-            ValueError: an option that cannot be.
+            ValueError: an invalid option.
             TypeError: an unknown option.
-            RaySystemError: the node does not start.
+            RaySystemError: the node fails to start.
         """
         given = {
             "num_cpus": DEFAULT_CPUS,
@@ -149,7 +149,7 @@ class Cluster:
         unknown = [x for x in given if x not in _OPTIONS and not _is_ignored(x)]
         if unknown:
             raise TypeError(
-                f"add_node has no option {unknown[0]!r}; there are: {', '.join(sorted(_OPTIONS))}."
+                f"add_node has no option {unknown[0]!r}; valid: {', '.join(sorted(_OPTIONS))}."
             )
         fields: dict[str, Any] = {
             _OPTIONS[k]: option_checks.whole_amount(k, v) if k in _WHOLE else v
@@ -169,10 +169,10 @@ class Cluster:
 
         Args:
             node: what `add_node` returned.
-            allow_graceful: in good order; False: as a crash would.
+            allow_graceful: shut it down gracefully; False: end it as a crash would.
 
         Raises:
-            ValueError: it is no node of this cluster (any more).
+            ValueError: it is not a node of this cluster (any more).
         """
         if node is not self.head_node and node not in self.worker_nodes:
             raise ValueError(f"{node!r} is not a node of this cluster.")
@@ -187,10 +187,10 @@ class Cluster:
             self.worker_nodes.remove(node)
 
     def wait_for_nodes(self, timeout: float = 30) -> None:
-        """Wait until just the nodes that were added and not removed are alive.
+        """Wait until exactly the nodes that were added and not removed are alive.
 
         Raises:
-            TimeoutError: they are not within `timeout` seconds.
+            TimeoutError: they are not, after `timeout` seconds.
         """
         try:
             self._cluster.wait_for_nodes(timeout_s=timeout)
@@ -203,7 +203,7 @@ class Cluster:
         return [*head, *self.worker_nodes]
 
     def shutdown(self) -> None:
-        """End all nodes and disconnect this process if it is connected to them."""
+        """End all nodes, and disconnect this process if it is connected."""
         if not self.list_all_nodes():
             return
         atexit.unregister(self.shutdown)

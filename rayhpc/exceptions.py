@@ -1,7 +1,7 @@
-"""Every error a user of rayhpc can meet; the names and the tree are Ray's.
+"""Every error a user of rayhpc can meet; names and class hierarchy are Ray's.
 
-Raised by `api` and `runtime`, and carried from process to process by `runtime.errors`.  Each
-says what happened, where, and what to do next.
+Raised by `api` and `runtime`, and carried between processes by `runtime.errors`.  Each says what
+happened, where, and what to do next.
 
     RayError
     ├─ RayTaskError              the user's code raised; also an instance of what it raised
@@ -27,7 +27,7 @@ class RayError(Exception):
 
 
 class _DescribedError(RayError):
-    """An error with an identity beside its text; both survive pickling."""
+    """An error with an id beside its text; both survive pickling."""
 
     def __init__(self, text: str = "", identity: str = "") -> None:
         super().__init__(text, identity)
@@ -42,7 +42,7 @@ class _DescribedError(RayError):
 class RayTaskError(RayError):
     """The user's code raised an exception in another process.
 
-    What `get` raises is also an instance of the exception's own class, where that can be.
+    What `get` raises is also an instance of the exception's own class, where possible.
 
     Attributes:
         function_name: the task or method.
@@ -71,7 +71,7 @@ class RayTaskError(RayError):
         self.actor_repr = actor_repr
 
     def as_instanceof_cause(self) -> RayTaskError:
-        """This error as an instance of its cause's class too; itself where that cannot be."""
+        """This error as an instance of its cause's class too; itself where that is impossible."""
         cause = self.cause
         if cause is None or isinstance(self, type(cause)):
             return self
@@ -80,7 +80,7 @@ class RayTaskError(RayError):
             return self
         try:
             made: RayTaskError = dual(self)
-        except Exception:  # a cause whose class resists being filled: the plain error says it all
+        except Exception:  # the cause's class cannot be copied into: the plain error says it all
             return self
         return made
 
@@ -92,7 +92,7 @@ class RayTaskError(RayError):
 
 
 def _dual_class(kind: type[BaseException]) -> Any:
-    """A class that is both RayTaskError and `kind`; None where Python does not allow it."""
+    """A class that is both RayTaskError and `kind`; None where Python does not allow that."""
     if issubclass(kind, (RayTaskError, KeyboardInterrupt, SystemExit, GeneratorExit)):
         return None
     found = _duals.get(kind)
@@ -111,7 +111,7 @@ _duals: dict[type[BaseException], Any] = {}
 def _make_dual(kind: type[BaseException]) -> Any:
     class DualError(RayTaskError, kind):  # type: ignore[misc, valid-type]
         def __new__(cls, error: RayTaskError) -> Any:
-            if _is_group(kind):  # what `except*` looks at is set here and nowhere else
+            if _is_group(kind):  # the fields that `except*` reads can only be set here
                 return kind.__new__(cls, error.cause.message, error.cause.exceptions)  # type: ignore
             return super().__new__(cls, error)
 
@@ -152,14 +152,14 @@ def _copy_c_fields(source: Any, target: Any, kind: type[BaseException]) -> None:
     """Fields of built-in exceptions (errno, filename, …), which `__getattr__` does not reach."""
     for parent in kind.__mro__:
         for name, field in vars(parent).items():
-            # One that was never set cannot be read either.
+            # A field that was never set cannot be read either.
             if isinstance(field, _C_FIELDS) and hasattr(source, name) and name[0] != "_":
-                with contextlib.suppress(AttributeError):  # read-only: set when it was made
+                with contextlib.suppress(AttributeError):  # read-only: set on construction
                     setattr(target, name, getattr(source, name))
 
 
 def _is_group(kind: type[BaseException]) -> bool:
-    """Whether it is an exception group: the built-in one, or before 3.11 the backport's."""
+    """Whether it is an exception group: the built-in one or, before 3.11, the backport's."""
     return any(x.__name__ == "BaseExceptionGroup" for x in kind.__mro__)
 
 
@@ -171,7 +171,7 @@ def _rebuild_dual(error: RayTaskError) -> RayTaskError:
 
 
 class UserCodeException(RayError):
-    """The user's code raised something that can only be shown, not rebuilt, in this process."""
+    """The user's code raised something that can only be shown in this process, not rebuilt."""
 
 
 class TaskCancelledError(RayError):
@@ -187,15 +187,15 @@ class TaskCancelledError(RayError):
 
 
 class WorkerCrashedError(RayError):
-    """The worker process ended while it ran the task."""
+    """The worker process ended while running the task."""
 
 
 class NodeDiedError(RayError):
-    """The node ended while it ran the task."""
+    """The node died while running the task."""
 
 
 class OutOfMemoryError(RayError):
-    """A process was ended because its node was about to run out of memory."""
+    """A process was killed because its node was about to run out of memory."""
 
 
 class LocalRayletDiedError(RayError):
@@ -203,11 +203,11 @@ class LocalRayletDiedError(RayError):
 
 
 class GetTimeoutError(RayError, TimeoutError):
-    """`get` has waited for as long as it was told to."""
+    """`get` timed out."""
 
 
 class PendingCallsLimitExceeded(RayError):
-    """The actor's `max_pending_calls` is reached."""
+    """The actor's `max_pending_calls` has been reached."""
 
 
 class TaskUnschedulableError(RayError):
@@ -223,8 +223,8 @@ class RayActorError(_DescribedError):
     """The actor cannot be reached.
 
     Attributes:
-        actor_init_failed: whether the actor ended in its constructor.
-        preempted: whether its node was taken away: never told by a batch scheduler, so False.
+        actor_init_failed: whether the actor died in its constructor.
+        preempted: whether its node was taken away; batch schedulers do not report that, so False.
     """
 
     base_error_msg = "The actor experienced an error before finishing this task."
@@ -244,7 +244,7 @@ class RayActorError(_DescribedError):
 
     @property
     def error_msg(self) -> str:
-        """What happened, as `str()` of the error says it."""
+        """What happened; the same as `str()` of the error."""
         return str(self)
 
 
@@ -265,7 +265,7 @@ class ActorAlreadyExistsError(RayError, ValueError):
 
 
 class ActorHandleNotFoundError(RayError, ValueError):
-    """The handle is of another cluster or session."""
+    """The handle belongs to another cluster or session."""
 
 
 class ActorPlacementGroupRemoved(RayError):
@@ -278,7 +278,7 @@ class AsyncioActorExit(RayError):
 
 # -- objects -------------------------------------------------------------------------------------
 class ObjectLostError(RayError):
-    """Every copy of the object is gone, and it could not be made again."""
+    """Every copy of the object is lost, and it could not be reconstructed."""
 
     def __init__(self, object_ref_hex: str = "", text: str = "") -> None:
         super().__init__(object_ref_hex, text)
@@ -299,15 +299,15 @@ class ObjectFreedError(ObjectLostError):
 
 
 class ObjectFetchTimedOutError(ObjectLostError):
-    """The object could not be brought here in time."""
+    """The object could not be fetched in time."""
 
 
 class ReferenceCountingAssertionError(ObjectLostError, AssertionError):
-    """The object was freed while a reference to it existed: a defect of rayhpc."""
+    """The object was freed while a reference to it existed: a bug in rayhpc."""
 
 
 class ObjectReconstructionFailedError(ObjectLostError):
-    """The object could not be made again from its lineage."""
+    """The object could not be reconstructed from its lineage."""
 
 
 class ObjectReconstructionFailedMaxAttemptsExceededError(ObjectReconstructionFailedError):
@@ -315,24 +315,24 @@ class ObjectReconstructionFailedMaxAttemptsExceededError(ObjectReconstructionFai
 
 
 class ObjectReconstructionFailedLineageEvictedError(ObjectReconstructionFailedError):
-    """What is needed to make the object again is gone."""
+    """Something needed to reconstruct the object is gone."""
 
 
 class ObjectStoreFullError(RayError):
-    """There is no room in the object store; the text lists what holds it."""
+    """There is no room in the object store; the text lists what occupies it."""
 
 
 class PlasmaObjectNotAvailable(RayError):
-    """Kept so that programs can name it: rayhpc brings objects to where they are read."""
+    """Kept so that programs can name it: rayhpc fetches objects to where they are read."""
 
 
 class OutOfDiskError(RayError):
-    """There is no room on the disk that objects are spilled to."""
+    """There is no room on the disk to which objects are spilled."""
 
 
 # -- the system ----------------------------------------------------------------------------------
 class RaySystemError(RayError):
-    """The runtime cannot do what was asked: the text says why."""
+    """The runtime cannot do what was asked; the text says why."""
 
 
 class OtherClusterError(RaySystemError, ValueError):
@@ -348,7 +348,7 @@ class AuthenticationError(RaySystemError):
 
 
 class CrossLanguageError(RayError):
-    """Another language was asked for; rayhpc speaks Python alone."""
+    """Another language was asked for; rayhpc supports only Python."""
 
 
 class RayChannelError(RaySystemError):
@@ -364,7 +364,7 @@ class RayCgraphCapacityExceeded(RaySystemError):
 
 
 class CollectiveGroupError(RayError, RuntimeError):
-    """A collective operation cannot end: a member has ended, left, or not come in time."""
+    """A collective operation cannot complete: a member died, left, or did not arrive in time."""
 
 
 class NotServedError(RayError, NotImplementedError):

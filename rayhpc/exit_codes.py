@@ -1,7 +1,7 @@
 """The exit codes of rayhpc's own failures, one per cause, and the error that carries one.
 
 Used by every process that ends a node, a rank or a command.  The driver's own exit code is passed
-on unchanged; 70 to 79 say that the infrastructure failed.
+on unchanged; 70 to 79 mean that the infrastructure failed.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ MEANING = {
 
 
 class LaunchError(Exception):
-    """A cluster, node or command could not be started or ended as asked.
+    """A cluster, node or command could not be started or ended as requested.
 
     Args:
         message: what is wrong and what to do, in one or a few sentences.
-        code: the exit code of a command that ends with it.
+        code: the exit code of a command that fails with it.
     """
 
     def __init__(self, message: str, code: int = ExitCode.INTERNAL) -> None:
@@ -53,12 +53,12 @@ class LaunchError(Exception):
 
 
 def exit_code_of(returncode: int) -> int:
-    """A child's `returncode` (negative: the signal that ended it) as a shell would report it."""
+    """A child's `returncode` (negative: the signal that ended it) as a shell reports it."""
     return 128 - returncode if returncode < 0 else returncode
 
 
 def in_words(code: int) -> str:
-    """What an exit code means: `exit code 3`, `ended by SIGTERM`, or the cause of a 70 to 79."""
+    """The meaning of an exit code: `exit code 3`, `ended by SIGTERM`, or the cause for 70 to 79."""
     if code in MEANING:
         return f"exit code {code}: {MEANING[ExitCode(code)]}"
     if 128 < code < 128 + signal.NSIG:

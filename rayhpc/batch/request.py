@@ -103,7 +103,7 @@ def check(request: JobRequest) -> JobRequest:
     request = _check_amounts(request)
     _check_environment(request)
     if request.engine == "ray" and request.as_ray:
-        raise OptionError("--engine ray is the real Ray, --as-ray is not: give one of them")
+        raise OptionError("--engine ray and --as-ray exclude each other: give only one of them")
     if request.min_nodes is not None and not 1 <= request.min_nodes <= request.nodes:
         raise OptionError(f"--min-nodes {request.min_nodes}: it takes 1 to --nodes")
     if request.start_timeout is not None and not 0 < request.start_timeout <= LONGEST_START_S:

@@ -1,7 +1,7 @@
-"""`rayhpc attach`: a Python on the node of a job's head, connected to its cluster.
+"""`rayhpc attach`: a Python shell on the node of a job's head, connected to its cluster.
 
-Called by users anywhere the batch system is; calls itself once more, with `--here`, on the head's
-node.  Becomes the Python it starts.
+Called by users on any machine with the batch system; calls itself again, with `--here`, on the
+head's node.  Replaces itself with the Python it starts.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ print("connected to {address}; `ray` is rayhpc")
 
 @click.command()
 @click.argument("job", required=False, metavar="[last|ID|ID_TASK]")
-@click.option("--here", hidden=True, is_flag=True, help="This is the head's node.")
+@click.option("--here", hidden=True, is_flag=True, help="Already on the head's node.")
 @job_dir_option
 def attach(job: str | None, here: bool, job_dir: Path | None) -> None:
-    """Open a Python connected to a running job's cluster."""
+    """Open a Python shell connected to a running job's cluster."""
     if here:
         _become_python(job_address(job or ""))
     folder = one_cluster(job, job_dir)
@@ -38,20 +38,20 @@ def attach(job: str | None, here: bool, job_dir: Path | None) -> None:
 
 
 def job_address(job_id: str) -> str:
-    """The address of the head of a job that runs on this node.
+    """The head's address for a job that runs on this node.
 
-    Raises LaunchError if it has none here, or not yet.
+    Raises LaunchError if it has none here, or none yet.
     """
     from rayhpc.batch.detect import around
     from rayhpc.launch import sessions
 
-    # Inside a job its own number counts: for a task of an array it may be another than the user's.
+    # Inside a job its own id counts: for an array task it may differ from the one the user gave.
     own = around(os.environ).job_id(os.environ) or job_id
     heads = [each for each in sessions.living(os.environ) if each.is_head and each.job == own]
     if not heads:
         raise LaunchError(
             f"job {job_id} has no running head on this node: it is starting, has ended, or ran "
-            "without rayhpc (`rayhpc jobs` tells)",
+            "without rayhpc (`rayhpc jobs` shows its state)",
             ExitCode.HEAD_LOST,
         )
     return heads[0].address
@@ -71,8 +71,8 @@ def become(command: list[str]) -> NoReturn:
 def _become_python(address: str) -> NoReturn:
     os.environ["RAYHPC_ADDRESS"] = address
     start = _CONNECT.format(address=address)
-    say(f"the cluster at {address}; leave with Ctrl-D, the job goes on")
-    # IPython asks whether to leave at the end of what is piped in.
+    say(f"the cluster at {address}; Ctrl-D leaves it, and the job continues")
+    # On piped input IPython would ask for confirmation at the end.
     if sys.stdin.isatty() and importlib.util.find_spec("IPython") is not None:
         become([sys.executable, "-m", "IPython", "--no-banner", "-i", "-c", start])
     become([sys.executable, "-i", "-c", start])

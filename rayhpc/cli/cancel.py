@@ -1,4 +1,4 @@
-"""`rayhpc cancel`: end jobs, each batch system being told once."""
+"""`rayhpc cancel`: end jobs, with one call to each batch system."""
 
 from __future__ import annotations
 
@@ -41,4 +41,4 @@ def cancel(jobs: tuple[str, ...], job_dir: Path | None, as_json: bool) -> None:
         say(f"told to end: {', '.join(cancelled)}")
     for status in ended:
         code = "" if status.exit_code is None else f" with exit code {status.exit_code}"
-        say(f"job {status.id} has ended already: {status.state.value}{code}")
+        say(f"job {status.id} has already ended: {status.state.value}{code}")

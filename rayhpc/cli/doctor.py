@@ -1,7 +1,7 @@
-"""`rayhpc doctor`: what this machine and this allocation offer, and who says so.
+"""`rayhpc doctor`: what this machine and this allocation offer, and the source of each fact.
 
-Called by users before they ask why, and by scripts with `--json`.  Only looks: it starts nothing,
-opens no socket and makes no directory.
+Called by users, and by scripts with `--json`.  Read-only: it starts nothing, opens no socket and
+creates no directory.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 PACKAGES = ("rayhpc", "pyzmq", "msgspec", "cloudpickle", "psutil", "numpy", "click", "rich")
-# From here on there is room for a column of its own for what else was considered.
+# From this width on the other candidates get a column of their own.
 _WIDE = 110
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line; `shown` is the value in words, where its own form would not do.
+    """One line; `shown` is the value in words, where the value itself would not be readable.
 
-    What another line already tells is not `on_page`, only in the JSON.
+    A row that repeats another line is not `on_page`, only in the JSON.
     """
 
     section: str
@@ -81,7 +81,7 @@ def doctor(as_json: bool) -> None:
 def examine(environ: Mapping[str, str]) -> Report:
     """Look at everything once.
 
-    Raises ValueError, naming the variable, where the scheduler's environment cannot be read.
+    Raises ValueError, naming the variable, if the scheduler's environment cannot be read.
     """
     machine = read_machine(environ)
     allocation, system = detect(environ, machine), around(environ)
@@ -128,7 +128,7 @@ def to_json(report: Report) -> dict[str, Any]:
 
 
 def render(report: Report, console: Console) -> None:
-    """Print the page to fit the console; facts that nobody states are left out."""
+    """Print the page to fit the console; facts without a source are left out."""
     from rich.padding import Padding
     from rich.text import Text
 
@@ -164,7 +164,7 @@ def _empty_table(wide: bool) -> Table:
 
 
 def _cells(row: Row, wide: bool) -> list[Text]:
-    """The texts of one line; on a narrow page the other candidates stand below the source."""
+    """The cells of one line; on a narrow page the other candidates go below the source."""
     from rich.text import Text
 
     shown = row.shown if row.shown is not None else _words(row.fact.value, row.name)
@@ -185,7 +185,7 @@ def _node_rows(size: NodeSize) -> Iterator[Row]:
 
 
 def _allocation_rows(allocation: Allocation) -> Iterator[Row]:
-    """Places and their totals share a line; the node's section has cpus, gpus and memory."""
+    """One line each for places and totals; cpus, gpus and memory are in the node's section."""
     totals = {"rank": "size", "local_rank": "local_size", "node_index": "num_nodes"}
     for name, fact in allocation.facts():
         shown = None
@@ -198,13 +198,13 @@ def _allocation_rows(allocation: Allocation) -> Iterator[Row]:
 
 
 def _end_rows(environ: Mapping[str, str], system: BatchSystem) -> Iterator[Row]:
-    """How long a program has between SIGTERM and its end."""
+    """The time a program has between SIGTERM and SIGKILL."""
     wait = system.grace(environ)
     yield Row("allocation", system.grace_name, wait, f"{wait.value:g} s" if wait.value else None)
     decided = decide(None, system, environ)
     source = system.grace_name if decided.after_term < decided.otherwise else "the usual --drain"
     shown = f"{decided.after_term:g} s"
-    yield Row("allocation", "time for last words", Fact(decided.after_term, source), shown)
+    yield Row("allocation", "time after SIGTERM", Fact(decided.after_term, source), shown)
 
 
 def _machine_rows(machine: MachineFacts) -> Iterator[Row]:
@@ -226,7 +226,7 @@ def _machine_rows(machine: MachineFacts) -> Iterator[Row]:
 
 
 def _network_rows() -> Iterator[Row]:
-    """One row per address, in the order in which peers are to try them."""
+    """One row per address, in the order in which peers try them."""
     for position, each in enumerate(interfaces.interfaces(), 1):
         address = f"{each.address}/{each.prefix}"
         yield Row("network", f"{position}. {each.name}", Fact(address, f"{each.kind} interface"))
@@ -244,7 +244,7 @@ def _limit_rows(mine: limits.Limits) -> Iterator[Row]:
 
 def _directory_rows(environ: Mapping[str, str]) -> Iterator[Row]:
     base, source = _session_base(environ)
-    yield Row("directories", "sessions", Fact(base, source), base or "none is fit")
+    yield Row("directories", "sessions", Fact(base, source), base or "none is suitable")
     private = scratch.tmp_is_private()
     shown = "private to this job" if private else "shared with the node's other users"
     yield Row("directories", "/tmp", Fact(private, "its owner and mount"), shown)
@@ -294,8 +294,8 @@ def _crypto_warnings(crypto: Crypto) -> list[str]:
     if crypto.slow:
         spent = f"{crypto.microseconds:.0f} µs where 30 are usual"
         sentence = (
-            f"libzmq's cryptography ({crypto.library}) takes {spent}, and transfers suffer alike: "
-            "install pyzmq's own wheel, which brings libsodium "
+            f"libzmq's cryptography ({crypto.library}) takes {spent}, and transfers are as slow: "
+            "install pyzmq's own wheel, which includes libsodium "
             "(pip install --force-reinstall --only-binary pyzmq pyzmq)"
         )
         return [sentence]
@@ -303,14 +303,14 @@ def _crypto_warnings(crypto: Crypto) -> list[str]:
 
 
 def _plain(value: Any) -> Any:
-    """A value as JSON can carry it."""
+    """A value in a form JSON can carry."""
     if isinstance(value, Gpus):
         return {"ids": list(value.ids), "kind": value.kind, "variable": value.variable}
     return list(value) if isinstance(value, tuple) else value
 
 
 def _words(value: Any, name: str) -> str:
-    """A value as a person reads it."""
+    """A value in a form people read."""
     if isinstance(value, Gpus):
         return f"{len(value)} ({value.kind} {','.join(value.ids)})" if value.ids else "none"
     if isinstance(value, tuple):
@@ -339,6 +339,6 @@ def _ends(moment: float) -> str:
 
 
 def _short(source: str) -> str:
-    """A control group's file by its name; the JSON has the whole path."""
+    """The name of a control group's file; the JSON has the whole path."""
     head, _, tail = source.partition("/sys/fs/cgroup/")
     return f"{head}cgroup {tail.rsplit('/', 1)[-1]}" if tail else source

@@ -1,4 +1,4 @@
-"""`rayhpc exec`: a command on the node of a job's head, beside the program that runs there."""
+"""`rayhpc exec`: run a command on the node of a job's head, beside the job's program."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rayhpc.cli.job_access import job_dir_option, jobs_of, one_cluster
 
 
 @click.command("exec", context_settings={"allow_interspersed_args": False})
-@click.option("--here", hidden=True, is_flag=True, help="This is the head's node.")
+@click.option("--here", hidden=True, is_flag=True, help="Already on the head's node.")
 @job_dir_option
 @click.argument("job", metavar="last|ID|ID_TASK")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)

@@ -1,4 +1,4 @@
-"""`rayhpc explain`: why a job waits, and what would start sooner."""
+"""`rayhpc explain`: why a job is pending, and what would start sooner."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from rayhpc.cli.job_access import (
 @job_dir_option
 @json_option
 def explain(jobs: tuple[str, ...], job_dir: Path | None, as_json: bool) -> None:
-    """Say why a job is where it is, and what would start sooner."""
+    """Say why a job is pending or how it ended, and what would start sooner."""
     found = [(folder, jobs_of(folder).explain(folder)) for folder in chosen(jobs, job_dir)]
     if as_json:
         print_json([{"id": folder.record().id, **asdict(each)} for folder, each in found])

@@ -1,6 +1,6 @@
-"""`rayhpc forward`: the one line that brings a port of a job to a laptop.
+"""`rayhpc forward`: the one line that forwards a port of a job to a laptop.
 
-Only prints.  Asks the batch system once, for the node.
+Only prints.  Asks the batch system once, for the node's name.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from rayhpc.exit_codes import ExitCode, LaunchError
 @click.command()
 @click.argument("job", metavar="last|ID|ID_TASK")
 @click.argument("port", type=click.IntRange(1, 65535))
-@click.option("--local-port", type=click.IntRange(1, 65535), help="On the laptop; default: PORT.")
-@click.option("--login", metavar="HOST", help="This machine's name from outside.")
+@click.option("--local-port", type=click.IntRange(1, 65535), help="Port there; default: PORT.")
+@click.option("--login", metavar="HOST", help="This machine's name as seen from outside.")
 @job_dir_option
 @json_option
 def forward(
@@ -33,7 +33,7 @@ def forward(
     job_dir: Path | None,
     as_json: bool,
 ) -> None:
-    """Print the ssh line that brings PORT of a job's head to a laptop."""
+    """Print the ssh command that forwards PORT of a job's head to a laptop."""
     folder = one_cluster(job, job_dir)
     status = statuses([folder])[folder]
     if status is None or status.state is not State.RUNNING:

@@ -1,4 +1,4 @@
-"""What the verbs for existing jobs share: finding jobs, asking for them, and printing rows.
+"""Shared by the commands for existing jobs: finding jobs, querying them, and printing rows.
 
 Used by `jobs`, `logs`, `explain`, `wait`, `cancel`, `attach`, `exec`, `forward` and `submit`.
 """
@@ -34,24 +34,24 @@ selectors_argument = click.argument("jobs", nargs=-1, metavar="[last|all|ID|ID_T
 
 
 def chosen(words: Sequence[str], job_dir: Path | None) -> list[JobFolder]:
-    """The folders that `words` name."""
+    """The job folders that `words` select."""
     return select(job_folders.folders(job_folders.jobs_base(os.environ, job_dir)), words)
 
 
 def every(job_dir: Path | None) -> list[JobFolder]:
-    """The folders of all jobs, the oldest first; none is no error."""
+    """The folders of all jobs, oldest first; it is no error if there are none."""
     return job_folders.folders(job_folders.jobs_base(os.environ, job_dir))
 
 
 def the_one(word: str | None, job_dir: Path | None) -> JobFolder:
-    """The one folder that `word` names; the last one without a word."""
+    """The one folder that `word` selects; without a word, the latest."""
     return select_one(job_folders.folders(job_folders.jobs_base(os.environ, job_dir)), word)
 
 
 def one_cluster(word: str | None, job_dir: Path | None) -> JobFolder:
-    """The one job, or task of an array, that `word` names: what has a cluster of its own.
+    """The one job, or array task, that `word` selects: something with a cluster of its own.
 
-    Raises UnknownJobError if it names several, an array of several tasks included.
+    Raises UnknownJobError if it selects several, including an array of several tasks.
     """
     folder = the_one(word, job_dir)
     record = folder.record()
@@ -66,12 +66,12 @@ def one_cluster(word: str | None, job_dir: Path | None) -> JobFolder:
 
 
 def jobs_of(folder: JobFolder) -> Jobs:
-    """The jobs of the batch system that this one was given to."""
+    """The interface of the batch system that this job was submitted to."""
     return system(folder.record().scheduler).jobs()
 
 
 def by_system(folders: Sequence[JobFolder]) -> list[tuple[Jobs, list[JobFolder]]]:
-    """The same folders, each batch system's together so that it is asked once."""
+    """The same folders grouped by batch system, so that each is asked once."""
     groups: dict[str, list[JobFolder]] = {}
     for folder in folders:
         groups.setdefault(folder.record().scheduler, []).append(folder)
@@ -79,7 +79,7 @@ def by_system(folders: Sequence[JobFolder]) -> list[tuple[Jobs, list[JobFolder]]
 
 
 def statuses(folders: Sequence[JobFolder]) -> dict[JobFolder, JobStatus | None]:
-    """The state of each; None for one that nobody knows any more."""
+    """The state of each; None for a job that the batch system no longer knows."""
     found: dict[JobFolder, JobStatus | None] = {}
     for jobs, members in by_system(folders):
         asked = jobs.status(members)
@@ -88,5 +88,5 @@ def statuses(folders: Sequence[JobFolder]) -> dict[JobFolder, JobStatus | None]:
 
 
 def print_json(value: Any) -> None:
-    """For programs."""
+    """Print JSON, for programs."""
     click.echo(json.dumps(value, indent=2))

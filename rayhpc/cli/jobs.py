@@ -1,6 +1,6 @@
-"""`rayhpc jobs`: this user's jobs and how they are.
+"""`rayhpc jobs`: this user's jobs and their states.
 
-Asks the batch system at most once, and only for jobs whose folders do not tell.
+Asks the batch system at most once, and only for jobs whose folders do not have the answer.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from rayhpc.cli.job_access import (
 )
 
 _HEADINGS = ("JOB", "NAME", "SCHEDULER", "STATE", "NODES", "SUBMITTED", "REMARK")
-# Without a selector only so many of the latest are listed.
+# Without a selector only this many of the latest are listed.
 _LATEST = 20
 
 
@@ -33,7 +33,7 @@ _LATEST = 20
 @job_dir_option
 @json_option
 def jobs(jobs: tuple[str, ...], job_dir: Path | None, as_json: bool) -> None:
-    """List jobs: the latest ones, or those that are named."""
+    """List the latest jobs, or the selected ones."""
     folders = chosen(jobs, job_dir) if jobs else every(job_dir)[-_LATEST:]
     found = statuses(folders)
     if as_json:

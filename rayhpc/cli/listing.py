@@ -1,6 +1,6 @@
-"""`rayhpc list`, `rayhpc memory`, `rayhpc timeline`: what is in a running cluster, as tables.
+"""`rayhpc list`, `rayhpc memory`, `rayhpc timeline`: the contents of a running cluster as tables.
 
-Each asks the head, and where only they know, every raylet.
+Each asks the head and, for what only they know, every raylet.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 _RESOURCES = ("total", "available")
-# Columns of a line that is not broken: what reads it does not count them.
+# The width of output that is not a terminal: whatever reads it does not count columns.
 _UNBROKEN = 10_000
 
 _ADDRESS = click.option(
-    "--address", metavar="HOST:PORT", help="The cluster there (else: yours on this node)."
+    "--address", metavar="HOST:PORT", help="The cluster to ask (default: yours on this node)."
 )
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 _LIMIT = click.option(
@@ -44,7 +44,7 @@ _LIMIT = click.option(
 @_LIMIT
 @_JSON
 def list_(kind: str, address: str | None, limit: int, as_json: bool) -> int:
-    """List what a cluster has of one KIND."""
+    """List all entries of one KIND in a cluster."""
     readers: dict[str, Callable[[Observer, int], list[Row]]] = {
         "nodes": _nodes,
         "actors": _actors,
@@ -64,7 +64,7 @@ def list_(kind: str, address: str | None, limit: int, as_json: bool) -> int:
 @_LIMIT
 @_JSON
 def memory(address: str | None, limit: int, as_json: bool) -> int:
-    """Show the objects in the nodes' stores, the largest first."""
+    """Show the objects in the nodes' stores, largest first."""
     rows = _ask(address, _objects, 10_000)
     rows.sort(key=lambda row: -int(row["size"]))
     _show(rows[:limit], as_json, len(rows) - limit)
@@ -80,7 +80,7 @@ def memory(address: str | None, limit: int, as_json: bool) -> int:
     "--output", "-o", type=click.Path(), default="rayhpc-timeline.json", show_default=True
 )
 def timeline(address: str | None, output: str) -> int:
-    """Write when each task ran as a trace for chrome://tracing or ui.perfetto.dev."""
+    """Write a trace of when each task ran, for chrome://tracing or ui.perfetto.dev."""
     rows = _ask(address, _tasks, 0)
     with open(output, "w") as file:
         json.dump([_trace(row) for row in rows], file)
@@ -197,7 +197,7 @@ def _tasks(observer: Observer, limit: int) -> list[Row]:
         found = sorted(runs.unpack(pages), key=lambda x: x.started)
         dropped = pages[-1].dropped
         if dropped and not (limit and len(found) >= limit):
-            click.echo(f"{dropped:,} older tasks of {node.info.ip} are not known now", err=True)
+            click.echo(f"{dropped:,} older tasks of {node.info.ip} are no longer known", err=True)
         rows += [
             {
                 "task_id": each.tid[:TASK_ID_BYTES].hex(),
@@ -217,7 +217,7 @@ def _tasks(observer: Observer, limit: int) -> list[Row]:
 
 
 def _pages(observer: Observer, node: Any, limit: int) -> list[Any]:
-    """What a raylet knows of the tasks that ran on its node, at least the last `limit` (0: all)."""
+    """A raylet's record of the tasks run on its node, at least the last `limit` (0: all)."""
     from rayhpc.wire.address import raylet_of
     from rayhpc.wire.messages.cluster import RunPage, TaskRuns
 
@@ -285,7 +285,7 @@ def _show(rows: list[Row], as_json: bool, left_out: int) -> None:
 
 
 def _print(rows: list[dict[str, str]]) -> None:
-    """As a table; where the terminal is too narrow for it, one row below the other."""
+    """Print a table or, where the terminal is too narrow for it, one field per line."""
     from rich import box
     from rich.console import Console
     from rich.measure import Measurement
@@ -310,7 +310,7 @@ def _print(rows: list[dict[str, str]]) -> None:
 
 
 def _plain(name: str, value: Any) -> Any:
-    """Resource amounts as numbers, everything else as it is."""
+    """Resource amounts as numbers, everything else unchanged."""
     if name in _RESOURCES:
         return showing.plain_resources(value)
     return [showing.plain_resources(each) for each in value] if name == "bundles" else value

@@ -1,6 +1,6 @@
 """`rayhpc logs`: a job's output, and the logs of its nodes.
 
-Reads the job's folder.  Asks the batch system only while it follows, and seldom.
+Reads the job's folder.  Asks the batch system only while following, and seldom then.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _OF_A_RANK = re.compile(r"\d{5}-(?P<host>.+)-[^-]+")
 
 @click.command()
 @click.argument("job", required=False, metavar="[last|ID|ID_TASK]")
-@click.option("--follow", "-f", is_flag=True, help="Go on until the job ends.")
+@click.option("--follow", "-f", is_flag=True, help="Keep printing until the job ends.")
 @click.option("--lines", "-n", type=click.IntRange(min=0), help="Only the last lines of each file.")
-@click.option("--task", type=int, help="Of an array: the task's number, as in ID_TASK.")
-@click.option("--node", metavar="NAME", help="The log of one node instead; `all` for every one's.")
+@click.option("--task", type=int, help="For an array: the task's number, as in ID_TASK.")
+@click.option("--node", metavar="NAME", help="A node's log instead, or `all` of them.")
 @job_dir_option
 @json_option
 @click.pass_context
@@ -44,7 +44,7 @@ def logs(
     job_dir: Path | None,
     as_json: bool,
 ) -> None:
-    """Show what a job has printed."""
+    """Show a job's output."""
     folder = the_one(job if task is None else f"{job or 'last'}_{task}", job_dir)
     tasks = [folder]
     if folder.task is None:
@@ -81,11 +81,11 @@ def _node_logs(folder: JobFolder, node: str) -> list[Path]:
     chosen = [path for path in there if node in ("all", _host_of(path))]
     if not chosen:
         names = ", ".join(dict.fromkeys(map(_host_of, there))) or "none yet"
-        raise click.UsageError(f"no log of node {node!r}; there are {names}")
+        raise click.UsageError(f"no log of node {node!r}; choose from {names}")
     return chosen
 
 
 def _host_of(path: Path) -> str:
-    """`node1` of `00000-node1-raylet.log`; a node of this machine has its address for a name."""
+    """`node1` of `00000-node1-raylet.log`; nodes on this machine are named by their address."""
     found = _OF_A_RANK.fullmatch(path.stem)
     return found["host"] if found else path.stem

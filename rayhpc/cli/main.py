@@ -1,7 +1,7 @@
-"""The command `rayhpc`: its groups of commands, and how errors end one.
+"""The command `rayhpc`: its groups of commands, and how errors end a command.
 
-The console script calls `main`.  A command's module is imported when it is called, so that help
-and `submit --dry-run` start at once.
+The console script calls `main`.  A command's module is imported only when the command is called,
+so that help and `submit --dry-run` start at once.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import click
 from rayhpc.exit_codes import ExitCode, LaunchError
 
 _MOST_CHARACTERS = 4000
-# Name → (module, attribute, what it does, group).  The order is that of the help.
+# Name → (module, attribute, what it does, group), in the order of the help.
 COMMANDS: dict[str, tuple[str, str, str, str]] = {
     "submit": (
         "submit",
@@ -35,25 +35,25 @@ COMMANDS: dict[str, tuple[str, str, str, str]] = {
     "forward": ("forward", "forward", "Show how to reach a job from a laptop.", "Jobs"),
     "template": ("template", "template", "Show ready-made job scripts and templates.", "Jobs"),
     "profile": ("profile", "profile", "List, show and choose profiles.", "Jobs"),
-    "run": ("run", "run", "Be one rank: what a launcher starts on every node.", "Clusters"),
+    "run": ("run", "run", "Run one rank: what a launcher starts on every node.", "Clusters"),
     "start": ("start", "start", "Start a head on this machine, or join one.", "Clusters"),
     "stop": ("stop", "stop", "End your sessions on this machine.", "Clusters"),
-    "status": ("status", "status", "Show a cluster's nodes and what it does.", "Clusters"),
+    "status": ("status", "status", "Show a cluster's nodes and activity.", "Clusters"),
     "list": ("listing", "list_", "List nodes, actors, tasks, objects, …", "Clusters"),
-    "memory": ("listing", "memory", "Show what fills the object stores.", "Clusters"),
+    "memory": ("listing", "memory", "Show what occupies the object stores.", "Clusters"),
     "timeline": ("listing", "timeline", "Write a Chrome trace of the tasks.", "Clusters"),
     "doctor": ("doctor", "doctor", "Show what this machine or allocation offers.", "This machine"),
     "microbenchmark": (
         "microbenchmark",
         "microbenchmark",
-        "Measure this machine's speed beside multiprocessing's.",
+        "Measure speed on this machine, beside multiprocessing.",
         "This machine",
     ),
 }
 
 
 class Commands(click.Group):
-    """A group that imports a command's module when the command is called."""
+    """A group that imports a command's module only when the command is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """All names, in the order of the help."""
@@ -70,7 +70,7 @@ class Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does, with the nearest name where there is none like this."""
+        """As in click, but the error suggests the closest name."""
         name = args[0] if args else ""
         if name and not name.startswith("-") and name not in COMMANDS:
             near = difflib.get_close_matches(name, COMMANDS, n=1)
@@ -105,7 +105,7 @@ def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None
     help="Show the version and exit.",
 )
 def cli() -> None:
-    """Ray's programming model on batch clusters: start clusters, run programs, look at them."""
+    """Ray's programming model on batch clusters: start clusters, run programs, inspect them."""
 
 
 def main(args: list[str] | None = None, prog_name: str = "rayhpc") -> NoReturn:
@@ -128,7 +128,7 @@ def main(args: list[str] | None = None, prog_name: str = "rayhpc") -> NoReturn:
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
     except BrokenPipeError:
-        sys.exit(141)  # whoever read our output has ended
+        sys.exit(141)  # whoever was reading our output has gone
     except (LaunchError, ConnectionError) as error:
         _say(_shortened(str(error)))
         sys.exit(getattr(error, "code", ExitCode.INTERNAL))
@@ -146,7 +146,7 @@ def _say(sentence: str) -> None:
 
 
 def _shortened(message: str) -> str:
-    """A message without the middle of what would fill the screen (a value of a megabyte)."""
+    """A message with the middle of any very long value (say a megabyte) cut out."""
     if len(message) <= _MOST_CHARACTERS:
         return message
     return f"{message[: _MOST_CHARACTERS // 2]} […] {message[-_MOST_CHARACTERS // 2 :]}"

@@ -1,7 +1,7 @@
-"""`rayhpc microbenchmark`: Ray's own rows on rayhpc, with a process pool and memcpy beside them.
+"""`rayhpc microbenchmark`: Ray's own benchmark on rayhpc, beside a process pool and memcpy.
 
-Called by users who want to know, and by the page `docs/explanation/performance.md`, whose table it
-prints.  Starts embedded clusters of its own and ends them.
+Called by users, and for the page `docs/explanation/performance.md`, whose table it prints.  Starts
+embedded clusters of its own and ends them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ DIGITS = {"s": 3, "ms": 1, "MiB": 1, "GB/s": 2, "batches/s": 1, "waits/s": 1}
 
 
 @click.command()
-@click.option("--num-cpus", type=click.IntRange(1), help="Workers; by default what we may use.")
+@click.option("--num-cpus", type=click.IntRange(1), help="Workers; default: the usable CPUs.")
 @click.option(
     "--seconds",
     type=Seconds(zero=False),
@@ -32,12 +32,12 @@ DIGITS = {"s": 3, "ms": 1, "MiB": 1, "GB/s": 2, "batches/s": 1, "waits/s": 1}
     show_default=True,
     help="Time for each row.",
 )
-@click.option("--only", default="", metavar="TEXT", help="Only the rows with this in their name.")
+@click.option("--only", default="", metavar="TEXT", help="Only rows whose name contains this.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def microbenchmark(num_cpus: int | None, seconds: float, only: str, as_json: bool) -> None:
     """Measure tasks, actors and objects here, beside multiprocessing.Pool and memcpy.
 
-    The last column says how many times better rayhpc's figure is than the one beside it: a higher
+    The last column says by what factor rayhpc's figure is better than the one beside it: a higher
     rate, or a shorter time.
     """
     import rayhpc

@@ -1,7 +1,7 @@
 """The options that describe a node, shared by `rayhpc start` and `rayhpc run`.
 
-Turns texts into values; what the values may be is checked by `launch.options`, where `init` meets
-the same rules.
+Converts texts to values; `launch.options` checks which values are valid, by the same rules as for
+`init`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Resources(click.ParamType):  # type: ignore[type-arg]
 
 
 class Labels(click.ParamType):  # type: ignore[type-arg]
-    """Pairs like `zone=a,kind=fast`, or a JSON object as older versions of Ray want it."""
+    """Pairs like `zone=a,kind=fast`, or a JSON object as older versions of Ray expect."""
 
     name = "K=V,…"
 
@@ -68,7 +68,7 @@ class Labels(click.ParamType):  # type: ignore[type-arg]
         found = _json_object(value)
         if found is None or not all(isinstance(each, str) for each in found.values()):
             self.fail(
-                f"{shortened(value)} is not a JSON object of texts; write it like "
+                f"{shortened(value)} is not a JSON object of strings; write it like "
                 '\'{"zone": "a"}\', or zone=a',
                 param,
                 ctx,
@@ -94,7 +94,7 @@ class Ports(click.ParamType):  # type: ignore[type-arg]
 
 
 def _json_object(text: str) -> dict[str, Any] | None:
-    """The object that a text is; None: it is none."""
+    """The text as a JSON object; None if it is not one."""
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
@@ -103,23 +103,23 @@ def _json_object(text: str) -> dict[str, Any] | None:
 
 
 _OPTIONS = (
-    click.option("--num-cpus", type=Whole(), help="CPUs to offer (else: what this machine gives)."),
+    click.option("--num-cpus", type=Whole(), help="CPUs to offer (default: this machine's)."),
     click.option("--num-gpus", type=Whole(), help="GPUs to offer."),
-    click.option("--memory", type=Size(), help="Memory that tasks may ask for."),
+    click.option("--memory", type=Size(), help="Memory that tasks may request."),
     click.option("--object-store-memory", type=Size(), help="Size of the object store."),
     click.option("--resources", type=Resources(), default={}, help="Further resources."),
     click.option("--labels", type=Labels(), default={}, help="Labels of the node."),
     click.option("--node-ip-address", help="The address (or name) this node is known by."),
-    click.option("--interface", help="Interface, address or subnet to use (several: commas)."),
-    click.option("--port-range", type=Ports(), help="Every port this node listens on lies in it."),
+    click.option("--interface", help="Interface, address or subnet to use (comma-separated)."),
+    click.option("--port-range", type=Ports(), help="Range for all ports this node listens on."),
     click.option(
-        "--session-dir", type=click.Path(), help="Where the private session directory is made."
+        "--session-dir", type=click.Path(), help="Where to create the private session directory."
     ),
 )
 
 
 def node_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options of a node; it gets them as `node`, a NodeOptions."""
+    """Decorate a command with the options of a node; it gets them as `node`, a NodeOptions."""
 
     @functools.wraps(command)
     def wrapper(**given: Any) -> Any:

@@ -1,6 +1,6 @@
-"""Numbers on the command line: whole ones, bytes, seconds; what is none is named, never raw.
+"""Numbers on the command line: integers, bytes, seconds; errors quote what is not a number.
 
-Used by the commands' options.  Bounds that depend on what a number is for are checked where that is
+Used by the commands' options.  Bounds that depend on a number's purpose are checked where that is
 known (`launch.options`, `batch.values`).
 """
 
@@ -37,7 +37,7 @@ class Size(click.ParamType):  # type: ignore[type-arg]
 
 
 class Whole(click.ParamType):  # type: ignore[type-arg]
-    """A whole number, also as scripts compute it: `2`, `2.0`."""
+    """An integer, also in the form scripts compute it: `2`, `2.0`."""
 
     name = "INTEGER"
 
@@ -52,10 +52,10 @@ class Whole(click.ParamType):  # type: ignore[type-arg]
 
 
 class Seconds(click.ParamType):  # type: ignore[type-arg]
-    """A time in seconds, a year of them at most.
+    """A time in seconds, at most a year.
 
     Args:
-        zero: whether 0 is one.
+        zero: whether 0 is allowed.
     """
 
     name = "SECONDS"
@@ -72,9 +72,9 @@ class Seconds(click.ParamType):  # type: ignore[type-arg]
         except ValueError:
             number = math.nan
         if not 0 <= number <= LONGEST_S or (number == 0 and not self._zero):
-            start = "from 0 on" if self._zero else "above 0"
+            start = "of at least 0" if self._zero else "above 0"
             self.fail(
-                f"{shortened(str(value))} is not a number of seconds {start}, a year at most",
+                f"{shortened(str(value))} is not a number of seconds {start}, and at most a year",
                 param,
                 ctx,
             )
@@ -82,5 +82,5 @@ class Seconds(click.ParamType):  # type: ignore[type-arg]
 
 
 def shortened(text: str) -> str:
-    """What the user wrote, quoted, and cut where it would fill the screen."""
+    """The user's input, quoted, and cut if it is very long."""
     return repr(text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…")

@@ -1,4 +1,4 @@
-"""`rayhpc profile`: what is the same for all jobs of a site or project."""
+"""`rayhpc profile`: options shared by all jobs of a site or project."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def list_profiles(as_json: bool) -> None:
 @click.option("--origin", is_flag=True, help="Say where each value comes from.")
 @json_option
 def show(name: str | None, origin: bool, as_json: bool) -> None:
-    """Show what NAME, or the profile that holds now, sets."""
+    """Show what NAME, or the profile in effect, sets."""
     chosen = profiles.chosen_name(os.environ, name)
     settings = profiles.settings(os.environ, chosen[0]) if chosen is not None else []
     if chosen is not None:
@@ -69,7 +69,7 @@ def show(name: str | None, origin: bool, as_json: bool) -> None:
             }
         )
         return
-    say(f"profile {chosen[0]} ({chosen[1]})" if chosen else "no profile holds")
+    say(f"profile {chosen[0]} ({chosen[1]})" if chosen else "no profile is in effect")
     width = max((len(option) for option, _, _ in rows), default=0)
     for option, value, source in rows:
         tail = f"   ({source})" if origin else ""
@@ -79,14 +79,14 @@ def show(name: str | None, origin: bool, as_json: bool) -> None:
 @profile.command()
 @click.argument("name")
 def use(name: str) -> None:
-    """Make NAME the profile of all submissions to come; `none` for none."""
+    """Make NAME the default profile for future submissions; `none` for none."""
     if name != "none":
         from_profile(os.environ, name)
-    say(f"{name} is noted in {profiles.use(os.environ, name)}")
+    say(f"{name} is recorded in {profiles.use(os.environ, name)}")
 
 
 def _defaults(set_already: set[str]) -> list[tuple[str, Any, str]]:
-    """What holds where no profile says anything."""
+    """The values in effect where no profile sets them."""
     plain = JobRequest(("",))
     shown = []
     for field in JobRequest.__dataclass_fields__:

@@ -15,28 +15,28 @@ from rayhpc.launch.options import NodeOptions
 
 @click.command(context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False})
 @click.option(
-    "--nodes", type=click.IntRange(min=1), help="Refuse to start with other than so many."
+    "--nodes", type=click.IntRange(min=1), help="Refuse to start with any other number of nodes."
 )
-@click.option("--rank", type=Whole(), help="This rank's number, from 0 on (with --size).")
-@click.option("--size", type=Whole(), help="How many ranks there are (with --rank).")
+@click.option("--rank", type=Whole(), help="This rank's number, from 0 (with --size).")
+@click.option("--size", type=Whole(), help="The number of ranks (with --rank).")
 @click.option(
     "--rendezvous",
     type=click.Path(),
     metavar="DIR",
-    help="A directory that all ranks see, where they find each other.",
+    help="A directory visible to all ranks, where they find each other.",
 )
-@click.option("--min-nodes", type=Whole(), help="Begin when so many nodes are there (else: all).")
+@click.option("--min-nodes", type=Whole(), help="Start once so many nodes are up (default: all).")
 @click.option(
     "--start-timeout",
     type=Seconds(zero=False),
     default=120.0,
     show_default=True,
-    help="Seconds within which they must be there.",
+    help="Seconds within which they must be ready.",
 )
 @click.option(
     "--drain",
     type=Seconds(zero=True),
-    help="Seconds the program may go on after the job was told to end; default: 25, or less where "
+    help="Seconds the program may continue after the job is told to end; default: 25, or less if "
     "the batch system kills sooner.",
 )
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="The head's port.")
@@ -44,16 +44,16 @@ from rayhpc.launch.options import NodeOptions
 @click.option(
     "--as-ray/--no-as-ray",
     default=None,
-    help="Serve `import ray` (else: where the real Ray is not installed).",
+    help="Serve `import ray` (default: if the real Ray is not installed).",
 )
 @click.option(
     "--engine",
     type=click.Choice(NAMES),
     default=OWN,
     show_default=True,
-    help="What the cluster is made of: rayhpc's own runtime, or the installed Ray.",
+    help="What runs the cluster: rayhpc's own runtime, or the installed Ray.",
 )
-@click.option("--quiet", is_flag=True, help="Say nothing but errors.")
+@click.option("--quiet", is_flag=True, help="Print only errors.")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 def run(
     nodes: int | None,
@@ -70,20 +70,20 @@ def run(
     quiet: bool,
     command: tuple[str, ...],
 ) -> int:
-    """Run COMMAND on a cluster made of all ranks that a launcher has started.
+    """Run COMMAND on a cluster formed by all ranks that a launcher has started.
 
     Every rank runs the same line: `srun rayhpc run -- python train.py`.  Rank 0 becomes the head,
-    runs the command when all nodes are there, and ends with its exit code.  Without a launcher it
-    is a cluster of this machine; without a command, one to attach to.
+    runs the command once all nodes are ready, and exits with its exit code.  Without a launcher the
+    cluster is this machine; without a command it is there to be attached to.
     """
     from rayhpc.batch.detect import around
 
     if engine == REAL_RAY:
         if as_ray:
-            raise click.UsageError("--engine ray is the real Ray, --as-ray is not: give one.")
+            raise click.UsageError("--engine ray and --as-ray exclude each other: give only one.")
         as_ray = False
     if rank is None and size is None:
-        # As many nodes as are wanted, not all that the allocation has.
+        # As many nodes as requested, not all that the allocation has.
         step = around(os.environ).step_command(os.environ, _this_command(), nodes)
         if step is not None:
             os.execvp(step[0], step)
@@ -110,9 +110,9 @@ def run(
 
 
 def _leave(code: int) -> int:
-    """End at once: taking an interpreter apart that ends anyway costs 64 ranks a second.
+    """Exit at once: tearing down an interpreter costs 64 ranks a second.
 
-    MPI wants to be told, which happens on the ordinary way out.
+    MPI must be finalized, which happens on a normal exit.
     """
     if "mpi4py" in sys.modules:
         return code
@@ -122,7 +122,7 @@ def _leave(code: int) -> int:
 
 
 def _this_command() -> list[str]:
-    """The words that start this very command again, on another node."""
+    """The words that run this same command again on another node."""
     script = os.path.abspath(sys.argv[0])
     if script.endswith(".py") or not os.access(script, os.X_OK):
         return [sys.executable, "-m", "rayhpc.cli.main", *sys.argv[1:]]

@@ -1,7 +1,7 @@
-"""What a command says to its user beside its output: sentences on standard error.
+"""Messages from a command to its user, apart from its output: sentences on standard error.
 
-Used by all commands and by `main` for errors.  At a terminal a line ends between words; anywhere
-else a sentence stays one line, for those who search in logs.
+Used by all commands, and by `main` for errors.  At a terminal lines break between words; elsewhere
+a sentence stays on one line, for searching in logs.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _NARROWEST = 40
 
 
 def say(sentence: str) -> None:
-    """One sentence of ours."""
+    """Print one message."""
     text = f"rayhpc: {sentence}"
     if sys.stderr.isatty():
         text = wrapped(text, shutil.get_terminal_size().columns)
@@ -24,7 +24,7 @@ def say(sentence: str) -> None:
 
 
 def wrapped(text: str, width: int) -> str:
-    """The text with lines of at most `width`, broken between words alone: paths stay whole."""
+    """The text in lines of at most `width`, broken only between words: paths stay whole."""
     lines = (
         textwrap.fill(
             line,

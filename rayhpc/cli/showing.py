@@ -1,4 +1,4 @@
-"""How the CLI shows amounts, bytes, ages and demands; and which session a command is about.
+"""How the CLI formats amounts, bytes, ages and demands, and which session a command is about.
 
 Used by `status` and `listing`.
 """
@@ -18,7 +18,7 @@ _BYTES = ("memory", "object_store_memory")
 
 
 def chosen_session(address: str | None) -> SessionRecord:
-    """The session a command is about: the one named, else the only cluster of this user here.
+    """The session a command is about: the named one, or the user's only cluster here.
 
     Raises:
         SessionNotFoundError: there is none, or more than one.
@@ -47,13 +47,13 @@ def share(name: str, used: int, total: int) -> str:
 
 
 def amount(name: str, value: int) -> str:
-    """A resource amount (in units of 1/10000) as people read it."""
+    """A resource amount (in units of 1/10000) in readable form."""
     number = value / _UNIT
     return size_in_words(number) if name in _BYTES else f"{number:g}"
 
 
 def demand_in_words(resources: dict[str, int]) -> str:
-    """`2 CPU, 1 GPU`; what only names a node is left out."""
+    """`2 CPU, 1 GPU`; resources that only name a node are left out."""
     shown = {name: value for name, value in resources.items() if not name.startswith("node:")}
     return ", ".join(f"{amount(name, value)} {name}" for name, value in shown.items())
 

@@ -1,4 +1,4 @@
-"""`rayhpc start`: a cluster by hand, machine by machine."""
+"""`rayhpc start`: a cluster started by hand, machine by machine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.option(
     "--address",
     metavar="HOST:PORT",
-    help="Join the cluster whose head is there (auto: yours on this machine).",
+    help="Join the cluster with this head (auto: yours on this machine).",
 )
 @click.option(
     "--port",
@@ -44,15 +44,15 @@ def start(
 ) -> int:
     """Start a head on this machine, or join this machine to one.
 
-    Without --block one process stays in the background, and everything hangs on it; `rayhpc stop`
-    ends it.
+    Without --block one process stays in the background and supervises everything else; `rayhpc
+    stop` ends it.
     """
     if head == (address is not None):
         raise wrong("give either --head, for a new cluster, or --address, to join one")
     if address is not None and port is not None:
-        raise wrong("--port is the head's; when joining, the port is part of --address")
+        raise wrong("--port is for a head; when joining, the port is part of --address")
     if head and key_file == "-":
-        raise wrong("--key-file -: a head writes its key; name a file, or leave it out")
+        raise wrong("--key-file - is for joining; a head writes its key: name a file or omit it")
     from rayhpc.launch import start_stop
     from rayhpc.machine.signals import Signals
 
@@ -90,17 +90,17 @@ def _explain_head(started: Started, options: StartOptions) -> None:
     key = "" if options.key_file is None else f" --key-file={started.key_file}"
     click.echo(
         f"The cluster is ready at {record.address}.\n\n"
-        "Join another machine with\n"
+        "To add another machine, run there:\n"
         f"    rayhpc start --address={record.address}{key}\n"
-        f"It needs the key {started.key_file}. Where that is not on a home directory that both\n"
-        "share, bring it over:\n"
+        f"It needs the key {started.key_file}. If the two machines do not share a home\n"
+        "directory, send it over:\n"
         f"    ssh {record.node_ip} cat {started.key_file} | "
         f"rayhpc start --address={record.address} --key-file -\n\n"
-        "Programs that you start on its machines join it by rayhpc.init(). Where several clusters\n"
-        "of yours run, name this one, in the program or around it:\n"
+        "Programs started on its machines join it with rayhpc.init(). With several clusters,\n"
+        "name this one, in the program or in its environment:\n"
         f'    rayhpc.init(address="{record.address}")\n'
         f"    export RAYHPC_ADDRESS={record.address}\n\n"
-        f"Stop it: {_stop_line(started, options.block)}"
+        f"To stop it: {_stop_line(started, options.block)}"
     )
 
 

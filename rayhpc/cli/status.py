@@ -1,4 +1,4 @@
-"""`rayhpc status`: what a cluster has, what it does, and what waits for what."""
+"""`rayhpc status`: what a cluster has, what it is doing, and what is pending."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rayhpc.launch.sessions import SessionRecord
     from rayhpc.wire.messages.cluster import ClusterState, NodeState
 
-# Resources that only name a node say nothing in a table.
+# Resources that only name a node carry no information in a table.
 _NAMES_A_NODE = "node:"
 _SHOWN_APART = ("CPU", "GPU", "memory", "object_store_memory")
 
@@ -24,16 +24,16 @@ _SHOWN_APART = ("CPU", "GPU", "memory", "object_store_memory")
 @click.command()
 @click.argument("jobs", nargs=-1, metavar="[last|all|ID|ID_TASK|FROM-TO]...")
 @click.option(
-    "--address", metavar="HOST:PORT", help="The cluster there (else: yours on this node)."
+    "--address", metavar="HOST:PORT", help="The cluster to ask (default: yours on this node)."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_context
 def status(
     context: click.Context, /, jobs: tuple[str, ...], address: str | None, as_json: bool
 ) -> int:
-    """Show a cluster's nodes, its resources, actors, and what is pending and why.
+    """Show a cluster's nodes, resources and actors, and what is pending and why.
 
-    With jobs named, show how these batch jobs are, as `rayhpc jobs` does.
+    If jobs are named, show the state of these batch jobs, as `rayhpc jobs` does.
     """
     if jobs:
         from rayhpc.cli import jobs as of_jobs
@@ -151,7 +151,7 @@ def _resources_line(nodes: list[NodeState]) -> str:
 
 
 def _totals(nodes: list[NodeState]) -> dict[str, tuple[float, float]]:
-    """Total and used amount of each resource over the living nodes."""
+    """Total and used amount of each resource over all living nodes."""
     found: dict[str, tuple[float, float]] = {}
     for node in nodes:
         if not node.alive:
@@ -177,7 +177,7 @@ def _render_demand(state: ClusterState, console: Console) -> None:
 
 
 def _render_errors(state: ClusterState, console: Console) -> None:
-    """Faults of ours, which somebody should hear of."""
+    """Faults in rayhpc itself, which should be reported."""
     found = [("head", state.errors, state.last_error)]
     found += [(f"node {x.info.hostname}", x.errors, x.last_error) for x in state.nodes]
     for who, count, last in found:

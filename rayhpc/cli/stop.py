@@ -10,19 +10,19 @@ from rayhpc.cli.option_types import Seconds
 
 
 @click.command()
-@click.option("--session", metavar="DIR", help="Just this session (its directory or its name).")
-@click.option("--address", metavar="HOST:PORT", help="Just the sessions of the cluster there.")
+@click.option("--session", metavar="DIR", help="Only this session (its directory or name).")
+@click.option("--address", metavar="HOST:PORT", help="Only sessions of the cluster with this head.")
 @click.option(
     "--grace",
     type=Seconds(zero=True),
     default=30.0,
     show_default=True,
-    help="Seconds until what has not ended is killed.",
+    help="Seconds until remaining processes are killed.",
 )
 def stop(session: str | None, address: str | None, grace: float) -> int:
     """End your sessions on this machine.
 
-    Only processes that a session of yours has recorded, by pid and start time, are told to end.
+    Only processes recorded by one of your sessions, by pid and start time, are signalled.
     Ending a head's session ends its cluster.
     """
     from rayhpc.exit_codes import ExitCode
@@ -31,12 +31,12 @@ def stop(session: str | None, address: str | None, grace: float) -> int:
     chosen = start_stop.chosen_sessions(os.environ, session=session, address=address)
     problems = start_stop.stop_sessions(chosen, grace)
     for path in leftovers.sweep(os.environ):
-        click.echo(f"Removed what a dead session had left: {path}")
+        click.echo(f"Removed the remains of a dead session: {path}")
     for record in chosen:
         role = "the head's node" if record.is_head else "a node"
         click.echo(f"Stopped {role} of the cluster at {record.address or '(starting)'}.")
     if not chosen:
-        click.echo("No session of yours runs on this machine.")
+        click.echo("You have no session running on this machine.")
     for sentence in problems:
         click.echo(f"rayhpc: {sentence}", err=True)
     return int(ExitCode.INTERNAL) if problems else 0

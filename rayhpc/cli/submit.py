@@ -1,6 +1,6 @@
-"""`rayhpc submit`: from a command to its result on nodes of a batch system, or of this machine.
+"""`rayhpc submit`: from a command to its result, on nodes of a batch system or of this machine.
 
-Renders a script, hands it over, and follows the job to its end.  Starts nothing by itself but what
+Renders a script, submits it, and follows the job to its end.  Starts nothing itself except what
 the `local` batch system runs.
 """
 
@@ -28,16 +28,16 @@ from rayhpc.cli.job_access import job_dir_option, json_option, print_json, say
 from rayhpc.cli.submit_options import job_options, request_from
 from rayhpc.exit_codes import ExitCode
 
-# What a script that is only shown has in place of the folder that a real one gets.
+# Stands in a script that is only shown for the folder that a real one gets.
 _NO_FOLDER = "JOB"
 
 
 @click.command(context_settings={"allow_interspersed_args": False})
-@click.option("--scheduler", "told", type=click.Choice(names()), help="Default: what is there.")
-@click.option("--profile", metavar="NAME", help="Profile to use; none for none.")
+@click.option("--scheduler", "told", type=click.Choice(names()), help="Default: the one found.")
+@click.option("--profile", metavar="NAME", help="Profile to use; `none` for no profile.")
 @job_options
-@click.option("--dry-run", is_flag=True, help="Print the script, submit nothing.")
-@click.option("--test", is_flag=True, help="Ask whether and when it would run, submit nothing.")
+@click.option("--dry-run", is_flag=True, help="Print the script without submitting it.")
+@click.option("--test", is_flag=True, help="Ask whether and when it would run; submit nothing.")
 @click.option("--detach", is_flag=True, help="Submit and return at once.")
 @job_dir_option
 @json_option
@@ -57,7 +57,7 @@ def submit(
 
     \b
     rayhpc submit --nodes 8 --time 30 -- python train.py --epochs 3
-    rayhpc submit train.py          options in its #RAYHPC lines
+    rayhpc submit train.py          takes options from its #RAYHPC lines
     """
     context = click.get_current_context()
     choice = choose(os.environ, told)
@@ -95,7 +95,7 @@ def _ask(jobs: Jobs, script: str, as_json: bool) -> None:
 
 
 def _submit(jobs: Jobs, request: JobRequest, base: Path, detach: bool) -> JobFolder:
-    """Make the folder, render, hand over; nothing is left behind by a refusal."""
+    """Create the folder, render and submit; if the job is rejected nothing is left behind."""
     if detach and not jobs.system.outlives_submit:
         raise OptionError(
             "--detach needs a batch system: here the job ends with this command; start it with & "
@@ -121,7 +121,7 @@ def _submit(jobs: Jobs, request: JobRequest, base: Path, detach: bool) -> JobFol
         _remove(folder)
         raise OptionError(
             f"{error.filename or folder.path}: {error.strerror}; make room there, or name another "
-            "place that the nodes see with --job-dir"
+            "place that the nodes can see with --job-dir"
         ) from error
     except BaseException:
         _remove(folder)
@@ -154,7 +154,7 @@ def _follow(jobs: Jobs, folder: JobFolder, as_json: bool) -> int:
 
 
 def _leave_or_cancel(jobs: Jobs, folder: JobFolder, ask: Callable[[], str] | None = None) -> int:
-    """Ctrl-C: the job is not ours to end without a word."""
+    """On Ctrl-C: do not end the job without asking."""
     job_id = folder.record().id
     answer = "leave"
     if sys.stdin.isatty():
@@ -163,7 +163,7 @@ def _leave_or_cancel(jobs: Jobs, folder: JobFolder, ask: Callable[[], str] | Non
         jobs.cancel([folder])
         say(f"job {job_id} is cancelled")
         return int(ExitCode.CANCELLED)
-    say(f"job {job_id} goes on: `rayhpc logs -f {job_id}` follows it, `rayhpc cancel {job_id}`")
+    say(f"job {job_id} continues: `rayhpc logs -f {job_id}` follows it, `rayhpc cancel {job_id}`")
     return 128 + 2
 
 

@@ -1,7 +1,8 @@
-"""The options of `rayhpc submit`, and how the layers they come from become one request.
+"""The options of `rayhpc submit`, and how their layers are merged into one request.
 
-Used by `submit` and `profile`.  The command line outranks `#RAYHPC` lines, these the profile; what
-lists things (modules, setup lines, a scheduler's words, variables) adds up, the profile's first.
+Used by `submit` and `profile`.  The command line overrides `#RAYHPC` lines, which override the
+profile; lists (modules, setup lines, arguments for the scheduler, variables) are joined, the
+profile's first.
 """
 
 from __future__ import annotations
@@ -26,21 +27,21 @@ _SIZE = (
     click.option("--nodes", "-N", type=Whole(), default=1, show_default=True, help="Nodes."),
     click.option("--cpus-per-node", type=Whole(), help="CPUs on each node."),
     click.option("--gpus-per-node", metavar="[KIND:]N", help="GPUs on each node: 4 or a100:4."),
-    click.option("--mem", metavar="SIZE", help="Memory on each node: 64G; 0 is all of it."),
+    click.option("--mem", metavar="SIZE", help="Memory on each node: 64G; 0: all of it."),
     click.option("--time", metavar="TIME", help="Time limit: minutes, H:M:S or D-H."),
 )
 _QUEUE = (
     click.option("--partition", "-p", metavar="NAME", help="Partition (queue)."),
-    click.option("--account", "-A", metavar="NAME", help="Account that pays."),
+    click.option("--account", "-A", metavar="NAME", help="Account to charge."),
     click.option("--qos", metavar="NAME", help="Quality of service."),
     click.option("--constraint", "-C", metavar="LIST", help="Features the nodes must have."),
     click.option("--reservation", metavar="NAME", help="Reservation to use."),
-    click.option("--exclusive/--no-exclusive", default=False, help="Share nodes with nobody."),
+    click.option("--exclusive/--no-exclusive", default=False, help="Do not share nodes."),
     click.option("--job-name", "-J", metavar="NAME", help="Name; default: the program's."),
-    click.option("--array", metavar="TASKS", help="Run it once for each number: 0-9, 1,3, 0-99%4."),
+    click.option("--array", metavar="TASKS", help="Run once per number: 0-9, 1,3, 0-99%4."),
     click.option("--dependency", metavar="LIST", help="Wait for other jobs: afterok:123."),
-    click.option("--requeue/--no-requeue", default=None, help="Run again after a node failure."),
-    click.option("--no-kill", is_flag=True, help="Go on when a node is lost."),
+    click.option("--requeue/--no-requeue", default=None, help="Requeue after a node failure."),
+    click.option("--no-kill", is_flag=True, help="Continue when a node is lost."),
     click.option("--output", "-o", metavar="FILE", help="Where the program's output goes."),
 )
 _FURTHER = tuple(
@@ -48,7 +49,7 @@ _FURTHER = tuple(
         f"--{each.name}",
         multiple=True,
         metavar="WORDS",
-        help=f"Further {each.takes_words} arguments, as they are.",
+        help=f"Extra {each.takes_words} arguments, passed unchanged.",
     )
     for each in systems()
     if each.takes_words
@@ -57,7 +58,7 @@ _ENVIRONMENT = (
     click.option("--venv", metavar="DIR", help="Virtual environment to activate."),
     click.option("--conda", metavar="NAME", help="Conda environment to activate."),
     click.option("--module", "modules", multiple=True, metavar="NAME", help="Module to load."),
-    click.option("--setup", multiple=True, metavar="LINE", help="Shell line to run before."),
+    click.option("--setup", multiple=True, metavar="LINE", help="Shell line to run first."),
     click.option("--container", metavar="IMAGE", help="Container image to run in."),
     click.option(
         "--container-runtime",
@@ -69,12 +70,12 @@ _ENVIRONMENT = (
     click.option("--env", multiple=True, metavar="NAME=VALUE", help="Environment variable to set."),
 )
 _RUN = (
-    click.option("--min-nodes", type=Whole(), help="Start with so many nodes; default: all."),
+    click.option("--min-nodes", type=Whole(), help="Start with this many nodes; default: all."),
     click.option("--start-timeout", type=Seconds(zero=False), help="Time for nodes to join."),
     click.option("--as-ray/--no-as-ray", default=None, help="Serve `import ray` from rayhpc."),
     click.option("--engine", type=click.Choice(ENGINES), help="rayhpc's own, or the real Ray."),
     click.option(
-        "--template", type=click.Path(path_type=Path), help="Job script template of your own."
+        "--template", type=click.Path(path_type=Path), help="Your own job script template."
     ),
 )
 _TAKE_WORDS = tuple(each.name for each in systems() if each.takes_words)
@@ -97,7 +98,7 @@ def _layer(**_: Any) -> None:
 def parse_layer(words: Sequence[str], where: str) -> dict[str, Any]:
     """The values that `words` set, by parameter name.
 
-    Raises OptionError naming `where` they stand.
+    Raises OptionError, which says in which layer (`where`).
     """
     try:
         context = _layer.make_context(where, list(words))
@@ -107,7 +108,7 @@ def parse_layer(words: Sequence[str], where: str) -> dict[str, Any]:
 
 
 def given(context: click.Context) -> dict[str, Any]:
-    """What was said on this command line, without what is only a default."""
+    """What was given on this command line, without defaults."""
     return {
         name: value
         for name, value in context.params.items()
@@ -124,7 +125,7 @@ def request_from(
 ) -> JobRequest:
     """One checked request from all layers.
 
-    Raises OptionError for what cannot be, naming the layer.
+    Raises OptionError for invalid values, naming the layer.
     """
     words = _runnable(tuple(command))
     layers = [given(context)]
@@ -151,7 +152,7 @@ def from_profile(environ: Mapping[str, str], name: str) -> dict[str, Any]:
 
 
 def merge(layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """One value for each option; the first layer that has it decides, lists add up."""
+    """One value per option; the first layer that has it wins, lists are joined."""
     merged: dict[str, Any] = {}
     for layer in layers:
         for name, value in layer.items():

@@ -1,4 +1,4 @@
-"""`rayhpc template`: ready-made job scripts, and the templates of those that `submit` renders."""
+"""`rayhpc template`: ready-made job scripts, and the templates that `submit` renders."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def list_templates(as_json: bool) -> None:
     click.echo("Job scripts (`rayhpc template show ray_job > ray_job.sh`):")
     for name in scripts:
         click.echo(f"  {name:{width}}  {job_scripts.purpose_of(name)}")
-    click.echo("\nTemplates of `rayhpc submit` (change a copy, and give it to --template):")
+    click.echo("\nTemplates of `rayhpc submit` (edit a copy and pass it with --template):")
     for name in rendered:
         click.echo(f"  {name}")
 
@@ -34,9 +34,9 @@ def list_templates(as_json: bool) -> None:
 @template.command()
 @click.argument("name", default="slurm/job.sh.j2")
 def show(name: str) -> None:
-    """Print a job script or a template; without NAME the template of SLURM jobs."""
+    """Print a job script or a template; without NAME the template for SLURM jobs."""
     script = job_scripts.text_of(name)
     if script is None and name not in templates.names():
         there = ", ".join((*job_scripts.names(), *templates.names()))
-        raise OptionError(f"no job script or template {name!r}; there are {there}")
+        raise OptionError(f"no job script or template {name!r}; choose from {there}")
     click.echo(templates.source(name) if script is None else script, nl=False)

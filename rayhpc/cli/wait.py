@@ -1,4 +1,4 @@
-"""`rayhpc wait`: until jobs have ended, with the highest of their exit codes."""
+"""`rayhpc wait`: wait until jobs have ended, and exit with the highest of their exit codes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from rayhpc.cli.job_access import (
 def wait(
     context: click.Context, jobs: tuple[str, ...], job_dir: Path | None, as_json: bool
 ) -> None:
-    """Wait until jobs have ended; the exit code is theirs."""
+    """Wait until jobs have ended; the exit code is the job's (the highest of several)."""
     codes: dict[str, int] = {}
     for folder in chosen(jobs, job_dir):
         codes[folder.record().id] = jobs_of(folder).follow(folder, say, quiet=True)

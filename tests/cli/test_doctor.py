@@ -34,8 +34,8 @@ def test_how_long_last_words_may_take(tmp_path: Path) -> None:
     facts = json.loads(text)["allocation"]
     assert facts["KillWait"]["value"] == 8
     assert facts["KillWait"]["source"] == f"KillWait in {path}"
-    assert facts["time for last words"]["value"] == pytest.approx(4.8)
-    assert facts["time for last words"]["source"] == "KillWait"
+    assert facts["time after SIGTERM"]["value"] == pytest.approx(4.8)
+    assert facts["time after SIGTERM"]["source"] == "KillWait"
     _, text = shown(environ)
     assert "8 s" in text
     assert "4.8 s" in text

@@ -133,7 +133,7 @@ def test_a_session_directory_that_is_unfit(home: Path, capsys: pytest.CaptureFix
 
 def test_nothing_to_stop(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert ends(["stop"]) == 0
-    assert "No session of yours" in capsys.readouterr().out
+    assert "You have no session running" in capsys.readouterr().out
 
 
 def test_a_reader_that_has_ended_is_no_error() -> None:

@@ -77,7 +77,7 @@ def test_the_real_ray_is_not_served(command: str) -> None:
         check=False,
     )
     assert done.returncode != 0
-    assert "--engine ray is the real Ray" in done.stderr
+    assert "--engine ray and --as-ray exclude each other" in done.stderr
 
 
 @pytest.mark.parametrize("where", ["command line", "program", "profile"])

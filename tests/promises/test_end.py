@@ -93,7 +93,7 @@ def test_scancel_and_time_limit_are_known_to_doctor(user: User) -> None:
     facts = json.loads(done.stdout)["allocation"]
     assert facts["KillWait"]["value"] == KILL_WAIT_S
     assert facts["KillWait"]["source"].endswith("/slurm.conf")
-    assert facts["time for last words"]["value"] == 3
+    assert facts["time after SIGTERM"]["value"] == 3
 
 
 def test_exit_code(user: User) -> None:

@@ -88,7 +88,7 @@ def test_who_follows_may_leave(user: Terminal, tmp_path: Path) -> None:
     follower.send_signal(signal.SIGINT)
     _, said = follower.communicate(timeout=30)
     assert follower.returncode == 130
-    assert "goes on: `rayhpc logs -f application_" in said
+    assert "continues: `rayhpc logs -f application_" in said
     go.touch()
     done = user.run("wait")
     assert done.returncode == 0, done.stderr

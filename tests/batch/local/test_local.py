@@ -179,7 +179,7 @@ def test_another_terminal_cancels_it(desk: Desk) -> None:
     assert desk.rayhpc("wait").returncode == 128 + signal.SIGTERM
     late = desk.rayhpc("cancel", "last")
     assert late.returncode == 0
-    assert "job local-1 has ended already: failed with exit code 143" in late.stderr
+    assert "job local-1 has already ended: failed with exit code 143" in late.stderr
     assert "told to end" not in late.stderr
 
 
