@@ -1,6 +1,6 @@
-"""The actors that there are and lately were: records, names, owners, rows.
+"""The actors that exist or recently did: records, names, owners, rows.
 
-Used by `actors`, which alone changes an actor's state.  Sends nothing.
+Used by `actors`, the only module that changes an actor's state.  Sends nothing.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ IDS_KEPT = 200_000
 
 
 class ActorRecord:
-    """One actor through all its incarnations.
+    """One actor across all its incarnations.
 
-    `node` is where it was last sent and has not ended yet, `order` the number of that order.
-    `restarts` is what is left of max_restarts (-1: for ever).  `has_lived`: a constructor of it has
-    returned.  `unreferenced` says that its last handle is gone, `asked_to_restart` that
-    `kill(no_restart=False)` is on its way.  `tries` counts the raylets that had no room.
-    `hopeless`: no node there is can ever hold it.
+    `node` is the node it was last sent to and has not ended on yet, `order` the number of that
+    order. `restarts` is what remains of max_restarts (-1: unlimited).  `has_lived`: a constructor
+    has returned.  `unreferenced`: its last handle is gone.  `asked_to_restart`: a
+    `kill(no_restart=False)` is in flight.  `tries` counts the raylets that had no room.
+    `hopeless`: no present node can ever hold it.
     """
 
     __slots__ = (
@@ -78,17 +78,17 @@ class ActorRecord:
 
     @property
     def id(self) -> ObjectId:
-        """Its id, which is also its lifeline's."""
+        """Its id, which is also that of its lifeline."""
         return self.spec.actor
 
     @property
     def group(self) -> bytes:
-        """The placement group it lives in (empty: none)."""
+        """The placement group it runs in (empty: none)."""
         strategy = self.spec.placing.strategy
         return strategy.group if strategy.kind == "group" else b""
 
     def message(self) -> actors.ActorIs:
-        """What watchers are told; of waiting only when there is no end of it to be seen."""
+        """What watchers are told; that it waits only if there is no end in sight."""
         alive = self.state == actors.ALIVE
         silent = self.state == actors.PENDING and not self.hopeless
         return actors.ActorIs(
@@ -106,7 +106,7 @@ class ActorRecord:
         )
 
     def row(self, with_methods: bool = False) -> ActorRow:
-        """What listings show; with its methods it can become a handle."""
+        """The row for listings; with its methods a handle can be made from it."""
         spec = lightened(self.spec)
         if not with_methods:
             spec = msgspec.structs.replace(spec, methods=b"")
@@ -124,14 +124,14 @@ class ActorRecord:
 
 
 def lightened(spec: ActorSpec) -> ActorSpec:
-    """A specification without what only a constructor needs."""
+    """A specification without the parts that only a constructor needs."""
     return msgspec.structs.replace(spec, args=b"", deps=[], definition=b"")
 
 
 class ActorTable:
-    """All actors, and the ways to find them.
+    """All actors, and the indexes to find them.
 
-    Dead ones are kept, lightened, up to `DEAD_KEPT`; after that only that they have been.
+    Up to `DEAD_KEPT` dead ones are kept, lightened; of older ones only the fact that they existed.
     """
 
     def __init__(self) -> None:
@@ -145,54 +145,54 @@ class ActorTable:
         self._by_address: dict[Address, ActorRecord] = {}
         self.counts: dict[str, int] = {}
 
-    # -- finding ---------------------------------------------------------------------------------
+    # -- lookup ----------------------------------------------------------------------------------
     def get(self, actor: ObjectId) -> ActorRecord | None:
-        """The actor of that id, alive or lately dead."""
+        """The actor with that id, alive or recently dead."""
         return self._all.get(actor)
 
     def has_been(self, actor: ObjectId) -> bool:
-        """Whether there was an actor of that id, dead for so long that no more is known."""
+        """Whether an actor with that id existed but died so long ago that nothing else is known."""
         return actor in self._forgotten
 
     def named(self, namespace: str, name: str) -> ActorRecord | None:
-        """The living actor of that name."""
+        """The living actor with that name."""
         return self._names.get((namespace, name))
 
     def names(self, namespace: str) -> list[tuple[str, str]]:
-        """(namespace, name) of the living; an empty namespace means all of them."""
+        """(namespace, name) of living actors; an empty namespace means all."""
         return [key for key in self._names if namespace in ("", key[0])]
 
     def at(self, address: Address) -> ActorRecord | None:
-        """The actor that lives in a process."""
+        """The actor running in a process."""
         return self._by_address.get(address)
 
     def owned_by(self, owner: Address) -> list[ActorRecord]:
-        """The actors that end with this process."""
+        """The actors that end with this process, their owner."""
         return list(self._owned.get(node_of(owner), {}).get(owner, {}).values())
 
     def owned_on(self, number: NodeNumber) -> list[ActorRecord]:
-        """The actors that end with a node because their owners are there."""
+        """The actors that end with a node because their owners are on it."""
         owners = self._owned.get(number, {})
         return [actor for owned in owners.values() for actor in owned.values()]
 
     def placed_on(self, number: NodeNumber) -> list[ActorRecord]:
-        """The actors that run, start or end on a node."""
+        """The actors running, starting or ending on a node."""
         return list(self._on_node.get(number, {}).values())
 
     def in_group(self, group: bytes) -> list[ActorRecord]:
-        """The actors that live in a placement group, or wait to."""
+        """The actors that run in a placement group, or wait to."""
         return list(self._in_group.get(group, {}).values())
 
     def of_job(self, job: int) -> list[ActorRecord]:
-        """The actors of a job that are not dead."""
+        """The living actors of a job."""
         return [a for a in self._all.values() if a.spec.job == job and a.state != actors.DEAD]
 
     def __iter__(self) -> Iterator[ActorRecord]:
         return iter(list(self._all.values()))
 
-    # -- changing --------------------------------------------------------------------------------
+    # -- changes ---------------------------------------------------------------------------------
     def add(self, actor: ActorRecord) -> None:
-        """A new actor."""
+        """Add a new actor."""
         spec = actor.spec
         self._all[actor.id] = actor
         self._count(actor.state, 1)
@@ -205,13 +205,13 @@ class ActorTable:
             self._in_group.setdefault(actor.group, {})[actor.id] = actor
 
     def put_on(self, actor: ActorRecord, node: NodeRecord, order: int) -> None:
-        """It has been sent to a node."""
+        """The actor has been sent to a node."""
         actor.node, actor.order, actor.node_id = node, order, node.info.node_id
         self._on_node.setdefault(node.number, {})[actor.id] = actor
         node.actors += 1
 
     def take_off(self, actor: ActorRecord) -> None:
-        """It is no longer on its node."""
+        """The actor is no longer on its node."""
         if actor.node is not None:
             actor.node.actors -= 1
             self._on_node[actor.node.number].pop(actor.id, None)
@@ -221,24 +221,24 @@ class ActorTable:
         actor.node, actor.address = None, 0
 
     def settle_at(self, actor: ActorRecord, address: Address) -> None:
-        """It lives in this process."""
+        """The actor runs in this process."""
         actor.address = address
         self._by_address[address] = actor
 
     def set_state(self, actor: ActorRecord, state: str) -> None:
-        """Change the state, and the counts by state."""
+        """Change the state, and the counts per state."""
         self._count(actor.state, -1)
         self._count(state, 1)
         actor.state = state
 
     def free_name(self, actor: ActorRecord) -> None:
-        """Its name may be taken by another."""
+        """Release its name for other actors."""
         key = (actor.spec.namespace, actor.spec.name)
         if self._names.get(key) is actor:
             del self._names[key]
 
     def bury(self, actor: ActorRecord, ended: float) -> None:
-        """It is dead: only listings, and those who ask late, find it."""
+        """The actor is dead: only listings and late queries still find it."""
         spec = actor.spec
         self.free_name(actor)
         owners = self._owned.get(node_of(spec.owner), {})

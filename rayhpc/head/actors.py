@@ -1,8 +1,8 @@
-"""Every actor's life: PENDING_CREATION → ALIVE ⇄ RESTARTING → DEAD.
+"""The life cycle of every actor: PENDING_CREATION → ALIVE ⇄ RESTARTING → DEAD.
 
-Used by `head`, which passes on messages, deaths and the passing of time.  Which node an actor
-goes to is `starting`'s business.  An actor has at most one incarnation at a time: the next one is
-sent to a node only when the last one's process, or its node, is known to be gone.
+Used by `head`, which forwards messages, deaths and the passage of time.  `starting` decides which
+node an actor goes to.  An actor has at most one incarnation at a time: the next one is sent to a
+node only once the previous one's process, or its node, is known to be gone.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from rayhpc.wire.address import Address, ObjectId, node_of, owner_of
 from rayhpc.wire.messages import actors
 from rayhpc.wire.messages.actors import ALIVE, DEAD, PENDING, RESTARTING
 
-# So many actors that were killed before they were registered are remembered.
+# How many actors that were killed before their registration are remembered.
 KILLED_EARLY_MAX = 10_000
 _KILLED = "it was killed by `ray.kill`"
 
@@ -33,12 +33,12 @@ class Actors:
     Args:
         nodes: the table of nodes.
         groups: the placement groups.
-        send: puts a message on its way.
-        now: a clock in seconds that never goes back.
+        send: sends a message.
+        now: a monotonic clock, in seconds.
         wall: seconds since the epoch.
         random: breaks ties between nodes.
         is_gone: whether a process is known to have ended.
-        on_dead: called with each actor that is dead for good.
+        on_dead: called with each actor that has died for good.
     """
 
     def __init__(
@@ -59,15 +59,15 @@ class Actors:
         self.table = ActorTable()
         self.waiting = Waiting(now)
         self._watchers = Watchers()
-        # Killed before their owners, who live, have registered them; the oldest first.
+        # Killed before their owners, still alive, have registered them; oldest first.
         self._killed_early: dict[ObjectId, None] = {}
         self._starter = Starter(
             self.table, self.waiting, nodes, groups, send, random, self._give_up, self._tell
         )
 
-    # -- what processes ask for ------------------------------------------------------------------
+    # -- requests of processes -------------------------------------------------------------------
     def on_create(self, source: Address, message: actors.CreateActor) -> None:
-        """A new actor, or the one that has its name already."""
+        """Create an actor, or answer with the one that already has the name."""
         spec = message.spec
         if not spec.detached and self._is_gone(spec.owner):
             return
@@ -103,7 +103,7 @@ class Actors:
         )
 
     def on_watch(self, source: Address, message: actors.WatchActor) -> None:
-        """Tell a process of an actor's state, now and at each change."""
+        """Report an actor's state to a process, now and at each change."""
         actor = self.table.get(message.actor)
         known = self.table.has_been(message.actor)
         if actor is None and (known or self._is_gone(owner_of(message.actor))):
@@ -124,7 +124,7 @@ class Actors:
             self._tell_all(_unknown(actor_id))
 
     def on_kill(self, _: Address, message: actors.KillActor) -> None:
-        """End an actor's process at once; for good, or to be started again."""
+        """Kill an actor's process at once, with or without a restart."""
         actor = self.table.get(message.actor)
         if actor is None and message.no_restart:
             self._kill_early(message.actor)
@@ -137,18 +137,18 @@ class Actors:
             self._stop(actor, False, "it was killed by kill(no_restart=False)")
 
     def _kill_early(self, actor_id: ObjectId) -> None:
-        """Its registration is still on its way, or its owner waits for its arguments."""
+        """Its registration is still in flight, or its owner is waiting for its arguments."""
         if self.table.has_been(actor_id) or self._is_gone(owner_of(actor_id)):
             return
         self._killed_early[actor_id] = None
         if len(self._killed_early) > KILLED_EARLY_MAX:
             del self._killed_early[next(iter(self._killed_early))]
         self._tell_all(actors.ActorIs(actor_id, DEAD, 0, 0, _KILLED))
-        # So that it is forgotten when its owner ends.
+        # So that it is forgotten when its owner dies.
         self._watchers.expect(actor_id)
 
     def on_unreferenced(self, _: Address, message: actors.ActorUnreferenced) -> None:
-        """The last handle is gone: nobody can call it or find it any more."""
+        """The last handle is gone: nobody can call or find it any more."""
         actor = self.table.get(message.actor)
         if actor is None or actor.state == DEAD or actor.spec.detached:
             return
@@ -195,15 +195,15 @@ class Actors:
     def _expected(
         self, source: Address, actor_id: ObjectId, incarnation: int
     ) -> ActorRecord | None:
-        """The actor a raylet speaks of, if it is there that it was sent."""
+        """The actor that a raylet reports on, if it was sent to that raylet."""
         actor = self.table.get(actor_id)
         if actor is None or actor.node is None or actor.node.number != node_of(source):
             return None
         return actor if actor.incarnation == incarnation else None
 
-    # -- what ends around them -------------------------------------------------------------------
+    # -- deaths around them ----------------------------------------------------------------------
     def process_gone(self, address: Address, reason: str) -> None:
-        """A driver or worker has ended: its actors end, and it watches no longer."""
+        """A driver or worker has ended: its actors end, and it no longer watches any."""
         self._never_came(self._watchers.process_gone(address))
         actor = self.table.at(address)
         if actor is not None:
@@ -221,11 +221,11 @@ class Actors:
         self.waiting.wake_all()
 
     def _counts(self, actor: ActorRecord, node: NodeRecord) -> bool:
-        """Whether a lost node costs the actor a restart: not if it had none to lose there."""
+        """Whether losing the node costs the actor a restart: not if nothing of it was there."""
         return actor.state == ALIVE and not node.leaving
 
     def job_over(self, job: int) -> None:
-        """A driver has ended; unless detached actors go on, so do all actors of its job."""
+        """A driver has ended; unless its detached actors live on, all actors of its job end."""
         living = self.table.of_job(job)
         if any(actor.spec.detached for actor in living):
             return
@@ -233,7 +233,7 @@ class Actors:
             self._die(actor, "its job has ended")
 
     def group_removed(self, group: bytes) -> None:
-        """A placement group is gone."""
+        """A placement group has been removed."""
         for actor in self.table.in_group(group):
             self._die(actor, "its placement group was removed")
 
@@ -243,11 +243,11 @@ class Actors:
 
     # -- time ------------------------------------------------------------------------------------
     def advance(self) -> None:
-        """Start what can be started."""
+        """Start whatever can be started."""
         self._starter.advance()
 
     def deadline(self) -> float | None:
-        """When `advance` has something to do."""
+        """When `advance` next has something to do."""
         return self.waiting.deadline()
 
     # -- transitions -----------------------------------------------------------------------------
@@ -261,7 +261,7 @@ class Actors:
     def _process_ended(
         self, actor: ActorRecord, reason: str, final: bool, counts: bool = True
     ) -> None:
-        """The process is gone; start it again, or not."""
+        """The process is gone; restart the actor, or not."""
         self._starter.release(actor)
         if actor.state == DEAD:
             return
@@ -303,7 +303,7 @@ class Actors:
             self._send(actor.node.raylet, message)
 
     def _tell_all(self, last: actors.ActorIs) -> None:
-        """Tell watchers the last that there is to tell."""
+        """Send watchers the final state."""
         for watcher in self._watchers.of(last.actor):
             self._send(watcher, last)
         self._watchers.forget(last.actor)
@@ -317,5 +317,5 @@ class Actors:
 
 
 def _unknown(actor: ObjectId) -> actors.ActorIs:
-    reason = "it is not known: its creator ended before it was made, or it died long ago"
+    reason = "it is not known: its creator ended before creating it, or it died long ago"
     return actors.ActorIs(actor, DEAD, 0, 0, reason)

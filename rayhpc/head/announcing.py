@@ -1,9 +1,9 @@
-"""What every raylet is told of the others: nodes that came, nodes that went, how full they are.
+"""What every raylet is told about the others: nodes that join or leave, and their usage.
 
-Used by `membership`.  Everything here goes to all nodes, so it is what a large cluster's head
-spends its time on: news is collected and sent as deltas, and after each round the announcer
-rests in proportion to what the round cost.  It therefore never uses more than about a tenth of a
-core, at the price of views that are older on larger clusters.  A node's end is told at once.
+Used by `membership`.  Everything here goes to all nodes, so in a large cluster this is where the
+head spends its time: news is collected and sent as deltas, and after each round the announcer
+rests in proportion to what the round cost.  It therefore never uses more than about a tenth of
+a core, at the price of older views in larger clusters.  A node's death is announced at once.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from rayhpc.wire.messages.cluster import NodeUp, View
 from rayhpc.wire.messages.leases import NodeGone
 
 PAUSE_S = 0.02
-# What one frame to one raylet costs, and one entry inside it (measured: encryption included).
+# The cost of one frame to one raylet, and of one entry in it (measured, including encryption).
 FRAME_S = 10e-6
 ENTRY_S = 0.06e-6
 REST = 10.0
-# Joins are rare, and nothing is placed on a node that has not been announced.
+# Joins are rare, and nothing is placed on a node before it has been announced.
 REST_AFTER_JOINS = 2.0
 
 
 class Announcer:
-    """Collects news and tells it to all nodes.
+    """Collects news and sends it to all nodes.
 
     Args:
         nodes: the table of nodes.
-        send: puts a message on its way.
-        now: a clock in seconds that never goes back.
+        send: sends a message.
+        now: a monotonic clock, in seconds.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Announcer:
         self._next = 0.0
 
     def joined(self, node: NodeRecord) -> None:
-        """A node has registered; nothing is placed on it before the others know it."""
+        """A node has registered; nothing is placed on it before the others know about it."""
         self._joined[node.number] = node
 
     def changed(self, number: NodeNumber) -> None:
@@ -57,7 +57,7 @@ class Announcer:
         self._changed.add(number)
 
     def gone(self, numbers: list[NodeNumber], reason: str) -> None:
-        """Nodes are gone, all for the same reason: tell those that are left, now."""
+        """Nodes are gone, all for the same reason: tell the remaining ones now."""
         for number in numbers:
             self._joined.pop(number, None)
         self._changed.difference_update(numbers)
@@ -66,11 +66,11 @@ class Announcer:
             self._send(node.raylet, message)
 
     def deadline(self) -> float | None:
-        """When `advance` has something to do."""
+        """When `advance` next has something to do."""
         return self._next if self._joined or self._changed else None
 
     def advance(self) -> None:
-        """Tell what is new, if the last round is long enough ago."""
+        """Send the news, if the last round was long enough ago."""
         if not (self._joined or self._changed) or self._now() < self._next:
             return
         news, self._joined = list(self._joined.values()), {}
@@ -89,7 +89,7 @@ class Announcer:
         self._next = self._now() + max(PAUSE_S, rest * cost)
 
     def _tell_joined(self, news: list[NodeRecord]) -> None:
-        """All older nodes learn of the new ones; of these, each of those that came after it."""
+        """Tell older nodes about the new ones, and each new one about later ones."""
         if not news:
             return
         infos = [node.info for node in news]

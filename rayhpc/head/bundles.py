@@ -1,6 +1,6 @@
 """Which nodes the bundles of a placement group go to: pure decisions, all or nothing.
 
-Used by `groups`.  Equal bundles are handled together, so that a group of a thousand bundles on a
+Used by `groups`.  Equal bundles are handled together, so a group of a thousand bundles on a
 thousand nodes costs nodes times kinds of bundles, not nodes times bundles.
 """
 
@@ -24,7 +24,7 @@ _NONE: Used = {}
 
 
 class Bundle(NamedTuple):
-    """One bundle that wants a node: its number in the group, its resources, its conditions."""
+    """One bundle to place: its index in the group, its resources, its conditions."""
 
     number: int
     resources: Resources
@@ -32,7 +32,7 @@ class Bundle(NamedTuple):
 
 
 class _Kind:
-    """Equal bundles: how much one takes, and which are not placed yet."""
+    """Equal bundles: what one takes, and which are not placed yet."""
 
     def __init__(self, bundle: Bundle) -> None:
         self.resources = bundle.resources
@@ -53,7 +53,7 @@ def choose(
         strategy: PACK, SPREAD, STRICT_PACK or STRICT_SPREAD.
         wanted: the bundles to place.
         nodes: the nodes to choose from.
-        room: what is free on a node (or would be, were it empty).
+        room: what is free on a node (or would be if it were empty).
         used: the nodes that already have bundles of this group, and how many.
     """
     bundles = list(wanted)
@@ -70,14 +70,14 @@ def choose(
 
 
 def crowding(places: Places, used: Used = _NONE) -> int:
-    """How far from spread the group would be: least where nodes have equally many bundles."""
+    """How uneven the group's spread would be; least if nodes have equally many bundles."""
     counts = Counter(used)
     counts.update(node.number for node in places.values())
     return sum(count * count for count in counts.values())
 
 
 def _on_one(bundles: list[Bundle], nodes: list[NodeRecord], room: Room) -> Places | None:
-    """All on one node: of those with room for all, the one that they fill most."""
+    """All on one node: of those with room for all, the one they fill most."""
     total: Resources = {}
     for bundle in bundles:
         add(total, bundle.resources)
@@ -94,7 +94,7 @@ def _wasted(node: NodeRecord, wanted: Resources) -> bool:
 
 
 def _slack(free: Resources, wanted: Resources) -> float:
-    """How much of the wanted kinds would be left, in shares of what is free."""
+    """What would remain of the wanted resources, as fractions of what is free."""
     return sum(1 - amount / free[name] for name, amount in wanted.items() if free.get(name))
 
 
@@ -103,7 +103,7 @@ def _suits(node: NodeRecord, kind: _Kind, free: Resources) -> bool:
 
 
 def _kinds(bundles: list[Bundle], nodes: list[NodeRecord], room: Room) -> list[_Kind]:
-    """The kinds of bundles, those that fit the fewest nodes (then the largest) first."""
+    """The kinds of bundles, those that fit on the fewest nodes (then the largest) first."""
     kinds: dict[object, _Kind] = {}
     for bundle in bundles:
         conditions = tuple((x.key, x.op, tuple(x.values)) for x in bundle.conditions)
@@ -116,7 +116,7 @@ def _kinds(bundles: list[Bundle], nodes: list[NodeRecord], room: Room) -> list[_
 def _packed(
     kinds: list[_Kind], nodes: list[NodeRecord], room: Room, used: Used
 ) -> Places | None:
-    """On few nodes: fill one after the other, those with most room first."""
+    """On few nodes: fill one after another, starting with those with most room."""
     total: Resources = {}
     for kind in kinds:
         for name, amount in kind.resources.items():
@@ -146,10 +146,10 @@ def _spread(
     used: Used,
     strict: bool,
 ) -> Places | None:
-    """On many nodes: each goes to one with as few bundles of the group as possible."""
+    """On many nodes: each bundle goes to a node with as few of the group's as possible."""
     counts = {node.number: used.get(node.number, 0) for node in nodes}
     free = {node.number: dict(room(node)) for node in nodes}
-    # A node that few kinds fit is taken before one that others may need.
+    # A node that suits few kinds is used before one that others may need.
     suited = {n.number: sum(_suits(n, k, free[n.number]) for k in kinds) for n in nodes}
     places: Places = {}
     for kind in kinds:

@@ -1,7 +1,7 @@
-"""What the head process is told when it starts.
+"""What the head process is given when it starts.
 
-Made by `launch`, handed over by an inherited descriptor; holds a secret key, so it is never put
-in an argument vector, an environment variable or a log.
+Created by `launch` and passed through an inherited descriptor; contains a secret key, so it is
+never put in an argument vector, an environment variable or a log.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ class HeadConfig(msgspec.Struct):
     """One head.
 
     `server` is the listener's own key pair, `node_public` the client key of the cluster's nodes.
-    `bind` are the addresses to listen on; `port` 0 means any free one, and a taken one is
-    replaced by a free one; `ports` bounds the choice.  `version` is rayhpc's, `python` the
+    `bind` are the addresses to listen on.  `port` 0 means any free one; a port that is taken is
+    replaced by a free one; `ports` restricts the choice.  `version` is rayhpc's, `python` the
     interpreter's major.minor: nodes must have the same.
     """
 
@@ -32,7 +32,7 @@ class HeadConfig(msgspec.Struct):
 
 
 class HeadFacts(msgspec.Struct, frozen=True):
-    """The part of the configuration that decides anything: what nodes must have in common."""
+    """The part of the configuration that decisions depend on: what nodes must have in common."""
 
     cluster_id: str
     version: str

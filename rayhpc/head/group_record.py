@@ -1,6 +1,6 @@
-"""One placement group: where its bundles lie, and the attempt that is under way.
+"""One placement group: where its bundles are, and the attempt in progress.
 
-Used by `groups`, which decides; this only keeps the books consistent.
+Used by `groups`, which makes the decisions; this only keeps the record consistent.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from rayhpc.wire.messages.common import Resources
 class GroupRecord:
     """One group.
 
-    `nodes` has each bundle's node (0: none), `by_node` the same the other way round.  `creator`
-    is the actor that made it (empty: none).  `attempt` numbers the attempt under way (0: none):
-    `chosen` are the bundles each node was asked for, `asked` those that have not answered with
-    the number of the order, `ready` those that have set them aside; `refused` says that it has
-    failed.  `stale` says that it is worth a try, `explained` for which nodes (their version)
-    `text` says why it waits, `hopeless` that these can never hold it.  `since` is when it could
-    have been placed first (None: not yet), `settles` that it has been refused since then.  `used`
-    and `inside` are what actors hold of a node's bundles, and how many they are.  `begun` is when
-    it was asked for, `took` how long it was until all bundles were placed first (0: not yet),
-    `placings` how often it was tried to place some.
+    `nodes` has each bundle's node (0: none), `by_node` the inverse.  `creator` is the actor that
+    created it (empty: none).  `attempt` numbers the attempt in progress (0: none): `chosen` are the
+    bundles requested from each node, `asked` the nodes that have not answered, with the number of
+    the order, `ready` those that have reserved theirs; `refused` says that the attempt has failed.
+    `stale` says that another attempt is worthwhile.  `explained` is the version of the nodes for
+    which `text` says why it waits and `hopeless` that they can never hold it.  `since` is when it
+    could first have been placed (None: not yet), `settles` that it has been refused since.  `used`
+    and `inside` are the resources that actors hold of a node's bundles, and the number of these
+    actors.  `begun` is when it was requested, `took` the time until all bundles were first placed
+    (0: not yet), `placings` the number of attempts.
     """
 
     __slots__ = (
@@ -91,29 +91,29 @@ class GroupRecord:
         return [index for index, number in enumerate(self.nodes) if not number]
 
     def bundle(self, index: int) -> Bundle:
-        """A bundle as `bundles.choose` wants it."""
+        """A bundle in the form `bundles.choose` takes."""
         selectors = self.made.selectors
         conditions = conditions_of(selectors[index]) if index < len(selectors) else []
         return Bundle(index, self.made.bundles[index], tuple(conditions))
 
     def amounts(self, indexes: Iterable[int]) -> Resources:
-        """What some of its bundles take together."""
+        """The total resources of some of its bundles."""
         return sum_of(self.made.bundles[index] for index in indexes)
 
     def touches(self, number: NodeNumber) -> bool:
-        """Whether the node has, or was asked for, bundles of it."""
+        """Whether the node has bundles of it, or was asked for some."""
         return number in self.by_node or number in self.chosen
 
     def counts(self) -> dict[NodeNumber, int]:
-        """How many bundles each node has."""
+        """The number of bundles on each node."""
         return {number: len(indexes) for number, indexes in self.by_node.items()}
 
     def all_nodes(self) -> list[NodeNumber]:
-        """All such nodes."""
+        """All nodes that have bundles of it, or were asked for some."""
         return list(dict.fromkeys([*self.by_node, *self.chosen]))
 
     def lose(self, number: NodeNumber) -> bool:
-        """A node is gone; whether it had bundles."""
+        """A node is gone; returns whether it had bundles."""
         lost = self.by_node.pop(number, None)
         self.used.pop(number, None)
         self.inside.pop(number, None)
@@ -124,21 +124,21 @@ class GroupRecord:
 
     # -- attempts --------------------------------------------------------------------------------
     def start_attempt(self, number: int, places: Places) -> None:
-        """Bundles are about to be asked for."""
+        """Bundles are about to be requested."""
         self.attempt = number
         self.refused = False
         for index, node in sorted(places.items()):
             self.chosen.setdefault(node.number, []).append(index)
 
     def adopt(self) -> None:
-        """What was asked for is set aside, so it is ours."""
+        """Everything requested has been reserved and is now part of the group."""
         for number, indexes in self.chosen.items():
             self.by_node.setdefault(number, set()).update(indexes)
             for index in indexes:
                 self.nodes[index] = number
 
     def end_attempt(self) -> None:
-        """The attempt is over, either way."""
+        """The attempt is over, one way or the other."""
         self.attempt = 0
         self.chosen = {}
         self.asked = {}
@@ -146,7 +146,7 @@ class GroupRecord:
 
     # -- actors inside ---------------------------------------------------------------------------
     def room(self, number: NodeNumber) -> Resources:
-        """What actors may still take of a node's bundles."""
+        """What actors may still use of a node's bundles."""
         room: Resources = {}
         for index in self.by_node.get(number, ()):
             add(room, self.made.bundles[index])
@@ -154,17 +154,17 @@ class GroupRecord:
         return room
 
     def take(self, number: NodeNumber, holding: Resources) -> None:
-        """An actor is sent there."""
+        """An actor is sent to the node."""
         add(self.used.setdefault(number, {}), holding)
         self.inside[number] = self.inside.get(number, 0) + 1
 
     def give_back(self, number: NodeNumber, holding: Resources) -> None:
-        """An actor is gone from there."""
+        """An actor has left the node."""
         if number in self.inside:
             subtract(self.used[number], holding)
             self.inside[number] -= 1
 
-    # -- as others see it ------------------------------------------------------------------------
+    # -- views ----------------------------------------------------------------------------------
     def message(self) -> actors.GroupIs:
         """What watchers are told."""
         nodes = list(self.nodes) if self.state == actors.GROUP_CREATED else []
@@ -174,7 +174,7 @@ class GroupRecord:
         )
 
     def row(self) -> actors.GroupRow:
-        """What tables show."""
+        """The row for tables."""
         made = self.made
         return actors.GroupRow(
             group=made.group,

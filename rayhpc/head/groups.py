@@ -1,8 +1,8 @@
 """Placement groups: bundles reserved together, all or nothing.
 
 Used by `head`; `starting` asks it where an actor of a group may go.  A group is placed in two
-phases: the raylets chosen are asked to set the bundles aside, and if one cannot, the others give
-theirs back and the group is tried again when room may have grown.
+phases: the chosen raylets are asked to reserve the bundles; if one cannot, the others release
+theirs and the group is tried again when room may have grown.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from rayhpc.wire.messages.common import Resources, Strategy
 REMOVED_KEPT = 10_000
 RETRY_S = 0.02
 RETRY_MAX_S = 0.1
-# For so long a SPREAD group waits for nodes that could have its bundles and seem to be taken: a
-# raylet's report may be late, what was there may just be ending.
+# How long a SPREAD group waits for nodes that could hold its bundles but appear to be in use: a
+# raylet's report may be late, or what was there may just be ending.
 SPREAD_WAIT_S = 0.5
-# What one try costs for each node of the cluster (measured), and the share of it in our time.
+# What one attempt costs per node of the cluster (measured), and its share of our time.
 TRY_S = 4e-6
 SHARE = 0.1
 
 
 class Verdict(enum.Enum):
-    """Whether an actor may start in a group: now, later, not as it is, never again."""
+    """Whether an actor may start in a group: now, later, not as requested, or never."""
 
     OPEN = "open"
     WAIT = "wait"
@@ -46,12 +46,12 @@ class Groups:
 
     Args:
         nodes: the table of nodes.
-        send: puts a message on its way.
-        now: a clock in seconds that never goes back.
-        creator_of: the actor that lives in a process (empty: none).
+        send: sends a message.
+        now: a monotonic clock, in seconds.
+        creator_of: the actor running in a process (empty: none).
         is_gone: whether a process is known to have ended.
         on_changed: called with a group's id when actors may now start in it.
-        on_removed: called with the id of a group that is gone.
+        on_removed: called with the id of a group that has been removed.
     """
 
     def __init__(
@@ -74,14 +74,14 @@ class Groups:
         self._watchers = Watchers()
         self._groups: dict[bytes, GroupRecord] = {}
         self._names: dict[tuple[str, str], GroupRecord] = {}
-        # Those with bundles to place and no attempt under way.
+        # Groups with bundles to place and no attempt in progress.
         self._open: dict[bytes, GroupRecord] = {}
         self._removed: dict[bytes, GroupRecord] = {}
         self._attempts = 0
 
-    # -- what processes ask for ------------------------------------------------------------------
+    # -- requests of processes -------------------------------------------------------------------
     def on_create(self, _: Address, message: actors.CreateGroup) -> None:
-        """A new group; its state goes to those who watch it."""
+        """Create a group; watchers are told its state."""
         if self._known(message.group) is not None:
             return
         group = GroupRecord(message, self._creator_of(message.creator), self._now())
@@ -95,12 +95,12 @@ class Groups:
             self._names[key] = group
         self._open[group.id] = group
         if message.creator:
-            # Told without asking: a group that cannot be placed is worth a warning.
+            # Told without having asked: a group that cannot be placed is worth a warning.
             self._watchers.add(group.id, message.creator)
         self._tell(group)
 
     def on_watch(self, source: Address, message: actors.WatchGroup) -> None:
-        """Tell a process of a group's state, now and at each change."""
+        """Report a group's state to a process, now and at each change."""
         group = self._known(message.group)
         if group is not None:
             self._send(source, group.message())
@@ -113,19 +113,19 @@ class Groups:
             self._watchers.add(message.group, source)
 
     def on_remove(self, _: Address, message: actors.RemoveGroup) -> None:
-        """Give the bundles back."""
+        """Remove a group and release its bundles."""
         group = self._groups.get(message.group)
         if group is not None:
             self._end(group, "it was removed")
 
     # -- what raylets report ---------------------------------------------------------------------
     def on_prepared(self, source: Address, message: actors.BundlesPrepared) -> None:
-        """A raylet has set its bundles aside, or has no room."""
+        """A raylet has reserved its bundles, or has no room."""
         group = self._groups.get(message.group)
         number = node_of(source)
         node = self._nodes.alive.get(number)
         if group is None and message.ok and node is not None:
-            # Removed meanwhile; the raylet may have had the removal before it had room.
+            # Removed in the meantime; the raylet may have seen the removal before it had room.
             self._release(node, actors.ReleaseBundles(message.group, True), {})
         if group is None or group.attempt != message.attempt or number not in group.asked:
             return
@@ -139,9 +139,9 @@ class Groups:
         if not group.asked:
             self._conclude(group)
 
-    # -- what ends around them -------------------------------------------------------------------
+    # -- deaths around them ----------------------------------------------------------------------
     def node_gone(self, node: NodeRecord) -> None:
-        """A node is dead: what it held of groups must be placed again."""
+        """A node is dead: the bundles it held must be placed again."""
         self._never_came(self._watchers.node_gone(node.number))
         for group in list(self._groups.values()):
             if group.touches(node.number):
@@ -156,7 +156,7 @@ class Groups:
             group.state = actors.GROUP_RESCHEDULING
             group.text = f"node {node.info.ip} is gone ({node.ended}); its bundles are placed again"
             self._tell(group)
-            # At once: in a cluster that idles no node would report more room.
+            # At once: in an idle cluster no node would report more room.
             group.stale = True
             if not group.attempt:
                 self._open[group.id] = group
@@ -164,7 +164,7 @@ class Groups:
             self._conclude(group)
 
     def process_gone(self, address: Address) -> None:
-        """A process has ended: it watches no longer, and makes no group any more."""
+        """A process has ended: it no longer watches or creates groups."""
         self._never_came(self._watchers.process_gone(address))
 
     def _never_came(self, expected: list[bytes]) -> None:
@@ -175,11 +175,11 @@ class Groups:
             self._on_removed(group_id)
 
     def actor_dead(self, actor: ObjectId) -> None:
-        """An actor is dead for good: groups that it made end with it."""
+        """An actor has died for good: groups that it created end with it."""
         self._end_all((g for g in self._groups.values() if g.creator == actor), "its creator died")
 
     def job_over(self, job: int, is_living: Callable[[ObjectId], bool]) -> None:
-        """A job has ended: its groups too, but for those of actors that go on."""
+        """A job has ended, and with it its groups, except those of actors that live on."""
         ending = (
             g
             for g in self._groups.values()
@@ -196,7 +196,7 @@ class Groups:
     def seats(
         self, strategy: Strategy, placing: Resources
     ) -> tuple[Verdict, str, list[NodeRecord]]:
-        """Where an actor of a group may go: a verdict, why not, and the nodes to choose from."""
+        """Where an actor of a group may go: a verdict, the reason, and the candidate nodes."""
         group = self._known(strategy.group)
         if group is None:
             if self._is_gone(owner_of(strategy.group)):
@@ -221,7 +221,7 @@ class Groups:
     def rank(
         self, strategy: Strategy, number: NodeNumber, placing: Resources, holding: Resources
     ) -> tuple[float, ...] | None:
-        """How well a group's node suits an actor of it; None: no room by the head's account."""
+        """How well a group's node suits one of its actors; None: no room in the head's account."""
         group = self._groups[strategy.group]
         here = group.by_node.get(number, set())
         if strategy.bundle >= 0:
@@ -239,14 +239,14 @@ class Groups:
         self._groups[group_id].take(number, holding)
 
     def give_back(self, group_id: bytes, number: NodeNumber, holding: Resources) -> None:
-        """An actor of a group is no longer there."""
+        """An actor of a group has left its node."""
         group = self._groups.get(group_id)
         if group is not None:
             group.give_back(number, holding)
 
     # -- tables ----------------------------------------------------------------------------------
     def rows(self) -> list[actors.GroupRow]:
-        """All groups, removed ones included, as tables show them."""
+        """All groups, including removed ones, as rows for tables."""
         return [g.row() for table in (self._removed, self._groups) for g in table.values()]
 
     def counts(self) -> dict[str, int]:
@@ -257,7 +257,7 @@ class Groups:
         return counts
 
     def pending(self) -> list[tuple[Resources, str]]:
-        """The bundles that wait for a node, and why."""
+        """The bundles waiting for a node, and why."""
         return [
             (group.made.bundles[index], group.text or "its placement group is being placed")
             for group in self._groups.values()
@@ -266,7 +266,7 @@ class Groups:
 
     # -- time ------------------------------------------------------------------------------------
     def advance(self) -> None:
-        """Try to place what is not placed."""
+        """Try to place groups that are not placed."""
         now = self._now()
         grown = bool(self._nodes.grown)
         for group in list(self._open.values()):
@@ -275,7 +275,7 @@ class Groups:
                 self._try(group)
 
     def deadline(self) -> float | None:
-        """When `advance` has something to do."""
+        """When `advance` next has something to do."""
         return min((g.next_try for g in self._open.values() if g.stale), default=None)
 
     # -- placing ---------------------------------------------------------------------------------
@@ -308,12 +308,12 @@ class Groups:
     def _choose(
         self, group: GroupRecord, wanted: list[Bundle], nodes: list[NodeRecord], used: Used
     ) -> Places | None:
-        """Where it fits now, or where raylets can call back what tasks have."""
+        """Where it fits now, or where raylets can recall what tasks have."""
         strategy = group.made.strategy
         places = choose(strategy, wanted, nodes, _free, used)
         if places is None:
             return choose(strategy, wanted, nodes, NodeRecord.without_tasks, used)
-        # Once one has not called it back in time, tasks run long: then bundles share a node.
+        # Once a node failed to free room in time, tasks run long: then bundles may share a node.
         if strategy == "SPREAD" and not group.settles and not _is_spread(places, used):
             wider = choose(strategy, wanted, nodes, NodeRecord.without_tasks, used)
             if wider is not None and crowding(wider, used) < crowding(places, used):
@@ -328,7 +328,7 @@ class Groups:
         nodes: list[NodeRecord],
         used: Used,
     ) -> bool:
-        """Whether bundles would share a node that soon may have nodes of their own."""
+        """Whether bundles would share a node that may soon have a node each."""
         if group.made.strategy != "SPREAD" or group.settles or _is_spread(places, used):
             return False
         now = self._now()
@@ -386,7 +386,7 @@ class Groups:
             group.text = text
             self._tell(group)
 
-    # -- ending ----------------------------------------------------------------------------------
+    # -- removal ---------------------------------------------------------------------------------
     def _end(self, group: GroupRecord, reason: str) -> None:
         if self._groups.pop(group.id, None) is None:
             return
@@ -413,7 +413,7 @@ class Groups:
     def _release(
         self, node: NodeRecord, message: actors.ReleaseBundles, amounts: Resources
     ) -> None:
-        """Have bundles given back: what comes after this at the raylet finds them free."""
+        """Have bundles released; whatever the raylet receives after this finds them free."""
         node.charge({name: -amount for name, amount in amounts.items()})
         self._nodes.grown.add(node.number)
         self._send(node.raylet, message)
@@ -430,7 +430,7 @@ class Groups:
 
 
 def _unknown(group: bytes) -> actors.GroupIs:
-    return actors.GroupIs(group, actors.GROUP_REMOVED, text="no such placement group is known")
+    return actors.GroupIs(group, actors.GROUP_REMOVED, text="there is no such placement group")
 
 
 def _free(node: NodeRecord) -> Resources:
@@ -455,10 +455,10 @@ def _why_never(strategy: str, wanted: list[Bundle], nodes: list[NodeRecord], use
     if strategy == "STRICT_PACK":
         total = sum_of(bundle.resources for bundle in wanted)
         text = explain(infos, total, Strategy())
-        return f"STRICT_PACK wants all bundles on one node: {text or 'the labels allow none'}"
+        return f"STRICT_PACK requires all bundles on one node: {text or 'the labels allow none'}"
     if strategy == "STRICT_SPREAD":
         return (
-            f"STRICT_SPREAD wants a node of its own for each of {len(wanted) + used} bundles, and "
-            f"the cluster has {len(nodes)} nodes that may serve; add nodes or ask for fewer bundles"
+            f"STRICT_SPREAD requires a separate node for each of {len(wanted) + used} bundles, but "
+            f"the cluster has {len(nodes)} suitable nodes; add nodes or ask for fewer bundles"
         )
     return "its bundles together are more than the whole cluster has; add nodes or ask for less"

@@ -1,7 +1,7 @@
-"""The head: composes the cluster's tables, and passes each message and each end to them.
+"""The head: composes the cluster's tables, and dispatches every message and every death to them.
 
-Used by `main` (from sockets) and by the simulation.  A state machine: messages, lost nodes and
-the passing of time go in, messages go out through `send`; clock and randomness are handed in.
+Used by `main` (with sockets) and by the simulation.  A state machine: messages, lost nodes and
+the passage of time go in, messages come out through `send`; clock and randomness are passed in.
 After each batch of messages the caller calls `advance`, and again at `deadline`.
 """
 
@@ -26,7 +26,7 @@ from rayhpc.wire.address import Address, NodeNumber, ObjectId, node_of, process_
 from rayhpc.wire.messages import actors, cluster
 from rayhpc.wire.messages.leases import Shutdown
 
-# What only a raylet may say.
+# Messages accepted only from raylets.
 _RAYLETS_ONLY = (
     cluster.Heartbeat,
     cluster.Leave,
@@ -46,11 +46,11 @@ class Head:
 
     Args:
         facts: what all nodes must have in common.
-        send: puts a message on its way to a raylet or process.
-        now: a clock in seconds that never goes back.
+        send: sends a message to a raylet or process.
+        now: a monotonic clock, in seconds.
         wall: seconds since the epoch.
         random: breaks ties.
-        errors: how many errors there have been inside the head, and the last one.
+        errors: how many errors have occurred inside the head, and the last one.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class Head:
             actors.BundlesPrepared: self.groups.on_prepared,
         }
 
-    # -- in --------------------------------------------------------------------------------------
+    # -- input -----------------------------------------------------------------------------------
     def join(
         self, message: cluster.RegisterNode
     ) -> cluster.Registered | cluster.RegistrationRefused:
@@ -132,7 +132,7 @@ class Head:
         return self.membership.join(message)
 
     def handle(self, source: Address, message: msgspec.Struct) -> None:
-        """Any other message; its node is told to end if it is not (any more) one of ours."""
+        """Any other message; if its node is not (any longer) a member, that node is told to end."""
         if self.ended is not None:
             return
         if not self.membership.heard(node_of(source)):
@@ -145,14 +145,14 @@ class Head:
             handler(source, message)
 
     def lost(self, number: NodeNumber, reason: str) -> None:
-        """The connection to a node is gone."""
+        """The connection to a node has broken."""
         if self.ended is not None:
             self.nodes.alive.pop(number, None)
         else:
             self.membership.lost(number, reason)
 
     def end(self, reason: str, code: int) -> None:
-        """End the cluster: all raylets are told, and nothing else is done any more."""
+        """End the cluster: tell all raylets, and do nothing more afterwards."""
         if self.ended is None:
             self.ended = Shutdown(reason, code)
             for node in self.nodes.alive.values():
@@ -160,7 +160,7 @@ class Head:
 
     # -- time ------------------------------------------------------------------------------------
     def advance(self) -> None:
-        """Do what is due, and what the messages since the last time have made possible."""
+        """Do what is due, and what the messages since the last call have made possible."""
         if self.ended is not None:
             return
         self.membership.advance()
@@ -169,13 +169,13 @@ class Head:
         self.nodes.grown.clear()
 
     def deadline(self) -> float:
-        """When `advance` wants to be called at the latest, on the clock that was handed in."""
+        """When `advance` must next be called at the latest, on the clock that was passed in."""
         if self.ended is not None:
             return math.inf
         others = (self.groups.deadline(), self.actors.deadline())
         return min([self.membership.deadline(), *(x for x in others if x is not None)])
 
-    # -- ends ------------------------------------------------------------------------------------
+    # -- deaths ----------------------------------------------------------------------------------
     def _on_process_died(self, source: Address, message: cluster.ProcessDied) -> None:
         if node_of(message.address) == node_of(source):
             self._process_gone(message.address, message.reason)

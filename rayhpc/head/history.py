@@ -1,7 +1,7 @@
-"""What the nodes' heartbeats have said over time: kept in bounded memory, read when somebody asks.
+"""What the nodes' heartbeats reported over time: kept in bounded memory, read on request.
 
-Used by `membership` (adds) and `questions` (reads).  A node has at most `SAMPLES_MOST` samples;
-then each two neighbours become one, so that a long life is kept as whole as a short one.
+Used by `membership` (writes) and `questions` (reads).  A node has at most `SAMPLES_MOST` samples;
+beyond that every two neighbours are merged, so a long life is covered as fully as a short one.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from array import array
 from rayhpc.wire.address import NodeNumber
 from rayhpc.wire.messages.cluster import Moved, NodeHistory, NodeSample
 
-# Of 80 bytes each.
+# 80 bytes each.
 SAMPLES_MOST = 256
 FIRST_EVERY_S = 1.0
-# Nodes that are gone count as well; the oldest are forgotten.
+# Including dead nodes; the oldest are dropped.
 _NODES_MOST = 2_000
-# How a stretch is made of two, for each of a sample's numbers.
+# How two samples are merged, for each of a sample's numbers.
 _TOGETHER = (min, min, min, max, max, max, max, max, max, max)
 _WIDTH = len(_TOGETHER)
 
@@ -28,7 +28,7 @@ class History:
         self._of: dict[NodeNumber, _OfNode] = {}
 
     def add(self, node: NodeNumber, sample: NodeSample) -> None:
-        """A node has said how it is."""
+        """Add a node's sample."""
         known = self._of.get(node)
         if known is None:
             if len(self._of) >= _NODES_MOST:
@@ -37,12 +37,12 @@ class History:
         known.add(_flat(sample))
 
     def rows(self) -> list[NodeHistory]:
-        """All of it."""
+        """All of them."""
         return [NodeHistory(x, of.every, of.samples()) for x, of in self._of.items()]
 
 
 class _OfNode:
-    """The samples of one node, one after the other in one array."""
+    """The samples of one node, consecutive in one array."""
 
     __slots__ = ("_flat", "every")
 

@@ -1,6 +1,6 @@
-"""Jobs: which drivers there are and were, and what workers must know to run for them.
+"""Jobs: present and past drivers, and what workers must know to run tasks for them.
 
-Used by `head`.  A job's number is given by the raylet of its driver.
+Used by `head`.  A job's number is assigned by its driver's raylet.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Jobs:
     """The table of jobs.
 
     Args:
-        send: puts a message on its way.
+        send: sends a message.
         wall: seconds since the epoch.
     """
 
@@ -32,12 +32,12 @@ class Jobs:
         self._rows: dict[int, JobRow] = {}
         self._by_driver: dict[Address, int] = {}
         self._waiting: dict[int, dict[Address, None]] = {}
-        # The raylets that have asked for a job: they work for it.
+        # The raylets that have asked about a job: they work for it.
         self._raylets: dict[int, dict[Address, None]] = {}
         self._ended: deque[int] = deque()
 
     def on_started(self, _: Address, message: JobStarted) -> None:
-        """A driver has attached; whoever asked for its job is told."""
+        """A driver has attached; whoever asked about its job is told."""
         job = message.job
         self._rows[job.number] = JobRow(job, True, job.started or self._wall())
         self._by_driver[job.driver] = job.number
@@ -45,7 +45,7 @@ class Jobs:
             self._send(raylet, JobIs(job))
 
     def on_get(self, source: Address, message: GetJob) -> None:
-        """A raylet needs a job; it is answered when the job is known."""
+        """A raylet needs a job; it is answered once the job is known."""
         self._raylets.setdefault(message.number, {})[source] = None
         row = self._rows.get(message.number)
         if row is not None:
@@ -54,7 +54,7 @@ class Jobs:
             self._waiting.setdefault(message.number, {})[source] = None
 
     def process_gone(self, address: Address, reason: str) -> int | None:
-        """A process has ended; the number of the job that ends with it, if it was a driver."""
+        """A process has ended; returns the number of the job that ends with it, if any."""
         number = self._by_driver.pop(address, None)
         if number is None:
             return None
@@ -72,13 +72,13 @@ class Jobs:
         return [address for address in self._by_driver if node_of(address) == number]
 
     def raylets_of(self, number: int) -> list[Address]:
-        """The raylets that have asked for a job; some may be gone."""
+        """The raylets that have asked about a job; some may be gone."""
         return list(self._raylets.get(number, ()))
 
     def running(self) -> int:
-        """How many jobs run."""
+        """The number of running jobs."""
         return len(self._by_driver)
 
     def rows(self) -> list[JobRow]:
-        """All jobs, as tables show them."""
+        """All jobs, as rows for tables."""
         return list(self._rows.values())

@@ -1,6 +1,6 @@
-"""The cluster's key-value store: exported functions, and what users and libraries put there.
+"""The cluster's key-value store: exported functions, and entries of users and libraries.
 
-Used by `questions`.  Keys live in spaces; values are opaque bytes.
+Used by `questions`.  Keys belong to namespaces ("spaces"); values are opaque bytes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Kv:
     def put(
         self, space: str, key: bytes, value: bytes, overwrite: bool = True
     ) -> tuple[bool, list[Waiter]]:
-        """Store a value; whether the key was new, and who has waited for it."""
+        """Store a value; returns whether the key was new, and who was waiting for it."""
         values = self._spaces.setdefault(space, {})
         is_new = key not in values
         if is_new or overwrite:
@@ -32,11 +32,11 @@ class Kv:
         return self._spaces.get(space, {}).get(key)
 
     def wait(self, space: str, key: bytes, waiter: Waiter) -> None:
-        """`waiter` wants to be told when the key appears."""
+        """Register `waiter` to be told when the key appears."""
         self._waiters.setdefault((space, key), []).append(waiter)
 
     def delete(self, space: str, key: bytes, prefix: bool = False) -> int:
-        """Remove a key, or with `prefix` all that start so; how many went."""
+        """Remove a key, or with `prefix` all keys that start with it; returns how many."""
         values = self._spaces.get(space, {})
         gone = self.keys(space, key) if prefix else [key] if key in values else []
         for name in gone:
@@ -44,13 +44,13 @@ class Kv:
         return len(gone)
 
     def keys(self, space: str, prefix: bytes) -> list[bytes]:
-        """The keys that start with `prefix`, in the order in which they came."""
+        """The keys that start with `prefix`, in order of insertion."""
         return [key for key in self._spaces.get(space, {}) if key.startswith(prefix)]
 
     def processes_gone(self, shift: int, gone: int) -> None:
-        """Forget the waiters whose address shifted right by `shift` bits is `gone`.
+        """Drop the waiters whose address shifted right by `shift` bits equals `gone`.
 
-        With 0 that is one process, with 32 every process of a node.
+        0 selects one process, 32 every process of a node.
         """
         for place in list(self._waiters):
             left = [x for x in self._waiters[place] if x[0] >> shift != gone]

@@ -1,7 +1,7 @@
 """The head process: the loop between its sockets and `head.Head`.
 
-Called by the node process, in a child forked while it was bare.  Decides nothing: it decodes,
-checks who speaks, passes on, and sends what the head wants sent.
+Called by the node process, in a child forked while it had no threads or sockets.  Decides
+nothing: it decodes, checks the sender, dispatches, and sends what the head wants sent.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from rayhpc.wire.messages import cluster
 logger = logging.getLogger("rayhpc.head")
 
 GRACE_S = 2.0
-# Messages handled before the head looks at its clock again.
+# How many messages are handled before the head looks at its clock again.
 BATCH = 2_000
-# What is due fails: it is tried again, but not without a pause.
+# After a failure in `advance` it is tried again, but not without a pause.
 ERROR_PAUSE_S = 0.1
-# The exit code of the nodes when the head's own node is gone (design: one per cause).
+# The nodes' exit code when the head's own node is lost (one code per cause).
 HEAD_LOST = 71
 
 
@@ -42,10 +42,10 @@ def run(config: HeadConfig, ready_fd: int, life_fd: int | None, *, signals: bool
     """Serve until the cluster ends.
 
     Args:
-        config: what to be.
-        ready_fd: gets one line of JSON: the endpoints, or why there are none; then it is closed.
-        life_fd: end of file there ends the cluster.
-        signals: SIGTERM ends the cluster (False: it is the launcher's business).
+        config: the configuration.
+        ready_fd: gets one line of JSON, the endpoints or the reason there are none, and is closed.
+        life_fd: end of file on it ends the cluster.
+        signals: whether SIGTERM ends the cluster (False: the launcher handles it).
 
     Returns:
         The process's exit code.
@@ -70,12 +70,12 @@ def run(config: HeadConfig, ready_fd: int, life_fd: int | None, *, signals: bool
 
 
 def _listen(server: HeadServer, config: HeadConfig) -> list[tuple[str, int]]:
-    """The wanted port, or a free one if that is taken."""
+    """Listen on the wanted port, or on a free one if that is taken."""
     if config.port:
         try:
             return server.listen(config.bind, config.port, config.ports)
         except (OSError, zmq.ZMQError) as error:
-            logger.info("port %d is taken (%s); a free one is used", config.port, error)
+            logger.info("port %d is taken (%s); using a free one", config.port, error)
     return server.listen(config.bind, 0, config.ports)
 
 
@@ -88,9 +88,9 @@ class HeadProcess:
     """The loop.
 
     Args:
-        config: what to be.
+        config: the configuration.
         server: the listening socket.
-        life_fd: end of file there ends the cluster.
+        life_fd: end of file on it ends the cluster.
     """
 
     def __init__(self, config: HeadConfig, server: HeadServer, life_fd: int | None) -> None:
@@ -113,7 +113,7 @@ class HeadProcess:
         self._last_body = b""
         self._code = 0
         self._told_to_stop = False
-        # Until then nothing that is due is tried, since it has failed.
+        # After a failure in `advance` it is not called before this time.
         self._pause_until = 0.0
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._poller = zmq.Poller()
@@ -124,7 +124,7 @@ class HeadProcess:
 
     # -- the loop --------------------------------------------------------------------------------
     def serve(self, signals: bool = True) -> int:
-        """Until the cluster has ended and its nodes are gone (or took too long)."""
+        """Run until the cluster has ended and its nodes are gone (or have taken too long)."""
         self._catch_signals(signals)
         while self._head.ended is None:
             due = max(self._head.deadline(), self._pause_until)
@@ -142,7 +142,7 @@ class HeadProcess:
         os.close(self._wake_write)
 
     def _turn(self, timeout_s: float) -> None:
-        # Rounded up: a poll of 0 ms before the deadline would spin.
+        # Rounded up: a poll of 0 ms just before the deadline would spin.
         ready = dict(self._poller.poll(int(timeout_s * 1000 + 0.999)))
         if self._wake_read in ready:
             self._drain()
@@ -171,7 +171,7 @@ class HeadProcess:
             try:
                 message = self._decode(frame)
             except msgspec.DecodeError as error:
-                logger.warning("refused a malformed message: %s", error)
+                logger.warning("rejected a malformed message: %s", error)
                 continue
             number = self._number_of.get(peer)
             source = codec.source_of(frame)
@@ -197,11 +197,11 @@ class HeadProcess:
             self._number_of[peer] = answer.number
             self._peer_of[answer.number] = peer
         else:
-            logger.warning("refused a node: %s", answer.reason)
+            logger.warning("rejected a node: %s", answer.reason)
         self._server.send_frame(peer, codec.encode(HEAD, HEAD, answer))
 
     def _refuse_stranger(self, peer: bytes) -> None:
-        """Somebody speaks who has not registered."""
+        """A message from a peer that has not registered."""
         if self._head.ended is not None:
             return
         refused = cluster.RegistrationRefused(
@@ -210,7 +210,7 @@ class HeadProcess:
         self._server.send_frame(peer, codec.encode(HEAD, HEAD, refused))
 
     def _send(self, address: Address, message: msgspec.Struct) -> None:
-        """Send; what goes to many nodes in a row is encoded once."""
+        """Send; a message that goes to many nodes in a row is encoded once."""
         peer = self._peer_of.get(node_of(address))
         if peer is None:
             return
@@ -227,7 +227,7 @@ class HeadProcess:
 
     # -- signals and life ------------------------------------------------------------------------
     def _catch_signals(self, act: bool) -> None:
-        """SIGTERM ends the cluster; SIGINT goes to the whole foreground group, not to us."""
+        """SIGTERM ends the cluster; SIGINT reaches the whole foreground group and is ignored."""
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         signal.signal(signal.SIGTERM, self._on_term if act else _do_nothing)
         signal.signal(signal.SIGINT, _do_nothing)

@@ -1,7 +1,7 @@
-"""Who is in the cluster: registration, heartbeats, silence, leaving.
+"""Which nodes are in the cluster: registration, heartbeats, silence, departure.
 
-Used by `head`.  Decides alone who is dead: a node whose connection breaks, or that says nothing
-for `SILENT_S` seconds.  What a node's end means for actors and groups is `head`'s to pass on.
+Used by `head`.  The only module that decides who is dead: a node whose connection breaks, or that
+is silent for `SILENT_S` seconds.  `head` passes on what a node's death means for actors and groups.
 """
 
 from __future__ import annotations
@@ -20,28 +20,29 @@ from rayhpc.wire.messages import cluster
 from rayhpc.wire.messages.leases import NodeGone
 
 SILENT_S = cluster.NODE_SILENT_S
-# So often a node is told that it is heard: it must know when it may have been declared dead.
+# How often a node is told that it is heard: it must know when it may have been declared dead.
 ANSWER_S = 0.9
 CHECK_S = 0.5
-# Both ends of a link, and all of a node's links, break at the same time: so long they are gathered.
+# Both ends of a link, and all links of a node, break at the same time: reports are gathered this
+# long.
 GATHER_S = 0.5
-# A head that was itself away this long (stopped, or its machine was asleep) blames nobody.
+# A head that was itself suspended this long (stopped, or its machine asleep) blames nobody.
 AWAY_S = 2.0
 
 
 class Membership:
-    """The nodes' comings and goings.
+    """The arrival and departure of nodes.
 
     Args:
         facts: what all nodes must have in common.
         nodes: the table of nodes.
-        send: puts a message on its way.
-        now: a clock in seconds that never goes back.
+        send: sends a message.
+        now: a monotonic clock, in seconds.
         wall: seconds since the epoch.
         on_gone: called with each node that is gone.
 
     Attributes:
-        history: what the nodes' heartbeats have said over time.
+        history: what the nodes' heartbeats reported over time.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class Membership:
         self._started = wall()
         self._on_gone = on_gone
         self._announcer = Announcer(nodes, send, now)
-        # In the order in which they were last heard, so that only the first must be looked at.
+        # In the order they were last heard from, so that only the first entry must be checked.
         self._heard: dict[NodeNumber, float] = {}
         self._lost: dict[NodeNumber, str] = {}
         self._broken: dict[frozenset[NodeNumber], float] = {}
@@ -72,7 +73,7 @@ class Membership:
     def join(
         self, message: cluster.RegisterNode
     ) -> cluster.Registered | cluster.RegistrationRefused:
-        """Take a node in, or say why not."""
+        """Admit a node, or say why not."""
         reason = self._objection(message)
         if reason:
             return cluster.RegistrationRefused(reason)
@@ -95,7 +96,7 @@ class Membership:
             return (
                 f"The head runs rayhpc {mine.version} (protocol {cluster.PROTOCOL}), {name} runs "
                 f"rayhpc {message.version} (protocol {message.protocol}). Install the same version "
-                "on all nodes, best in one shared environment."
+                "on all nodes, ideally in one shared environment."
             )
         if message.python != mine.python:
             return (
@@ -112,16 +113,16 @@ class Membership:
             return f"Node {known.number} ({name}) is already registered. Start it again."
         return ""
 
-    # -- living ----------------------------------------------------------------------------------
+    # -- present ----------------------------------------------------------------------------------
     def heard(self, number: NodeNumber) -> bool:
-        """A node has spoken; False if it is not (any more) one of ours."""
+        """A node has sent something; False if it is not (any longer) a member."""
         if self._heard.pop(number, None) is None:
             return False
         self._heard[number] = self._now()
         return True
 
     def on_heartbeat(self, source: Address, message: cluster.Heartbeat) -> None:
-        """A node lives, and perhaps has news of its resources."""
+        """A node is alive and may have news of its resources."""
         node = self._nodes.alive[node_of(source)]
         node.last = message
         self._answer(node)
@@ -135,7 +136,7 @@ class Membership:
         self._announcer.changed(node.number)
 
     def _heard_of(self, node: NodeRecord, message: cluster.Heartbeat) -> None:
-        """Keep what it says for those who ask later."""
+        """Record what it reports for later queries."""
         usage = message.usage or node.usage
         sample = cluster.NodeSample(
             self._wall(),
@@ -155,12 +156,12 @@ class Membership:
             self._send(node.raylet, cluster.HeadAlive())
 
     def refuse(self, number: NodeNumber) -> None:
-        """A node that was declared dead still speaks: it must end, and its workers with it."""
+        """A node that was declared dead is still sending: it must end, with its workers."""
         reason = "its work has been given to others; start it again to join as a new node"
         self._send(raylet_of(number), NodeGone(number, reason))
 
     def on_leave(self, source: Address, message: cluster.Leave) -> None:
-        """A node will leave: nothing new is placed on it, and the others learn that."""
+        """A node is about to leave: nothing new is placed on it, and the others are told."""
         node = self._nodes.alive[node_of(source)]
         node.leaving = message.reason or "it leaves"
         node.usage = msgspec.structs.replace(node.usage, draining=True)
@@ -174,7 +175,7 @@ class Membership:
             self._broken.setdefault(link, self._now())
 
     def _judge_links(self) -> None:
-        """Of nodes with broken links those go that have most of them; not the head's own."""
+        """Of the nodes with broken links, those with the most go, but never the head's own."""
         now = self._now()
         while self._broken and now - next(iter(self._broken.values())) >= GATHER_S:
             count = Counter(number for link in self._broken for number in link)
@@ -189,12 +190,12 @@ class Membership:
         return node is not None and node.info.is_head
 
     def lost(self, number: NodeNumber, reason: str) -> None:
-        """A node's connection is gone, or it is silent: `advance` declares it dead."""
+        """A node's connection is gone, or it is silent: `advance` will declare it dead."""
         if self._heard.pop(number, None) is not None:
             self._lost[number] = reason
 
     def advance(self) -> None:
-        """Declare the silent ones dead, tell what is new."""
+        """Declare silent nodes dead and send the news."""
         now = self._now()
         if now - self._checked > AWAY_S:
             self._heard = dict.fromkeys(self._heard, now)
@@ -203,13 +204,13 @@ class Membership:
             number, when = next(iter(self._heard.items()))
             if now - when < SILENT_S:
                 break
-            self.lost(number, f"nothing was heard of it for {SILENT_S:g} s")
+            self.lost(number, f"nothing was heard from it for {SILENT_S:g} s")
         self._judge_links()
         self._bury_lost()
         self._announcer.advance()
 
     def _bury_lost(self) -> None:
-        """Many may go at once (a switch, say): all are dead before anybody draws conclusions."""
+        """Many may die at once (say, with a switch): all are dead before anything follows."""
         lost, self._lost = self._lost, {}
         buried = [self._nodes.alive[number] for number in lost]
         together: dict[str, list[NodeNumber]] = {}
@@ -222,13 +223,14 @@ class Membership:
         for reason, numbers in together.items():
             self._announcer.gone(numbers, reason)
             for number in numbers:
-                # It may live and be connected: two of one actor must not go on side by side.
+                # It may be alive and connected: two incarnations of an actor must not run side by
+                # side.
                 self._send(raylet_of(number), NodeGone(number, reason))
         for node in buried:
             self._on_gone(node)
 
     def deadline(self) -> float:
-        """When `advance` wants to be called at the latest."""
+        """When `advance` must next be called at the latest."""
         if self._lost:
             return self._checked
         check = self._checked + CHECK_S

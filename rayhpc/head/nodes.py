@@ -3,9 +3,9 @@
 Used by every module of the head.  Sends nothing.
 
 A raylet reports what is available, but always late: what the head has placed in the meantime is
-missing from the report, and what it has released is not in it yet.  So each `StartActor`,
-`PrepareBundles` and `ReleaseBundles` is numbered by being counted, and is charged to the node (or
-credited) until the raylet's report says that it had come (`Usage.taken`).
+missing from the report, and what it has released is not in it yet.  So the `StartActor`,
+`PrepareBundles` and `ReleaseBundles` messages are numbered by counting them, and each is charged
+(or credited) to the node until the raylet's report says that it has arrived (`Usage.taken`).
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ DEAD_KEPT = 2_000
 class NodeRecord:
     """One node, alive or dead.
 
-    `free` is what may be placed there now.  `lent` is what actors were placed with beyond what
-    they hold: it counts where nodes are compared, never where something must fit.  `leased` is
-    what tasks have of it and its raylet can call back.  `actors` is how many are here or on their
-    way.  `announced` says that the other raylets know it, `answered` when it was last told that it
-    is heard.  `leaving` is why it takes no new work (empty: it does), `ended` why it is gone
-    (empty: alive), `skew` how far its clock was ahead when it joined.
+    `free` is what may be placed there now.  `lent` is what actors were placed with beyond what they
+    hold: it counts when nodes are compared, never when something must fit.  `leased` is what tasks
+    hold and the raylet can recall.  `actors` is how many are here or in flight.  `announced` says
+    that the other raylets know the node, `answered` when it was last told that it is heard.
+    `leaving` is why it takes no new work (empty: it does), `ended` why it is gone (empty: alive),
+    `skew` how far its clock was ahead when it joined.
     """
 
     __slots__ = (
@@ -72,11 +72,11 @@ class NodeRecord:
         self._charges: dict[int, Resources] = {}
 
     def takes_work(self) -> bool:
-        """Whether something new may be placed here."""
+        """Whether new work may be placed here."""
         return self.announced and not self.leaving and not self.ended
 
     def charge(self, resources: Resources) -> int:
-        """Count one order that is being sent to the raylet; the answer is its number."""
+        """Account for one order sent to the raylet; returns its number."""
         self._sent += 1
         if resources:
             self._charges[self._sent] = resources
@@ -84,13 +84,13 @@ class NodeRecord:
         return self._sent
 
     def drop(self, order: int) -> None:
-        """An order was refused or has ended: it takes nothing (any more)."""
+        """An order was refused or has ended: it no longer takes anything."""
         resources = self._charges.pop(order, None)
         if resources is not None:
             add(self.free, resources)
 
     def report(self, usage: Usage) -> None:
-        """The raylet says what is available; orders it had by then are in that number."""
+        """Apply the raylet's report of what is available; it includes orders received by then."""
         self.usage = usage
         for order in [x for x in self._charges if x <= usage.taken]:
             del self._charges[order]
@@ -101,13 +101,13 @@ class NodeRecord:
         self.leased = usage.leased
 
     def without_tasks(self) -> Resources:
-        """What may be placed here once its raylet has called back what tasks have."""
+        """What may be placed here once the raylet has recalled what tasks have."""
         free = dict(self.free)
         add(free, self.leased)
         return free
 
     def state(self) -> NodeState:
-        """The node as listings show it."""
+        """The node's state for listings."""
         last = self.last
         return NodeState(
             info=self.info,
@@ -128,8 +128,8 @@ class NodeRecord:
 class Nodes:
     """All nodes.
 
-    `grown` are the nodes that may have more room than when somebody last looked; the head empties
-    it after each turn.  `version` changes with every node that comes or goes.
+    `grown` are the nodes that may have more room than when last looked at; the head clears it after
+    each turn.  `version` changes with every node that joins or leaves.
     """
 
     def __init__(self) -> None:
@@ -141,7 +141,7 @@ class Nodes:
         self.version = 0
 
     def admit(self, info: NodeInfo) -> NodeRecord:
-        """Give a new node its number (from 1 on, never used twice)."""
+        """Give a new node its number (starting at 1, never reused)."""
         self._last_number += 1
         self.version += 1
         node = NodeRecord(msgspec.structs.replace(info, number=self._last_number))
@@ -160,7 +160,7 @@ class Nodes:
         self.dead.append(node)
 
     def by_id(self, node_id: str) -> NodeRecord | None:
-        """The node of that id, alive or lately dead."""
+        """The node with that id, alive or recently dead."""
         return self._by_id.get(node_id)
 
     def open(self) -> list[NodeRecord]:
@@ -168,12 +168,12 @@ class Nodes:
         return [node for node in self.alive.values() if node.takes_work()]
 
     def open_grown(self) -> list[NodeRecord]:
-        """Those of them that may have more room than before."""
+        """Those among them that may have more room than before."""
         found = (self.alive.get(number) for number in self.grown)
         return [node for node in found if node is not None and node.takes_work()]
 
     def states(self) -> Iterator[NodeState]:
-        """Every node as listings show it, the dead ones first."""
+        """Every node's state for listings, dead ones first."""
         for node in self.dead:
             yield node.state()
         for node in self.alive.values():

@@ -1,7 +1,7 @@
 """Which node an actor goes to: pure decisions over the head's account of free resources.
 
-Used by `waiting`.  A `Picker` orders the candidates of one demand once and then hands out node
-after node, so that placing many equal actors does not look at all nodes for each.
+Used by `waiting`.  A `Picker` orders the candidates for one demand once and then hands out node
+after node, so that placing many equal actors does not examine all nodes for each.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from rayhpc.wire.address import NodeNumber
 from rayhpc.wire.feasibility import can_ever, fits, labels_match
 from rayhpc.wire.messages.common import Resources, Strategy
 
-# Up to this share in use a node counts as empty: work is packed to here, then spread.
+# A node counts as empty up to this share in use: work is packed up to it, then spread.
 PACKED_TO = 0.5
 
 Rank = tuple[float, ...]
 
 
 class Demand(NamedTuple):
-    """What equal actors want.
+    """What equal actors need.
 
-    `placing` must be free where they start, `holding` is what they keep.  Where nothing has all
-    of `placing` free, a node that could have it and has `holding` free will do: an actor that
-    holds nothing never waits for others to end.  Where not even that is free, a node that can
-    call it back from tasks: else actors would wait for as long as there are tasks.  `near` is the
-    owner's node, `avoid` one that has just said it has no room.
+    `placing` must be free where they start, `holding` is what they keep.  If no node has all of
+    `placing` free, a node that could have it and has `holding` free will do: an actor that holds
+    nothing never waits for others to end.  If not even that is free, a node that can recall it
+    from tasks will do: otherwise actors would wait for as long as there are tasks.  `near` is the
+    owner's node, `avoid` one that has just reported that it has no room.
     """
 
     placing: Resources
@@ -40,7 +40,7 @@ class Demand(NamedTuple):
 
 
 def rank_of(demand: Demand, node: NodeRecord) -> Rank | None:
-    """How well a node suits, least is best; None: not now, or never."""
+    """How well a node suits, lower is better; None: not now, or never."""
     strategy = demand.strategy
     if not can_ever(node.info, demand.placing, strategy):
         return None
@@ -54,10 +54,11 @@ def rank_of(demand: Demand, node: NodeRecord) -> Rank | None:
     avoided = node.number == demand.avoid
     wasted = "GPU" in node.info.total and "GPU" not in demand.placing
     if strategy.wish and not unwished:
-        wasted = False  # who wishes for this node says more than that GPUs are to be spared
+        wasted = False  # asking for this very node outweighs sparing GPUs
     first = (
         float(elsewhere),
-        # What idle workers have on other nodes comes first, unless it was not to be had there.
+        # Capacity held by idle workers of other nodes comes first, unless it could not be had
+        # there.
         float(crowded and (wasted or avoided)),
         float(wasted and strategy.kind != "spread"),
         float(crowded),
@@ -66,14 +67,14 @@ def rank_of(demand: Demand, node: NodeRecord) -> Rank | None:
         float(unwished),
     )
     if strategy.kind == "spread":
-        # Those that ask for nothing are told apart by how many there are.
+        # Actors that need nothing are spread by their number.
         return (*first, share, float(node.actors))
     packed = 0.0 if share <= PACKED_TO else share
     return (*first, packed, float(node.number != demand.near))
 
 
 def load(node: NodeRecord, wanted: Resources) -> float:
-    """The share of the scarcest wanted resource that would be in use with `wanted` there."""
+    """The share of the scarcest wanted resource that would be in use with `wanted` placed there."""
     total, free, lent = node.info.total, node.free, node.lent
     return max(
         (
@@ -86,16 +87,16 @@ def load(node: NodeRecord, wanted: Resources) -> float:
 
 
 class Picker:
-    """Hands out nodes for equal demands, the best first.
+    """Hands out nodes for equal demands, best first.
 
-    A rank can only grow worse while nodes are handed out and charged, so the heap's first entry
-    is the best one as soon as its rank is still what it was.
+    A rank can only get worse while nodes are handed out and charged, so the heap's first entry is
+    the best one if its rank is unchanged.
 
     Args:
         candidates: the nodes to choose from.
         rank: how well a node suits now.
-        random: breaks ties where `shuffle` is set; else the lower number wins.
-        shuffle: whether equals are taken at random.
+        random: breaks ties if `shuffle` is set; otherwise the lower number wins.
+        shuffle: whether to choose at random among equals.
     """
 
     def __init__(
@@ -115,7 +116,7 @@ class Picker:
         heapq.heapify(self._heap)
 
     def pick(self) -> NodeRecord | None:
-        """The best node now, or None; what is placed there must be charged before the next."""
+        """The best node now, or None; what is placed there must be charged before the next call."""
         heap = self._heap
         while heap:
             rank, tie, number, node = heap[0]

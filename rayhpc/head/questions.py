@@ -1,4 +1,4 @@
-"""Answers what anybody may ask the head: tables, usage, names, key-value.
+"""Answers requests to the head: tables, usage, names, key-value.
 
 Used by `head`.  Reads the tables of the other modules and changes only the key-value store.
 """
@@ -33,8 +33,8 @@ class Questions:
         started: when it started, seconds since the epoch.
         nodes, actors, groups, jobs, kv: the tables.
         history: the nodes over time.
-        errors: how many errors there have been inside the head, and the last one.
-        send: puts a message on its way.
+        errors: how many errors have occurred inside the head, and the last one.
+        send: sends a message.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Questions:
         }
 
     def on_request(self, source: Address, message: cluster.Request) -> None:
-        """Answer a question, now or (a key that is waited for) later."""
+        """Answer a question, now or (for a key that is waited for) later."""
         answer = self._answers.get(type(message.question))
         if answer is None:
             text = (
@@ -126,7 +126,7 @@ class Questions:
         )
 
     def _demand(self) -> list[tuple[Resources, int, str]]:
-        """What waits anywhere: leases at the raylets, actors and bundles here."""
+        """Everything that is pending: leases at the raylets, actors and bundles here."""
         found: dict[tuple[tuple[tuple[str, int], ...], str], int] = {}
 
         def note(resources: Resources, count: int, reason: str) -> None:

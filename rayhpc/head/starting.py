@@ -1,6 +1,6 @@
-"""Sends waiting actors to nodes, and says in words why those that stay behind wait.
+"""Sends waiting actors to nodes, and says in words why the remaining ones wait.
 
-Used by `actors`.  Keeps the account of what each started actor takes from its node or from its
+Used by `actors`.  Keeps account of what each started actor takes from its node or from its
 placement group's bundles.
 """
 
@@ -22,8 +22,8 @@ from rayhpc.wire.feasibility import add, can_ever, explain, fits, in_words, subt
 from rayhpc.wire.messages.actors import StartActor
 from rayhpc.wire.messages.common import Resources
 
-# So long a node whose workers seem to be idle may take to call one back, before a node with GPUs
-# is taken for what needs none.
+# How long a node whose workers seem idle may take to recall one, before work that needs no GPU goes
+# to a node with GPUs instead.
 SPARE_GPUS_S = 0.2
 
 
@@ -32,13 +32,13 @@ class Starter:
 
     Args:
         table: all actors.
-        waiting: those that want a node.
+        waiting: those that need a node.
         nodes: the table of nodes.
         groups: the placement groups.
-        send: puts a message on its way.
+        send: sends a message.
         random: breaks ties.
-        give_up: called with an actor that can never start, and why.
-        tell: called with an actor whose watchers should know why it waits.
+        give_up: called with an actor that can never start, and the reason.
+        tell: called with an actor whose watchers should hear why it waits.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Starter:
         self._tell = tell
 
     def advance(self) -> None:
-        """Start what can be started."""
+        """Start whatever can be started."""
         for kind in self._waiting.to_try(bool(self._nodes.grown)):
             if kind.demand.strategy.group:
                 self._try_group(kind)
@@ -71,7 +71,7 @@ class Starter:
             kind.fresh = False
 
     def release(self, actor: ActorRecord) -> None:
-        """An actor's process is gone, or never was: its node has what it held."""
+        """An actor's process is gone, or never existed: its node gets back what it held."""
         node = actor.node
         if node is None:
             return
@@ -98,7 +98,7 @@ class Starter:
             self._explain(kind, candidates)
 
     def _candidates(self, kind: Kind) -> list[NodeRecord]:
-        """The nodes to look at; a soft affinity counts while its node lives and could serve."""
+        """The nodes to consider; a soft affinity counts while its node is alive and could serve."""
         strategy = kind.demand.strategy
         if strategy.kind == "node":
             node = self._nodes.by_id(strategy.node)
@@ -193,7 +193,7 @@ class Starter:
         self._send(node.raylet, StartActor(actor.spec, actor.incarnation, within))
 
     def _patience(self, actor: ActorRecord, node: NodeRecord) -> float:
-        """How long a node may take to find room: not long if only GPU nodes are spared with it."""
+        """How long a node may take to find room; only briefly if it merely spares GPU nodes."""
         placing, holding = actor.spec.placing.resources, actor.spec.holding
         if actor.group or placing.get("GPU") or fits(node.free, holding):
             return 0.0

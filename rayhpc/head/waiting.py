@@ -1,6 +1,6 @@
-"""Actors that wait for a node, gathered by what they want.
+"""Actors waiting for a node, grouped by what they need.
 
-Used by `actors`.  Equal actors are looked at together, and a kind that found no node is looked at
+Used by `actors`.  Equal actors are considered together, and a kind that found no node is tried
 again only where room may have grown, so a long queue costs little while nothing changes.
 """
 
@@ -23,10 +23,10 @@ _key = msgspec.msgpack.Encoder().encode
 
 
 class Kind:
-    """Equal actors that wait, the oldest first.
+    """Equal actors that wait, oldest first.
 
-    `fresh` says that all nodes must be looked at, not only those that have grown.  `reason` is
-    why they wait, `possible` whether any node could ever hold them.
+    `fresh`: all nodes must be considered, not only those that have grown.  `reason` is why they
+    wait, `possible` whether any node could ever hold them.
     """
 
     __slots__ = ("actors", "demand", "fresh", "key", "possible", "reason")
@@ -44,7 +44,7 @@ class Waiting:
     """The queue.
 
     Args:
-        now: a clock in seconds that never goes back.
+        now: a monotonic clock, in seconds.
     """
 
     def __init__(self, now: Callable[[], float]) -> None:
@@ -57,7 +57,7 @@ class Waiting:
         self._numbers = itertools.count()
 
     def add(self, actor: ActorRecord) -> None:
-        """An actor wants a node now."""
+        """An actor needs a node now."""
         demand = _demand_of(actor)
         key = _key(demand)
         kind = self._kinds.get(key)
@@ -70,7 +70,7 @@ class Waiting:
         self._kind_of[actor.id] = kind
 
     def add_later(self, actor: ActorRecord) -> None:
-        """An actor was refused by a raylet: it wants a node, but not at once."""
+        """An actor was refused by a raylet: it needs a node, but not at once."""
         pause = min(RETRY_MAX_S, RETRY_S * 2 ** min(actor.tries, 10))
         self._resting[actor.id] = actor
         heapq.heappush(self._later, (self._now() + pause, next(self._numbers), actor))
@@ -90,7 +90,7 @@ class Waiting:
                 self._by_group.pop(actor.group, None)
 
     def wake_all(self) -> None:
-        """Nodes have gone: look at everything anew."""
+        """Nodes are gone: consider everything afresh."""
         for kind in self._kinds.values():
             kind.fresh = True
 
@@ -100,7 +100,7 @@ class Waiting:
             kind.fresh = True
 
     def to_try(self, grown: bool) -> Iterator[Kind]:
-        """The kinds worth a look; `grown`: some nodes may have more room than before."""
+        """The kinds worth trying; `grown`: some nodes may have more room than before."""
         self._end_rests()
         for kind in list(self._kinds.values()):
             if kind.actors and (kind.fresh or (grown and not kind.demand.strategy.group)):
@@ -111,7 +111,7 @@ class Waiting:
         return list(self._kinds.values())
 
     def deadline(self) -> float | None:
-        """When an actor's rest is over."""
+        """When the first postponed actor is due."""
         return self._later[0][0] if self._later else None
 
     def _end_rests(self) -> None:

@@ -1,8 +1,8 @@
-"""Who wants to know of what: processes that watch actors and placement groups.
+"""Processes that watch actors and placement groups.
 
-Used by `actors` and `groups`.  Remembers only; telling is theirs.  A thing may be watched long
-before it exists: its creator registers an actor only when the constructor's arguments are there.
-So what is not known yet is *expected* for as long as its creator lives.
+Used by `actors` and `groups`.  Only keeps the lists; notifying is up to them.  Something may be
+watched long before it exists: its creator registers an actor only once the constructor's
+arguments are ready.  So what is not known yet is *expected* for as long as its creator lives.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ class Watchers:
         self._expected: dict[NodeNumber, dict[Address, set[bytes]]] = {}
 
     def add(self, subject: bytes, watcher: Address) -> None:
-        """`watcher` wants to know of `subject`."""
+        """`watcher` wants to be told about `subject`."""
         self._of.setdefault(subject, {})[watcher] = None
         on_node = self._by_node.setdefault(node_of(watcher), {})
         on_node.setdefault(watcher, set()).add(subject)
 
     def of(self, subject: bytes) -> list[Address]:
-        """Who watches it."""
+        """The watchers of a subject."""
         return list(self._of.get(subject, ()))
 
     def forget(self, subject: bytes) -> None:
-        """There will be nothing more to tell of it."""
+        """There will be nothing more to report about it."""
         for watcher in self._of.pop(subject, ()):
             self._by_node[node_of(watcher)][watcher].discard(subject)
 
-    # -- what is not there yet --------------------------------------------------------------------
+    # -- subjects not known yet -------------------------------------------------------------------
     def expect(self, subject: bytes) -> None:
-        """It is not known yet; its creator lives."""
+        """It is not known yet; its creator is alive."""
         creator = owner_of(subject)
         self._expected.setdefault(node_of(creator), {}).setdefault(creator, set()).add(subject)
 
@@ -48,9 +48,9 @@ class Watchers:
         if creator in on_node and not expected:
             del on_node[creator]
 
-    # -- ends -------------------------------------------------------------------------------------
+    # -- deaths -----------------------------------------------------------------------------------
     def process_gone(self, address: Address) -> list[bytes]:
-        """A process has ended: it watches nothing, and what was expected of it never comes."""
+        """A process has ended, and its watches; returns the subjects that will never come."""
         on_node = self._by_node.get(node_of(address))
         if on_node is not None:
             self._drop(address, on_node.pop(address, set()))

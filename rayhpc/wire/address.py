@@ -1,22 +1,22 @@
-"""Names of processes and objects that every part of rayhpc shares.
+"""Names of processes and objects, shared by all of rayhpc.
 
 Used by everything that sends a message or names an object.  Never resolves a name to a socket:
-that is `transport.py`.
+`transport.py` does.
 
 An *address* is one integer: the node's number in the high 32 bits, the process's number on that
-node in the low 32.  The head gives node numbers, a raylet gives process numbers; neither is ever
-used twice in a cluster's life, so an address names one incarnation of one process.
+node in the low 32.  The head assigns node numbers, a raylet assigns process numbers; neither is
+reused within a cluster's life, so an address names one incarnation of one process.
 
 An *object id* is as long as Ray's (28 bytes): the owner's address (8, big endian), the owner's
-sequence number (8) and the cluster's nonce (12).  Whoever holds a reference therefore knows its
-owner, and the owner's node, without asking; and an id that was kept beyond the end of its cluster
-is known for what it is, though node, process and sequence number come again in the next one.
-The sequence number's high 24 bits count the results of one task, so that these need no numbers of
-their own; 40 bits are left for the tasks.
+sequence number (8) and the cluster's nonce (12).  So whoever holds a reference knows its owner,
+and the owner's node, without asking; and an id kept beyond the end of its cluster is recognised as
+foreign, although node, process and sequence numbers repeat in the next one.  The sequence number's
+high 24 bits count the results of one task, which therefore need no numbers of their own; 40 bits
+are left for tasks.
 
 A task's id is that of its first result; users see it without the last four bytes (24, as in Ray).
 Actor and placement group ids (16 and 18 bytes, as in Ray) are the owner's address, the end of the
-nonce, and a number of four bytes.
+nonce, and a four-byte number.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ RESULTS_MAX = 2**24 - 1
 _LOW = 0xFFFFFFFF
 _INDEX_SHIFT = 40
 _SEQUENCE: int = 2**_INDEX_SHIFT - 1
-# Where an object id's nonce begins; what an actor's or group's id ends with.
+# Offset of the nonce in an object id; then the length of the part that ends actor and group ids.
 _NONCE_AT = 16
 _NUMBER_BYTES = 4
 
@@ -54,7 +54,7 @@ def raylet_of(node: NodeNumber) -> Address:
 
 
 def node_of(address: Address) -> NodeNumber:
-    """The node an address lies on; 0 is the head."""
+    """The number of an address's node; 0 is the head."""
     return address >> 32
 
 
@@ -69,17 +69,17 @@ def routing_id(address: Address) -> bytes:
 
 
 def id_prefix(owner: Address) -> bytes:
-    """The first half of every object id that `owner` makes."""
+    """The first part of every object id that `owner` creates."""
     return owner.to_bytes(8, "big")
 
 
 def cluster_nonce(cluster_id: str) -> bytes:
-    """What every id of one cluster carries, and no other cluster's."""
+    """The part that every id of one cluster carries, and no other cluster's."""
     return hashlib.blake2b(cluster_id.encode(), digest_size=NONCE_BYTES).digest()
 
 
 def make_object_id(owner: Address, sequence: int, nonce: bytes = bytes(NONCE_BYTES)) -> ObjectId:
-    """The id of the owner's object number `sequence` (from 1 on)."""
+    """The id of the owner's object number `sequence` (starting at 1)."""
     return owner.to_bytes(8, "big") + sequence.to_bytes(8, "big") + nonce
 
 
@@ -111,7 +111,7 @@ def owner_of(oid: ObjectId) -> Address:
 
 
 def owner_node_of(oid: ObjectId) -> NodeNumber:
-    """The node whose raylet keeps the object's directory entry."""
+    """The node whose raylet holds the object's directory entry."""
     return int.from_bytes(oid[:4], "big")
 
 
@@ -127,18 +127,18 @@ def sibling(oid: ObjectId, index: int) -> ObjectId:
 
 
 def task_id_of(oid: ObjectId) -> bytes:
-    """The id, as users see it, of the task that makes an object."""
+    """The id, as users see it, of the task that creates an object."""
     number = sequence_of(oid) & _SEQUENCE
     return oid[:8] + number.to_bytes(8, "big") + oid[_NONCE_AT:TASK_ID_BYTES]
 
 
 def constructor_task_of(actor: ObjectId) -> ObjectId:
-    """The task id of an actor's constructor; users see what Ray shows: 0xff, then the actor's."""
+    """The task id of an actor's constructor; users see it as in Ray: 0xff, then the actor's."""
     return (b"\xff" * 8 + actor).ljust(OBJECT_ID_BYTES, b"\0")
 
 
 def describe(address: Address) -> str:
-    """An address as people read it in logs: `head`, `raylet 3` or `process 3.17`."""
+    """An address in readable form for logs: `head`, `raylet 3` or `process 3.17`."""
     if address == HEAD:
         return "head"
     if process_of(address) == 0:

@@ -1,12 +1,12 @@
 """How a driver (or an observer) joins the node it runs on: one connection over a Unix socket.
 
-`attach` is called by `runtime.driver` and the CLI; `AttachServer` lives in the raylet's poll loop.
-The peer is known by its uid, which the kernel tells, and only the session's own is let in, so what
-is said needs no key.  The server never waits for a peer and never unpickles.
+`attach` is called by `runtime.driver` and the CLI; `AttachServer` runs in the raylet's poll loop.
+The peer is identified by its uid, which the kernel reports, and only the session's own user is
+admitted, so the exchange needs no key.  The server never waits for a peer and never unpickles.
 
 On the wire: a length (4 bytes, big endian), then a msgpack map; once in each direction.  File
-descriptors come with the first byte of the reply.  After that the connection says nothing; its end
-says that the peer has ended.
+descriptors come with the first byte of the reply.  After that the connection is silent; when it
+closes, the peer has ended.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from rayhpc.wire.sockets import check_ipc_path
 logger = logging.getLogger("rayhpc")
 
 HELLO_MAX = 16 * 1024 * 1024
-_STRANGERS_MAX = 64  # connections that have not said hello yet
+_STRANGERS_MAX = 64  # connections that have not sent a hello yet
 _FDS_MAX = 8
 _LENGTH = struct.Struct(">I")
 _CREDENTIALS = struct.Struct("3i")
@@ -40,11 +40,11 @@ class AttachError(RaySystemError):
 
 
 class Connection:
-    """A process that has attached, seen from the raylet.
+    """An attached process, as the raylet sees it.
 
     Attributes:
-        pid: its process id, as the kernel says.
-        hello: what it said first.
+        pid: its process id, as reported by the kernel.
+        hello: its first message.
     """
 
     def __init__(self, sock: socket.socket, pid: int) -> None:
@@ -54,7 +54,7 @@ class Connection:
         self._received = bytearray()
 
     def read(self) -> bool:
-        """Take what has come; False: the peer has ended, or talks nonsense."""
+        """Read what has arrived; False: the peer has ended, or sent garbage."""
         try:
             while data := self.sock.recv(65536):
                 if self.hello is not None:
@@ -86,7 +86,7 @@ class AttachServer:
         path: where to listen, in the session's directory.
 
     Attributes:
-        fd: to be polled for reading; then call `accept` and `ended`.
+        fd: poll it for reading, then call `accept` and `ended`.
     """
 
     def __init__(self, path: str) -> None:
@@ -95,7 +95,7 @@ class AttachServer:
         self._listener.bind(path)
         os.chmod(path, 0o600)
         self._listener.listen(128)
-        # One descriptor to poll for the listener and every connection.
+        # One descriptor to poll covers the listener and every connection.
         self._epoll = select.epoll()
         self._epoll.register(self._listener, select.EPOLLIN)
         self.fd = self._epoll.fileno()
@@ -105,23 +105,23 @@ class AttachServer:
         self._gone: deque[Connection] = deque()
 
     def accept(self) -> list[Connection]:
-        """The connections that have said hello since the last call; each wants a `reply`."""
+        """The connections that have sent a hello since the last call; each expects a `reply`."""
         self._look()
         found = list(self._arrived)
         self._arrived.clear()
         return found
 
     def ended(self) -> list[Connection]:
-        """The connections returned by `accept` whose peer has ended; to be called after it.
+        """The connections from `accept` whose peer has ended; call it after `accept`.
 
-        Does not look by itself: what it found on the way would not be polled for any more.
+        It does not read on its own: anything read here would no longer trigger the poll.
         """
         found = list(self._gone)
         self._gone.clear()
         return found
 
     def reply(self, connection: Connection, reply: dict[str, Any], fds: list[int]) -> bool:
-        """Answer a hello, with descriptors; False: the peer is gone (`ended` will tell).
+        """Answer a hello, with descriptors; False: the peer is gone (`ended` will report it).
 
         A refusal is {"error": sentence} and no descriptors; close the connection afterwards.
         """
@@ -132,11 +132,11 @@ class AttachServer:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, len(message) + 65536)
             return socket.send_fds(sock, [message], fds) == len(message)
         except OSError as error:
-            logger.info("process %d ended while it attached: %s", connection.pid, error)
+            logger.info("process %d ended while attaching: %s", connection.pid, error)
             return False
 
     def close_connection(self, connection: Connection) -> None:
-        """End one connection; `ended` will not name it."""
+        """Close one connection; `ended` will not report it."""
         number = connection.sock.fileno()
         for known in (self._attached, self._strangers):
             if number in known:
@@ -145,7 +145,7 @@ class AttachServer:
         connection.sock.close()
 
     def close(self) -> None:
-        """End all connections and stop listening."""
+        """Close all connections and stop listening."""
         for connection in [*self._strangers.values(), *self._attached.values()]:
             connection.sock.close()
         self._strangers.clear()
@@ -171,7 +171,7 @@ class AttachServer:
             sock.setblocking(False)
             pid, uid = peer_of(sock)
             if uid != os.geteuid():
-                logger.warning("refused process %d of user %d: not this session's user", pid, uid)
+                logger.warning("rejected process %d of user %d: not this session's user", pid, uid)
                 sock.close()
                 continue
             if len(self._strangers) >= _STRANGERS_MAX:
@@ -198,15 +198,15 @@ def attach(
 
     Args:
         path: the session's `raylet.sock`.
-        hello: what to say.
-        timeout_s: seconds for all of it.
+        hello: the message to send.
+        timeout_s: the limit for all of it, in seconds.
 
     Returns:
         The reply, the descriptors that came with it (close-on-exec), and the connection, which
-        must stay open as long as this process takes part.
+        must stay open for as long as this process is part of the cluster.
 
     Raises:
-        AttachError: nobody is there, it is another user's, it refuses, or does not answer.
+        AttachError: nobody is there, it belongs to another user, it refuses, or does not answer.
     """
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     fds: list[int] = []
@@ -233,7 +233,7 @@ def attach(
 
 
 def peer_of(sock: socket.socket) -> tuple[int, int]:
-    """The process id and user id of who is at the other end of a Unix socket."""
+    """The process id and user id of the peer of a Unix socket."""
     data = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     pid, uid, _ = _CREDENTIALS.unpack(data)
     return pid, uid
@@ -251,15 +251,15 @@ def _receive_reply(sock: socket.socket, fds: list[int], deadline: float) -> dict
         if len(received) >= _LENGTH.size:
             wanted = _LENGTH.size + _LENGTH.unpack_from(received)[0]
             if wanted > HELLO_MAX:
-                raise AttachError("What answers there is no raylet: its reply has no end.")
+                raise AttachError("What answers there is not a raylet: its reply has no end.")
     try:
         return _decode(received[:wanted])
     except msgspec.DecodeError:
-        raise AttachError("What answers there is no raylet: its reply cannot be read.") from None
+        raise AttachError("What answers there is not a raylet: its reply is unreadable.") from None
 
 
 def _receive_some(sock: socket.socket, fds: list[int]) -> bytes:
-    # Not `socket.recv_fds`: it forgets its flags, and with them close-on-exec.
+    # Not `socket.recv_fds`: it ignores its flags, and with them close-on-exec.
     space = socket.CMSG_LEN(_FDS_MAX * array("i").itemsize)
     data, messages, _, _ = sock.recvmsg(65536, space, socket.MSG_CMSG_CLOEXEC)
     for level, kind, content in messages:
@@ -280,6 +280,6 @@ def _explain(path: str, error: OSError, timeout_s: float) -> str:
     if isinstance(error, (FileNotFoundError, ConnectionRefusedError)):
         return (
             f"No rayhpc session is running at {path}: it has ended. "
-            "`rayhpc status` lists those that run on this node."
+            "`rayhpc status` lists the sessions on this node."
         )
     return f"The raylet at {path} cannot be reached: {error}."

@@ -1,9 +1,9 @@
-"""Frames: how a message becomes the one frame that crosses a socket, and back.
+"""Frames: encodes a message into the single frame that crosses a socket, and decodes it.
 
 Used by `transport.py` and by the processes' dispatch loops.  Never touches a socket and never
 unpickles: a frame is 16 bytes of destination and source address, then one msgpack array whose
-first element is the message's tag (`messages.py`).  A raylet passes frames on by their first
-16 bytes without decoding the rest.
+first element is the message's tag (`messages.py`).  Raylets forward frames by their first 16
+bytes without decoding the rest.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ def encode(destination: Address, source: Address, message: msgspec.Struct) -> by
 
 
 def destination_of(frame: bytes) -> Address:
-    """Where a frame wants to go."""
+    """The destination of a frame."""
     return int.from_bytes(frame[:8], "big")
 
 
 def source_of(frame: bytes) -> Address:
-    """Which process made a frame."""
+    """The process that created a frame."""
     return int.from_bytes(frame[8:16], "big")
 
 
 class Decoder:
-    """Decodes the frames one role accepts, and refuses every other message.
+    """Decodes the frames that one role accepts, and rejects every other message.
 
     Args:
-        messages: the message types the role takes.
+        messages: the message types the role accepts.
     """
 
     def __init__(self, messages: Iterable[type[msgspec.Struct]]) -> None:
@@ -54,6 +54,6 @@ class Decoder:
 
         Raises:
             msgspec.DecodeError: not msgpack.
-            msgspec.ValidationError: not a message this role takes, or malformed.
+            msgspec.ValidationError: not a message that this role accepts, or malformed.
         """
         return self._decode(memoryview(frame)[HEADER_BYTES:])

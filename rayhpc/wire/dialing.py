@@ -1,8 +1,8 @@
-"""The connecting side of TCP: a listener's addresses are tried in turn until one answers inside
-CURVE with that listener's key.
+"""The connecting side of TCP: tries a listener's addresses in turn until one answers inside CURVE
+with that listener's key.
 
-Used by `links.py` and `head_link.py`, which poll the socket's monitor and hand the events in.
-Never waits and has no clock: libzmq ends a try that takes too long, and its monitor says so.
+Used by `links.py` and `head_link.py`, which poll the socket's monitor and pass the events in.
+Never waits and has no clock: libzmq ends an attempt that takes too long, and its monitor says so.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from rayhpc.wire.monitor import BAD_PROTOCOL, CLOSED, DOWN, NO_HANDSHAKE, REFUSE
 from rayhpc.wire.sockets import Socket
 
 KINDS = UP | DOWN | CLOSED | REFUSED | BAD_PROTOCOL | NO_HANDSHAKE
-# Milliseconds for a try.  A listener that is busy may take longer than the first round allows, and
-# is found in a later one.
+# Milliseconds per attempt.  A busy listener may need longer than the first round allows; a later
+# round reaches it.
 ROUNDS = (sockets.FIRST_TRY, 2 * sockets.FIRST_TRY, 4 * sockets.FIRST_TRY)
 
 _WHY = {
-    CLOSED: "nobody listens there, or it cannot be reached",
+    CLOSED: "nothing listens there, or it is unreachable",
     DOWN: "it closed the connection during the handshake",
-    REFUSED: "it refused this cluster's key",
-    BAD_PROTOCOL: "what answers is no listener of this cluster",
+    REFUSED: "it rejected this cluster's key",
+    BAD_PROTOCOL: "what answers is not a listener of this cluster",
     NO_HANDSHAKE: "it did not answer with the right key in time",
 }
 
@@ -30,21 +30,21 @@ DIALING, CONNECTED, FAILED = range(3)
 
 
 class Dial:
-    """The tries to reach one listener.
+    """The attempts to reach one listener.
 
     Args:
-        sock: made by `sockets.make_tcp_client`.
+        sock: created by `sockets.make_tcp_client`.
         addresses: the listener's, best first.
         server_key: its public key.
-        new_name: a name never used on `sock` before, for each try.
-        in_use: the endpoints that this socket tries or is connected to; shared with other dials.
-        rounds: how long a try may take, for each round over all addresses (milliseconds).
+        new_name: returns a name never used on `sock` before, for each attempt.
+        in_use: the endpoints this socket is trying or connected to; shared with other dials.
+        rounds: how long an attempt may take, for each round over all addresses (milliseconds).
 
     Attributes:
         state: DIALING, CONNECTED or FAILED.
-        endpoint: of the current try or connection.
-        name: the peer's name of the current try or connection.
-        reasons: why tries failed: address → words.
+        endpoint: that of the current attempt or connection.
+        name: the peer's name in the current attempt or connection.
+        reasons: why attempts failed: address → words.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Dial:
         self._next()
 
     def on_event(self, event: Event) -> None:
-        """Take an event of the socket's monitor whose endpoint is ours."""
+        """Handle an event of the socket's monitor that concerns our endpoint."""
         if event.kind == UP:
             self.state = CONNECTED
         elif event.kind not in (DOWN, CLOSED):
@@ -83,7 +83,7 @@ class Dial:
             self._next()
 
     def close(self) -> None:
-        """End the try or the connection; what has arrived and is not read yet is lost."""
+        """End the attempt or connection; what has arrived but is unread is lost."""
         if self.endpoint:
             sockets.disconnect_tcp(self._sock, self.endpoint)
             del self._in_use[self.endpoint]
@@ -92,7 +92,7 @@ class Dial:
     def _next(self) -> None:
         self._why = ""
         for ip, port, time in self._tries:
-            # Addresses that several computers have (container bridges) may be another listener's.
+            # An address that several computers share (container bridges) may be another listener's.
             if sockets.tcp_endpoint(ip, port) in self._in_use:
                 continue
             self.name = self._new_name()
@@ -104,11 +104,11 @@ class Dial:
         self.state = FAILED
 
     def is_refused(self) -> bool:
-        """Whether a listener refused this cluster's key."""
+        """Whether a listener rejected this cluster's key."""
         return _WHY[REFUSED] in self.reasons.values()
 
     def describe(self) -> str:
-        """Why the listener was not reached, one address after the other."""
+        """Why the listener was not reached, address by address."""
         if not self.reasons:
             return "it has no address of its own"
         return "; ".join(f"{x.removeprefix('tcp://')}: {why}" for x, why in self.reasons.items())

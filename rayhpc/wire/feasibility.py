@@ -1,7 +1,7 @@
 """Whether a demand fits a node, and what to say when it fits none.
 
-Used by the head (actors, placement groups) and by raylets (leases), so that both judge alike.
-Pure functions over the messages' types; never keeps state and never picks between two nodes that
+Used by the head (actors, placement groups) and by raylets (leases), so that both decide alike.
+Pure functions over the messages' types; keeps no state and never chooses between two nodes that
 both fit.
 """
 
@@ -11,14 +11,14 @@ from collections.abc import Iterable, Mapping
 
 from rayhpc.wire.messages.common import UNIT, Labels, NodeInfo, Resources, Strategy
 
-# Every node has its id as a label, by Ray's names (the older one last) and by ours.
+# Every node has its id as a label, under Ray's names (the older one last) and under ours.
 NODE_ID_LABELS = ("ray.io/node-id", "rayhpc/node-id", "ray.io/node_id")
 _BYTES = ("memory", "object_store_memory")
 _GIB = 2**30
 
 
 def fits(available: Mapping[str, int], wanted: Mapping[str, int]) -> bool:
-    """Whether every amount of `wanted` is there (both in units of 1/10000)."""
+    """Whether every amount of `wanted` is available (both in units of 1/10000)."""
     return all(available.get(name, 0) >= amount for name, amount in wanted.items() if amount > 0)
 
 
@@ -29,7 +29,7 @@ def add(amounts: Resources, more: Mapping[str, int]) -> None:
 
 
 def subtract(amounts: Resources, less: Mapping[str, int]) -> None:
-    """Take `less` from `amounts`, in place; what results may be negative."""
+    """Subtract `less` from `amounts`, in place; the result may be negative."""
     for name, amount in less.items():
         amounts[name] = amounts.get(name, 0) - amount
 
@@ -43,7 +43,7 @@ def sum_of(parts: Iterable[Mapping[str, int]]) -> Resources:
 
 
 def labels_match(node: NodeInfo, conditions: Iterable[Labels]) -> bool:
-    """Whether a node's labels meet all conditions; its id is one of them."""
+    """Whether a node's labels, including its id, meet all conditions."""
     return all(_holds(node, condition) for condition in conditions)
 
 
@@ -74,7 +74,7 @@ def conditions_of(selector: Iterable[tuple[str, str]]) -> list[Labels]:
 def can_ever(info: NodeInfo, wanted: Mapping[str, int], strategy: Strategy) -> bool:
     """Whether the node could hold `wanted` if it were empty, and the strategy allows it.
 
-    Placement groups are not looked at: they have nodes of their own.
+    Placement groups are ignored: they have nodes of their own.
     """
     if strategy.kind == "node" and not strategy.soft and info.node_id != strategy.node:
         return False
@@ -83,7 +83,7 @@ def can_ever(info: NodeInfo, wanted: Mapping[str, int], strategy: Strategy) -> b
 
 # -- in words ------------------------------------------------------------------------------------
 def in_words(resources: Mapping[str, int]) -> str:
-    """Amounts as people read them: `2 CPU, 0.5 GPU, 1.5 GiB memory`."""
+    """Amounts in readable form: `2 CPU, 0.5 GPU, 1.5 GiB memory`."""
     shown = [_one(name, amount) for name, amount in resources.items() if amount]
     return ", ".join(shown) or "nothing"
 
@@ -96,7 +96,7 @@ def _one(name: str, amount: int) -> str:
 
 
 def describe_labels(conditions: Iterable[Labels]) -> str:
-    """Label conditions as people read them: `zone in (a, b) and gpu exists`."""
+    """Label conditions in readable form: `zone in (a, b) and gpu exists`."""
     words = {"in": "in", "not_in": "not in", "exists": "exists", "not_exists": "does not exist"}
     parts = []
     for condition in conditions:
@@ -108,11 +108,11 @@ def describe_labels(conditions: Iterable[Labels]) -> str:
 def explain(infos: Iterable[NodeInfo], wanted: Mapping[str, int], strategy: Strategy) -> str:
     """Why none of these nodes can ever hold `wanted`; an empty string if one can.
 
-    Names what the node that comes closest has, so that the user sees what to ask for instead.
+    Says what the closest node has, so that the user sees what to ask for instead.
     """
     nodes = list(infos)
     if not nodes:
-        return f"{in_words(wanted)} waits: the cluster has no node"
+        return f"{in_words(wanted)} is pending: the cluster has no node"
     if any(can_ever(info, wanted, strategy) for info in nodes):
         return ""
     allowed = [info for info in nodes if labels_match(info, strategy.hard)]
@@ -136,7 +136,7 @@ def explain(infos: Iterable[NodeInfo], wanted: Mapping[str, int], strategy: Stra
 
 
 def closeness(total: Mapping[str, int], wanted: Mapping[str, int]) -> float:
-    """How near a node comes to a demand: the sum over its resources of the share it has."""
+    """How close a node comes to a demand: the sum, over its resources, of the share it has."""
     return sum(
         min(1.0, total.get(name, 0) / amount) for name, amount in wanted.items() if amount > 0
     )

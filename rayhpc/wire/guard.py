@@ -1,8 +1,8 @@
-"""Runs what a message or event asks for, so that an error in it ends nothing else.
+"""Runs the handler of a message or event, so that an error in it ends nothing else.
 
-Used by the loops of the raylet and the head, which live for as long as their node or cluster: an
-exception in a handler is a fault of ours.  It is logged, counted and shown by `rayhpc status`.
-Never used in the state machines themselves: a simulation is to see every error.
+Used by the loops of the raylet and the head, which live as long as their node or cluster: an
+exception in a handler is a bug in rayhpc.  It is logged, counted and shown by `rayhpc status`.
+Never used inside the state machines: a simulation must see every error.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ class Guard:
     """The errors of one process.
 
     Args:
-        logger: gets each error with its traceback, and with what caused it.
+        logger: receives each error with its traceback, and with what caused it.
 
     Attributes:
-        count: how many there have been.
+        count: the number of errors.
         last: the last one, in words.
     """
 
@@ -31,12 +31,12 @@ class Guard:
         self.last = ""
 
     def run(self, what: object, action: Callable[..., Any], *args: Any) -> Exception | None:
-        """Call `action(*args)`; the exception that it raised, which has been noted.
+        """Call `action(*args)`; returns the exception it raised, which has been recorded, or None.
 
         Args:
-            what: a message, or words, that say in the log what it was for.
-            action: what to do.
-            *args: handed to it.
+            what: a message, or words, that say in the log what was being handled.
+            action: the handler.
+            *args: passed to it.
         """
         try:
             action(*args)
@@ -44,7 +44,7 @@ class Guard:
             self.count += 1
             shown = _shown(what)
             self.last = f"{type(error).__name__}: {error} ({shown[:_SHOWN // 5]})"
-            self._logger.exception("an error in handling %s", shown)
+            self._logger.exception("an error while handling %s", shown)
             return error
         return None
 
@@ -52,6 +52,6 @@ class Guard:
 def _shown(what: object) -> str:
     try:
         text = what if isinstance(what, str) else repr(what)
-    except Exception as error:  # it must not come up again where it was to be caught
+    except Exception as error:  # the error must not be raised again inside its handler
         text = f"a {type(what).__name__} that cannot be shown: {type(error).__name__}"
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text):,} characters)"

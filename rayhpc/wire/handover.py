@@ -1,27 +1,28 @@
-"""Who may touch a process's sockets and tables: one thread at a time, and the one that waits does
-the I/O itself.
+"""Decides which thread may touch a process's sockets and tables: one at a time, and the waiting one
+does the I/O itself.
 
 Used by `runtime.process`; nothing else is in here.  The thread that *leads* has the right.  A
-thread that wants a result leads and polls until it is there; further threads that wait *follow*:
-they sleep, and the leader excuses them when what they wait for has come, or one of them takes over
-when it leaves.  A thread that wants to act for a moment (`lead`) is let in between two polls.
-While nobody has led for 2 ms, a background thread leads and polls; when others lead all the time
-but nobody has polled for 0.1 s, it looks once.  Never polls itself: the caller's `pump` does, and
-must have `wake_fd` among what it polls and `drain` it.
+thread that waits for a result leads and polls until it arrives.  Other waiting threads *follow*:
+they sleep until the leader excuses them because their result has arrived, or until one of them
+takes over when the leader leaves.  A thread that wants to act briefly (`lead`) is let in between
+two polls.  When nobody has led for 2 ms, a background thread leads and polls; when others lead all
+the time but nobody has polled for 0.1 s, it polls once.  This class never polls: the caller's
+`pump` does, must include `wake_fd` in its poll, and must `drain` it.
 
-The traps, each of which once hung a run, and what closes them:
+The traps, each of which once caused a hang, and how they are avoided:
 
-* *Wake always.* Whoever wants the lead writes to `wake_fd` whenever it is held; asking whether
-  the holder polls would leave a window between the holder's last look and its poll.
-* *No overtaking.* The lead is handed to a waiting thread by name, under `_mutex`, so the thread
-  that lets go cannot take it again first.
-* *The background comes back late*, or every synchronous call would pay a thread switch.
-* *It comes back all the same.* A program that calls, fails at once and calls again leads all the
-  time and never polls; what would end its failures lay unread.
-* *Look after joining.* A follower asks `done` once more after it has joined: what it waits for may
+* *Always wake.* Whoever wants the lead writes to `wake_fd` whenever it is held; checking whether
+  the holder is polling would leave a window between the holder's last check and its poll.
+* *No overtaking.* The lead is handed to a specific waiting thread, under `_mutex`, so the thread
+  that releases it cannot take it again first.
+* *The background returns late*, or every synchronous call would cost a thread switch.
+* *But it does return.* A program that calls, fails at once and calls again leads all the time and
+  never polls, so the message that would end its failures would stay unread.
+* *Check after joining.* A follower calls `done` once more after it has joined: its result may have
+  arrived just before, and nobody would tell it.
   have come just before, and nobody would tell it.
 
-A finalizer or signal handler may call `nudge` and `rouse` and nothing else of this class.
+A finalizer or signal handler may call `nudge` and `rouse`, and nothing else of this class.
 """
 
 from __future__ import annotations
@@ -38,19 +39,19 @@ from types import TracebackType
 logger = logging.getLogger("rayhpc")
 
 REST_S = 0.002
-# Reading beside a program that submits all the time costs it up to 40 % of its rate.
+# Reading beside a program that submits continuously costs it up to 40 % of its rate.
 UNREAD_S = 0.1
 _MOST_REST_S = 1.0
 
 Done = Callable[[], bool]
 Pump = Callable[[float | None], None]
 
-# What a sleeping thread is told: nothing yet; lead; what you wait for has come; look yourself; end
+# What a sleeping thread is told: nothing yet; lead; your result is there; check yourself; end.
 _NOTHING, _LEAD, _DONE, _LOOK, _END = range(5)
 
 
 class _Seat:
-    """A thread that sleeps until it is given the lead or (a follower) excused."""
+    """A thread that sleeps until it is given the lead or (a follower) is excused."""
 
     __slots__ = ("done", "ident", "lock", "news")
 
@@ -69,31 +70,31 @@ class _Seat:
         try:
             return self.done is not None and self.done()
         except BaseException:
-            return True  # the error belongs to its own thread, which asks again
+            return True  # the error belongs to the follower's own thread, which checks again
 
 
 class Handover:
     """The lead of one process.
 
     Attributes:
-        wake_fd: becomes readable when the thread that polls is wanted; to be polled by `pump`.
+        wake_fd: readable when the polling thread is needed; `pump` must poll it.
     """
 
     def __init__(self) -> None:
         self.wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        # Closed with this object and not before: `nudge` must never write to another file.
+        # Closed together with this object: `nudge` must never write to a reused descriptor.
         self._close = weakref.finalize(self, os.close, self.wake_fd)
         self._close.atexit = False
-        self._mutex = Lock()  # guards all below; held for a few lines, never while waiting
-        self._owner = 0  # who leads (thread identifier); 0: nobody
-        self._depth = 0  # how often the leader has taken the lead again
-        self._turns = 0  # how often the lead was taken, but for the background
-        self._polls = 0  # how often a thread that waits has polled
-        self._actors: deque[_Seat] = deque()  # who wants to act now
-        self._followers: deque[_Seat] = deque()  # who waits for something to come
-        self._serving = False  # the background leads
-        self._parked = False  # the background sleeps until nobody leads
-        self._nudged = False  # followers are to look for themselves
+        self._mutex = Lock()  # guards everything below; held for a few lines, never while waiting
+        self._owner = 0  # the leading thread's identifier; 0: none
+        self._depth = 0  # how many times the leader has re-entered
+        self._turns = 0  # how many times the lead was taken, not counting the background
+        self._polls = 0  # how many times a waiting thread has polled
+        self._actors: deque[_Seat] = deque()  # threads that want to act now
+        self._followers: deque[_Seat] = deque()  # threads that wait for a result
+        self._serving = False  # the background thread leads
+        self._parked = False  # the background thread sleeps until nobody leads
+        self._nudged = False  # followers are to check for themselves
         self._bell = Lock()
         self._bell.acquire()
         self._ended = ""  # why nobody can lead any more
@@ -101,9 +102,9 @@ class Handover:
 
     # -- acting -----------------------------------------------------------------------------------
     def lead(self) -> Handover:
-        """The right to touch sockets and tables, for a short action: `with handover.lead(): …`.
+        """The right to touch sockets and tables for a short action: `with handover.lead(): …`.
 
-        May be taken again by the thread that has it.
+        Reentrant.
 
         Raises:
             RuntimeError: on entry: the process has left the cluster, or is a forked child.
@@ -145,17 +146,17 @@ class Handover:
     def wait(self, done: Done, pump: Pump, timeout: float | None = None) -> bool:
         """Serve until `done()`, with no thread switch if nobody else leads.
 
-        `done` is also asked by other threads, while they lead; it must be quick and only look.
-        Who leads already (inside `lead` or a handler) keeps others out until this returns.
+        Other threads call `done`, too, while they lead; it must be quick and only check.  A caller
+        that already leads (inside `lead` or a handler) keeps others out until this returns.
 
         Args:
-            done: whether what the caller waits for has come.
-            pump: handles what has come, else waits for it at most so many seconds (None: any
-                time) and returns when `wake_fd` is readable.
-            timeout: seconds; None waits for ever.
+            done: whether the caller's result is there.
+            pump: handles what has arrived, otherwise waits for at most the given seconds (None: no
+                limit); returns when `wake_fd` is readable.
+            timeout: seconds; None waits indefinitely.
 
         Returns:
-            False if the time was over first.
+            False if the time ran out first.
 
         Raises:
             RuntimeError: the process has left the cluster, or is a forked child.
@@ -177,7 +178,7 @@ class Handover:
                 return news == _DONE
 
     def _join(self, done: Done, deadline: float | None) -> int:
-        """Take the lead, or follow until it is given to us, `done()`, or the time is over."""
+        """Take the lead, or follow until it is passed on, `done()`, or the deadline."""
         me = get_ident()
         with self._mutex:
             if not self._owner:
@@ -200,7 +201,7 @@ class Handover:
         return self._sleep(seat, self._followers, deadline)
 
     def _serve(self, done: Done, pump: Pump, deadline: float | None) -> bool | None:
-        """Lead and poll; None: somebody else wants to act."""
+        """Lead and poll; None: another thread wants to act."""
         while True:
             if self._followers:
                 self._excuse()
@@ -219,7 +220,7 @@ class Handover:
             pump(left)
 
     def _excuse(self) -> None:
-        """Wake the followers that have what they wait for; after a nudge, all."""
+        """Wake the followers whose result is there; after a nudge, all."""
         nudged, self._nudged = self._nudged, False
         for seat in list(self._followers):
             if (nudged or seat.is_done()) and self._withdraw(seat, self._followers):
@@ -233,7 +234,7 @@ class Handover:
             elif not seat.lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
                 if self._withdraw(seat, seats):
                     return _NOTHING
-                seat.lock.acquire()  # told in this moment
+                seat.lock.acquire()  # told at this very moment
         except BaseException:  # an interrupt: nobody may wait for this thread any more
             if not self._withdraw(seat, seats):
                 self._give_up(seat)
@@ -243,7 +244,7 @@ class Handover:
         return seat.news
 
     def _withdraw(self, seat: _Seat, seats: deque[_Seat]) -> bool:
-        """Take a seat away; False if it has been told something."""
+        """Remove a seat; False if it has already been told something."""
         with self._mutex:
             if seat.news or seat not in seats:
                 return False
@@ -251,13 +252,13 @@ class Handover:
             return True
 
     def _give_up(self, seat: _Seat) -> None:
-        """Pass on the lead that a thread was given which does not want it any more."""
+        """Pass on the lead that was given to a thread which no longer wants it."""
         with self._mutex:
             if seat.news == _LEAD:
                 self._pass_on()
 
     def _pass_on(self) -> None:
-        """Give the lead to whom it belongs next (mutex held)."""
+        """Give the lead to the next thread in line (mutex held)."""
         if self._ended:
             return
         if self._actors or self._followers:
@@ -276,25 +277,25 @@ class Handover:
             raise RuntimeError(self._ended)
 
     def background_waits(self) -> bool:
-        """Whether the background leads and waits for something to come.
+        """Whether the background leads and is waiting for input.
 
-        If not, somebody leads or has led within the last 2 ms, or the background takes over within
-        so long: a thing that was queued before this was asked is looked at then.
+        If not, another thread leads or has led within the last 2 ms, or the background takes over
+        within that time: whatever was queued before this call is processed then.
         """
         return self._serving
 
     def nudge(self) -> None:
-        """Have all that wait look again (any thread, finalizers and signal handlers too).
+        """Make all waiting threads check again (any thread, also finalizers and signal handlers).
 
-        Whoever polls returns from it; followers ask their `done` themselves, since it may look at
+        A polling thread returns from its poll; followers call `done` themselves, since it may read
         what only their own thread can see.
         """
         self._nudged = True
         self._wake()
 
     def rouse(self) -> None:
-        """Have another thread that polls, the background included, do its round (any thread,
-        finalizers too): what was noted for it would else lie until a message comes.
+        """Make another thread that polls, the background included, run a round (any thread, also
+        finalizers): otherwise work queued for it would wait until a message arrives.
         """
         owner = self._owner
         if owner and owner != get_ident():
@@ -305,7 +306,7 @@ class Handover:
             os.eventfd_write(self.wake_fd, 1)
 
     def drain(self) -> None:
-        """Make `wake_fd` unreadable again; called by `pump` when its poll has found it readable."""
+        """Make `wake_fd` unreadable again; `pump` calls it when its poll found it readable."""
         try:
             os.eventfd_read(self.wake_fd)
         except BlockingIOError:
@@ -313,7 +314,7 @@ class Handover:
 
     # -- the background ---------------------------------------------------------------------------
     def start(self, pump: Pump) -> None:
-        """Start the thread that serves while nobody else leads."""
+        """Start the thread that serves when nobody else leads."""
         self._thread = Thread(
             target=self._background, args=(pump,), name="rayhpc-background", daemon=True
         )
@@ -329,17 +330,17 @@ class Handover:
                     pump(None)
                     rest = REST_S
             except Exception:
-                # One bad message must not end the service, nor fill the log.
+                # One bad message must not end the service, nor flood the log.
                 rest = min(_MOST_REST_S, rest * 2)
-                logger.exception("rayhpc's background thread met an error; it goes on")
+                logger.exception("an error in rayhpc's background thread; it continues")
             finally:
                 with self._mutex:
                     self._serving = False
                     self._pass_on()
 
     def _rest(self, rest: float) -> int:
-        """Take the lead: to serve, after `rest` seconds in which nobody had it (_LEAD), or for one
-        look, since others act all the time and nobody has polled for `UNREAD_S` (_LOOK); or end.
+        """Take the lead: to serve, after `rest` seconds without a leader (_LEAD), or to poll once,
+        since others act all the time and nobody has polled for `UNREAD_S` (_LOOK); or end.
         """
         polls, unread_since = self._polls, time.monotonic()
         while True:
@@ -371,15 +372,15 @@ class Handover:
 
     # -- the end ----------------------------------------------------------------------------------
     def stop(self) -> None:
-        """Take the lead for good and end the background thread.
+        """Take the lead permanently and end the background thread.
 
-        Afterwards only the calling thread leads; others, also those that wait, get RuntimeError.
+        Afterwards only the calling thread leads; others, including waiting ones, get RuntimeError.
         """
         if self._ended:
             return
         self.__enter__()
         with self._mutex:
-            self._ended = "This process has left its cluster; rayhpc.init() joins one again."
+            self._ended = "This process has left its cluster; rayhpc.init() joins one."
             for seats in (self._actors, self._followers):
                 while seats:
                     seats.popleft().tell(_END)
@@ -390,7 +391,7 @@ class Handover:
             self._thread.join()
 
     def abandon(self) -> None:
-        """In a forked child: refuse everything, and leave the parent's `wake_fd` alone."""
+        """In a forked child: reject everything, and leave the parent's `wake_fd` alone."""
         self.wake_fd = -1
         self._close()
         self._mutex = Lock()
@@ -399,6 +400,6 @@ class Handover:
         self._actors, self._followers = deque(), deque()
         self._thread = None
         self._ended = (
-            "This process was forked from one that takes part in a rayhpc cluster; it cannot use "
+            "This process was forked from one that belongs to a rayhpc cluster; it cannot use "
             "the parent's connections. Use the 'spawn' start method, or call in the parent."
         )

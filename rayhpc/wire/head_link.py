@@ -1,6 +1,6 @@
 """Between a raylet and the head: the raylet's end (`HeadLink`) and the head's (`HeadServer`).
 
-Used by `raylet`, `head` and by `launch` (to see whether a head is there).  Never waits: the owner
+Used by `raylet`, `head` and `launch` (to check whether a head is there).  Never waits: the owner
 polls `sockets` and calls `receive`.  Never decodes a frame.
 """
 
@@ -20,15 +20,15 @@ from rayhpc.wire.sockets import Context
 
 
 class HeadLink:
-    """A raylet's connection to the head; frames sent before it stands wait, in order.
+    """A raylet's connection to the head; frames sent before it is up wait, in order.
 
     Args:
         context: the process's ZeroMQ context.
-        key: the cluster's key: the head's addresses are tried in turn, inside CURVE.
-        rounds: milliseconds for a try, for each round over all addresses.
+        key: the cluster's key; the head's addresses are tried in turn, inside CURVE.
+        rounds: milliseconds per attempt, for each round over all addresses.
 
     Attributes:
-        sockets: to be polled for reading; then call `receive`, then `is_lost`.
+        sockets: poll them for reading, then call `receive`, then `is_lost`.
     """
 
     def __init__(self, context: Context, key: ClusterKey, rounds: Sequence[int] = ROUNDS) -> None:
@@ -43,10 +43,10 @@ class HeadLink:
         self.sockets = (self._sock, self._monitor.socket)
 
     def send_frame(self, frame: bytes) -> None:
-        """Send a frame to the head; whether it arrives only an answer tells.
+        """Send a frame to the head; only an answer proves that it arrived.
 
         Raises:
-            ValueError: the frame is larger than anybody takes.
+            ValueError: the frame is larger than any receiver accepts.
         """
         sockets.check_frame(frame)
         if self.is_lost():
@@ -57,7 +57,7 @@ class HeadLink:
         self._waiting.append(frame)
 
     def receive(self) -> Iterator[bytes]:
-        """All frames that have arrived, without waiting; also moves dialling on."""
+        """All frames that have arrived, without waiting; also advances dialling."""
         yield from self._take()
         for event in self._monitor.events():
             if self._in_use.get(event.endpoint) is self._dial:
@@ -65,28 +65,28 @@ class HeadLink:
                 if self.is_up():
                     self._send_waiting()
         if self._dial.state == FAILED and not self._why:
-            # What came before the end is read first: ending the connection would drop it.
+            # What arrived before the end is read first: closing the connection would drop it.
             yield from self._take()
             self._end(self._dial.describe())
 
     def is_up(self) -> bool:
-        """Whether the head has answered inside CURVE, and the connection stands."""
+        """Whether the head has answered inside CURVE, and the connection is up."""
         return self._dial.state == CONNECTED and not self._why
 
     def is_lost(self) -> bool:
-        """Whether the head cannot be reached, or its connection has broken: for good."""
+        """Whether the head cannot be reached, or its connection has broken, for good."""
         return bool(self._why)
 
     def why(self) -> str:
-        """Why the head is lost, in words; empty while it is not."""
+        """Why the head is lost, in words; empty if it is not."""
         return self._why
 
     def is_refused(self) -> bool:
-        """Whether the head refused this cluster's key."""
+        """Whether the head rejected this cluster's key."""
         return self._dial.is_refused()
 
     def close(self) -> None:
-        """Close the connection; what was sent goes out for at most half a second."""
+        """Close the connection; what was sent may still go out for up to half a second."""
         self._monitor.close()
         self._sock.close()
 
@@ -106,7 +106,7 @@ class HeadLink:
 
 
 class HeadServer(Listener):
-    """The head's listener; a peer is known by the routing id that its frames come with.
+    """The head's listener; a peer is identified by the routing id of its frames.
 
     Args:
         context: the head's ZeroMQ context.
@@ -119,5 +119,5 @@ class HeadServer(Listener):
 
 
 def _new_name() -> bytes:
-    # Random: nobody who has lost a connection may be taken for who comes next.
+    # Random: a peer that lost its connection must not be confused with a later one.
     return b"n" + os.urandom(16)

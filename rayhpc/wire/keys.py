@@ -1,11 +1,11 @@
-"""Keys: how they are made, and where a user's clusters keep theirs.
+"""Keys: how they are created, and where a user's clusters keep theirs.
 
-Used by `launch` (makes, saves, finds), and by everything that opens a TCP socket.  Never puts a
-secret into an argument, an environment variable, a log or an exception: what prints a key here
-prints its public half.
+Used by `launch` (creates, saves, finds), and by everything that opens a TCP socket.  Never puts a
+secret into an argument, an environment variable, a log or an exception: printing a key here prints
+only its public half.
 
 A cluster's key file is `$XDG_CONFIG_HOME/rayhpc/keys/<cluster id>` (or under `~/.config`), readable
-by its owner alone, and removed when the cluster ends.
+only by its owner, and removed when the cluster ends.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _FILE_MAX = 65536
 
 
 class KeyFileError(Exception):
-    """A key cannot be read, kept or trusted; the text says why and what to do."""
+    """A key cannot be read, saved or trusted; the text says why and what to do."""
 
 
 class KeyPair(msgspec.Struct, frozen=True):
@@ -50,10 +50,10 @@ class KeyPair(msgspec.Struct, frozen=True):
 
 
 class ClusterKey(msgspec.Struct, frozen=True):
-    """All that a node must know to join a cluster; secret.
+    """Everything a node must know to join a cluster; secret.
 
-    `cluster_id` is 32 hex digits, `node` the client key pair of all nodes, `head_public` the
-    server key that the head must prove to have, `head_endpoints` where it listens, best first.
+    `cluster_id` is 32 hex digits, `node` the client key pair of all nodes, `head_public` the server
+    key that the head must prove it has, `head_endpoints` where it listens, best first.
     """
 
     cluster_id: str
@@ -64,17 +64,17 @@ class ClusterKey(msgspec.Struct, frozen=True):
 
 
 def new_key_pair() -> KeyPair:
-    """A fresh key pair."""
+    """A new key pair."""
     return KeyPair(*zmq.curve_keypair())
 
 
 def new_cluster_id() -> str:
-    """A fresh cluster id: 32 hex digits."""
+    """A new cluster id: 32 hex digits."""
     return os.urandom(16).hex()
 
 
 def encode(key: ClusterKey) -> bytes:
-    """The key as one line of JSON, as `load` reads it; secret."""
+    """The key as one line of JSON, which `load` reads; secret."""
     return msgspec.json.encode(key) + b"\n"
 
 
@@ -82,18 +82,18 @@ def decode(data: bytes, source: str) -> ClusterKey:
     """Read what `encode` wrote; `source` names it in errors.
 
     Raises:
-        KeyFileError: it is no key, or one of another version of rayhpc.
+        KeyFileError: it is not a key, or one of another version of rayhpc.
     """
     try:
         key = msgspec.json.decode(data, type=ClusterKey)
     except msgspec.DecodeError:
-        # Not chained: msgspec's message may quote what it read.
+        # Not chained: msgspec's message may quote its input.
         raise KeyFileError(
-            f"{source} holds no rayhpc cluster key; give the file that `rayhpc start --head` named."
+            f"{source} holds no rayhpc cluster key; use the file that `rayhpc start --head` named."
         ) from None
     if key.version != KEY_VERSION:
         raise KeyFileError(
-            f"The key in {source} is of format {key.version}, this rayhpc reads {KEY_VERSION}: "
+            f"The key in {source} has format {key.version}, but this rayhpc reads {KEY_VERSION}: "
             "use the same version of rayhpc on all nodes."
         )
     if not _is_cluster_id(key.cluster_id) or not key.node.is_valid() or not _is_public(key):
@@ -102,13 +102,13 @@ def decode(data: bytes, source: str) -> ClusterKey:
 
 
 def save(key: ClusterKey) -> Path:
-    """Keep a cluster's key for this user's later commands.
+    """Save a cluster's key for this user's later commands.
 
     Returns:
         The file.
 
     Raises:
-        KeyFileError: the directory is not this user's alone, or the file is there already.
+        KeyFileError: the directory is accessible to others, or the file exists already.
     """
     folder = _make_folder()
     path = folder / key.cluster_id
@@ -116,9 +116,9 @@ def save(key: ClusterKey) -> Path:
     try:
         fd = os.open(path, flags, 0o600)
     except FileExistsError:
-        raise KeyFileError(f"{path} exists already; remove it if that cluster has ended.") from None
+        raise KeyFileError(f"{path} already exists; remove it if that cluster has ended.") from None
     except OSError as error:
-        raise KeyFileError(f"{path} cannot be made: {error.strerror}.") from error
+        raise KeyFileError(f"{path} cannot be created: {error.strerror}.") from error
     with os.fdopen(fd, "wb") as file:
         file.write(encode(key))
         file.flush()
@@ -130,7 +130,7 @@ def load(path: str) -> ClusterKey:
     """Read a key file; "-" is standard input (its first line).
 
     Raises:
-        KeyFileError: it is missing, somebody else's, readable by others, or no key.
+        KeyFileError: it is missing, someone else's, readable by others, or not a key.
     """
     if path == "-":
         return decode(sys.stdin.buffer.readline(_FILE_MAX), "standard input")
@@ -162,7 +162,7 @@ def find(address: str) -> ClusterKey | None:
 
 
 def remove(cluster_id: str) -> None:
-    """Remove a saved key; nothing happens if there is none."""
+    """Remove a saved key, if it exists."""
     if _is_cluster_id(cluster_id):
         (_folder() / cluster_id).unlink(missing_ok=True)
 
@@ -181,7 +181,7 @@ def _make_folder() -> Path:
             path.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise KeyFileError(
-            f"{folder} cannot be made: {error.strerror}. Set XDG_CONFIG_HOME to a directory "
+            f"{folder} cannot be created: {error.strerror}. Set XDG_CONFIG_HOME to a directory "
             "that you can write to, on a file system that your nodes share."
         ) from error
     facts = os.lstat(folder)
@@ -195,11 +195,11 @@ def _make_folder() -> Path:
 
 def _check_file(path: str, facts: os.stat_result) -> None:
     if not stat.S_ISREG(facts.st_mode) or facts.st_uid != os.geteuid():
-        raise KeyFileError(f"The key file {path} is not a file of yours; it is not used.")
+        raise KeyFileError(f"The key file {path} does not belong to you; it is ignored.")
     if facts.st_mode & 0o077:
         raise KeyFileError(
             f"Others can read the key file {path}, so it protects nothing: start a new cluster, "
-            f"or, if you are sure nobody did, chmod 600 {path}"
+            f"or, if you are sure nobody has, chmod 600 {path}"
         )
 
 

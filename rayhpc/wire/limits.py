@@ -1,8 +1,8 @@
-"""How many bytes go at a time, and how many may be on their way.
+"""How many bytes are sent at a time, and how many may be in flight.
 
-Used by everything that makes messages.  A batch is cut at about `BATCH_BYTES`, so that no frame
-comes near `sockets.MAX_FRAME_BYTES` but one whose single part is that large; whether such a part
-can be sent is checked once, where the user hands it in (`check_definition`).
+Used by everything that creates messages.  A batch is cut at about `BATCH_BYTES`, so no frame comes
+near `sockets.MAX_FRAME_BYTES` unless a single part is that large; whether such a part can be sent
+is checked once, where the user passes it in (`check_definition`).
 """
 
 from __future__ import annotations
@@ -12,22 +12,22 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-# What one message carries, if it carries more than one thing.
+# The size of a message that carries more than one item.
 BATCH_BYTES = 2**20
-# What a leased worker has of tasks that have not ended.
+# The bytes of unfinished tasks that a leased worker may have.
 LEASE_BYTES = 4 * BATCH_BYTES
-# Small values that go along with one task's or constructor's arguments.
+# Small values sent along with one task's or constructor's arguments.
 ALONG_BYTES = BATCH_BYTES
-# What may wait in a process for others to take it in, before who makes it waits or stores it.
+# What may wait in a process to be picked up by others, before its producer must wait or store it.
 AHEAD_BYTES = 64 * BATCH_BYTES
 # A pickled function or class: Ray's own limit.
 DEFINITION_BYTES = 95 * 2**20
-# What a thing costs beside its bytes: ids, numbers and lengths.
+# The overhead of an item beside its bytes: ids, numbers and lengths.
 OVERHEAD_BYTES = 100
 
 
 def cut(things: Iterable[T], size: Callable[[T], int]) -> Iterator[list[T]]:
-    """The things in order, in lists of about `BATCH_BYTES` each; no list is empty."""
+    """The items in order, in lists of about `BATCH_BYTES` each; no list is empty."""
     part: list[T] = []
     total = 0
     for thing in things:
@@ -42,10 +42,10 @@ def cut(things: Iterable[T], size: Callable[[T], int]) -> Iterator[list[T]]:
 
 
 def check_definition(name: str, blob: bytes) -> None:
-    """Refuse a function or class that no message can carry.
+    """Reject a function or class that no message can carry.
 
     Args:
-        name: what it is and its name, for the message.
+        name: its kind and name, for the message.
         blob: the function or class, pickled.
 
     Raises:

@@ -1,12 +1,12 @@
-"""How raylets reach each other: one listening socket, one connecting, any number of peers.
+"""How raylets reach each other: one listening socket, one connecting socket, any number of peers.
 
-Used by `raylet`.  A peer is dialled when there is something for it; what is sent meanwhile waits,
-in order.  The first route to a peer that works, dialled or dialled by it, is kept, so frames
-between two nodes keep their order.  Never waits, never decodes a frame beyond its address, and
-never decides that a node is dead: it tells of broken links, and the owner says what follows.
+Used by `raylet`.  A peer is dialled when there is something to send; further frames wait, in order.
+The first working route to a peer, whichever side dialled, is kept, so frames between two nodes
+stay in order.  Never waits, never decodes a frame beyond its address, and never decides that a
+node is dead: it reports broken links, and the owner decides what follows.
 
-A link that has broken stays so, and frames for it are dropped, until `learn` is called again; a
-node that was forgotten never comes back.
+A broken link stays broken, and frames for it are dropped, until `learn` is called again; a node
+that was forgotten never comes back.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _NAME_BYTES = len(routing_id(HEAD)) + 4
 
 
 class _Peer:
-    """Another node: how it is reached, and what waits for it."""
+    """Another node: how it is reached, and what waits to be sent to it."""
 
     __slots__ = ("broken", "dial", "info", "route", "waiting")
 
@@ -54,7 +54,7 @@ class Links:
 
     Attributes:
         public_key: this listener's own server key, for `NodeInfo.key`.
-        sockets: to be polled for reading; then call `receive`, then `lost`.
+        sockets: poll them for reading, then call `receive`, then `lost`.
     """
 
     def __init__(self, context: Context, node_keys: KeyPair) -> None:
@@ -76,11 +76,11 @@ class Links:
         return self._listener.listen(ips, port, ports)
 
     def named(self, me: Address) -> None:
-        """Say which raylet this is; before the first frame is sent."""
+        """Set this raylet's address, before the first frame is sent."""
         self._me = routing_id(me)
 
     def learn(self, info: NodeInfo) -> None:
-        """Take in where a node listens; what waits for it goes out. Also mends a broken link."""
+        """Learn where a node listens; what waits for it goes out. Also repairs a broken link."""
         if info.number in self._gone:
             return
         peer = self._peers.setdefault(info.number, _Peer())
@@ -90,7 +90,7 @@ class Links:
             self._dial(peer)
 
     def forget(self, node: NodeNumber) -> None:
-        """Drop a node that is gone for ever, with what waits for it; it is not heard any more."""
+        """Drop a node that is gone for good, with what waits for it; its frames are ignored."""
         self._gone.add(node)
         peer = self._peers.pop(node, None)
         if peer is not None and peer.dial is not None:
@@ -98,12 +98,12 @@ class Links:
 
     # -- sending ----------------------------------------------------------------------------------
     def send_frame(self, address: Address, frame: bytes) -> None:
-        """Send a frame to the raylet of `address`'s node; whether it arrives only an answer tells.
+        """Send a frame to the raylet of `address`'s node; only an answer proves that it arrived.
 
-        A node that is not known yet gets it once it is learnt.
+        For a node that is not known yet the frame waits until it is learnt.
 
         Raises:
-            ValueError: the frame is larger than anybody takes.
+            ValueError: the frame is larger than any receiver accepts.
         """
         sockets.check_frame(frame)
         node = node_of(address)
@@ -119,7 +119,7 @@ class Links:
             self._keep(node, peer, frame)
 
     def _keep(self, node: NodeNumber, peer: _Peer, frame: bytes) -> None:
-        # As much as comes: what processes send is bounded by their windows (`flow.py`), and a full
+        # Unbounded: what processes send is bounded by their windows (`windows.py`), and a full
         # queue says nothing about the node.
         peer.waiting.append(frame)
         if peer.dial is None and peer.info is not None:
@@ -136,9 +136,9 @@ class Links:
             self._break(node, peer, peer.dial.describe())
 
     def _new_name(self, node: NodeNumber) -> bytes:
-        """A name for a peer of the connecting socket; and, by the way, ours for that peer.
+        """A name for a peer of the connecting socket, which also sets our own name for that peer.
 
-        Both carry a number, since libzmq takes no name twice, not even a dead connection's.
+        Both contain a number, since libzmq accepts no name twice, not even a dead connection's.
         """
         number = next(self._numbers).to_bytes(4, "big")
         self._sock.setsockopt(zmq.ROUTING_ID, self._me + number)
@@ -153,14 +153,14 @@ class Links:
 
     # -- receiving --------------------------------------------------------------------------------
     def receive(self) -> Iterator[bytes]:
-        """All frames that have arrived, without waiting; also moves dialling on."""
+        """All frames that have arrived, without waiting; also advances dialling."""
         for name, frame in self._listener.receive():
             if len(name) == _NAME_BYTES and self._hear(name):
                 yield frame
         yield from self._receive_dialled()
         broken = self._look()
         if broken:
-            # What came before the end is read first: ending the connection would drop it.
+            # What arrived before the end is read first: closing the connection would drop it.
             yield from self._receive_dialled()
             for dial in broken:
                 self._on_broken(dial)
@@ -171,7 +171,7 @@ class Links:
                 self._break(node, peer, "it closed the connection")
 
     def lost(self) -> Iterator[NodeNumber]:
-        """The nodes whose links have broken or could not be made since the last call."""
+        """The nodes whose links have broken, or could not be established, since the last call."""
         while self._lost:
             yield self._lost.popleft()
 
@@ -184,7 +184,7 @@ class Links:
                 yield frame
 
     def _hear(self, name: bytes) -> bool:
-        """Note the way a frame has come; False: its node is gone and is not listened to."""
+        """Record the route by which a frame came; False: its node is gone and is ignored."""
         node = _node_named(name)
         if node in self._gone:
             return False
@@ -199,7 +199,7 @@ class Links:
         return True
 
     def _look(self) -> list[Dial]:
-        """Move dialling on; returns the connections that have broken and tries that have ended."""
+        """Advance dialling; returns the broken connections and the attempts that have ended."""
         ended: list[Dial] = []
         for event in self._monitor.events():
             dial = self._in_use.get(event.endpoint)
@@ -229,7 +229,7 @@ class Links:
         self._lost.append(node)
 
     def close(self) -> None:
-        """Close all links; what was sent goes out for at most half a second."""
+        """Close all links; what was sent may still go out for up to half a second."""
         self._monitor.close()
         self._sock.close()
         self._listener.close()

@@ -1,8 +1,8 @@
-"""The listening side of TCP: a ROUTER under CURVE, who is let in, and whose connection has broken.
+"""The listening side of TCP: a ROUTER under CURVE; which clients are admitted, which are lost.
 
 Used by `links.py` (raylets) and `head_link.py` (the head).  Never connects, and never waits: its
-owner polls `sockets` and then calls `receive`, which also lets clients in; a port scanner, a client
-with a wrong key or one that talks nonsense costs a line in the log and nothing else.
+owner polls `sockets` and then calls `receive`, which also admits clients.  A port scanner, a
+client with a wrong key or one that sends garbage costs a line in the log and nothing else.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rayhpc.wire.zap import Zap
 
 logger = logging.getLogger("rayhpc")
 
-# libzmq's name for the descriptor that a message came from
+# libzmq's name for the descriptor on which a message arrived
 _DESCRIPTOR = "__fd"
 
 
@@ -29,12 +29,12 @@ class Listener:
     Args:
         context: a context without another listener.
         server: the listener's key pair.
-        client_public: the one client key that is let in.
+        client_public: the only client key that is admitted.
         domain: names the listener to ZAP.
 
     Attributes:
-        sock: the ROUTER; send over it with `sockets.send_to`.
-        sockets: to be polled for reading; then call `receive`.
+        sock: the ROUTER; send through it with `sockets.send_to`.
+        sockets: poll them for reading, then call `receive`.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Listener:
         self._by_descriptor: dict[int, bytes] = {}
         self._open: set[int] = set()
         self._known: set[bytes] = set()
-        self._parted: list[bytes] = []  # what these have said may not be read yet
+        self._parted: list[bytes] = []  # their messages may still be unread
         self._lost: deque[bytes] = deque()
         self.sockets = (self.sock, self._monitor.socket, self._zap.socket)
 
@@ -56,14 +56,14 @@ class Listener:
         Args:
             ips: this computer's addresses, best first.
             port: 0 for a free one.
-            ports: first and last port that a free one may be (None: the system's choice).
+            ports: the range for a free port, both ends included (None: the system's choice).
 
         Returns:
-            What peers may connect to, in the same order.
+            The addresses that peers may connect to, in the same order.
 
         Raises:
-            OSError: the first address cannot be used, or the port is taken there (an address
-                beyond the first that cannot be used is left out).
+            OSError: the first address is unusable, or the port is taken there (other addresses
+                that are unusable are left out).
         """
         found: list[tuple[str, int]] = []
         for ip in ips:
@@ -85,7 +85,7 @@ class Listener:
             return sockets.bind_tcp(self.sock, ip, 0, ports)
 
     def receive(self) -> Iterator[tuple[bytes, bytes]]:
-        """All that has arrived: (the peer's routing id, frame).  Also lets clients in."""
+        """All that has arrived: (the peer's routing id, frame).  Also admits clients."""
         self._zap.serve()
         while True:
             self._look()
@@ -98,24 +98,24 @@ class Listener:
                 return
 
     def lost(self) -> Iterator[bytes]:
-        """The peers that have said something and whose connections have broken, once each.
+        """The peers that have sent something and whose connections have broken, once each.
 
-        Found by `receive`, which has returned all that they said.
+        Detected by `receive`, which has returned everything they sent.
         """
         while self._lost:
             yield self._lost.popleft()
 
     def send_frame(self, name: bytes, frame: bytes) -> bool:
-        """Send a frame to a peer that has said something; False: it is gone.
+        """Send a frame to a peer that has sent something; False: it is gone.
 
         Raises:
-            ValueError: the frame is larger than anybody takes.
+            ValueError: the frame is larger than any receiver accepts.
         """
         sockets.check_frame(frame)
         return sockets.send_to(self.sock, name, frame)
 
     def close(self) -> None:
-        """Stop listening; what was sent goes out for at most half a second."""
+        """Stop listening; what was sent may still go out for up to half a second."""
         self._monitor.close()
         self.sock.close()
         self._zap.close()
@@ -131,13 +131,13 @@ class Listener:
             yield name, frame
 
     def _meet(self, name: bytes, descriptor: int) -> None:
-        # First all that led to this message: the descriptor may have been another peer's.
+        # First process the events before this message: the descriptor may have been another peer's.
         self._look()
         self._part(descriptor)
         self._known.add(name)
         self._by_descriptor[descriptor] = name
         if descriptor not in self._open:
-            self._part(descriptor)  # gone before we came to read it
+            self._part(descriptor)  # it had gone before we read this
 
     def _look(self) -> None:
         for event in self._monitor.events():

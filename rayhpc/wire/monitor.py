@@ -1,8 +1,8 @@
-"""What happens to a socket's connections, told by libzmq itself.
+"""Events of a socket's connections, reported by libzmq itself.
 
 Used by `listener.py` and `dialing.py`.  A monitor only reads; its owner polls `socket` and takes
-`events`.  libzmq writes an event before it does what follows from it (closes a descriptor, drops
-a peer), so who has read all events knows all that led to a message it has received.
+`events`.  libzmq writes an event before acting on it (closing a descriptor, dropping a peer), so
+once all events are read, everything that preceded a received message is known.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ class Event(NamedTuple):
 
 
 class Monitor:
-    """Follows one socket.
+    """Monitors one socket.
 
     Attributes:
-        socket: to be polled for reading; then take `events`.
+        socket: poll it for reading, then take `events`.
     """
 
     def __init__(self, sock: Socket, kinds: int) -> None:
@@ -50,13 +50,13 @@ class Monitor:
         self.socket.setsockopt(zmq.LINGER, 0)
 
     def events(self) -> Iterator[Event]:
-        """All events that have come, in their order."""
+        """All events that have arrived, in order."""
         while has_input(self.socket):
             header, endpoint = self.socket.recv_multipart()
             kind, value = _HEADER.unpack(header)
             yield Event(kind, value, endpoint.decode("ascii", "replace"))
 
     def close(self) -> None:
-        """Stop following; before the followed socket is closed."""
+        """Stop monitoring; call it before closing the monitored socket."""
         self._sock.disable_monitor()
         self.socket.close()

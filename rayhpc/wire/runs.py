@@ -1,8 +1,7 @@
-"""What workers have run, packed: many runs of one function are three arrays and one name.
+"""Packed records of what workers have run: many runs of one function are arrays and one name.
 
-Packed by `runtime.task_log`, kept unread by `raylet.run_keeper`, unpacked by whoever shows runs.
-About 32 bytes a run, and nothing here loops over runs when it packs: a worker may end 50,000 a
-second.
+Packed by `runtime.task_log`, kept unread by `raylet.run_keeper`, unpacked by whatever shows runs.
+About 32 bytes a run, and packing never loops over runs: a worker may finish 50,000 a second.
 """
 
 from __future__ import annotations
@@ -17,16 +16,16 @@ from rayhpc.wire.address import NONCE_BYTES, OBJECT_ID_BYTES
 from rayhpc.wire.messages.cluster import RunBatch, RunGroup, RunPage, TaskEvent
 from rayhpc.wire.messages.tasks import Dependency
 
-# What there is of each run, one after the other: its id, start, seconds, `more` (of which the
-# parent and the size of large arguments count), the references it took, how long it waited for
-# others; then what many runs share: name, job, actor (empty: a task), attempt, kind of failure
-# (empty: none), CPUs and GPUs as a pair.
+# The values of each run, in order: its id, start, seconds, `more` (for the parent and the size of
+# large arguments), the references it took, how long it waited for others; then what many runs
+# share: name, job, actor (empty: a task), attempt, kind of failure (empty: none), CPUs and GPUs
+# as a pair.
 WIDTH = 12
 _SHARED = 6
 _LENGTH_BYTES = 4
-# A task's id without the nonce.
+# The length of a task's id without the nonce.
 OWN_BYTES = OBJECT_ID_BYTES - NONCE_BYTES
-# Of so many references that a run took the ids are kept.
+# The ids of at most this many references that a run took are kept.
 SOURCES_MOST = 64
 _NOBODY = bytes(OBJECT_ID_BYTES)
 
@@ -35,7 +34,7 @@ _decode = msgspec.msgpack.Decoder(RunBatch).decode
 
 
 def sources_of(dependencies: Sequence[Dependency]) -> bytes:
-    """The ids of the references among a task's arguments, as a run keeps them."""
+    """The ids of the references among a task's arguments, in the form a run keeps them."""
     return b"".join([x.oid[:OWN_BYTES] for x in dependencies[:SOURCES_MOST]])
 
 
@@ -44,19 +43,19 @@ def pack(
 ) -> bytes:
     """What a worker has run, `WIDTH` values for each run; empty if there is nothing.
 
-    Begins with its length, so that packed runs can follow each other.
+    Starts with its length, so that packed runs can be concatenated.
     """
     if not flat:
         return b""
     groups = [_group(key, part) for key, part in _equal(flat)]
-    # All ids end with the cluster's nonce, which is 12 of 28 bytes.
+    # All ids end with the cluster's nonce, 12 of the 28 bytes.
     nonce = flat[0][-NONCE_BYTES:]
     data = _encode(RunBatch(worker, pid, offset, groups, nonce, tracebacks or {}))
     return len(data).to_bytes(_LENGTH_BYTES, "big") + data
 
 
 def _equal(flat: list[Any]) -> Iterable[tuple[tuple[Any, ...], list[Any]]]:
-    """The runs, those together that share everything they may share."""
+    """The runs, grouped by everything that can be shared."""
     columns = [flat[x::WIDTH] for x in range(_SHARED, WIDTH)]
     if all(x.count(x[0]) == len(x) for x in columns):
         return [(tuple(x[0] for x in columns), flat)]
@@ -96,17 +95,17 @@ def _group(key: tuple[Any, ...], flat: list[Any]) -> RunGroup:
 
 
 def unpack(pages: Iterable[RunPage]) -> Iterator[TaskEvent]:
-    """The runs in the pages, in the order in which they were reported."""
+    """The runs in the pages, in the order they were reported."""
     for batch in batches(pages):
         try:
             found = list(_runs(batch))
         except ValueError:
-            continue  # a worker's user code may have written over it
+            continue  # a worker's user code may have overwritten it
         yield from found
 
 
 def batches(pages: Iterable[RunPage]) -> Iterator[RunBatch]:
-    """The batches in the pages, in the order in which they were reported, without unread ones."""
+    """The batches in the pages, in the order they were reported, without unreadable ones."""
     for page in pages:
         for chunk in page.chunks:
             at = 0
@@ -116,7 +115,7 @@ def batches(pages: Iterable[RunPage]) -> Iterator[RunBatch]:
                 try:
                     yield _decode(chunk[start:at])
                 except msgspec.DecodeError:
-                    continue  # a worker's user code may have written over it
+                    continue  # a worker's user code may have overwritten it
 
 
 def _runs(batch: RunBatch) -> Iterator[TaskEvent]:

@@ -1,20 +1,20 @@
-"""A worker's notes for the raylet that reads them after its death: what it had started, and what
-it had finished but perhaps not sent.
+"""A worker's record for the raylet, read after the worker's death: what it had started, and what it
+had finished but perhaps not sent.
 
-One memfd per node, made by the raylet's side (`SlotTable.create`) and inherited by the workers,
+One memfd per node, created by the raylet's side (`SlotTable.create`) and inherited by the workers,
 each of which writes one slot of it (`Slot`).  Never locks and never waits: a worker may be killed
-between any two instructions, and the reader still finds a whole id and whole results.  Pages that
-are not written cost no memory.
+between any two instructions, and the reader still finds a whole id and whole results.  Pages
+that are not written cost no memory.
 
 A slot's layout, in 8-byte words unless said otherwise:
 
-    0      which of the two ids is the last one started: 0 none, 1, 2
+    0      which of the two ids was started last: 0 none, 1, 2
     1      bytes of the journal that are valid
     2 … 5  id 1 (28 bytes)          6 … 9  id 2
     80 …   (bytes) the journal: records of length (8 bytes), content, padding to 8 bytes
 
-An id is written to the place that is not in force, then word 0 says that it is; a record is
-written, then word 1 covers it.  Each of these words is stored by one instruction.
+An id is written to the place that is not current, then word 0 makes it current; a record is
+written, then word 1 covers it.  Each of these words is stored by a single instruction.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ class Slot:
         self._end = _JOURNAL
 
     def note_start(self, tid: bytes) -> None:
-        """Say that the task of this id starts now."""
-        if self._second:  # written out, because it is a part of every task: 90 ns
+        """Record that the task with this id starts now."""
+        if self._second:  # inlined, because every task runs it: 90 ns
             self._second = False
             self._bytes[48:76] = tid
             self._words[0] = 2
@@ -58,7 +58,7 @@ class Slot:
             self._words[0] = 1
 
     def journal_append(self, result: bytes) -> bool:
-        """Add an encoded result; False if it does not fit (then nothing of it is in)."""
+        """Append an encoded result; False if it does not fit (then none of it is stored)."""
         start = self._end + 8
         end = start + len(result)
         if end > SLOT_BYTES:
@@ -71,7 +71,7 @@ class Slot:
         return True
 
     def journal_clear(self) -> None:
-        """Forget the results: they have been sent."""
+        """Drop the results: they have been sent."""
         self._words[_USED] = 0
         self._end = _JOURNAL
 
@@ -86,12 +86,12 @@ class SlotTable:
     """All slots of a node, for reading.
 
     Args:
-        fd: the memfd, owned from now on.
-        count: how many slots it has.
+        fd: the memfd; this object owns it from now on.
+        count: the number of slots.
 
     Attributes:
         fd: the descriptor that workers inherit.
-        count: how many slots there are.
+        count: the number of slots.
     """
 
     def __init__(self, fd: int, count: int) -> None:
@@ -101,13 +101,13 @@ class SlotTable:
 
     @classmethod
     def create(cls, count: int) -> SlotTable:
-        """Make a table of `count` empty slots."""
+        """Create a table of `count` empty slots."""
         fd = os.memfd_create("rayhpc-slots", os.MFD_CLOEXEC)
         os.ftruncate(fd, count * SLOT_BYTES)
         return cls(fd, count)
 
     def read(self, index: int) -> tuple[bytes, list[bytes]]:
-        """What a dead worker had last started (empty: nothing), and its journal's results."""
+        """The task a dead worker had started last (empty: none), and its journal's results."""
         base = index * SLOT_BYTES
         place = _IDS.get(self._word(base, _WHICH))
         started = b""
@@ -117,7 +117,7 @@ class SlotTable:
         return started, self._results(base + _JOURNAL, self._word(base, _USED))
 
     def clear(self, index: int) -> None:
-        """Empty a slot before another worker gets it; its memory goes back."""
+        """Empty a slot before another worker gets it; its memory is freed."""
         base = index * SLOT_BYTES
         self._map[base : base + _JOURNAL] = bytes(_JOURNAL)
         self._map.madvise(mmap.MADV_REMOVE, base, SLOT_BYTES)
@@ -137,7 +137,7 @@ class SlotTable:
         while at < end:
             length = int.from_bytes(self._map[at : at + 8], sys.byteorder)
             at += 8
-            if length > end - at:  # user code has written over it: what follows cannot be trusted
+            if length > end - at:  # overwritten by user code: what follows cannot be trusted
                 break
             found.append(self._map[at : at + length])
             at += (length + 7) & ~7

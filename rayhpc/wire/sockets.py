@@ -1,12 +1,12 @@
-"""The one place that makes sockets between processes, with the options that losing nothing takes.
+"""The only place that creates sockets between processes, with the options needed to lose nothing.
 
-Used by `transport`, `links`, `head_link` and the raylet.  Never makes a TCP socket without CURVE:
-`bind_tcp` and `connect_tcp` refuse any other, and a TCP server asks ZAP about every client.
+Used by `transport`, `links`, `head_link` and the raylet.  Never creates a TCP socket without CURVE:
+`bind_tcp` and `connect_tcp` reject any other, and a TCP server asks ZAP about every client.
 
 Why these options: ZeroMQ's defaults drop messages to slow or absent peers without an error, and
-reconnect and resend by themselves, also to a stranger that has taken the peer's name.  Here a send
-to a peer that is not there is an error, nothing is dropped while both ends live, and a connection
-that breaks stays broken: who made it decides what follows.
+reconnect and resend on their own, even to a stranger that has taken the peer's name.  Here a send
+to an absent peer is an error, nothing is dropped while both ends live, and a broken connection
+stays broken: its creator decides what follows.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ BACKLOG = 4096
 
 _EVENTS, _POLLIN, _NOBLOCK = int(zmq.EVENTS), int(zmq.POLLIN), int(zmq.NOBLOCK)
 _MORE = int(zmq.NOBLOCK | zmq.SNDMORE)
-# Without what `Socket.send` of pyzmq adds in Python for frames of other kinds: 1 µs a message.
+# Without what pyzmq's `Socket.send` adds in Python for other kinds of frames: 1 µs a message.
 _send = zmq.backend.Socket.send
 
 # Milliseconds
 LINGER = 500
-HANDSHAKE = 10_000  # a server's patience: ZAP is answered between other work
-FIRST_TRY = 1_000  # a client's, for its first try of an address
+HANDSHAKE = 10_000  # a server's limit: ZAP is answered between other work
+FIRST_TRY = 1_000  # a client's limit, for its first attempt at an address
 HEARTBEAT = 1_500
 SILENCE = 5_000
-# Six days.  Not -1, which says "never" but makes libzmq throw away what has arrived, and is not
-# read yet, from a peer that has closed.  Who owns a connection disconnects when it breaks.
+# Six days.  Not -1, which means "never" but makes libzmq drop what has arrived and is still unread
+# from a peer that has closed.  The owner of a connection disconnects when it breaks.
 NEVER = 2**29
 
 
@@ -58,19 +58,19 @@ def bind_ipc(sock: Socket, path: str) -> None:
         OSError: the path is too long, or cannot be made.
     """
     check_ipc_path(path)
-    # Connections are tried once; many may come at a time.
+    # Connections are attempted once; many may arrive at a time.
     sock.setsockopt(zmq.BACKLOG, BACKLOG)
     sock.bind(f"ipc://{path}")
-    # Users' own masks make it less private than the directory it lies in.
+    # A user's umask may make it less private than its directory.
     os.chmod(path, 0o600)
 
 
 def connect_ipc(sock: Socket, path: str, name: bytes) -> None:
     """Connect a ROUTER to a path; the peer is called `name` here.
 
-    `name` must never have been used on this socket before: libzmq ends the process if two of its
-    peers have the same.  Nobody may listen there yet, but then nobody ever hears what is sent over
-    this connection: it is tried once (see `listens_ipc`).
+    `name` must never have been used on this socket before: libzmq aborts the process if two of its
+    peers have the same name.  Nothing needs to listen there yet, but then nobody ever receives what
+    is sent over this connection: it is attempted once (see `listens_ipc`).
     """
     check_ipc_path(path)
     sock.setsockopt(zmq.CONNECT_ROUTING_ID, name)
@@ -78,16 +78,16 @@ def connect_ipc(sock: Socket, path: str, name: bytes) -> None:
 
 
 def listens_ipc(path: str) -> bool:
-    """Whether somebody listens on a path now; if it cannot be found out, yes."""
+    """Whether a process listens on a path now; True if that cannot be determined."""
     try:
         probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    except OSError:  # no descriptor is left
+    except OSError:  # out of descriptors
         return True
     with probe:
         probe.setblocking(False)
         try:
             probe.connect(path)
-        except BlockingIOError:  # so many have come that it must listen
+        except BlockingIOError:  # its queue is full, so it listens
             return True
         except OSError:
             return False
@@ -95,27 +95,27 @@ def listens_ipc(path: str) -> bool:
 
 
 def disconnect_ipc(sock: Socket, path: str) -> None:
-    """Drop the connection to a path, if there is one, and what waits to be sent to it."""
+    """Drop the connection to a path, if there is one, and what waits to be sent over it."""
     _disconnect(sock, f"ipc://{path}")
 
 
 def check_ipc_path(path: str) -> None:
-    """Refuse a path that the kernel would.
+    """Reject a path that the kernel would reject.
 
     Raises:
-        OSError: it is longer than a Unix socket's path may be.
+        OSError: it is longer than the path of a Unix socket may be.
     """
     if len(os.fsencode(path)) > IPC_PATH_MAX:
         raise OSError(
-            f"The socket path {path!r} is longer than {IPC_PATH_MAX} bytes, which is all that Unix "
-            "sockets take. Point RAYHPC_TMPDIR (or TMPDIR) at a directory with a shorter name."
+            f"The socket path {path!r} is longer than {IPC_PATH_MAX} bytes, the limit of Unix "
+            "sockets. Point RAYHPC_TMPDIR (or TMPDIR) at a directory with a shorter name."
         )
 
 
 def make_tcp_server(context: Context, keys: KeyPair, domain: bytes) -> Socket:
-    """A ROUTER that listens on TCP with `keys`; `zap.Zap` decides who is let in.
+    """A ROUTER that listens on TCP with `keys`; `zap.Zap` decides which clients are admitted.
 
-    `domain` is ZAP's, and must not be empty: with an empty one, nobody would be asked.
+    `domain` is ZAP's and must not be empty: with an empty one, ZAP would not be asked.
     """
     if not domain:
         raise ValueError("a TCP server needs a ZAP domain")
@@ -134,16 +134,16 @@ def bind_tcp(sock: Socket, ip: str, port: int, ports: PortRange) -> int:
     """Listen on one address.
 
     Args:
-        sock: made by `make_tcp_server`.
+        sock: created by `make_tcp_server`.
         ip: the interface's address (IPv4 or IPv6), never a name.
         port: 0 for a free one.
-        ports: first and last port that a free one may be (None: the system's choice).
+        ports: the range for a free port, both ends included (None: the system's choice).
 
     Returns:
         The port.
 
     Raises:
-        ValueError: the socket would not be encrypted, or would let anybody in.
+        ValueError: the socket would not be encrypted, or would admit anyone.
         OSError: the address is not this computer's, or no port is free.
     """
     enforced = sock.getsockopt(zmq.ZAP_DOMAIN) and sock.getsockopt(zmq.ZAP_ENFORCE_DOMAIN)
@@ -185,18 +185,18 @@ def connect_tcp(
     name: bytes,
     patience_ms: int = FIRST_TRY,
 ) -> str:
-    """Start to connect to a listener that must prove to have `server_key`.
+    """Start connecting to a listener that must prove it has `server_key`.
 
     Args:
-        sock: made by `make_tcp_client`.
+        sock: created by `make_tcp_client`.
         ip: the listener's address.
         port: its port.
         server_key: its public key (Z85).
-        name: a ROUTER calls the peer so, a DEALER itself; never used on this socket before.
-        patience_ms: after this time the try has failed, for each of TCP's and CURVE's part.
+        name: a ROUTER's name for the peer, a DEALER's own name; never used on this socket before.
+        patience_ms: the limit for the attempt, for TCP's and CURVE's part each.
 
     Returns:
-        The endpoint, as the socket's monitor names it and `disconnect_tcp` takes it.
+        The endpoint, as the socket's monitor reports it and `disconnect_tcp` accepts it.
 
     Raises:
         ValueError: the socket would not be encrypted.
@@ -215,12 +215,12 @@ def connect_tcp(
 
 
 def disconnect_tcp(sock: Socket, endpoint: str) -> None:
-    """End a connection or a try, and drop what waits to be sent over it."""
+    """End a connection or an attempt, and drop what waits to be sent over it."""
     _disconnect(sock, endpoint)
 
 
 def tcp_endpoint(ip: str, port: int) -> str:
-    """An address the way ZeroMQ writes it."""
+    """An address in ZeroMQ's notation."""
     return f"tcp://[{ip}]:{port}" if ":" in ip else f"tcp://{ip}:{port}"
 
 
@@ -242,13 +242,13 @@ def has_input(sock: Socket) -> bool:
 
 
 def skip_rest(sock: Socket) -> None:
-    """Drop what follows the frame of a message: nobody of ours sends more than one."""
+    """Drop any further frames of a message: our processes never send more than one."""
     while sock.getsockopt(zmq.RCVMORE):
         sock.recv()
 
 
 def check_frame(frame: bytes) -> None:
-    """Refuse what the receiver would break the connection for.
+    """Reject a frame for which the receiver would break the connection.
 
     Raises:
         ValueError: the frame is larger than MAX_FRAME_BYTES.
@@ -296,5 +296,5 @@ def _disconnect(sock: Socket, endpoint: str) -> None:
     try:
         sock.disconnect(endpoint)
     except zmq.ZMQError as error:
-        if error.errno != errno.ENOENT:  # it has ended by itself
+        if error.errno != errno.ENOENT:  # it has already ended
             raise

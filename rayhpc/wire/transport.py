@@ -1,13 +1,13 @@
 """How a driver or worker reaches every other process: two sockets and a table of routes.
 
 Used by `runtime.process`, from the thread that leads (`handover.py`).  Never decodes a message
-body and never waits: polling is the caller's.
+body and never waits: the caller polls.
 
-One ROUTER is bound to the process's ipc path, one connects.  Processes of the same node are
-reached directly, over ipc, opened at the first message; everything else goes to the raylet, which
-passes it on.  A route once chosen is kept, so messages between two processes keep their order.
-What is sent to a process that does not listen yet is lost: nothing but a listing knows of it.
-A process that has ended never comes back: addresses and the names of routes are used once.
+One ROUTER is bound to the process's ipc path, one connects.  Processes on the same node are
+reached directly over ipc, connected at the first message; everything else goes to the raylet,
+which forwards it.  A route once chosen is kept, so messages between two processes stay in order.
+Anything sent to a process before it listens is lost: only listings can name such a process.
+A process that has ended never comes back: addresses and route names are used once.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from rayhpc.wire import sockets
 from rayhpc.wire.address import Address, node_of, process_of, raylet_of, routing_id
 from rayhpc.wire.windows import Windows
 
-# Connections to ended processes that are kept, since something they said may not be read yet.
+# Connections to ended processes that are kept, since their messages may still be unread.
 _ENDED_KEPT = 16
-# So many new connections, and as many as there are, before those are looked for that lead nowhere.
+# After this many new connections, and at least as many as exist, dead ones are looked for.
 _SWEEP_AFTER = 64
 
 
@@ -42,14 +42,14 @@ class Transport:
         session_dir: the session's private directory on this node.
 
     Attributes:
-        windows: how much may be on its way to each process.
-        send: sends a message to a process; waits for nothing.
+        windows: how much may be in flight to each process.
+        send: sends a message to a process, without waiting.
     """
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], me: Address, session_dir: str):
         self.me = me
         self.windows = Windows(me, self._transmit)
-        # Whether a message arrives only an answer tells (see `protocol.md`).
+        # Only an answer proves that a message arrived (see `protocol.md`).
         self.send = self.windows.send
         self._node = node_of(me)
         self._opened = 0
@@ -67,22 +67,22 @@ class Transport:
         self.sockets = (self._bound, self._connected)
 
     def _transmit(self, destination: Address, frame: bytes) -> bool:
-        """Hand a frame to the route to a process; False: there is nobody who could get it.
+        """Pass a frame to the route to a process; False: nobody can receive it.
 
         Raises:
-            ValueError: it is larger than anybody takes.
+            ValueError: it is larger than any receiver accepts.
         """
         sockets.check_frame(frame)
         local = destination >> 32 == self._node
         hop = destination if local else self._raylet
         route = self._routes.get(hop)
         if route is None:
-            # A connection is tried once: one made before the other listens would stay dead, and
-            # what it says later could never be answered.
+            # A connection is attempted once: one made before the peer listens would stay dead, and
+            # whatever it sends later could never be answered.
             if hop in self._ended or not sockets.listens_ipc(self._path(hop)):
                 return False
             route = self._open(hop)
-        # A peer that is gone is no error: its raylet tells everybody whom that concerns.
+        # A dead peer is no error: its raylet tells everyone concerned.
         return sockets.send_to(route[0], route[1], frame)
 
     def receive(self) -> Iterator[bytes]:
@@ -92,7 +92,7 @@ class Transport:
                 yield from self.receive_from(sock)
 
     def receive_from(self, sock: zmq.Socket[bytes]) -> Iterator[bytes]:
-        """The frames that have arrived at a socket which a poll has found readable."""
+        """The frames that have arrived at a socket found readable by a poll."""
         routes = self._routes
         while True:
             name = sock.recv()
@@ -105,7 +105,7 @@ class Transport:
                 return
 
     def forget(self, address: Address) -> None:
-        """Drop the route to a process that has ended; nothing is sent to it any more."""
+        """Drop the route to a process that has ended; nothing more is sent to it."""
         self._ended.add(address)
         self.windows.forget(address)
         route = self._routes.pop(address, None)
@@ -115,12 +115,12 @@ class Transport:
                 sockets.disconnect_ipc(self._connected, self._path(self._ended_connected.popleft()))
 
     def close(self) -> None:
-        """Close the sockets; what was sent goes out for at most half a second."""
+        """Close the sockets; what was sent may still go out for up to half a second."""
         for sock in self.sockets:
             sock.close(linger=500)
 
     def _sweep(self) -> None:
-        """Forget processes that have ended without our being told: a connection costs 14 KiB."""
+        """Drop processes that have ended without our being told: a connection costs 14 KiB."""
         for address in [x for x in self._routes if not os.path.exists(self._path(x))]:
             self.forget(address)
         self._sweep_at = self._opened + max(_SWEEP_AFTER, len(self._routes))

@@ -1,14 +1,14 @@
-"""Windows: how many bytes may be on their way from one process to another.
+"""Windows: how many bytes may be in flight from one process to another.
 
 Used by `transport`, for processes, and by the simulation.  A state machine: frames in, frames out
-through `transmit`.  Raylets and the head are not counted: what goes to them is small, and they
-never stop reading.
+through `transmit`.  Traffic with raylets and the head is not counted: it is small, and they never
+stop reading.
 
-Both ends count the bytes of every frame between two processes.  The receiver gives credit for what
-it has read; a sender whose window is full keeps further frames, in order, for that receiver alone.
-Nothing but a frame to the same receiver ever waits, reading never waits for sending, and credits
-need no window: so two processes, or a ring of them, that send to each other with all windows full
-go on as soon as they read.
+Both ends count the bytes of every frame between two processes.  The receiver grants credit for
+what it has read; a sender whose window is full holds back further frames, in order, for that
+receiver only.  Only a frame to the same receiver ever waits, reading never waits for sending, and
+credits need no window: so two processes, or a ring of them, that send to each other with all
+windows full continue as soon as they read.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ class Windows:
 
     Args:
         me: this process's address.
-        transmit: sends a frame; False: there is nobody who could get it.
-        size: bytes that may be on their way to one receiver; the last frame may exceed it.
+        transmit: sends a frame; False: nobody can receive it.
+        size: bytes that may be in flight to one receiver; the last frame may exceed it.
 
     Attributes:
         waiting_bytes: how many bytes wait for room, in all windows together.
         on_full: called with a receiver when frames begin to wait for it.
-        on_room: called with a receiver when nothing waits for it any more.
+        on_room: called with a receiver when no more frames wait for it.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Windows:
         self._transmit = transmit
         self._size = size
         self._credit_at = max(1, size // 4)
-        # Sent and not credited, by receiver; received and not credited, by sender.
+        # Sent but not credited, by receiver; received but not credited, by sender.
         self._sent: dict[Address, int] = {}
         self._received: dict[Address, int] = {}
         self._waiting: dict[Address, deque[bytes]] = {}
@@ -55,7 +55,7 @@ class Windows:
         self.on_room: Callable[[Address], None] = _nothing
 
     def send(self, destination: Address, message: msgspec.Struct) -> None:
-        """Send a message, or keep it until the window has room."""
+        """Send a message, or hold it back until the window has room."""
         frame = codec.encode(destination, self._me, message)
         if not process_of(destination):
             self._transmit(destination, frame)
@@ -73,13 +73,13 @@ class Windows:
         self.waiting_bytes += len(frame)
 
     def has_room(self, destination: Address) -> bool:
-        """Whether what is sent now goes out now."""
+        """Whether a message sent now goes out at once."""
         return (
             destination not in self._waiting and self._sent.get(destination, 0) < self._size
         )
 
     def on_received(self, source: Address, size: int) -> None:
-        """A frame of this size has been read: credit is given for a quarter of a window."""
+        """A frame of this size has been read; credit is granted per quarter of a window."""
         if not process_of(source):
             return
         size += self._received.get(source, 0)
@@ -89,7 +89,7 @@ class Windows:
         self._received[source] = size
 
     def on_credit(self, source: Address, message: Credit) -> None:
-        """A receiver has read: send what waits for it, as far as it goes."""
+        """A receiver has read: send what waits for it, as far as the window allows."""
         sent = max(0, self._sent.get(source, 0) - message.size)
         waiting = self._waiting.get(source)
         while waiting and sent < self._size:
@@ -104,7 +104,7 @@ class Windows:
             self.on_room(source)
 
     def forget(self, address: Address) -> None:
-        """A process has ended: nothing is kept for it, or counted."""
+        """A process has ended: drop its counts and its waiting frames."""
         self._sent.pop(address, None)
         self._received.pop(address, None)
         self.waiting_bytes -= sum(map(len, self._waiting.pop(address, ())))
@@ -117,4 +117,4 @@ class Windows:
 
 
 def _nothing(_: Address) -> None:
-    """Nobody wants to be told."""
+    """The default: nobody wants to be told."""

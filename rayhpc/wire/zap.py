@@ -1,8 +1,8 @@
-"""Who is let in over TCP: ZeroMQ's authentication protocol (ZAP), in the owner's poll loop.
+"""Admission over TCP: ZeroMQ's authentication protocol (ZAP), in the owner's poll loop.
 
-Used by `listener.py`.  libzmq asks, over an in-process socket, about every client that has proved
-to own the key it shows; the answer is whether that key is one of the cluster's.  Has no thread:
-whoever polls `socket` calls `serve`.  Must be made before the first listener of its context.
+Used by `listener.py`.  Over an in-process socket libzmq asks about every client that has proved it
+owns the key it shows; the answer is whether that key is one of the cluster's.  Has no thread:
+whoever polls `socket` calls `serve`.  Must be created before the first listener of its context.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ _VERSION = b"1.0"
 
 
 class Zap:
-    """The one judge of a ZeroMQ context.
+    """The authenticator of a ZeroMQ context.
 
     Args:
-        context: whose listeners it judges for.
-        allowed: the client keys (Z85) that are let in.
-        now: the time in seconds; limits how often a refusal is logged.
+        context: the context whose listeners it decides for.
+        allowed: the client keys (Z85) that are admitted.
+        now: the time in seconds; limits how often a rejection is logged.
 
     Attributes:
-        socket: to be polled for reading; then call `serve`.
-        refused: how many clients have been refused.
+        socket: poll it for reading, then call `serve`.
+        refused: how many clients have been rejected.
     """
 
     def __init__(
@@ -52,13 +52,13 @@ class Zap:
         self.socket.bind(ENDPOINT)
 
     def serve(self) -> None:
-        """Answer all questions that have come."""
+        """Answer all pending questions."""
         while has_input(self.socket):
             question = self.socket.recv_multipart()
             self.socket.send_multipart(self._answer(question))
 
     def close(self) -> None:
-        """Judge nobody any more: then nobody is let in."""
+        """Stop answering: then nobody is admitted."""
         self.socket.close()
 
     def _answer(self, question: list[bytes]) -> list[bytes]:
@@ -78,6 +78,6 @@ class Zap:
         if now < self._quiet_until:
             return
         more = f" ({self._unsaid - 1} more since the last such line)" if self._unsaid > 1 else ""
-        logger.warning("refused a client at %s: not a key of this cluster%s", address, more)
+        logger.warning("rejected a client at %s: not a key of this cluster%s", address, more)
         self._unsaid = 0
         self._quiet_until = now + _QUIET_S

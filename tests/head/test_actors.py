@@ -429,7 +429,7 @@ def test_a_dead_actor_answers_late_watchers() -> None:
     watcher = world.process(nodes[0])
     world.to_head(watcher, actors.WatchActor(actor))
     world.run()
-    assert "kill()" in world.last(watcher, actors.ActorIs).reason
+    assert "ray.kill" in world.last(watcher, actors.ActorIs).reason
 
 
 def test_an_actor_goes_where_tasks_can_be_called_back_from() -> None:

@@ -70,7 +70,7 @@ def test_a_hello_or_reply_that_claims_to_be_endless_is_refused_at_once(length: i
     mine, its = socket.socketpair()
     with mine, its:
         its.sendall(_LENGTH.pack(length) + b"x")
-        with pytest.raises(bootstrap.AttachError, match="no raylet"):
+        with pytest.raises(bootstrap.AttachError, match="not a raylet"):
             bootstrap._receive_reply(mine, [], time.monotonic() + 5)
 
 

@@ -115,7 +115,7 @@ def test_a_head_that_nobody_reaches_is_lost_with_the_reasons(cluster: Cluster) -
     link = cluster.link(cluster.key([(LOOPBACK, port)]))
     link.send_frame(b"hello")
     cluster.until(link.is_lost)
-    assert f"{LOOPBACK}:{port}: nobody listens there" in link.why()
+    assert f"{LOOPBACK}:{port}: nothing listens there" in link.why()
     link.send_frame(b"into the void")
     assert not link.is_up()
 
@@ -134,9 +134,9 @@ def test_a_wrong_client_key_is_refused(cluster: Cluster, caplog: pytest.LogCaptu
     link = cluster.link(stranger)
     link.send_frame(b"let me in")
     cluster.until(link.is_lost)
-    assert "refused this cluster's key" in link.why()
+    assert "rejected this cluster's key" in link.why()
     assert cluster.heard == []
-    lines = [x for x in caplog.messages if "refused a client" in x]
+    lines = [x for x in caplog.messages if "rejected a client" in x]
     assert len(lines) == 1  # however often it tries
     assert LOOPBACK in lines[0]
 

@@ -61,7 +61,7 @@ def test_the_file_is_its_owners_alone(home: Path) -> None:
 def test_a_key_is_not_written_over_or_through_a_link(home: Path, tmp_path: Path) -> None:
     key = make_key()
     path = keys.save(key)
-    with pytest.raises(KeyFileError, match="exists already"):
+    with pytest.raises(KeyFileError, match="already exists"):
         keys.save(key)
     path.unlink()
     path.symlink_to(tmp_path / "elsewhere")

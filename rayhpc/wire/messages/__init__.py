@@ -1,8 +1,8 @@
-"""Every message that crosses a process border, by the role that accepts it.
+"""Every message that crosses a process boundary, by the role that accepts it.
 
-Each message is defined once, in one of this package's modules; here stand only the lists of what
-the head, a raylet, and a driver or worker take.  A frame with anything else is refused by the
-decoder (`codec.py`).
+Each message is defined once, in one of this package's modules; this module only lists what the
+head, a raylet, and a driver or worker accept.  The decoder (`codec.py`) rejects a frame with
+anything else.
 """
 
 from rayhpc.wire.messages import actors, cluster, leases, objects, tasks, windows

@@ -1,4 +1,4 @@
-"""Actors and placement groups: between owners, callers, the head and the raylets.
+"""Actors and placement groups: messages between owners, callers, the head and the raylets.
 
 Sent by `runtime`, `head` and `raylet`.
 """
@@ -23,13 +23,13 @@ GROUP_RESCHEDULING = "RESCHEDULING"
 
 
 class ActorSpec(Record, frozen=True):
-    """All that is needed to start an actor, and to start it again.
+    """Everything needed to start an actor, and to restart it.
 
     `placing` is the class it is placed with, `holding` what it keeps while it lives.  `args` and
     `deps` are the constructor's, as in `Task`; `definition` is the pickled class, `methods` its
-    public methods with their own options (pickled; only the API reads it).  `max_restarts` and
-    `max_task_retries` are -1 for ever.  `detached` actors outlive their owner.  With
-    `capture_group` what the actor submits runs in its placement group as well.
+    public methods with their own options (pickled; read only by the API).  `max_restarts` and
+    `max_task_retries` of -1 mean unlimited.  `detached` actors outlive their owner.  With
+    `capture_group` whatever the actor submits runs in its placement group as well.
     """
 
     actor: bytes
@@ -65,7 +65,7 @@ class CreateActor(Message):
 
 
 class ActorCreated(Message):
-    """Head to owner: accepted; `existing` is the actor of that name (get_if_exists); or `error`."""
+    """Head to owner: accepted; `existing`: the actor with that name (get_if_exists); or `error`."""
 
     token: int
     actor: bytes
@@ -74,7 +74,7 @@ class ActorCreated(Message):
 
 
 class WatchActor(Message):
-    """Caller to head: tell me this actor's state, now and whenever it changes."""
+    """Caller to head: tell me this actor's state, now and at each change."""
 
     actor: bytes
 
@@ -83,8 +83,8 @@ class ActorIs(Message):
     """Head to watchers.
 
     `address` is the process while ALIVE; `incarnation` counts its lives; `reason` says why it is
-    not alive, `error` is the constructor's pickled error if it is that.  `has_lived` says that a
-    constructor has returned before: calls of an actor that has not simply wait for it.
+    not alive, `error` is the constructor's pickled error if that is the reason.  `has_lived` says
+    that a constructor has returned before: until one has, calls simply wait.
     """
 
     actor: bytes
@@ -101,14 +101,14 @@ class ActorIs(Message):
 
 
 class KillActor(Message):
-    """Anybody to head: end the actor's process at once; restart it only if asked."""
+    """Any process to head: kill the actor's process at once; restart it only if asked."""
 
     actor: bytes
     no_restart: bool = True
 
 
 class ActorUnreferenced(Message):
-    """Owner to head: the last handle is gone; the actor ends when its queued calls have run."""
+    """Owner to head: the last handle is gone; the actor ends after its queued calls have run."""
 
     actor: bytes
 
@@ -116,7 +116,7 @@ class ActorUnreferenced(Message):
 class StartActor(Message):
     """Head to a raylet: run it here; answered by `ActorStarted`.
 
-    Without room within so many seconds it is given back (0: the raylet's own patience).
+    Without room within that many seconds it is sent back (0: the raylet's default).
     """
 
     spec: ActorSpec
@@ -127,8 +127,8 @@ class StartActor(Message):
 class ActorStarted(Message):
     """Raylet to head.
 
-    `status` is ok, failed (its constructor raised: `error`), busy (no room: place it again),
-    or environment (its runtime environment: `reason`).  `address` and `pid` are its process's.
+    `status` is ok, failed (its constructor raised `error`), busy (no room: place it again), or
+    environment (its runtime environment failed: `reason`).  `address` and `pid` are its process's.
     """
 
     actor: bytes
@@ -141,7 +141,7 @@ class ActorStarted(Message):
 
 
 class ActorEnded(Message):
-    """Raylet to head: its process is gone; `intended`: it left by itself or was told to."""
+    """Raylet to head: its process is gone; `intended`: it exited by itself or as told."""
 
     actor: bytes
     incarnation: int
@@ -151,7 +151,7 @@ class ActorEnded(Message):
 
 
 class StopActor(Message):
-    """Head to a raylet: end it; at once, or (`graceful`) after its queued calls, if those end."""
+    """Head to a raylet: end it, at once or (`graceful`) after its queued calls, if those end."""
 
     actor: bytes
     incarnation: int
@@ -160,7 +160,7 @@ class StopActor(Message):
 
 
 class Construct(Message):
-    """Raylet to the actor's worker: be this actor; answered by `Constructed`.
+    """Raylet to the actor's worker: become this actor; answered by `Constructed`.
 
     `devices` as in `Grant`.
     """
@@ -179,13 +179,13 @@ class Constructed(Message):
 
 
 class EndActor(Message):
-    """Raylet to the actor's worker: leave when the queued calls have run."""
+    """Raylet to the actor's worker: exit after the queued calls have run."""
 
     reason: str
 
 
 class ActorRow(Record, frozen=True):
-    """An actor as `list_actors` shows it; `pid` is the process it lives in, or last lived in."""
+    """An actor as `list_actors` shows it; `pid` is its current or last process."""
 
     spec: ActorSpec
     state: str
@@ -214,13 +214,13 @@ class CreateGroup(Message):
 
 
 class RemoveGroup(Message):
-    """Anybody to head: give the bundles back; its actors and tasks end."""
+    """Any process to head: release the bundles; the group's actors and tasks end."""
 
     group: bytes
 
 
 class WatchGroup(Message):
-    """Anybody to head: tell me the group's state, now and whenever it changes."""
+    """Any process to head: tell me the group's state, now and at each change."""
 
     group: bytes
 
@@ -228,7 +228,7 @@ class WatchGroup(Message):
 class GroupIs(Message):
     """Head to watchers: `nodes` has each bundle's node number while CREATED.
 
-    `hopeless` says that the nodes there are can never hold it, for the reason in `text`.
+    `hopeless` says that the present nodes can never hold it, for the reason in `text`.
     """
 
     group: bytes
@@ -240,7 +240,7 @@ class GroupIs(Message):
 
 
 class PrepareBundles(Message):
-    """Head to raylet: set these bundles (index → resources) aside; `BundlesPrepared` answers."""
+    """Head to raylet: reserve these bundles (index → resources); answered by `BundlesPrepared`."""
 
     group: bytes
     attempt: int
@@ -248,7 +248,7 @@ class PrepareBundles(Message):
 
 
 class BundlesPrepared(Message):
-    """Raylet to head: done, or no room."""
+    """Raylet to head: reserved, or no room."""
 
     group: bytes
     attempt: int
@@ -256,9 +256,9 @@ class BundlesPrepared(Message):
 
 
 class ReleaseBundles(Message):
-    """Head to raylet: give them back; `removed`: end what runs in them, refuse what waits.
+    """Head to raylet: release them; `removed`: end what runs in them, refuse what waits.
 
-    `bundles` are the indexes to give back; empty: all of the group's on that node.
+    `bundles` are the indexes to release; empty: all of the group's on that node.
     """
 
     group: bytes
@@ -269,8 +269,8 @@ class ReleaseBundles(Message):
 class GroupRow(Record, frozen=True):
     """A placement group as tables show it.
 
-    `text` says why it waits, `hopeless` that these nodes can never hold it; `placings` is how often
-    it was tried to place bundles, `took` the seconds until all were (0: not yet).
+    `text` says why it waits, `hopeless` that the present nodes can never hold it; `placings` is the
+    number of attempts to place bundles, `took` the seconds until all were placed (0: not yet).
     """
 
     group: bytes

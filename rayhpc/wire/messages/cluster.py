@@ -1,7 +1,7 @@
-"""The head: membership, resource views, jobs, key-value, questions anybody may ask.
+"""The head: membership, resource views, jobs, key-value, questions open to every process.
 
-Sent by `head`, `raylet` and `runtime`.  What is asked rarely goes as `Request` with a typed
-question, and comes back as `Reply`, so that a new question needs no new plumbing.
+Sent by `head`, `raylet` and `runtime`.  Infrequent queries go as a `Request` with a typed question
+and are answered by a `Reply`, so that a new question needs no new plumbing.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from rayhpc.wire.messages.common import JobConfig, NodeInfo, Record, Resources
 from rayhpc.wire.messages.registry import Message
 
 PROTOCOL = 1
-# A node of which the head has heard nothing for so many seconds is dead.
+# A node that the head has not heard from for this many seconds is dead.
 NODE_SILENT_S = 5.0
 
 
 class RegisterNode(Message):
-    """Raylet to head, its first message (from address `raylet_of(0)` of nobody: source is 0).
+    """Raylet to head, its first message (it has no address yet: the source is 0).
 
-    `info.number` is 0: the head gives it.  `python` is major.minor, `version` rayhpc's, `clock`
-    this node's, in seconds since the epoch (0: not told).
+    `info.number` is 0: the head assigns it.  `python` is major.minor, `version` rayhpc's, `clock`
+    this node's, in seconds since the epoch (0: unknown).
     """
 
     cluster_id: str
@@ -30,7 +30,7 @@ class RegisterNode(Message):
 
 
 class Registered(Message):
-    """Head to the new raylet: your number, and all nodes (you included)."""
+    """Head to the new raylet: your number, and all nodes (including you)."""
 
     number: int
     nodes: list[NodeInfo]
@@ -38,7 +38,7 @@ class Registered(Message):
 
 
 class RegistrationRefused(Message):
-    """Head to a raylet it does not take: the sentence says why and what to do."""
+    """Head to a raylet it does not admit: the text says why and what to do."""
 
     reason: str
 
@@ -53,10 +53,10 @@ class NodeUp(Message):
 class Usage(Record, frozen=True):
     """One node's state in the cluster's resource view; `pending` counts waiting leases.
 
-    `taken` is how many `StartActor`, `PrepareBundles` and `ReleaseBundles` the raylet has had from
-    the head so far: it tells the head which of what it has placed is already missing from
-    `available`, and which of what it has released is back in it.  `leased`
-    is what leases hold and the node can call back for actors and bundles.
+    `taken` is how many `StartActor`, `PrepareBundles` and `ReleaseBundles` the raylet has received
+    from the head so far: it tells the head which of its placements are already missing from
+    `available`, and which of its releases are back in it.  `leased` is what leases hold and the
+    node can recall for actors and bundles.
     """
 
     node: int
@@ -69,7 +69,7 @@ class Usage(Record, frozen=True):
 
 
 class Moved(Record, frozen=True):
-    """What a node's store has moved since it started: objects, and their bytes.
+    """What a node's store has moved since it started: objects and bytes.
 
     `pulled` came from other nodes, `spilled` went to disk.
     """
@@ -81,9 +81,9 @@ class Moved(Record, frozen=True):
 
 
 class Heartbeat(Message):
-    """Raylet to head: I live; `usage` only when it has changed; `demand`: what waits here.
+    """Raylet to head: I am alive; `usage` only if it has changed; `demand`: what waits here.
 
-    `demand` lists (resources, how many wait, reason in words).  `errors` counts the errors inside
+    `demand` lists (resources, number waiting, reason in words).  `errors` counts the errors inside
     the raylet, `last_error` is the last one.  `moved` is what the store has moved so far.
     """
 
@@ -108,19 +108,19 @@ class View(Message):
 
 
 class Leave(Message):
-    """Raylet to head: this node leaves in good order, after its tasks have ended."""
+    """Raylet to head: this node leaves gracefully, after its tasks have ended."""
 
     reason: str
 
 
 class LinkBroken(Message):
-    """Raylet to head: my link to that node broke and you have not said why: one of us must go."""
+    """Raylet to head: my link to that node broke, and you have not said why: one of us must go."""
 
     node: int
 
 
 class Drain(Message):
-    """Head to raylet: take no new work; end at `deadline` seconds from now at the latest."""
+    """Head to raylet: take no new work; end within `deadline` seconds from now."""
 
     reason: str
     deadline: float
@@ -142,7 +142,7 @@ class ProcessDied(Message):
 
 
 class GetJob(Message):
-    """Raylet to head: what is job `number`? Answered by `JobIs`, when it is known."""
+    """Raylet to head: what is job `number`? Answered by `JobIs`, once it is known."""
 
     number: int
 
@@ -154,7 +154,7 @@ class JobIs(Message):
 
 
 class EndCluster(Message):
-    """Anybody of the cluster to head: end it all, with this exit code."""
+    """Any process of the cluster to head: end the cluster, with this exit code."""
 
     reason: str
     code: int = 0
@@ -191,7 +191,7 @@ class KvPut(Message):
 
 
 class KvGet(Message):
-    """→ bytes or None; with `wait` answered when the key appears."""
+    """→ bytes or None; with `wait` answered once the key appears."""
 
     space: str
     key: bytes
@@ -199,7 +199,7 @@ class KvGet(Message):
 
 
 class KvDelete(Message):
-    """→ int: how many keys went; with `prefix` all that start so."""
+    """→ int: how many keys were removed; with `prefix` all that start with it."""
 
     space: str
     key: bytes
@@ -214,14 +214,14 @@ class KvKeys(Message):
 
 
 class FindActor(Message):
-    """→ ActorRow or None: the living actor of that name."""
+    """→ ActorRow or None: the living actor with that name."""
 
     name: str
     namespace: str
 
 
 class NamedActors(Message):
-    """→ list of (namespace, name); an empty namespace means all of them."""
+    """→ list of (namespace, name); an empty namespace means all."""
 
     namespace: str
 
@@ -233,10 +233,10 @@ class StoreObjects(Message):
 
 
 class TaskRuns(Message):
-    """To a raylet or a worker: what was run there, at least the last `limit` → list[RunPage].
+    """To a raylet or a worker: what has run there, at least the last `limit` → list[RunPage].
 
-    `limit` 0 means all that is known.  The answer has one page; if that is not the last one, the
-    next is asked for with its `following` as `after`.
+    A `limit` of 0 means everything known.  The answer has one page; unless it is the last, the next
+    one is requested with its `following` as `after`.
     """
 
     limit: int = 0
@@ -244,7 +244,7 @@ class TaskRuns(Message):
 
 
 class Workers(Message):
-    """To a raylet: its processes → list[WorkerRow]; those that have `ended` as well, on demand."""
+    """To a raylet: its processes → list[WorkerRow]; with `ended` also dead ones."""
 
     ended: bool = False
 
@@ -254,15 +254,15 @@ class NodesOverTime(Message):
 
 
 class JobRaylets(Message):
-    """To the head: the raylets that have asked for a job, to work for it → list[int], addresses."""
+    """To the head: the raylets that asked about a job, to work for it → list[int], addresses."""
 
     job: int
 
 
 class PassOnOutput(Message):
-    """To a raylet: send a job's driver what the job's workers have printed by now → list, empty.
+    """To a raylet: send a job's driver what its workers have printed so far → list, empty.
 
-    A result comes by a shorter way than the lines that were printed before it.
+    A result takes a shorter path than the lines printed before it.
     """
 
     job: int
@@ -275,7 +275,7 @@ class OwnedObjects(Message):
 
 
 class OwnedTasks(Message):
-    """To a process: the tasks it has submitted that have not ended → list[TaskEvent]."""
+    """To a process: the unfinished tasks it has submitted → list[TaskEvent]."""
 
     limit: int = 10_000
 
@@ -304,14 +304,14 @@ Question = (
 
 
 class Request(Message):
-    """A question to the head, a raylet or a process; `token` is the asker's."""
+    """A question to the head, a raylet or a process; `token` is the requester's."""
 
     token: int
     question: Question
 
 
 class Reply(Message):
-    """The answer: msgpack of the type the question names; `error` not empty: none."""
+    """The answer: msgpack of the type the question names; none if `error` is not empty."""
 
     token: int
     data: bytes = b""
@@ -322,8 +322,8 @@ class Reply(Message):
 class NodeState(Record, frozen=True):
     """A node as `nodes()` and `status` show it; `ended` is why it is gone (empty: alive).
 
-    `skew` is by how many seconds its clock was ahead of the head's when it joined; `errors` and
-    `last_error` as in `Heartbeat`.
+    `skew` is how many seconds its clock was ahead of the head's when it joined; `errors` and
+    `last_error` are as in `Heartbeat`.
     """
 
     info: NodeInfo
@@ -341,7 +341,7 @@ class NodeState(Record, frozen=True):
 
 
 class ClusterState(Record, frozen=True):
-    """The cluster at a glance; `demand` as in `Heartbeat`, summed over the nodes.
+    """The cluster at a glance; `demand` as in `Heartbeat`, summed over all nodes.
 
     `errors` and `last_error` are the head's own.
     """
@@ -358,10 +358,10 @@ class ClusterState(Record, frozen=True):
 
 
 class NodeSample(Record, frozen=True):
-    """A node in one stretch of time that begins at `at` (seconds since the epoch).
+    """A node during one interval that begins at `at` (seconds since the epoch).
 
-    The least that was free of CPU and GPU (units of 1/10000), the most that was in the store and on
-    disk, the most leases that waited; `moved` at the end of the stretch.
+    The minimum of free CPU and GPU (units of 1/10000), the maximum in the store and on disk, the
+    maximum of waiting leases; `moved` at the end of the interval.
     """
 
     at: float
@@ -374,7 +374,7 @@ class NodeSample(Record, frozen=True):
 
 
 class NodeHistory(Record, frozen=True):
-    """The samples of one node, the oldest first, each `every` seconds long."""
+    """The samples of one node, oldest first, each `every` seconds long."""
 
     node: int
     every: float
@@ -382,7 +382,7 @@ class NodeHistory(Record, frozen=True):
 
 
 class JobRow(Record, frozen=True):
-    """A job: its driver, and when it ran (seconds since the epoch; `ended` 0: running)."""
+    """A job: its driver, and when it ran (seconds since the epoch; `ended` 0: still running)."""
 
     job: JobConfig
     alive: bool
@@ -405,7 +405,7 @@ class ObjectRow(Record, frozen=True):
 
 
 class TaskEvent(Record, frozen=True):
-    """A task's run; times in seconds since the epoch, `ended` 0 while it runs."""
+    """A task's run; times in seconds since the epoch, `ended` 0 while running."""
 
     tid: bytes
     name: str
@@ -426,11 +426,11 @@ class TaskEvent(Record, frozen=True):
 
 
 class RunGroup(Record, frozen=True):
-    """Runs of one function or method: ids and parents one after the other, times as doubles.
+    """Runs of one function or method: ids and parents concatenated, times as doubles.
 
-    `actor` is empty for tasks, `parents` where no run has one.  `tids` are without the nonce.
-    `error` names the kind of failure (empty: they finished), `cpus` and `gpus` what a run had
-    (units of 1/10000).  `waited` are the seconds in which a run waited for others (empty: none
+    `actor` is empty for tasks, `parents` if no run has one.  `tids` are without the nonce.
+    `error` names the kind of failure (empty: they succeeded), `cpus` and `gpus` what a run had
+    (units of 1/10000).  `waited` are the seconds for which a run waited for others (empty: none
     did), `sources` the first `runs.SOURCES_MOST` references that each took, without the nonce, and
     `source_counts` how many these are, as 16-bit numbers (both empty: none).  `sent` counts the
     runs whose arguments were too large for a message, `sent_bytes` their bytes.
@@ -455,10 +455,10 @@ class RunGroup(Record, frozen=True):
 
 
 class RunBatch(Record, frozen=True):
-    """What one worker reports; `offset` makes its `starts` seconds since the epoch.
+    """What one worker reports; add `offset` to its `starts` for seconds since the epoch.
 
     `nonce` is the end of every task's id.  `tracebacks` has the text of each kind of failure that
-    this worker names for the first time.
+    this worker reports for the first time.
     """
 
     worker: int
@@ -470,9 +470,9 @@ class RunBatch(Record, frozen=True):
 
 
 class RunPage(Record, frozen=True):
-    """Packed `RunBatch`es (`wire.runs`), the oldest first.
+    """Packed `RunBatch`es (`wire.runs`), oldest first.
 
-    `dropped` is how many older runs are no longer known, `following` where the next page begins
+    `dropped` is how many older runs have been forgotten, `following` where the next page begins
     (-1: this is the last).
     """
 
@@ -482,9 +482,9 @@ class RunPage(Record, frozen=True):
 
 
 class ReportRuns(Message):
-    """Worker to its raylet, four times a second or after 4,000: `count` tasks it has run.
+    """Worker to its raylet, four times a second or every 4,000 runs: `count` tasks it has run.
 
-    `data` is a packed `RunBatch`; `dropped` more had no room there.
+    `data` is a packed `RunBatch`; `dropped` more did not fit.
     """
 
     count: int
@@ -493,9 +493,9 @@ class ReportRuns(Message):
 
 
 class WorkerRow(Record, frozen=True):
-    """A process of a node: driver or worker, idle, leased, or an actor's.
+    """A process of a node: a driver or a worker (idle, leased, or an actor's).
 
-    `exit_type` (Ray's word for how it ended) and `exit_detail` are empty while it lives.
+    `exit_type` (Ray's term for how it ended) and `exit_detail` are empty while it lives.
     """
 
     address: int

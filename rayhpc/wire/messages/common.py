@@ -1,8 +1,8 @@
-"""Parts that several messages share: resources, scheduling classes, jobs, node facts.
+"""Parts shared by several messages: resources, scheduling classes, jobs, node facts.
 
-Used by the other modules of this package.  Holds no message of its own.
+Used by the other modules of this package.  Defines no message itself.
 
-Resource amounts are whole numbers of 1/10000 (`UNIT`), so that sums of fractions are exact.
+Resource amounts are integers in units of 1/10000 (`UNIT`), so that sums of fractions are exact.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import msgspec
 
 UNIT = 10_000
 Resources = dict[str, int]
-# Of a runtime environment's worker_process_setup_hook: the file that holds its pickle, and what
-# names it, or a function of a module, to a worker.
+# For a runtime environment's worker_process_setup_hook: the file that holds its pickle, and the
+# name by which a worker finds it, or a function of a module.
 HOOK_FILE = "setup_hook.pickle"
 SETUP_HOOK_VARIABLE = "RAYHPC_WORKER_SETUP_HOOK"
 
@@ -22,7 +22,7 @@ class Record(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Labels(Record, frozen=True):
-    """Conditions on node labels; `values` is read by `op`: in, not_in, exists, not_exists."""
+    """Conditions on node labels; `op` says how to read `values`: in, not_in, exists, not_exists."""
 
     key: str
     op: str
@@ -33,8 +33,8 @@ class Strategy(Record, frozen=True):
     """Where a task or actor may run.
 
     `kind` is one of default, spread, node, labels, group.  `node` is a node id in hex (node
-    affinity), `soft` lets it go elsewhere.  `group` and `bundle` name a placement group's bundle
-    (-1: any).  `hard` and `wish` are label conditions that must and that should hold.
+    affinity); `soft` lets it run elsewhere.  `group` and `bundle` name a placement group's bundle
+    (-1: any).  `hard` and `wish` are label conditions that must hold and that are preferred.
     """
 
     kind: str = "default"
@@ -50,11 +50,11 @@ DEFAULT_STRATEGY = Strategy()
 
 
 class SchedulingClass(Record, frozen=True):
-    """Tasks that want the same resources, environment and placement: they share leases.
+    """Tasks that need the same resources, environment and placement; they share leases.
 
     `environment` is the runtime environment as canonical JSON (empty: none).  `job` is the number
-    of the job whose modules and folder the worker needs.  `near` is the node that has most of the
-    bytes which the tasks take (0: they take little).
+    of the job whose modules and folder the worker needs.  `near` is the node with most of the
+    bytes that the tasks take as arguments (0: they take few).
     """
 
     resources: Resources
@@ -65,12 +65,12 @@ class SchedulingClass(Record, frozen=True):
 
 
 class JobConfig(Record, frozen=True):
-    """What a worker must know of a job before it runs its first task.
+    """What a worker must know about a job before it runs its first task.
 
     `driver` is the driver's address; `path` its sys.path, `folder` its working directory,
-    `preload` the modules it had imported, `environment` its runtime environment as JSON.  `setup`
-    (module:function; empty: nothing) is what the worker calls first.  `detached`: its actors live
-    on without their owner, unless their options say otherwise.
+    `preload` the modules it had imported, `environment` its runtime environment as JSON.  The
+    worker first calls `setup` (module:function; empty: nothing).  `detached`: its actors outlive
+    their owner, unless their options say otherwise.
     """
 
     number: int
@@ -89,7 +89,7 @@ class JobConfig(Record, frozen=True):
 
 
 class NodeInfo(Record, frozen=True):
-    """What the cluster knows of a node for its whole life.
+    """What the cluster knows about a node, constant for the node's life.
 
     `endpoints` are (ip, port) pairs of the raylet's listener, best first; `key` its public key.
     """
@@ -110,14 +110,14 @@ class NodeInfo(Record, frozen=True):
 
 
 class Stored(Record, frozen=True):
-    """Says that a value lies in a node's object store instead of in the message."""
+    """A value that is in a node's object store instead of in the message."""
 
     size: int
     node: int
 
 
 class Grant(Record, frozen=True):
-    """A lease as the worker needs to know it: what it may use, and for whom.
+    """A lease as the worker sees it: what it may use, and for whom.
 
     `devices` maps a resource name (GPU) to the ids the worker may see.  `group` is the placement
     group the lease was taken from, `bundle` its bundle.

@@ -1,6 +1,6 @@
-"""Leases: between submitters, raylets and workers.
+"""Leases: messages between submitters, raylets and workers.
 
-Sent by `runtime` and `raylet`.  A lease number is unique on its raylet and never used again.
+Sent by `runtime` and `raylet`.  A lease number is unique on its raylet and never reused.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from rayhpc.wire.messages.common import Grant, JobConfig, SchedulingClass
 from rayhpc.wire.messages.registry import Message
 
 # LeaseRefused.kind
-UNSCHEDULABLE = 1  # no node can ever do it, and the strategy allows no waiting
+UNSCHEDULABLE = 1  # no node can ever run it, and the strategy does not allow waiting
 ENVIRONMENT = 2  # the runtime environment could not be set up
 GROUP_REMOVED = 3
 OUT_OF_SERVICE = 4  # the node is leaving: ask again elsewhere
 
 
-# A line on a worker's stdout or stderr that starts so names what it runs from there on.
+# A line on a worker's stdout or stderr that starts with this names what it runs from there on.
 NAME_MARK = "\x1e:rayhpc:"
 
 
@@ -23,7 +23,7 @@ class LeaseRequest(Message):
     """Submitter to a raylet: one worker for this class, please.
 
     `request` is the submitter's number for it, `backlog` how many of its tasks wait, `hops` how
-    many raylets have passed it on.
+    many raylets have redirected it.
     """
 
     request: int
@@ -49,7 +49,7 @@ class LeaseRedirect(Message):
 
 
 class LeaseQueued(Message):
-    """Raylet to submitter: nothing is free anywhere; you wait here. `text`: why it may be long."""
+    """Raylet to submitter: nothing is free anywhere; queued here. `text`: why it may take long."""
 
     request: int
     text: str = ""
@@ -73,7 +73,7 @@ class LeaseCancel(Message):
 class LeaseReturn(Message):
     """Submitter to raylet: I no longer need this worker.
 
-    `kill`: end the process with it, if `task` (when there is one) is what it runs.
+    `kill`: end the process as well, if `task` (if given) is what it runs.
     """
 
     lease: int
@@ -84,8 +84,8 @@ class LeaseReturn(Message):
 class LeaseBroken(Message):
     """Raylet to submitter: the leased worker is dead.
 
-    `started` is the task it had last started (from its slot; empty: none), so that only this one
-    counts as failed; `reason` says how it died; `memory` that it was ended for using too much.
+    `started` is the task it had started last (from its slot; empty: none), so that only this one
+    counts as failed; `reason` says how it died; `memory` that it was killed for using too much.
     """
 
     lease: int
@@ -109,7 +109,7 @@ class Revoked(Message):
 
 
 class WorkerReady(Message):
-    """A new worker to its raylet: I listen."""
+    """A new worker to its raylet: I am listening."""
 
     pid: int
 
@@ -121,25 +121,25 @@ class AssignJob(Message):
 
 
 class Blocked(Message):
-    """Worker to raylet: my task waits for others; its CPUs are free meanwhile."""
+    """Worker to raylet: my task waits for others; its CPUs are free until `Unblocked`."""
 
     lease: int
 
 
 class Unblocked(Message):
-    """Worker to raylet: it goes on."""
+    """Worker to raylet: my task continues."""
 
     lease: int
 
 
 class Leaving(Message):
-    """Worker to raylet: I end after this (max_calls, exit); do not lease me again."""
+    """Worker to raylet: I exit after this (max_calls, exit); do not lease me again."""
 
     reason: str
 
 
 class ExitIfIdle(Message):
-    """Raylet to an idle worker: end, unless somebody still needs objects that you own."""
+    """Raylet to an idle worker: exit, unless someone still needs objects that you own."""
 
 
 class StillNeeded(Message):
@@ -163,7 +163,7 @@ class Died(Message):
 class NodeGone(Message):
     """Head to raylets, raylet to its processes: everything on that node is dead.
 
-    The head names all that went at the same time for the same reason in one message (`more`).
+    The head names all nodes that died at the same time for the same reason in one message (`more`).
     """
 
     node: int
@@ -187,7 +187,7 @@ class LogLines(Message):
 
 
 class LinesTaken(Message):
-    """A driver to a raylet: so many more characters of its `LogLines` are printed."""
+    """A driver to a raylet: this many more characters of its `LogLines` have been printed."""
 
     size: int
 

@@ -1,4 +1,4 @@
-"""Objects: borrowing between processes, the store of a node, transfers between nodes.
+"""Objects: borrowing between processes, a node's store, transfers between nodes.
 
 Sent by `runtime` (owner, borrower) and by `raylet`.  Values are opaque bytes here.
 """
@@ -10,10 +10,10 @@ from rayhpc.wire.messages.registry import Message
 # FetchFailed.kind, ObjectAnswer.kind
 VALUE = 0  # `value` is the small value
 ERROR = 1  # `value` is a pickled error
-LOST = 2  # every copy is gone and cannot be made again
+LOST = 2  # every copy is gone and it cannot be reconstructed
 OWNER_DIED = 3
 FREED = 4
-STORED = 5  # it lies in a store: the directory knows where
+STORED = 5  # it is in a store: the directory knows which
 FULL = 6  # no room for it here
 
 
@@ -27,7 +27,7 @@ class Borrow(Message):
 
 
 class Borrowed(Message):
-    """Owner to borrower: noted."""
+    """Owner to borrower: recorded."""
 
     token: int
 
@@ -41,16 +41,16 @@ class Return(Message):
 
 # -- between a process and its own raylet --------------------------------------------------------
 class StoreCreate(Message):
-    """Process to raylet: a place for `size` bytes, please; answered by `StoreCreated`."""
+    """Process to raylet: space for `size` bytes, please; answered by `StoreCreated`."""
 
     oid: bytes
     size: int
 
 
 class StoreCreated(Message):
-    """Raylet to process: write at `offset`; -1: no room, and `error` says what holds it.
+    """Raylet to process: write at `offset`; -1: no room, and `error` says what occupies it.
 
-    `path` not empty: not in the arena, but in that file of the raylet's, to be mapped.
+    If `path` is not empty: not in the arena, but in that file of the raylet's, to be mapped.
     """
 
     oid: bytes
@@ -60,7 +60,7 @@ class StoreCreated(Message):
 
 
 class StoreSeal(Message):
-    """Process to raylet: written; from now on it can be read."""
+    """Process to raylet: written; it may be read from now on."""
 
     oid: bytes
     size: int
@@ -69,7 +69,7 @@ class StoreSeal(Message):
 class Fetch(Message):
     """Process to raylet: I need these here; `Fetched` or `FetchFailed` for each.
 
-    `pin` false only brings them to this node (`wait(fetch_local=True)`) and asks to be told.
+    `pin` false only brings them to this node (`wait(fetch_local=True)`) and reports it.
     """
 
     oids: list[bytes]
@@ -77,7 +77,7 @@ class Fetch(Message):
 
 
 class Fetched(Message):
-    """Raylet to process: the object lies at `offset`, pinned for you until `Unpin`.
+    """Raylet to process: the object is at `offset`, pinned for you until `Unpin`.
 
     `path` as in `StoreCreated`.
     """
@@ -89,7 +89,7 @@ class Fetched(Message):
 
 
 class FetchFailed(Message):
-    """Raylet to process: no object, but this: a small value, an error, or why there is none."""
+    """Raylet to process: no object, but a small value, an error, or why there is none."""
 
     oid: bytes
     kind: int
@@ -98,19 +98,19 @@ class FetchFailed(Message):
 
 
 class Unpin(Message):
-    """Process to raylet: one view of each of these is gone (an id may come several times)."""
+    """Process to raylet: one view of each of these is gone (an id may appear several times)."""
 
     oids: list[bytes]
 
 
 class Free(Message):
-    """Owner to its raylet: nobody refers to these any more; every copy may go."""
+    """Owner to its raylet: nobody refers to these any more; drop every copy."""
 
     oids: list[bytes]
 
 
 class FetchCancel(Message):
-    """Process to raylet: I no longer wait for these (as asked for with the same `pin`)."""
+    """Process to raylet: I no longer wait for these (requested with the same `pin`)."""
 
     oids: list[bytes]
     pin: bool = True
@@ -120,7 +120,7 @@ class FetchCancel(Message):
 class ObjectAt(Message):
     """Raylet to the owner's raylet: `node` has a sealed copy.
 
-    From the owner's raylet to `node`: yours is the copy to keep from now on.
+    From the owner's raylet to `node`: your copy is now the primary one.
     """
 
     oid: bytes
@@ -137,7 +137,7 @@ class ObjectGone(Message):
 
 
 class Locate(Message):
-    """Raylet to the owner's raylet: where is it? Answered by `Located`, now or when it is there."""
+    """Raylet to the owner's raylet: where is it? Answered by `Located`, now or once it exists."""
 
     oid: bytes
     node: int
@@ -151,7 +151,7 @@ class LocateCancel(Message):
 
 
 class Located(Message):
-    """The owner's raylet to a raylet: the copies, or (kind not STORED) what there is instead."""
+    """The owner's raylet to a raylet: the copies, or (kind not STORED) what exists instead."""
 
     oid: bytes
     kind: int
@@ -162,7 +162,7 @@ class Located(Message):
 
 
 class Ask(Message):
-    """A raylet to an owner on its node: what of this object? Answered by `Tell` when known."""
+    """A raylet to an owner on its node: what about this object? Answered by `Tell` once known."""
 
     oid: bytes
 
@@ -177,9 +177,9 @@ class Tell(Message):
 
 
 class CopiesLost(Message):
-    """The owner's raylet to the owner: no copy is left; make it again, or `Tell` LOST.
+    """The owner's raylet to the owner: no copy is left; reconstruct it, or `Tell` LOST.
 
-    `text` says what has become of the last one, if that is known.
+    `text` says what became of the last one, if known.
     """
 
     oids: list[bytes]
@@ -187,7 +187,7 @@ class CopiesLost(Message):
 
 
 class DropCopies(Message):
-    """The owner's raylet to a raylet with a copy: it may go."""
+    """The owner's raylet to a raylet with a copy: drop it."""
 
     oids: list[bytes]
 

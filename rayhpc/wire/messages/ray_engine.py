@@ -1,7 +1,7 @@
-"""Between the ranks whose nodes are those of the real Ray: who is there, and that it is over.
+"""Messages between the ranks when the nodes run the real Ray: who has joined, and the end.
 
-Sent by `launch.engines.ray_node` to its like on rank 0 and back; no other process takes these.
-They go through CURVE alone, so that Ray's address and token never lie in a file that nodes share.
+Exchanged by `launch.engines.ray_node` and its counterpart on rank 0; no other process accepts
+these.  They travel only through CURVE, so that Ray's address and token are never in a shared file.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from rayhpc.wire.messages.registry import Message
 
 
 class JoinRay(Message):
-    """A node to rank 0, its first message: which Ray and Python (major.minor) it has."""
+    """A node to rank 0, its first message: its versions of Ray and Python (major.minor)."""
 
     node: int
     host: str
@@ -19,14 +19,14 @@ class JoinRay(Message):
 
 
 class RayIs(Message):
-    """Rank 0 to a node: where Ray's head listens (ip:port), and what proves that one may join."""
+    """Rank 0 to a node: where Ray's head listens (ip:port), and the token needed to join."""
 
     address: str
     token: str
 
 
 class RayRefused(Message):
-    """Rank 0 to a node: it cannot join; the sentence says why and what to do."""
+    """Rank 0 to a node: it cannot join; the text says why and what to do."""
 
     reason: str
 
@@ -42,7 +42,7 @@ class RayNodeEnded(Message):
 
 
 class RayOver(Message):
-    """Rank 0 to all nodes: the cluster ends; they leave with this exit code."""
+    """Rank 0 to all nodes: the cluster ends; exit with this code."""
 
     code: int
 

@@ -1,8 +1,8 @@
-"""The base of every message: a struct that travels as an array, after the number of its kind.
+"""The base of every message: a struct sent as an array, preceded by the number of its kind.
 
-Used by the other modules of this package, in which each message is defined once.  The numbers are
-given in the order of the definitions, and importing any of these modules imports all of them in
-one order: so they are the same in every process of one version, which the first message checks.
+Used by the other modules of this package, in which each message is defined once.  Numbers are
+assigned in the order of the definitions, and importing any of these modules imports all of them
+in one order: so they agree in all processes of one version, which the first message checks.
 """
 
 from __future__ import annotations
@@ -19,4 +19,4 @@ def _next_number(_: str) -> int:
 
 
 class Message(msgspec.Struct, array_like=True, tag=_next_number):
-    """What crosses a process border on its own; the parts of one are `common.Record`s."""
+    """A message that crosses a process boundary; its parts are `common.Record`s."""

@@ -10,9 +10,9 @@ import msgspec
 
 
 class Facts(msgspec.Struct):
-    """Who and where a process is; `job` 0 and an empty namespace: told later, with its job.
+    """Who and where a process is; `job` 0 and an empty namespace come later, with its job.
 
-    `detached`: the job's actors live on without their owner, unless their options say otherwise.
+    `detached`: the job's actors outlive their owner, unless their options say otherwise.
     """
 
     address: int

@@ -1,6 +1,6 @@
-"""Between a submitter and the worker that runs its tasks: the fast path's messages.
+"""Messages between a submitter and the worker that runs its tasks: the fast path.
 
-Sent by `runtime` only, process to process; raylets pass them on between nodes unread.
+Sent only by `runtime`, process to process; raylets forward them between nodes unread.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Dependency(Record, frozen=True):
     """A top-level reference among a task's arguments, already resolved by the submitter.
 
     `value` is the small value itself; None means: fetch `oid` from the store (`node` is a hint).
-    `error` says that `value` is an error, which the task then fails with.
+    `error` says that `value` is an error, with which the task then fails.
     """
 
     oid: bytes
@@ -34,13 +34,13 @@ class Dependency(Record, frozen=True):
 
 
 class TaskMore(Record, frozen=True):
-    """What only some tasks need: kept apart so that the common task stays small.
+    """Fields that few tasks need, kept apart so that the common task stays small.
 
     `retry_on` is empty (never), b"*" (any application error) or a pickled list of types.
-    `packed` not 0 says that `args` is empty and the first dependency is the packed arguments, of so
+    If `packed` is not 0, `args` is empty and the first dependency is the packed arguments, of that
     many bytes.
-    `window` is the number of streamed items that may wait to be taken (0: no bound).
-    `again` says that a call runs once more because results of it were lost.
+    `window` is the number of streamed items that may be outstanding (0: no bound).
+    `again` says that a call is repeated because results of it were lost.
     """
 
     name: str = ""
@@ -67,7 +67,7 @@ class Task(Record, frozen=True):
 
 
 class Call(Record, frozen=True):
-    """One call of an actor's method; the fields as in `Task`."""
+    """One call of an actor's method; fields as in `Task`."""
 
     tid: bytes
     method: str
@@ -80,7 +80,7 @@ class Call(Record, frozen=True):
 
 
 class Result(Record, frozen=True):
-    """What became of one task.
+    """The outcome of one task.
 
     `outs` has one element per result: the pickled value, or where it is stored.  `micros` is how
     long the user's code ran.  `borrowing` says that references among the arguments are still being
@@ -118,7 +118,7 @@ class Calls(Message):
 
 
 class Forget(Message):
-    """Submitter to worker: of these definitions I have no task left; more comes with a push.
+    """Submitter to worker: I have no task left of these definitions; a later push resends them.
 
     `with_refs`: some have captured references.
     """
@@ -128,7 +128,7 @@ class Forget(Message):
 
 
 class Done(Message):
-    """Worker to submitter: results, each as soon as within a millisecond of being there."""
+    """Worker to submitter: results, each within a millisecond of completion."""
 
     results: list[Result]
 
@@ -143,8 +143,8 @@ class Recall(Message):
 class Refused(Message):
     """Worker to submitter: these tasks did not start here and will not.
 
-    `blocked` says that the worker's running task waits for others: send it nothing more until
-    that task's result.  `ended` says that the lease is over.
+    `blocked` says that the worker's running task waits for others: push nothing more until that
+    task's result.  `ended` says that the lease is over.
     """
 
     lease: int
@@ -154,7 +154,7 @@ class Refused(Message):
 
 
 class Cancel(Message):
-    """Owner to the process that runs or will run a task: cancel it, its children too if asked."""
+    """Owner to the process that runs or will run a task: cancel it, and its children if asked."""
 
     tid: bytes
     recursive: bool = True
@@ -171,7 +171,7 @@ class StreamItem(Message):
 
 
 class StreamTaken(Message):
-    """Owner to worker: `count` items have been taken so far; -1: nobody wants further ones."""
+    """Owner to worker: `count` items have been taken so far; -1: no more are wanted."""
 
     tid: bytes
     count: int
@@ -184,13 +184,13 @@ class Release(Message):
 
 
 class Adopted(Message):
-    """Owner of results to worker: we hold the references inside these results ourselves now."""
+    """Owner of results to worker: I now hold the references inside these results myself."""
 
     tids: list[bytes]
 
 
 class CancelOwned(Message):
-    """A borrower to an owner: cancel the task that makes this object."""
+    """A borrower to an owner: cancel the task that creates this object."""
 
     oid: bytes
     force: bool

@@ -1,4 +1,4 @@
-"""What two processes tell each other about the bytes between them (`wire.windows`)."""
+"""Flow control between two processes (`wire.windows`)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from rayhpc.wire.messages.registry import Message
 
 
 class Credit(Message):
-    """Receiver to sender: so many more bytes of your frames have been taken in."""
+    """Receiver to sender: this many more bytes of your frames have been read."""
 
     size: int
