@@ -39,10 +39,11 @@ _WHOLE = ("num_cpus", "num_gpus", "memory", "object_store_memory")
 
 
 class ClusterNode:
-    """A node of a `Cluster`."""
+    """A node of a `Cluster`; `address` is the cluster's, as `init(address=…)` takes it."""
 
-    def __init__(self, node: LocalNode) -> None:
+    def __init__(self, node: LocalNode, address: str) -> None:
         self.node = node
+        self.address = address
 
     @property
     def node_id(self) -> str:
@@ -157,7 +158,7 @@ class Cluster:
             if k in _OPTIONS
         }
         with _understandable():
-            node = ClusterNode(self._cluster.add_node(NodeOptions(**fields)))
+            node = ClusterNode(self._cluster.add_node(NodeOptions(**fields)), self.address)
         if self.head_node is None:
             self.head_node = node
         else:

@@ -97,8 +97,8 @@ class Actors:
             spec.actor,
             error=(
                 f"The name {spec.name!r} is already taken by an actor in namespace "
-                f"{spec.namespace!r}. Choose another name, or pass get_if_exists=True to get that "
-                "actor."
+                f"{spec.namespace!r}. Please use a different name, or pass get_if_exists=True to "
+                "get that actor."
             ),
         )
 

@@ -59,6 +59,7 @@ def test_a_node_can_be_removed_as_by_a_crash(nodes: Cluster) -> None:
 
 
 def test_the_address_connects_a_driver(nodes: Cluster) -> None:
+    assert {x.address for x in nodes.list_all_nodes()} == {nodes.address}
     context = rayhpc.init(address=nodes.address)
     assert context.address_info["address"] == nodes.address
     assert alive() == {nodes.head_node.node_id}

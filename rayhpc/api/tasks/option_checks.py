@@ -176,6 +176,13 @@ def text(name: str, value: Any) -> str:
     return encodable(name, value)
 
 
+def actor_name(name: str, value: Any) -> str:
+    """The name of an actor: not empty, said in Ray's words."""
+    if value == "":
+        raise ValueError("Actor name cannot be an empty string; leave it out instead.")
+    return text(name, value)
+
+
 def title(name: str, value: Any) -> str | None:
     """The name of a task or call in logs and listings; an empty string means none."""
     if not isinstance(value, str):

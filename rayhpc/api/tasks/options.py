@@ -30,7 +30,7 @@ _COMMON: dict[str, checks.Check] = {
     "fallback_strategy": checks.anything,
     "label_selector": checks.selector,
     "memory": checks.amount,
-    "name": checks.text,
+    "name": checks.actor_name,
     "num_cpus": checks.amount,
     "num_gpus": checks.gpus,
     "object_store_memory": checks.amount,

@@ -90,7 +90,8 @@ def out_of_retries(oid: ObjectId, pending: Pending) -> bytes:
     option = "max_retries" if pending.target is None else "max_task_retries"
     text = (
         f"every copy of it is gone, with the nodes they were on, and {pending.name}() has no "
-        f"retries left to make it again ({option})."
+        "retries left to make it again: the maximum number of task retries has been exceeded "
+        f"({option})."
     )
     kind = exceptions.ObjectReconstructionFailedMaxAttemptsExceededError
     return dump_system_error(kind(oid.hex(), text))

@@ -201,10 +201,10 @@ class ObjectRef(Generic[T]):
         return self
 
     def as_future(self, _internal: bool = False) -> asyncio.Future[T]:
-        """An `asyncio.Future` of the value, of the running loop."""
-        import asyncio
-
-        return hooks.home().awaitable_of(self, asyncio.get_running_loop())
+        """An `asyncio.Future` of the value, of the running loop; where none runs, of the loop that
+        this thread would run (`asyncio.get_event_loop`).
+        """
+        return hooks.home().awaitable_of(self, _event_loop())
 
     def __await__(self) -> Generator[Any, None, T]:
         return self.as_future().__await__()
@@ -246,6 +246,18 @@ def _check_id(binary: ObjectId) -> None:
         )
     if len(binary) != OBJECT_ID_BYTES:
         raise ValueError(f"An ObjectRef needs to have length {OBJECT_ID_BYTES}, not {len(binary)}.")
+
+
+def _event_loop() -> asyncio.AbstractEventLoop:
+    """The loop that runs in this thread, or its own one, made where there is none yet."""
+    import asyncio
+
+    try:
+        return asyncio.get_event_loop()
+    except RuntimeError:
+        loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(loop)
+        return loop
 
 
 # -- references inside what is pickled -----------------------------------------------------------

@@ -78,10 +78,10 @@ class Producers:
         """Send every item of `values`; the outcome is how many there were.
 
         Raises:
-            TypeError: the user's code returned something that cannot be iterated.
+            TypeError: the user's code returned something that cannot be iterated, or with
+                num_returns="dynamic" something else than a generator.
         """
-        with outside:
-            items: Iterator[Any] = iter(values)
+        items = _items(task, values)
         self._begin(owner, task.tid)
         count = 0
         try:
@@ -162,3 +162,13 @@ class Producers:
         micros = int((self._worker.process.core.now() - start) * 1e6)
         total = msgspec.msgpack.encode(count)
         return execution.Outcome(tasks.Result(task.tid, tasks.OK, [total], micros))
+
+
+def _items(task: execution.Runnable, values: Any) -> Iterator[Any]:
+    if task.returns == tasks.DYNAMIC and not hasattr(values, "__next__"):
+        raise TypeError(
+            'A function with num_returns="dynamic" must return a generator, not '
+            f"{type(values).__name__}: yield its items."
+        )
+    with outside:
+        return iter(values)

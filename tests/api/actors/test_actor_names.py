@@ -34,6 +34,8 @@ def test_unknown_and_taken_names_are_told_apart(ray: Any) -> None:
     assert ray.get(kept.increase.remote()) == 1
     with pytest.raises(ValueError, match="name"):
         ray.get_actor("")
+    with pytest.raises(ValueError, match="Actor name cannot be an empty string"):
+        Counter.options(name="")
     with pytest.raises(TypeError, match="text"):
         ray.get_actor(3)
 

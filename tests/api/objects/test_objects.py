@@ -8,6 +8,7 @@ import copy
 import dataclasses
 import gc
 import pickle
+import threading
 import time
 from typing import Any
 
@@ -304,6 +305,29 @@ def test_awaiting(ray: Any) -> None:
         return found
 
     assert asyncio.run(gather()) == [0, 1, 2, "shielded", "waited", "failed"]
+
+
+def test_futures_of_a_loop_that_does_not_run_yet(ray: Any) -> None:
+    """As programs drive a loop by hand: in the main thread, and in one that has no loop yet."""
+
+    def drive(found: list[Any]) -> None:
+        futures = [after.remote(0, i).as_future() for i in range(2)]
+        loop = futures[0].get_loop()
+        assert loop is futures[1].get_loop()
+        found += loop.run_until_complete(asyncio.gather(*futures))
+        loop.close()
+        asyncio.set_event_loop(None)
+
+    for run in (lambda x: x(), _in_a_thread):
+        found: list[Any] = []
+        run(lambda into=found: drive(into))
+        assert found == [0, 1]
+
+
+def _in_a_thread(function: Any) -> None:
+    thread = threading.Thread(target=function)
+    thread.start()
+    thread.join(30)
 
 
 def test_freeing_is_seen(ray: Any) -> None:

@@ -196,6 +196,15 @@ def test_dynamic_results(ray: Any) -> None:
     assert len(found) == 3
 
 
+def test_a_dynamic_number_of_results_takes_a_generator(ray: Any) -> None:
+    @ray.remote(num_returns="dynamic")
+    def numbers() -> list[int]:
+        return [4, 5]
+
+    with pytest.raises(TypeError, match="must return a generator, not list"):
+        [ray.get(ref, timeout=20) for ref in ray.get(numbers.remote(), timeout=20)]
+
+
 def test_items_without_waiting(ray: Any) -> None:
     items = count.remote(1, 0.5)
     assert items.next_ready() in (False, True)
