@@ -1,7 +1,7 @@
-"""What is legal but surely not what the user wanted, in sentences with a remedy.
+"""Warnings about settings that are legal but surely unintended, each with a remedy.
 
-Shown by `doctor` and, once, when a cluster starts, beside what the batch system has to say of its
-own (`BatchSystem.advice`).  Never changes anything.
+Shown by `doctor` and, once, when a cluster starts, next to the batch system's own advice
+(`BatchSystem.advice`).  Never changes anything.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The allocation: what one rank knows of the whole, each value with its source.
+"""The allocation: what one rank knows about the whole, each value with its source.
 
-Made by `detect.detect`, read by `launch`, by sizing and by `doctor`.  Only data.
+Created by `detect.detect`, used by `launch`, by sizing and by `doctor`.  Data only.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from typing import Any
 from rayhpc.allocation.fact import Fact
 from rayhpc.machine.gpus import Gpus
 
-# Launchers that have started no ranks: nobody, and the shell of a batch job or of an interactive
-# one, alone in an allocation whose step is yet to be started.  All others are launchers of ranks.
+# Launchers that have started no ranks: none at all, or the shell of a batch or interactive job,
+# alone in an allocation whose step has not been started yet.  All others are launchers of ranks.
 LONE = ("none", "batch", "salloc")
 
 
 @dataclass(frozen=True)
 class Allocation:
-    """Facts of one rank.  None as a value means: the scheduler does not say.
+    """Facts of one rank.  A value of None means that the scheduler does not say.
 
-    `cpus` and `memory` (bytes) are what the scheduler gives to all our ranks on this node
-    together, `end_time` is in seconds since 1970, `shared_dir` a hint where all nodes can write,
-    `launcher` who started this very process,
-    `component` the part of a heterogeneous job that this node belongs to.
+    `cpus` and `memory` (bytes) are what the scheduler grants to all our ranks on this node
+    together, `end_time` is in seconds since 1970, `shared_dir` suggests a directory that all nodes
+    can write to, `launcher` is what started this process, `component` the part of a heterogeneous
+    job that this node belongs to.
     """
 
     scheduler: Fact[str]

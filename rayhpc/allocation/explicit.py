@@ -1,7 +1,7 @@
-"""What the user said outright: `--rank` and `--size` outrank everything.
+"""What the user stated explicitly: `--rank` and `--size` override everything.
 
-Each rank that is started this way is a node of its own.  Used by the `local` scheduler and by
-launchers that rayhpc has no table for.
+Each rank started this way is a node of its own.  Used by the `local` scheduler and by launchers
+that rayhpc has no table for.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from rayhpc.allocation.fact import Candidate, Fact
 
 
 def overlay(base: Allocation, rank: int | None, size: int | None) -> Allocation:
-    """`base` with the given place; unchanged if none is given.
+    """`base` with the given rank and size; unchanged if none is given.
 
-    Raises ValueError if only one of them is given or the rank does not exist.
+    Raises ValueError if only one of them is given, or the rank does not exist.
     """
     if rank is None and size is None:
         return base
@@ -26,7 +26,7 @@ def overlay(base: Allocation, rank: int | None, size: int | None) -> Allocation:
     return replace(
         base,
         launcher=Fact("explicit", "--rank", (Candidate(base.launcher.value, "environment"),)),
-        # Whoever starts ranks this way may start each in a step of its own.
+        # Ranks started this way may each be started in a step of its own.
         step_id=Fact(None, "--rank", (Candidate(base.step_id.value, base.step_id.source),)),
         rank=Fact(rank, "--rank", (Candidate(base.rank.value, base.rank.source),)),
         size=Fact(size, "--size", (Candidate(base.size.value, base.size.source),)),

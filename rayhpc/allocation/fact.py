@@ -1,4 +1,4 @@
-"""A value that knows who said so, and what else was said.
+"""A value together with its source and the values that other sources gave.
 
 Every line of `rayhpc doctor` is one of these.
 """
@@ -22,7 +22,7 @@ class Candidate(Generic[T]):
 
 @dataclass(frozen=True)
 class Fact(Generic[T]):
-    """The value that holds, the source that decided it, and all candidates considered."""
+    """The value in effect, the source that decided it, and all candidates considered."""
 
     value: T
     source: str
@@ -30,19 +30,19 @@ class Fact(Generic[T]):
 
     @property
     def others(self) -> tuple[Candidate[Any], ...]:
-        """The candidates that did not decide."""
+        """The candidates that were not chosen."""
         return tuple(each for each in self.candidates if each.source != self.source)
 
 
 def least(candidates: Iterable[Candidate[int]]) -> Fact[int]:
-    """The smallest value decides; of equal ones the first.  Raises ValueError if there is none."""
+    """The smallest value wins; among equal ones the first.  Raises ValueError if there is none."""
     considered = tuple(candidates)
     best = min(considered, key=lambda each: each.value)
     return Fact(best.value, best.source, considered)
 
 
 def first(candidates: Iterable[Candidate[T]]) -> Fact[T]:
-    """The first candidate decides.  Raises ValueError if there is none."""
+    """The first candidate wins.  Raises ValueError if there is none."""
     considered = tuple(candidates)
     if not considered:
         raise ValueError("no source says anything about this fact")

@@ -1,8 +1,8 @@
-"""Several ranks on one node become one node.
+"""Merges several ranks on one node into one node.
 
 Each local rank describes itself to the first of them, which merges the descriptions, takes over
 the processors and runs the node's only raylet.  Only data and one function; how the descriptions
-travel is the launcher's matter.
+travel is up to the launcher.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from rayhpc.machine.gpus import Gpus
 
 @dataclass(frozen=True)
 class LocalFacts:
-    """What one local rank may use; `cpus` and `memory` (bytes) are the scheduler's numbers."""
+    """What one local rank may use; `cpus` and `memory` (bytes) are the scheduler's figures."""
 
     affinity: CpuSet
     gpus: Gpus
@@ -27,7 +27,7 @@ class LocalFacts:
 
 
 def local_facts(machine: MachineFacts, allocation: Allocation) -> LocalFacts:
-    """The description of this very rank."""
+    """The description of this rank."""
     return LocalFacts(
         machine.affinity,
         allocation.gpus.value,
@@ -37,10 +37,10 @@ def local_facts(machine: MachineFacts, allocation: Allocation) -> LocalFacts:
 
 
 def merge_local_ranks(ranks: list[LocalFacts]) -> LocalFacts:
-    """The union of processors and GPUs, in rank order without repetition.
+    """The union of processors and GPUs, in rank order without duplicates.
 
-    The scheduler's numbers already speak of the whole node, so the largest one holds.  Raises
-    ValueError for no rank, and if ranks name GPUs of different kinds.
+    The scheduler's figures already cover the whole node, so the largest one counts.  Raises
+    ValueError if there is no rank, or if ranks name GPUs of different kinds.
     """
     if not ranks:
         raise ValueError("a node has at least one rank")

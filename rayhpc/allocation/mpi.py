@@ -1,7 +1,7 @@
-"""MPI launchers' table: rank and size from Open MPI, MPICH and its kin, MVAPICH, PALS and PMIx.
+"""The table of MPI launchers: rank and size from Open MPI, MPICH and kin, MVAPICH, PALS and PMIx.
 
-Laid over the scheduler's table: mpiexec inside a SLURM job starts its own daemons with srun, so
-its ranks inherit a SLURM_PROCID that is the daemon's, not theirs.  Never imports mpi4py.
+Overrides the scheduler's table: mpiexec inside a SLURM job starts its own daemons with srun, so
+its ranks inherit the daemon's SLURM_PROCID instead of their own.  Never imports mpi4py.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class _Flavour:
     local_size: str
 
 
-# The first whose rank and size are both set decides.
+# The first whose rank and size are both set wins.
 _FLAVOURS = (
     _Flavour(
         "OMPI_COMM_WORLD_RANK",
@@ -43,9 +43,9 @@ _FLAVOURS = (
 
 
 def overlay(base: Allocation, environ: Mapping[str, str]) -> Allocation:
-    """`base` with the rank, size and place that an MPI launcher gave, if one did.
+    """`base` with the rank and size that an MPI launcher assigned, if one did.
 
-    Raises ValueError naming a variable that cannot be read, or if only a rank is known.
+    Raises ValueError naming a variable that cannot be parsed, or if only a rank is known.
     """
     flavour = _flavour(environ)
     if flavour is None:
@@ -53,7 +53,7 @@ def overlay(base: Allocation, environ: Mapping[str, str]) -> Allocation:
     rank = variables.number_or(0, "", environ, flavour.rank)
     size = variables.number_or(1, "", environ, flavour.size)
     if base.launcher.value not in LONE and (rank.value, size.value) == _place(base):
-        return base  # the scheduler's own PMI (srun): both say the same, and it says more
+        return base  # the scheduler's own PMI (srun): both agree, and it says more
     local_rank = variables.number(environ, flavour.local_rank)
     local_size = variables.number(environ, flavour.local_size)
     scheduler = base.scheduler
@@ -78,7 +78,7 @@ def _flavour(environ: Mapping[str, str]) -> _Flavour | None:
 
 
 def _without_size(base: Allocation, environ: Mapping[str, str]) -> Allocation:
-    """A bare PMIX_RANK is fine where the scheduler knows the size, and useless elsewhere."""
+    """A bare PMIX_RANK is fine if the scheduler knows the size, and useless otherwise."""
     if environ.get("PMIX_RANK") and base.launcher.value in LONE:
         raise ValueError(
             "PMIX_RANK is set, but nothing says how many ranks there are; pass --rank and --size"
@@ -87,7 +87,7 @@ def _without_size(base: Allocation, environ: Mapping[str, str]) -> Allocation:
 
 
 def _node_index(rank: int, size: int, local_size: int | None) -> Fact[int | None]:
-    """Known for sure only with one rank per node, or all on one."""
+    """Known for certain only with one rank per node, or all on one."""
     if local_size == 1:
         return Fact(rank, "one rank per node")
     if local_size == size:

@@ -1,6 +1,6 @@
-"""The table without any scheduler: one rank, this machine.
+"""The table without any scheduler: one rank, on this machine.
 
-Also what the other tables start from, so that each states only what it knows better.
+Also the starting point of the other tables, so that each states only what it knows better.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _ALONE = "no scheduler"
 
 
 def read(environ: Mapping[str, str], machine: MachineFacts) -> Allocation:
-    """A cluster of one on this machine."""
+    """A cluster of one node, this machine."""
     return Allocation(
         scheduler=Fact("plain", _ALONE),
         launcher=Fact("none", _ALONE),

@@ -1,9 +1,9 @@
-"""How large a node is: processors, GPUs, memory, object store, each with who decided it.
+"""The size of a node: processors, GPUs, memory, object store, each with its source.
 
-Called by whoever starts a raylet, and by `doctor`.  A pure function of facts and options.
+Called by whatever starts a raylet, and by `doctor`.  A pure function of facts and options.
 
-The least of all that limits us holds.  Where nothing limits memory, a node that got a part of
-the machine's processors or GPUs takes the same part of its memory, the larger of both.
+The smallest applicable limit wins.  If nothing limits memory, a node that got a share of the
+machine's processors or GPUs takes the same share of its memory, the larger of the two.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ OBJECT_STORE_SHARE = 0.3
 
 @dataclass(frozen=True)
 class NodeSize:
-    """One node's resources; memory in bytes, the object store being a part of `memory`."""
+    """One node's resources; memory in bytes, with the object store part of `memory`."""
 
     cpus: Fact[int]
     gpus: Fact[Gpus]
@@ -31,7 +31,7 @@ class NodeSize:
 
     @property
     def task_memory(self) -> int:
-        """Bytes that tasks may ask for: what the user told, or what the store leaves."""
+        """Bytes that tasks may request: what the user gave, or what the store leaves."""
         if self.memory.source == "--memory":
             return self.memory.value
         return max(0, self.memory.value - self.object_store_memory.value)
@@ -47,9 +47,9 @@ def size_node(
     memory: int | None = None,
     object_store_memory: int | None = None,
 ) -> NodeSize:
-    """The size of this node; `local` is the merge of its ranks where it has several.
+    """The size of this node; `local` is the merge of its ranks if it has several.
 
-    The options are the user's and outrank every limit.  Raises ValueError for a negative one, for
+    The options are the user's and override every limit.  Raises ValueError for a negative one, for
     no memory, and for a store larger than the memory.
     """
     _check(num_cpus=num_cpus, num_gpus=num_gpus, memory=memory, store=object_store_memory)
@@ -66,15 +66,15 @@ def size_node(
 
 @dataclass(frozen=True)
 class _Whole:
-    """What a share is a share of."""
+    """The total of which a node may have a share."""
 
     cpus: int
     gpus: int
 
     def share(self, cpus: int, gpus: int) -> float:
-        """The larger of both shares, at most 1; none counts where there is nothing to share.
+        """The larger of both shares, at most 1; something the machine does not have is ignored.
 
-        A node with no CPU and no real GPU has one CPU's: it may hold a driver, and its objects.
+        A node without CPUs and real GPUs counts as one CPU: it may host a driver, and its objects.
         """
         by_gpu = gpus / self.gpus if self.gpus else 0.0
         counted = cpus if cpus or by_gpu else 1
@@ -92,7 +92,7 @@ def _cpu_candidates(
     if group.cpuset:
         yield Candidate(len(group.cpuset), group.cpuset_path)
     if group.cpu_quota is not None:
-        # Half a processor more than whole ones would be throttled, so it is not offered.
+        # A fractional processor on top of whole ones would be throttled, so it is not offered.
         yield Candidate(max(1, int(group.cpu_quota.value)), group.cpu_quota.path)
     yield Candidate(machine.online_cpus, "processors online")
 
@@ -122,7 +122,7 @@ def _memory(
     if local.memory:
         limited.append(Candidate(local.memory, allocation.memory.source))
     fact = least(limited)
-    # Limits are of the scale of what was given, installed memory of that of the whole machine.
+    # Limits scale with what was given, installed memory with the whole machine.
     whole = given
     if fact.source == "installed memory":
         whole = _Whole(machine.online_cpus, machine.devices.count)
@@ -144,7 +144,7 @@ def _store(told: int | None, memory: Fact[int]) -> Fact[int]:
 
 
 def _told(value: int | None, option: str, found: Fact[int]) -> Fact[int]:
-    """The option where it is given, else what was found."""
+    """The option if it is given, otherwise what was found."""
     if value is None:
         return found
     told = Candidate(value, option)

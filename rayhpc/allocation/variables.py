@@ -1,4 +1,4 @@
-"""Reading single variables into facts, with errors that name the variable.
+"""Parses single variables into facts, with errors that name the variable.
 
 Used by every table of this package.
 """
@@ -14,13 +14,13 @@ T = TypeVar("T")
 
 
 def text(environ: Mapping[str, str], *names: str) -> Fact[str | None]:
-    """The first of `names` that is set; all that are set are candidates."""
+    """The first of `names` that is set; all that are set become candidates."""
     found = [Candidate[str | None](environ[name], name) for name in names if environ.get(name)]
     return first(found) if found else Fact(None, "not set")
 
 
 def number(environ: Mapping[str, str], *names: str) -> Fact[int | None]:
-    """As `text`, for whole numbers.  Raises ValueError naming the variable that is none."""
+    """Like `text`, for integers.  Raises ValueError naming a variable that is not one."""
     found = [
         Candidate[int | None](to_int(environ, name), name) for name in names if environ.get(name)
     ]
@@ -28,7 +28,7 @@ def number(environ: Mapping[str, str], *names: str) -> Fact[int | None]:
 
 
 def number_or(fallback: int, reason: str, environ: Mapping[str, str], *names: str) -> Fact[int]:
-    """As `number`, with a value and its reason for when none is set."""
+    """Like `number`, with a fallback and its reason for when none is set."""
     fact = number(environ, *names)
     if fact.value is None:
         return Fact(fallback, reason)
@@ -36,7 +36,7 @@ def number_or(fallback: int, reason: str, environ: Mapping[str, str], *names: st
 
 
 def to_int(environ: Mapping[str, str], name: str) -> int:
-    """One variable as a whole number.  Raises ValueError naming it."""
+    """One variable as an integer.  Raises ValueError naming it."""
     try:
         return int(environ[name])
     except ValueError:

@@ -1,5 +1,5 @@
-"""What this computer is: processors, limits, memory, GPUs, interfaces, processes, scratch space.
+"""What this computer has: processors, limits, memory, GPUs, interfaces, processes, scratch space.
 
-Read by `allocation`, the raylet and `rayhpc doctor`.  Never knows a batch system, never sends a
-message, never looks at processes that are not this user's own session.
+Used by `allocation`, the raylet and `rayhpc doctor`.  Knows no batch system, sends no messages,
+and looks at no processes beyond this user's own session.
 """

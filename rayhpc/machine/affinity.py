@@ -1,7 +1,7 @@
 """The processors this process may run on.
 
-Called when a node is sized, and by the first of several local ranks when it takes over the
-processors of its siblings.  Never reads cgroup files (that is `cgroups.py`).
+Called when a node is sized, and by the first of several local ranks when it takes over its
+siblings' processors.  Never reads cgroup files (`cgroups.py` does).
 """
 
 from __future__ import annotations
@@ -13,32 +13,32 @@ CpuSet = frozenset[int]
 
 
 def usable_cpus() -> CpuSet:
-    """The processors in this process's affinity mask (all of them where there is no mask)."""
+    """The processors in this process's affinity mask (all if there is no mask)."""
     if hasattr(os, "sched_getaffinity"):
         return frozenset(os.sched_getaffinity(0))
     return frozenset(range(online_cpus()))
 
 
 def online_cpus() -> int:
-    """How many processors the whole machine has online, at least 1."""
+    """The number of processors online in the whole machine, at least 1."""
     return os.cpu_count() or 1
 
 
 def take_cpus(cpus: Iterable[int]) -> CpuSet:
-    """Ask for `cpus` and return what was really given.
+    """Request `cpus` and return what was actually granted.
 
-    The kernel cuts the request down to the cpuset of our cgroup; where it refuses altogether the
-    mask stays as it was.
+    The kernel reduces the request to our cgroup's cpuset; if it refuses altogether the mask stays
+    unchanged.
     """
     if hasattr(os, "sched_setaffinity"):
         try:
             os.sched_setaffinity(0, set(cpus))
         except (OSError, ValueError):
-            pass  # none of them is in our cpuset: what we already have is all there is
+            pass  # none of them is in our cpuset: keep what we have
     return usable_cpus()
 
 
-# No kernel has more processors; beyond this a list is no such list.
+# No kernel supports more processors; a longer list is invalid.
 _MOST_CPUS = 1 << 16
 
 

@@ -1,4 +1,4 @@
-"""What this process's own control groups allow (cgroup v1, v2 and the mixture of both).
+"""The limits of this process's own control groups (cgroup v1, v2 and hybrid).
 
 Read when a node is sized and, for memory, while it runs.  A limit may be set at any level, so
 every reader walks from the process's own group up to the root of what is mounted here.  Never
@@ -15,15 +15,15 @@ from pathlib import Path
 from rayhpc.machine.affinity import CpuSet, parse_cpu_list
 from rayhpc.machine.mounts import Mount, read_mounts
 
-# v1 writes "no limit" as the largest page-aligned number; anything near it means the same.
+# v1 writes "no limit" as the largest page-aligned number; anything close to it means the same.
 _NO_LIMIT = 1 << 60
-# A kernel's numbers have 64 bits.
+# The kernel's numbers have 64 bits.
 _DIGITS = 21
 
 
 @dataclass(frozen=True)
 class Limit:
-    """A number a group sets, and the file that says so."""
+    """A number set by a group, and the file that contains it."""
 
     value: float
     path: str
@@ -31,10 +31,10 @@ class Limit:
 
 @dataclass(frozen=True)
 class CgroupLimits:
-    """The tightest limits over all parents; None where nothing limits.
+    """The tightest limits over all parents; None if there is no limit.
 
     `cpu_quota` is in processors (1.5 is one and a half), memory in bytes, `pids` in threads.
-    `memory_current` is what the group with the tightest memory limit uses now.
+    `memory_current` is the current usage of the group with the tightest memory limit.
     """
 
     version: str
@@ -47,7 +47,7 @@ class CgroupLimits:
 
 
 def read_cgroups(root: Path = Path("/")) -> CgroupLimits:
-    """The limits of this process's own groups; `root` is where /proc and /sys are looked for."""
+    """The limits of this process's own groups; `root` is the directory above /proc and /sys."""
     chains = _Chains(root)
     cpuset, cpuset_path = _cpuset(chains)
     memory, current = _memory(chains)
@@ -63,7 +63,7 @@ def read_cgroups(root: Path = Path("/")) -> CgroupLimits:
 
 
 class _Chains:
-    """The directories of our groups by controller, own group first, mount root last."""
+    """The directories of our groups per controller, from our own group up to the mount root."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -72,13 +72,13 @@ class _Chains:
 
     @property
     def version(self) -> str:
-        """`v1`, `v2`, `v1+v2` (the mixture) or `none`."""
+        """`v1`, `v2`, `v1+v2` (hybrid) or `none`."""
         types = {mount.fstype for mount in self._mounts}
         names = [name for name, fstype in (("v1", "cgroup"), ("v2", "cgroup2")) if fstype in types]
         return "+".join(names) or "none"
 
     def of(self, controller: str) -> list[Path]:
-        """The chain of the v1 hierarchy that has `controller`, else of the unified one."""
+        """The chain in the v1 hierarchy that has `controller`, otherwise in the unified one."""
         for mount in self._mounts:
             if mount.fstype == "cgroup" and controller in mount.options:
                 return self._chain(mount, self._groups.get(controller))
@@ -92,7 +92,7 @@ class _Chains:
         if group is None:
             return []
         # In a container the mount may show only a subtree, and a group outside our cgroup
-        # namespace reads as "/../..": then the mount's own root is the nearest we can see.
+        # namespace reads as "/../..": then the mount's root is the closest one visible.
         relative = group
         if mount.root != "/" and (group + "/").startswith(mount.root + "/"):
             relative = group[len(mount.root) :]
@@ -106,7 +106,7 @@ class _Chains:
 
 
 def _own_groups(root: Path) -> dict[str, str]:
-    """Controller name to group path; the unified hierarchy has the empty name."""
+    """Controller name → group path; the unified hierarchy has the empty name."""
     groups: dict[str, str] = {}
     for line in (_read(root / "proc/self/cgroup") or "").splitlines():
         parts = line.split(":", 2)
@@ -139,7 +139,7 @@ def _quota_of(directory: Path) -> tuple[int, int]:
 
 
 def _cpuset(chains: _Chains) -> tuple[CpuSet | None, str]:
-    """The effective set of the nearest group that has one; the kernel has applied the parents."""
+    """The effective set of the closest group that has one; the kernel has applied the parents."""
     for directory in chains.of("cpuset"):
         for name in ("cpuset.cpus.effective", "cpuset.effective_cpus", "cpuset.cpus"):
             text = _read(directory / name)
@@ -147,12 +147,12 @@ def _cpuset(chains: _Chains) -> tuple[CpuSet | None, str]:
                 try:
                     return parse_cpu_list(text), str(directory / name)
                 except ValueError:
-                    continue  # no list: as if the file were not there
+                    continue  # not a list: treated as if the file were missing
     return None, ""
 
 
 def _memory(chains: _Chains) -> tuple[Limit | None, int | None]:
-    """The tightest limit, and the use of the group that sets it."""
+    """The tightest limit, and the usage of the group that sets it."""
     best: tuple[Limit | None, int | None] = (None, None)
     for directory in chains.of("memory"):
         limit = _least(_memory_limits(directory))
@@ -164,7 +164,7 @@ def _memory(chains: _Chains) -> tuple[Limit | None, int | None]:
 def _memory_limits(directory: Path) -> Iterator[Limit]:
     # memory.high does not kill, but beyond it the kernel slows the group to a crawl.
     yield from _numbers([directory], "memory.max", "memory.high", "memory.limit_in_bytes")
-    # A container may not see its parents; v1 repeats their least limit in memory.stat.
+    # A container may not see its parents; v1 repeats their lowest limit in memory.stat.
     for line in (_read(directory / "memory.stat") or "").splitlines():
         name, _, value = line.partition(" ")
         limit = _whole(value) if name == "hierarchical_memory_limit" else None
@@ -193,7 +193,7 @@ def _least(limits: Iterator[Limit] | list[Limit]) -> Limit | None:
 
 
 def _whole(text: str | None) -> int | None:
-    """A whole number, not negative; None for anything else."""
+    """A non-negative integer; None for anything else."""
     digits = text is not None and text.isascii() and text.isdigit() and len(text) < _DIGITS
     return int(text) if digits and text is not None else None
 

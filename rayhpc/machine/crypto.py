@@ -1,6 +1,6 @@
-"""Which cryptography libzmq was built with, and whether it is fast.
+"""Which cryptography library libzmq was built with, and whether it is fast.
 
-Called by `doctor` and by the preflight checks of a node.  Loads pyzmq on first use only, opens no
+Called by `doctor` and by a node's preflight checks.  Loads pyzmq only on first use, opens no
 socket.
 """
 
@@ -60,7 +60,7 @@ def _library(curve: bool, microseconds: float) -> str:
 
 
 def _mapped(name: str) -> bool:
-    """Whether this process has a shared library of that name loaded."""
+    """Whether this process has loaded a shared library with that name."""
     try:
         with open("/proc/self/maps", errors="replace") as file:
             return any(name in line for line in file)

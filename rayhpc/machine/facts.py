@@ -1,7 +1,7 @@
-"""Everything that sizing and `doctor` want to know of this machine, read in one go.
+"""Everything that sizing and `doctor` need to know about this machine, read in one go.
 
-`read_machine` is the only place that looks; the tables of `allocation` are pure functions of what
-it returns and of the environment, so tests can feed both.
+Only `read_machine` looks at the machine; the tables of `allocation` are pure functions of its
+result and of the environment, so tests can supply both.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class MachineFacts:
 
 
 def read_machine(environ: Mapping[str, str], root: Path = Path("/")) -> MachineFacts:
-    """Look at this machine now; `root` is where /proc, /sys and /dev are looked for."""
+    """Look at this machine now; `root` is the directory above /proc, /sys and /dev."""
     devices = read_devices(root)
     return MachineFacts(
         hostname=socket.gethostname(),

@@ -1,6 +1,6 @@
 """getifaddrs(3) through ctypes: the addresses of the interfaces that are up.
 
-Called by `interfaces.py` alone.  Exists because the standard library has no such call and
+Called only by `interfaces.py`.  Exists because the standard library has no such call, and
 importing psutil costs more than everything else done at start.
 """
 
@@ -31,9 +31,9 @@ _Entry._fields_ = [
 
 
 def getifaddrs() -> list[tuple[str, str, int]]:
-    """(name, address, prefix length in bits) of each address; empty where this cannot be asked.
+    """(name, address, prefix length in bits) of each address; empty if unavailable.
 
-    Addresses of IPv6 come without a zone.
+    IPv6 addresses have no zone.
     """
     if not sys.platform.startswith("linux"):
         return []

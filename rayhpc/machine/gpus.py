@@ -1,8 +1,8 @@
-"""Which GPUs this process may use, and how to hand some of them to a task.
+"""Which GPUs this process may use, and how to give some of them to a task.
 
-Asked when a node is sized and when a worker is given its GPUs.  Ids are opaque (index, UUID, MIG,
-a Level Zero tile) and are passed on exactly as they were found.  Never opens a device, never
-loads a vendor library.
+Used when a node is sized and when a worker is given its GPUs.  Ids are opaque (index, UUID, MIG,
+a Level Zero tile) and passed on exactly as found.  Never opens a device, never loads a vendor
+library.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from typing import Literal
 
 GpuKind = Literal["cuda", "rocm", "level_zero"]
 
-# For each kind the variables that select devices, the one applied last first.  ROCr filters below
-# HIP, so where both are set HIP's ids count within ROCr's list and HIP's is the one to change
+# The variables that select devices of each kind, the one applied last first.  ROCr filters below
+# HIP, so if both are set HIP's ids are positions in ROCr's list, and HIP's is the one to change
 # (https://rocm.docs.amd.com/en/latest/conceptual/gpu-isolation.html).
 VARIABLES: dict[GpuKind, tuple[str, ...]] = {
     "cuda": ("CUDA_VISIBLE_DEVICES",),
     "rocm": ("HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"),
     "level_zero": ("ZE_AFFINITY_MASK",),
 }
-# What else HIP and ROCm's OpenCL read; left in place they would select twice.
+# Also read by HIP and ROCm's OpenCL; if left in place they would select a second time.
 _ROCM_ALIASES = ("CUDA_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL")
 _NOTHING = frozenset({"nodevfiles", "none", "void", "(null)", "-1"})
 
@@ -51,10 +51,10 @@ class GpuDevices:
 
 
 def visible_gpus(environ: Mapping[str, str], devices: GpuDevices) -> Gpus:
-    """The GPUs that the environment names, or all devices where it names none.
+    """The GPUs that the environment names, or all devices if it names none.
 
-    SLURM sets the variables of every vendor at once; then the kind of the devices that are really
-    there decides, and CUDA where none is to be seen.
+    SLURM sets the variables of every vendor at once; then the kind of the devices actually present
+    decides, or CUDA if there are none.
     """
     for kind in _kinds(devices):
         for variable in VARIABLES[kind]:
@@ -70,7 +70,7 @@ def read_devices(root: Path = Path("/")) -> GpuDevices:
     """Count the GPUs of this machine from /dev, /proc and /sys, without opening any."""
     nodes = _names(root / "dev", "nvidia")
     if nodes:
-        # access(2) asks the devices cgroup too, so devices of other jobs are not counted.
+        # access(2) also checks the devices cgroup, so devices of other jobs are not counted.
         mine = [name for name in nodes if os.access(root / "dev" / name, os.R_OK | os.W_OK)]
         return GpuDevices("cuda", len(mine), "/dev/nvidia*")
     count = len(_entries(root / "proc/driver/nvidia/gpus"))
@@ -84,7 +84,7 @@ def read_devices(root: Path = Path("/")) -> GpuDevices:
 
 
 def task_environment(gpus: Gpus, ids: Iterable[str]) -> dict[str, str | None]:
-    """The variables that give a process just `ids` of `gpus`; None means: remove it."""
+    """The variables that give a process only `ids` of `gpus`; None means: remove it."""
     changes: dict[str, str | None] = {gpus.variable: ",".join(ids)}
     if gpus.kind == "rocm":
         changes.update(dict.fromkeys(_ROCM_ALIASES))
@@ -92,12 +92,12 @@ def task_environment(gpus: Gpus, ids: Iterable[str]) -> dict[str, str | None]:
 
 
 def _kinds(devices: GpuDevices) -> list[GpuKind]:
-    """All kinds, that of the present hardware first."""
+    """All kinds, starting with that of the present hardware."""
     return sorted(VARIABLES, key=lambda kind: kind != devices.kind)
 
 
 def _split(text: str) -> tuple[str, ...]:
-    """The ids of a list; as for CUDA, what follows the first invalid one does not exist."""
+    """The ids in a list; as in CUDA, everything after the first invalid one is ignored."""
     ids: list[str] = []
     for part in text.split(","):
         item = part.strip()
@@ -108,7 +108,7 @@ def _split(text: str) -> tuple[str, ...]:
 
 
 def _names(directory: Path, prefix: str) -> list[str]:
-    """Names made of `prefix` and a number."""
+    """Names that consist of `prefix` and a number."""
     names = [name for name in _entries(directory) if name.startswith(prefix)]
     return [name for name in names if name[len(prefix) :].isdigit()]
 
@@ -121,9 +121,9 @@ def _entries(directory: Path) -> list[str]:
 
 
 def _is_amd_gpu(node: Path) -> bool:
-    """Processors are nodes of the same topology, with no SIMD units."""
+    """Whether it is a GPU: CPUs are nodes of the same topology, with no SIMD units."""
     try:
         lines = (node / "properties").read_text(errors="replace").splitlines()
     except OSError:
-        return False  # the kernel hides the properties of devices denied to us
+        return False  # the kernel hides the properties of devices we may not use
     return any(line.startswith("simd_count ") and line != "simd_count 0" for line in lines)

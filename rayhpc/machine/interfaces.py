@@ -1,6 +1,6 @@
-"""The network addresses of this node, the likeliest to be reachable from its peers first.
+"""This node's network addresses, those most likely reachable by its peers first.
 
-Called by whoever binds a listener or publishes where a node is found.  Never opens a connection
+Called by whatever binds a listener or publishes a node's location.  Never opens a connection
 and never resolves a name.
 """
 
@@ -14,8 +14,8 @@ from pathlib import Path
 
 from rayhpc.machine.getifaddrs import getifaddrs
 
-# Fabrics built for this traffic, then ordinary interfaces, then those that many nodes may have
-# with the very same address, then the loopback.
+# High-speed fabrics first, then ordinary interfaces, then those whose address many nodes may share,
+# then the loopback.
 _FABRIC = ("hsn*", "ib*", "opa*", "roce*")
 _NODE_INTERNAL = (
     *("docker*", "br-*", "virbr*", "veth*", "cni*", "flannel*", "cali*", "lxc*", "lxdbr*"),
@@ -34,7 +34,7 @@ class Interface:
 
     @property
     def network(self) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
-        """The subnet the address lies in."""
+        """The address's subnet."""
         return ipaddress.ip_network(f"{self.address}/{self.prefix}", strict=False)
 
 
@@ -46,7 +46,7 @@ def interfaces(root: Path = Path("/")) -> list[Interface]:
     found = [
         Interface(name, address, prefix, _kind(name, address, root))
         for name, address, prefix in getifaddrs()
-        if not address.startswith("fe80:")  # means nothing to a peer without a zone
+        if not address.startswith("fe80:")  # meaningless to a peer without a zone
     ]
     return sort_interfaces(found or [Interface("lo", "127.0.0.1", 8, "loopback")])
 
@@ -59,8 +59,8 @@ def sort_interfaces(found: list[Interface]) -> list[Interface]:
 def select(wanted: str | None, found: list[Interface]) -> list[Interface]:
     """Those of `found` that `wanted` names: an interface (`ib0`, `hsn*`), an address or a subnet.
 
-    Several may be given with commas, best first; None is all.  Any 127/8 address is taken, as
-    the whole block belongs to the loopback.  Raises ValueError naming what there is.
+    Several may be given, separated by commas, best first; None means all.  Any 127/8 address is
+    accepted, as the whole block belongs to the loopback.  Raises ValueError listing what there is.
     """
     if wanted is None:
         return found

@@ -1,7 +1,7 @@
-"""What the system lets one user open, start and lock, and whether a plan fits into it.
+"""What the system lets one user open, start and lock, and whether a plan fits within that.
 
-Called once when a node starts, and by `rayhpc doctor`.  Only ever raises a soft limit towards
-the hard one of this very process.
+Called once when a node starts, and by `rayhpc doctor`.  Changes nothing except to raise a soft
+limit of this process towards the hard one.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from rayhpc.machine.cgroups import CgroupLimits
 
-# Beyond this nothing is gained, and programs that walk all descriptors up to the limit crawl.
+# More gains nothing, and slows programs that walk all descriptors up to the limit.
 MOST_USEFUL_NOFILE = 1 << 20
 
-# What a node needs at the very least: workers, connections, BLAS.
+# The minimum a node needs: workers, connections, BLAS.
 DESCRIPTORS = 1024
 THREADS_PER_CPU = 32
 
@@ -38,7 +38,7 @@ class Limits:
 
     @property
     def threads(self) -> int | None:
-        """The most threads that we can have: the lesser of nproc and the cgroup's number."""
+        """The most threads we can have: the lower of nproc and the cgroup's limit."""
         known = [number for number in (self.nproc.soft, self.pids) if number is not None]
         return min(known, default=None)
 
@@ -50,7 +50,7 @@ def read_limits(cgroup: CgroupLimits | None = None) -> Limits:
 
 
 def raise_nofile() -> LimitPair:
-    """Raise the soft number of descriptors to the hard one and return what holds now."""
+    """Raise the soft limit of descriptors to the hard one; returns the limits now in effect."""
     before = _pair("NOFILE")
     hard = MOST_USEFUL_NOFILE if before.hard is None else before.hard
     wanted = min(hard, MOST_USEFUL_NOFILE)
@@ -63,12 +63,12 @@ def raise_nofile() -> LimitPair:
 
 
 def descriptors_for(each: int, *, reserved: int, most: int) -> int:
-    """How many things of `each` descriptors this process may have, at least 1.
+    """How many things needing `each` descriptors this process may have, at least 1.
 
     Args:
-        each: descriptors that one takes.
-        reserved: what is kept for everything else; a tenth of the limit is, too.
-        most: never more than this.
+        each: descriptors per thing.
+        reserved: descriptors kept for everything else; a tenth of the limit is kept, too.
+        most: the upper bound.
     """
     soft = _pair("NOFILE").soft
     if soft is None:
@@ -77,10 +77,10 @@ def descriptors_for(each: int, *, reserved: int, most: int) -> int:
 
 
 def check_budget(limits: Limits, *, descriptors: int, threads: int) -> list[str]:
-    """What does not fit, one sentence with its remedy each; empty if all does.
+    """What does not fit, one sentence with a remedy each; empty if everything fits.
 
-    `descriptors` is what the hungriest process needs, `threads` what all of ours on this node
-    need together.  Threads that the user already has elsewhere on the node are not known.
+    `descriptors` is what the most demanding process needs, `threads` what all of ours on this node
+    need together.  Threads that the user already has elsewhere on the node are unknown.
     """
     problems = []
     if limits.nofile.hard is not None and limits.nofile.hard < descriptors:

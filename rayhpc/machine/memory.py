@@ -1,7 +1,7 @@
-"""How much memory this machine has, and how much of it can still be used.
+"""How much memory this machine has, and how much of it is still available.
 
-Asked when a node is sized and by the raylet's memory monitor.  Never decides what is ours of it:
-that is `allocation.sizing`.
+Used when a node is sized and by the raylet's memory monitor.  Does not decide how much of it is
+ours: `allocation.sizing` does.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Memory:
 
 
 def read_memory(root: Path = Path("/")) -> Memory:
-    """The machine's memory from /proc/meminfo, or from sysconf where that is missing."""
+    """The machine's memory from /proc/meminfo, or from sysconf if that is missing."""
     fields: dict[str, int] = {}
     try:
         for line in (root / "proc/meminfo").read_text(errors="replace").splitlines():
@@ -37,7 +37,7 @@ def read_memory(root: Path = Path("/")) -> Memory:
 
 
 def available_here(memory: Memory, cgroup: CgroupLimits) -> int:
-    """Bytes this process's groups may still take: what is free, within the tightest limit."""
+    """Bytes this process's groups may still use: what is free, within the tightest limit."""
     if cgroup.memory_limit is None:
         return memory.available
     left = int(cgroup.memory_limit.value) - (cgroup.memory_current or 0)
@@ -45,7 +45,7 @@ def available_here(memory: Memory, cgroup: CgroupLimits) -> int:
 
 
 def shared_memory_space(path: str = "/dev/shm") -> tuple[int, int]:
-    """Total and free bytes of a tmpfs; (0, 0) where there is none."""
+    """Total and free bytes of a tmpfs; (0, 0) if there is none."""
     try:
         space = os.statvfs(path)
     except OSError:

@@ -1,4 +1,4 @@
-"""The file systems mounted where this process lives (proc_pid_mountinfo(5)).
+"""The file systems visible to this process (proc_pid_mountinfo(5)).
 
 Used to find cgroup hierarchies and to tell node-local directories from shared ones.  Never
 touches the file systems themselves: a dead NFS server cannot make it hang.
@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-# Types on which AF_UNIX sockets fail or which every node sees; FUSE is judged by its prefix.
+# Types on which AF_UNIX sockets fail or which every node sees; FUSE types are matched by prefix.
 SHARED_TYPES = frozenset(
     {
         *("nfs", "nfs4", "lustre", "gpfs", "beegfs", "ceph", "cifs", "smb3"),
@@ -21,7 +21,7 @@ SHARED_TYPES = frozenset(
 
 @dataclass(frozen=True)
 class Mount:
-    """One line of mountinfo: what part of which file system is mounted where."""
+    """One line of mountinfo: which part of which file system is mounted where."""
 
     root: str
     point: str
@@ -35,7 +35,7 @@ class Mount:
 
 
 def read_mounts(root: Path = Path("/")) -> list[Mount]:
-    """All mounts of this process, in mounting order; empty where /proc does not tell."""
+    """All mounts of this process, in mounting order; empty if /proc is unavailable."""
     try:
         text = (root / "proc/self/mountinfo").read_text(errors="surrogateescape")
     except OSError:
@@ -44,7 +44,7 @@ def read_mounts(root: Path = Path("/")) -> list[Mount]:
 
 
 def mount_of(path: str | os.PathLike[str], mounts: list[Mount]) -> Mount | None:
-    """The mount that `path` lies on; the last one wins where mounts cover each other."""
+    """The mount that contains `path`; where mounts cover each other the last one wins."""
     wanted = os.path.realpath(path)
     best: Mount | None = None
     for mount in mounts:

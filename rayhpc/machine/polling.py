@@ -1,7 +1,7 @@
-"""How long one poll may last: milliseconds in 32 bits.
+"""The longest a poll may last: milliseconds in 32 bits.
 
-Used by all that wait in poll(2) or zmq_poll for a time that a user chose.  Who wants to wait longer
-looks at the clock when the poll is over, and polls again.
+Used wherever poll(2) or zmq_poll waits for a time that a user chose.  To wait longer, callers
+check the clock after the poll and poll again.
 """
 
 from __future__ import annotations
@@ -11,5 +11,5 @@ LONGEST_S = 2_000_000.0
 
 
 def milliseconds(seconds: float) -> int:
-    """Seconds as poll takes them, rounded up: a poll of 0 ms just before the end would spin."""
+    """Seconds in poll's unit, rounded up: a poll of 0 ms just before the deadline would spin."""
     return int(min(max(0.0, seconds), LONGEST_S) * 1000 + 0.999)

@@ -1,8 +1,8 @@
-"""What `ps` shows of a process: its name for people, in place of its arguments.
+"""The name that `ps` shows for a process, instead of its arguments.
 
 Called by the node process, the head, the fork server and workers, each for itself.  Uses
-setproctitle where that is installed; else it writes where the kernel reads the arguments from
-(proc_pid_cmdline(5)), as setproctitle does, and names the main thread by prctl(2).
+setproctitle if installed; otherwise it overwrites the memory from which the kernel reads the
+arguments (proc_pid_cmdline(5)), as setproctitle does, and names the main thread with prctl(2).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 _PR_SET_NAME = 15
 _NAME_BYTES = 15
-# Places in proc_pid_stat(5), counted from the state, which follows the command in brackets.
+# Field numbers in proc_pid_stat(5), counted from the state, which follows the command in brackets.
 _ARG_START, _ARG_END, _ENV_START, _ENV_END = 45, 46, 47, 48
 
 _shown = ""
@@ -24,8 +24,8 @@ _write: Callable[[str], None] | None = None
 def prepare() -> None:
     """Find out how, once, in the process that all others are forked from; single-threaded.
 
-    The strings that the environment was started with are moved, so that a title can take their
-    place too: the arguments alone are often shorter.
+    The strings of the initial environment are moved, so that a title can use their space as well:
+    the arguments alone are often shorter.
     """
     global _write
     if _write is None:
@@ -33,7 +33,7 @@ def prepare() -> None:
 
 
 def show(title: str) -> None:
-    """Be called `title` from now on; does nothing where `prepare` was not called."""
+    """Set the title; does nothing if `prepare` was not called."""
     global _shown
     if title == _shown or _write is None:
         return
@@ -62,7 +62,7 @@ def _by_hand() -> Callable[[str], None] | None:
     def write(title: str) -> None:
         nonlocal longest
         text = title.encode("utf-8", "backslashreplace")[: size - 1]
-        # What follows the arguments is taken for part of the title unless these end with a NUL.
+        # What follows the arguments is read as part of the title unless these end with a NUL.
         end = min(size, max(len(text) + 1, longest, arguments))
         memory[:end] = text.ljust(end, b"\0")
         longest = len(text) + 1
@@ -72,7 +72,7 @@ def _by_hand() -> Callable[[str], None] | None:
 
 
 def _area() -> tuple[int, int, int] | None:
-    """Address, bytes of the arguments, and bytes in all that a title may take."""
+    """Address, bytes of the arguments, and total bytes that a title may use."""
     try:
         fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
         start, end, env_start, env_end = (
@@ -85,7 +85,7 @@ def _area() -> tuple[int, int, int] | None:
     if start == 0 or arguments <= 0 or not told or len(told) > arguments:
         return None
     if ctypes.string_at(start, len(told)) != told:
-        return None  # somebody else's idea of /proc, or a title already
+        return None  # an unusual /proc, or the title has been set already
     size = arguments
     if env_start == end and env_end > env_start:
         for name, value in os.environb.items():
@@ -95,4 +95,4 @@ def _area() -> tuple[int, int, int] | None:
 
 
 def _not_at_all(title: str) -> None:
-    """Where the kernel does not say where the arguments are."""
+    """Does nothing: the kernel does not say where the arguments are."""

@@ -1,7 +1,8 @@
-"""Processes by identity, not by number: is it still the same one, and how does it end with us.
+"""Processes by identity instead of by pid: whether one is still the same, and ending it with us.
 
-Called by the raylet, the fork server, the launcher and `rayhpc stop`.  A pid alone names nobody:
-it is used again.  A pid with its start time names one process of one boot.  Never lists processes.
+Called by the raylet, the fork server, the launcher and `rayhpc stop`.  A pid alone identifies
+nothing, since it is reused; a pid with its start time identifies one process of one boot.  Never
+lists processes.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from rayhpc.machine.polling import milliseconds
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
-# States in proc_pid_stat(5) of a process that has ended and only waits to be reaped.
+# States in proc_pid_stat(5) of a process that has ended and only needs to be reaped.
 _ENDED = frozenset("ZXx")
-# Between two looks at a process, on kernels without pidfds.
+# Between two checks of a process, on kernels without pidfds.
 _PAUSE_S = 0.002
 
 
@@ -35,12 +36,12 @@ def start_time(pid: int) -> int | None:
 
 
 def is_same_process(pid: int, started: int) -> bool:
-    """Whether `pid` runs and is the process that started at `started` (see `start_time`)."""
+    """Whether `pid` is running and is the process that started at `started` (see `start_time`)."""
     return start_time(pid) == started
 
 
 def boot_id() -> str:
-    """A name of this boot: start times of another boot mean nothing; empty where unknown."""
+    """The id of this boot: start times of another boot mean nothing; empty if unknown."""
     try:
         with open("/proc/sys/kernel/random/boot_id") as file:
             return file.read().strip()
@@ -49,7 +50,7 @@ def boot_id() -> str:
 
 
 def open_pidfd(pid: int) -> int | None:
-    """A descriptor that becomes readable when `pid` ends; None where the kernel has none (< 5.3).
+    """A descriptor that becomes readable when `pid` ends; None if unsupported (kernel < 5.3).
 
     Raises ProcessLookupError if there is no such process.
     """
@@ -64,16 +65,16 @@ def open_pidfd(pid: int) -> int | None:
 
 
 def readable(descriptor: int, seconds: float) -> bool:
-    """Whether a descriptor becomes readable within the time (select(2) takes none above 1023)."""
+    """Whether a descriptor becomes readable in time (unlike select(2), any number works)."""
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
     return bool(poll.poll(milliseconds(seconds)))
 
 
 def reap_child(pid: int, timeout_s: float) -> bool:
-    """Wait for the end of a child of ours and reap it; False if it has not ended in time.
+    """Wait for a child to end and reap it; False if it has not ended in time.
 
-    True as well if somebody else in this process has reaped it.
+    Also True if other code in this process has reaped it.
     """
     deadline = time.monotonic() + timeout_s
     try:
@@ -96,10 +97,10 @@ def reap_child(pid: int, timeout_s: float) -> bool:
 
 
 def send_signal(pid: int, started: int, signum: int) -> bool:
-    """Signal the process that started at `started`; False if it has ended or is another one now.
+    """Signal the process that started at `started`; False if it has ended or the pid was reused.
 
-    The descriptor pins the process before it is checked, so the number cannot change hands in
-    between.  Raises PermissionError if it belongs to someone else.
+    The descriptor pins the process before it is checked, so the pid cannot be reused in between.
+    Raises PermissionError if it belongs to someone else.
     """
     try:
         descriptor = open_pidfd(pid)
@@ -115,22 +116,22 @@ def send_signal(pid: int, started: int, signum: int) -> bool:
 
 
 def die_with_parent(parent: int, signum: int = signal.SIGKILL) -> bool:
-    """Have the kernel send `signum` to this process when the parent's *thread* that made it ends.
+    """Have the kernel send `signum` to this process when the parent *thread* that forked it ends.
 
-    To be called in a child of a single-threaded fork server, right after the fork: the setting
-    does not outlive another one.  False means `parent` was gone already: exit at once.
+    Call it in a child of a single-threaded fork server, right after the fork: the setting is lost
+    at the next fork.  False means that `parent` was already gone: exit at once.
     """
     _prctl()(_PR_SET_PDEATHSIG, signum)
     return os.getppid() == parent
 
 
 def be_first_victim() -> None:
-    """Have the kernel end this process before others when memory is short, and what it starts."""
+    """Make the kernel's OOM killer choose this process, and its children, before others."""
     try:
         with open("/proc/self/oom_score_adj", "w") as file:
             file.write("1000")
     except OSError:
-        return  # a container may forbid it; then all are alike
+        return  # a container may forbid it; then all are treated alike
 
 
 def become_subreaper() -> None:
@@ -163,13 +164,13 @@ def _stat(pid: int) -> list[str]:
             text = file.read()
     except (FileNotFoundError, ProcessLookupError):
         return []
-    # The name may itself hold blanks and parentheses; the last one closes it.
+    # The name may itself contain spaces and parentheses; the last one closes it.
     return text[text.rindex(b")") + 1 :].decode("ascii").split()
 
 
 @functools.cache
 def _prctl() -> Callable[[int, int], None]:
-    """prctl(2), looked up once; does nothing where it does not exist."""
+    """prctl(2), looked up once; does nothing if it is unavailable."""
     if not sys.platform.startswith("linux"):
         return lambda option, value: None
     function = ctypes.CDLL(None, use_errno=True).prctl

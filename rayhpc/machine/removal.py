@@ -1,6 +1,6 @@
-"""Removing a session's directory, so that a removal cut short leaves one that is known as dead.
+"""Removes a session's directory; an interrupted removal leaves one that is recognisably dead.
 
-Called by the fork server when its raylet is gone, and by the launcher; never asks whose it is.
+Called by the fork server when its raylet is gone, and by the launcher; never checks ownership.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ RECORD = "session.json"
 
 
 def remove_session(path: str) -> None:
-    """Remove a session's directory, its record last; parts of it may be gone already.
+    """Remove a session's directory, its record last; parts of it may already be gone.
 
-    A directory without a record might be that of a node that starts: it stays for a while.
+    A directory without a record might belong to a node that is starting: it is kept for a while.
     """
     try:
         names = os.listdir(path)
@@ -32,4 +32,4 @@ def _remove(path: str) -> None:
     except IsADirectoryError:
         shutil.rmtree(path, ignore_errors=True)
     except OSError:
-        return  # somebody else removes it as well
+        return  # another process is removing it as well

@@ -1,8 +1,8 @@
-"""Where a session may put its sockets, and where objects may be spilled.
+"""Where a session may create its sockets, and where objects may be spilled.
 
-Called by whoever starts or looks for a session.  Makes at most one directory, `rayhpc-<uid>`,
-readable by this user alone, on node-local disk and with a name short enough that every socket
-beneath it can be bound (AF_UNIX takes 107 bytes, unix(7)).  Never removes anything.
+Called by whatever starts or looks for a session.  Creates at most one directory, `rayhpc-<uid>`,
+readable only by this user, on node-local disk and with a name short enough for every socket
+beneath it to be bound (AF_UNIX allows 107 bytes, unix(7)).  Never removes anything.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _BASE_BYTES = SOCKET_PATH_BYTES - (1 + SESSION_NAME_BYTES) - (1 + SOCKET_NAME_BY
 
 @dataclass(frozen=True)
 class Candidate:
-    """A directory that might do, and who named it."""
+    """A directory that may be suitable, and what named it."""
 
     path: str
     source: str
@@ -33,7 +33,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class SpillDirectory:
-    """A node-local directory with room for objects; `free` in bytes, `memory` if it is a tmpfs."""
+    """A node-local directory for objects; `free` in bytes, `memory` if it is a tmpfs."""
 
     path: str
     source: str
@@ -42,10 +42,10 @@ class SpillDirectory:
 
 
 def session_base(environ: Mapping[str, str], *, create: bool = True) -> Path:
-    """Make or find this user's private directory for sessions; without `create` only name it.
+    """Create or find this user's private directory for sessions; without `create` only name it.
 
-    The first candidate that is local, short enough and safe is taken; one that the user named in
-    RAYHPC_TMPDIR must do.  Raises PermissionError or OSError naming every candidate, what is
+    The first candidate that is local, short enough and safe is used; one that the user named in
+    RAYHPC_TMPDIR must be.  Raises PermissionError or OSError listing every candidate, what is
     wrong with it, and the variable to set.
     """
     problems: list[str] = []
@@ -66,7 +66,7 @@ def session_base(environ: Mapping[str, str], *, create: bool = True) -> Path:
 
 
 def existing_bases(environ: Mapping[str, str]) -> list[Path]:
-    """This user's private directories that exist already, for finding sessions; makes none."""
+    """This user's existing private directories, for finding sessions; creates none."""
     found: list[Path] = []
     for candidate in session_candidates(environ):
         base = Path(candidate.path) / _own_name()
@@ -88,9 +88,9 @@ def session_candidates(environ: Mapping[str, str]) -> list[Candidate]:
 
 
 def spill_directories(environ: Mapping[str, str]) -> list[SpillDirectory]:
-    """Node-local directories that we can write to: real disks first, each as the job named them.
+    """Node-local directories that we can write to: real disks first, each as the job named it.
 
-    LOCAL_DIRS is YARN's list, one per disk.  A tmpfs comes last: spilling there frees nothing.
+    LOCAL_DIRS is YARN's list, one per disk.  A tmpfs comes last: spilling there frees no memory.
     """
     mounts, found = read_mounts(), list[SpillDirectory]()
     for candidate in _spill_candidates(environ):
@@ -105,7 +105,7 @@ def spill_directories(environ: Mapping[str, str]) -> list[SpillDirectory]:
 
 
 def tmp_is_private(mounts: list[Mount] | None = None, path: str = "/tmp") -> bool:
-    """Whether this job has a /tmp of its own (its owner, or a bind mount of a subdirectory)."""
+    """Whether this job has its own /tmp (by its owner, or a bind mount of a subdirectory)."""
     found = [m for m in (read_mounts() if mounts is None else mounts) if m.point == path]
     return bool(found and found[-1].root != "/") or _is_private(path)
 
@@ -122,15 +122,15 @@ def _spill_candidates(environ: Mapping[str, str]) -> Iterator[Candidate]:
 def _private_directory(candidate: Candidate, mounts: list[Mount], create: bool) -> Path:
     base = Path(candidate.path) / _own_name()
     if not base.is_absolute():
-        raise OSError("it is not an absolute path")
+        raise OSError("not an absolute path")
     excess = len(os.fsencode(base)) - _BASE_BYTES
     if excess > 0:
-        raise OSError(f"its name is {excess} bytes too long for sockets beneath it")
+        raise OSError(f"its path is {excess} bytes too long for sockets beneath it")
     mount = mount_of(candidate.path, mounts)
     if mount is not None and mount.shared:
-        raise OSError(f"it lies on {mount.fstype}, where sockets do not work")
+        raise OSError(f"it is on {mount.fstype}, where sockets do not work")
     if not _parent_is_safe(candidate.path):
-        raise OSError("other users could exchange our directory (world-writable, not sticky)")
+        raise OSError("other users could replace our directory (world-writable, not sticky)")
     if not create and not os.path.lexists(base):
         return base
     try:
@@ -144,7 +144,7 @@ def _private_directory(candidate: Candidate, mounts: list[Mount], create: bool) 
 
 
 def _problem_with(base: Path) -> str | None:
-    """Why `base` cannot be trusted; None if it is a directory that is ours alone."""
+    """Why `base` cannot be trusted; None if it is a directory that only we can access."""
     try:
         status = base.lstat()
     except OSError as error:

@@ -1,7 +1,7 @@
-"""Signals as things to be waited for, beside children, descriptors and time.
+"""Waits for signals together with children, descriptors and timeouts.
 
-Used by `launch` and `batch.local`, in the main thread.  They are blocked and read from a descriptor
-(signalfd(2)), which also tells who sent them; no handler runs.
+Used by `launch` and `batch.local`, in the main thread.  Signals are blocked and read from a
+descriptor (signalfd(2)), which also tells who sent them; no handler runs.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _FIELDS = struct.Struct("=IiiI")
 
 @dataclass(frozen=True)
 class Arrival:
-    """A signal that has come; `sender` is 0 where it is outside this PID namespace."""
+    """A signal that has arrived; `sender` is 0 if it is outside this PID namespace."""
 
     number: int
     from_terminal: bool
@@ -36,12 +36,12 @@ class Arrival:
 
     @property
     def name(self) -> str:
-        """SIGTERM and the like."""
+        """The signal's name, such as SIGTERM."""
         return signal.Signals(self.number).name
 
 
 class Signals:
-    """Takes signals while it is in force (a context manager)."""
+    """A context manager that receives signals while active."""
 
     def __init__(self, numbers: Iterable[int] = ACTED_ON) -> None:
         self._numbers = {*numbers, int(signal.SIGCHLD)}
@@ -54,15 +54,15 @@ class Signals:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._read()  # what has come would otherwise act now
+        self._read()  # pending signals would otherwise act now
         signal.pthread_sigmask(signal.SIG_SETMASK, self._before)
         os.close(self._descriptor)
 
     def wait(self, timeout_s: float | None, *descriptors: int) -> list[Arrival]:
-        """Wait for a signal, the end of a child, a readable descriptor or the end of the time.
+        """Wait for a signal, a child's end, a readable descriptor or the timeout.
 
         Returns:
-            The signals that have come, without SIGCHLD.
+            The signals that have arrived, without SIGCHLD.
         """
         poll = select.poll()
         for descriptor in (self._descriptor, *descriptors):
@@ -83,13 +83,13 @@ class Signals:
 
 
 def take_all_again() -> None:
-    """In a process that starts: whatever its starter had blocked arrives here."""
+    """For a process that starts: unblock whatever its parent had blocked."""
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def default_in_child() -> None:
     """For a child before it executes its program: signals as a shell would leave them."""
-    # Python itself ignores it; most programs expect to end when nobody reads their output.
+    # Python ignores it; most programs expect to be killed when nobody reads their output.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     take_all_again()
 

@@ -1,11 +1,11 @@
-"""Places within a range of bytes: the arena's memory, or a spill file.
+"""Allocates blocks within a range of bytes: the arena's memory, or a spill file.
 
-Used by the raylet's object manager.  Pure bookkeeping: touches no memory and no file.
+Used by the raylet's object manager.  Bookkeeping only: touches no memory and no file.
 
-The range is handed out from its start; `edge` is where the part never used begins, so that real
-memory is needed only before it.  Freed blocks are joined with free neighbours.  A block that
-becomes free remembers its writer, and the same writer gets it back first: its pages are mapped
-there already, which makes a copy into it some five times as fast.
+The range is allocated from its start; `edge` is where the never-used part begins, so real memory is
+needed only below it.  Freed blocks are merged with free neighbours.  A freed block remembers its
+writer, and the same writer gets it back first: its pages are already mapped there, which makes a
+copy into it about five times as fast.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from rayhpc.store.bins import GRAIN, SizeBins
 
 
 class Allocator:
-    """Hands out and takes back blocks of a range.
+    """Allocates and frees blocks of a range.
 
     Args:
-        capacity: bytes in the range; may be changed, but not below `edge`.
+        capacity: bytes in the range; may be changed, but not to less than `edge`.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -35,7 +35,7 @@ class Allocator:
 
         Args:
             size: bytes, at least 1.
-            writer: who will write there.
+            writer: the process that will write there.
         """
         size = -(-size // GRAIN) * GRAIN
         own = self._own_bins.get(writer)
@@ -55,7 +55,7 @@ class Allocator:
         return offset
 
     def free(self, offset: int) -> None:
-        """Take a block back.
+        """Free a block.
 
         Raises:
             KeyError: there is no such block.
@@ -78,11 +78,11 @@ class Allocator:
         self._put_in(offset, end - offset, writer)
 
     def size_of(self, offset: int) -> int:
-        """The bytes of a block that is taken."""
+        """The size of an allocated block, in bytes."""
         return self._taken[offset][0]
 
     def retract(self, limit: int) -> None:
-        """Make `limit` the capacity: nothing beyond it is handed out (all of it must be free)."""
+        """Reduce the capacity to `limit`: nothing is allocated beyond it (it must be free)."""
         start = self._free_ends.get(self.edge)
         if start is not None and self.edge > limit:
             _, writer = self._take_out(start)

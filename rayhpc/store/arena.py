@@ -1,8 +1,8 @@
 """The memory of one node's object store: a memfd that all its processes map.
 
-Made by the raylet, which hands the descriptor to its workers (inherited) and drivers (SCM_RIGHTS).
-Has no name that others could open, is not bounded by the size of /dev/shm, and the kernel frees it
-when the last process that maps it ends.  Who lies where is the business of `allocator`.
+Created by the raylet, which passes the descriptor to workers (inherited) and drivers (SCM_RIGHTS).
+Has no name that others could open, is not limited by the size of /dev/shm, and the kernel frees
+it when the last process that maps it ends.  Which object is where is up to `allocator`.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ import os
 
 from rayhpc.store import kernel
 
-# Not in every Python's fcntl: F_ADD_SEALS; and seals against another seal, shrinking, growing.
+# Not in every Python's fcntl: F_ADD_SEALS; and the seals against sealing, shrinking, growing.
 _F_ADD_SEALS = 1033
 _SEALS = 0x1 | 0x2 | 0x4
 
 
 class Arena:
-    """A shared-memory file of fixed size; it takes memory only where it was `commit`ted.
+    """A shared-memory file of fixed size; only `commit`ted parts take memory.
 
     Args:
-        fd: the descriptor (owned by this object from now on).
+        fd: the descriptor (this object owns it from now on).
         size: bytes.
     """
 
@@ -34,7 +34,7 @@ class Arena:
 
     @classmethod
     def create(cls, size: int) -> Arena:
-        """Make an arena of `size` bytes (rounded up to whole pages).
+        """Create an arena of `size` bytes (rounded up to whole pages).
 
         Raises:
             ValueError: the size is not positive.
@@ -46,7 +46,7 @@ class Arena:
         fd = os.memfd_create("rayhpc-store", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
             os.ftruncate(fd, size)
-            # Sealed: no process of the node can cut it short and so crash its readers.
+            # Sealed: no process of the node can truncate it and so crash its readers.
             fcntl.fcntl(fd, _F_ADD_SEALS, _SEALS)
         except BaseException:
             os.close(fd)
@@ -54,23 +54,23 @@ class Arena:
         return cls(fd, size)
 
     def view(self, offset: int, size: int) -> memoryview:
-        """A writable window (the raylet's own: transfers and spilling)."""
+        """A writable view (for the raylet itself: transfers and spilling)."""
         return memoryview(self._map())[offset : offset + size]
 
     def commit(self, offset: int, size: int) -> bool:
-        """Give a range real memory; False if the machine or its cgroup has none left.
+        """Back a range with real memory; False if the machine or its cgroup has none left.
 
-        Without this a write could end the writer with SIGBUS.  Any thread may call it.
+        Otherwise a write could kill the writer with SIGBUS.  Any thread may call it.
         """
         return kernel.reserve(self.fd, offset, size)
 
     def populate(self, offset: int, size: int) -> bool:
-        """Have the kernel clear a committed range's pages now; False where it cannot."""
+        """Have the kernel clear a committed range's pages now; False if unsupported."""
         memory = self._map()
         return bool(memory) and kernel.populate(self._address, offset, size)
 
     def close(self) -> None:
-        """Give the descriptor and the mapping up; what others mapped stays theirs."""
+        """Release the descriptor and the mapping; other processes' mappings remain."""
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
@@ -78,7 +78,7 @@ class Arena:
             try:
                 self._memory.close()
             except BufferError:
-                pass  # a window is still in use; the map goes with it
+                pass  # a view is still in use; the mapping goes with it
             self._memory = None
 
     def _map(self) -> mmap.mmap:

@@ -1,7 +1,7 @@
-"""Things sorted roughly by size: find one that is large enough, or the largest, in constant time.
+"""Entries sorted roughly by size: find one that is large enough, or the largest, in constant time.
 
-Used by `allocator` (free blocks) and by the raylet's object tables (what to spill first).  Classes
-are an eighth of a power of two wide; within a class the order is that of arrival.
+Used by `allocator` (free blocks) and by the raylet's object tables (what to spill first).  Size
+classes are an eighth of a power of two wide; within a class, entries are in order of arrival.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import Generic, TypeVar
 
 Key = TypeVar("Key", bound=Hashable)
 
-# Finer than this no two sizes are told apart.
+# Smaller differences in size are ignored.
 GRAIN = 64
-# How many members of a request's own class are looked at before the next class up is taken.
+# How many members of a request's own class are examined before the next class up is used.
 _LOOKS = 8
 
 
@@ -30,7 +30,7 @@ class SizeBins(Generic[Key]):
         return self._bits != 0
 
     def add(self, key: Key, size: int) -> None:
-        """Put a key in; it becomes the newest of its class."""
+        """Add a key; it becomes the newest of its class."""
         number = _class_of(size)
         members = self._bins.get(number)
         if members is None:
@@ -39,7 +39,7 @@ class SizeBins(Generic[Key]):
         members[key] = size
 
     def discard(self, key: Key, size: int) -> None:
-        """Take a key out, if it is there; `size` is what it was added with."""
+        """Remove a key, if present; `size` is what it was added with."""
         number = _class_of(size)
         members = self._bins.get(number)
         if members is None or members.pop(key, None) is None:
@@ -49,7 +49,7 @@ class SizeBins(Generic[Key]):
             self._bits &= ~(1 << number)
 
     def at_least(self, size: int) -> Key | None:
-        """A key of at least that size, about the smallest there is, the newest first."""
+        """A key of at least that size, among the smallest such, newest first."""
         number = _class_of(size)
         best: Key | None = None
         best_size = 0
@@ -70,7 +70,7 @@ class SizeBins(Generic[Key]):
         return next(reversed(self._bins[number]))
 
     def largest(self) -> Key | None:
-        """A key of the class of the largest, the oldest first."""
+        """A key from the class of the largest sizes, oldest first."""
         if not self._bits:
             return None
         return next(iter(self._bins[self._bits.bit_length() - 1]))

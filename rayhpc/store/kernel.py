@@ -1,4 +1,4 @@
-"""The few memory calls that Python does not offer: addresses, madvise, hole punching.
+"""Memory operations missing in Python: addresses, madvise, hole punching.
 
 Used by `arena`, `mapping` and the raylet's spill files.  Keeps no state; knows nothing of objects.
 """
@@ -23,8 +23,8 @@ if _fallocate is not None:
 
 
 def address_of(memory: mmap.mmap) -> int:
-    """Where a mapping begins (ctypes' own ways want it writable)."""
-    buffer = (ctypes.c_void_p * 16)()  # a Py_buffer, whose first field it is
+    """The start address of a mapping (ctypes' own functions require it to be writable)."""
+    buffer = (ctypes.c_void_p * 16)()  # a Py_buffer, whose first field is the address
     ctypes.pythonapi.PyObject_GetBuffer(ctypes.py_object(memory), buffer, 0)
     address = buffer[0]
     ctypes.pythonapi.PyBuffer_Release(buffer)
@@ -33,9 +33,9 @@ def address_of(memory: mmap.mmap) -> int:
 
 
 def populate(address: int, offset: int, size: int) -> bool:
-    """Make the pages of a writable mapping present; False where the kernel cannot (before 5.14).
+    """Make the pages of a writable mapping present; False if unsupported (before Linux 5.14).
 
-    Takes about a second per 0.5 to 6 GB, without the interpreter's lock.
+    Takes about a second per 0.5 to 6 GB; releases the GIL.
     """
     start = (address + offset) // mmap.PAGESIZE * mmap.PAGESIZE
     length = address + offset + size - start
@@ -43,14 +43,14 @@ def populate(address: int, offset: int, size: int) -> bool:
 
 
 def punch_hole(fd: int, offset: int, size: int) -> bool:
-    """Give a file's range back to its file system; False where that cannot be done."""
+    """Give a range of a file back to its file system; False if that is unsupported."""
     if _fallocate is None:
         return False
     return bool(_fallocate(fd, _FALLOC_KEEP_SIZE | _FALLOC_PUNCH_HOLE, offset, size) == 0)
 
 
 def reserve(fd: int, offset: int, size: int) -> bool:
-    """Give a file's range its memory or disk blocks; False if there are none left.
+    """Allocate memory or disk blocks for a range of a file; False if none are left.
 
     Raises:
         OSError: any other reason.

@@ -1,10 +1,10 @@
-"""How a stored object lies in its place: a short table, the pickle, then its buffers, aligned.
+"""The layout of a stored object: a short table, the pickle, then its buffers, aligned.
 
-Used by `runtime.getting` on both sides.  Copies on writing, never on reading: `parse` gives
-windows onto the exporter it was handed (see `mapping`), and these keep that exporter alive.
+Used by `runtime.getting` for writing and reading.  Copies when writing, never when reading: `parse`
+returns views onto the exporter it is given (see `mapping`), which keep that exporter alive.
 
     "RHO1" | number of buffers (4) | length of the pickle (8) | length of each buffer (8 each)
-    the pickle, at once behind | each buffer, at the next multiple of 64
+    the pickle, right behind it | each buffer, at the next multiple of 64
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ALIGNMENT = 64
 _MAGIC = b"RHO1"
 _HEAD = struct.Struct("<4sIQ")
 _LENGTH = 8
-# Slices are copied under the interpreter's lock: in pieces, so that other threads get a turn.
+# A slice copy holds the GIL: done in pieces, so that other threads get a turn.
 _PIECE = 8 * 2**20
 _LARGE = 256 * 1024
 
@@ -34,16 +34,16 @@ def size_needed(pickled: Any, buffers: Sequence[Any]) -> int:
 
 
 def write_into(view: memoryview, pickled: Any, buffers: Sequence[Any]) -> None:
-    """Write an object to its place.
+    """Write an object to its allocated space.
 
     Args:
         view: writable bytes, 64-byte aligned, at least `size_needed` long.
         pickled: the pickle (bytes-like).
-        buffers: contiguous buffers, in the order in which the pickle wants them.
+        buffers: contiguous buffers, in the order the pickle expects.
 
     Raises:
         BufferError: a buffer is not contiguous.
-        ValueError: the place is too small.
+        ValueError: the space is too small.
     """
     raws = [PickleBuffer(buffer).raw() for buffer in buffers]
     body = PickleBuffer(pickled).raw()
@@ -62,7 +62,7 @@ def parse(exporter: Any) -> tuple[memoryview, list[memoryview]]:
     """The pickle and the buffers of an object, read-only and in place.
 
     Raises:
-        ValueError: these bytes are no stored object.
+        ValueError: these bytes are not a stored object.
     """
     view = memoryview(exporter).cast("B").toreadonly()
     try:
@@ -95,7 +95,7 @@ def _copy(view: memoryview, start: int, raw: memoryview) -> None:
         raise ValueError(f"a place of {view.nbytes} bytes cannot take {end}")
     numpy = sys.modules.get("numpy")
     if raw.nbytes >= _LARGE and numpy is not None and hasattr(numpy, "copyto"):
-        # As fast as a slice (memcpy), and without the interpreter's lock.
+        # As fast as a slice (memcpy), but releases the GIL.
         target = numpy.frombuffer(view, numpy.uint8, raw.nbytes, start)
         numpy.copyto(target, numpy.frombuffer(raw, numpy.uint8))
         return

@@ -1,9 +1,9 @@
-"""A driver's or worker's windows onto its node's object store: one to read, one to write.
+"""A driver's or worker's mappings of its node's object store: one for reading, one for writing.
 
-Used by `runtime.store_client`.  Knows offsets, not objects; decides nothing about who may use what.
+Used by `runtime.store_client`.  Knows offsets, not objects; does not decide who may use what.
 
-The reading window is mapped read-only: a stray write through a view is a crash that names its
-place instead of a wrong result, and numpy refuses to make an array on it writable.
+The reading mapping is read-only: a stray write through a view crashes at its own line instead of
+corrupting a result, and numpy refuses to create writable arrays on it.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from typing import Any
 
 from rayhpc.store import kernel
 
-# From this size on, memory this process has not written yet is made present by a second thread
-# just ahead of the copy: first touch alone halves the speed of a copy and more.
+# From this size on, memory this process has not written yet is populated by a second thread just
+# ahead of the copy: first touch alone halves the speed of a copy, or worse.
 _POPULATE_FROM = 16 * 2**20
 _STEP = 8 * 2**20
 
 
 class Mapping:
-    """The object store as this process sees it.
+    """The object store as mapped by this process.
 
     Args:
-        fd: the arena's descriptor (it stays the caller's).
+        fd: the arena's descriptor (the caller keeps ownership).
         size: the arena's bytes.
 
     Raises:
@@ -48,30 +48,30 @@ class Mapping:
         self._touched = bytearray(-(-size // _STEP))
 
     def writable(self, offset: int, size: int) -> memoryview:
-        """The place to write an object to (given by the raylet)."""
+        """The space in which to write an object (allocated by the raylet)."""
         if size >= _POPULATE_FROM:
             self._populate_ahead(offset, size)
         return memoryview(self._write)[offset : offset + size]
 
     def let_go(self, offset: int, size: int) -> None:
-        """Count a place that was written no longer as this process's memory.
+        """Stop counting a written space as this process's memory.
 
-        What is there stays in the store; touching it again costs as much as the first time.
+        Its contents stay in the store; touching it again costs as much as the first time.
         """
         first = offset // mmap.PAGESIZE * mmap.PAGESIZE
         self._write.madvise(mmap.MADV_DONTNEED, first, offset + size - first)
 
     def export(self, offset: int, size: int, unpinned: deque[bytes], oid: bytes) -> Any:
-        """One reader's handle on an object, for `layout.parse`.
+        """A handle for one reader of an object, for `layout.parse`.
 
-        Whatever is made from it (memory views, arrays on them) keeps it alive; when it goes, its
-        finalizer appends `oid` to `unpinned`.  A memoryview or PickleBuffer would not do: numpy
-        lets go of these and keeps only what they were made from.
+        Anything made from it (memoryviews, arrays on them) keeps it alive; when it is collected,
+        its finalizer appends `oid` to `unpinned`.  A memoryview or PickleBuffer would not do:
+        numpy drops those and keeps only the underlying object.
         """
         return _exporter(self._read, self._read_address, offset, size, unpinned, oid)
 
     def writable_file(self, path: str, offset: int, size: int) -> memoryview:
-        """A place outside the arena, in a file of the raylet's.
+        """A space outside the arena, in a file of the raylet's.
 
         Raises:
             OSError: it cannot be mapped.
@@ -82,7 +82,7 @@ class Mapping:
     def export_file(
         self, path: str, offset: int, size: int, unpinned: deque[bytes], oid: bytes
     ) -> Any:
-        """As `export`, of an object that lies in a file of the raylet's.
+        """Like `export`, for an object in a file of the raylet's.
 
         Raises:
             OSError: it cannot be mapped.
@@ -91,7 +91,7 @@ class Mapping:
         return _exporter(memory, kernel.address_of(memory), start, size, unpinned, oid)
 
     def close(self) -> None:
-        """Give the windows up; views that are still alive keep their memory mapped."""
+        """Release the mappings; views that are still alive keep their memory mapped."""
         del self._read, self._write
 
     def _populate_ahead(self, offset: int, size: int) -> None:
@@ -101,7 +101,7 @@ class Mapping:
             return
         for step in cold:
             self._touched[step] = 1
-        # The window is handed over, so that the memory stays mapped while the thread works.
+        # The mapping is passed along, so that the memory stays mapped while the thread works.
         thread = threading.Thread(
             target=self._populate,
             args=(self._write, cold, offset, offset + size),
@@ -126,13 +126,13 @@ def _exporter(
         exporter = numpy.frombuffer(memory, numpy.uint8, size, offset)
     else:
         exporter = (ctypes.c_ubyte * size).from_address(address + offset)
-        exporter.memory = memory  # stays mapped as long
+        exporter.memory = memory  # keeps it mapped
     weakref.finalize(exporter, unpinned.append, oid).atexit = False
     return exporter
 
 
 def _map_file(path: str, offset: int, size: int, *, writable: bool) -> tuple[mmap.mmap, int]:
-    """A mapping of a part of a file, and where in it that part begins."""
+    """A mapping of a part of a file, and the offset of that part within it."""
     first = offset // mmap.ALLOCATIONGRANULARITY * mmap.ALLOCATIONGRANULARITY
     fd = os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | os.O_CLOEXEC)
     try:

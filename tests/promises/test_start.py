@@ -106,7 +106,7 @@ def test_unix_socket_length(short_tmp: Path) -> None:
     beyond.mkdir()
     done = local_run({"RAYHPC_TMPDIR": str(beyond)}, "true")
     assert done.returncode == ExitCode.PERMISSION
-    assert "its name is 1 bytes too long for sockets beneath it" in done.stderr
+    assert "its path is 1 bytes too long for sockets beneath it" in done.stderr
     assert "set RAYHPC_TMPDIR to a directory on this node's own disk" in done.stderr
     assert f"at most {room} bytes" in done.stderr
 
@@ -257,7 +257,7 @@ def test_nfs_holds_no_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fs
     short = Path("/tmp")
     mounts = [Mount(point=str(short), fstype=fstype, root="/", options=frozenset())]
     monkeypatch.setattr(scratch, "read_mounts", lambda: mounts)
-    with pytest.raises(PermissionError, match=f"it lies on {fstype}, where sockets do not work"):
+    with pytest.raises(PermissionError, match=f"it is on {fstype}, where sockets do not work"):
         scratch.session_base({"RAYHPC_TMPDIR": str(short)})
     assert all(each.path != "/tmp" for each in scratch.spill_directories({}))
 
