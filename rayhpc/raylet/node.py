@@ -38,7 +38,7 @@ from rayhpc.raylet.view import ClusterView
 from rayhpc.raylet.watches import Watches
 from rayhpc.raylet.workers import WorkerPool
 from rayhpc.wire.address import HEAD, Address, NodeNumber, make_address, node_of, raylet_of
-from rayhpc.wire.messages import actors, cluster, leases
+from rayhpc.wire.messages import actors, cluster, leases, windows
 from rayhpc.wire.messages.common import UNIT, JobConfig, NodeInfo
 from rayhpc.wire.messages.start import Facts, WorkerConfig
 
@@ -182,6 +182,7 @@ class Raylet:
             leases.Blocked: self._on_blocked,
             leases.Unblocked: self._on_unblocked,
             leases.Leaving: self._on_leaving,
+            windows.Flush: lambda source, _: self.send(source, windows.Flushed()),
             leases.StillNeeded: lambda source, m: workers.on_still_needed(source),
             leases.LinesTaken: self.output.on_taken,
             leases.Watch: lambda _, m: self.watches.on_watch(m),

@@ -186,7 +186,7 @@ class SimNode:
                 ARENA_BYTES,
                 0,
                 slot=slot,
-                ended=lambda w: self.worker_died(w, 0),
+                ended=lambda w: self.worker_died(w, w.worker.exit_code << 8),
             )
             self.raylet.workers.on_spawned(number, number)
             if number in self._doomed:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
-from rayhpc.runtime.process.context import running
+from rayhpc.runtime.process.context import ActorExit, running
 
 from .threads import SimThread
 
@@ -119,6 +119,13 @@ def short(process: Any, attempt: int, value: int = 1) -> Program:
     """Return the argument after some 100 µs."""
     yield Sleep(process.world.random.uniform(0.00001, 0.0003))
     return value
+
+
+@program
+def exits(process: Any, attempt: int, value: int = 1) -> Program:
+    """`sys.exit(1)`."""
+    yield Sleep(0.0)
+    raise SystemExit(1)
 
 
 @program
@@ -286,7 +293,14 @@ def _failing(process: Any, *args: Any) -> Program:
     raise ValueError("this constructor always fails")
 
 
-CONSTRUCTORS.update({b"plain": _plain, b"slow": _slow, b"failing": _failing})
+def _leaving(process: Any, *args: Any) -> Program:
+    yield Sleep(0.001)
+    raise ActorExit("this constructor leaves")
+
+
+CONSTRUCTORS.update(
+    {b"plain": _plain, b"slow": _slow, b"failing": _failing, b"leaving": _leaving}
+)
 
 
 @method
@@ -295,6 +309,20 @@ def note(process: Any, key: int, number: int) -> Program:
     process.world.noted.append((process.core.me, key, number))
     yield Sleep(process.world.random.uniform(0.00005, 0.0005))
     return process.core.me, number
+
+
+@method
+def leave(process: Any) -> Program:
+    """`exit_actor()`."""
+    yield Sleep(0.0)
+    raise ActorExit("it has left")
+
+
+@method
+def exit(process: Any) -> Program:
+    """`sys.exit(1)`."""
+    yield Sleep(0.0)
+    raise SystemExit(1)
 
 
 @method

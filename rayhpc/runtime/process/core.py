@@ -47,7 +47,7 @@ from rayhpc.wire.address import (
 )
 from rayhpc.wire.messages import actors, cluster, leases, objects, tasks
 from rayhpc.wire.messages.start import Facts
-from rayhpc.wire.messages.windows import Credit
+from rayhpc.wire.messages.windows import Credit, Flush, Flushed
 from rayhpc.wire.windows import Windows
 
 logger = logging.getLogger("rayhpc")
@@ -132,6 +132,7 @@ class Core:
         own, sub, res = self.ownership, self.submitter, self.results
         return {
             Credit: self.windows.on_credit,
+            Flush: lambda source, _: self.send_now(source, Flushed()),
             tasks.Done: self._on_done,
             tasks.Refused: self._on_refused,
             tasks.Release: lambda _, m: res.on_release(m),

@@ -188,7 +188,10 @@ class ActorHost:
         with process.loop.lead():
             process.core.ownership.settle()
             constructed = actors.Constructed(spec.actor, error)
-            process.core.ownership.after_borrows(process.core.raylet, constructed)
+            if error:  # of what it was given it keeps nothing
+                process.core.send_now(process.core.raylet, constructed)
+            else:
+                process.core.ownership.after_borrows(process.core.raylet, constructed)
             self.calls.constructed(lanes)
         if error:
             worker.leave("its constructor failed", code=1)

@@ -22,6 +22,8 @@ REPLY_WITHIN_S = 0.0005
 # What was sent stays in the journal for so long: a process that is killed may take with it what
 # its I/O thread has not written yet.
 SENT_SURELY_S = 0.002
+# Whom a result was sent to within this time may not have read it yet.
+LATELY_S = 1.0
 _encode_result = msgspec.msgpack.Encoder().encode
 
 
@@ -58,6 +60,10 @@ class Outbox:
         self._is_held_up = False
         # When the last batch was sent; 0: the journal holds nothing that was.
         self._sent = 0.0
+        # Whom results were sent to since then, and in the `LATELY_S` before that.
+        self._since = 0.0
+        self._receivers: set[Address] = set()
+        self._earlier: set[Address] = set()
 
     def __bool__(self) -> bool:
         return bool(self._waiting)
@@ -103,7 +109,18 @@ class Outbox:
                 by_submitter, total = {}, size
             by_submitter.setdefault(submitter, []).append(result)
         self._send_all(by_submitter)
-        self._sent = self._now()
+        self._sent = now = self._now()
+        if now - self._since > LATELY_S:
+            self._earlier = self._receivers if now - self._since <= 2 * LATELY_S else set()
+            self._receivers, self._since = set(), now
+        self._receivers.update(by_submitter)
+
+    def latest_receivers(self) -> set[Address]:
+        """Whom results were sent to lately (leading thread)."""
+        age = self._now() - self._since
+        if age > 2 * LATELY_S:
+            return set()
+        return self._receivers | self._earlier if age <= LATELY_S else self._receivers
 
     def _send_all(self, by_submitter: dict[Address, list[tasks.Result]]) -> None:
         for submitter, results in by_submitter.items():

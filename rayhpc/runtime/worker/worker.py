@@ -20,6 +20,7 @@ from rayhpc.runtime.process.role import Handlers, Role
 from rayhpc.runtime.worker.actor import ActorHost
 from rayhpc.runtime.worker.cpu_loan import CpuLoan
 from rayhpc.runtime.worker.definitions import Definitions, Load, unpickled
+from rayhpc.runtime.worker.farewell import OTHERS_WITHIN_S, RAYLET_WITHIN_S, Farewell
 from rayhpc.runtime.worker.generators import Producers
 from rayhpc.runtime.worker.job_environment import JobEnvironment
 from rayhpc.runtime.worker.lease_queue import LeaseQueue
@@ -30,7 +31,7 @@ from rayhpc.runtime.worker.task_runner import TaskRunner
 from rayhpc.runtime.worker.threads import Threads
 from rayhpc.runtime.worker.title import QUIET_S
 from rayhpc.wire.address import Address, ObjectId
-from rayhpc.wire.messages import actors, cluster, leases, tasks
+from rayhpc.wire.messages import actors, cluster, leases, tasks, windows
 from rayhpc.wire.messages.common import Grant
 
 logger = logging.getLogger("rayhpc")
@@ -81,6 +82,7 @@ class Worker(Role):
         )
         self.replies = Replies(process.core, process.loop, slot)
         self.producers = Producers(self)
+        self._farewell = Farewell(process.core)
         self._is_shut_down = False
         self._loan = CpuLoan(process.core.raylet, send)
         self._environment = environment
@@ -103,6 +105,7 @@ class Worker(Role):
             leases.ExitIfIdle: self._on_exit_if_idle,
             actors.Construct: self._on_construct,
             actors.EndActor: self._on_end_actor,
+            windows.Flushed: self._farewell.on_flushed,
         }
 
     # -- the main thread -------------------------------------------------------------------------
@@ -124,6 +127,7 @@ class Worker(Role):
         self._say_goodbye()
         if not self.exit_code and self.actor is None:
             self._stay_while_needed()
+        self._wait_until_read()
         return self.exit_code
 
     def leave(self, reason: str, code: int = 0) -> None:
@@ -167,9 +171,10 @@ class Worker(Role):
     def _say_goodbye(self) -> None:
         process = self.process
         with process.loop.lead():
+            self.advance()
             self._report_runs()
+        self.replies.flush()
         if not self.exit_code:
-            self.replies.flush()
             with process.loop.lead():
                 self.queue.close()
                 process.core.send_now(process.core.raylet, leases.Leaving(self.leaving or ""))
@@ -182,6 +187,16 @@ class Worker(Role):
         self.process.loop.wait_until(
             lambda: self._is_shut_down or not (replies.kept() or ownership.holds_others())
         )
+
+    def _wait_until_read(self) -> None:
+        """What was said must be known before it is known that this process has ended."""
+        farewell, wait_until = self._farewell, self.process.loop.wait_until
+        with self.process.loop.lead():
+            farewell.begin(self.replies.outbox.latest_receivers())
+        if not wait_until(lambda: self._is_shut_down or farewell.is_over(), OTHERS_WITHIN_S):
+            wait_until(
+                lambda: self._is_shut_down or farewell.is_read_by_raylet(), RAYLET_WITHIN_S
+            )
 
     # -- the turn --------------------------------------------------------------------------------
     def advance(self) -> None:
@@ -243,6 +258,7 @@ class Worker(Role):
 
     def on_peers_gone(self, is_gone: Callable[[Address], bool]) -> None:
         """Nobody takes their generators' items, or borrows what is in their results."""
+        self._farewell.on_peers_gone(is_gone)
         self.replies.on_owners_gone(is_gone)
         self.producers.on_owners_gone(is_gone)
 

@@ -55,6 +55,7 @@ RAYLET_TAKES = (
     leases.Unblocked,
     leases.Leaving,
     leases.StillNeeded,
+    windows.Flush,
     leases.LinesTaken,
     leases.Watch,
     leases.Died,
@@ -79,6 +80,8 @@ RAYLET_TAKES = (
 
 PROCESS_TAKES = (
     windows.Credit,
+    windows.Flush,
+    windows.Flushed,
     tasks.Push,
     tasks.Calls,
     tasks.Forget,
