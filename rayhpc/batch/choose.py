@@ -1,7 +1,7 @@
-"""Which batch system serves this machine.
+"""Chooses the batch system for this machine.
 
-Called by `rayhpc submit`; the verbs for existing jobs take the one that the job was given to.
-Looks at variables, PATH and files; asks no more of a controller than whether it is there.
+Called by `rayhpc submit`; commands for existing jobs use the one that the job was submitted to.
+Looks at variables, PATH and files; asks a controller at most whether it is there.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from rayhpc.batch.system import BatchSystem, Which
 
 @dataclass(frozen=True)
 class Choice:
-    """A batch system and why it is the one, as a sentence's second half."""
+    """A batch system and why it was chosen, as the second half of a sentence."""
 
     system: BatchSystem
     why: str
@@ -26,12 +26,13 @@ class Choice:
 def choose(
     environ: Mapping[str, str], told: str | None = None, *, which: Which = shutil.which
 ) -> Choice:
-    """The one that was `told`, else the first that takes jobs from this machine.
+    """The one given as `told`, or else the first that takes jobs from this machine.
 
-    They are asked in the order of `registry.names`: those with programs of their own, then YARN,
-    whose configuration is a weaker sign, then this machine.  What else is there is told, too.
+    They are tried in the order of `registry.names`: those with programs of their own, then YARN,
+    whose configuration is a weaker sign, then this machine.  Others that are found are reported,
+    too.
 
-    Raises OptionError if there is none of that name.
+    Raises OptionError if there is none with that name.
     """
     if told is not None:
         return Choice(system(told), "--scheduler")
@@ -40,7 +41,7 @@ def choose(
     for name in names():
         try:
             each = system(name)
-        except OptionError as error:  # a site's package: its jobs are not, but others are
+        except OptionError as error:  # a site's package: broken for its own jobs, not for others
             also.append(str(error))
             continue
         sign = each.look(environ, which)

@@ -1,7 +1,7 @@
 """From an environment to an allocation.
 
-Called once by every rank and by `doctor`.  What the machine is like is handed in, so that recorded
-environments of real schedulers are its tests.
+Called once by every rank and by `doctor`.  The machine's facts are passed in, so that recorded
+environments of real schedulers can be its tests.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from rayhpc.machine.facts import MachineFacts
 
 
 def around(environ: Mapping[str, str]) -> BatchSystem:
-    """The batch system in whose allocation this process runs; `local` if it is in none."""
+    """The batch system whose allocation this process runs in; `local` if there is none."""
     return next((each for each in systems() if each.is_inside(environ)), system("local"))
 
 
@@ -27,9 +27,9 @@ def detect(
     rank: int | None = None,
     size: int | None = None,
 ) -> Allocation:
-    """What was given to this process, by whom; `rank` and `size` are the user's own words.
+    """What was granted to this process, and by what; `rank` and `size` are given by the user.
 
-    Raises ValueError, naming the variable or option, for what cannot be.
+    Raises ValueError, naming the variable or option, for invalid values.
     """
     found = around(environ).facts(environ, machine)
     if rank is None and size is None:

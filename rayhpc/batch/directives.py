@@ -1,4 +1,4 @@
-"""`#RAYHPC` lines: options of `rayhpc submit` that live in the program or the script.
+"""`#RAYHPC` lines: options of `rayhpc submit` written in the program or script itself.
 
     #!/usr/bin/env python3
     #RAYHPC --nodes 4 --time 1:00:00
@@ -15,14 +15,14 @@ from pathlib import Path
 from rayhpc.batch.errors import OptionError
 
 MARK = "#RAYHPC"
-# Comments before the first statement are short; a file without any is not read through.
+# The comments before the first statement are short; a long file is not read to its end.
 _BYTES = 64 << 10
 
 
 def read_directives(path: Path) -> list[str]:
-    """All words of the `#RAYHPC` lines before the first line that is neither blank nor comment.
+    """All words of the `#RAYHPC` lines before the first line that is neither blank nor a comment.
 
-    Raises OptionError naming file and line where the quotes of a line do not match.
+    Raises OptionError naming file and line if a line has unbalanced quotes.
     """
     with open(path, "rb") as file:
         head = file.read(_BYTES).decode("utf-8", "replace")

@@ -1,4 +1,4 @@
-"""What can go wrong on the submit side, each with its exit code (see the CLI's reference).
+"""Errors of the submit side, each with its exit code (see the CLI's reference).
 
 Raised here, turned into one line on the terminal by the commands.
 """
@@ -9,7 +9,7 @@ from rayhpc.exit_codes import ExitCode, LaunchError
 
 
 class OptionError(LaunchError):
-    """An option, a profile, a template or a `#RAYHPC` line that cannot be."""
+    """An invalid option, profile, template or `#RAYHPC` line."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, ExitCode.CONFIGURATION)
@@ -23,7 +23,7 @@ class SchedulerError(LaunchError):
 
 
 class UnknownJobError(LaunchError):
-    """A selector that names no job of this user."""
+    """A selector that matches no job of this user."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, ExitCode.CONFIGURATION)

@@ -1,15 +1,16 @@
-"""One job's private folder: what was submitted, what came of it, and all its output.
+"""One job's private folder: what was submitted, its outcome, and all its output.
 
-    job.json        what the user asked for and who runs it (written before anything starts)
+    job.json        the user's request and who runs it (written before anything starts)
     script          what the batch system runs
-    id              the batch system's number for it
+    id              the batch system's id for it
     stdout stderr   the program's output, or stdout.3 stderr.3 for task 3 of an array
     nodes/          one log per node (nodes/3/ for task 3 of an array)
-    rendezvous/     where the nodes find each other; empty again when they have
-    summary.json    the end: exit code and times (summary.3.json for task 3 of an array)
+    rendezvous/     where the nodes find each other; empty again once they have
+    summary.json    the outcome: exit code and times (summary.3.json for task 3 of an array)
 
-Made by `rayhpc submit`, read by all verbs that name a job.  0700 and 0600 throughout.  Whether a
-file is there is learnt by listing the folder, because NFS remembers names that were not there.
+Created by `rayhpc submit`, read by all commands that name a job.  0700 and 0600 throughout. 
+Whether a file exists is found out by listing the folder, because NFS caches that a name was
+missing.
 """
 
 from __future__ import annotations
@@ -32,10 +33,11 @@ VARIABLE = "RAYHPC_JOB_DIR"
 
 @dataclass(frozen=True)
 class JobRecord:
-    """What is known of a job from its submission.
+    """What is known about a job from its submission.
 
-    `rayhpc` are the words that start rayhpc in the job's own environment.  `owner` is the process
-    that runs a local job (pid, start time, boot); `id` is empty until the batch system gave one.
+    `rayhpc` is the command that starts rayhpc in the job's own environment.  `owner` is the process
+    that runs a local job (pid, start time, boot); `id` is empty until the batch system has given
+    one.
     """
 
     scheduler: str
@@ -66,15 +68,14 @@ class Summary:
 class JobFolder:
     """A job's folder on disk.  Reading never creates anything.
 
-    With a `task` it is what the folder holds of that one task of an array: its number (`12_3`), its
-    output, its end.
+    With a `task` it is the view of one task of an array: its id (`12_3`), its output, its outcome.
     """
 
     path: Path
     task: int | None = None
 
     def of_task(self, task: int) -> JobFolder:
-        """The same folder, seen by one task of the array."""
+        """The same folder, as seen by one task of the array."""
         return replace(self, task=task)
 
     @property
@@ -89,11 +90,11 @@ class JobFolder:
 
     @property
     def node_logs(self) -> Path:
-        """The directory of the nodes' logs."""
+        """The directory for the nodes' logs."""
         return self.path / "nodes" / ("" if self.task is None else str(self.task))
 
     def record(self) -> JobRecord:
-        """What was submitted.  Raises UnknownJobError if this is no job's folder."""
+        """What was submitted.  Raises UnknownJobError if this is not a job's folder."""
         try:
             known = json.loads((self.path / "job.json").read_text())
             record = JobRecord(**{**known, "id": self._id() or known.get("id", "")})
@@ -104,11 +105,11 @@ class JobFolder:
         return replace(record, id=f"{record.id}_{self.task}", array=[self.task])
 
     def set_id(self, job_id: str) -> None:
-        """Note the batch system's number."""
+        """Record the batch system's id."""
         _write(self.path / "id", job_id + "\n")
 
     def take_local_id(self) -> str:
-        """The next free `local-N` among the jobs beside this one, noted as this one's."""
+        """The next free `local-N` among the neighbouring jobs, recorded as this one's."""
         with open(self.path.parent / ".lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             taken = [folder.record().id for folder in folders(self.path.parent)]
@@ -122,11 +123,11 @@ class JobFolder:
         _write(self.path / "job.json", json.dumps(asdict(record), indent=2) + "\n")
 
     def set_summary(self, summary: Summary) -> None:
-        """Write how it ended; for schedulers whose script does not."""
+        """Write how it ended; for batch systems whose script does not."""
         _write(self.path / "summary.json", json.dumps(asdict(summary)) + "\n")
 
     def names(self) -> set[str]:
-        """All file names in it now, from the directory itself."""
+        """The names of all files in it now, read from the directory itself."""
         try:
             return set(os.listdir(self.path))
         except OSError:
@@ -143,7 +144,7 @@ class JobFolder:
         return self.path / (stream if task is None else f"{stream}.{task}")
 
     def summary(self, task: int | None = None) -> Summary | None:
-        """How it ended, or None while it has not.  A damaged one counts as none."""
+        """How it ended, or None if it has not.  A damaged summary counts as none."""
         task = self.task if task is None else task
         name = "summary.json" if task is None else f"summary.{task}.json"
         if name not in self.names():
@@ -171,9 +172,9 @@ def jobs_base(environ: Mapping[str, str], told: Path | None = None) -> Path:
 
 
 def create(base: Path) -> JobFolder:
-    """A new empty folder, named by the time so that names sort by age.
+    """A new empty folder, named after the time so that names sort by age.
 
-    Raises OptionError, with a remedy, where it cannot be made.
+    Raises OptionError, with a remedy, if it cannot be created.
     """
     name = time.strftime("%Y%m%d-%H%M%S") + "-" + secrets.token_hex(3)
     folder = JobFolder(base / name)
@@ -184,8 +185,8 @@ def create(base: Path) -> JobFolder:
         folder.rendezvous.mkdir(mode=0o700)
     except OSError as error:
         raise OptionError(
-            f"the job's folder {folder.path} cannot be made: {error.strerror}; name another place, "
-            "on a file system that the nodes see too, with --job-dir"
+            f"the job's folder {folder.path} cannot be created: {error.strerror}; name another, "
+            "on a file system that the nodes can see too, with --job-dir"
         ) from error
     return folder
 
@@ -200,9 +201,9 @@ def folders(base: Path) -> list[JobFolder]:
 
 
 def _filled_in(pattern: str, record: JobRecord, task: int | None, own: str) -> str:
-    """A name with the % signs that sbatch knows and that are known here, too.
+    """A name with sbatch's % placeholders filled in, as far as they are known here.
 
-    Each task of an array has a number of its `own`, which is known when it has ended.
+    Each task of an array has an id of its `own`, which is known once it has ended.
     """
     job = record.id.partition("_")[0]
     known = {"%": "%", "j": own or job, "A": job, "x": record.name}
@@ -211,7 +212,7 @@ def _filled_in(pattern: str, record: JobRecord, task: int | None, own: str) -> s
 
 
 def _write(path: Path, text: str) -> None:
-    """Atomically, for this user alone."""
+    """Write a file atomically, readable only by this user."""
     part = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "w") as file:

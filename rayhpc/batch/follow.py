@@ -1,7 +1,7 @@
-"""From a queued job to its end, on the user's terminal.
+"""Follows a job from the queue to its end, on the user's terminal.
 
 Used by schedulers whose jobs run elsewhere.  Reads the job's folder; asks the batch system only
-when `pace` says so.  Clock, pauses and questions are handed in.
+when `pace` says so.  Clock, pauses and queries are passed in.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from rayhpc.batch.pace import Pace
 from rayhpc.batch.tail import Tail
 from rayhpc.exit_codes import ExitCode, in_words
 
-# How long output may lie in the caches of a network file system after the job's end.
+# How long output may stay in a network file system's caches after the job has ended.
 _SETTLE_S = 0.2
 _QUICK_S = 0.1
 _SLOW_S = 1.0
 _LONGEST_CONFIRM_S = 10.0
-# From this exit code on a signal ended it, so the batch system may be about to run it again.
+# From this exit code on a signal ended the job, so the batch system may be about to requeue it.
 _SIGNALLED = 128
 
 
 @dataclass
 class World:
-    """What the follower needs of the world outside; the tests have their own.
+    """The follower's interface to the outside world; tests have their own.
 
-    `title` is the batch system's name in sentences; `has_news` is whether asking costs nothing and
-    is worth it now.
+    `title` is the batch system's name in sentences; `has_news` is whether a query costs nothing
+    and is worthwhile now.
     """
 
     ask: Callable[[], JobStatus | None]
@@ -46,7 +46,7 @@ class World:
 
 
 class Follower:
-    """One job, one task of an array, or all its tasks, until the end."""
+    """Follows one job, one task of an array, or all its tasks, until the end."""
 
     def __init__(self, folder: JobFolder, world: World) -> None:
         self._folder = folder
@@ -62,15 +62,16 @@ class Follower:
         self._confirm_at, self._confirm_every = 0.0, 0.5
 
     def run(self) -> int:
-        """Follow to the end; the exit code, of an array the highest of its tasks."""
+        """Follow to the end; returns the exit code, for an array the highest of its tasks."""
         with ExitStack() as stack:
             for stream in ("stdout", "stderr"):
-                # Of a whole array the ends are told, not the output of all its tasks at once.
+                # For a whole array only the ends are reported, not the output of all its tasks at
+                # once.
                 if len(self._tasks) == 1:
                     tail = Tail(self._folder.output(stream, self._tasks[0]))
                     stack.callback(tail.close)
                     self._tails.append((stream, tail))
-            self._drain()  # what was there already says nothing of now
+            self._drain()  # output from an earlier run
             while True:
                 code = self._step()
                 if code is not None:
@@ -79,7 +80,7 @@ class Follower:
                 self._world.pause(_QUICK_S if quiet < 5 * _SLOW_S else _SLOW_S)
 
     def _step(self) -> int | None:
-        """One look at everything; the exit code when all is over."""
+        """Check everything once; returns the exit code when all is over."""
         moved = self._drain()
         moved |= self._look_for_ends()
         now = self._world.now()
@@ -112,7 +113,7 @@ class Follower:
         return None
 
     def _conclude(self) -> int | None:
-        """All summaries are there; a job that a signal ended may yet be run again."""
+        """All summaries are there; a job that a signal ended may still be requeued."""
         worst = max(summary.exit_code for summary in self._ended.values())
         if worst > _SIGNALLED and not self._is_final():
             return None
@@ -121,7 +122,7 @@ class Follower:
         return worst
 
     def _is_final(self) -> bool:
-        """Whether a job that a signal has ended is over, or is about to run again."""
+        """Whether a job that a signal has ended is over, or about to run again."""
         now = self._world.now()
         if now < self._confirm_at:
             return False
@@ -134,7 +135,7 @@ class Follower:
         self._confirm_every = min(2 * self._confirm_every, _LONGEST_CONFIRM_S)
         self._confirm_at = now + self._confirm_every
         if not status.closing:
-            # Its next run replaces these; until then they are of the one before.
+            # Its next run replaces these; until then they belong to the previous one.
             self._stale.update(self._ended)
             self._ended.clear()
             self._pace.on_answer(now, status.state is State.PENDING)
@@ -142,7 +143,7 @@ class Follower:
         return False
 
     def _gone(self, status: JobStatus | None) -> int:
-        """The batch system says it is over, and the folder does not know yet, or never will."""
+        """The batch system says it is over, but the folder does not know yet, or never will."""
         self._world.pause(_SETTLE_S)
         self._drain()
         self._look_for_ends()
@@ -187,14 +188,14 @@ class Follower:
         return moved
 
     def _tell(self, sentence: str) -> None:
-        """Say it unless it was the last thing said."""
+        """Say it, unless it was the last thing said."""
         if sentence and sentence != self._told:
             self._told = sentence
             self._world.say(sentence)
 
 
 def _changes_soon(status: JobStatus) -> bool:
-    """Whether the folder is not the one to tell what comes next."""
+    """Whether the next change will not show in the folder."""
     return status.state is State.PENDING or status.closing
 
 

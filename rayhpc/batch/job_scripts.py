@@ -1,6 +1,6 @@
-"""The ready-made job scripts: whole ones, for people who write their own `sbatch` lines.
+"""The ready-made job scripts: complete ones, for people who write their own `sbatch` lines.
 
-Used by `rayhpc template`.  In a checkout they are `slurm/*.sh`; the wheel has them in itself.
+Used by `rayhpc template`.  In a checkout they are `slurm/*.sh`; the wheel contains them.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ _ENDING = ".sh"
 
 
 def names() -> list[str]:
-    """All of them, like `ray_job`."""
+    """Their names, such as `ray_job`."""
     return sorted(path.stem for path in _folder().glob(f"*{_ENDING}"))
 
 
 def text_of(name: str) -> str | None:
-    """A script by its name, with or without its ending; None if there is none of that name."""
+    """A script by name, with or without its suffix; None if there is none with that name."""
     stem = name.removesuffix(_ENDING)
     return (_folder() / f"{stem}{_ENDING}").read_text() if stem in names() else None
 
 
 def purpose_of(name: str) -> str:
-    """What one is for: how its first comment begins."""
+    """What a script is for: the start of its first comment."""
     lines = (text_of(name) or "").splitlines()[1:]
     comment = " ".join(line.lstrip("# ") for line in lines[:3])
     return re.split(r"[:;]|\. ", comment)[0].rstrip(".")

@@ -1,7 +1,7 @@
-"""What a job's state looks like, and what the folder of a job tells of it.
+"""A job's state, and what a job's folder says about it.
 
 Used by the submit side of every batch system (`system.Jobs`), by `follow` and by the commands for
-jobs.  Asks no batch system.
+jobs.  Never asks a batch system.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import Any
 from rayhpc.batch.folder import JobFolder, JobRecord, Summary
 from rayhpc.exit_codes import in_words
 
-# Once a job has a summary it is over, unless a signal ended it this short a time ago: then it may
-# be about to run again.
+# A job with a summary is over, unless a signal ended it less than this long ago: then it may be
+# requeued.
 _REQUEUE_S = 3600.0
 
 
 class State(str, Enum):
-    """Where a job is in its life."""
+    """Where a job is in its life cycle."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -32,7 +32,7 @@ class State(str, Enum):
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more comes."""
+        """Whether this state is final."""
         return self not in (State.PENDING, State.RUNNING)
 
 
@@ -40,9 +40,9 @@ class State(str, Enum):
 class JobStatus:
     """A job as its batch system sees it now.
 
-    `word` is the batch system's own name of the state, `reason` a sentence; `start` is expected or
-    real, in seconds since 1970; `hopeless` is a job that waits for what never comes, `closing` one
-    whose program has ended and whose batch system still takes it down.
+    `word` is the batch system's own name for the state, `reason` a sentence; `start` is expected or
+    actual, in seconds since 1970; `hopeless` marks a job that waits for something that never comes,
+    `closing` one whose program has ended while its batch system is still taking it down.
     """
 
     id: str
@@ -57,7 +57,7 @@ class JobStatus:
 
     @classmethod
     def of_summary(cls, job_id: str, summary: Summary) -> JobStatus:
-        """The state of a job whose folder has its end."""
+        """The state of a job whose folder has its outcome."""
         failed = summary.exit_code != 0
         return cls(
             job_id,
@@ -75,7 +75,7 @@ class JobStatus:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Why a job is where it is, and what would start sooner, in sentences."""
+    """Why a job is in its state, and what would start sooner, in sentences."""
 
     why: list[str]
     sooner: list[str]
@@ -87,7 +87,7 @@ Say = Callable[[str], None]
 def told_by_folders(
     folders: Sequence[JobFolder],
 ) -> tuple[dict[str, JobStatus], dict[str, JobFolder]]:
-    """Which of these jobs are over for good, as their folders tell; and the others."""
+    """Which of these jobs are over for good, according to their folders; and the others."""
     found: dict[str, JobStatus] = {}
     unclear: dict[str, JobFolder] = {}
     for folder in folders:
@@ -100,7 +100,7 @@ def told_by_folders(
 
 
 def ended_status(folder: JobFolder) -> JobStatus | None:
-    """What the folder says of a job that is over for good; None: it does not tell."""
+    """What the folder says about a job that is over for good; None: it does not say."""
     worst = worst_end(folder)
     if worst is None or (worst.exit_code > 128 and time.time() - worst.ended < _REQUEUE_S):
         return None
@@ -108,7 +108,7 @@ def ended_status(folder: JobFolder) -> JobStatus | None:
 
 
 def worst_end(folder: JobFolder) -> Summary | None:
-    """The end of the job, of an array that of its worst task; None while it has not ended."""
+    """The outcome of the job, or of an array's worst task; None while it has not ended."""
     tasks: list[int | None] = list(folder.record().array) or [None]
     summaries = [folder.summary(task) for task in tasks]
     ended = [each for each in summaries if each is not None]
@@ -116,21 +116,21 @@ def worst_end(folder: JobFolder) -> Summary | None:
 
 
 def as_folder_tells(status: JobStatus, folder: JobFolder) -> JobStatus:
-    """A job that its batch system says runs, but whose script has noted its end, is closing."""
+    """A job reported as running, but whose script has recorded its end, becomes closing."""
     ended = status.state is State.RUNNING and worst_end(folder) is not None
     return replace(status, closing=True) if ended else status
 
 
 def forgotten(title: str, record: JobRecord) -> Explanation:
-    """Of a job that neither its folder nor its batch system tells of."""
+    """The explanation for a job that neither its folder nor its batch system knows about."""
     return Explanation(
         [f"{title} no longer knows job {record.id or record.name}, and it left no summary"],
-        ["look at its output with `rayhpc logs`; submit it again if it was not yours to lose"],
+        ["look at its output with `rayhpc logs`; submit it again if you still need it"],
     )
 
 
 def present(status: JobStatus) -> str:
-    """How a job is that does not wait, as a sentence."""
+    """The state of a job that does not wait, as a sentence."""
     if not status.state.ended:
         return f"job {status.id} runs on {status.nodes or 'its nodes'} ({status.word})"
     code = "" if status.exit_code is None else f", {in_words(status.exit_code)}"

@@ -1,6 +1,6 @@
-"""When to ask the batch system again: seldom, and never while the job's folder tells.
+"""When to ask the batch system again: seldom, and never while the job's folder has the answer.
 
-Used by `follow`.  A small state machine: the time is handed in, nothing is done here.
+Used by `follow`.  A small state machine: the time is passed in, and nothing is done here.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ LONGEST_SILENCE_S = 600.0
 
 
 class Pace:
-    """Decides when a question is due.
+    """Decides when a query is due.
 
     While the job is pending the intervals double up to a minute.  Once it runs, its output is
-    enough; only after a minute without any is a question due, and after each answer twice as long.
+    enough; only after a minute without any is a query due, and twice as long after each answer.
     """
 
     def __init__(self, now: float) -> None:
@@ -24,11 +24,11 @@ class Pace:
         self._due = now + FIRST_S
 
     def is_due(self, now: float) -> bool:
-        """Whether to ask now."""
+        """Whether to query now."""
         return now >= self._due
 
     def on_output(self, now: float) -> None:
-        """The job's folder has changed: it runs, and is not silent."""
+        """The job's folder has changed: the job is running, and not silent."""
         self._running = True
         self._interval = SILENCE_S
         self._due = now + SILENCE_S

@@ -1,16 +1,16 @@
-"""Profiles: what is the same for all jobs of a site or a project, as TOML files.
+"""Profiles: options shared by all jobs of a site or project, as TOML files.
 
     extends = "lumi"                      # another profile below this one
     [match]
-    cluster = "lumi"                      # the batch system's name of it, or hostname = "uan*"
+    cluster = "lumi"                      # the batch system's name for it, or hostname = "uan*"
     [submit]
     partition = "standard-g"
     gpus-per-node = 8
     module = ["cray-python"]
 
-Examples of real sites come with rayhpc; the user's own, in ~/.config/rayhpc/profiles, go before
-them.  Read by `rayhpc submit` and `rayhpc profile`.  Options are words for the command line, so
-that a wrong one gets the same answer as there.
+rayhpc ships examples of real sites; the user's own, in ~/.config/rayhpc/profiles, take precedence.
+Read by `rayhpc submit` and `rayhpc profile`.  Options are command line words, so that a wrong one
+gets the same error as there.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _DEPTH = 8
 
 @dataclass(frozen=True)
 class Profile:
-    """One file: its options by name, as TOML has them."""
+    """One file: its options by name, as in TOML."""
 
     name: str
     path: Path
@@ -52,14 +52,14 @@ class Profile:
 
 @dataclass(frozen=True)
 class Setting:
-    """One option of a profile and the file that says so."""
+    """One option of a profile and the file that sets it."""
 
     option: str
     value: Any
     origin: Path
 
     def words(self) -> list[str]:
-        """As it would stand on the command line."""
+        """The option as command line words."""
         flag = "--" + self.option.replace("_", "-")
         if isinstance(self.value, bool):
             return [flag if self.value else "--no-" + flag[2:]]
@@ -70,13 +70,13 @@ class Setting:
 
 
 def config_dir(environ: Mapping[str, str]) -> Path:
-    """~/.config/rayhpc, or where XDG_CONFIG_HOME says."""
+    """~/.config/rayhpc, or the directory that XDG_CONFIG_HOME names."""
     base = environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
     return Path(base) / "rayhpc"
 
 
 def known(environ: Mapping[str, str]) -> dict[str, Path]:
-    """All profiles by name, the user's own before those that came with rayhpc."""
+    """All profiles by name, the user's own before the shipped ones."""
     found: dict[str, Path] = {}
     for directory in (config_dir(environ) / "profiles", shipped("profiles")):
         for path in sorted(directory.glob("*.toml")):
@@ -85,11 +85,11 @@ def known(environ: Mapping[str, str]) -> dict[str, Path]:
 
 
 def load(environ: Mapping[str, str], name: str) -> Profile:
-    """One profile.  Raises OptionError, naming what is wrong with the file and where."""
+    """One profile.  Raises OptionError saying what is wrong with the file and where."""
     path = Path(name) if name.endswith(".toml") else known(environ).get(name)
     if path is None:
         there = ", ".join(known(environ))
-        raise OptionError(f"no profile {name!r}; there are {there} (see `rayhpc profile list`)")
+        raise OptionError(f"no profile {name!r}; choose from {there} (see `rayhpc profile list`)")
     try:
         with open(path, "rb") as file:
             content = tomllib.load(file)
@@ -111,7 +111,7 @@ def load(environ: Mapping[str, str], name: str) -> Profile:
 def settings(environ: Mapping[str, str], name: str) -> list[Setting]:
     """All options of a profile and of those it extends, each from the file that decides it.
 
-    Raises OptionError for a wrong file and for profiles that extend each other in a circle.
+    Raises OptionError for an invalid file and for profiles that extend each other in a circle.
     """
     chosen: dict[str, Setting] = {}
     following: str | None = name
@@ -127,9 +127,9 @@ def settings(environ: Mapping[str, str], name: str) -> list[Setting]:
 
 
 def chosen_name(environ: Mapping[str, str], told: str | None = None) -> tuple[str, str] | None:
-    """Which profile holds and who says so: the option, RAYHPC_PROFILE, `profile use`, a match.
+    """The profile in effect and what selected it: option, RAYHPC_PROFILE, `profile use`, a match.
 
-    None if no profile holds.  `none`, as an option or a choice, turns them off.
+    None if there is none.  `none`, as an option or a choice, turns profiles off.
     """
     named = (
         (told, "--profile"),
@@ -143,9 +143,9 @@ def chosen_name(environ: Mapping[str, str], told: str | None = None) -> tuple[st
 
 
 def use(environ: Mapping[str, str], name: str) -> Path:
-    """Make `name` (or `none`) the profile of all submissions to come; gives the file that says so.
+    """Make `name` (or `none`) the default profile; returns the file that records it.
 
-    Raises OptionError if there is no such profile or it is wrong.
+    Raises OptionError if there is no such profile or it is invalid.
     """
     if name != "none":
         settings(environ, name)
@@ -156,7 +156,7 @@ def use(environ: Mapping[str, str], name: str) -> Path:
 
 
 def cluster_name(environ: Mapping[str, str]) -> str | None:
-    """The first batch system's name of this cluster that has one, without asking a controller."""
+    """The name of this cluster, from the first batch system that has one; asks no controller."""
     return next(filter(None, (each.cluster_name(environ) for each in systems())), None)
 
 
@@ -187,8 +187,8 @@ def _check(path: Path, content: dict[str, Any]) -> None:
     unknown = set(content) - _KEYS
     if unknown:
         raise OptionError(
-            f"{path}: {sorted(unknown)[0]!r} is not known; options of submit go under [submit], "
-            f"beside it there are {', '.join(sorted(_KEYS - {'submit'}))}"
+            f"{path}: {sorted(unknown)[0]!r} is unknown; options of submit go under [submit], "
+            f"other valid keys are {', '.join(sorted(_KEYS - {'submit'}))}"
         )
     tables = {name: content.get(name, {}) for name in ("match", "submit")}
     for name, table in tables.items():

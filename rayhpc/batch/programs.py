@@ -1,7 +1,7 @@
-"""Running a batch system's own programs.
+"""Runs a batch system's own programs.
 
 Used by the submit side of each batch system that has programs.  Knows how they fail; what their
-words mean is each system's own table.
+messages mean is in each system's own table.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from rayhpc.batch.errors import SchedulerError
 
-# A controller may be slow under load; beyond this it is as good as down.
+# A controller may be slow under load; beyond this it counts as down.
 SECONDS = 60.0
 
 
@@ -29,15 +29,15 @@ def attempt(
     drop: Iterable[str] = (),
     more: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run one of the programs of the batch system `title`; its failure is the caller's to judge.
+    """Run a program of the batch system `title`; the caller decides what its failure means.
 
     Args:
         argv: the command.
         title: the batch system's name in sentences.
-        stdin: what it reads.
-        seconds: how long to wait for it.
-        drop: variables that it does not get.
-        more: variables that it gets.
+        stdin: its standard input.
+        seconds: the time limit.
+        drop: variables to remove from its environment.
+        more: variables to add.
 
     Raises:
         SchedulerError: it is missing, or (NoAnswerError) does not answer.

@@ -1,6 +1,6 @@
-"""All batch systems by name: ours, and those that a site's packages bring.
+"""All batch systems by name: ours, and those that a site's packages add.
 
-Used by `choose` (submit side) and `detect` (inside an allocation).  A package brings one through an
+Used by `choose` (submit side) and `detect` (inside an allocation).  A package adds one through an
 entry point of the group `rayhpc.batch`, whose value is a `BatchSystem`:
 
     [project.entry-points."rayhpc.batch"]
@@ -19,14 +19,14 @@ from rayhpc.batch.errors import OptionError
 from rayhpc.batch.system import BatchSystem
 
 GROUP = "rayhpc.batch"
-# Ours, in the order in which they are looked for; they stand in pyproject.toml as well.  From here
-# a rank has them at once: importing importlib.metadata takes 32 ms, longer than all of them.
+# Ours, in the order in which they are tried; they are in pyproject.toml as well.  This list spares
+# a rank importing importlib.metadata, which takes 32 ms, longer than all of them.
 OURS = ("slurm", "sge", "pbs", "yarn", "local")
 
 
 @cache
 def system(name: str) -> BatchSystem:
-    """The batch system of that name.  Raises OptionError, naming all there are, for another."""
+    """The batch system with that name.  Raises OptionError, listing all, if there is none."""
     if name in OURS:
         return _checked(name, import_module(f"rayhpc.batch.{name}.system").SYSTEM)
     if name not in _brought():
@@ -37,19 +37,19 @@ def system(name: str) -> BatchSystem:
     (point, *_) = entry_points(group=GROUP, name=name)
     try:
         return _checked(name, point.load())
-    except Exception as error:  # whatever a package may do when it is imported
+    except Exception as error:  # whatever a package may do when imported
         raise OptionError(
             f"the batch system {name!r} ({point.value}) cannot be used: {error}"
         ) from error
 
 
 def names() -> tuple[str, ...]:
-    """All of them, in the order in which they are looked for: sites' own before YARN and local."""
+    """All of them, in the order in which they are tried: sites' own before YARN and local."""
     return (*OURS[:-2], *_brought(), *OURS[-2:])
 
 
 def systems() -> Iterator[BatchSystem]:
-    """All that can be loaded, in the same order; a broken package is nobody's obstacle."""
+    """All that can be loaded, in the same order; a broken package is skipped."""
     for name in names():
         try:
             yield system(name)
@@ -59,7 +59,7 @@ def systems() -> Iterator[BatchSystem]:
 
 @cache
 def _brought() -> tuple[str, ...]:
-    """The names that installed packages bring; ours cannot be taken."""
+    """The names that installed packages add; ours cannot be taken."""
     if not any(map(_speaks_of_us, sys.path)):
         return ()
     from importlib.metadata import entry_points
@@ -71,7 +71,7 @@ def _brought() -> tuple[str, ...]:
 def _speaks_of_us(folder: str) -> bool:
     """Whether a package installed there, other than rayhpc, has an entry point of our group.
 
-    A look at files (3 ms for 56 packages) spares those who have none importlib.metadata.
+    Checking files (3 ms for 56 packages) spares everyone else importing importlib.metadata.
     """
     try:
         installed = [name for name in os.listdir(folder or ".") if name.endswith("-info")]
@@ -90,7 +90,7 @@ def _speaks_of_us(folder: str) -> bool:
 
 
 def _checked(name: str, found: object) -> BatchSystem:
-    """Raises TypeError if it is no batch system, or one of another name."""
+    """The object, checked.  Raises TypeError if it is no batch system, or has another name."""
     if not isinstance(found, BatchSystem):
         raise TypeError(f"it is a {type(found).__name__}, not a rayhpc.batch.system.BatchSystem")
     if found.name != name:

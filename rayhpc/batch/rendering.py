@@ -1,6 +1,6 @@
-"""What a template is told of a job: the same names for every batch system.
+"""The values that a template gets about a job: the same names for every batch system.
 
-Called by each batch system's `render`.  Pure but for looking where rayhpc itself is installed.
+Called by each batch system's `render`.  Pure, except for finding where rayhpc is installed.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from rayhpc.batch.request import JobRequest
 from rayhpc.batch.system import BatchSystem
 from rayhpc.batch.templates import render
 
-# Endings and signs of images that only enroot, which pyxis uses, understands.
+# Suffixes and marks of images that only enroot, used by pyxis, understands.
 _ENROOT = (".sqsh", ".squashfs")
 
 
 def _our_rayhpc() -> list[str]:
-    """The console script where there is one: `-m` looks into the working directory first."""
+    """The console script if there is one: `-m` searches the working directory first."""
     script = Path(sys.executable).parent / "rayhpc"
     if os.access(script, os.X_OK):
         return [str(script)]
@@ -33,7 +33,7 @@ def _our_rayhpc() -> list[str]:
 
 
 def _missing_on_path() -> str | None:
-    """Where our own `python` is, if the user has not activated its environment."""
+    """The directory of our own `python`, if the user has not activated its environment."""
     folder = str(Path(sys.executable).parent)
     return None if folder in os.environ.get("PATH", "").split(os.pathsep) else folder
 
@@ -43,7 +43,7 @@ OUR_RAYHPC = _our_rayhpc()
 
 @dataclass(frozen=True)
 class Container:
-    """The image, what runs it, and the directories it must see, in the runtime's own words."""
+    """The image, its runtime, and the directories it must see, in the runtime's notation."""
 
     image: str
     runtime: str
@@ -63,9 +63,9 @@ class Container:
 def render_job(
     system: BatchSystem, request: JobRequest, folder: JobFolder, further: dict[str, Any]
 ) -> str:
-    """The script of a job, from the user's template or the batch system's own.
+    """A job's script, from the user's template or the batch system's own.
 
-    Raises OptionError for a template that cannot be filled in.
+    Raises OptionError for a template that cannot be rendered.
     """
     known = {
         "job": _job(request),
@@ -79,29 +79,29 @@ def render_job(
 
 
 def _job(request: JobRequest) -> SimpleNamespace:
-    """The request; further words for a batch system under its name, none being an empty list."""
+    """The request; extra words for a batch system under its name, an empty list if none."""
     words = {each.name: () for each in systems() if each.takes_words}
     known = {each.name: getattr(request, each.name) for each in fields(request)}
     return SimpleNamespace(**{**words, **request.further, **known, "name": request.name})
 
 
 def _path(request: JobRequest) -> str | None:
-    """What comes first on PATH: our own `python`, unless another one is meant."""
+    """The first entry for PATH: our own `python`, unless another one is requested."""
     if request.has_own_python:
         return None
-    # With the real Ray as engine the program's environment need not be that of rayhpc.
+    # With the real Ray as engine the program's environment need not contain rayhpc.
     if request.engine == "ray" and PathFinder.find_spec("ray") is None:
         return None
     return _missing_on_path()
 
 
 def launcher(request: JobRequest) -> list[str]:
-    """The words that start `rayhpc` on a node: ours, or that of the job's own environment."""
+    """The command that starts `rayhpc` on a node: ours, or that of the job's own environment."""
     return ["rayhpc"] if request.has_own_python else OUR_RAYHPC
 
 
 def inside(request: JobRequest) -> list[str]:
-    """The words that start `rayhpc` later, on a node of the running job, in its environment."""
+    """The command that starts `rayhpc` later, on a node of the running job, in its environment."""
     if request.venv is not None:
         return [os.path.join(os.path.abspath(request.venv), "bin", "rayhpc")]
     if request.conda is not None:
@@ -116,7 +116,7 @@ def inside(request: JobRequest) -> list[str]:
 
 
 def run_options(request: JobRequest) -> list[str]:
-    """What of the request is `rayhpc run`'s business."""
+    """The options of the request that concern `rayhpc run`."""
     words: list[str] = []
     if request.min_nodes is not None:
         words += ["--min-nodes", str(request.min_nodes)]
@@ -130,9 +130,9 @@ def run_options(request: JobRequest) -> list[str]:
 
 
 def container(request: JobRequest, folder: JobFolder) -> Container | None:
-    """The container of the job with the directories it must see.
+    """The job's container with the directories it must see.
 
-    Raises OptionError for a directory that cannot be named in a list of mounts.
+    Raises OptionError for a directory that cannot be written in a list of mounts.
     """
     if request.container is None:
         return None
@@ -140,14 +140,14 @@ def container(request: JobRequest, folder: JobFolder) -> Container | None:
     for each in directories:
         if set(each) & set(",:"):
             raise OptionError(
-                f"{each} cannot be mounted in a container: a comma or colon in a path ends it "
-                "there; use another directory"
+                f"{each} cannot be mounted in a container: its path contains a comma or colon; "
+                "use another directory"
             )
     return Container(request.container, _runtime(request), directories)
 
 
 def uses_pyxis(request: JobRequest) -> bool:
-    """Whether srun itself is to start the container."""
+    """Whether srun itself starts the container."""
     return _runtime(request) == "pyxis"
 
 

@@ -1,6 +1,6 @@
-"""One submission: all that the user asked for, checked, as data.
+"""One submission: everything the user asked for, checked, as data.
 
-Made by `rayhpc submit` from the command line, `#RAYHPC` lines and a profile; read by schedulers
+Created by `rayhpc submit` from the command line, `#RAYHPC` lines and a profile; read by schedulers
 and templates.  Knows no batch system.
 """
 
@@ -22,9 +22,9 @@ ENGINES = ("rayhpc", "ray")
 
 @dataclass(frozen=True)
 class JobRequest:
-    """What to run, where and on how much; None leaves it to the batch system's default.
+    """What to run, where and on how much; None means the batch system's default.
 
-    `further` holds further arguments for a batch system's own program, word by word, by the batch
+    `further` has extra arguments for a batch system's own program, word by word, by the batch
     system's name.
     """
 
@@ -63,7 +63,7 @@ class JobRequest:
 
     @property
     def name(self) -> str:
-        """The job's name: as given, else that of the program."""
+        """The job's name: as given, or else the program's."""
         if self.job_name is not None:
             return self.job_name
         program = self.program
@@ -76,7 +76,7 @@ class JobRequest:
 
     @property
     def has_own_python(self) -> bool:
-        """Whether the job brings the interpreter that runs rayhpc, rather than use ours."""
+        """Whether the job uses its own interpreter to run rayhpc instead of ours."""
         return self.venv is not None or self.conda is not None or self.container is not None
 
 
@@ -90,14 +90,14 @@ def program_of(command: tuple[str, ...]) -> Path | None:
 
 
 def check(request: JobRequest) -> JobRequest:
-    """`request` with its amounts in the batch system's words.
+    """`request` with its amounts normalized for batch systems.
 
-    Raises OptionError naming the first value that cannot be.
+    Raises OptionError naming the first invalid value.
     """
     if not request.command:
         raise OptionError("nothing to run: rayhpc submit [OPTIONS] -- python train.py")
     if any("\0" in word for word in request.command):
-        raise OptionError("the command has a NUL in it")
+        raise OptionError("the command contains a NUL")
     values.count("--nodes", request.nodes)
     _check_texts(request)
     request = _check_amounts(request)
@@ -105,11 +105,11 @@ def check(request: JobRequest) -> JobRequest:
     if request.engine == "ray" and request.as_ray:
         raise OptionError("--engine ray and --as-ray exclude each other: give only one of them")
     if request.min_nodes is not None and not 1 <= request.min_nodes <= request.nodes:
-        raise OptionError(f"--min-nodes {request.min_nodes}: it takes 1 to --nodes")
+        raise OptionError(f"--min-nodes {request.min_nodes}: give a number from 1 to --nodes")
     if request.start_timeout is not None and not 0 < request.start_timeout <= LONGEST_START_S:
         raise OptionError(
-            f"--start-timeout {request.start_timeout:g}: it takes seconds above 0, a year of them "
-            "at most"
+            f"--start-timeout {request.start_timeout:g}: give a number of seconds above 0 and "
+            "at most a year"
         )
     return request
 
@@ -125,7 +125,7 @@ def _check_texts(request: JobRequest) -> None:
             values.text(f"--{name}", value)
     for line in request.setup:
         if "\0" in line:
-            raise OptionError("--setup has a NUL in it")
+            raise OptionError("--setup contains a NUL")
     values.text("the working directory", request.work_dir)
 
 
@@ -148,10 +148,10 @@ def _check_environment(request: JobRequest) -> None:
         values.variable("--env", f"{name}={value}")
     own = [name for name in ("venv", "conda", "container") if getattr(request, name) is not None]
     if len(own) > 1:
-        raise OptionError(f"--{own[0]} and --{own[1]} both bring a Python: give one of them")
+        raise OptionError(f"--{own[0]} and --{own[1]} both provide a Python: give one of them")
     if request.venv is not None and not (Path(request.venv) / "bin" / "activate").is_file():
         raise OptionError(
-            f"--venv {request.venv}: there is no bin/activate in it; make it with "
+            f"--venv {request.venv}: it has no bin/activate; create it with "
             f"`python3 -m venv {shlex.quote(request.venv)}` and install rayhpc there"
         )
     if request.container_runtime not in RUNTIMES:
@@ -163,7 +163,7 @@ def _option(name: str) -> str:
 
 
 def left_out(request: JobRequest, fields: Sequence[str]) -> list[str]:
-    """Which of the options with these fields `request` has set, as they stand on a command line."""
+    """Which of these fields `request` has set, written as command line options."""
     empty = JobRequest(("",))
     named = [name for name in fields if getattr(request, name) != getattr(empty, name)]
     return ["--" + name.replace("_", "-") for name in named]

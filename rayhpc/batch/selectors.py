@@ -1,7 +1,7 @@
-"""Which jobs the user means: `last`, `all`, a number, a range of numbers, a name of `local-3`.
+"""Selects jobs: `last`, `all`, an id, a range of ids, a name like `local-3`.
 
 `12_3` is task 3 of the array job 12, `12_[1,4-6]` are several of its tasks, as SLURM writes them.
-Called by every verb that takes jobs.  Only picks from the folders it is given.
+Called by every command that takes jobs.  Only selects from the folders it is given.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _NUMBERED = re.compile(r"(?:(?P<prefix>[a-z]+-))?(?P<number>\d{1,18})", re.ASCII
 
 
 def select(known: Sequence[JobFolder], words: Sequence[str]) -> list[JobFolder]:
-    """The folders that `words` name, each once, oldest first; no word means `last`.
+    """The folders that `words` select, once each, oldest first; no word means `last`.
 
-    A task of an array is a folder of its own unless the whole array is named, too.
+    An array task is a folder of its own unless the whole array is selected, too.
 
-    Raises UnknownJobError, saying what there is, if a word names none.
+    Raises UnknownJobError, saying what there is, if a word matches none.
     """
     by_id = {folder.record().id: folder for folder in known}
     chosen: list[JobFolder] = []
@@ -38,10 +38,10 @@ def select(known: Sequence[JobFolder], words: Sequence[str]) -> list[JobFolder]:
 
 
 def select_one(known: Sequence[JobFolder], word: str | None) -> JobFolder:
-    """The one folder that `word` names.  Raises UnknownJobError if it names several or none."""
+    """The one folder that `word` selects.  Raises UnknownJobError if it selects several or none."""
     found = select(known, [word] if word else [])
     if len(found) > 1:
-        raise UnknownJobError(f"{word} names {len(found)} jobs; this command takes one")
+        raise UnknownJobError(f"{word} matches {len(found)} jobs; this command takes one")
     return found[0]
 
 
@@ -67,7 +67,7 @@ def _tasks_of(job: JobFolder, numbers: str) -> list[JobFolder]:
     """These tasks of an array.  Raises UnknownJobError for one that it does not have."""
     record = job.record()
     if not record.array:
-        raise UnknownJobError(f"job {record.id} is no array: name it as {record.id}")
+        raise UnknownJobError(f"job {record.id} is not an array: name it as {record.id}")
     wanted = values.array_tasks(values.array(record.id, numbers))
     missing = [task for task in wanted if task not in record.array]
     if missing:

@@ -1,8 +1,8 @@
-"""Ranks that our own shell starts, where a batch system has no launcher that numbers them.
+"""Ranks started by our own shell code, for batch systems whose launchers do not number them.
 
-The shell function `start_ranks` (templates/common/step.sh) gives each rank its number, how many
-there are, and all hosts with their slots: RAYHPC_RANK, RAYHPC_SIZE, RAYHPC_HOSTS.  They hold only
-in the job that RAYHPC_STEP names, because a job may take its submitter's variables along.
+The shell function `start_ranks` (templates/common/step.sh) gives each rank its number, the number
+of ranks, and all hosts with their slots: RAYHPC_RANK, RAYHPC_SIZE, RAYHPC_HOSTS.  They are valid
+only in the job that RAYHPC_STEP names, because a job may inherit its submitter's variables.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from rayhpc.allocation.fact import Fact
 
 
 def step_command(system: str, argv: Sequence[str], nodes: int | None) -> list[str]:
-    """The command that runs `argv` on each host by the `step` of templates/`system`/step.sh."""
+    """The command that runs `argv` on each host, by the `step` of templates/`system`/step.sh."""
     from rayhpc.batch.templates import shipped
 
     limit = ["env", f"RAYHPC_STEP_NODES={nodes}"] if nodes else []
@@ -25,14 +25,14 @@ def step_command(system: str, argv: Sequence[str], nodes: int | None) -> list[st
 
 
 def is_rank(environ: Mapping[str, str], step: str) -> bool:
-    """Whether this process is a rank of that very step."""
+    """Whether this process is a rank of that same step."""
     return environ.get("RAYHPC_STEP") == step and "RAYHPC_RANK" in environ
 
 
 def rank_facts(base: Allocation, environ: Mapping[str, str], launcher: str) -> Allocation:
-    """`base` as one rank of a step knows it, the only one of its host.
+    """`base` as one rank of a step knows it, the only one on its host.
 
-    Raises ValueError naming a variable that cannot be read.
+    Raises ValueError naming a variable that cannot be parsed.
     """
     rank, size = variables.to_int(environ, "RAYHPC_RANK"), variables.to_int(environ, "RAYHPC_SIZE")
     words = environ.get("RAYHPC_HOSTS", "").split()
@@ -64,7 +64,7 @@ def shell_facts(base: Allocation, hosts: Mapping[str, int], source: str) -> Allo
 
 
 def slots_of_hosts(pairs: Iterable[Sequence[str]]) -> dict[str, int]:
-    """Slots by host from pairs of both; those of a host that is named several times add up."""
+    """Slots per host from pairs of both; a host that appears several times gets the sum."""
     found: dict[str, int] = {}
     for host, slots in pairs:
         found[host] = found.get(host, 0) + (int(slots) if slots.isdigit() else 0)

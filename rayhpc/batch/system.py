@@ -1,9 +1,9 @@
-"""What a batch system is to rayhpc: the one object that each of them brings, in two halves.
+"""The interface of a batch system: one object for each, in two halves.
 
-Each folder of `rayhpc.batch` has one, and a site's own package may (`registry` finds them all).
-`BatchSystem` is small and quick to import: every rank of every job asks it where it is.  What only
-the submit side needs is in `Jobs`, made on demand; the commands of `rayhpc.cli` for jobs talk to it
-alone.
+Each folder of `rayhpc.batch` has one, and a site's own package may add one (`registry` finds them
+all).  `BatchSystem` is small and quick to import, since every rank of every job uses it to find out
+where it runs.  What only the submit side needs is in `Jobs`, created on demand; the commands of
+`rayhpc.cli` for jobs use only that.
 
 Nothing here asks a scheduler's controller, and nothing starts a process.
 """
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
 
 class SecretLink(Protocol):
-    """The way that a batch system has for a secret from rank 0 to the other ranks."""
+    """A batch system's own channel for a secret from rank 0 to the other ranks."""
 
     def give(self, secret: bytes) -> None:
         """Rank 0: tell the others.  Raises LaunchError if nobody takes it."""
 
     def take(self) -> bytes:
-        """The others: what rank 0 has given."""
+        """Other ranks: what rank 0 has given."""
         ...
 
 
@@ -46,7 +46,7 @@ class Sign:
     """Whether a batch system takes jobs from this machine, and what shows it.
 
     `why` is the second half of a sentence: `/usr/bin/sbatch is there`.  Empty: there is no trace of
-    it, so nobody need hear of it.
+    it, so it is not mentioned.
     """
 
     there: bool
@@ -54,78 +54,78 @@ class Sign:
 
 
 class BatchSystem(ABC):
-    """One batch system.  What has a default here is what not all of them have."""
+    """One batch system.  Members with a default here are those that not all of them have."""
 
-    #: As in `--scheduler NAME`, in jobs' records and in `Allocation.scheduler`.
+    #: As in `--scheduler NAME`, in job records and in `Allocation.scheduler`.
     name: str
-    #: As it stands in sentences: `SLURM kills after 30 s`.
+    #: Its name in sentences: `SLURM kills after 30 s`.
     title: str
-    #: The template of its jobs, below `templates/`; a site's own package gives the file.
+    #: The template for its jobs, below `templates/`; a site's own package gives the file.
     template: str | Path
-    #: The program that takes further arguments from `--NAME WORDS`; None: there is no such option.
+    #: The program that takes extra arguments from `--NAME WORDS`; None: there is no such option.
     takes_words: str | None = None
-    #: Whether its jobs go on when the command that submitted them has ended.
+    #: Whether its jobs continue after the command that submitted them has ended.
     outlives_submit: bool = True
-    #: Launchers, as in `Allocation.launcher`, whose signals may go to every process of a rank.
+    #: Launchers, as in `Allocation.launcher`, whose signals may reach every process of a rank.
     signals_all: tuple[str, ...] = ()
-    #: What its time between SIGTERM and SIGKILL is called, for `rayhpc doctor`.
+    #: The name of its time between SIGTERM and SIGKILL, for `rayhpc doctor`.
     grace_name: str = "time to SIGKILL"
 
     # -- the submit side
     @abstractmethod
     def look(self, environ: Mapping[str, str], which: Which) -> Sign:
-        """Whether jobs can be submitted here.  Looks at variables, PATH and files, and may knock at
-        a port for a second.
+        """Whether jobs can be submitted here.  Looks at variables, PATH and files, and may try to
+        connect to a port for a second.
 
         Args:
             environ: this process's environment.
-            which: finds a program on PATH, as `shutil.which`.
+            which: finds a program on PATH, like `shutil.which`.
         """
 
     @abstractmethod
     def jobs(self) -> Jobs:
-        """Its submit side.  Raises OptionError where this version has none."""
+        """Its submit side.  Raises OptionError if this version has none."""
 
     def cluster_name(self, environ: Mapping[str, str]) -> str | None:
-        """What the site calls this cluster, for `[match] cluster` in profiles; None: not known."""
+        """The site's name for this cluster, for `[match] cluster` in profiles; None: unknown."""
         return None
 
     def head_host(self, nodes: str) -> str | None:
-        """The host of rank 0 in `JobStatus.nodes`; None: this machine, or not known."""
+        """The host of rank 0 in `JobStatus.nodes`; None: this machine, or unknown."""
         return nodes.replace(",", " ").split()[0] if nodes.strip() else None
 
     # -- inside an allocation
     @abstractmethod
     def is_inside(self, environ: Mapping[str, str]) -> bool:
-        """Whether this process runs in an allocation of it."""
+        """Whether this process runs in one of its allocations."""
 
     @abstractmethod
     def facts(self, environ: Mapping[str, str], machine: MachineFacts) -> Allocation:
-        """What it says to this process.  Pure.
+        """What it tells this process.  Pure.
 
-        Raises ValueError naming a variable that cannot be read.
+        Raises ValueError naming a variable that cannot be parsed.
         """
 
     def job_id(self, environ: Mapping[str, str]) -> str:
-        """Its own number of the job that this process runs in; empty outside."""
+        """Its own id of the job that this process runs in; empty outside."""
         return ""
 
     def array_task(self, environ: Mapping[str, str]) -> str:
-        """The number of the array's task that this process runs in; empty outside an array."""
+        """The number of the array task that this process runs in; empty outside an array."""
         return ""
 
     def step_command(
         self, environ: Mapping[str, str], argv: Sequence[str], nodes: int | None = None
     ) -> list[str] | None:
-        """The command that runs `argv` once on each node of the allocation; it is only composed.
+        """The command that runs `argv` once on each node of the allocation; only composed, not run.
 
-        None where `argv` is to run right here: this process is a rank already, the allocation is
-        this node alone, or whoever starts ranks is not a command at all.
+        None if `argv` is to run right here: this process is already a rank, the allocation is only
+        this node, or ranks are not started by a command at all.
 
         Args:
             environ: this process's environment.
-            argv: the words of one rank.
-            nodes: so many nodes instead of all.
+            argv: the command of one rank.
+            nodes: use this many nodes instead of all.
 
         Raises:
             LaunchError: its launcher is missing.
@@ -133,27 +133,27 @@ class BatchSystem(ABC):
         return None
 
     def link(self, environ: Mapping[str, str]) -> SecretLink | None:
-        """Its own way for the key from rank 0 to this rank; None: a shared directory must do."""
+        """Its own channel for the key from rank 0 to this rank; None: use a shared directory."""
         return None
 
     def grace(self, environ: Mapping[str, str]) -> Fact[float | None]:
-        """Seconds from SIGTERM to SIGKILL; None: nobody says."""
+        """Seconds from SIGTERM to SIGKILL; None: unknown."""
         return Fact(None, f"{self.title} does not say")
 
     def advice(
         self, environ: Mapping[str, str], allocation: Allocation, size: NodeSize
     ) -> list[str]:
-        """What is legal in this allocation but surely not what the user wanted, with remedies."""
+        """Warnings about settings that are legal but surely unintended, with remedies."""
         return []
 
 
 class Jobs(ABC):
-    """The submit side of one batch system: from a request to a job, and what becomes of it.
+    """The submit side of one batch system: from a request to a job, and its outcome.
 
-    Every method raises SchedulerError where the batch system fails, saying what to do.
+    Every method raises SchedulerError if the batch system fails, saying what to do.
     """
 
-    #: Options of `rayhpc submit`, by their field of JobRequest, that mean nothing to it.
+    #: Options of `rayhpc submit`, by their field of JobRequest, that it does not support.
     without: tuple[str, ...] = ()
 
     def __init__(self, system: BatchSystem) -> None:
@@ -161,22 +161,22 @@ class Jobs(ABC):
 
     @abstractmethod
     def render(self, request: JobRequest, folder: JobFolder) -> str:
-        """The script that `submit` would hand over."""
+        """The script that `submit` would submit."""
 
     @abstractmethod
     def submit(self, request: JobRequest, folder: JobFolder, script: str) -> str:
-        """Start it or queue it; the job's id."""
+        """Start it or queue it; returns the job's id."""
 
     @abstractmethod
     def status(self, folders: Sequence[JobFolder]) -> dict[str, JobStatus]:
-        """The state of these jobs by id, asked once for all of them.
+        """The state of these jobs by id, with one query for all of them.
 
-        A job that nobody knows any more is not in the answer.
+        A job that is no longer known is left out.
         """
 
     @abstractmethod
     def cancel(self, folders: Sequence[JobFolder]) -> None:
-        """End these jobs; those that have ended already are left in peace."""
+        """End these jobs; those that have already ended are left alone."""
 
     @abstractmethod
     def explain(self, folder: JobFolder) -> Explanation:
@@ -187,17 +187,17 @@ class Jobs(ABC):
         """The command line that runs `command` on the node of the job's head."""
 
     def fetch_output(self, folder: JobFolder) -> None:
-        """Bring what the job has written so far into its folder, where it is not there anyway."""
+        """Fetch what the job has written so far into its folder, if it is not there already."""
         return
 
     def test(self, script: str) -> str:
-        """Ask, without submitting, whether and when this script would run; a sentence."""
+        """Ask, without submitting, whether and when this script would run; returns a sentence."""
         from rayhpc.batch.errors import OptionError
 
         raise OptionError(f"{self.system.title} cannot be asked whether it would run a job")
 
     def notes(self, request: JobRequest) -> list[str]:
-        """What the user should know before it is submitted, in sentences."""
+        """What the user should know before submission, in sentences."""
         from rayhpc.batch.request import left_out
 
         others = [f"--{name}" for name in request.further if name != self.system.name]
@@ -205,7 +205,7 @@ class Jobs(ABC):
         return [f"{self.system.title} has no {', '.join(options)}: left out"] if options else []
 
     def follow(self, folder: JobFolder, say: Say, quiet: bool = False) -> int:
-        """Wait for the end, and show what happens unless `quiet`; the job's exit code.
+        """Wait for the end, showing what happens unless `quiet`; returns the job's exit code.
 
         Ctrl-C raises KeyboardInterrupt.
         """

@@ -1,7 +1,7 @@
-"""Following files that another machine writes.
+"""Follows files that another machine writes.
 
-Used by `follow` and `rayhpc logs`.  A file that is not there yet is no error; one that was begun
-anew (a requeued job without append) is read from its start.
+Used by `follow` and `rayhpc logs`.  A file that does not exist yet is no error; one that was
+restarted (a requeued job without append) is read from its start.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ _BYTES = 1 << 20
 
 
 class Tail:
-    """What has been written to one file since the last look."""
+    """What has been written to one file since the last read."""
 
     def __init__(self, path: Path, offset: int = 0) -> None:
         self.path = path
@@ -37,13 +37,13 @@ class Tail:
         return self._descriptor is not None
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
 
     def _open(self) -> bool:
-        # The listing comes first: NFS remembers for a while that a name was not there.
+        # The listing comes first: NFS caches for a while that a name was missing.
         try:
             if self.path.name not in os.listdir(self.path.parent):
                 return False
@@ -54,7 +54,7 @@ class Tail:
 
 
 def last_lines(path: Path, number: int) -> bytes:
-    """The end of a file, at most `number` lines of it; empty if there is no such file."""
+    """The end of a file, at most `number` lines; empty if it does not exist."""
     try:
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size

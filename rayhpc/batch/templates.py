@@ -1,7 +1,7 @@
-"""Job scripts from templates, in which every value is quoted for the shell by itself.
+"""Job scripts from templates in which every value is automatically quoted for the shell.
 
 Called by schedulers and `rayhpc template`.  `{{ value }}` is always one shell word, a list several;
-only `{{ value | verbatim }}` is not quoted.  A name that does not exist is an error.
+only `{{ value | verbatim }}` is not quoted.  An unknown name is an error.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 class Verbatim(str):
-    """Text that goes into a script as it is."""
+    """Text inserted into a script unquoted."""
 
     __slots__ = ()
 
 
 @cache
 def shipped(folder: str = "templates") -> Path:
-    """Where a folder that the wheel carries is: inside the package, or beside it in a checkout.
+    """A folder shipped in the wheel: inside the package, or beside it in a checkout.
 
     Raises FileNotFoundError if the installation lacks it.
     """
@@ -35,7 +35,7 @@ def shipped(folder: str = "templates") -> Path:
     for place in (package / folder, package.parent / places[folder]):
         if place.is_dir():
             return place
-    raise FileNotFoundError(f"this installation of rayhpc has no {folder}: install it again")
+    raise FileNotFoundError(f"this installation of rayhpc has no {folder}: reinstall it")
 
 
 def names() -> list[str]:
@@ -46,16 +46,16 @@ def names() -> list[str]:
 
 
 def source(name: str) -> str:
-    """A shipped template's text.  Raises OptionError, naming all there are, if it is none."""
+    """A shipped template's text.  Raises OptionError, listing all, for an unknown name."""
     if name not in names():
         raise OptionError(f"no template {name!r}; there are {', '.join(names())}")
     return (shipped() / name).read_text()
 
 
 def render(template: str | Path, values: dict[str, Any]) -> str:
-    """A shipped template (by name) or the user's own (by path), filled in.
+    """A shipped template (by name) or the user's own (by path), rendered.
 
-    Raises OptionError naming file and line for one that cannot be read or filled in.
+    Raises OptionError naming file and line for one that cannot be read or rendered.
     """
     import jinja2
 
@@ -78,7 +78,7 @@ def render(template: str | Path, values: dict[str, Any]) -> str:
 
 
 def quoted(value: object) -> str:
-    """How a value stands in a script."""
+    """A value as it is written in a script."""
     if isinstance(value, Verbatim):
         return value
     if isinstance(value, (list, tuple)):
@@ -104,7 +104,7 @@ def _environment() -> Environment:
 
 
 def _line_of(error: Exception) -> str:
-    """The template's line, which jinja2 puts as the last frame of the traceback."""
+    """The template's line, which jinja2 puts into the last frame of the traceback."""
     frame, line = error.__traceback__, 0
     while frame is not None:
         name = frame.tb_frame.f_code.co_filename

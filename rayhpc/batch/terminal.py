@@ -1,6 +1,6 @@
-"""The program's output on the user's terminal, byte for byte.
+"""Writes the program's output to the user's terminal, byte for byte.
 
-Used wherever output that was written elsewhere is shown.
+Used wherever output written elsewhere is shown.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import sys
 
 
 def emit(stream: str, data: bytes) -> None:
-    """To our own `stdout` or `stderr`; nothing happens if nobody reads it any more."""
+    """Write to our own `stdout` or `stderr`; does nothing if nobody reads it any more."""
     target = sys.stderr if stream == "stderr" else sys.stdout
     try:
         target.buffer.write(data)
@@ -22,4 +22,4 @@ def emit(stream: str, data: bytes) -> None:
 
 
 def nowhere(stream: str, data: bytes) -> None:
-    """In place of `emit`, for who only waits."""
+    """Replaces `emit` for callers that only wait."""

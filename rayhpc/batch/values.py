@@ -1,7 +1,7 @@
-"""The values of options: each is checked before it comes near a script.
+"""Checks the values of options before they come near a script.
 
-Called by `request`.  A value with a line break or another control character is refused always,
-because a `#SBATCH` line ends at it; quotes and blanks are fine, templates quote every value.
+Called by `request`.  A value with a line break or another control character is always refused,
+because a `#SBATCH` line ends at it; quotes and spaces are fine, templates quote every value.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
 
 
 def text(option: str, value: str) -> str:
-    """`value` as it is.  Raises OptionError if it is empty or has a control character."""
+    """`value` unchanged.  Raises OptionError if it is empty or has a control character."""
     if not value.strip():
         raise OptionError(f"{option} is empty: give it a value or leave it out")
     found = _CONTROL.search(value)
     if found:
         what = "a line break" if found[0] in "\r\n" else f"the control character {found[0]!r}"
-        raise OptionError(f"{option} {value!r} has {what} in it: write it on one line")
+        raise OptionError(f"{option} {value!r} contains {what}: write it on one line")
     return value
 
 
 def count(option: str, value: int) -> int:
-    """A number from 1 on that some machine may have.  Raises OptionError otherwise."""
+    """A plausible number of at least 1.  Raises OptionError otherwise."""
     if value < 1:
-        raise OptionError(f"{option} {value}: it takes a number from 1 on")
+        raise OptionError(f"{option} {value}: give a number of at least 1")
     if value > MOST:
-        raise OptionError(f"{option} {value}: it takes {MOST} at most")
+        raise OptionError(f"{option} {value}: give at most {MOST}")
     return value
 
 
 def duration(option: str, value: str) -> str:
-    """A time as sbatch takes it: minutes, M:S, H:M:S, D-H, D-H:M or D-H:M:S."""
+    """A time as sbatch accepts it: minutes, M:S, H:M:S, D-H, D-H:M or D-H:M:S."""
     if value.upper() in _WORDS_FOR_TIME or _TIME.fullmatch(value):
         return value
     raise OptionError(
@@ -54,7 +54,7 @@ def duration(option: str, value: str) -> str:
 
 
 def seconds(value: str) -> float | None:
-    """How long a checked time is; None if it has no end."""
+    """The length of a checked time; None if it is unlimited."""
     if value.upper() in _WORDS_FOR_TIME:
         return None
     days, _, rest = value.rpartition("-")
@@ -69,25 +69,25 @@ def seconds(value: str) -> float | None:
 
 
 def memory(option: str, value: str) -> str:
-    """An amount as sbatch takes it (`64G`, `500M`, `0` for all); `64 GiB` becomes `64G`."""
+    """An amount as sbatch accepts it (`64G`, `500M`, `0` for all); `64 GiB` becomes `64G`."""
     if _MEMORY.fullmatch(value.strip()) is None:
-        raise OptionError(f"{option} {value!r} is not an amount of memory: write for example 64G")
+        raise OptionError(f"{option} {value!r} is not an amount of memory: write, for example, 64G")
     number, unit = re.split(r"(?<=[\d.])\s*(?=[A-Za-z]|$)", value.strip(), maxsplit=1)
     if "." in number:
-        raise OptionError(f"{option} {value!r}: take a whole number of a smaller unit")
+        raise OptionError(f"{option} {value!r}: use a whole number of a smaller unit")
     return number + unit[:1].upper()
 
 
 def memory_bytes(value: str) -> int:
-    """The bytes of a checked amount; without a unit it is MiB, as for sbatch."""
+    """The bytes of a checked amount; without a unit it is in MiB, as for sbatch."""
     units = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
     return int(value) << 20 if value.isdigit() else int(value[:-1]) * units[value[-1]]
 
 
 def gpus(option: str, value: str) -> str:
-    """A number of GPUs, or a kind and a number (`a100:4`)."""
+    """A number of GPUs, or a type and a number (`a100:4`)."""
     if _GPUS.fullmatch(value) is None:
-        raise OptionError(f"{option} {value!r}: write a number (4), or a kind and it (a100:4)")
+        raise OptionError(f"{option} {value!r}: write a number (4), or a type and it (a100:4)")
     return value
 
 
@@ -97,11 +97,11 @@ def gpu_count(value: str) -> int:
 
 
 def array(option: str, value: str) -> str:
-    """Task numbers as sbatch takes them: `0-9`, `1,3,7`, `0-99:2%10`."""
+    """Task numbers as sbatch accepts them: `0-9`, `1,3,7`, `0-99:2%10`."""
     if _ARRAY.fullmatch(value) is None:
         raise OptionError(f"{option} {value!r}: write task numbers like 0-9, 1,3,7 or 0-99%10")
     if max(map(int, re.findall(r"\d+", value))) > MOST:
-        raise OptionError(f"{option} {value!r}: the numbers of tasks go up to {MOST}")
+        raise OptionError(f"{option} {value!r}: task numbers go up to {MOST}")
     if not array_tasks(value):
         raise OptionError(f"{option} {value!r} names no task")
     return value
@@ -118,10 +118,10 @@ def array_tasks(value: str) -> list[int]:
 
 
 def variable(option: str, value: str) -> tuple[str, str]:
-    """`NAME=value` as a pair.  The value may have anything but NUL in it: it is quoted."""
+    """`NAME=value` as a pair.  The value may contain anything except NUL: it is quoted."""
     name, equals, content = value.partition("=")
     if not equals or _VARIABLE.fullmatch(name) is None:
         raise OptionError(f"{option} {value!r}: write NAME=value")
     if "\0" in content:
-        raise OptionError(f"{option} {name}: an environment variable cannot hold a NUL")
+        raise OptionError(f"{option} {name}: an environment variable cannot contain a NUL")
     return name, content

@@ -1,7 +1,7 @@
-"""What every way from rank 0 to the other ranks can do.
+"""The interface between rank 0 and the other ranks during start.
 
 Implemented by `rendezvous` (a shared directory) and `mpi_channel` (MPI itself); used by the ranks,
-which need not know which of them it is.
+which need not know which one it is.
 """
 
 from __future__ import annotations
@@ -13,25 +13,25 @@ from rayhpc.launch.rendezvous import Record, Report
 
 
 class Channel(Protocol):
-    """The key's way to the other nodes, and their reports' way back."""
+    """Carries the key to the other nodes, and their reports back."""
 
     def prepare(self) -> None:
-        """Rank 0, first: remove what an earlier start left.  Raises LaunchError."""
+        """Rank 0, first: remove what an earlier start left behind.  Raises LaunchError."""
 
     def publish(self, record: Record) -> None:
         """Rank 0: tell the others.  Raises LaunchError."""
 
     def reports(self) -> Mapping[int, Report]:
-        """Rank 0: what ranks that cannot start say, by rank."""
+        """Rank 0: the reports of ranks that cannot start, by rank."""
 
     def withdraw(self) -> None:
-        """Rank 0: everybody has come; leave no secret lying about."""
+        """Rank 0: all have joined; leave no secret behind."""
 
     def leave(self) -> None:
         """Rank 0: it is over."""
 
     def wait(self, timeout_s: float, after: float, pause: Callable[[float], None]) -> Record:
-        """The others: a record written later than `after`.  Raises LaunchError."""
+        """Other ranks: a record written later than `after`.  Raises LaunchError."""
 
     def report(self, report: Report) -> None:
-        """The others: I cannot start."""
+        """Other ranks: I cannot start."""

@@ -1,7 +1,7 @@
 """Several nodes on one machine, each with its own raylet, object store and loopback address.
 
-Used by `cluster_utils.Cluster`, and by whoever tests a program without a batch system.  All nodes
-hang on this process: they end with it, however it ends.
+Used by `cluster_utils.Cluster`, for testing programs without a batch system.  All nodes depend on
+this process: they end with it, however it ends.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class LocalNode:
 class LocalCluster:
     """A cluster whose nodes all run on this machine.
 
-    Nodes get 127.0.0.1, 127.0.0.2 and so on unless they are given an address.  The first one
-    added has the head, and the cluster ends with it.
+    Nodes get 127.0.0.1, 127.0.0.2 and so on unless given an address.  The first one added hosts the
+    head, and the cluster ends with it.
     """
 
     def __init__(self) -> None:
@@ -48,20 +48,20 @@ class LocalCluster:
 
     @property
     def head(self) -> LocalNode:
-        """The node with the head.  Raises LaunchError if there is none (any more)."""
+        """The head's node.  Raises LaunchError if there is none (any more)."""
         if self._head is not None:
             return self._head
         if self.nodes:
-            text = "the cluster has lost its head, and ends: shut it down, and make another"
+            text = "the cluster has lost its head and is ending: shut it down and create another"
         else:
             text = "the cluster has no node yet: add one"
         raise LaunchError(text, ExitCode.CONFIGURATION)
 
     def add_node(self, options: NodeOptions | None = None) -> LocalNode:
-        """Start a node, wait until it serves, and return it.
+        """Start a node, wait until it is ready, and return it.
 
         Raises:
-            LaunchError: an option that cannot be, the node does not start, or the head is gone.
+            LaunchError: an invalid option, the node fails to start, or the head is gone.
         """
         head = self.head if self.nodes else None
         wanted = options or NodeOptions()
@@ -76,9 +76,9 @@ class LocalCluster:
         return node
 
     def remove_node(self, node: LocalNode, *, graceful: bool = True) -> None:
-        """End a node, in good order or as a crash would.
+        """End a node, gracefully or as a crash would.
 
-        The others notice when it was the head's, and end as well.
+        If it was the head's node, the others notice and end as well.
         """
         self.nodes.remove(node)
         if node is self._head:
@@ -89,10 +89,10 @@ class LocalCluster:
             node.process.kill()
 
     def wait_for_nodes(self, count: int | None = None, timeout_s: float = 30.0) -> list[NodeState]:
-        """Wait until just `count` nodes (None: all added and not removed) are alive.
+        """Wait until exactly `count` nodes (None: all that were added and not removed) are alive.
 
         Raises:
-            LaunchError: they are not in time.
+            LaunchError: they are not, in time.
         """
         wanted = len(self.nodes) if count is None else count
         deadline = time.monotonic() + timeout_s
@@ -109,7 +109,7 @@ class LocalCluster:
                 time.sleep(_PAUSE_S)
 
     def shutdown(self) -> None:
-        """End all nodes, the head's last, and wait for that."""
+        """End all nodes, the head's last, and wait until they have ended."""
         for node in reversed(self.nodes):
             node.process.let_go()
         while self.nodes:
@@ -140,6 +140,6 @@ class LocalCluster:
 
 
 def loopback_address(number: int) -> str:
-    """The address of local node `number` (from 1 on): 127.0.0.1, 127.0.0.2, …"""
+    """The address of local node `number` (starting at 1): 127.0.0.1, 127.0.0.2, …"""
     high, low = divmod(number - 1, 254)
     return f"127.0.{high}.{low + 1}"

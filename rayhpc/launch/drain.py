@@ -1,8 +1,8 @@
-"""How long a program may go on after its job was told to end.
+"""How long a program may continue after its job is told to end.
 
-Decided once at a rank's start, used by `head_rank` and `node_rank`, shown by `doctor`.  Where the
-batch system kills sooner than usual the program is ended before that, so that the cluster can still
-say why, keep its logs and leave nothing behind.
+Decided once when a rank starts, used by `head_rank` and `node_rank`, shown by `doctor`.  If the
+batch system kills sooner than usual, the program is ended before that, so that the cluster can
+still say why, keep its logs and leave nothing behind.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from rayhpc.allocation.fact import Fact
 from rayhpc.batch.system import BatchSystem
 
 USUAL_S = 25.0
-# What the end of the cluster itself may take: of a short time this part, but no more than that.
+# The share of a short grace period reserved for ending the cluster itself, and its maximum.
 _MARGIN_PART = 0.4
 _MARGIN_S = 5.0
-# The head ends the cluster within its own limit; so much later the others wait no more.
+# The head ends the cluster within its own limit; the other ranks wait this much longer for it.
 _LATER_S = 2.0
 
 
 @dataclass(frozen=True)
 class Drain:
-    """Seconds after a SIGTERM, and after another signal that means the end.
+    """Seconds after a SIGTERM, and after any other signal that means the end.
 
-    `grace` is what the batch system, `title`, gives a job; `later` is how much longer the ranks
+    `grace` is what the batch system, `title`, grants a job; `later` is how much longer the ranks
     without the program wait for the head.
     """
 
@@ -37,30 +37,30 @@ class Drain:
     title: str
 
     def after(self, number: int) -> float:
-        """Seconds after this signal; only SIGTERM is what a SIGKILL follows."""
+        """Seconds after this signal; only a SIGTERM is followed by SIGKILL."""
         return self.after_term if number == signal.SIGTERM else self.otherwise
 
     @property
     def advice(self) -> list[str]:
-        """A sentence where more was asked for than the batch system grants."""
+        """A warning if more was requested than the batch system grants."""
         wait = self.grace.value
         if wait is None or self.after_term < max(wait, self.otherwise):
             return []
         sentence = (
-            f"--drain is {self.after_term:g} s, but {self.title} kills {wait:g} s after it has "
-            f"told a job to end ({self.grace.source}): the program will have less"
+            f"--drain is {self.after_term:g} s, but {self.title} kills {wait:g} s after it "
+            f"tells a job to end ({self.grace.source}): the program will have less"
         )
         return [sentence]
 
     def why(self, seconds: float) -> str:
-        """What decided, for the message of a program that went on for so long."""
+        """The reason for the limit, for the message about a program that ran longer."""
         if seconds < self.otherwise:
             return f"{self.title} kills after {self.grace.value:g} s; --drain sets how long it may"
         return "--drain sets how long it may"
 
 
 def decide(told: float | None, system: BatchSystem, environ: Mapping[str, str]) -> Drain:
-    """What was `told` with --drain, else as long as can be under this batch system."""
+    """The time given with --drain, or else the longest that this batch system allows."""
     wait = system.grace(environ)
     if told is not None:
         return Drain(told, told, _LATER_S, wait, system.title)
@@ -69,7 +69,7 @@ def decide(told: float | None, system: BatchSystem, environ: Mapping[str, str]) 
 
 
 def default(wait: float | None) -> tuple[float, float]:
-    """Seconds for the program where it is killed after `wait`, and what is kept of these."""
+    """Seconds for the program if it is killed after `wait`, and how much is reserved."""
     if wait is None:
         return USUAL_S, _MARGIN_S
     margin = min(_MARGIN_S, _MARGIN_PART * wait)

@@ -1,7 +1,7 @@
 """The user's program as a child of rank 0.
 
-Used by `head_rank`.  It runs in our process group, with our terminal; it ends with us, also if we
-are killed.  Signals go to this one process, never to a group or a name.
+Used by `head_rank`.  It runs in our process group, with our terminal, and ends with us even if we
+are killed.  Signals go only to this process, never to a group or a name.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from rayhpc.machine.signals import default_in_child
 
 
 class DriverProcess:
-    """The program, from its start to its exit code.
+    """The program, from start to exit code.
 
     Args:
         command: the program and its arguments.
@@ -37,7 +37,7 @@ class DriverProcess:
                 os._exit(128 + signal.SIGKILL)
 
         try:
-            # Safe although it runs Python after the fork: `rayhpc run` has one thread.
+            # Safe although it runs Python after the fork: `rayhpc run` is single-threaded.
             self._process = subprocess.Popen(
                 list(command),
                 env=dict(environ),
@@ -57,11 +57,11 @@ class DriverProcess:
         return None if code is None else exit_code_of(code)
 
     def send(self, number: int) -> None:
-        """Pass a signal on; nothing happens if the program has ended."""
+        """Forward a signal; does nothing if the program has ended."""
         self._process.send_signal(number)
 
     def kill(self) -> None:
-        """End it at once and wait for that."""
+        """Kill it and wait until it has ended."""
         self._process.kill()
         self._process.wait()
 
@@ -70,7 +70,7 @@ def _cannot_run(program: str, environ: Mapping[str, str], error: OSError) -> Lau
     if shutil.which(program, path=environ.get("PATH")) is None and "/" not in program:
         return LaunchError(
             f"there is no program {program!r} on PATH: give its path, or activate the environment "
-            "that it lives in (for Python scripts write `-- python script.py`)",
+            "that it belongs to (for Python scripts write `-- python script.py`)",
             ExitCode.CONFIGURATION,
         )
     return LaunchError(f"{program} cannot be run: {error.strerror}", ExitCode.CONFIGURATION)

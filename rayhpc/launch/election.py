@@ -1,7 +1,7 @@
-"""Who this rank is: head, one node's first rank, or a rank that only lends its processors.
+"""The role of this rank: head, first rank of a node, or a rank that only lends its processors.
 
-Called once by every rank of `rayhpc run`.  A pure function of the allocation: rank 0 is head
-because the launcher says that it is rank 0; nobody compares addresses or votes.
+Called once by every rank of `rayhpc run`.  A pure function of the allocation: rank 0 becomes head
+because the launcher says it is rank 0; there is no vote and no comparison of addresses.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ _UNFIT = re.compile(r"[^A-Za-z0-9_+-]")
 
 @dataclass(frozen=True)
 class Role:
-    """This rank's part.
+    """This rank's role.
 
-    `name` tells this start of these ranks from every other: job, step and restart.  `node` counts
-    nodes from 0, `nodes` is how many there are, `hosts` their names where the scheduler tells.
+    `name` distinguishes this start of these ranks from every other: job, step and restart.  `node`
+    counts nodes from 0, `nodes` is their number, `hosts` their names if the scheduler tells.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Role:
 
     @property
     def is_head(self) -> bool:
-        """Whether the head and the driver live with this rank."""
+        """Whether the head and the driver run with this rank."""
         return self.rank == 0
 
     @property
@@ -43,12 +43,12 @@ class Role:
         return self.local_rank == 0
 
     def host(self, node: int) -> str:
-        """Node number `node` by name, where the scheduler tells it."""
+        """The name of node number `node`, if the scheduler tells."""
         return self.hosts[node] if len(self.hosts) == self.nodes else f"node {node}"
 
 
 def elect(allocation: Allocation) -> Role:
-    """The part of the rank whose allocation this is.
+    """The role of the rank with this allocation.
 
     Raises:
         LaunchError: rank 0 is not the first rank of its node.

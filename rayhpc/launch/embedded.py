@@ -1,7 +1,7 @@
-"""A cluster of one node inside a program: what `init()` without an address starts.
+"""A one-node cluster inside a program: what `init()` without an address starts.
 
-Called by `api.session` alone.  The node hangs on a pipe that this process holds: however the
-program ends, the kernel closes it, and the node ends.
+Called only by `api.session`.  The node depends on a pipe that this process holds: however the
+program ends, the kernel closes the pipe, and the node ends.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from rayhpc.launch.spawn import NodeProcess
 class EmbeddedSession:
     """A running embedded node.
 
-    `session_dir` is what a driver attaches to, `address` the head's ip:port.
+    `session_dir` is where a driver attaches, `address` the head's ip:port.
     """
 
     def __init__(self, process: NodeProcess, session_dir: str, address: str, node_id: str) -> None:
@@ -30,11 +30,11 @@ class EmbeddedSession:
         return self._process.pid
 
     def is_running(self) -> bool:
-        """Whether the node still lives."""
+        """Whether the node is still running."""
         return self._process.poll() is None
 
     def stop(self) -> None:
-        """End the node and everything below it, and wait for that."""
+        """End the node and everything below it, and wait until that is done."""
         self._process.stop()
 
 
@@ -49,22 +49,22 @@ def start(
     session_dir: str | None = None,
     meanwhile: Callable[[], object] | None = None,
 ) -> EmbeddedSession:
-    """Start a node with a head on this machine's loopback, for this process alone.
+    """Start a node with a head on this machine's loopback, for this process only.
 
     Args:
-        num_cpus: CPUs to offer; None: what this machine and allocation give.
+        num_cpus: CPUs to offer; None: those of this machine and allocation.
         num_gpus: the same for GPUs.
-        memory: bytes that tasks may ask for; None: as `rayhpc doctor` shows.
+        memory: bytes that tasks may request; None: as `rayhpc doctor` shows.
         object_store_memory: bytes of the object store; None: 30 % of the memory.
-        resources: further resources by name.
+        resources: custom resources by name.
         labels: node labels.
-        session_dir: where to make the session's private directory; None: as usual.
-        meanwhile: called once while the node starts: what can be loaded in that time costs none.
+        session_dir: where to create the session's private directory; None: the usual place.
+        meanwhile: called once while the node starts, to load modules without losing time.
 
     Raises:
-        LaunchError: an argument that cannot be, or the node does not start; says why.
+        LaunchError: an invalid argument, or the node fails to start; the text says why.
     """
-    # The interpreter of the node starts while we look at the machine.
+    # The node's interpreter starts while we examine the machine.
     process = NodeProcess()
     try:
         from rayhpc.launch import node_config

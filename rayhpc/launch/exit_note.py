@@ -1,7 +1,7 @@
 """The program's exit code, for the job script that started the ranks.
 
-Used by `head_rank`.  srun's own exit code is not enough: when a step does not end within KillWait,
-srun gives up and says 0.
+Used by `head_rank`.  srun's exit code is not enough: if a step does not end within KillWait, srun
+gives up and returns 0.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ VARIABLE = "RAYHPC_EXIT_FILE"
 
 
 def note_exit(environ: Mapping[str, str], code: int) -> None:
-    """Write the exit code into the file that the script has named, if it has.
+    """Write the exit code to the file that the script has named, if any.
 
-    A file that cannot be written is no reason to fail: the script then takes srun's word.
+    If the file cannot be written that is no failure: the script then uses srun's exit code.
     """
     path = environ.get(VARIABLE)
     if not path:

@@ -1,6 +1,6 @@
-"""A rank that cannot start says so, so that nobody waits for it until the time is over.
+"""A rank that cannot start says so, so that nobody waits for it until the timeout.
 
-Used by every part of a rank's life that may fail before its node has joined.
+Used by every part of a rank's start that may fail before its node has joined.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def tell(run: RunContext, error: BaseException) -> None:
     """Rank 0 tells all others why there will be no cluster, any other rank tells rank 0.
 
-    In vain, and silently so, where the way itself has failed.
+    Fails silently if the channel itself is what has failed.
     """
     if run.channel is None:
         return
@@ -31,4 +31,4 @@ def tell(run: RunContext, error: BaseException) -> None:
     try:
         run.channel.publish(Record(error=f"rank 0 on {host} gave up: {error}", code=int(code)))
     except LaunchError:
-        pass  # they will find out by themselves
+        pass  # they will find out on their own

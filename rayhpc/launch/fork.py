@@ -1,8 +1,9 @@
-"""A node that is forked from its starter instead of executed: one interpreter start less a node.
+"""Forks a node from its starter instead of executing it: one interpreter start less per node.
 
-Used by `spawn` for the ranks of `rayhpc run`, which have one thread, no ZeroMQ context and no user
-code.  On 64 nodes whose interpreters come from one file system, or share a few processors, half
-of a cluster's start is imports: the node needs mostly the modules that its rank has already.
+Used by `spawn` for the ranks of `rayhpc run`, which are single-threaded and have no ZeroMQ context
+and no user code.  On 64 nodes whose interpreters load from one file system, or share a few
+processors, imports are half of a cluster's start: most modules a node needs are already in its
+rank.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from rayhpc.exit_codes import ExitCode
 
 
 def become_node(environ: Mapping[str, str]) -> NoReturn:
-    """Be a node process from here on, in a fork whose descriptors 0 to 2 are the node's.
+    """Become a node process, in a fork whose descriptors 0 to 2 are the node's.
 
     Args:
         environ: its environment.
@@ -40,19 +41,19 @@ def become_node(environ: Mapping[str, str]) -> NoReturn:
 
 
 def _close_all_but_standard() -> None:
-    """What an executed program would not have got."""
+    """Close what an executed program would not have inherited."""
     for name in os.listdir("/proc/self/fd"):
         try:
             if int(name) > 2:
                 os.close(int(name))
         except OSError:
-            pass  # the descriptor that listed them
+            pass  # the descriptor used for the listing
 
 
 def _look_executed(environ: Mapping[str, str]) -> None:
-    """Environment, module path and garbage collection as `python -m rayhpc.launch.node` has them.
+    """Give it the environment, module path and GC setting of `python -m rayhpc.launch.node`.
 
-    A folder of the user's on the module path would hide modules of Python's own.
+    A user's folder on the module path would hide modules of Python itself.
     """
     os.environ.clear()
     os.environ.update(environ)

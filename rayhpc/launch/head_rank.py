@@ -1,7 +1,7 @@
 """Rank 0: the head's node, and the program that the cluster is for.
 
-Used by `run`.  Starts the node with the head, tells the others, waits until enough are there, runs
-the program, and ends the cluster with the program's exit code.
+Used by `run`.  Starts the node with the head, tells the others, waits until enough have joined,
+runs the program, and ends the cluster with the program's exit code.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from rayhpc.machine.signals import Arrival
 if TYPE_CHECKING:
     from rayhpc.launch.run_context import RunContext
 
-# How long a program may go on whose node has died; its calls fail at once.
+# How long a program may continue after its node has died; its calls fail at once.
 _WITHOUT_NODE_S = 10.0
 _FIRST_PAUSE_S = 0.01
 _LONGEST_PAUSE_S = 0.1
@@ -81,7 +81,7 @@ class HeadRank:
         """Wait until enough nodes have joined.
 
         Raises:
-            LaunchError: they do not, with a table of who is missing and why.
+            LaunchError: they have not; includes a table of who is missing and why.
         """
         this = self._run
         wanted = this.options.min_nodes or this.role.nodes
@@ -110,13 +110,13 @@ class HeadRank:
             this.channel.withdraw()
 
     def _give_up(self, error: BaseException) -> None:
-        """Tell the ranks that still wait, and end what has started."""
+        """Tell the ranks that are still waiting, and end what has been started."""
         failed_start.tell(self._run, error)
         if self._node is not None:
             self._node.stop()
 
     def _advice(self) -> list[str]:
-        """What this node has and does not use, or lacks."""
+        """Warnings about what this node has but does not use, or lacks."""
         place = self._run.place
         size = node_config.size_of(place, self._run.options.node)
         threads = THREADS_PER_CPU * (size.cpus.value + 1)
@@ -154,7 +154,7 @@ class HeadRank:
         return code if code == 0 or self._lost is None else self._lost
 
     def _idle(self, node: engine.Engine) -> int:
-        """No program: serve those who attach until somebody ends us."""
+        """No program: serve whoever attaches until told to end."""
         this = self._run
         this.progress.note(f"attach with RAYHPC_ADDRESS={node.address()}; Ctrl-C ends the cluster")
         while self._lost is None:
@@ -165,24 +165,24 @@ class HeadRank:
         return self._lost
 
     def _pass_on(self, arrival: Arrival, driver: DriverProcess) -> None:
-        """Give the program a signal that it has not got itself, and start its last seconds."""
+        """Forward a signal that the program has not received itself, and start its grace period."""
         if not arrival.from_terminal and not self._reached_all(arrival):
             driver.send(arrival.number)
-        # An interactive program may live on after a Ctrl-C; whoever else signals means the end.
+        # An interactive program may survive a Ctrl-C; a signal from anyone else means the end.
         is_end = not arrival.from_terminal and arrival.number != signal.SIGUSR2
         if is_end:
             self._limit(self._run.drain.after(arrival.number))
 
     def _limit(self, seconds: float) -> None:
-        """The program is to end within so many seconds, or sooner if that was said before."""
+        """The program must end within this many seconds, or sooner if that was said before."""
         deadline = time.monotonic() + seconds
         if self._deadline is None or deadline < self._deadline:
             self._deadline, self._drain_s = deadline, seconds
 
     def _reached_all(self, arrival: Arrival) -> bool:
-        """Whether the signal went to all processes of the rank, as launchers and PBS's mom send it.
+        """Whether the signal reached all of the rank's processes, as sent by launchers and PBS.
 
-        Sent once more, it would meet a program that is busy ending already.
+        Sent again, it would hit a program that is already busy ending.
         """
         return self._reach is not None and self._reach.was_everywhere(arrival.number)
 
@@ -199,7 +199,7 @@ class HeadRank:
             self._deadline = time.monotonic() + _WITHOUT_NODE_S
 
     def _left(self) -> float | None:
-        """Seconds the program still has; None: no limit."""
+        """Seconds the program has left; None: no limit."""
         return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
 
     def _cut_short(self) -> int:
@@ -207,14 +207,14 @@ class HeadRank:
             self._run.progress.note("the program was ended: its cluster is gone")
             return self._lost
         self._run.progress.note(
-            f"the program was ended: it went on for {self._drain_s:g} s after it was told to end "
+            f"the program was ended: it ran for {self._drain_s:g} s after it was told to end "
             f"({self._run.drain.why(self._drain_s)})"
         )
         return int(ExitCode.CANCELLED)
 
     # -- the end
     def _note_losses(self, node: engine.Engine) -> None:
-        """Say which nodes were lost on the way, although the program has come to its end."""
+        """Report the nodes lost on the way, although the program has completed."""
         if self._nodes > 1 and self._lost is None:
             for sentence in node.losses():
                 self._run.progress.note(sentence)

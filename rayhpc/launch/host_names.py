@@ -1,7 +1,7 @@
-"""Host names where an address is wanted: `localhost`, this machine's name, the head's.
+"""Host names in place of an address: `localhost`, this machine's name, the head's.
 
-Used by `node_config` (the address a node is known by), `sessions` and `start_stop` (where the head
-is).  Asks the machine's own resolver, and opens no connection.
+Used by `node_config` (the address of a node), `sessions` and `start_stop` (the head's location).
+Asks the machine's own resolver, and opens no connection.
 """
 
 from __future__ import annotations
@@ -14,27 +14,27 @@ from rayhpc.machine.interfaces import Interface
 
 
 def addresses_of(host: str) -> list[str]:
-    """The addresses of a host, IPv4 first; one that is an address already is its own.
+    """The addresses of a host, IPv4 first; an address stands for itself.
 
     Args:
-        host: a name or an address, an IPv6 one with or without brackets.
+        host: a name or an address, an IPv6 address with or without brackets.
 
     Raises:
-        OSError: the resolver knows no such host.
+        OSError: the resolver does not know the host.
     """
     bare = host.strip("[]")
     try:
         found = socket.getaddrinfo(bare, None, type=socket.SOCK_STREAM)
-    except UnicodeError as error:  # a name of more than 63 characters without a dot
+    except UnicodeError as error:  # a label of more than 63 characters
         raise OSError(str(error)) from None
     return sorted(dict.fromkeys(str(each[4][0]) for each in found), key=lambda each: ":" in each)
 
 
 def interfaces_of(name: str, found: Sequence[Interface]) -> list[Interface]:
-    """The interfaces that a host name stands for on this machine; none for another machine's.
+    """The interfaces that a host name denotes on this machine; none if it is another machine's.
 
-    Many systems give their own name an address of the loopback (127.0.1.1), where no other machine
-    finds it; then it stands for all interfaces.
+    Many systems map their own name to a loopback address (127.0.1.1), which no other machine can
+    reach; then it denotes all interfaces.
     """
     try:
         addresses = addresses_of(name)

@@ -1,7 +1,7 @@
-"""What this user's dead sessions left behind: found and removed, and nothing else.
+"""Finds and removes what this user's dead sessions left behind, and nothing else.
 
 Called by every node when it starts, and by the CLI.  A session counts as dead only if its lock is
-free and the process that its record names has ended: what is not provably gone stays.
+free and the process named in its record has ended: what is not provably dead stays.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from rayhpc.machine.removal import remove_session
 from rayhpc.wire import keys
 
 _MEETING = re.compile(r"r[0-9a-f]{12}")
-# A directory younger than this may belong to a node that has not written its record yet.
+# A directory younger than this may belong to a node that has not yet written its record.
 _GRACE_S = 60.0
 
 
@@ -41,14 +41,14 @@ def sweep(environ: Mapping[str, str]) -> list[Path]:
 
 
 def remove(path: Path) -> None:
-    """Remove a session's directory, and the link to it; it may be half gone already."""
+    """Remove a session's directory, and the link to it; parts may already be gone."""
     remove_session(str(path.resolve()))
     if path.is_symlink():
         path.unlink(missing_ok=True)
 
 
 def _dead_sockets(environ: Mapping[str, str]) -> Iterator[Path]:
-    """Meeting places of local ranks (`local_ranks.py`) at which nobody listens any more."""
+    """Sockets where local ranks meet (`local_ranks.py`) and nobody listens any more."""
     for base in scratch.existing_bases(environ):
         for name in sorted(os.listdir(base)):
             if _MEETING.fullmatch(name) and _is_refused(str(base / name)):
@@ -67,11 +67,11 @@ def _is_refused(path: str) -> bool:
 
 
 def _is_gone(path: Path) -> bool:
-    """Whether nobody can be using the session any more: no lock, and its process has ended."""
+    """Whether nobody can be using the session: its lock is free, and its process has ended."""
     try:
         age = time.time() - path.stat().st_mtime
     except OSError:
-        return True  # a link to a session that is gone
+        return True  # a link to a session that no longer exists
     record = read_record(path)
     if record is None and age < _GRACE_S:
         return False

@@ -1,7 +1,7 @@
-"""Several ranks on one node: the first runs the node, the others lend it what they were given.
+"""Several ranks on one node: the first runs the node, the others lend it their share.
 
 Used by `run`.  They talk over a socket in this user's private directory on the node; a rank that
-lends keeps its connection open until the end, so each side sees the other's death.
+lends keeps its connection open until the end, so each side notices the other's death.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class FirstRank:
     """The side of the rank that runs the node.
 
     Args:
-        role: its own.
-        environ: where the private directory is looked for.
+        role: its own role.
+        environ: tells where the private directory is.
     """
 
     def __init__(self, role: Role, environ: Mapping[str, str]) -> None:
@@ -43,10 +43,10 @@ class FirstRank:
         self._others: list[socket.socket] = []
 
     def gather(self, timeout_s: float, pause: Callable[[float], None]) -> list[LocalFacts]:
-        """What each other rank of the node was given.
+        """The share of each other rank on the node.
 
         Raises:
-            LaunchError: some of them do not come in time.
+            LaunchError: some of them do not arrive in time.
         """
         found: list[LocalFacts] = []
         deadline = time.monotonic() + timeout_s
@@ -70,13 +70,13 @@ class FirstRank:
         return found
 
     def release(self, code: int) -> None:
-        """Let the other ranks end, with that exit code."""
+        """Let the other ranks exit, with this exit code."""
         self._path.unlink(missing_ok=True)
         for connection in self._others:
             try:
                 connection.sendall(b"%d\n" % code)
             except OSError:
-                pass  # it has ended before us
+                pass  # it ended before us
             connection.close()
         self._others.clear()
         self._listener.close()
@@ -89,10 +89,10 @@ def lend(
     timeout_s: float,
     pause: Callable[[float], None],
 ) -> socket.socket:
-    """Give this rank's processors and GPUs to the first; returns the connection to wait on.
+    """Lend this rank's processors and GPUs to the first; returns the connection to wait on.
 
     Raises:
-        LaunchError: the first rank is not there in time.
+        LaunchError: the first rank does not appear in time.
     """
     path = _socket_path(role, environ)
     deadline = time.monotonic() + timeout_s
@@ -114,13 +114,13 @@ def lend(
 
 
 def end_of(connection: socket.socket) -> int:
-    """The exit code that the first rank sends when all is over."""
+    """The exit code that the first rank sends at the end."""
     text = _read_line(connection)
     return int(text) if text else int(ExitCode.NODE_LOST)
 
 
 def _socket_path(role: Role, environ: Mapping[str, str]) -> Path:
-    """A name that only the ranks of this start on this node have."""
+    """A path that only the ranks of this start on this node use."""
     text = f"{role.name}/{role.node}/{socket.gethostname()}"
     return scratch.session_base(environ) / ("r" + hashlib.sha256(text.encode()).hexdigest()[:12])
 

@@ -1,6 +1,6 @@
-"""Who is missing, lost or odd, and why: what a user reads when a cluster is not as it should be.
+"""Describes nodes that are missing, lost or odd, and why, when a cluster is not as it should be.
 
-Used by rank 0.  Only puts into words what the head, the reports and the logs say.
+Used by rank 0.  Only words what the head, the reports and the logs say.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _TAIL_LINES = 5
 _MOST_ROWS = 20
-# Messages of a start take less; files' ages, leases of other services and logs suffer from more.
+# Start messages take less; file ages, other services' leases and logs suffer from more.
 _SKEW_S = 10.0
 
 
@@ -38,13 +38,13 @@ def describe_missing(
             rows += _row(role.host(node), said.get(node), node, log_folder)
     shown = rows[: _MOST_ROWS * (_TAIL_LINES + 1)]
     more = [] if len(shown) == len(rows) else ["  …"]
-    head = f"{len(here)} of {role.nodes} nodes joined, {wanted} are needed. Missing:"
-    hint = "give them longer with --start-timeout, or do with fewer: --min-nodes"
+    head = f"{len(here)} of {role.nodes} nodes joined, but {wanted} are needed. Missing:"
+    hint = "allow more time with --start-timeout, or fewer nodes with --min-nodes"
     return "\n".join([head, *shown, *more, hint])
 
 
 def skewed_clocks(nodes: list[NodeState]) -> list[str]:
-    """A sentence for each node whose clock differs from the head's."""
+    """A warning for each node whose clock differs from the head's."""
     return [
         f"the clock of node {each.info.hostname} ({each.info.ip}) is {abs(each.skew):.0f} s "
         f"{'ahead of' if each.skew > 0 else 'behind'} rank 0's: times in logs and of files will "
@@ -55,7 +55,7 @@ def skewed_clocks(nodes: list[NodeState]) -> list[str]:
 
 
 def lost_nodes(session_dir: str) -> list[str]:
-    """A sentence for each node that the cluster has lost; empty if it cannot be asked any more."""
+    """A sentence for each node that the cluster has lost; empty if it can no longer be asked."""
     from rayhpc.launch.observer import Observer
 
     try:
@@ -76,7 +76,7 @@ def _row(host: str, report: Report | None, node: int, log_folder: str) -> list[s
 
 
 def _tail(log_folder: str, node: int) -> list[str]:
-    """The last lines of a node's logs, if they have reached the job's folder."""
+    """The last lines of a node's logs, if they have been copied to the job's folder."""
     if not log_folder:
         return []
     lines: list[str] = []

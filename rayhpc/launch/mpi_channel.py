@@ -1,7 +1,7 @@
-"""The key by MPI's own means: rank 0 broadcasts it over COMM_WORLD, no file is needed.
+"""Distributes the key through MPI: rank 0 broadcasts it over COMM_WORLD, without a file.
 
-Used by `run` where mpiexec started the ranks and mpi4py is installed (`pip install rayhpc[mpi]`).
-MPI is left again right after the broadcast, before anything else runs.
+Used by `run` if mpiexec started the ranks and mpi4py is installed (`pip install rayhpc[mpi]`).
+MPI is finalized right after the broadcast, before anything else runs.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from rayhpc.launch.rendezvous import Record, Report
 
 _PAUSE_S = 0.005
 _EVERYBODY_S = 60.0
-# A record is far smaller; all ranks must agree on a size before they know it.
+# A record is far smaller; all ranks must agree on a size in advance.
 _BYTES = 1 << 16
-# What makes a child process believe that it is the very MPI rank that its parent is.
+# What makes a child process believe that it is the same MPI rank as its parent.
 _OF_A_RANK = (
     *("PMI_", "PMIX_", "PALS_", "HYDI_", "MPI_LOCALRANKID", "MPI_LOCALNRANKS", "MV2_COMM_WORLD_"),
     *("OMPI_COMM_WORLD_", "OMPI_WORLD_", "OMPI_UNIVERSE_", "OMPI_NUM_APP_CTX", "OMPI_APP_CTX_"),
@@ -30,12 +30,12 @@ _OF_A_RANK = (
 
 
 def is_available() -> bool:
-    """Whether mpi4py is installed here; does not load it."""
+    """Whether mpi4py is installed here; does not import it."""
     return importlib.util.find_spec("mpi4py") is not None
 
 
 def without_mpi(environ: Mapping[str, str]) -> dict[str, str]:
-    """`environ` for our children, which are not the rank: an MPI program would wait for others."""
+    """`environ` for children, which are not the rank: an MPI program would wait for others."""
     return {name: value for name, value in environ.items() if not name.startswith(_OF_A_RANK)}
 
 
@@ -43,7 +43,7 @@ class MpiChannel:
     """One broadcast among all ranks, with the methods of `rendezvous.Rendezvous`.
 
     Args:
-        finalize: leave MPI after the broadcast; False: something else in this process uses it.
+        finalize: finalize MPI after the broadcast; False: other code in this process uses it.
 
     Raises:
         LaunchError: MPI cannot start.
@@ -67,14 +67,14 @@ class MpiChannel:
         self._is_over = False
 
     def count_nodes(self, is_first_here: bool) -> int:
-        """How many nodes there are; all ranks ask at once."""
+        """The number of nodes; all ranks must call it together."""
         return int(self._world.allreduce(int(is_first_here)))
 
     def prepare(self) -> None:
-        """Nothing is left over from earlier starts."""
+        """Nothing to do: earlier starts leave nothing behind."""
 
     def publish(self, record: Record) -> None:
-        """Give rank 0's record to all others; what comes later has no way to them."""
+        """Send rank 0's record to all others; nothing can be sent to them later."""
         if not self._is_over:
             buffer = bytearray(_BYTES)
             data = msgspec.json.encode(record)
@@ -89,7 +89,7 @@ class MpiChannel:
                 has gone since.
         """
         if self._is_over:
-            raise LaunchError("the head does not answer any more", ExitCode.HEAD_LOST)
+            raise LaunchError("the head no longer answers", ExitCode.HEAD_LOST)
         buffer = bytearray(_BYTES)
         self._broadcast(buffer, timeout_s, pause)
         record = msgspec.json.decode(bytes(buffer).rstrip(b"\0"), type=Record)
@@ -98,17 +98,17 @@ class MpiChannel:
         return record
 
     def report(self, report: Report) -> None:
-        """A rank that cannot start ends, and mpiexec says so."""
+        """Nothing to do: a rank that cannot start exits, and mpiexec reports it."""
 
     def reports(self) -> dict[int, Report]:
-        """None: see `report`."""
+        """Empty: see `report`."""
         return {}
 
     def withdraw(self) -> None:
-        """Nothing lies anywhere."""
+        """Nothing to do: nothing was written."""
 
     def leave(self) -> None:
-        """Nothing lies anywhere."""
+        """Nothing to do: nothing was written."""
 
     def _broadcast(
         self, buffer: bytearray, timeout_s: float, pause: Callable[[float], None]

@@ -1,9 +1,9 @@
 """`python -m rayhpc.launch.node`: one node of a cluster.
 
-Started by `spawn.py` with its plan coming through standard input, which afterwards is the life
-pipe, and its one line of readiness going to standard output.  While it is bare (no ZeroMQ context,
-no thread) it forks the head, on the head's node, and the fork server; then it becomes the raylet.
-At the end it removes the session's directory.  Never reads a secret from arguments or environment.
+Started by `spawn.py`, which sends its plan through standard input; that pipe is then the life pipe,
+and one line of readiness goes to standard output.  Before it has a ZeroMQ context or a thread it
+forks the head, on the head's node, and the fork server; then it becomes the raylet.  At the end it
+removes the session's directory.  Never reads a secret from arguments or environment.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def main() -> int:
-    """Receive a plan and live by it; returns the process's exit code."""
+    """Receive a plan and run it; returns the process's exit code."""
     take_all_again()
-    # Ctrl-C reaches the whole foreground group, the scheduler's signals the whole job; who acts on
-    # them says so later.  Not SIG_IGN, which the users' own subprocesses would inherit.
+    # Ctrl-C reaches the whole foreground group, the scheduler's signals the whole job; whoever
+    # acts on them installs a handler later.  Not SIG_IGN, which users' subprocesses would inherit.
     for signum in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(signum, _do_nothing)
     ready = keep_private(os.dup(1))
@@ -49,7 +49,7 @@ def main() -> int:
     _preload()
     plan = receive_plan(life)
     if plan is None:
-        return 0  # whoever started us is gone
+        return 0  # our starter is gone
     try:
         return _NodeProcess(plan, ready, life).run()
     except Exception as error:
@@ -59,7 +59,7 @@ def main() -> int:
 
 
 def _in_words(error: Exception, plan: NodePlan) -> tuple[str, int]:
-    """What to say of a node that cannot start, and its exit code."""
+    """The message for a node that cannot start, and its exit code."""
     if isinstance(error, LaunchError):
         return str(error), error.code
     if isinstance(error, PermissionError):
@@ -76,7 +76,7 @@ def _in_words(error: Exception, plan: NodePlan) -> tuple[str, int]:
 
 
 class _NodeProcess:
-    """One session on this machine, from making its directory to removing it."""
+    """One session on this machine, from creating its directory to removing it."""
 
     def __init__(self, plan: NodePlan, ready: int, life: int) -> None:
         self._plan = plan
@@ -106,10 +106,10 @@ class _NodeProcess:
         _redirect(str(self._path / "logs" / "stderr.log"), os.O_WRONLY | os.O_CREAT, 2)
         os.dup2(2, 1)
         head_ready = self._fork_head() if plan.head is not None else -1
-        # Who started us sees by it that a fork server which outlives us has cleaned up.
+        # It shows our starter that a fork server which outlives us has finished cleaning up.
         workers = forkserver.start(str(self._path), present=release(self._ready))
         keep_private(self._ready)
-        # From here on: the fork server keeps the user's own mask, which is for the user's files.
+        # Only from here on: the fork server keeps the user's umask, which is for the user's files.
         os.umask(0o077)
         if head_ready >= 0:
             endpoints = _endpoints(head_ready)
@@ -142,7 +142,7 @@ class _NodeProcess:
                 link.symlink_to(self._path)
 
     def _fork_head(self) -> int:
-        """Fork the head; returns where its readiness will be read."""
+        """Fork the head; returns the descriptor from which its readiness is read."""
         assert self._plan.head is not None
         ready, ready_end = os.pipe()
         life, life_end = os.pipe()
@@ -157,7 +157,7 @@ class _NodeProcess:
         return ready
 
     def _end_head(self) -> None:
-        """Close the head's life pipe and wait for its end; it is our child, so kill is safe."""
+        """Close the head's life pipe and wait for it to end; it is our child, so kill is safe."""
         if not self._head_pid:
             return
         close_private(self._head_life)
@@ -183,7 +183,7 @@ class _NodeProcess:
 
 
 def _preload() -> None:
-    """Import what the head and the raylet need, while whoever starts us still makes the plan."""
+    """Import what the head and the raylet need, while our starter is still making the plan."""
     import rayhpc.head.main
     import rayhpc.raylet.forkserver
     import rayhpc.raylet.main  # noqa: F401
@@ -191,7 +191,7 @@ def _preload() -> None:
 
 def _prepare_process(plan: NodePlan) -> None:
     limits.raise_nofile()
-    # What a node has open before it has done anything; beyond that it says itself what lacks.
+    # What a node opens before it does anything; later shortages it reports itself.
     problems = limits.check_budget(limits.read_limits(), descriptors=_DESCRIPTORS, threads=0)
     if problems:
         raise LaunchError(problems[0], ExitCode.CONFIGURATION)
@@ -236,7 +236,7 @@ def _endpoints(descriptor: int) -> list[tuple[str, int]]:
     with os.fdopen(descriptor, "rb") as file:
         line = file.readline() if processes.readable(file.fileno(), HEAD_START_S) else b""
     if not line:
-        raise LaunchError("the head did not start; its log is part of the message above if any")
+        raise LaunchError("the head did not start; its log, if any, is part of the message above")
     answer: dict[str, Any] = json.loads(line)
     if "error" in answer:
         raise LaunchError(answer["error"], answer.get("code", ExitCode.INTERNAL))
@@ -244,7 +244,7 @@ def _endpoints(descriptor: int) -> list[tuple[str, int]]:
 
 
 def copy_logs(files: Iterable[Path], target: Path, prefix: str) -> None:
-    """Copy the end of each log, at most a megabyte, under the node's rank and name."""
+    """Copy the end of each log, at most a megabyte, prefixed with the node's rank and name."""
     target.mkdir(mode=0o700, parents=True, exist_ok=True)
     for path in sorted(files):
         if path.is_file() and path.stat().st_size:
@@ -254,7 +254,7 @@ def copy_logs(files: Iterable[Path], target: Path, prefix: str) -> None:
 
 
 def _report(ready: int, message: str, code: int) -> None:
-    """Tell whoever started us; the pipe may be gone, or the raylet may have closed it."""
+    """Tell our starter; the pipe may be gone, or the raylet may have closed it."""
     line = json.dumps({"error": message, "code": int(code)}) + "\n"
     try:
         os.write(ready, line.encode())
@@ -269,7 +269,7 @@ def _redirect(path: str, flags: int, descriptor: int) -> None:
 
 
 def _do_nothing(signum: int, frame: object) -> None:
-    """Take a signal that is meant for others."""
+    """Handler for a signal meant for other processes."""
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """From options, machine and allocation to the plan of one node.
 
-Called by whoever starts one.  A pure function of what it is given, but for fresh ids and the
+Called by whatever starts a node.  A pure function of its arguments, except for new ids and the
 session's base directory; it starts nothing.
 """
 
@@ -30,14 +30,14 @@ from rayhpc.wire.keys import ClusterKey, KeyPair
 from rayhpc.wire.messages.common import UNIT, Resources
 
 LOOPBACK = "127.0.0.1"
-# A head's node has the head's listener and its raylet's, any other its raylet's alone.
+# The head's node has the listeners of the head and of its raylet, any other only its raylet's.
 HEAD_LISTENERS = 2
 RUNS_VARIABLE = "RAYHPC_TASK_RUNS"
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a node is to live: this machine as it is, and what the scheduler gave of it."""
+    """Where a node is to run: this machine, and what the scheduler granted of it."""
 
     environ: Mapping[str, str]
     machine: MachineFacts
@@ -58,7 +58,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Cluster:
-    """A new cluster's secrets: the key that nodes join with, and the head's own pair."""
+    """A new cluster's secrets: the key that nodes join with, and the head's own key pair."""
 
     key: ClusterKey
     head: KeyPair
@@ -67,10 +67,10 @@ class Cluster:
 def look_around(
     environ: Mapping[str, str], *, rank: int | None = None, size: int | None = None
 ) -> Place:
-    """Read this machine and allocation.
+    """Examine this machine and allocation.
 
     Raises:
-        LaunchError: a variable or option that cannot be, named.
+        LaunchError: an invalid variable or option; the text names it.
     """
     machine = read_machine(environ)
     try:
@@ -81,7 +81,7 @@ def look_around(
 
 
 def new_cluster() -> Cluster:
-    """Fresh secrets for a cluster that is about to start."""
+    """New secrets for a cluster that is about to start."""
     head = keys.new_key_pair()
     key = ClusterKey(
         cluster_id=keys.new_cluster_id(),
@@ -93,7 +93,7 @@ def new_cluster() -> Cluster:
 
 
 def size_of(place: Place, options: NodeOptions) -> NodeSize:
-    """How large the node is.  Raises LaunchError naming an option that cannot be."""
+    """The node's size.  Raises LaunchError naming an invalid option."""
     try:
         return size_node(
             place.machine,
@@ -123,18 +123,18 @@ def make_plan(
     """The plan of one node.
 
     Args:
-        place: where it lives.
-        options: what its user says.
-        key: the cluster's key; without endpoints on the head's node, which makes them.
-        kind: who starts it (`SessionRecord.kind`).
-        head: the head's own key pair, if the head is to live on this node.
+        place: where it runs.
+        options: what the user asked for.
+        key: the cluster's key; on the head's node without endpoints, which are created there.
+        kind: what starts it (`SessionRecord.kind`).
+        head: the head's own key pair, if the head is to run on this node.
         head_port: the port the head is to listen on if it is free; 0: a free one.
-        tied: the node ends with whoever starts it.
+        tied: the node ends with its starter.
         rank: the node's rank; None: that of the allocation.
-        logs_to: where the logs go at the end; empty: nowhere.
+        logs_to: where the logs are copied at the end; empty: nowhere.
 
     Raises:
-        LaunchError: an option that cannot be, or no fit directory.
+        LaunchError: an invalid option, or no suitable directory.
     """
     check_options(options, listeners=HEAD_LISTENERS if head else 1)
     size = size_of(place, options)
@@ -163,7 +163,7 @@ def make_plan(
         gpu_variable=size.gpus.value.variable,
         spill_dirs=_spill_directories(place, session_dir),
         runs_kept=_runs_kept(place.environ),
-        # The program runs on the head's node and calls from there first.
+        # The program runs on the head's node and submits from there first.
         prestart=2 if head is not None else 1,
     )
     return NodePlan(
@@ -182,7 +182,7 @@ def make_plan(
 
 
 def _runs_kept(environ: Mapping[str, str]) -> int:
-    """How many tasks that have run a node remembers."""
+    """How many finished tasks a node remembers."""
     told = environ.get(RUNS_VARIABLE, "")
     if not told:
         return RUNS_KEPT
@@ -191,12 +191,12 @@ def _runs_kept(environ: Mapping[str, str]) -> int:
     except ValueError:
         count = 0
     if count < 1:
-        raise wrong(f"{RUNS_VARIABLE}={told} is not a number of tasks to remember, 1 or more")
+        raise wrong(f"{RUNS_VARIABLE}={told} is not a number of tasks (1 or more)")
     return count
 
 
 def resources_of(size: NodeSize, options: NodeOptions, node_ip: str, *, is_head: bool) -> Resources:
-    """The node's resources in units of 1/10000, with the ones that name it, as in Ray."""
+    """The node's resources in units of 1/10000, including those that name it, as in Ray."""
     total = {
         "CPU": size.cpus.value * UNIT,
         "memory": size.task_memory * UNIT,
@@ -212,10 +212,10 @@ def resources_of(size: NodeSize, options: NodeOptions, node_ip: str, *, is_head:
 
 
 def addresses(options: NodeOptions) -> list[str]:
-    """The addresses to listen on, the one that names the node first.
+    """The addresses to listen on, starting with the one that names the node.
 
     Raises:
-        LaunchError: the machine has none of those that the user names.
+        LaunchError: the machine has none of those that the user named.
     """
     option = "--node-ip-address" if options.node_ip else "--interface"
     there = interfaces.interfaces()
@@ -234,7 +234,7 @@ def python_version() -> str:
 
 
 def rayhpc_version() -> str:
-    """The version of the rayhpc that runs here."""
+    """The version of this rayhpc."""
     import rayhpc
 
     return rayhpc.__version__
@@ -259,7 +259,7 @@ def _this_process() -> tuple[int, int]:
 
 
 def bases(place: Place, options: NodeOptions) -> tuple[Path, str]:
-    """Where the session is made, and where a link to it is left if that is an unusual place."""
+    """Where the session is created, and where a link to it goes if that is an unusual place."""
     try:
         usual = scratch.session_base(place.environ)
         if options.session_dir is None:
@@ -274,7 +274,7 @@ def bases(place: Place, options: NodeOptions) -> tuple[Path, str]:
 
 
 def _labels(place: Place, options: NodeOptions, rank: int) -> dict[str, str]:
-    """What the scheduler knows of the node, under rayhpc.io/, and the user's own."""
+    """What the scheduler says about the node, under rayhpc.io/, and the user's own labels."""
     allocation = place.allocation
     known = {
         "rayhpc.io/hostname": place.machine.hostname,
@@ -291,6 +291,6 @@ def _text(value: int | None) -> str:
 
 
 def _spill_directories(place: Place, session_dir: str) -> list[str]:
-    """Node-local disks that take what does not fit into memory, best first."""
+    """Node-local disks for what does not fit into memory, best first."""
     found = scratch.spill_directories(place.environ)
     return [each.path for each in found if not each.memory] or [session_dir]

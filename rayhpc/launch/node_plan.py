@@ -1,7 +1,7 @@
-"""Everything a node process is told when it starts, and how it travels.
+"""Everything a node process is given when it starts, and how it is sent.
 
-Made by whoever starts a node (`spawn.py` sends it), read by `node.py`.  It holds the cluster's
-secrets, so it goes through a pipe, never through arguments or the environment.
+Created by whatever starts a node (`spawn.py` sends it), read by `node.py`.  It contains the
+cluster's secrets, so it goes through a pipe, never through arguments or the environment.
 """
 
 from __future__ import annotations
@@ -15,31 +15,31 @@ from rayhpc.head.config import HeadConfig
 from rayhpc.raylet.config import NodeConfig
 
 _LENGTH_BYTES = 8
-# A plan is a few kilobytes; anything beyond this is not one.
+# A plan is a few kilobytes; anything larger is not one.
 _MOST_BYTES = 1 << 24
 
 Plan = TypeVar("Plan", bound=msgspec.Struct)
 
 
 class NodePlan(msgspec.Struct, kw_only=True):
-    """One node, from its directory to its end.
+    """One node, from creating its directory to the end.
 
     Args:
-        base: the private directory in which the session's own one is made.
-        name: the name of that one; `raylet.session_dir` and `head.session_dir` are their join.
+        base: the private directory in which the session's own directory is created.
+        name: that directory's name; `raylet.session_dir` and `head.session_dir` are both joined.
         raylet: what the raylet needs; on the head's node `raylet.cluster.head_endpoints` is filled
             in once the head listens.
-        head: set on the head's node alone.
-        kind: who starts it, as in `SessionRecord.kind`.
+        head: set only on the head's node.
+        kind: what starts it, as in `SessionRecord.kind`.
         job: the scheduler's job id, or empty.
-        launcher: pid and start time of the `rayhpc run` that waits for the node's end, if one
-            does: job signals are then its business alone.
+        launcher: pid and start time of the `rayhpc run` that waits for the node to end, if any; it
+            alone then handles job signals.
         tied: the node ends when the pipe that brought this plan is closed.
-        link_from: a directory in which a link to the session is kept (empty: none), so that it is
-            found although its own base is an unusual one.
+        link_from: a directory for a link to the session (empty: none), so that it is found
+            although its own base is unusual.
         logs_to: a directory to which the node's logs are copied at its end (empty: none).
-        affinity: the processors to run on (empty: leave it).
-        python_path: PYTHONPATH as it was before the starter changed it for this process alone.
+        affinity: the processors to run on (empty: unchanged).
+        python_path: PYTHONPATH as it was before the starter changed it for this process only.
     """
 
     base: str
@@ -74,10 +74,10 @@ def receive_plan(descriptor: int) -> NodePlan | None:
 
 
 def receive(descriptor: int, kind: type[Plan]) -> Plan | None:
-    """Read a plan from a pipe and nothing beyond it; None if the other end closes first.
+    """Read exactly one plan from a pipe; None if the other end closes first.
 
     Raises:
-        ValueError: what came is no plan of that kind.
+        ValueError: the data is not a plan of that kind.
     """
     head = _read(descriptor, _LENGTH_BYTES)
     if head is None:

@@ -1,6 +1,6 @@
-"""Every rank but rank 0: one more node, until the head says that it is over.
+"""Every rank except rank 0: one more node, until the head ends the cluster.
 
-Used by `run`.  The node's interpreter starts while the rank still waits for rank 0's word.
+Used by `run`.  The node's interpreter starts while the rank still waits for rank 0's record.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class NodeRank:
             self._node.stop()
 
     def _join(self) -> None:
-        """Become a node of the head that the record names; a stale record is read again."""
+        """Become a node of the head named in the record; a stale record is read again."""
         after = 0.0
         while True:
             startup = self._run.startup
@@ -55,16 +55,16 @@ class NodeRank:
             self._node = engine.of(self._run)
 
     def _check(self, record: Record) -> None:
-        """Refuse to be a node of another engine than rank 0's."""
+        """Refuse to join if rank 0 runs another engine."""
         if record.engine != self._run.options.engine:
             raise LaunchError(
                 f"rank 0 runs with --engine {record.engine}, this rank with --engine "
-                f"{self._run.options.engine}: start all of them by the same line",
+                f"{self._run.options.engine}: start all ranks with the same command",
                 ExitCode.CONFIGURATION,
             )
 
     def _wait_for_end(self) -> int:
-        """Until the head ends the cluster; a signal only limits how long that may take."""
+        """Wait until the head ends the cluster; a signal only limits how long that may take."""
         deadline: float | None = None
         drain = self._run.drain
         while (code := self._node.poll()) is None:
@@ -80,5 +80,5 @@ class NodeRank:
             host = self._run.place.machine.hostname
             ended = in_words(exit_code_of(code))
             self._run.progress.note(f"node {host} has ended, {ended}{where}")
-        # A raylet that was killed is a lost node, not a program with such an exit code.
+        # A raylet that was killed means a lost node, not a program with that exit code.
         return code if code >= 0 else int(ExitCode.NODE_LOST)

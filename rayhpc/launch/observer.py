@@ -1,6 +1,6 @@
-"""Asking a running cluster, from a process that is no driver: status, listings, who has joined.
+"""Queries a running cluster from a process that is not a driver: status, listings, who has joined.
 
-Used by the CLI and by rank 0 while it waits for its nodes.  Attaches to this machine's raylet
+Used by the CLI, and by rank 0 while it waits for its nodes.  Attaches to this machine's raylet
 through the session's private socket; runs no task, owns no object.
 """
 
@@ -42,7 +42,7 @@ T = TypeVar("T")
 
 
 class Observer:
-    """An attached process that only asks.
+    """An attached process that only queries.
 
     Args:
         session_dir: the session's directory on this machine.
@@ -70,11 +70,11 @@ class Observer:
         self.close()
 
     def nodes(self) -> list[NodeState]:
-        """All nodes, dead ones included.  Raises as `ask`."""
+        """All nodes, dead ones included.  Raises the same as `ask`."""
         return self.ask(Nodes(), list[NodeState])
 
     def state(self) -> ClusterState:
-        """The cluster at a glance.  Raises as `ask`."""
+        """The cluster at a glance.  Raises the same as `ask`."""
         return self.ask(ClusterUsage(), ClusterState)
 
     def end_cluster(self, reason: str, code: int = 0) -> None:
@@ -93,7 +93,7 @@ class Observer:
             timeout_s: how long to wait, in seconds.
 
         Raises:
-            LaunchError: no answer in time, the cluster has ended, or whom we ask cannot answer.
+            LaunchError: no answer in time, the cluster has ended, or the process cannot answer.
         """
         token = next(self._tokens)
         self._transport.send(whom, Request(token, question))

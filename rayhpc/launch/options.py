@@ -1,7 +1,7 @@
-"""What a user may say about a node, checked before anything is started.
+"""The options of a node, checked before anything is started.
 
 Filled in by the CLI, by `init` (through `embedded`) and by `cluster`; read by `node_config`.
-Every error names the option as the user wrote it, and what to do.
+Every error names the option as the user wrote it, and says what to do.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from dataclasses import dataclass, field
 from rayhpc.exit_codes import ExitCode, LaunchError
 
 PREDEFINED = ("CPU", "GPU", "memory", "object_store_memory")
-# Amounts travel as whole 1/10000 in 64 bits.
+# Amounts are sent as integers in units of 1/10000, in 64 bits.
 _MOST = 2**63 / 10_000 - 1
 _SMALLEST_STORE = 1 << 20
 
 
 @dataclass(frozen=True)
 class NodeOptions:
-    """One node as its user wants it; None means: as this machine and allocation say.
+    """One node as the user wants it; None means: whatever this machine and allocation provide.
 
-    Memory is in bytes.  `interface` names interfaces, addresses or subnets, `node_ip` the one
-    address; `ports` bounds every listener of the node; `session_dir` is where its private
-    directory is made.
+    Memory is in bytes.  `interface` names interfaces, addresses or subnets, `node_ip` the single
+    address; `ports` restricts every listener of the node; `session_dir` is where its private
+    directory is created.
     """
 
     num_cpus: int | None = None
@@ -40,7 +40,7 @@ class NodeOptions:
 
 
 def check_options(options: NodeOptions, *, listeners: int = 1) -> None:
-    """Refuse what no node can be.
+    """Reject options that no node can satisfy.
 
     Args:
         listeners: how many ports the node needs.
@@ -61,7 +61,7 @@ def check_options(options: NodeOptions, *, listeners: int = 1) -> None:
 
 
 def wrong(message: str) -> LaunchError:
-    """The error for an option that cannot be."""
+    """The error for an invalid option."""
     return LaunchError(message, ExitCode.CONFIGURATION)
 
 
@@ -82,7 +82,7 @@ def _check_resource(name: str, amount: object) -> None:
         option = {"cpu": "num-cpus", "gpu": "num-gpus"}.get(option, option)
         raise wrong(f"--resources cannot set {name}: use --{option}")
     if not name or not isinstance(name, str):
-        raise wrong(f"--resources: {name!r} is not a name for a resource")
+        raise wrong(f"--resources: {name!r} is not a valid resource name")
     if isinstance(amount, bool) or not isinstance(amount, (int, float)):
         raise wrong(f"--resources: the amount of {name} is {amount!r}, not a number")
     if not math.isfinite(amount) or not 0 <= amount < _MOST:

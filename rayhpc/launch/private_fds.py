@@ -1,8 +1,8 @@
-"""Descriptors that belong to one process and must not live on in its forked children.
+"""Descriptors that belong to one process and must not survive in its forked children.
 
-Used by the node process and by whoever holds a session's life pipe: the end of a pipe, and a lock,
-mean "its holder is gone" only if no forked child keeps a copy.  Executed programs get none of them
-anyway (close-on-exec).
+Used by the node process and by whatever holds a session's life pipe: the end of a pipe, or a lock,
+means "its holder is gone" only if no forked child keeps a copy.  Executed programs never inherit
+them (close-on-exec).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def keep_private(descriptor: int) -> int:
 
 
 def close_private(descriptor: int) -> None:
-    """Close a descriptor that was kept private; nothing happens if it is closed already."""
+    """Close a private descriptor; does nothing if it is already closed."""
     if descriptor in _mine:
         _mine.discard(descriptor)
         os.close(descriptor)
@@ -41,5 +41,5 @@ def _close_all() -> None:
         try:
             os.close(descriptor)
         except OSError:
-            pass  # closed by somebody who did not tell
+            pass  # already closed by code that did not say so
     _mine.clear()

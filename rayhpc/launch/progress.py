@@ -1,7 +1,7 @@
-"""What a user sees on standard error while a cluster starts, and when it has ended.
+"""Messages on standard error while a cluster starts, and when it has ended.
 
-Used by `run`.  On a terminal one line that is rewritten; elsewhere a line at the start and one
-when all is ready.  Never writes to standard output: that is the program's.
+Used by `run`.  On a terminal, one line that is rewritten; otherwise one line at the start and one
+when all is ready.  Never writes to standard output, which is the program's.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ _CLEAR = "\r\x1b[K"
 
 
 class Progress:
-    """One cluster's way from its first node to its end.
+    """One cluster's progress from its first node to its end.
 
     Args:
         nodes: how many nodes are expected.
-        quiet: say nothing but errors.
+        quiet: print only errors.
         stream: where to write; None: standard error.
     """
 
@@ -33,7 +33,7 @@ class Progress:
         self._shown = -1
 
     def joined(self, count: int) -> None:
-        """So many nodes are there now."""
+        """This many nodes have joined."""
         if self._quiet or count == self._shown:
             return
         first = self._shown < 0
@@ -45,7 +45,7 @@ class Progress:
             self._write(text + "\n")
 
     def ready(self, count: int, address: str) -> None:
-        """The cluster can be used."""
+        """The cluster is ready for use."""
         if not self._quiet:
             nodes = f"{count} of {self._nodes} nodes" if count != self._nodes else _nodes(count)
             self._write(self._clear() + f"rayhpc: ready, {nodes} at {address} ({self._age()})\n")
@@ -55,7 +55,7 @@ class Progress:
         self._write(self._clear() + f"rayhpc: {text}\n")
 
     def ended(self, nodes: int, code: int, seconds: float) -> None:
-        """All is over: the one line that sums it up."""
+        """The cluster has ended: one line that sums it up."""
         if not self._quiet:
             self._write(f"rayhpc: {_nodes(nodes)}, {seconds:.1f} s, {in_words(code)}\n")
 
@@ -70,7 +70,7 @@ class Progress:
             self._stream.write(text)
             self._stream.flush()
         except OSError:
-            pass  # nobody reads any more; the program goes on
+            pass  # nobody reads any more; the program continues
 
 
 def _nodes(count: int) -> str:

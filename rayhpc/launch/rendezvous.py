@@ -1,9 +1,9 @@
-"""How ranks find the head: one record, written atomically to a directory that all of them see.
+"""How ranks find the head: one record, written atomically to a directory that all of them can see.
 
-Used by `run`.  The record holds the cluster's key, so it is 0600 inside a directory that belongs
-to us and that nobody else can write to; both are checked by every reader.  Beside it each rank
-that cannot start leaves a report, so that rank 0 knows why it waits in vain.
-Never the place where anything is polled for long: once the nodes have joined, it is empty again.
+Used by `run`.  The record contains the cluster's key, so it has mode 0600 inside a directory that
+we own and nobody else can write to; every reader checks both.  A rank that cannot start leaves a
+report beside it, so that rank 0 knows why its wait is in vain.
+Nothing is polled here for long: once the nodes have joined, the directory is empty again.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ _MOST_LEAVERS = 1000
 FIRST_PAUSE_S = 0.02
 LONGEST_PAUSE_S = 0.5
 _OLD_S = 86_400
-# So long a rank waits before it asks itself whether rank 0 can say anything at all.
+# How long a rank waits before it checks whether rank 0 could write anything here at all.
 _ALONE_S = 1.0
 
 
 class Record(msgspec.Struct, kw_only=True):
     """What rank 0 tells the others: the key, or why there will be no cluster.
 
-    `engine` is what the cluster's nodes are made of (`engines.engine.NAMES`).
+    `engine` says what runs the cluster's nodes (`engines.engine.NAMES`).
     """
 
     key: ClusterKey | None = None
@@ -70,7 +70,7 @@ class Rendezvous:
 
     # -- rank 0 -----------------------------------------------------------------------------------
     def prepare(self) -> None:
-        """Make the directories and remove what an earlier start of that name left.
+        """Create the directories and remove what an earlier start with that name left behind.
 
         Raises:
             LaunchError: none of them can be used.
@@ -89,10 +89,10 @@ class Rendezvous:
             _remove_old(path)
 
     def publish(self, record: Record) -> None:
-        """Put the record in place, all of it at once.
+        """Put the record in place atomically.
 
         Raises:
-            LaunchError: the disk is full, or the directory has gone.
+            LaunchError: the disk is full, or the directory no longer exists.
         """
         record.written = time.time()
         for path in self._fit:
@@ -103,7 +103,7 @@ class Rendezvous:
                 raise _unwritable(path, str(error.strerror)) from None
 
     def reports(self) -> dict[int, Report]:
-        """What ranks that cannot start have left, by rank."""
+        """The reports left by ranks that cannot start, by rank."""
         found: dict[int, Report] = {}
         for path in self._fit:
             for name in _names(path):
@@ -115,28 +115,28 @@ class Rendezvous:
         return found
 
     def withdraw(self) -> None:
-        """Remove record and reports, and directories that are empty then."""
+        """Remove record and reports, and the directories that are then empty."""
         for path in self._fit:
             for name in _names(path):
                 if name == self._record or name.startswith(self._report):
                     (path / name).unlink(missing_ok=True)
 
     def leave(self) -> None:
-        """Withdraw, and remove the directories that we have made, where they are empty."""
+        """Withdraw, and remove those directories that we created, if they are empty."""
         self.withdraw()
         for path in self._fit:
             if path.name == FOLDER:
                 try:
                     path.rmdir()
                 except OSError:
-                    pass  # another job meets there
+                    pass  # another job is using it
 
-    # -- the others -------------------------------------------------------------------------------
+    # -- other ranks ------------------------------------------------------------------------------
     def fetch(self) -> Record | None:
-        """The record, if it is there.
+        """The record, if it exists.
 
         Raises:
-            LaunchError: it, or its directory, is not ours alone.
+            LaunchError: it, or its directory, is accessible to others.
         """
         for path in self._candidates:
             data = _read_private(path, self._record)
@@ -152,11 +152,11 @@ class Rendezvous:
 
         Args:
             timeout_s: how long, in seconds.
-            after: `written` of a record that turned out to be of a head that is gone.
-            pause: waits so many seconds; may raise to give up.
+            after: `written` of a record whose head turned out to be gone.
+            pause: waits for this many seconds; may raise to give up.
 
         Raises:
-            LaunchError: none comes in time, or rank 0 says that it cannot start.
+            LaunchError: none appears in time, or rank 0 says that it cannot start.
         """
         began = time.monotonic()
         deadline = began + timeout_s
@@ -176,7 +176,7 @@ class Rendezvous:
         raise AssertionError("pauses never end")
 
     def report(self, report: Report) -> None:
-        """Tell rank 0 that this rank cannot start; silently in vain if that is not possible."""
+        """Tell rank 0 that this rank cannot start; fails silently if that is impossible."""
         for path in self._candidates:
             if path.is_dir():
                 try:
@@ -186,7 +186,7 @@ class Rendezvous:
                     continue
 
     def _check_places(self) -> None:
-        """Rank 0, with our rights, cannot say that it failed where nothing can be written.
+        """Rank 0, with the same rights, cannot report its failure where nothing can be written.
 
         Raises:
             LaunchError: none of the directories can be used from here.
@@ -204,22 +204,22 @@ class Rendezvous:
                 "addresses, --interface chooses among them"
             )
         return (
-            f"rank 0 has left no word in {places} within {timeout_s:g} s: has it started, and do "
+            f"rank 0 has written nothing to {places} in {timeout_s:g} s: has it started, and do "
             "all nodes see the same directory? Name one that they share with --rendezvous or "
-            "RAYHPC_SHARED_DIR, or give it longer with --start-timeout"
+            "RAYHPC_SHARED_DIR, or allow more time with --start-timeout"
         )
 
 
 def _no_place(problems: list[str]) -> LaunchError:
     return LaunchError(
-        "no directory can serve as the ranks' meeting place (" + "; ".join(problems) + "): name "
+        "no directory is usable for the ranks to meet in (" + "; ".join(problems) + "): name "
         "one that all nodes see with --rendezvous or RAYHPC_SHARED_DIR",
         ExitCode.RENDEZVOUS,
     )
 
 
 def _why_unusable(path: Path) -> str:
-    """Why this user can neither make nor use a directory; empty if nothing speaks against it."""
+    """Why this user can neither create nor use a directory; empty if nothing prevents it."""
     where = path if os.path.lexists(path) else path.parent
     if not os.path.isdir(where):
         return os.strerror(errno.ENOTDIR if os.path.lexists(where) else errno.ENOENT)
@@ -234,7 +234,7 @@ def _pauses() -> Iterator[float]:
 
 
 def _remove_old(path: Path) -> None:
-    """Remove what starts that failed left for their ranks to read, a day ago or more."""
+    """Remove what failed starts left for their ranks to read, a day ago or more."""
     for name in _names(path):
         if name.endswith(".key") or ".failed." in name:
             try:
@@ -257,8 +257,8 @@ def _make_once(path: Path) -> None:
 
 
 def _while_others_leave(action: Callable[[], None]) -> None:
-    """Do something in a directory that another job may remove at any moment, since it leaves it
-    empty; a job does so once, and fewer than that end while we start.
+    """Run an action in a directory that another job, leaving it empty, may remove at any moment; a
+    job does so only once, and fewer than the retries end while we start.
     """
     for _ in range(_MOST_LEAVERS):
         try:
@@ -283,7 +283,7 @@ def _open_directory(path: Path) -> int:
 def _names(path: Path) -> list[str]:
     """The names in a directory, read from the directory itself.
 
-    NFS remembers that a name was not there; opening the directory makes it look again.
+    NFS caches that a name was missing; opening the directory makes it check again.
     """
     try:
         descriptor = _open_directory(path)
@@ -296,10 +296,10 @@ def _names(path: Path) -> list[str]:
 
 
 def _read_private(path: Path, name: str) -> bytes | None:
-    """The content of one of our files, None if it is not there.
+    """The content of one of our files; None if it does not exist.
 
     Raises:
-        LaunchError: somebody else could have written it or could read it.
+        LaunchError: someone else could have written it or could read it.
     """
     try:
         directory = _open_directory(path)
@@ -320,7 +320,7 @@ def _read_private(path: Path, name: str) -> bytes | None:
         if status.st_uid != os.geteuid() or status.st_mode & 0o077:
             raise LaunchError(
                 f"{path / name} belongs to uid {status.st_uid} and has mode "
-                f"{stat.S_IMODE(status.st_mode):04o}; a record of ours is readable by nobody else: "
+                f"{stat.S_IMODE(status.st_mode):04o}; a valid record is readable by nobody else: "
                 "remove it, or name another directory with --rendezvous",
                 ExitCode.PERMISSION,
             )
@@ -336,11 +336,11 @@ def _unwritable(path: Path, reason: str) -> LaunchError:
 
 
 def _leave_empty(path: Path) -> None:
-    """A full disk mostly still takes a name: an empty record tells the others not to wait."""
+    """Even a full disk usually takes a new name: an empty record tells the others not to wait."""
     try:
         os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
     except OSError:
-        pass  # they will find out by themselves, in time
+        pass  # they will time out on their own
 
 
 def _write_beside_others(path: Path, data: bytes) -> None:

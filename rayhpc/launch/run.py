@@ -1,7 +1,7 @@
 """The life of one rank: what `rayhpc run` does on every node of an allocation.
 
-Called by `cli.run`.  Looks around, learns its part, finds the others, and becomes rank 0
-(`head_rank`), a further node (`node_rank`), or a rank that lends its share to the node it is on.
+Called by `cli.run`.  Examines the machine, determines its role, finds the others, and becomes rank
+0 (`head_rank`), a further node (`node_rank`), or a rank that lends its share to its node's first.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from rayhpc.machine.signals import Signals
 
 
 def run(options: RunOptions, environ: Mapping[str, str]) -> int:
-    """Be this rank until everything is over; returns the exit code.
+    """Run this rank until everything is over; returns the exit code.
 
     Raises:
-        LaunchError: what prevented it, with the exit code of the cause.
+        LaunchError: the rank failed; carries the exit code for the cause.
     """
     with Signals() as signals:
         startup = Startup(signals, time.monotonic() + options.start_timeout_s)
@@ -60,7 +60,7 @@ def _live(this: RunContext) -> int:
     try:
         _gather(this, first)
         result = _be_node(this)
-        # The exit code is told by this rank alone: those that lent what they had have done well.
+        # Only this rank reports the exit code; those that lent their share have succeeded.
         code = 0
     except LaunchError as error:
         code = error.code
@@ -71,7 +71,7 @@ def _live(this: RunContext) -> int:
 
 
 def _gather(this: RunContext, first: local_ranks.FirstRank) -> None:
-    """Take what the other ranks of this node lend."""
+    """Collect what the other ranks of this node lend."""
     try:
         given = first.gather(this.startup.left(), this.startup.pause)
         own = local_facts(this.place.machine, this.place.allocation)
@@ -97,7 +97,7 @@ def _be_node(this: RunContext) -> int:
 
 
 def _lend(this: RunContext) -> int:
-    """Give what this rank has to the first rank of its node, and wait for the end."""
+    """Lend this rank's share to the first rank of its node, and wait for the end."""
     facts = local_facts(this.place.machine, this.place.allocation)
     startup = this.startup
     connection = local_ranks.lend(this.role, this.environ, facts, startup.left(), startup.pause)
@@ -110,7 +110,7 @@ def _lend(this: RunContext) -> int:
 def _channel(
     options: RunOptions, place: Place, role: Role, environ: Mapping[str, str]
 ) -> Channel | None:
-    """The way the key takes from rank 0 to the others; None where there are no others.
+    """The channel by which the key gets from rank 0 to the others; None if there are no others.
 
     Raises:
         LaunchError: there is none.
@@ -136,7 +136,7 @@ def _channel(
 
 
 def _shared_directories(allocation: Allocation, environ: Mapping[str, str]) -> list[Path]:
-    """Directories that the nodes of a job usually share; which they do is found out by looking."""
+    """Directories that the nodes of a job usually share; whether they do is found out by trying."""
     if environ.get(JOB_FOLDER):
         return [Path(environ[JOB_FOLDER], "rendezvous").absolute()]
     if environ.get("RAYHPC_SHARED_DIR"):

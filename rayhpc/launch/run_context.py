@@ -1,6 +1,6 @@
-"""What the parts of a rank's life share: what the user said, and what was found out at its start.
+"""Shared by the parts of a rank: the user's options, and what was found out at the start.
 
-Made by `run`; read by `head_rank` and `node_rank`.  Decides nothing.
+Created by `run`; read by `head_rank` and `node_rank`.  Decides nothing.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ JOB_FOLDER = "RAYHPC_JOB_DIR"
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What the user says about a run; times in seconds.
+    """The user's options for a run; times in seconds.
 
-    `environ` is the program's environment.  `drain_s` is how long it may go on after the job was
+    `environ` is the program's environment.  `drain_s` is how long it may continue after the job is
     told to end; None: as the batch system allows.  No command: a cluster to attach to.  `engine`
-    is what its nodes are made of, one of `engines.engine.NAMES`.
+    is what runs its nodes, one of `engines.engine.NAMES`.
     """
 
     command: tuple[str, ...] = ()
@@ -59,7 +59,7 @@ class RunContext:
 
     @property
     def log_folder(self) -> str:
-        """Where the node's logs go at the end; empty without a job's folder."""
+        """Where the node's logs are copied at the end; empty without a job's folder."""
         folder = self.environ.get(JOB_FOLDER, "")
         # The tasks of an array share the job's folder.
         task = self.place.system.array_task(self.environ)

@@ -1,12 +1,12 @@
-"""This user's sessions on this machine: their directories, their records, and who is still there.
+"""This user's sessions on this machine: their directories, their records, and which are alive.
 
-Called by the node process (makes its own), by `init` and the CLI (find).  Never looks at other
-users' files or at processes it has no record of, never opens a connection, never removes anything:
-that is `leftovers.py`.
+Called by the node process (creates its own), by `init` and the CLI (find one).  Never looks at
+other users' files or at processes it has no record of, never opens a connection, and never removes
+anything: `leftovers.py` does.
 
-A session is a directory `<base>/<name>`, 0700, holding `session.json` and `lock`.  Its node process
-keeps the lock (flock) for life, so the kernel itself says whether a session still has a process,
-also to a command in another PID namespace.
+A session is a directory `<base>/<name>`, 0700, containing `session.json` and `lock`.  Its node
+process holds the lock (flock) for life, so the kernel itself says whether a session still has a
+process, even to a command in another PID namespace.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ from rayhpc.wire.keys import ClusterKey
 
 LOCK = "lock"
 ATTACH = "raylet.sock"
-# The kind of sessions that `rayhpc start` makes.
+# The kind of sessions that `rayhpc start` creates.
 BY_HAND = "start"
 
 _NAME = re.compile(r"[0-9a-f]{8}\.[0-9a-f]{6}")
 
 
 class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What a session says about itself.
+    """A session's description of itself.
 
-    `endpoints` are the head's addresses as "ip:port", best first; `kind` is who started it (start,
+    `endpoints` are the head's addresses as "ip:port", best first; `kind` is what started it (start,
     run, embedded; ray: a node of the real Ray, to which nothing attaches), `started` is the node
-    process's start time in ticks, `pid_namespace` where its pid means something, `created` in
-    seconds since 1970, `job` the scheduler's job id or empty.
-    `launcher` is the pid and start time of the `rayhpc run` that the node belongs to, if it does:
-    it is the one to be told to end.
+    process's start time in ticks, `pid_namespace` where its pid is valid, `created` in seconds
+    since 1970, `job` the scheduler's job id or empty.
+    `launcher` is the pid and start time of the `rayhpc run` that the node belongs to, if any: that
+    is the process to signal.
     """
 
     session_dir: str
@@ -64,7 +64,7 @@ class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def address(self) -> str:
-        """The head's address, as RAYHPC_ADDRESS and `--address` take it."""
+        """The head's address, in the form RAYHPC_ADDRESS and `--address` accept."""
         return self.endpoints[0] if self.endpoints else ""
 
     @property
@@ -74,7 +74,7 @@ class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
         return [(ip, int(port)) for ip, _, port in split]
 
     def completed(self, key: ClusterKey) -> ClusterKey:
-        """The cluster's key with where this session says that the head listens."""
+        """The cluster's key, with this session's record of where the head listens."""
         return msgspec.structs.replace(key, head_endpoints=self.head_places)
 
     @property
@@ -90,15 +90,15 @@ class SessionNotFoundError(ConnectionError):
 
 
 def new_name(cluster_id: str) -> str:
-    """A name nobody else has, at most 16 bytes: a piece of the cluster's id and six hex digits."""
+    """A unique name of at most 16 bytes: a piece of the cluster's id and six hex digits."""
     return f"{cluster_id[:8]}.{os.urandom(3).hex()}"
 
 
 def make_directory(base: Path, name: str) -> tuple[Path, int]:
-    """Make a session's directory; returns it and the descriptor that holds its lock.
+    """Create a session's directory; returns it and the descriptor that holds its lock.
 
     Raises:
-        OSError: it exists or cannot be made.
+        OSError: it exists or cannot be created.
     """
     path = base / name
     path.mkdir(mode=0o700)
@@ -140,7 +140,7 @@ def record_of_this_process(
 
 
 def write_record(record: SessionRecord) -> None:
-    """Put `session.json` in its place at once, so that readers see all of it or nothing."""
+    """Write `session.json` atomically, so that readers see all of it or nothing."""
     temporary = os.path.join(record.session_dir, f".{RECORD}.{os.getpid()}")
     descriptor = os.open(temporary, os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
@@ -149,7 +149,7 @@ def write_record(record: SessionRecord) -> None:
 
 
 def read_record(path: Path) -> SessionRecord | None:
-    """The record in a session's directory; None where there is none that can be read."""
+    """The record in a session's directory; None if there is none or it is unreadable."""
     try:
         return msgspec.json.decode((path / RECORD).read_bytes(), type=SessionRecord)
     except (OSError, msgspec.DecodeError):
@@ -157,7 +157,7 @@ def read_record(path: Path) -> SessionRecord | None:
 
 
 def pid_namespace() -> int:
-    """A name of this process's PID namespace; 0 where there are none."""
+    """The id of this process's PID namespace; 0 if unsupported."""
     try:
         return os.stat("/proc/self/ns/pid").st_ino
     except OSError:
@@ -165,15 +165,15 @@ def pid_namespace() -> int:
 
 
 def is_running(record: SessionRecord) -> bool:
-    """Whether the node process of a session runs, as far as this process can see it."""
+    """Whether a session's node process is running, as far as this process can tell."""
     same = (record.boot_id, record.pid_namespace) == (processes.boot_id(), pid_namespace())
     return same and processes.is_same_process(record.pid, record.started)
 
 
 def living(environ: Mapping[str, str], *, ready: bool = True) -> list[SessionRecord]:
-    """This user's sessions here that drivers can attach to, the newest first.
+    """This user's sessions here that drivers can attach to, newest first.
 
-    Without `ready` those that are still starting, too.
+    Without `ready`, also those still starting.
     """
     found = []
     for path in directories(environ):
@@ -205,15 +205,15 @@ def find(address: str, environ: Mapping[str, str] | None = None) -> SessionRecor
 
 
 def started_by_hand(environ: Mapping[str, str] | None = None) -> SessionRecord | None:
-    """A ready node of the newest cluster that this user has made with `rayhpc start` here."""
+    """A ready node of the newest cluster that this user started here with `rayhpc start`."""
     found = living(os.environ if environ is None else environ)
     same = _newest([each for each in found if each.kind == BY_HAND])
-    # Several nodes of one cluster may share this machine: programs go to the head's.
+    # Several nodes of one cluster may share this machine: programs use the head's.
     return min(same, key=lambda record: not record.is_head, default=None)
 
 
 def directories(environ: Mapping[str, str]) -> Iterator[Path]:
-    """Directories (or links to them) that are ours and named like a session's."""
+    """Directories (or links to them) that we own and that are named like a session's."""
     for base in scratch.existing_bases(environ):
         for name in sorted(os.listdir(base)):
             path = base / name
@@ -235,7 +235,7 @@ def _by_directory(path: Path) -> SessionRecord:
     if record is None or not is_running(record):
         raise SessionNotFoundError(
             f"{path} is not the directory of a running session of yours on this machine; "
-            "`rayhpc status` lists those that are"
+            "`rayhpc status` lists your sessions"
         )
     return record
 
@@ -249,7 +249,7 @@ def _by_address(address: str, found: list[SessionRecord]) -> SessionRecord:
         )
     names = _addresses_of(host)
     matching = [each for each in found if _is_at(each, names, port)]
-    # Several nodes of one cluster may share this machine: the head's is the one meant.
+    # Several nodes of one cluster may share this machine: the head's node is meant.
     for each in sorted(matching, key=lambda record: not record.is_head):
         return each
     here = "; sessions of yours here: " + _listed(found) if found else ""
@@ -261,7 +261,7 @@ def _by_address(address: str, found: list[SessionRecord]) -> SessionRecord:
 
 
 def _is_at(record: SessionRecord, hosts: set[str], port: str) -> bool:
-    """Whether a head's address is meant; the loopback only means the head on this machine."""
+    """Whether the head at that address is meant; loopback means only a head on this machine."""
     ours = record.is_head and any(each.startswith("127.") for each in hosts)
     for endpoint in record.endpoints:
         ip, _, its_port = endpoint.rpartition(":")
@@ -280,8 +280,8 @@ def _addresses_of(host: str) -> set[str]:
 
 
 def _only(found: list[SessionRecord], environ: Mapping[str, str]) -> SessionRecord:
-    """The cluster that `auto` means: this job's, else one that was made by hand, the newest (as in
-    Ray), else the one that a program of ours has started for itself.
+    """The cluster that `auto` means: this job's, else the newest one started by hand (as in Ray),
+    else the one that one of our programs has started for itself.
     """
     job = around(environ).job_id(environ)
     for chosen in (
@@ -300,12 +300,12 @@ def _only(found: list[SessionRecord], environ: Mapping[str, str]) -> SessionReco
             return min(chosen, key=lambda record: not record.is_head)
     raise SessionNotFoundError(
         "no cluster of yours runs on this machine: start one with `rayhpc start --head`, or call "
-        "init() without an address for one of your program's own"
+        "init() without an address for a private one"
     )
 
 
 def _newest(found: list[SessionRecord]) -> list[SessionRecord]:
-    """Those of the cluster that was made last; `found` has the newest first."""
+    """The sessions of the newest cluster; `found` is sorted newest first."""
     return [each for each in found if each.cluster_id == found[0].cluster_id]
 
 

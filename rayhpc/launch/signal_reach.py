@@ -1,9 +1,9 @@
-"""Whether a launcher's signal went to this rank alone, or to every process of it.
+"""Whether a launcher's signal reached only this rank, or every process of it.
 
-Used by `head_rank`.  SLURM with ProctrackType=cgroup signals only the processes that slurmstepd has
-started itself, with linuxproc all below them, with pgid a process group; nothing in a job's
-environment says which.  So a child that does nothing is watched: if the signal ends it, it has
-reached the program, too.
+Used by `head_rank`.  SLURM with ProctrackType=cgroup signals only the processes that slurmstepd
+started itself, with linuxproc all their descendants, with pgid a process group; nothing in a
+job's environment says which.  So an idle child is watched: if the signal ends it, the program
+has received it, too.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ _WAIT_S = 0.1
 
 
 class SignalReach:
-    """Holds the child; for the main thread of a process with one thread."""
+    """Holds the child; for the main thread of a single-threaded process."""
 
     def __init__(self) -> None:
         self._child = _start()
 
     def was_everywhere(self, number: int) -> bool:
-        """Whether signal `number`, which we have got just now, has reached our children as well.
+        """Whether signal `number`, which we have just received, has reached our children as well.
 
-        Waits up to a tenth of a second.  False where there is no such child.
+        Waits up to a tenth of a second.  False if there is no such child.
         """
         if self._child is None:
             return False
@@ -60,7 +60,7 @@ def _start() -> subprocess.Popen[bytes] | None:
     if program is None:
         return None
     try:
-        # Safe although it runs Python after the fork: `rayhpc run` has one thread.
+        # Safe although it runs Python after the fork: `rayhpc run` is single-threaded.
         return subprocess.Popen(
             [program, "infinity"],
             stdin=subprocess.DEVNULL,

@@ -1,7 +1,7 @@
-"""Starting a node process from outside, and holding its life in hand.
+"""Starts a node process and controls its life from outside.
 
-Used by `embedded`, `run`, `start` and `cluster`.  The process is started first and told its plan
-afterwards, so that its interpreter starts while the caller still looks at the machine.
+Used by `embedded`, `run`, `start` and `cluster`.  The process is started first and gets its plan
+afterwards, so that its interpreter starts while the caller still examines the machine.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from rayhpc.launch.fork import become_node
 from rayhpc.launch.private_fds import close_private, keep_private
 
 if TYPE_CHECKING:
-    # Loaded when they are needed: by then the other interpreter starts already.
+    # Imported when needed: by then the other interpreter is already starting.
     from rayhpc.launch.engines.ray_plan import RayPlan
     from rayhpc.launch.node_plan import NodePlan
     from rayhpc.launch.sessions import SessionRecord
@@ -30,14 +30,14 @@ Wait = Callable[[float, int], object]
 
 READY_S = 60.0
 STOP_S = 15.0
-# So long the fork server of a node that was killed may take to end what is left, and to remove it.
+# How long the fork server of a killed node may take to end what is left, and to clean up.
 CLEAN_UP_S = 6.0
 _STDERR_TAIL = 4000
 
 
 @dataclass(frozen=True)
 class Ready:
-    """What a node says when it can serve: its number and id in the cluster, its port."""
+    """What a node reports when it is ready: its number and id in the cluster, its port."""
 
     node: int
     node_id: str
@@ -45,12 +45,12 @@ class Ready:
 
 
 class NodeProcess:
-    """A node process, from before it has its plan to its end.
+    """A node process, from before it has its plan until it ends.
 
     Args:
-        detached: give it a session (setsid) of its own, for a node that outlives its starter.
+        detached: give it its own session (setsid), for a node that outlives its starter.
         environ: its environment; None is ours.
-        forked: fork it from this very process, which has one thread and nothing of the user's.
+        forked: fork it from this process, which is single-threaded and has no user code.
     """
 
     _MODULE = "rayhpc.launch.node"
@@ -72,15 +72,15 @@ class NodeProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            # A folder of the user's on the module path would hide modules of Python's own.
+            # A user's folder on the module path would hide modules of Python itself.
             cwd="/",
             env=environment,
             start_new_session=detached,
-            # Where it is forked this function never returns, so nothing is executed.
+            # With `forked` this function never returns, so nothing is executed.
             preexec_fn=(lambda: become_node(given)) if forked else None,  # noqa: PLW1509
         )
         assert self._process.stdin is not None
-        # A descriptor without a file object: it must close when we say so, and with us.
+        # A descriptor without a file object: it must close when we say so, and when we end.
         self._life = keep_private(os.dup(self._process.stdin.fileno()))
         self._process.stdin.close()
         self._plan: NodePlan | RayPlan | None = None
@@ -91,10 +91,10 @@ class NodeProcess:
         return self._process.pid
 
     def send(self, plan: NodePlan | RayPlan) -> None:
-        """Tell the process what to be.
+        """Send the process its plan.
 
         Raises:
-            LaunchError: it has ended before.
+            LaunchError: it has already ended.
         """
         from rayhpc.launch.node_plan import send_plan
 
@@ -108,20 +108,20 @@ class NodeProcess:
             close_private(self._life)
 
     def wait_ready(self, timeout_s: float = READY_S, wait: Wait | None = None) -> Ready:
-        """Wait until the node serves.
+        """Wait until the node is ready.
 
         Args:
-            timeout_s: how long at most, in seconds.
-            wait: waits so many seconds or until a descriptor is readable; may raise to give up.
+            timeout_s: the longest time to wait, in seconds.
+            wait: waits for so many seconds or until a descriptor is readable; may raise to give up.
 
         Raises:
-            LaunchError: it cannot, with the reason and the exit code of the cause.
+            LaunchError: it cannot start; gives the reason and the exit code for the cause.
         """
         said = self._hear(timeout_s, wait or _wait)
         return Ready(said["node"], said["node_id"], said["port"])
 
     def record(self) -> SessionRecord:
-        """What the node, once ready, says about itself.  Raises LaunchError if it has ended."""
+        """The ready node's own record.  Raises LaunchError if it has ended."""
         from rayhpc.launch import sessions
 
         assert self._plan is not None
@@ -135,10 +135,10 @@ class NodeProcess:
         return self._process.poll()
 
     def wait(self, timeout_s: float | None = None) -> int | None:
-        """Wait for the end; returns the exit code, or None when the time is over."""
+        """Wait for it to end; returns the exit code, or None after the timeout."""
         from rayhpc.machine.processes import open_pidfd
 
-        # Popen's own wait looks every 50 ms; a pidfd tells at once, where the kernel has them.
+        # Popen's own wait polls every 50 ms; a pidfd reports at once, where supported.
         descriptor = open_pidfd(self.pid) if self._process.poll() is None else None
         if descriptor is not None and timeout_s is not None:
             _wait(timeout_s, descriptor)
@@ -151,14 +151,14 @@ class NodeProcess:
             return None
 
     def stop(self, timeout_s: float = STOP_S) -> int:
-        """End the node and wait for it; killed (it is our child) if it takes too long."""
+        """End the node and wait for it; it is killed (it is our child) if it takes too long."""
         code = self._end(timeout_s)
         self._close()
         return code
 
     def _end(self, timeout_s: float) -> int:
         self.let_go()
-        # Without a plan there is nothing yet that would have to end in order.
+        # Without a plan there is nothing yet to shut down gracefully.
         code = self.wait(timeout_s) if self._plan is not None else None
         if code is None:
             self._process.kill()
@@ -168,9 +168,9 @@ class NodeProcess:
         return code
 
     def _wait_for_clean_up(self) -> None:
-        """Until the fork server has ended as well; it holds the other end of this pipe.
+        """Wait until the fork server has ended as well; it holds the other end of this pipe.
 
-        Whoever started us may kill what is left at once when we end (slurmstepd does).
+        Whatever started us may kill what is left as soon as we end (slurmstepd does).
         """
         if self._process.stdout is not None and not self._process.stdout.closed:
             _wait(CLEAN_UP_S, self._process.stdout.fileno())
@@ -191,13 +191,13 @@ class NodeProcess:
         self._close()
 
     def detach(self) -> None:
-        """Forget the process: it lives on without us."""
+        """Drop the process: it lives on without us."""
         self._close()
-        # Popen would warn of, and keep for reaping, a child that still runs.
+        # Popen would warn about a child that is still running, and keep it for reaping.
         self._process.returncode = 0
 
     def _hear(self, timeout_s: float, wait: Wait) -> dict[str, Any]:
-        """The one line that the process says when it serves.  Raises LaunchError instead."""
+        """The one line that the process writes when it is ready.  Raises LaunchError otherwise."""
         line = self._read_line(time.monotonic() + timeout_s, wait)
         if not line:
             raise self._ended_early()
@@ -208,7 +208,7 @@ class NodeProcess:
         return said
 
     def _give_up(self) -> None:
-        """It takes too long."""
+        """It takes too long: end it."""
         self._process.kill()
 
     def _read_line(self, deadline: float, wait: Wait) -> bytes:
@@ -222,7 +222,7 @@ class NodeProcess:
         return out.readline()
 
     def _ended_early(self) -> LaunchError:
-        """What to say of a process that ended without a word."""
+        """The error for a process that ended without reporting."""
         code = self._end(STOP_S)
         end = os.lseek(self._errors, 0, os.SEEK_END)
         tail = os.pread(self._errors, _STDERR_TAIL, max(0, end - _STDERR_TAIL))
@@ -243,19 +243,19 @@ class NodeProcess:
 
 
 def _unnamed_file() -> int:
-    """Where a process that fails early leaves its last words."""
+    """A file for the last output of a process that fails early."""
     return os.memfd_create("rayhpc-node", os.MFD_CLOEXEC)
 
 
 def _wait(seconds: float, descriptor: int) -> bool:
-    """Whether a descriptor is readable within the time."""
+    """Whether a descriptor becomes readable in time."""
     from rayhpc.machine.processes import readable
 
     return readable(descriptor, seconds)
 
 
 def _make_importable(environment: dict[str, str]) -> None:
-    """Let the new interpreter find the very rayhpc that this one runs, wherever it lies."""
+    """Let the new interpreter find the same rayhpc that this one runs, wherever it is."""
     parent = str(Path(__file__).resolve().parents[2])
     installed = parent.endswith(("site-packages", "dist-packages"))
     if installed and parent.startswith((sys.prefix, sys.base_prefix)):
@@ -266,6 +266,6 @@ def _make_importable(environment: dict[str, str]) -> None:
 
 def _interpreter_options() -> list[str]:
     """The options of this interpreter that its workers should have as well."""
-    # The standard library's own way (multiprocessing, test.support) to ask for them.
+    # The standard library's own function for this (multiprocessing, test.support).
     options: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
     return options

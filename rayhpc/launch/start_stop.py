@@ -1,7 +1,7 @@
-"""Clusters by hand: start a head, join a machine to it, end this user's sessions.
+"""Clusters started by hand: start a head, join a machine to it, end this user's sessions.
 
-Used by `cli.start` and `cli.stop`.  Ends only processes whose pid and start time a session of this
-user has recorded, in this PID namespace; never looks for others.
+Used by `cli.start` and `cli.stop`.  Ends only processes whose pid and start time are recorded by a
+session of this user, in this PID namespace; never searches for others.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ DEFAULT_PORT = 6379
 START_S = 60.0
 STOP_S = 10.0
 _KILL_S = 5.0
-# Nodes that are started by hand are in no order.
+# Nodes started by hand have no rank.
 _NO_RANK = -1
 
 
 @dataclass(frozen=True)
 class StartOptions:
-    """What the user says about a node that is started by hand.
+    """The user's options for a node started by hand.
 
-    `address` is the head's, for a node that joins; `port` the head's wish, 0 a free one.
-    `key_file` is written by a head and read by a node that joins (`-`: standard input).
+    `address` is the head's, for a node that joins; `port` the preferred port of a head, 0: any
+    free one. `key_file` is written by a head and read by a node that joins (`-`: standard input).
     """
 
     address: str | None = None
@@ -52,7 +52,7 @@ class StartOptions:
 
 @dataclass(frozen=True)
 class Started:
-    """A node that serves: its record, where the key lies, and its process."""
+    """A node that is ready: its record, where its key is, and its process."""
 
     record: SessionRecord
     key_file: str
@@ -60,10 +60,10 @@ class Started:
 
 
 def start_head(options: StartOptions, environ: Mapping[str, str], signals: Signals) -> Started:
-    """Start a node with a new cluster's head; a signal gives up.
+    """Start a node with the head of a new cluster; a signal aborts.
 
     Raises:
-        LaunchError: an option that cannot be, or the node does not start.
+        LaunchError: an invalid option, or the node fails to start.
     """
     process = NodeProcess(detached=not options.block)
     try:
@@ -87,10 +87,10 @@ def start_head(options: StartOptions, environ: Mapping[str, str], signals: Signa
 
 
 def join(options: StartOptions, environ: Mapping[str, str], signals: Signals) -> Started:
-    """Start a node that joins the cluster at `options.address`; a signal gives up.
+    """Start a node that joins the cluster at `options.address`; a signal aborts.
 
     Raises:
-        LaunchError: no key, no head there, or it does not take us; says what to do.
+        LaunchError: no key, no head there, or it rejects us; the text says what to do.
     """
     assert options.address is not None
     key = _find_key(options.address, options.key_file)
@@ -112,7 +112,7 @@ def join(options: StartOptions, environ: Mapping[str, str], signals: Signals) ->
 
 
 def block(started: Started, signals: Signals) -> int:
-    """Stay until the node ends or somebody ends us; returns the exit code."""
+    """Wait until the node ends or we are told to; returns the exit code."""
     while (code := started.process.poll()) is None:
         for arrival in signals.wait(None):
             if arrival.number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -124,10 +124,10 @@ def block(started: Started, signals: Signals) -> int:
 def chosen_sessions(
     environ: Mapping[str, str], *, session: str | None = None, address: str | None = None
 ) -> list[SessionRecord]:
-    """The sessions to end: the one named, all at an address, or all of this user on this node.
+    """The sessions to end: the named one, all at an address, or all of this user on this node.
 
     Raises:
-        SessionNotFoundError: the one that is named does not exist.
+        SessionNotFoundError: the named one does not exist.
     """
     if session is not None:
         return [sessions.find(session if "/" in session else _directory(session, environ))]
@@ -139,10 +139,10 @@ def chosen_sessions(
 
 
 def stop_sessions(records: Iterable[SessionRecord], grace_s: float = STOP_S) -> list[str]:
-    """End sessions, the heads' last, in good order or, after `grace_s` seconds, by force.
+    """End sessions, the heads' last, gracefully or, after `grace_s` seconds, by force.
 
     Returns:
-        A sentence for each that could not be ended.
+        A sentence for each session that could not be ended.
     """
     ordered = sorted(records, key=lambda record: record.is_head)
     problems = []
@@ -165,17 +165,17 @@ def _bring_up(process: NodeProcess, plan: NodePlan, signals: Signals) -> Session
 
 
 def _take_back(process: NodeProcess) -> None:
-    """End a node whose start has failed; a detached one hangs on nothing that we could close."""
+    """End a node whose start has failed; a detached one has no pipe that we could close."""
     if process.poll() is None:
         process.terminate()
     process.stop()
 
 
 def _save_key(key: ClusterKey, path: str | None) -> str:
-    """Keep the key where later commands find it, or just where the user wants it."""
+    """Save the key where later commands find it, or only where the user wants it."""
     ip, port = key.head_endpoints[0]
     try:
-        # Whoever listened there before us is gone, though its key may have been left behind.
+        # Whatever listened there before is gone, though its key may have been left behind.
         while (old := keys.find(f"{ip}:{port}")) is not None:
             keys.remove(old.cluster_id)
         if path is None:
@@ -193,7 +193,7 @@ def _save_key(key: ClusterKey, path: str | None) -> str:
 
 
 def _find_key(address: str, path: str | None) -> ClusterKey:
-    """The key of the cluster at an address, with that as the only place to find its head."""
+    """The key of the cluster at an address, with that address as the only place of its head."""
     places = _places(address)
     try:
         key = _saved_key(places) if path is None else keys.load(path)
@@ -202,11 +202,11 @@ def _find_key(address: str, path: str | None) -> ClusterKey:
     if key is None:
         raise LaunchError(
             f"the key of the cluster at {address} is not in this machine's home directory: copy "
-            "the key file that `rayhpc start --head` named to here and give it with --key-file, or "
+            "the key file that `rayhpc start --head` named here and pass it with --key-file, or "
             f"pipe it: ssh HEAD cat KEYFILE | rayhpc start --address={address} --key-file -",
             ExitCode.PERMISSION,
         )
-    # There alone: elsewhere the key of another cluster would find that one.
+    # Only there: the key of another cluster would find that cluster elsewhere.
     return msgspec.structs.replace(key, head_endpoints=places)
 
 
@@ -216,11 +216,11 @@ def _saved_key(places: list[tuple[str, int]]) -> ClusterKey | None:
 
 
 def _places(address: str) -> list[tuple[str, int]]:
-    """Where a head may be: every address of a host's name; a head on this machine as it says.
+    """Where a head may be: every address of its host name; for one on this machine, its record.
 
     Raises:
-        LaunchError: not an address, or no known host.
-        SessionNotFoundError: `auto`, and no cluster or several on this machine.
+        LaunchError: not an address, or an unknown host.
+        SessionNotFoundError: `auto` with no cluster, or several, on this machine.
     """
     if address == "auto":
         return sessions.find(address).head_places
@@ -233,7 +233,7 @@ def _places(address: str) -> list[tuple[str, int]]:
     try:
         named = host_names.addresses_of(host)
     except OSError as error:
-        raise wrong(f"--address: {host} is no known host ({error}); give its number") from None
+        raise wrong(f"--address: unknown host {host} ({error}); give its IP address") from None
     try:
         here = sessions.find(address).head_places
     except sessions.SessionNotFoundError:
@@ -242,7 +242,7 @@ def _places(address: str) -> list[tuple[str, int]]:
 
 
 def _directory(name: str, environ: Mapping[str, str]) -> str:
-    """A session's directory by the last part of its name."""
+    """A session's directory, given the last part of its name."""
     for record in sessions.living(environ, ready=False):
         if Path(record.session_dir).name == name:
             return record.session_dir
@@ -252,7 +252,7 @@ def _directory(name: str, environ: Mapping[str, str]) -> str:
 
 
 def _signal(record: SessionRecord, number: int) -> bool:
-    """Signal a session's node process, or who drains it; False if it has ended."""
+    """Signal a session's node process, or the launcher that drains it; False if it has ended."""
     if not sessions.is_running(record):
         return False
     if record.launcher is not None and number == signal.SIGTERM:
@@ -261,7 +261,7 @@ def _signal(record: SessionRecord, number: int) -> bool:
 
 
 def _wait_for_end(record: SessionRecord, timeout_s: float) -> bool:
-    """Whether the node process ends within the time."""
+    """Whether the node process ends in time."""
     deadline = time.monotonic() + timeout_s
     try:
         descriptor = processes.open_pidfd(record.pid)

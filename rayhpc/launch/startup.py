@@ -1,4 +1,4 @@
-"""The time until a cluster must be ready, in which a signal gives up.
+"""The deadline by which a cluster must be ready; a signal aborts the start.
 
 Used by every part of `launch` that waits for others.
 """
@@ -13,7 +13,7 @@ from rayhpc.machine.signals import Signals
 
 
 class Startup:
-    """The time until a cluster must be ready; a signal in it gives up.
+    """The time left until a cluster must be ready; a signal aborts.
 
     Args:
         signals: where signals arrive.
@@ -29,7 +29,7 @@ class Startup:
         return max(0.0, self._deadline - time.monotonic())
 
     def pause(self, seconds: float, *descriptors: int) -> None:
-        """Wait so long, or until a descriptor is readable.
+        """Wait this long, or until a descriptor is readable.
 
         Raises:
             LaunchError: a signal told us to end.

@@ -1,4 +1,4 @@
-"""The key's way where the batch system itself carries it: no file, no port.
+"""Distributes the key through the batch system itself: no file, no port.
 
 Used by `run` for batch systems whose object has a `SecretLink` here, such as YARN's containers of
 our own ApplicationMaster.
@@ -17,39 +17,39 @@ from rayhpc.launch.rendezvous import Record, Report
 
 
 class SystemChannel:
-    """With the methods of `channel.Channel`."""
+    """Implements `channel.Channel`."""
 
     def __init__(self, link: SecretLink) -> None:
         self._link = link
 
     def prepare(self) -> None:
-        """Nothing is left over from earlier starts."""
+        """Nothing to do: earlier starts leave nothing behind."""
 
     def publish(self, record: Record) -> None:
-        """Rank 0: hand the record over.  Raises LaunchError if nobody takes it."""
+        """Rank 0: pass the record on.  Raises LaunchError if nobody takes it."""
         record.written = time.time()
         self._link.give(msgspec.json.encode(record))
 
     def wait(self, timeout_s: float, after: float, pause: Callable[[float], None]) -> Record:
-        """The others: the record that this rank was started with.
+        """Other ranks: the record that this rank was started with.
 
         Raises:
-            LaunchError: its head does not answer; another rank will be started for the next one.
+            LaunchError: its head does not answer; another rank will be started for the next head.
         """
         record = msgspec.json.decode(self._link.take(), type=Record)
         if record.written <= after:
-            raise LaunchError("the head does not answer any more", ExitCode.HEAD_LOST)
+            raise LaunchError("the head no longer answers", ExitCode.HEAD_LOST)
         return record
 
     def report(self, report: Report) -> None:
-        """This rank's end, with its exit code, tells whoever has started it."""
+        """Nothing to do: this rank's exit code tells its starter."""
 
     def reports(self) -> dict[int, Report]:
-        """None: who starts the ranks replaces those that cannot start, or gives up."""
+        """Empty: whatever starts the ranks replaces those that cannot start, or gives up."""
         return {}
 
     def withdraw(self) -> None:
-        """Nothing lies anywhere."""
+        """Nothing to do: nothing was written."""
 
     def leave(self) -> None:
-        """Nothing lies anywhere."""
+        """Nothing to do: nothing was written."""

@@ -114,7 +114,7 @@ def test_tasks_of_an_array_are_named_as_slurm_does(tmp_path: Path) -> None:
     assert ids("12_7", "12") == ["12"]
     with pytest.raises(LaunchError, match="job 12 has no task 4; it has 1, 2, 3, 7"):
         ids("12_4")
-    with pytest.raises(LaunchError, match="job 3 is no array: name it as 3"):
+    with pytest.raises(LaunchError, match="job 3 is not an array: name it as 3"):
         ids("3_0")
     with pytest.raises(LaunchError, match="no job '9_1'"):
         ids("9_1")

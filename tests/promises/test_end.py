@@ -85,7 +85,7 @@ def test_scancel_and_time_limit_of_a_program_that_does_not_heed(
     assert time.monotonic() - told < KILL_WAIT_S
     assert user.rayhpc("wait", job).returncode == ExitCode.CANCELLED
     said = user.rayhpc("logs", job).stderr
-    assert "it went on for 3 s after it was told to end (SLURM kills after 5 s" in said
+    assert "it ran for 3 s after it was told to end (SLURM kills after 5 s" in said
 
 
 def test_scancel_and_time_limit_are_known_to_doctor(user: User) -> None:

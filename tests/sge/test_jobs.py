@@ -62,7 +62,7 @@ def test_slots_are_cpus(user: User) -> None:
     assert f"[{most}, {most}]" in done.stdout, done.stderr
     done = user.submit("--nodes", "2", "--cpus-per-node", "1", "--", "python", name)
     assert "[1.0, 1.0]" in done.stdout, done.stderr
-    assert "in turns is used, and may give" in done.stderr
+    assert "in turn is used, and may give" in done.stderr
     done = user.submit("--cpus-per-node", "1", "--", "python", name)
     assert "[1.0]" in done.stdout, done.stderr
 
@@ -154,7 +154,7 @@ def test_what_cannot_be_is_refused_at_once(user: User) -> None:
     done = user.submit("--partition", "no.q", "--", "true")
     assert "`qconf -sql` lists them" in done.stderr
     done = user.submit("--account", "nobody", "--", "true")
-    assert "names a project" in done.stderr
+    assert "must name a Grid Engine project" in done.stderr
     done = user.submit("--gpus-per-node", "1", "--", "true")
     assert "--sge '-l gpu=1'" in done.stderr
     done = user.submit("--nodes", "2", "--cpus-per-node", "3", "--dry-run", "--", "true")

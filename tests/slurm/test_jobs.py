@@ -294,7 +294,7 @@ def test_asking_without_submitting(plain: User) -> None:
     assert "to start at" in asked.stdout
     refused = submit(plain, "--test", "--nodes", "99", "--", "true")
     assert refused.returncode == ExitCode.SCHEDULER
-    assert "whatever one waits" in refused.stderr
+    assert "can never provide that" in refused.stderr
     assert not plain.jobs.exists()
 
 

@@ -1,1 +1,1 @@
-"""This machine as a batch system of its own, where there is no other."""
+"""This machine as a batch system, for when there is no other."""

@@ -1,8 +1,8 @@
-"""Jobs of a machine without a batch system: several nodes on this machine, as our children.
+"""Jobs on a machine without a batch system: several nodes on this machine, as our children.
 
-Made by `system`.  Each node is one `rayhpc run` with an address of its
-own in 127/8 and its share of the processors, memory and GPUs.  They live and die with the command
-that started them; nothing is detached.
+Created by `system`.  Each node is one `rayhpc run` with its own address in 127/8 and its share of
+the processors, memory and GPUs.  They live and die with the command that started them; nothing is
+detached.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from rayhpc.machine.processes import boot_id, die_with_parent, is_same_process, 
 from rayhpc.machine.processes import start_time as start_of
 from rayhpc.machine.signals import default_in_child
 
-# What only a batch system can give; here it is named once and left out.
+# Options that only a batch system can serve; they are mentioned once and left out.
 _ELSEWHERE = (
     "time",
     "partition",
@@ -39,12 +39,12 @@ _ELSEWHERE = (
     "no_kill",
 )
 _LOOPBACK = 127 << 24
-# Each is a process of its own with workers below it.
+# Each is a process with workers below it.
 _MOST_NODES = 1000
 
 
 class LocalJobs(Jobs):
-    """Jobs of this machine."""
+    """Jobs on this machine."""
 
     without = _ELSEWHERE
 
@@ -53,13 +53,13 @@ class LocalJobs(Jobs):
         self._running: LocalNodes | None = None
 
     def render(self, request: JobRequest, folder: JobFolder) -> str:
-        """What each node runs."""
+        """The command that each node runs."""
         _check(request)
         share = share_of(os.environ, request)
         return render_job(self.system, request, folder, {"node_options": share.options()})
 
     def test(self, script: str) -> str:
-        """There is nobody to ask."""
+        """There is nothing to ask."""
         return "this machine would run it at once"
 
     def submit(self, request: JobRequest, folder: JobFolder, script: str) -> str:
@@ -74,7 +74,7 @@ class LocalJobs(Jobs):
         return job_id
 
     def follow(self, folder: JobFolder, say: Say, quiet: bool = False) -> int:
-        """Our own nodes to their end; those of another command by what its folder tells."""
+        """Run our own nodes to their end; for those of another command, follow the folder."""
         if self._running is None:
             return super().follow(folder, say, quiet)
         started = time.time()
@@ -85,7 +85,7 @@ class LocalJobs(Jobs):
         return code
 
     def status(self, folders: Sequence[JobFolder]) -> dict[str, JobStatus]:
-        """From the folder, and from whether the command that runs it is still there."""
+        """From the folder, and from whether the command that runs the job is still there."""
         found: dict[str, JobStatus] = {}
         for folder in folders:
             record, summary = folder.record(), folder.summary()
@@ -100,21 +100,21 @@ class LocalJobs(Jobs):
         return found
 
     def cancel(self, folders: Sequence[JobFolder]) -> None:
-        """Tell the commands that run them to end."""
+        """Tell the commands that run the jobs to end."""
         for folder in folders:
             owner = folder.record().owner
             if folder.summary() is None and _owner_lives(owner):
                 send_signal(owner["pid"], owner["started"], signal.SIGTERM)
 
     def explain(self, folder: JobFolder) -> Explanation:
-        """It never waits."""
+        """Local jobs never wait."""
         status = self.status([folder])[folder.record().id]
         code = "" if status.exit_code is None else f" with exit code {status.exit_code}"
         reason = f": {status.reason}" if status.reason else ""
         return Explanation([f"job {status.id} is {status.state.value}{code}{reason}"], [])
 
     def on_head(self, folder: JobFolder, command: Sequence[str], terminal: bool) -> list[str]:
-        """Right here."""
+        """The command itself: it runs on this machine."""
         return list(command)
 
 
@@ -128,17 +128,17 @@ def address(rank: int) -> str:
 def _check(request: JobRequest) -> None:
     if request.nodes > _MOST_NODES:
         raise OptionError(
-            f"--nodes {request.nodes}: without a batch system the nodes are all on this machine, "
-            f"which takes {_MOST_NODES} of them at most; submit where there is one"
+            f"--nodes {request.nodes}: without a batch system all nodes are on this machine, "
+            f"at most {_MOST_NODES} of them; submit where there is one"
         )
     for name in ("array", "dependency"):
         if getattr(request, name) is not None:
             raise OptionError(
-                f"--{name} needs a batch system, and this machine has none: start the tasks one "
-                "after another, or submit where sbatch is"
+                f"--{name} needs a batch system, and this machine has none: start the tasks "
+                "one by one, or submit where sbatch is available"
             )
     if request.container is not None and uses_pyxis(request):
-        raise OptionError("pyxis needs SLURM; here give an image that apptainer can run")
+        raise OptionError("pyxis needs SLURM; here, give an image that apptainer can run")
     if request.output is not None and "%" in request.output:
         raise OptionError(f"--output {request.output}: only a batch system knows % names")
 
@@ -162,7 +162,7 @@ def _start_node(folder: JobFolder, rank: int, environ: dict[str, str]) -> Node:
     me = os.getpid()
 
     def prepare() -> None:
-        # A group of its own: Ctrl-C comes to the program once, passed on by us, not twice.
+        # Its own process group: Ctrl-C reaches the program once, forwarded by us, not twice.
         os.setpgid(0, 0)
         default_in_child()
         if not die_with_parent(me, signal.SIGTERM):
@@ -175,7 +175,7 @@ def _start_node(folder: JobFolder, rank: int, environ: dict[str, str]) -> Node:
             stdout=subprocess.PIPE if rank == 0 else log,
             stderr=subprocess.PIPE if rank == 0 else log,
             env=environ,
-            # Safe although it runs Python after the fork: this command has one thread.
+            # Safe although it runs Python after the fork: this command is single-threaded.
             preexec_fn=prepare,  # noqa: PLW1509
         )
     finally:

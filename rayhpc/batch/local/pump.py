@@ -1,7 +1,7 @@
-"""The nodes of a local job from their start to the last one's end.
+"""Runs the nodes of a local job from their start until the last one's end.
 
-Used by `local`.  Copies the program's output to the terminal and to the job's folder, passes
-signals on to rank 0, and leaves no process behind.
+Used by `local`.  Copies the program's output to the terminal and to the job's folder, forwards
+signals to rank 0, and leaves no process behind.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from rayhpc.batch.terminal import emit
 from rayhpc.exit_codes import exit_code_of
 from rayhpc.machine.signals import Signals
 
-# How long the other nodes may take to see that rank 0 has ended, and then to heed SIGTERM.
+# How long the other nodes may take to notice that rank 0 has ended, and then to obey SIGTERM.
 _FAREWELL_S = 10.0
 _TERM_S = 5.0
 _PAUSE_S = 0.5
@@ -41,7 +41,7 @@ class _Stream:
 
 @dataclass
 class LocalNodes:
-    """All ranks of one job, rank 0 first; its output goes to `stdout` and `stderr`, too."""
+    """All ranks of one job, rank 0 first; its output also goes to `stdout` and `stderr`."""
 
     stdout: Path
     stderr: Path
@@ -50,7 +50,7 @@ class LocalNodes:
     _interrupts: int = 0
 
     def add(self, node: Node) -> None:
-        """Look after one more rank."""
+        """Manage one more rank."""
         self._nodes.append(node)
         for name, path in (("stdout", self.stdout), ("stderr", self.stderr)):
             pipe = getattr(node.process, name)
@@ -60,7 +60,7 @@ class LocalNodes:
                 self._streams.append(_Stream(name, pipe.fileno(), target))
 
     def to_the_end(self) -> int:
-        """Wait for all of them; rank 0's exit code as a shell reports it."""
+        """Wait for all of them; returns rank 0's exit code as a shell reports it."""
         first = self._nodes[0].process
         with Signals() as signals:
             try:
@@ -74,7 +74,7 @@ class LocalNodes:
         return exit_code_of(first.returncode)
 
     def stop(self) -> None:
-        """End those that are left: SIGTERM, then SIGKILL."""
+        """End the remaining ones: SIGTERM, then SIGKILL."""
         deadline = time.monotonic() + _TERM_S
         for process in self._left():
             process.terminate()
@@ -95,7 +95,7 @@ class LocalNodes:
         self._copy()
 
     def _pass_on(self, number: int) -> None:
-        """Ctrl-C interrupts the program; pressed again it ends the job, a third time at once."""
+        """Ctrl-C interrupts the program; a second one ends the job, a third one at once."""
         process = self._nodes[0].process
         if process.poll() is not None:
             return
@@ -108,7 +108,7 @@ class LocalNodes:
         return [node.process for node in self._nodes if node.process.poll() is None]
 
     def _copy(self) -> None:
-        """Whatever rank 0 has written by now."""
+        """Copy whatever rank 0 has written by now."""
         for stream in list(self._streams):
             while True:
                 try:

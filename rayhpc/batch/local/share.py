@@ -1,7 +1,7 @@
-"""What each of several nodes on one machine gets of it.
+"""The share that each of several nodes on one machine gets.
 
-Used by `local`.  Processors, memory and GPUs are split evenly unless told; a node has at least one
-processor, so more nodes than processors take turns on them.
+Used by `local`.  Processors, memory and GPUs are split evenly unless told otherwise; a node has at
+least one processor, so if there are more nodes than processors they share them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rayhpc.machine.facts import read_machine
 
 @dataclass(frozen=True)
 class Share:
-    """One node's part; memory in bytes, `gpus` the ids of each node."""
+    """One node's share; memory in bytes, `gpus` the ids for each node."""
 
     cpus: int
     memory: int
@@ -27,20 +27,20 @@ class Share:
     gpu_variable: str
 
     def options(self) -> list[str]:
-        """For `rayhpc run`."""
+        """The share as options of `rayhpc run`."""
         words = ["--num-cpus", str(self.cpus), "--memory", str(self.memory)]
         return [*words, "--num-gpus", str(len(self.gpus[0]))]
 
     def environ(self, rank: int) -> dict[str, str]:
-        """The variable that shows this rank its GPUs; none where the machine has none."""
+        """The variable that shows this rank its GPUs; none if the machine has none."""
         ids = self.gpus[rank]
         return {self.gpu_variable: ",".join(ids)} if any(self.gpus) else {}
 
 
 def share_of(environ: Mapping[str, str], request: JobRequest) -> Share:
-    """Each node's part of this machine for `request`.
+    """Each node's share of this machine for `request`.
 
-    Raises OptionError where the machine has not as many GPUs or as much memory.
+    Raises OptionError if the machine does not have enough GPUs or memory.
     """
     machine = read_machine(environ)
     whole = size_node(machine, detect(environ, machine))

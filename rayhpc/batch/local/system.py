@@ -1,4 +1,4 @@
-"""This machine as a batch system of its own, where there is no other.
+"""This machine as a batch system, for when there is no other.
 
 Found by `registry`, last of all.  Its jobs are children of the command that submits them (`jobs`).
 """
@@ -27,7 +27,7 @@ class Local(BatchSystem):
     outlives_submit = False
 
     def look(self, environ: Mapping[str, str], which: Which) -> Sign:
-        """It is always there."""
+        """It is always available."""
         return Sign(True, "no batch system takes jobs from this machine")
 
     def jobs(self) -> LocalJobs:
@@ -41,15 +41,15 @@ class Local(BatchSystem):
         return None
 
     def is_inside(self, environ: Mapping[str, str]) -> bool:
-        """It has no allocations: a process in none is on a plain machine."""
+        """It has no allocations: a process outside any allocation is on a plain machine."""
         return False
 
     def facts(self, environ: Mapping[str, str], machine: MachineFacts) -> Allocation:
-        """One rank, this machine."""
+        """One rank, on this machine."""
         return plain.read(environ, machine)
 
     def grace(self, environ: Mapping[str, str]) -> Fact[float | None]:
-        """Nobody kills."""
+        """Nothing kills it."""
         return Fact(None, "not a batch system's job")
 
 

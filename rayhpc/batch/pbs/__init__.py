@@ -1,1 +1,1 @@
-"""PBS (OpenPBS, PBS Professional, Torque): its programs, its words, and how ranks start."""
+"""PBS (OpenPBS, PBS Professional, Torque): its programs, its vocabulary, and how ranks start."""

@@ -1,4 +1,4 @@
-"""Running PBS's programs, each call being at most one request to its server."""
+"""Runs PBS's programs, each call making at most one request to its server."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from rayhpc.batch.pbs.words import refusal
 
 
 def call(argv: Sequence[str], *, drop: Iterable[str] = ()) -> str:
-    """The standard output of one of them.
+    """The standard output of a program.
 
-    Raises SchedulerError with its own words and what to do when it fails, is missing, or does not
-    answer.
+    Raises SchedulerError with the program's own words and a remedy if it fails, is missing, or does
+    not answer.
     """
     done = attempt(argv, drop=drop)
     if done.returncode != 0:
@@ -25,7 +25,7 @@ def call(argv: Sequence[str], *, drop: Iterable[str] = ()) -> str:
 
 
 def attempt(argv: Sequence[str], *, drop: Iterable[str] = ()) -> subprocess.CompletedProcess[str]:
-    """As `call`, but a failure of the program itself is the caller's to judge."""
+    """Like `call`, but the caller decides what a failure of the program itself means."""
     return programs.attempt(argv, "PBS", drop=drop)
 
 

@@ -1,7 +1,7 @@
-"""PBS's table: which of its variables to trust where.
+"""PBS's table: which of its variables to trust, and where.
 
-A batch script has the hosts of its job in the file PBS_NODEFILE, one line for each process that it
-may start there.  Ranks are started by our own step (templates/pbs/step.sh) through `pbsdsh`.  Never
+A batch script has the hosts of its job in the file PBS_NODEFILE, one line for each process it may
+start there.  Ranks are started by our own step (templates/pbs/step.sh) through `pbsdsh`.  Never
 runs a program.
 """
 
@@ -17,15 +17,15 @@ from rayhpc.allocation.fact import Fact
 from rayhpc.batch import steps
 from rayhpc.machine.facts import MachineFacts
 
-# `123.server`, and of an array `123[4].server`; Torque once wrote `123-4.server`.
+# `123.server`, or for an array `123[4].server`; Torque used to write `123-4.server`.
 _ID = re.compile(r"(\d+)(?:\[(\d*)\]|-(\d+))?(?:\..*)?")
-# What OpenPBS and Torque wait between SIGTERM and SIGKILL where the site says nothing (kill_delay).
+# The wait of OpenPBS and Torque between SIGTERM and SIGKILL if the site sets none (kill_delay).
 _KILL_DELAY_S = 10.0
 _TORQUE_KILL_DELAY_S = 2.0
 
 
 def present(environ: Mapping[str, str]) -> bool:
-    """Whether this process is inside a job of PBS."""
+    """Whether this process is inside a PBS job."""
     return bool(environ.get("PBS_JOBID") and environ.get("PBS_NODEFILE"))
 
 
@@ -39,17 +39,17 @@ def short_id(name: str) -> str:
 
 
 def task(environ: Mapping[str, str]) -> str:
-    """The number of the array's task; empty outside an array."""
+    """The number of the array task; empty outside an array."""
     return short_id(environ.get("PBS_JOBID", "")).partition("_")[2]
 
 
 def is_rank(environ: Mapping[str, str]) -> bool:
-    """Whether the step of this very job has started this process."""
+    """Whether this process was started by the step of this same job."""
     return steps.is_rank(environ, environ.get("PBS_JOBID", ""))
 
 
 def kill_delay(environ: Mapping[str, str]) -> Fact[float | None]:
-    """Seconds between SIGTERM and SIGKILL: the queue's, which the job script passes on."""
+    """Seconds between SIGTERM and SIGKILL: the queue's setting, passed on by the job script."""
     told = environ.get("RAYHPC_KILL_DELAY_S", "")
     if told.isdigit():
         return Fact(float(told), "kill_delay of the queue")
@@ -59,9 +59,9 @@ def kill_delay(environ: Mapping[str, str]) -> Fact[float | None]:
 
 
 def read(environ: Mapping[str, str], machine: MachineFacts) -> Allocation:
-    """What PBS says to this process.
+    """What PBS tells this process.
 
-    Raises ValueError naming a variable that cannot be read.
+    Raises ValueError naming a variable that cannot be parsed.
     """
     base = replace(
         plain.read(environ, machine),
@@ -81,7 +81,7 @@ def read(environ: Mapping[str, str], machine: MachineFacts) -> Allocation:
 
 
 def _of_file(environ: Mapping[str, str]) -> dict[str, int]:
-    """Lines by host; empty where the file cannot be read."""
+    """Number of lines per host; empty if the file cannot be read."""
     try:
         with open(environ["PBS_NODEFILE"]) as file:
             return steps.slots_of_hosts((line.strip(), "1") for line in file if line.strip())

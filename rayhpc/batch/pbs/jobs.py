@@ -1,8 +1,8 @@
-"""PBS seen from the submit side: OpenPBS and PBS Professional, and Torque where it differs.
+"""The submit side of PBS: OpenPBS and PBS Professional, and Torque where it differs.
 
-Made by `system`.  While a job is pending one `qstat` asks for all at once; after that the job's
-folder tells everything.  The job script writes the program's output itself: PBS keeps it on the
-host until the job has ended.
+Created by `system`.  While a job is pending one `qstat` covers all jobs; after that the job's
+folder has everything.  The job script writes the program's output itself: PBS keeps it on the host
+until the job has ended.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from rayhpc.batch.system import Jobs
 _UNFIT = re.compile(r"[^A-Za-z0-9_.+-]")
 _KILL_DELAY = re.compile(r"kill_delay = (\d+)")
 _GONE = re.compile(r"unknown job|has finished|invalid for state", re.IGNORECASE)
-# Names are cut off silently or refused beyond this, by Torque and by OpenPBS.
+# Longer names are silently truncated by Torque, and refused by OpenPBS.
 _TORQUE_NAME, _NAME = 15, 230
 _ONE_JOBS = ("PBS_JOBID", "PBS_NODEFILE", "RAYHPC_STEP")
 
@@ -49,19 +49,19 @@ class PbsJobs(Jobs):
     def render(self, request: JobRequest, folder: JobFolder) -> str:
         """The batch script."""
         if request.container is not None and uses_pyxis(request):
-            raise OptionError("pyxis needs SLURM; here give an image that apptainer can run")
+            raise OptionError("pyxis needs SLURM; here, give an image that apptainer can run")
         return render_job(self.system, request, folder, _values(request, folder))
 
     def submit(self, request: JobRequest, folder: JobFolder, script: str) -> str:
-        """One request to the server; the job's number."""
+        """One request to the server; returns the job's id."""
         folder.script.write_text(script)
         folder.script.chmod(0o700)
-        # -V takes our environment along into the job.
+        # -V copies our environment into the job.
         said = call(["qsub", str(folder.script)], drop=_ONE_JOBS)
         return short_id(said.strip().splitlines()[-1])
 
     def status(self, folders: Sequence[JobFolder]) -> dict[str, JobStatus]:
-        """From the folders where those tell, else from one qstat for all the others."""
+        """From the folders if they have the answer, else from one qstat for all the others."""
         found, unclear = told_by_folders(folders)
         if unclear:
             known = ask([_native(folder) for folder in unclear.values()])
@@ -74,7 +74,7 @@ class PbsJobs(Jobs):
         return found
 
     def cancel(self, folders: Sequence[JobFolder]) -> None:
-        """One qdel for all."""
+        """One qdel for all of them."""
         names = [_native(folder) for folder in folders if folder.record().id]
         if not names:
             return
@@ -84,7 +84,7 @@ class PbsJobs(Jobs):
             raise SchedulerError(refusal("qdel", "\n".join(bad)))
 
     def explain(self, folder: JobFolder) -> Explanation:
-        """What the scheduler last said of it.  PBS cannot be asked what would start sooner."""
+        """The scheduler's latest comment.  PBS cannot be asked what would start sooner."""
         record = folder.record()
         status = self.status([folder]).get(record.id)
         if status is None:
@@ -94,18 +94,18 @@ class PbsJobs(Jobs):
         return Explanation([present(status)], [])
 
     def on_head(self, folder: JobFolder, command: Sequence[str], terminal: bool) -> list[str]:
-        """By ssh, which sites allow to the hosts of one's own jobs: PBS has nothing of its own."""
+        """By ssh, which sites allow to the hosts of one's own jobs: PBS offers nothing itself."""
         record = folder.record()
         status = self.status([folder]).get(record.id)
         host = self.system.head_host(status.nodes) if status is not None else None
         if status is None or status.state is not State.RUNNING or host is None:
             how = "is unknown" if status is None else f"is {status.state.value}"
-            raise SchedulerError(f"job {record.id} {how}: only a running one has a cluster")
+            raise SchedulerError(f"job {record.id} {how}: only a running job has a cluster")
         return ["ssh", "-q", *(["-t"] if terminal else []), host, shlex.join(command)]
 
 
 def _native(folder: JobFolder) -> str:
-    """What PBS calls it: an array has brackets, and its task a number in them."""
+    """PBS's own id: an array has brackets, and its task a number in them."""
     record = folder.record()
     number, _, task = record.id.partition("_")
     return f"{number}[{task}]" if record.array else number
@@ -134,20 +134,20 @@ def _values(request: JobRequest, folder: JobFolder) -> dict[str, Any]:
 
 
 def _name(name: str) -> str:
-    """As PBS takes one: it begins with a letter."""
+    """A name that PBS accepts: it must begin with a letter."""
     fit = _UNFIT.sub("_", name)
     return fit if fit[:1].isalpha() else f"j{fit}"
 
 
 def _output(pattern: str) -> str:
-    """A file's name as a word of the shell, with what sbatch's % signs stand for."""
+    """A file name as a shell word, with sbatch's % placeholders filled in."""
     known = {"%A": '"$number"', "%j": '"$number"', "%a": '"$task"', "%x": '"$PBS_JOBNAME"'}
     parts = re.split("(%[Ajax])", pattern)
     return "".join(known.get(part, shlex.quote(part)) for part in parts if part)
 
 
 def _openpbs(request: JobRequest) -> list[str]:
-    """One chunk a node, each on a host of its own, with one process: that is a rank."""
+    """One chunk per node, each on a host of its own, with one process: that is a rank."""
     chunk = [f"{request.nodes}:ncpus={request.cpus_per_node or 1}", "mpiprocs=1"]
     if request.gpus_per_node is not None:
         chunk.append(f"ngpus={values.gpu_count(request.gpus_per_node)}")
@@ -165,7 +165,7 @@ def _torque(request: JobRequest) -> list[str]:
     words = [":".join(node)]
     memory = _memory(request)
     if memory:
-        # Torque counts memory by the process.
+        # Torque counts memory per process.
         kilobytes = int(memory[:-2]) // (request.cpus_per_node or 1)
         words.append(f"pmem={kilobytes}kb")
     if request.exclusive:
@@ -180,7 +180,7 @@ def _memory(request: JobRequest) -> str:
 
 
 def _kill_delay(queue: str | None) -> int | None:
-    """Seconds between SIGTERM and SIGKILL, the least of the queues that may run it."""
+    """Seconds between SIGTERM and SIGKILL, the minimum over the queues that may run it."""
     done = attempt(["qstat", "-Qf", *([queue] if queue else [])])
     found = [int(number) for number in _KILL_DELAY.findall(done.stdout)]
     return min(found, default=None)

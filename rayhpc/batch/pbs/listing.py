@@ -1,6 +1,6 @@
-"""What `qstat -f` tells of jobs: OpenPBS's and Torque's text is the same.
+"""Parses `qstat -f` output; OpenPBS and Torque use the same format.
 
-Used by `jobs`.  A line that begins with a tab goes on with the one before.
+Used by `jobs`.  A line that begins with a tab continues the previous one.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ _GONE = re.compile(r"unknown job|job has finished", re.IGNORECASE)
 
 
 def ask(native: Sequence[str]) -> dict[str, JobStatus]:
-    """Those of these jobs, in PBS's own words (`123`, `123[]`, `123[4]`), that it still knows."""
-    # OpenPBS tells of jobs that have ended only where it is asked for history.
+    """Those of these jobs, named as in PBS (`123`, `123[]`, `123[4]`), that it still knows."""
+    # OpenPBS lists ended jobs only if asked for history.
     history = [] if is_torque() else ["-x"]
     done = attempt(["qstat", *history, "-f", *native])
     lines = [line for line in done.stderr.splitlines() if line and not _GONE.search(line)]
@@ -32,7 +32,7 @@ def ask(native: Sequence[str]) -> dict[str, JobStatus]:
 
 
 def read_jobs(text: str) -> dict[str, dict[str, str]]:
-    """All attributes by job, as `qstat -f` prints them."""
+    """All attributes per job, as `qstat -f` prints them."""
     found: dict[str, dict[str, str]] = {}
     job: dict[str, str] = {}
     last = ""
@@ -49,7 +49,7 @@ def read_jobs(text: str) -> dict[str, dict[str, str]]:
 
 
 def hosts(exec_host: str) -> list[str]:
-    """`n1/0*4+n2/0*4`, and Torque's `n1/0+n1/1+n2/0` or `n1/0-3+n2/0-3`: each host once."""
+    """The hosts in `n1/0*4+n2/0*4`, or Torque's `n1/0+n1/1+n2/0` and `n1/0-3+n2/0-3`, once each."""
     return list(dict.fromkeys(_HOST.findall(exec_host)))
 
 
@@ -85,7 +85,7 @@ def _end(of: Mapping[str, str]) -> tuple[State, int | None]:
 
 
 def _time(text: str) -> float | None:
-    """`Sat Apr 20 01:36:59 2013`, with or without the time zone that newer ones add."""
+    """Parses `Sat Apr 20 01:36:59 2013`, with or without the time zone that newer versions add."""
     try:
         return time.mktime(time.strptime(re.sub(r" [A-Z]{3,4} (?=\d{4}$)", " ", text), _TIME))
     except ValueError:

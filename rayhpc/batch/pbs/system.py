@@ -1,7 +1,7 @@
-"""PBS as a batch system: where it is, what it says inside a job, and how ranks start.
+"""PBS as a batch system: how it is detected, its variables inside a job, and how ranks start.
 
-Found by `registry`.  Its submit side is `jobs`, its variables `facts`, its step the shell function
-in templates/pbs/step.sh.
+Found by `registry`.  Its submit side is in `jobs`, its variables in `facts`, its step is the shell
+function in templates/pbs/step.sh.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rayhpc.batch.pbs.jobs import PbsJobs
     from rayhpc.machine.facts import MachineFacts
 
-# The client's configuration: OpenPBS's file, Torque's name of the server.
+# The client's configuration: OpenPBS's file, or Torque's file with the server's name.
 _PLACES = ("/etc/pbs.conf", "/var/spool/torque/server_name", "/var/spool/pbs/server_name")
 _VARIABLES = ("PBS_CONF_FILE", "PBS_SERVER", "PBS_DEFAULT")
 
@@ -37,7 +37,7 @@ class Pbs(BatchSystem):
     grace_name = "kill_delay"
 
     def look(self, environ: Mapping[str, str], which: Which) -> Sign:
-        """Whether its programs are there (Grid Engine has a qsub, too) and know a server."""
+        """Whether its programs are on PATH (Grid Engine has a qsub, too) and know a server."""
         qsub = which("qsub")
         if qsub is None or which("pbsnodes") is None or which("qconf") is not None:
             return Sign(False)
@@ -54,31 +54,31 @@ class Pbs(BatchSystem):
         return PbsJobs(self)
 
     def is_inside(self, environ: Mapping[str, str]) -> bool:
-        """Whether there is a job's number and a list of its hosts."""
+        """Whether a job id and a list of its hosts are set."""
         return facts.present(environ)
 
     def facts(self, environ: Mapping[str, str], machine: MachineFacts) -> Allocation:
-        """What PBS says to this process."""
+        """What PBS tells this process."""
         return facts.read(environ, machine)
 
     def job_id(self, environ: Mapping[str, str]) -> str:
-        """The job as the user names it."""
+        """The job id as the user writes it."""
         return facts.short_id(environ["PBS_JOBID"]) if facts.present(environ) else ""
 
     def array_task(self, environ: Mapping[str, str]) -> str:
-        """What stands in brackets in the job's number."""
+        """The number in brackets in the job id."""
         return facts.task(environ)
 
     def step_command(
         self, environ: Mapping[str, str], argv: Sequence[str], nodes: int | None = None
     ) -> list[str] | None:
-        """The shell's `step`, which a job of one host has as well, for its variables."""
+        """The shell's `step`; jobs of one host use it as well, for its variables."""
         if not facts.present(environ) or facts.is_rank(environ):
             return None
         return step_command(self.name, argv, nodes)
 
     def grace(self, environ: Mapping[str, str]) -> Fact[float | None]:
-        """kill_delay."""
+        """The queue's kill_delay."""
         return facts.kill_delay(environ)
 
 

@@ -1,1 +1,1 @@
-"""Grid Engine (Sun's, Univa's, Son of, Open): its programs, its words, and its parallel jobs."""
+"""Grid Engine (Sun's, Univa's, Son of, Open): its programs, vocabulary and parallel jobs."""

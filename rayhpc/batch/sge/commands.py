@@ -1,4 +1,4 @@
-"""Running Grid Engine's programs, each call being at most one request to its qmaster."""
+"""Runs Grid Engine's programs, each call making at most one request to its qmaster."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from rayhpc.batch.sge.words import refusal
 
 
 def call(argv: Sequence[str], *, stdin: str = "", drop: Iterable[str] = ()) -> str:
-    """The standard output of one of them.
+    """The standard output of a program.
 
-    Raises SchedulerError with its own words and what to do when it fails, is missing, or does not
-    answer.
+    Raises SchedulerError with the program's own words and a remedy if it fails, is missing, or does
+    not answer.
     """
     done = attempt(argv, stdin=stdin, drop=drop)
     if done.returncode != 0:
@@ -25,13 +25,13 @@ def call(argv: Sequence[str], *, stdin: str = "", drop: Iterable[str] = ()) -> s
 def attempt(
     argv: Sequence[str], *, stdin: str = "", drop: Iterable[str] = ()
 ) -> subprocess.CompletedProcess[str]:
-    """As `call`, but a failure of the program itself is the caller's to judge."""
+    """Like `call`, but the caller decides what a failure of the program itself means."""
     return programs.attempt(
         argv, "Grid Engine", stdin=stdin, drop=drop, more={"SGE_SINGLE_LINE": "1"}
     )
 
 
 def read_pairs(text: str) -> Mapping[str, str]:
-    """What `qconf -s…` prints, a name and its value on each line."""
+    """The output of `qconf -s…`: a name and its value on each line."""
     pairs = (line.split(None, 1) for line in text.splitlines() if line.strip())
     return {pair[0]: pair[1].strip() if len(pair) > 1 else "" for pair in pairs}

@@ -1,7 +1,7 @@
-"""Why a job of Grid Engine waits, and what would start sooner.
+"""Why a Grid Engine job waits, and what would start sooner.
 
-Called by `rayhpc explain`, when a user asks: it costs a request for the job, two for what the
-scheduler says of it (`qalter -w v`: on an idle cluster, `-w p`: now), and one for each alternative.
+Called by `rayhpc explain` at the user's request: it costs one request for the job, two for the
+scheduler's opinion (`qalter -w v`: on an idle cluster, `-w p`: now), and one per alternative.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _JOB = re.compile(r"^Job \d+ ")
 
 
 def explain_job(record: JobRecord, script: Path, status: JobStatus | None) -> Explanation:
-    """Sentences for this job.  Raises SchedulerError where the qmaster does not answer."""
+    """Sentences for this job.  Raises SchedulerError if the qmaster does not answer."""
     if status is None:
         return forgotten("Grid Engine", record)
     if status.state is not State.PENDING:
@@ -44,7 +44,7 @@ def _errors(number: str) -> list[str]:
 
 
 def _verified(argv: list[str], stdin: str = "") -> list[str]:
-    """What speaks against it, each once; empty: it would run."""
+    """The obstacles, once each; empty: it would run."""
     done = attempt(argv, stdin=stdin)
     said = done.stdout + done.stderr
     if _SUITABLE in said:
@@ -54,7 +54,7 @@ def _verified(argv: list[str], stdin: str = "") -> list[str]:
 
 
 def _sooner(record: JobRecord, script: Path, text: str) -> Iterator[str]:
-    """What the scheduler says of the same script on fewer nodes."""
+    """What the scheduler says about the same script on fewer nodes."""
     asked = _PE.search(text)
     if asked is None or record.nodes == 1:
         return

@@ -1,8 +1,8 @@
-"""Grid Engine's table: which of its variables to trust where.
+"""Grid Engine's table: which of its variables to trust, and where.
 
 A batch script has the hosts and slots of its job in the file PE_HOSTFILE.  Ranks are started by our
-own step (templates/sge/step.sh) through `qrsh -inherit`, which gives them no number.  Never runs a
-program.
+own step (templates/sge/step.sh) through `qrsh -inherit`, which does not number them.  Never runs
+a program.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from rayhpc.machine.facts import MachineFacts
 
 
 def present(environ: Mapping[str, str]) -> bool:
-    """Whether this process is inside a job of Grid Engine."""
+    """Whether this process is inside a Grid Engine job."""
     return bool(environ.get("JOB_ID") and environ.get("SGE_TASK_ID"))
 
 
 def task(environ: Mapping[str, str]) -> str:
-    """The number of the array's task; empty outside an array."""
+    """The number of the array task; empty outside an array."""
     number = environ.get("SGE_TASK_ID", "")
     return number if number.isdigit() else ""
 
@@ -35,19 +35,19 @@ def job_id(environ: Mapping[str, str]) -> str:
 
 
 def is_rank(environ: Mapping[str, str]) -> bool:
-    """Whether the step of this very job has started this process."""
+    """Whether this process was started by the step of this same job."""
     return steps.is_rank(environ, f"{environ.get('JOB_ID')}.{environ.get('SGE_TASK_ID')}")
 
 
 def is_terminal(environ: Mapping[str, str]) -> bool:
-    """Whether this is `qrsh` or `qlogin` on one host: the program is to have the terminal."""
+    """Whether this is `qrsh` or `qlogin` on one host: the program then gets the terminal."""
     return environ.get("JOB_SCRIPT") in ("QRSH", "QLOGIN") and environ.get("NHOSTS") == "1"
 
 
 def read(environ: Mapping[str, str], machine: MachineFacts) -> Allocation:
-    """What Grid Engine says to this process.
+    """What Grid Engine tells this process.
 
-    Raises ValueError naming a variable that cannot be read.
+    Raises ValueError naming a variable that cannot be parsed.
     """
     base = replace(
         plain.read(environ, machine),
@@ -67,7 +67,7 @@ def read(environ: Mapping[str, str], machine: MachineFacts) -> Allocation:
 
 
 def _of_file(environ: Mapping[str, str]) -> dict[str, int]:
-    """Slots by host, from lines like `host2 4 all.q@host2 UNDEFINED`; empty for a serial job."""
+    """Slots per host, from lines like `host2 4 all.q@host2 UNDEFINED`; empty for a serial job."""
     try:
         with open(environ.get("PE_HOSTFILE", "")) as file:
             return steps.slots_of_hosts(line.split()[:2] for line in file if line.strip())

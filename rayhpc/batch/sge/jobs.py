@@ -1,7 +1,7 @@
-"""Grid Engine seen from the submit side.
+"""The submit side of Grid Engine.
 
-Made by `system`.  While a job is pending one `qstat` asks for all of the user's at once; after that
-the job's folder tells everything.
+Created by `system`.  While a job is pending one `qstat` covers all of the user's jobs; after that
+the job's folder has everything.
 """
 
 from __future__ import annotations
@@ -50,19 +50,19 @@ class SgeJobs(Jobs):
         self._there: list[parallel.Environment] | None = None
 
     def render(self, request: JobRequest, folder: JobFolder) -> str:
-        """The batch script.  Asks for the parallel environments unless --sge names one."""
+        """The batch script.  Queries the parallel environments unless --sge names one."""
         _check(request)
         words = request.further.get("sge", ())
         slots = None if "-pe" in words else self._slots(request)
         return render_job(self.system, request, folder, _values(request, folder, slots))
 
     def notes(self, request: JobRequest) -> list[str]:
-        """What means nothing here, and a parallel environment that may give fewer hosts."""
+        """Options without meaning here, and a parallel environment that may give fewer hosts."""
         found = super().notes(request)
         if "-pe" not in request.further.get("sge", ()) and not self._slots(request).exact:
             found.append(
-                "no parallel environment takes as many slots of each host: one that takes them in "
-                "turns is used, and may give more slots of fewer hosts"
+                "no parallel environment gives that many slots per host: one that fills hosts in "
+                "turn is used, and may give more slots on fewer hosts"
             )
         return found
 
@@ -72,34 +72,34 @@ class SgeJobs(Jobs):
         return parallel.choose(request, self._there)
 
     def test(self, script: str) -> str:
-        """Ask the scheduler whether the cluster could run it, and whether it could now."""
+        """Ask the scheduler whether the cluster could ever run it, and whether it could now."""
         call(["qsub", "-w", "v"], stdin=script)
         now = attempt(["qsub", "-w", "p"], stdin=script)
         return "it would run now" if now.returncode == 0 else "it would run, but not now"
 
     def submit(self, request: JobRequest, folder: JobFolder, script: str) -> str:
-        """One request to the qmaster; the job's number."""
+        """One request to the qmaster; returns the job's id."""
         folder.script.write_text(script)
         folder.script.chmod(0o700)
-        # -V takes our environment along into the job.
+        # -V copies our environment into the job.
         done = attempt(["qsub", "-terse", str(folder.script)], drop=_ONLY_ONE)
         if done.returncode != 0:
             text = done.stderr or done.stdout
-            if "no suitable queues" in text:  # why is told by a question of its own
+            if "no suitable queues" in text:  # a separate query finds out why
                 text = attempt(["qsub", "-w", "v", str(folder.script)]).stderr or text
             raise SchedulerError(refusal("qsub", text))
         said = done.stdout
         return said.strip().splitlines()[-1].partition(".")[0]
 
     def status(self, folders: Sequence[JobFolder]) -> dict[str, JobStatus]:
-        """From the folders where those tell, else from one qstat, else from the accounts."""
+        """From the folders if they have the answer, else from one qstat, else from accounting."""
         found, unclear = told_by_folders(folders)
         if unclear:
             known = ask_queue(getpass.getuser())
             for name, folder in unclear.items():
                 worst = worst_end(folder)
                 if name in known and worst is not None and is_deleted(known[name].word):
-                    # It stays in the queue for as long as one of its hosts does not answer.
+                    # It stays in the queue as long as one of its hosts does not answer.
                     found[name] = JobStatus.of_summary(name, worst)
                 elif name in known:
                     found[name] = as_folder_tells(known[name], folder)
@@ -125,12 +125,12 @@ class SgeJobs(Jobs):
         return explain_job(record, folder.script, self.status([folder]).get(record.id))
 
     def on_head(self, folder: JobFolder, command: Sequence[str], terminal: bool) -> list[str]:
-        """A task of the job beside the running ones, on its first host."""
+        """A task of the job, beside those running, on its first host."""
         record = folder.record()
         status = self.status([folder]).get(record.id)
         if status is None or status.state is not State.RUNNING or not status.nodes:
             how = "is unknown" if status is None else f"is {status.state.value}"
-            raise SchedulerError(f"job {record.id} {how}: only a running one has a cluster")
+            raise SchedulerError(f"job {record.id} {how}: only a running job has a cluster")
         number, _, task = record.id.partition("_")
         environ = [f"JOB_ID={number}", f"SGE_TASK_ID={task or 'undefined'}"]
         inherit = ["qrsh", "-inherit", *(["-pty", "y"] if terminal else ["-nostdin"])]
@@ -140,8 +140,8 @@ class SgeJobs(Jobs):
 def _check(request: JobRequest) -> None:
     if request.gpus_per_node is not None:
         raise OptionError(
-            "--gpus-per-node: Grid Engine knows GPUs only as a resource that the site has made; "
-            "`qconf -sc` lists them: ask for it by its name, with --sge '-l gpu=1'"
+            "--gpus-per-node: Grid Engine knows GPUs only as a resource defined by the site; "
+            "`qconf -sc` lists them: request it by name, with --sge '-l gpu=1'"
         )
     if request.array is not None and _ARRAY.fullmatch(request.array) is None:
         raise OptionError(
@@ -150,11 +150,11 @@ def _check(request: JobRequest) -> None:
         )
     if request.dependency is not None and _AFTER.fullmatch(request.dependency) is None:
         raise OptionError(
-            f"--dependency {request.dependency}: Grid Engine can only wait until jobs have ended, "
-            "however they do: write afterany:12:13"
+            f"--dependency {request.dependency}: Grid Engine can only wait for jobs to end, "
+            "successfully or not: write afterany:12:13"
         )
     if request.container is not None and uses_pyxis(request):
-        raise OptionError("pyxis needs SLURM; here give an image that apptainer can run")
+        raise OptionError("pyxis needs SLURM; here, give an image that apptainer can run")
 
 
 def _values(request: JobRequest, folder: JobFolder, slots: parallel.Slots | None) -> dict[str, Any]:
@@ -184,14 +184,14 @@ def _values(request: JobRequest, folder: JobFolder, slots: parallel.Slots | None
 
 
 def _memory_of_a_slot(request: JobRequest, slots: parallel.Slots | None) -> str | None:
-    """Resources are counted for each slot."""
+    """Resources are counted per slot."""
     if request.mem is None or not values.memory_bytes(request.mem):
         return None
     return f"{values.memory_bytes(request.mem) // (slots.each if slots else 1) >> 10}K"
 
 
 def _notify(queue: str | None) -> int:
-    """Seconds between the notice and the end, the least of the queues that may run it."""
+    """Seconds between the notice and the end, the minimum over the queues that may run it."""
     names = [queue.partition("@")[0]] if queue else call(["qconf", "-sql"]).split()
     found = []
     for name in names:
@@ -202,7 +202,7 @@ def _notify(queue: str | None) -> int:
 
 
 def _gone(folders: dict[str, JobFolder]) -> dict[str, JobStatus]:
-    """Jobs that qstat does not know: what their folders say, else the accounts."""
+    """Jobs that qstat does not know: the state from their folders, else from accounting."""
     found: dict[str, JobStatus] = {}
     for name, folder in folders.items():
         worst = worst_end(folder)
@@ -213,6 +213,6 @@ def _gone(folders: dict[str, JobFolder]) -> dict[str, JobStatus]:
 
 
 def _in_bash(command: Iterable[str]) -> str:
-    """The words as one line for the user's login shell, in the directory we are in."""
+    """The command as one line for the user's login shell, in the current directory."""
     inner = f"cd {shlex.quote(os.getcwd())} 2>/dev/null; exec {shlex.join(command)}"
     return f"exec /bin/bash -c {shlex.quote(inner)}"

@@ -1,7 +1,7 @@
-"""What qstat and qacct tell of jobs.
+"""Parses the output of qstat and qacct.
 
-Used by `jobs` and `explain`.  `qstat -xml -g d` has one entry for each task of an array; a job that
-has ended is in `qacct` alone, where the site lets users read the accounts.
+Used by `jobs` and `explain`.  `qstat -xml -g d` has one entry per array task; a job that has ended
+is only in `qacct`, if the site lets users read its accounting.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _QACCT_TIME = "%a %b %d %H:%M:%S %Y"
 
 
 def ask_queue(user: str) -> dict[str, JobStatus]:
-    """All jobs of the user that wait or run, by every name: `12_3`, and `12` for the array."""
+    """The user's waiting or running jobs, under every name: `12_3`, and `12` for the array."""
     done = attempt(["qstat", "-xml", "-g", "d", "-u", user])
     if done.returncode != 0:
         raise SchedulerError(refusal("qstat", done.stderr or done.stdout))
@@ -28,7 +28,7 @@ def ask_queue(user: str) -> dict[str, JobStatus]:
 
 
 def read_queue(text: str) -> dict[str, JobStatus]:
-    """What that prints.  Raises SchedulerError for what is no XML of qstat's."""
+    """Parse that output.  Raises SchedulerError if it is not qstat's XML."""
     try:
         root = ElementTree.fromstring(text)
     except ElementTree.ParseError as error:
@@ -36,7 +36,7 @@ def read_queue(text: str) -> dict[str, JobStatus]:
     found: dict[str, JobStatus] = {}
     for entry in root.iter("job_list"):
         number, task = entry.findtext("JB_job_number", ""), entry.findtext("tasks", "")
-        # Of an array the task that has least behind it speaks for all.
+        # An array has the state of its least advanced task.
         for name in (number, f"{number}_{task}") if task else (number,):
             if name not in found or found[name].state is State.RUNNING:
                 found[name] = _of_entry(name, entry)
@@ -60,7 +60,7 @@ def _of_entry(name: str, entry: ElementTree.Element) -> JobStatus:
 
 
 def ask_accounts(ids: Sequence[str]) -> dict[str, JobStatus]:
-    """Jobs that have ended; nothing of those that the accounts do not have, or not yet."""
+    """Jobs that have ended; those not (or not yet) in accounting are left out."""
     found: dict[str, JobStatus] = {}
     for name in ids:
         number, _, task = name.partition("_")
@@ -72,7 +72,7 @@ def ask_accounts(ids: Sequence[str]) -> dict[str, JobStatus]:
 
 
 def read_accounts(text: str) -> Iterator[dict[str, str]]:
-    """The records of `qacct -j`, each begun by a line of equals signs: tasks and their slaves."""
+    """The records of `qacct -j`, each after a line of equals signs: tasks and their slaves."""
     record: dict[str, str] = {}
     for line in text.splitlines():
         if line.startswith("====="):
@@ -87,7 +87,7 @@ def read_accounts(text: str) -> Iterator[dict[str, str]]:
 
 
 def _of_end(name: str, records: Sequence[dict[str, str]]) -> JobStatus:
-    """The worst end.  `failed` is Grid Engine's own trouble, and what it killed (100)."""
+    """The worst outcome.  `failed` covers Grid Engine's own failures, and what it killed (100)."""
     codes = [(_number(each.get("exit_status")), _number(each.get("failed"))) for each in records]
     code, failed = max(codes)
     first = records[0]

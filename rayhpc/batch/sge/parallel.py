@@ -1,7 +1,7 @@
-"""Which parallel environment a job asks for, so that it gets its nodes.
+"""Chooses the parallel environment for a job, so that it gets its nodes.
 
-Grid Engine gives slots, not nodes; how slots are spread over hosts is a rule of the parallel
-environment, which the site makes.  Used by `jobs`; costs a request for each one the site has.
+Grid Engine allocates slots, not nodes; how slots are spread over hosts is a rule of the parallel
+environment, which the site defines.  Used by `jobs`; costs one request per environment.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ _TURNS = "$round_robin"
 
 @dataclass(frozen=True)
 class Environment:
-    """A parallel environment: its name and its rule, which is a number or one of SGE's words."""
+    """A parallel environment: its name and its rule, a number or one of SGE's keywords."""
 
     name: str
     rule: str
 
     @property
     def each(self) -> int | None:
-        """Slots that it takes on each host; None: as many as it happens."""
+        """Slots it allocates on each host; None: not fixed."""
         return int(self.rule) if self.rule.isdigit() else None
 
 
 @dataclass(frozen=True)
 class Slots:
-    """What to ask for: `-pe NAME TOTAL`, `each` on every host; no name: no parallel job."""
+    """What to request: `-pe NAME TOTAL`, `each` on every host; no name: not a parallel job."""
 
     name: str
     total: int
@@ -40,7 +40,7 @@ class Slots:
 
 
 def environments(queue: str | None) -> list[Environment]:
-    """Those that may start tasks on other hosts, of that queue or of all."""
+    """Those that may start tasks on other hosts, for that queue or for all."""
     names = call(["qconf", "-spl"]).split()
     if queue is not None:
         offered = read_pairs(call(["qconf", "-sq", queue])).get("pe_list", "").replace(",", " ")
@@ -56,7 +56,7 @@ def environments(queue: str | None) -> list[Environment]:
 def choose(request: JobRequest, there: list[Environment]) -> Slots:
     """The slots for that many nodes.
 
-    Raises OptionError, naming what there is, where no parallel environment spreads them so.
+    Raises OptionError, listing what there is, if no parallel environment spreads them like that.
     """
     wanted, nodes = request.cpus_per_node, request.nodes
     if nodes == 1:
@@ -65,7 +65,7 @@ def choose(request: JobRequest, there: list[Environment]) -> Slots:
             return Slots(whole[0].name if whole else "", wanted or 1, wanted or 1)
     fixed = [each for each in there if each.each is not None and wanted in (None, each.each)]
     if fixed:
-        # The most of each host is the nearest to a whole one.
+        # The most per host comes closest to a whole host.
         best = max(fixed, key=lambda each: each.each or 0)
         slots = best.each or 1
         return Slots(best.name, nodes * slots, slots)
@@ -73,8 +73,8 @@ def choose(request: JobRequest, there: list[Environment]) -> Slots:
     if turns:
         return Slots(turns[0].name, nodes * (wanted or 1), wanted or 1, exact=False)
     shown = ", ".join(f"{each.name} ({each.rule})" for each in there) or "none"
-    each_host = f"{wanted} slots of each host" if wanted else "the same slots of each host"
+    each_host = f"{wanted} slots on each host" if wanted else "equal slots on each host"
     raise OptionError(
-        f"--nodes {nodes}: no parallel environment takes {each_host}; there are {shown}: choose "
+        f"--nodes {nodes}: no parallel environment gives {each_host}; there are {shown}: choose "
         "one with --sge '-pe NAME SLOTS', or another --cpus-per-node"
     )

@@ -1,7 +1,7 @@
-"""Grid Engine as a batch system: where it is, what it says inside a job, and how ranks start.
+"""Grid Engine as a batch system: detection, its variables inside a job, and how ranks start.
 
-Found by `registry`.  Its submit side is `jobs`, its variables `facts`, its step the shell function
-in templates/sge/step.sh.
+Found by `registry`.  Its submit side is in `jobs`, its variables in `facts`, its step is the shell
+function in templates/sge/step.sh.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Sge(BatchSystem):
     grace_name = "notify"
 
     def look(self, environ: Mapping[str, str], which: Which) -> Sign:
-        """Whether its programs are there (PBS has a qsub, too) and know a qmaster."""
+        """Whether its programs are on PATH (PBS has a qsub, too) and know a qmaster."""
         qconf = which("qconf")
         if qconf is None or which("qsub") is None:
             return Sign(False)
@@ -50,7 +50,7 @@ class Sge(BatchSystem):
         return SgeJobs(self)
 
     def cluster_name(self, environ: Mapping[str, str]) -> str | None:
-        """SGE_CLUSTER_NAME, or what the cell's own file says."""
+        """SGE_CLUSTER_NAME, or the name in the cell's own file."""
         try:
             return environ.get("SGE_CLUSTER_NAME") or (
                 (_common(environ) / "cluster_name").read_text().strip() or None
@@ -59,15 +59,15 @@ class Sge(BatchSystem):
             return None
 
     def is_inside(self, environ: Mapping[str, str]) -> bool:
-        """Whether there is a job's number, and a task's or that there is none."""
+        """Whether a job id is set, and a task number or the mark that there is none."""
         return facts.present(environ)
 
     def facts(self, environ: Mapping[str, str], machine: MachineFacts) -> Allocation:
-        """What Grid Engine says to this process."""
+        """What Grid Engine tells this process."""
         return facts.read(environ, machine)
 
     def job_id(self, environ: Mapping[str, str]) -> str:
-        """The job as the user names it."""
+        """The job id as the user writes it."""
         return facts.job_id(environ) if facts.present(environ) else ""
 
     def array_task(self, environ: Mapping[str, str]) -> str:
@@ -77,13 +77,13 @@ class Sge(BatchSystem):
     def step_command(
         self, environ: Mapping[str, str], argv: Sequence[str], nodes: int | None = None
     ) -> list[str] | None:
-        """The shell's `step`, which a job of one host has as well, for its signals."""
+        """The shell's `step`; jobs of one host use it as well, for its signals."""
         if not facts.present(environ) or facts.is_rank(environ) or facts.is_terminal(environ):
             return None
         return step_command(self.name, argv, nodes)
 
     def grace(self, environ: Mapping[str, str]) -> Fact[float | None]:
-        """The queue's `notify`, which the job script passes on."""
+        """The queue's `notify`, passed on by the job script."""
         told = environ.get("RAYHPC_NOTIFY_S", "")
         if facts.present(environ) and told.isdigit():
             return Fact(float(told), "notify of the queue")

@@ -1,1 +1,1 @@
-"""SLURM: its commands, its words, and why a job waits."""
+"""SLURM: its commands, its vocabulary, and why a job waits."""

@@ -1,7 +1,7 @@
-"""Which accounts a user may charge, asked when SLURM has refused one.
+"""Which accounts a user may charge, queried when SLURM has refused one.
 
-Used by `slurm` after a refusal.  One request to the controller, which has all associations at hand;
-sacctmgr would ask the database, which not every login node may.
+Used by `slurm` after a refusal.  One request to the controller, which has all associations cached;
+sacctmgr would ask the database, which is not allowed on every login node.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import re
 from rayhpc.batch.errors import SchedulerError
 from rayhpc.batch.slurm.commands import attempt
 
-# A list is a courtesy: nobody is to wait for it.
+# The list is a courtesy: nobody should have to wait for it.
 _SECONDS = 10.0
 _REFUSED = "Invalid account"
 _RECORD = re.compile(r"\bAccount=(?P<account>\S+) UserName=(?P<user>\S+?)\(\d+\) Partition=(\S*)")
 
 
 def with_accounts(error: SchedulerError) -> SchedulerError:
-    """The same refusal; one for its account tells which accounts there are."""
+    """The same refusal; if it is about the account, it lists the valid accounts."""
     said, _, remedy = str(error).partition("\n")
     if _REFUSED not in said:
         return error
@@ -30,7 +30,7 @@ def with_accounts(error: SchedulerError) -> SchedulerError:
 
 
 def accounts_of(user: str) -> list[str]:
-    """Their names, with a partition where one is good for that alone; empty: not to be learnt."""
+    """Their names, with a partition if valid only there; empty: cannot be found out."""
     try:
         done = attempt(
             ["scontrol", "show", "assoc_mgr", f"users={user}", "flags=assoc"], seconds=_SECONDS

@@ -1,6 +1,6 @@
-"""Running SLURM's programs, each call being at most one request to its controller.
+"""Runs SLURM's programs, each call making at most one request to its controller.
 
-Used by `slurm` and `slurm_explain`.  Knows how they fail; what their words mean is elsewhere.
+Used by `slurm` and `slurm_explain`.  Knows how they fail; what their messages mean is elsewhere.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from rayhpc.batch.slurm.words import refusal
 def call(argv: Sequence[str], *, drop: Iterable[str] = ()) -> str:
     """The standard output of one of SLURM's programs, run without the variables in `drop`.
 
-    Raises SchedulerError with its own words and what to do when it fails, is missing, or does not
-    answer.
+    Raises SchedulerError with the program's own words and a remedy if it fails, is missing, or does
+    not answer.
     """
     done = attempt(argv, drop=drop)
     if done.returncode != 0:
@@ -33,7 +33,7 @@ def attempt(
     seconds: float = programs.SECONDS,
     drop: Iterable[str] = (),
 ) -> subprocess.CompletedProcess[str]:
-    """As `call`, but a failure of the program itself is the caller's to judge."""
+    """Like `call`, but the caller decides what a failure of the program itself means."""
     try:
         return programs.attempt(
             argv,
@@ -44,7 +44,7 @@ def attempt(
             more={"SLURM_TIME_FORMAT": "standard"},
         )
     except programs.NoAnswerError as error:
-        raise SchedulerError(f"{error} (`scontrol ping` tells whether it is up)") from error
+        raise SchedulerError(f"{error} (`scontrol ping` shows whether it is up)") from error
 
 
 def has(program: str) -> bool:

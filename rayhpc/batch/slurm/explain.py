@@ -1,13 +1,13 @@
 """Why a SLURM job waits, and what would start sooner.
 
-Called by `rayhpc explain`, when a user asks: it costs a few requests to the controller (one for
-the partitions, one for the script as it is and one for each alternative tried), never more than
+Called by `rayhpc explain` at the user's request: it costs a few requests to the controller (one for
+the partitions, one for the unchanged script and one for each alternative tried), never more than
 `MOST_TRIES` + 2.
 
-What `sbatch --test-only` names is not when a variation would start: SLURM takes it for one job
-more, and adds the run time of all that waits in its partition, the very job included that it is to
-replace (a job without a limit adds 127 years).  The same script unchanged is delayed by as much, so
-the difference between the two answers is what a variation gains.
+What `sbatch --test-only` returns is not when a variation would start: SLURM treats it as an
+additional job, and adds the run time of all that waits in its partition, including the job that it
+is to replace (a job without a limit adds 127 years).  The same script unchanged is delayed by as
+much, so the difference between the two answers is what a variation gains.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from rayhpc.batch.slurm.commands import attempt, call
 MOST_TRIES = 4
 _START = re.compile(r"to start at (\S+)")
 _DIRECTIVE = re.compile(r"^#SBATCH --(partition|time)=(\S+)", re.MULTILINE)
-# A start this much earlier is worth a sentence.
+# How much earlier a start must be to be worth a sentence.
 _WORTH_S = 60.0
 
 
 @dataclass(frozen=True)
 class Partition:
-    """One partition: its name, how many nodes are idle and how many there are."""
+    """One partition: its name, its number of idle nodes and of all nodes."""
 
     name: str
     idle: int
@@ -41,7 +41,7 @@ class Partition:
 
 
 def explain_job(record: JobRecord, script: Path, status: JobStatus | None) -> Explanation:
-    """Sentences for this job.  Raises SchedulerError where the controller does not answer."""
+    """Sentences for this job.  Raises SchedulerError if the controller does not answer."""
     if status is None:
         return forgotten("SLURM", record)
     if status.state is not State.PENDING:
@@ -86,8 +86,8 @@ def _sooner(
     partitions: list[Partition],
     own: Partition | None,
 ) -> Iterator[str]:
-    """What the controller says of a few variations of the same script."""
-    # A start that is over or just now is no promise while the job still waits.
+    """What the controller says about a few variations of the same script."""
+    # A start time in the past, or right now, is no promise while the job still waits.
     promised = status.start if status.start is not None and status.start > time.time() + 1 else None
     unchanged = _when(script, [])
     for words in list(_variations(record, partitions, own))[:MOST_TRIES]:
@@ -101,7 +101,7 @@ def _sooner(
 
 
 def gain(at: float, unchanged: float | None, promised: float | None) -> str:
-    """What a variation in the same partition does, from both answers; empty: no gain."""
+    """What a variation in the same partition gains, from both answers; empty: nothing."""
     if unchanged is None:
         return "could start at all"
     earlier = unchanged - at
@@ -113,7 +113,7 @@ def gain(at: float, unchanged: float | None, promised: float | None) -> str:
 
 
 def gain_elsewhere(at: float, promised: float | None) -> str:
-    """The same in another partition, where the waiting job delays nothing."""
+    """The same for another partition, where the waiting job delays nothing."""
     limit = time.time() + 2 * _WORTH_S if promised is None else promised
     return f"would start {_words_for(at)}" if at < limit - _WORTH_S else ""
 
@@ -132,7 +132,7 @@ def _variations(
 
 
 def _when(script: Path, words: list[str]) -> float | None:
-    """When the script would start with these options; None if never."""
+    """When the script would start with these options; None: never."""
     try:
         done = attempt(["sbatch", "--test-only", *words, str(script)])
     except SchedulerError:
@@ -157,7 +157,7 @@ def _words_for(at: float | None) -> str:
 
 
 def _duration(seconds: float) -> str:
-    """Roughly, in the largest unit of which there are two."""
+    """A rough duration, in the largest unit of which there are at least two."""
     for unit, name in ((86_400, "days"), (3_600, "hours")):
         if seconds >= 2 * unit:
             return f"{seconds / unit:.0f} {name}"

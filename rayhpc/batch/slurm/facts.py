@@ -1,4 +1,4 @@
-"""SLURM's table: which of its variables to trust where.
+"""SLURM's table: which of its variables to trust, and where.
 
 In a step, SLURM_STEP_* and what slurmstepd sets (SLURM_PROCID, SLURM_CPUS_ON_NODE, the GPU
 variables) describe the step; SLURM_NODELIST, SLURM_JOB_* and SLURM_GPUS_PER_NODE still describe
@@ -36,9 +36,9 @@ def in_step(environ: Mapping[str, str]) -> bool:
 
 
 def read(environ: Mapping[str, str], machine: MachineFacts) -> Allocation:
-    """What SLURM says to this process.
+    """What SLURM tells this process.
 
-    Raises ValueError naming a variable that cannot be read.
+    Raises ValueError naming a variable that cannot be parsed.
     """
     base = replace(
         plain.read(environ, machine),
@@ -77,7 +77,7 @@ def _step(base: Allocation, environ: Mapping[str, str]) -> Allocation:
 
 
 def _shell(base: Allocation, environ: Mapping[str, str]) -> Allocation:
-    """A batch script, or a shell of salloc: alone, with a whole allocation to start a step on."""
+    """A batch script, or salloc's shell: alone, with a whole allocation to start a step on."""
     batch = environ.get("ENVIRONMENT") == "BATCH" or "SLURM_TASK_PID" in environ
     nodes = variables.text(environ, "SLURM_JOB_NODELIST", "SLURM_NODELIST")
     groups = _component_nodes(environ)
@@ -101,7 +101,7 @@ def _shell(base: Allocation, environ: Mapping[str, str]) -> Allocation:
 
 
 def _step_nodes(environ: Mapping[str, str]) -> Fact[tuple[str, ...]]:
-    """The nodes of the step, those of all components if it spans a heterogeneous job."""
+    """The nodes of the step, of all components if it spans a heterogeneous job."""
     step = variables.text(environ, "SLURM_STEP_NODELIST", "SLURM_NODELIST")
     own = decode_hostlist(step.value or "")
     every = tuple(name for group in _component_nodes(environ).values() for name in group)
@@ -111,7 +111,7 @@ def _step_nodes(environ: Mapping[str, str]) -> Fact[tuple[str, ...]]:
 
 
 def _local_size(environ: Mapping[str, str]) -> Fact[int]:
-    """How many tasks of this step run on this node."""
+    """The number of this step's tasks on this node."""
     tasks = variables.text(environ, "SLURM_STEP_TASKS_PER_NODE", "SLURM_TASKS_PER_NODE")
     counts = decode_counts(tasks.value or "")
     own = decode_hostlist(environ.get("SLURM_STEP_NODELIST", ""))
@@ -141,7 +141,7 @@ def _component_nodes(environ: Mapping[str, str]) -> dict[int, tuple[str, ...]]:
 
 
 def _cpus(environ: Mapping[str, str]) -> Fact[int | None]:
-    """Processors of the step on this node; the job's are a candidate, to see the difference."""
+    """Processors of the step on this node; the job's are a candidate, to show the difference."""
     step = variables.number(environ, "SLURM_CPUS_ON_NODE")
     counts = decode_counts(environ.get("SLURM_JOB_CPUS_PER_NODE", ""))
     names = decode_hostlist(environ.get("SLURM_JOB_NODELIST", ""))
@@ -153,7 +153,7 @@ def _cpus(environ: Mapping[str, str]) -> Fact[int | None]:
 
 
 def _memory(environ: Mapping[str, str], machine: MachineFacts) -> Fact[int | None]:
-    """Bytes on this node; SLURM's numbers are MiB, and 0 is all there is."""
+    """Bytes on this node; SLURM's numbers are MiB, and 0 means all."""
     cpus = variables.number(environ, "SLURM_CPUS_ON_NODE").value or 0
     found = [
         Candidate[int | None](amount * times * _MIB, name)
@@ -168,7 +168,7 @@ def _memory(environ: Mapping[str, str], machine: MachineFacts) -> Fact[int | Non
 
 
 def _gpus(environ: Mapping[str, str], machine: MachineFacts) -> Fact[Gpus]:
-    """The visible GPUs, but none that were never asked for on a node shared with others."""
+    """The visible GPUs, but none that were not requested on a node shared with others."""
     seen = Candidate(machine.gpus, machine.gpus.source)
     named = machine.gpus.source == machine.gpus.variable
     granted = any(environ.get(name) for name in _GPU_GRANTS)

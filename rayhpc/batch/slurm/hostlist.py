@@ -1,7 +1,7 @@
 """SLURM's compressed lists, decoded without `scontrol` (which would be a call to the controller).
 
-Called by `slurm.py`.  The format: names separated by commas; within a name each bracket holds
-numbers and ranges, leading zeros kept, several brackets multiply (`rack[1-2]n[01-16]-ib`).
+Called by `slurm.py`.  The format: names separated by commas; within a name each bracket contains
+numbers and ranges, leading zeros kept; several brackets multiply (`rack[1-2]n[01-16]-ib`).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import re
 
-# More nodes than any machine has; a longer list is a damaged variable, not a cluster.
+# More nodes than any machine has; a longer list is a corrupt variable, not a cluster.
 MOST_NODES = 1 << 20
 
 _BRACKET = re.compile(r"\[([^\[\]]*)\]")
@@ -18,7 +18,7 @@ _REPEAT = re.compile(r"(\d+)(?:\(x(\d+)\))?")
 
 
 def decode_hostlist(text: str) -> tuple[str, ...]:
-    """All node names in order; `(null)` and an empty text are no node.
+    """All node names in order; none for `(null)` and an empty text.
 
     Raises ValueError, naming the text, if it is not a host list.
     """
@@ -59,7 +59,7 @@ def _split_outside_brackets(text: str) -> list[str]:
 
 
 def _expand(word: str, text: str) -> list[str]:
-    """One word with any number of brackets; the last bracket counts fastest."""
+    """Expand one word with any number of brackets; the last bracket varies fastest."""
     pieces = _BRACKET.split(word)
     if any(char in literal for literal in pieces[0::2] for char in "[]"):
         raise ValueError(f"{text!r} is not a host list: its brackets do not match")

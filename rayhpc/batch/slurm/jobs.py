@@ -1,7 +1,7 @@
-"""SLURM seen from the submit side.
+"""The submit side of SLURM.
 
-Made by `system`.  A submission is one request to the controller; while a job is pending it is
-asked now and then, for all jobs at once; after that the job's folder tells everything.
+Created by `system`.  A submission is one request to the controller; while a job is pending the
+controller is asked now and then, for all jobs at once; after that the job's folder has everything.
 """
 
 from __future__ import annotations
@@ -63,10 +63,10 @@ class SlurmJobs(Jobs):
         return said.removeprefix("sbatch: ")
 
     def submit(self, request: JobRequest, folder: JobFolder, script: str) -> str:
-        """One request to the controller; the job's number.  A refused account costs another."""
+        """One request to the controller; returns the job's id.  A refused account costs another."""
         folder.script.write_text(script)
         folder.script.chmod(0o700)
-        # sbatch takes its environment along into the job.
+        # sbatch copies its environment into the job.
         drop = ("SLURM_TIME_FORMAT", *_of_another_allocation(os.environ))
         try:
             said = call(["sbatch", "--parsable", str(folder.script)], drop=drop)
@@ -75,9 +75,9 @@ class SlurmJobs(Jobs):
         return said.strip().splitlines()[-1].split(";")[0]
 
     def status(self, folders: Sequence[JobFolder]) -> dict[str, JobStatus]:
-        """From the folders where those tell, else from one request for all the others.
+        """From the folders if they have the answer, else from one request for all the others.
 
-        A job that is in neither is not in the answer.
+        A job that is in neither is left out.
         """
         found, unclear = told_by_folders(folders)
         if unclear:
@@ -85,7 +85,7 @@ class SlurmJobs(Jobs):
         return found
 
     def cancel(self, folders: Sequence[JobFolder]) -> None:
-        """End them; those that have ended already are left in peace."""
+        """End them; those that have already ended are left alone."""
         ids = [folder.record().id for folder in folders if folder.record().id]
         if not ids:
             return
@@ -101,7 +101,7 @@ class SlurmJobs(Jobs):
         return explain_job(record, folder.script, self.status([folder]).get(record.id))
 
     def on_head(self, folder: JobFolder, command: Sequence[str], terminal: bool) -> list[str]:
-        """A step of its own beside the running one, on the job's first node."""
+        """A separate step beside the running one, on the job's first node."""
         overlap = ["--overlap"] if installed_version().steps_exclude_each_other else []
         pty = ["--pty"] if terminal else []
         foreign = _of_another_allocation(os.environ)
@@ -114,9 +114,9 @@ class SlurmJobs(Jobs):
 
 
 def _number_of(folder: JobFolder) -> str:
-    """What srun calls the job; each running task of an array has a number of its own.
+    """The job id that srun needs; each running array task has an id of its own.
 
-    Costs a request for such a task.  Raises LaunchError if it does not run.
+    Costs a request for such a task.  Raises LaunchError if it is not running.
     """
     name = folder.record().id
     if folder.task is None:
@@ -129,19 +129,19 @@ def _number_of(folder: JobFolder) -> str:
         return number
     how = f"is {state_of(word).value}" if word else "has ended"
     raise LaunchError(
-        f"task {name} {how}: only a running one has a cluster (`rayhpc status {name}` tells more)",
+        f"task {name} {how}: only a running task has a cluster (`rayhpc status {name}` shows more)",
         ExitCode.HEAD_LOST,
     )
 
 
 def _of_another_allocation(environ: Iterable[str]) -> list[str]:
-    """Variables by which an allocation around us would talk into the new job."""
+    """Variables by which an allocation around us would influence the new job."""
     keep = ("SLURM_CONF", "SLURM_CLUSTERS")
     return [name for name in environ if name.startswith(("SLURM_", "SRUN_")) and name not in keep]
 
 
 def _asked(folders: Sequence[JobFolder]) -> dict[str, JobStatus]:
-    """What SLURM says of them, and of those that it does not know what may be concluded."""
+    """What SLURM says about them, and what can be concluded for those that it does not know."""
     by_id = {each.record().id: each for each in folders}
     known = _ask_queue(list(by_id))
     missing = [each for each in by_id if each not in known]
@@ -159,15 +159,15 @@ def _forgotten(folder: JobFolder, known: Container[str]) -> JobStatus | None:
     if worst is not None:
         return JobStatus.of_summary(record.id, worst)
     if folder.task is not None and record.id.partition("_")[0] in known:
-        # SLURM keeps no record of a task that it drops from an array that waits.
+        # SLURM keeps no record of a task dropped from a waiting array.
         reason = "it was cancelled before it started"
         return JobStatus(record.id, State.CANCELLED, "CANCELLED", reason)
     return None
 
 
 def _ask_queue(ids: Sequence[str]) -> dict[str, JobStatus]:
-    """All that squeue tells of these jobs, by every name: `12_3`, and `12` for the array."""
-    # One line for each waiting task of an array only where single tasks are asked for.
+    """Everything squeue says about these jobs, under every name: `12_3`, and `12` for the array."""
+    # One line per waiting array task only if single tasks were asked for.
     single = ["--array"] if any("_" in each for each in ids) else []
     jobs = dict.fromkeys(each.partition("_")[0] for each in ids)
     which = ["--noheader", "--states=all", *single, f"--jobs={','.join(jobs)}"]
@@ -180,7 +180,7 @@ def _ask_queue(ids: Sequence[str]) -> dict[str, JobStatus]:
         if len(fields) != 6:
             continue
         job, task, *rest = fields
-        # Of an array the task that has least behind it speaks for all.
+        # An array has the state of its least advanced task.
         for name in (job, f"{job}_{task}"):
             if name not in rows or rows[name].state.ended:
                 rows[name] = _from_row(name, *rest)
@@ -199,7 +199,7 @@ def _from_row(job_id: str, word: str, reason: str, start: str, nodes: str) -> Jo
 
 
 def _ask_accounting(ids: Sequence[str]) -> dict[str, JobStatus]:
-    """Jobs that the controller has forgotten; nothing where the site keeps no accounts."""
+    """Jobs that the controller has forgotten; nothing if the site keeps no accounting."""
     if not ids or not has("sacct"):
         return {}
     columns = "JobID,State,ExitCode,Start,NodeList"

@@ -1,7 +1,7 @@
-"""How soon SLURM kills what it has told to end: KillWait, from its own configuration file.
+"""How soon SLURM kills what it has told to end: KillWait, from its configuration file.
 
 Read by `launch.drain` and `doctor`.  Never runs a SLURM command, which would be a request to the
-controller: nodes and login nodes have the file, or what slurmd has fetched of it.
+controller: nodes and login nodes have the file, or slurmd's copy of it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rayhpc.allocation.fact import Fact
 
-# slurm.conf(5); without a configuration server, with one (where slurmd keeps it), Debian's of old.
+# slurm.conf(5): without a configuration server, with one (slurmd's copy), and Debian's old path.
 PLACES = ("etc/slurm/slurm.conf", "run/slurm/conf/slurm.conf", "etc/slurm-llnl/slurm.conf")
 DEFAULT_S = 30.0
 _DEPTH = 3
@@ -22,7 +22,7 @@ _INCLUDE = re.compile(r"\s*include\s+(\S+)", re.IGNORECASE)
 
 
 def kill_wait(environ: Mapping[str, str], root: Path = Path("/")) -> Fact[float | None]:
-    """Seconds between SIGTERM and SIGKILL; None where there is no configuration to be read."""
+    """Seconds between SIGTERM and SIGKILL; None if there is no readable configuration."""
     for path in _candidates(environ, root):
         try:
             lines = list(_lines(path, _DEPTH))
@@ -32,7 +32,7 @@ def kill_wait(environ: Mapping[str, str], root: Path = Path("/")) -> Fact[float 
         if found:
             return Fact(float(found[-1]), f"KillWait in {path}")
         return Fact(DEFAULT_S, f"SLURM's default: no KillWait in {path}")
-    return Fact(None, "there is no slurm.conf to be read here")
+    return Fact(None, "there is no readable slurm.conf here")
 
 
 def _candidates(environ: Mapping[str, str], root: Path) -> Iterator[Path]:
@@ -43,7 +43,7 @@ def _candidates(environ: Mapping[str, str], root: Path) -> Iterator[Path]:
 
 
 def _lines(path: Path, depth: int) -> Iterator[str]:
-    """Its lines without comments, those of included files in their places."""
+    """Its lines without comments, with included files inserted in place."""
     with path.open(errors="replace") as file:
         text = file.read(_BYTES)
     for line in re.sub(r"#.*", "", text).splitlines():
@@ -54,4 +54,4 @@ def _lines(path: Path, depth: int) -> Iterator[str]:
             try:
                 yield from _lines(path.parent / included[1], depth - 1)
             except OSError:
-                continue  # what is not readable to all is seldom about this
+                continue  # a file that not all can read is seldom about this

@@ -1,7 +1,7 @@
-"""The step that `rayhpc run` starts for itself when nobody put `srun` before it.
+"""The step that `rayhpc run` starts for itself if the user did not put `srun` before it.
 
-Called once by `rayhpc run`, before it does anything else, in a batch script or in a shell inside
-an allocation.  One task a node, each with all that the allocation has on its node.  Only composes
+Called once by `rayhpc run`, before anything else, in a batch script or in a shell inside an
+allocation.  One task per node, each with everything the allocation has on that node.  Only composes
 the command: never runs it, never asks the controller.
 """
 
@@ -16,11 +16,11 @@ from rayhpc.batch.slurm.hostlist import decode_counts
 from rayhpc.batch.slurm.version import SlurmVersion, installed_version
 from rayhpc.exit_codes import ExitCode, LaunchError
 
-# A lost node or a dead rank is rayhpc's business, so SLURM is not to end the step for it; nor is
-# it to start a PMI server that a program importing MPI would wait in for ranks that never call.
+# rayhpc deals with lost nodes and dead ranks itself, so SLURM must not end the step for them; nor
+# may it start a PMI server, in which a program importing MPI would wait for ranks that never call.
 STEP_OPTIONS = ("--no-kill", "--kill-on-bad-exit=0", "--wait=0", "--mpi=none", "--export=ALL")
 
-# What srun would take from the job although it speaks of tasks that we do not start.
+# Variables that srun would inherit from the job although they describe tasks that we do not start.
 _OF_OTHER_TASKS = (
     "SLURM_GPUS_PER_TASK",
     "SLURM_NTASKS_PER_GPU",
@@ -45,10 +45,10 @@ def step_command(
 ) -> list[str] | None:
     """The command that runs `argv` once on every node of this allocation.
 
-    None if there is no SLURM allocation, if this process is a rank already, or if this is the
-    batch script of a job of one node: then `argv` is to be run right here.  `terminal` is whether
-    the user sits at one, which the program then gets, too; None: look.  Raises LaunchError, with a
-    remedy, where srun is needed and missing.
+    None if there is no SLURM allocation, if this process is already a rank, or if this is the
+    batch script of a one-node job: then `argv` runs right here.  `terminal` says whether the user
+    is at a terminal, which the program then gets, too; None: find out.  Raises LaunchError, with a
+    remedy, if srun is needed and missing.
     """
     if not _needs_step(environ):
         return None
@@ -78,7 +78,7 @@ def _needs_step(environ: Mapping[str, str]) -> bool:
 
 
 def _is_interactive_step(environ: Mapping[str, str]) -> bool:
-    """`srun --pty bash`: one task, in an allocation of more."""
+    """`srun --pty bash`: one task, in a larger allocation."""
     tasks = _number(environ, "SLURM_STEP_NUM_TASKS", "SLURM_NTASKS")
     nodes = _number(environ, "SLURM_JOB_NUM_NODES")
     return "SLURM_PTY_PORT" in environ and tasks == 1 and nodes > 1
@@ -103,7 +103,7 @@ def _options(environ: Mapping[str, str], version: SlurmVersion) -> Iterator[str]
 
 
 def _processors(environ: Mapping[str, str]) -> Iterator[str]:
-    """All of each node: by number where all have as many, else by not binding to fewer."""
+    """All processors of each node: by number if equal everywhere, else by not binding to fewer."""
     counts = set(decode_counts(environ.get("SLURM_JOB_CPUS_PER_NODE", "")))
     if len(counts) == 1:
         yield f"--cpus-per-task={counts.pop()}"
@@ -112,7 +112,7 @@ def _processors(environ: Mapping[str, str]) -> Iterator[str]:
 
 
 def _gpus(environ: Mapping[str, str]) -> Iterator[str]:
-    """A job that asked for GPUs by the task has as many a node as it has tasks there."""
+    """A job that requested GPUs per task has as many per node as it has tasks there."""
     per_task = environ.get("SLURM_GPUS_PER_TASK", "")
     tasks = set(decode_counts(environ.get("SLURM_TASKS_PER_NODE", "")))
     kind, _, number = per_task.rpartition(":")

@@ -1,6 +1,6 @@
-"""SLURM as a batch system: where it is, what it says inside a job, and how its steps start.
+"""SLURM as a batch system: detection, its variables inside a job, and how its steps start.
 
-Found by `registry`.  Its submit side is `jobs`, its variables `facts`, its srun `step`.
+Found by `registry`.  Its submit side is in `jobs`, its variables in `facts`, its srun in `step`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Slurm(BatchSystem):
     grace_name = "KillWait"
 
     def look(self, environ: Mapping[str, str], which: Which) -> Sign:
-        """Whether sbatch is there and knows a controller."""
+        """Whether sbatch is on PATH and knows a controller."""
         sbatch = which("sbatch")
         if sbatch is None:
             return Sign(False)
@@ -63,21 +63,21 @@ class Slurm(BatchSystem):
         return None
 
     def head_host(self, nodes: str) -> str | None:
-        """The first of a list like `node[1-3]`."""
+        """The first node in a list like `node[1-3]`."""
         from rayhpc.batch.slurm.hostlist import decode_hostlist
 
         return next(iter(decode_hostlist(nodes)), None)
 
     def is_inside(self, environ: Mapping[str, str]) -> bool:
-        """Whether there is a job's number."""
+        """Whether a job id is set."""
         return facts.present(environ)
 
     def facts(self, environ: Mapping[str, str], machine: MachineFacts) -> Allocation:
-        """What SLURM says to this process."""
+        """What SLURM tells this process."""
         return facts.read(environ, machine)
 
     def job_id(self, environ: Mapping[str, str]) -> str:
-        """SLURM_JOB_ID, which for a task of an array is another one than the user's."""
+        """SLURM_JOB_ID, which for an array task differs from the id the user sees."""
         return environ.get("SLURM_JOB_ID", "")
 
     def array_task(self, environ: Mapping[str, str]) -> str:
@@ -87,7 +87,7 @@ class Slurm(BatchSystem):
     def step_command(
         self, environ: Mapping[str, str], argv: Sequence[str], nodes: int | None = None
     ) -> list[str] | None:
-        """An srun of one task a node."""
+        """An srun with one task per node."""
         from rayhpc.batch.slurm.step import step_command
 
         wanted = {"SLURM_JOB_NUM_NODES": str(nodes)} if nodes else {}
@@ -102,7 +102,7 @@ class Slurm(BatchSystem):
     def advice(
         self, environ: Mapping[str, str], allocation: Allocation, size: NodeSize
     ) -> list[str]:
-        """Since 22.05 srun does not take --cpus-per-task from sbatch, so a step may get one."""
+        """Since 22.05 srun ignores sbatch's --cpus-per-task, so a step may get only one CPU."""
         alone = allocation.local_size.value == 1
         if allocation.launcher.value != "srun" or not alone or size.cpus.source == "--num-cpus":
             return []
@@ -119,9 +119,9 @@ class Slurm(BatchSystem):
 
 
 def _is_configured(environ: Mapping[str, str], sbatch: str) -> bool:
-    """Whether SLURM's programs know a controller: a configuration file, or their own word.
+    """Whether SLURM's programs know a controller: from a configuration file, or by asking them.
 
-    With a file that names none, one that lies about, they would try for a minute and then fail.
+    With a file that names none, such as a leftover one, they would try for a minute and then fail.
     """
     if environ.get("SLURM_CONF"):
         return _names_a_controller(environ["SLURM_CONF"])
@@ -139,13 +139,13 @@ def _is_configured(environ: Mapping[str, str], sbatch: str) -> bool:
 
 
 def _names_a_controller(path: str) -> bool:
-    """Whether a configuration file names one; what it includes may do so, too."""
+    """Whether a configuration file names one; a file it includes may do so, too."""
     words = ("slurmctldhost", "controlmachine", "include")
     return any(line.lower().startswith(words) for line in _lines(path)) or _is_closed(path)
 
 
 def _is_closed(path: str) -> bool:
-    """Whether a file is there that this user may not read: SLURM's programs tell."""
+    """Whether the file exists but this user may not read it: then SLURM's programs are asked."""
     return os.path.exists(path) and not os.access(path, os.R_OK)
 
 

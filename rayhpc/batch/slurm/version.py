@@ -1,7 +1,7 @@
-"""Which SLURM this is, and what its srun understands.
+"""The installed SLURM's version, and what its srun supports.
 
-Asked before a step is started and by the submit side.  `srun --version` answers without a call to
-the controller.  What changed when is from SLURM's RELEASE_NOTES of the version named.
+Used before a step is started and by the submit side.  `srun --version` answers without a call to
+the controller.  Changes are documented in SLURM's RELEASE_NOTES of the version named.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class SlurmVersion(NamedTuple):
 
     @property
     def steps_exclude_each_other(self) -> bool:
-        """From 20.11 a step has its resources to itself unless it says --overlap."""
+        """From 20.11 a step has exclusive use of its resources unless it says --overlap."""
         return self >= (20, 11)
 
     @property
@@ -34,7 +34,7 @@ class SlurmVersion(NamedTuple):
 
     @property
     def says_het(self) -> bool:
-        """From 20.02 it is --het-group; before that it was --pack-group."""
+        """From 20.02 the option is --het-group; before that it was --pack-group."""
         return self >= (20, 2)
 
     def __str__(self) -> str:
@@ -54,9 +54,9 @@ def parse_version(text: str) -> SlurmVersion:
 
 @functools.cache
 def installed_version(program: str = "srun") -> SlurmVersion:
-    """The version of the `program` on PATH, asked once.
+    """The version of the `program` on PATH, queried once.
 
-    Raises FileNotFoundError if it is not there, ValueError if it does not say.
+    Raises FileNotFoundError if it is missing, ValueError if it does not say.
     """
     done = subprocess.run(
         [program, "--version"], capture_output=True, text=True, timeout=_SECONDS, check=False

@@ -1,7 +1,7 @@
-"""SLURM's own words in plain ones: why a job waits, how it ended, why it was refused.
+"""SLURM's terms in plain words: why a job waits, how it ended, why it was refused.
 
-Pure tables and functions.  The names are those of SLURM's manual pages (squeue, sbatch); one that
-is not here is shown as it is.
+Pure tables and functions.  The names are those of SLURM's manual pages (squeue, sbatch); unlisted
+ones are shown unchanged.
 """
 
 from __future__ import annotations
@@ -41,23 +41,23 @@ STATES: dict[str, State] = {
 _ENDS = {
     "TIMEOUT": "it reached its time limit: ask for more with --time",
     "DEADLINE": "its deadline passed",
-    "NODE_FAIL": "a node failed; with --no-kill the cluster goes on without it",
+    "NODE_FAIL": "a node failed; with --no-kill the cluster continues without it",
     "BOOT_FAIL": "a node did not boot",
     "LAUNCH_FAILED": "SLURM could not start it on its nodes",
     "OUT_OF_MEMORY": "it used more memory than it was given: ask for more with --mem",
-    "PREEMPTED": "a job of higher priority took its nodes; with --requeue it comes back",
+    "PREEMPTED": "a job of higher priority took its nodes; with --requeue it is requeued",
     "CANCELLED": "it was cancelled",
 }
 
 _REASONS = {
     "None": "the controller has not looked at it yet",
-    "Priority": "jobs of higher priority are before it",
+    "Priority": "jobs of higher priority are ahead of it",
     "Resources": "the nodes it needs are busy",
     "Dependency": "it waits for another job to end",
     "DependencyNeverSatisfied": "the job it depends on ended otherwise, so it never starts: cancel "
     "it and submit it again",
     "BeginTime": "its start time has not come (a requeued job waits a little, too)",
-    "JobHeldUser": "you hold it: `scontrol release` lets it go",
+    "JobHeldUser": "you hold it: `scontrol release` releases it",
     "JobHeldAdmin": "an administrator holds it: ask them why",
     "ReqNodeNotAvail": "a node it asked for is down, drained or reserved",
     "PartitionDown": "its partition does not start jobs now",
@@ -89,7 +89,7 @@ _REASONS = {
     "of its nodes, then `scontrol release`",
 }
 
-# Reasons that waiting does not change.
+# Reasons that do not go away by waiting.
 _HOPELESS = {
     "DependencyNeverSatisfied",
     "PartitionNodeLimit",
@@ -103,18 +103,18 @@ _HOPELESS = {
     "QOSNotAllowed",
 }
 
-# A family of reasons, told by its beginning or end, with what it is about.
+# Families of reasons, recognised by prefix or suffix, and what they mean.
 _FAMILIES = (
     (re.compile(r"Assoc\w*"), "a limit of your account is reached"),
     (re.compile(r"QOS\w*"), "a limit of its quality of service is reached"),
     (re.compile(r"\w*Max\w*"), "a limit on what you may use at once is reached"),
 )
 
-# Part of what SLURM says, whatever the case of its letters, and what to do then.
+# A part of SLURM's message, ignoring case, and what to do then.
 _REFUSALS = {
     "Unable to contact slurm controller|Connection refused|Socket timed out|"
     "Communication connection failure": (
-        "SLURM's controller does not answer; try again later (`scontrol ping` tells whether it "
+        "SLURM's controller does not answer; try again later (`scontrol ping` shows whether it "
         "is up)"
     ),
     "invalid partition": "there is no such partition: `sinfo --format=%R` lists them",
@@ -125,7 +125,7 @@ _REFUSALS = {
     "Invalid qos": "there is no such quality of service: see --qos",
     "Node count specification invalid|More processors requested|"
     "Requested node configuration is not available": (
-        "the partition cannot give that, whatever one waits: it has fewer nodes, or its nodes "
+        "the partition can never provide that: it has fewer nodes, or its nodes "
         "have fewer CPUs, GPUs or less memory (`sinfo -o '%P %D %c %m %G'`)"
     ),
     "Invalid feature specification": (
@@ -136,7 +136,7 @@ _REFUSALS = {
     ),
     "reservation is invalid": "there is no such reservation for you",
     "Job dependency problem": (
-        "--dependency names no job that can be waited for: write for example afterok:123"
+        "--dependency does not name a job to wait for: write, for example, afterok:123"
     ),
     "Invalid generic resource|Invalid gres|Invalid Trackable RESource": (
         "the nodes have no such GPUs (`sinfo -o '%G'` lists them): see --gpus-per-node"
@@ -157,12 +157,12 @@ _NOISE = re.compile(
 
 
 def state_of(word: str) -> State:
-    """The state behind SLURM's word (`CANCELLED by 1001` too); an unknown one still runs."""
+    """The state for SLURM's word (also `CANCELLED by 1001`); unknown ones count as running."""
     return STATES.get(word.split(" ")[0].rstrip("+"), State.RUNNING)
 
 
 def reason_in_words(reason: str) -> str:
-    """Why a job is pending, as a sentence's second half; empty where there is nothing to say."""
+    """Why a job is pending, as the second half of a sentence; possibly empty."""
     name = _name_of(reason)
     if name in _REASONS:
         return _REASONS[name]
@@ -178,17 +178,17 @@ def is_hopeless(reason: str) -> bool:
 
 
 def end_in_words(word: str) -> str:
-    """How a job ended, where its exit code does not say it; else empty."""
+    """How a job ended, if its exit code does not say so; otherwise empty."""
     return _ENDS.get(word.split(" ")[0], "")
 
 
 def refusal(program: str, text: str) -> str:
-    """What SLURM said, and what to do about it."""
+    """SLURM's message, and what to do about it."""
     said = _NOISE.sub("", text).strip().replace("\n", "; ")
     for pattern, remedy in _REFUSALS.items():
         if re.search(pattern, said, re.IGNORECASE):
             return f"{program}: {said}\n{remedy}"
-    return f"{program}: {said or 'failed without a word'}"
+    return f"{program}: {said or 'failed without a message'}"
 
 
 def _name_of(reason: str) -> str:

@@ -29,7 +29,7 @@ def test_states() -> None:
     ("reason", "words"),
     [
         ("Resources", "the nodes it needs are busy"),
-        ("(Priority)", "jobs of higher priority are before it"),
+        ("(Priority)", "jobs of higher priority are ahead of it"),
         ("ReqNodeNotAvail, UnavailableNodes:node3", "down, drained or reserved"),
         ("AssocGrpCpuLimit", "a limit of your account"),
         ("QOSMaxJobsPerUserLimit", "quality of service"),
@@ -68,7 +68,7 @@ def test_ends() -> None:
             "sbatch: error: Unable to contact slurm controller (connect failure)",
             "does not answer",
         ),
-        ("allocation failure: Requested node configuration is not available", "whatever one waits"),
+        ("allocation failure: Requested node configuration is not available", "can never provide"),
         ("sbatch: unrecognized option '--frobnicate'", "--dry-run"),
     ],
 )
