@@ -19,7 +19,6 @@ import fcntl
 import json
 import os
 import re
-import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -176,7 +175,7 @@ def create(base: Path) -> JobFolder:
 
     Raises OptionError, with a remedy, if it cannot be created.
     """
-    name = time.strftime("%Y%m%d-%H%M%S") + "-" + secrets.token_hex(3)
+    name = time.strftime("%Y%m%d-%H%M%S") + "-" + os.urandom(3).hex()
     folder = JobFolder(base / name)
     try:
         base.mkdir(mode=0o700, parents=True, exist_ok=True)

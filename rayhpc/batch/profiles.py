@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import fnmatch
 import os
-import socket
+import platform
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -161,7 +161,7 @@ def cluster_name(environ: Mapping[str, str]) -> str | None:
 
 
 def _matching(environ: Mapping[str, str]) -> tuple[str, str] | None:
-    cluster, hostname = cluster_name(environ), socket.gethostname()
+    cluster, hostname = cluster_name(environ), platform.node()
     for name in known(environ):
         match = load(environ, name).match or {}
         if cluster and fnmatch.fnmatchcase(cluster, match.get("cluster", "")):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shlex
 from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +30,7 @@ def shipped(folder: str = "templates") -> Path:
     Raises FileNotFoundError if the installation lacks it.
     """
     places = {"templates": "templates", "profiles": "slurm/profiles", "job_scripts": "slurm"}
-    package = Path(str(resources.files("rayhpc.batch"))).parent
+    package = Path(__file__).parents[1]
     for place in (package / folder, package.parent / places[folder]):
         if place.is_dir():
             return place

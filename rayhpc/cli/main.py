@@ -6,7 +6,6 @@ so that help and `submit --dry-run` start at once.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import os
 import sys
@@ -73,6 +72,8 @@ class Commands(click.Group):
         """As in click, but the error suggests the closest name."""
         name = args[0] if args else ""
         if name and not name.startswith("-") and name not in COMMANDS:
+            import difflib
+
             near = difflib.get_close_matches(name, COMMANDS, n=1)
             hint = f"did you mean {near[0]!r}?" if near else "`rayhpc --help` lists them all."
             raise click.UsageError(f"there is no command {name!r}; {hint}", ctx)

@@ -28,7 +28,6 @@ from rayhpc.batch.rendering import render_job, uses_pyxis
 from rayhpc.batch.request import JobRequest
 from rayhpc.batch.sge import parallel
 from rayhpc.batch.sge.commands import attempt, call, read_pairs
-from rayhpc.batch.sge.explain import explain_job
 from rayhpc.batch.sge.listing import ask_accounts, ask_queue
 from rayhpc.batch.sge.words import is_deleted, refusal
 from rayhpc.batch.system import BatchSystem, Jobs
@@ -121,6 +120,8 @@ class SgeJobs(Jobs):
 
     def explain(self, folder: JobFolder) -> Explanation:
         """Why it waits, and what would start sooner."""
+        from rayhpc.batch.sge.explain import explain_job
+
         record = folder.record()
         return explain_job(record, folder.script, self.status([folder]).get(record.id))
 

@@ -17,7 +17,6 @@ from rayhpc.batch.rendering import render_job
 from rayhpc.batch.request import JobRequest
 from rayhpc.batch.slurm.accounts import with_accounts
 from rayhpc.batch.slurm.commands import attempt, call, has
-from rayhpc.batch.slurm.explain import explain_job
 from rayhpc.batch.slurm.step import STEP_OPTIONS
 from rayhpc.batch.slurm.version import installed_version
 from rayhpc.batch.slurm.words import (
@@ -97,6 +96,8 @@ class SlurmJobs(Jobs):
 
     def explain(self, folder: JobFolder) -> Explanation:
         """Why it waits, and what would start sooner."""
+        from rayhpc.batch.slurm.explain import explain_job
+
         record = folder.record()
         return explain_job(record, folder.script, self.status([folder]).get(record.id))
 
