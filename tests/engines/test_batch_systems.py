@@ -1,0 +1,71 @@
+"""The same one line on YARN and on Grid Engine: two nodes of the real Ray, and nothing left."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.engines.environment import folder, why_not_all
+from tests.sge.lab_cluster import SgeCluster, why_not
+from tests.slurm.fake.cluster import ROOT
+from tests.slurm.user import User, eventually
+from tests.yarn.labs import DEFAULT_VERSION, lab_of
+from tests.yarn.terminal import Terminal
+from yarn.lab.processes import of_containers
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+if why_not_all():
+    pytestmark.append(pytest.mark.skip(reason=why_not_all()))
+
+PYTHON = str(folder() / "venv" / "bin" / "python")
+PROGRAM = """#RAYHPC --engine ray --nodes 2 --cpus-per-node 2
+import sys
+import ray
+ray.init(logging_level="ERROR")
+place = ray.remote(num_cpus=2, scheduling_strategy="SPREAD")(
+    lambda: ray.get_runtime_context().get_node_id()
+)
+found = set()
+while len(found) < 2:
+    found.update(ray.get([place.remote() for _ in range(2)]))
+print(len(found), "nodes", ray.__file__, [node["Resources"]["CPU"] for node in ray.nodes()])
+sys.exit(5)
+"""
+
+
+@pytest.fixture
+def somebody() -> Iterator[User]:
+    """Somebody on a Grid Engine whose hosts see the real Ray."""
+    reason = why_not()
+    if reason:
+        pytest.skip(reason)
+    shown = (sys.base_prefix, sys.prefix, str(ROOT), str(folder()))
+    lab = SgeCluster(2, SGELAB_EXPOSE=":".join(dict.fromkeys(shown)))
+    yield User(lab, lab.home / "engine")
+    lab.close()
+
+
+def test_on_grid_engine(somebody: User) -> None:
+    somebody.write("program.py", PROGRAM)
+    done = somebody.submit("--", PYTHON, "program.py", timeout=200)
+    assert done.returncode == 5, done.stderr
+    assert "2 nodes" in done.stdout
+    assert "site-packages/ray/" in done.stdout
+    lab = somebody.cluster
+    assert isinstance(lab, SgeCluster)
+    assert eventually(lambda: lab.processes() == [], 10), lab.processes()
+
+
+def test_on_yarn(tmp_path: Path) -> None:
+    with lab_of(DEFAULT_VERSION, nodes=2) as lab:
+        user = Terminal(lab.client_environment(), tmp_path / "home")
+        user.write("program.py", PROGRAM)
+        words = ("submit", "--scheduler", "yarn", "--mem", "3G", "--", PYTHON, "program.py")
+        done = user.run(*words, limit_s=200)
+        assert done.returncode == 5, done.stderr
+        assert "2 nodes" in done.stdout
+        assert "site-packages/ray/" in done.stdout
+        assert eventually(lambda: not of_containers(lab.layout.run), 5)
