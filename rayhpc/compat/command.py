@@ -1,7 +1,7 @@
 """The command `ray` of a program that rayhpc serves: rayhpc's own commands under Ray's name.
 
-Called by `bin/ray`.  What Ray has and rayhpc has not ends with what to use instead; options of
-Ray's own processes are taken without effect, and that is said.
+Called by `bin/ray`.  Commands that only Ray has end by naming an alternative; options for Ray's own
+processes are accepted without effect, which is reported.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from rayhpc.compat import shim
 from rayhpc.compat.not_served import alternative_to
 from rayhpc.exit_codes import ExitCode
 
-# Of these rayhpc has the same under another name, or in Python.
+# rayhpc has these under another name, or in Python.
 _ELSEWHERE = {
     "summary": "rayhpc list tasks, or rayhpc.util.state.summarize_tasks()",
     "get": "rayhpc list, or rayhpc.util.state.get_task() and its siblings",
@@ -31,7 +31,7 @@ _ELSEWHERE = {
     "stack": "py-spy dump --pid PID, with the pids of rayhpc list workers",
     "debug": alternative_to("ray.util.rpdb") or "",
 }
-# Options of Ray's own processes, and whether a value follows.
+# Options for Ray's own processes, and whether a value follows.
 _WITHOUT_EFFECT = {
     "start": {
         **dict.fromkeys(
@@ -71,7 +71,7 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
 
 
 def _understood(name: str, words: list[str]) -> list[str]:
-    """The words that rayhpc's command of that name takes."""
+    """The words that rayhpc's command of that name accepts."""
     without_effect = _WITHOUT_EFFECT.get(name, {})
     same = _SAME.get(name, {})
     kept: list[str] = []

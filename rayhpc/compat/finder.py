@@ -1,8 +1,8 @@
-"""Ray's module names, answered with rayhpc's modules: the same objects under a second name.
+"""Serves Ray's module names with rayhpc's modules: the same objects under a second name.
 
-Used by `serving`, which puts it on `sys.meta_path`.  `ray.util.queue` is `rayhpc.util.queue`;
-what rayhpc has under no public name of its own (`ray._private`, `ray.internal`, …) lies in
-`rayhpc.compat.served`, laid out as Ray is.
+Used by `serving`, which adds it to `sys.meta_path`.  `ray.util.queue` is `rayhpc.util.queue`; what
+rayhpc does not export under a public name (`ray._private`, `ray.internal`, …) is in
+`rayhpc.compat.served`, laid out as in Ray.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from types import ModuleType
 
 from rayhpc.compat import not_served, statement
 
-# What rayhpc has itself, or uses, under the same names or its own; the rest is in `served`.
+# Modules that rayhpc has or uses itself, under the same or its own names; the rest is in `served`.
 _OURS = {
     "actor": "rayhpc.api.actors.actor",
     "cloudpickle": "cloudpickle",
@@ -41,7 +41,7 @@ _RENAMED = {
     "ray.experimental.state": "ray.util.state",
     "ray.experimental.tqdm_ray": "ray.util.tqdm_ray",
 }
-# Names that libraries import at their top and do not call: only just these can be imported.
+# Names that libraries import at the top and never call: only exactly these can be imported.
 _PARTS = {
     "ray.data": ("from_pandas_refs",),
     "ray.train._internal.session": ("get_session",),
@@ -57,7 +57,7 @@ class AliasFinder(importlib.abc.MetaPathFinder):
         path: Sequence[str] | None = None,
         target: ModuleType | None = None,
     ) -> ModuleSpec | None:
-        """The spec of an alias; None: no such module, and nobody imports it."""
+        """The spec of an alias; None: no such module, or this is no import of it."""
         if not fullname.startswith("ray."):
             return None
         real = target_of(fullname)
@@ -77,7 +77,7 @@ class AliasFinder(importlib.abc.MetaPathFinder):
 
 
 class _AliasLoader(importlib.abc.Loader):
-    """Gives a module that exists under its other name."""
+    """Returns a module that exists under its other name."""
 
     def __init__(self, real: str) -> None:
         self._real = real
@@ -90,28 +90,28 @@ class _AliasLoader(importlib.abc.Loader):
         return module
 
     def exec_module(self, module: ModuleType) -> None:
-        """It has run already; the import system has just overwritten its spec."""
+        """Nothing to run; but the import system has just overwritten the module's spec."""
         module.__spec__ = self._spec
 
 
 class _PartLoader(importlib.abc.Loader):
-    """Makes a module that has only the names of one import statement, for just that statement."""
+    """Creates a module with only the names of one import statement, for that statement alone."""
 
     def __init__(self, asked: statement.Statement) -> None:
         self._asked = asked
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         """An empty package."""
-        return ModuleType(spec.name, "Only the names that libraries import and do not call.")
+        return ModuleType(spec.name, "Only names that libraries import and never call.")
 
     def exec_module(self, module: ModuleType) -> None:
-        """Give it its names, if it is the one they are imported from."""
+        """Set its names, if it is the module they are imported from."""
         if module.__name__ == self._asked.module:
             vars(module)["__getattr__"] = lambda name: _part(self._asked.module, name)
 
 
 def target_of(fullname: str) -> ModuleSpec | None:
-    """The spec of the rayhpc module that a module name of Ray stands for; None: none does."""
+    """The spec of the rayhpc module for a Ray module name; None: there is none."""
     for old, new in _RENAMED.items():
         if fullname == old or fullname.startswith(old + "."):
             return target_of(new + fullname[len(old) :])
@@ -119,12 +119,12 @@ def target_of(fullname: str) -> ModuleSpec | None:
     real = _OURS.get(first, f"rayhpc.compat.served.{first}") + dot + rest
     try:
         return importlib.util.find_spec(real)
-    except ModuleNotFoundError:  # its parent is no package
+    except ModuleNotFoundError:  # its parent is not a package
         return None
 
 
 def install() -> None:
-    """Answer for Ray's names from now on."""
+    """Serve Ray's names from now on."""
     if not any(isinstance(x, AliasFinder) for x in sys.meta_path):
         sys.meta_path.insert(0, AliasFinder())
 
@@ -141,7 +141,7 @@ def _is_part(fullname: str, asked: statement.Statement) -> bool:
 
 
 def _part(module: str, name: str) -> object:
-    """One name; the import system forgets the module, so that the next probe fails again."""
+    """One name; afterwards the import system forgets the module, so that the next probe fails."""
     if name not in _PARTS[module]:
         raise AttributeError(f"module {module!r} has no attribute {name!r}")
     made = f"ray.{module.split('.')[1]}"

@@ -1,6 +1,6 @@
-"""What of Ray rayhpc does not serve, with what to use instead; and the errors that say so.
+"""The parts of Ray that rayhpc does not serve, with alternatives, and the errors that name them.
 
-Used by `finder` (modules) and `serving` (names).  The table for people is
+Used by `finder` (modules) and `serving` (names).  The table for readers is
 `docs/reference/not-served.md`.
 """
 
@@ -10,10 +10,10 @@ from typing import Any
 
 from rayhpc.exceptions import NotServedError
 
-# What serves all of Ray, on the same allocation.
+# Serves all of Ray, on the same allocation.
 _REAL = "use the real Ray (rayhpc run --engine ray)"
 
-# Modules, and names of the package itself; what is below one of them goes with it.
+# Modules, and names of the package itself; an entry covers everything below it.
 ALTERNATIVES = {
     "ray.air": f"{_REAL}, or the framework's own training loop in tasks and actors",
     "ray.autoscaler": "the allocation has a fixed size: ask the scheduler for more nodes "
@@ -48,7 +48,7 @@ ALTERNATIVES = {
 class NotServedModuleError(NotServedError, ModuleNotFoundError):
     """An import of part of Ray that rayhpc does not serve.
 
-    Its `name` stays empty: `from ray import tune` would otherwise hide the text.
+    Its `name` stays empty: otherwise `from ray import tune` would hide the text.
     """
 
 
@@ -57,7 +57,7 @@ class NotServedNameError(NotServedError, AttributeError):
 
 
 def alternative_to(name: str) -> str | None:
-    """What to use instead of a dotted name of Ray; None: the table does not have it."""
+    """The alternative to a dotted name of Ray; None: it is not in the table."""
     while name:
         found = ALTERNATIVES.get(name)
         if found is not None:
@@ -67,7 +67,7 @@ def alternative_to(name: str) -> str | None:
 
 
 def refuse(name: str) -> Any:
-    """A function called `name` that raises when it is called."""
+    """A function called `name` that raises when called."""
     text = alternative_to(name) or "see docs/reference/not-served.md"
 
     def refused(*args: Any, **kwargs: Any) -> Any:

@@ -1,6 +1,6 @@
 """The module `ray` itself: rayhpc's public names, Ray's version, and what only Ray has.
 
-Used by `path/ray/__init__.py`, whose module it fills.
+Used by `path/ray/__init__.py`, whose module it populates.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def serve(module: ModuleType) -> None:
 
 
 def _attribute(name: str) -> Any:
-    """A name of the package: looked up once, then kept in the module."""
+    """A name of the package: looked up once, then stored in the module."""
     if not name.startswith("__") and finder.target_of(f"ray.{name}") is not None:
         value: Any = importlib.import_module(f"ray.{name}")
     elif name in _extras().__all__:

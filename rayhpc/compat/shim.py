@@ -1,8 +1,8 @@
-"""What a program's environment must hold so that `import ray` reaches rayhpc.
+"""The environment that a program needs so that `import ray` reaches rayhpc.
 
-Used by `rayhpc run` (`environment`) and by workers of programs that are served so (`install`).
-Whether the real Ray is there is decided by the program's own interpreter (`path/ray`), not here;
-only the distribution's listing depends on what this interpreter has.
+Used by `rayhpc run` (`environment`) and by workers of programs served like this (`install`).
+Whether the real Ray is present is decided by the program's own interpreter (`path/ray`), not here;
+only the listed distribution depends on what this interpreter has.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ PYTHON = "RAYHPC_PYTHON"
 
 
 def environment(environ: Mapping[str, str], as_ray: bool | None) -> dict[str, str]:
-    """A copy of `environ` in which Python programs find `ray` as they should.
+    """A copy of `environ` in which Python programs find the right `ray`.
 
     Args:
         environ: the environment to start from.
-        as_ray: True: rayhpc serves `ray` even where the real Ray is installed; False: never;
-            None: where the program's interpreter has no real Ray, unless `environ` already says.
+        as_ray: True: rayhpc serves `ray` even if the real Ray is installed; False: never; None: if
+            the program's interpreter has no real Ray, unless `environ` already decides.
     """
     found = dict(environ)
     if as_ray is not None:
@@ -39,7 +39,7 @@ def environment(environ: Mapping[str, str], as_ray: bool | None) -> dict[str, st
     _offer_command(found, wish)
     if wish != "0":
         folders.insert(0, PACKAGE_FOLDER)
-        # With the real Ray at hand its own distribution is the one to list.
+        # If the real Ray is present, its own distribution is the one to list.
         if wish == "1" or not is_real_ray_here():
             folders.insert(1, METADATA_FOLDER)
     if folders:
@@ -50,8 +50,8 @@ def environment(environ: Mapping[str, str], as_ray: bool | None) -> dict[str, st
 
 
 def _offer_command(environ: dict[str, str], wish: str) -> None:
-    """Put the command `ray` on PATH: last, so that the real one of an environment wins, unless
-    rayhpc is to serve `ray` even beside that.
+    """Put the command `ray` on PATH: last, so that an environment's real one wins, unless rayhpc
+    is to serve `ray` even then.
     """
     environ.pop(PYTHON, None)
     if "PATH" not in environ:
@@ -64,7 +64,7 @@ def _offer_command(environ: dict[str, str], wish: str) -> None:
 
 
 def install() -> None:
-    """Serve `import ray` in this process and in the programs it starts (a worker of such a job).
+    """Serve `import ray` in this process and the programs it starts (for a worker of such a job).
 
     Imports nothing: the first `import ray` decides.
     """
@@ -75,7 +75,7 @@ def install() -> None:
 
 
 def is_served() -> bool:
-    """Whether `import ray` is rayhpc's in this process: it has been imported, or would be."""
+    """Whether `import ray` is served by rayhpc in this process: it has been, or would be."""
     imported = sys.modules.get("ray")
     if imported is not None:
         return getattr(imported, "__rayhpc__", False) is True

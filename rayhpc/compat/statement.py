@@ -1,7 +1,7 @@
-"""Which import statement is under way: `import ray.data` or `from ray.data import something`.
+"""Which import statement is running: `import ray.data` or `from ray.data import something`.
 
-Used by `finder`, because programs probe with the first and only need the second to succeed, and
-the import system tells finders nothing of the names.  Reads the caller's code; changes nothing.
+Used by `finder`, because programs probe with the first form and need only the second to succeed,
+and the import system does not tell finders the names.  Reads the caller's code; changes nothing.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ _MACHINERY = "<frozen importlib"
 
 
 class Statement(NamedTuple):
-    """`module` is what is imported (empty if it is no statement but a call), `names` from it."""
+    """`module` is what is imported (empty if it is a call, not a statement), `names` from it."""
 
     module: str
     names: tuple[str, ...]
 
 
 def under_way(package: str) -> Statement | None:
-    """The import that asks for something of `package`; None: nobody imports, somebody looks."""
+    """The import that asks for something in `package`; None: a lookup, not an import."""
     frame: FrameType | None = sys._getframe(1)
     importing = False
     while frame is not None:

@@ -1,4 +1,4 @@
-"""Small whole programs to try a cluster with: `python -m rayhpc.examples.addresses`.
+"""Small complete programs for trying out a cluster: `python -m rayhpc.examples.addresses`.
 
-What the ready-made job scripts (`rayhpc template list`) run where they are given no program.
+The ready-made job scripts (`rayhpc template list`) run them if they are given no program.
 """

@@ -1,4 +1,4 @@
-"""Which nodes take part? The first program of every Ray tutorial, as it stands there.
+"""Which nodes take part? The first program of every Ray tutorial, unchanged.
 
 rayhpc submit --nodes 3 -- python -m rayhpc.examples.addresses
 """

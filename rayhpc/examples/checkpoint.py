@@ -1,4 +1,4 @@
-"""A program that can be stopped at any time and goes on where it was.
+"""A program that can be stopped at any time and continues where it was.
 
 rayhpc template show ray_requeue > ray_requeue.sh && sbatch ray_requeue.sh
 """
@@ -36,7 +36,7 @@ def square(x):
 
 
 def main():
-    # SLURM sends it before it takes the nodes away; every finished step is saved already.
+    # SLURM sends it before it takes the nodes away; every finished step has been saved by then.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     ray.init(address="auto")
     state = load()

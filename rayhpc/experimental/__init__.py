@@ -1,6 +1,6 @@
-"""What Ray calls experimental: where objects lie, and bars of workers.
+"""What Ray calls experimental: object locations, and progress bars of workers.
 
-Used by programs; what is here is in `util`, under the names that lead here from Ray.
+Used by programs; the contents are in `util`, and Ray's names for them lead here.
 """
 
 from __future__ import annotations

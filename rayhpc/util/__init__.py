@@ -1,6 +1,6 @@
 """Tools on top of the core: pools, queues, placement groups, listings, bridges to other libraries.
 
-Used by programs.  Loads each tool when it is first named, so that `import rayhpc` stays quick.
+Used by programs.  Loads each tool when it is first used, so that `import rayhpc` stays quick.
 """
 
 # No `from __future__ import annotations` here: it would hide the module of that name.
@@ -53,7 +53,7 @@ _HOMES = {
     "register_serializer": "serialization",
     "remove_placement_group": "placement_group",
 }
-# Modules that are also used without an import of their own (`rayhpc.util.queue.Queue`).
+# Modules that are also used without being imported themselves (`rayhpc.util.queue.Queue`).
 _MODULES = frozenset(
     (
         "accelerators",

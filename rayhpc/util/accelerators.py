@@ -1,6 +1,6 @@
-"""Names of accelerator types, as labels and custom resources use them.
+"""Names of accelerator types, as used in labels and custom resources.
 
-Used by programs that were written for Ray; the values are Ray's.
+Used by programs written for Ray; the values are Ray's.
 """
 
 NVIDIA_TESLA_V100 = "V100"

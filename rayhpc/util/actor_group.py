@@ -1,6 +1,6 @@
-"""`ActorGroup`: the same actor several times over, called all at once.
+"""`ActorGroup`: several copies of an actor, called all at once.
 
-Used by programs, under the name that Ray gives it (deprecated there, and so here).
+Used by programs, under Ray's name (deprecated there, and therefore here).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from rayhpc.util.annotations import Deprecated
 
 
 class ActorWrapper(NamedTuple):
-    """One actor, and what its `get_actor_metadata()` has given (None: it has no such method)."""
+    """One actor, and the result of its `get_actor_metadata()` (None: it has no such method)."""
 
     actor: Any
     metadata: Any
@@ -41,7 +41,7 @@ class ActorGroupMethod:
         """Call it on every actor.
 
         Returns:
-            One reference for each actor, in their order.
+            One reference per actor, in order.
         """
         return [getattr(actor, self._name).remote(*args, **kwargs) for actor in self._actors]
 
@@ -57,11 +57,11 @@ class ActorGroup:
     Args:
         actor_cls: the class, not decorated.
         num_actors: how many.
-        num_cpus_per_actor: CPUs of each.
-        num_gpus_per_actor: GPUs of each.
-        resources_per_actor: further resources of each.
-        init_args: what each constructor is called with.
-        init_kwargs: the same by name.
+        num_cpus_per_actor: CPUs for each.
+        num_gpus_per_actor: GPUs for each.
+        resources_per_actor: custom resources for each.
+        init_args: arguments for each constructor.
+        init_kwargs: keyword arguments for each constructor.
 
     Raises:
         ValueError: fewer than one actor, or a negative amount.
@@ -112,14 +112,14 @@ class ActorGroup:
         """Start the actors.
 
         Raises:
-            RuntimeError: they run already.
+            RuntimeError: they are already running.
         """
         if self.actors:
-            raise RuntimeError("The actors have been started already: call shutdown() first.")
+            raise RuntimeError("The actors are already running: call shutdown() first.")
         self.add_actors(self.num_actors)
 
     def shutdown(self, patience_s: float = 5) -> None:
-        """End the actors after the calls that they have, or at once where that takes too long.
+        """End the actors after their pending calls, or at once if that takes too long.
 
         Args:
             patience_s: seconds that those calls may take.
@@ -134,15 +134,15 @@ class ActorGroup:
             rayhpc.kill(actor)
 
     def remove_actors(self, actor_indexes: Iterable[int]) -> None:
-        """Let go of the actors at these positions."""
+        """Release the actors at these positions."""
         removed = set(actor_indexes)
         self.actors = [x for i, x in enumerate(self.actors) if i not in removed]
 
     def add_actors(self, num_actors: int) -> None:
-        """Start further actors.
+        """Start more actors.
 
         Raises:
-            RayError: one whose `get_actor_metadata()` is asked for does not come up.
+            RayError: an actor whose `get_actor_metadata()` is called fails to start.
         """
         made = [
             self._remote_cls.remote(*self._init_args, **self._init_kwargs)
@@ -158,5 +158,5 @@ class ActorGroup:
 
     @property
     def actor_metadata(self) -> list[Any]:
-        """What each actor's `get_actor_metadata()` has given."""
+        """The result of each actor's `get_actor_metadata()`."""
         return [x.metadata for x in self.actors]

@@ -1,6 +1,6 @@
-"""`ActorPool`: work spread over a fixed set of actors.
+"""`ActorPool`: distributes work over a fixed set of actors.
 
-Used by programs.  The attributes with an underscore are Ray's, because subclasses use them.
+Used by programs.  Attributes with an underscore are named as in Ray, because subclasses use them.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ V = TypeVar("V")
 
 
 class ActorPool:
-    """Hands values to actors as these become free.
+    """Gives values to actors as they become free.
 
     Args:
-        actors: handles; each has one call at a time.
+        actors: handles; each actor has one call at a time.
     """
 
     def __init__(self, actors: list[Any]) -> None:
@@ -30,11 +30,11 @@ class ActorPool:
         self._pending_submits: list[tuple[Callable[[Any, Any], Any], Any]] = []
 
     def map(self, fn: Callable[[Any, V], Any], values: Iterable[V]) -> Iterator[Any]:
-        """Results of `fn(actor, value)` for all values, in their order.
+        """The results of `fn(actor, value)` for all values, in their order.
 
         Args:
             fn: calls a method of the actor and returns its reference.
-            values: what it is called with.
+            values: the values to call it with.
 
         Raises:
             RayError: when the turn of a failed call comes.
@@ -45,7 +45,7 @@ class ActorPool:
         return self._iterate(self.get_next)
 
     def map_unordered(self, fn: Callable[[Any, V], Any], values: Iterable[V]) -> Iterator[Any]:
-        """Like `map`; results come as they are there."""
+        """Like `map`, but results come as they are ready."""
         self._forget_earlier()
         for value in values:
             self.submit(fn, value)
@@ -63,7 +63,7 @@ class ActorPool:
         self._next_task_index += 1
 
     def has_next(self) -> bool:
-        """Whether results are left to be taken."""
+        """Whether there are results left to take."""
         return bool(self._future_to_actor)
 
     def get_next(self, timeout: float | None = None, ignore_if_timedout: bool = False) -> Any:
@@ -71,12 +71,12 @@ class ActorPool:
 
         Args:
             timeout: seconds to wait.
-            ignore_if_timedout: give up on that result if the time is over.
+            ignore_if_timedout: drop that result on timeout.
 
         Raises:
             StopIteration: no results are left.
-            ValueError: `get_next_unordered` was used since: order cannot be kept.
-            TimeoutError: the time is over.
+            ValueError: `get_next_unordered` was used before: order cannot be kept.
+            TimeoutError: no result in time.
         """
         if not self.has_next():
             raise StopIteration("No more results to get")
@@ -91,21 +91,21 @@ class ActorPool:
         _, actor = self._future_to_actor.pop(_key(future))
         self._return_actor(actor)
         if timed_out:
-            raise TimeoutError(f"No result within {timeout} s; it is given up.")
+            raise TimeoutError(f"No result within {timeout} s; it has been dropped.")
         return rayhpc.get(future)
 
     def get_next_unordered(
         self, timeout: float | None = None, ignore_if_timedout: bool = False
     ) -> Any:
-        """The next result, whichever it is.
+        """The next result that is ready, in any order.
 
         Args:
             timeout: seconds to wait.
-            ignore_if_timedout: give up on the results that are under way if the time is over.
+            ignore_if_timedout: drop the results still outstanding on timeout.
 
         Raises:
             StopIteration: no results are left.
-            TimeoutError: the time is over.
+            TimeoutError: no result in time.
         """
         if not self.has_next():
             raise StopIteration("No more results to get")
@@ -119,11 +119,11 @@ class ActorPool:
         future = self._index_to_future.pop(index)
         self._next_return_index = max(self._next_return_index, index + 1)
         if not ready:
-            raise TimeoutError(f"No result within {timeout} s; it is given up.")
+            raise TimeoutError(f"No result within {timeout} s; it has been dropped.")
         return rayhpc.get(future)
 
     def has_free(self) -> bool:
-        """Whether an actor is idle and nothing waits for it."""
+        """Whether an actor is idle and no work is waiting."""
         return bool(self._idle_actors) and not self._pending_submits
 
     def pop_idle(self) -> Any:
@@ -134,11 +134,11 @@ class ActorPool:
         """Add an actor.
 
         Raises:
-            ValueError: it is in the pool already.
+            ValueError: it is already in the pool.
         """
         busy = [x for _, x in self._future_to_actor.values()]
         if actor in self._idle_actors or actor in busy:
-            raise ValueError("This actor is in the pool already.")
+            raise ValueError("This actor is already in the pool.")
         self._return_actor(actor)
 
     def _return_actor(self, actor: Any) -> None:
@@ -147,7 +147,7 @@ class ActorPool:
             self.submit(*self._pending_submits.pop(0))
 
     def _forget_earlier(self) -> None:
-        """Results of earlier submissions would come among those of `map`."""
+        """Drop results of earlier submissions, which would mix with those of `map`."""
         while self.has_next():
             try:
                 self.get_next_unordered(timeout=0, ignore_if_timedout=True)
@@ -162,7 +162,7 @@ class ActorPool:
 
 
 def _key(future: Any) -> Any:
-    """A method with several returns gives a list, which is no key."""
+    """A method with several returns gives a list, which cannot be a dict key."""
     return tuple(future) if isinstance(future, list) else future
 
 

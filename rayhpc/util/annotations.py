@@ -1,6 +1,6 @@
-"""Marks on public names: how stable they are.  The names are Ray's; libraries use them.
+"""Marks on public names that say how stable they are.  The names are Ray's; libraries use them.
 
-Used by programs and libraries as decorators.  Changes nothing but docstrings and warnings.
+Used by programs and libraries as decorators.  Changes only docstrings and warnings.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class AnnotationType(Enum):
-    """What a mark says."""
+    """The meaning of a mark."""
 
     PUBLIC_API = "PublicAPI"
     DEVELOPER_API = "DeveloperAPI"
@@ -39,7 +39,7 @@ def PublicAPI(*args: Any, stability: str = "stable", api_group: str = "Others") 
     Args:
         args: the function or class, if the decorator is used bare.
         stability: "stable", "beta" or "alpha".
-        api_group: where its documentation belongs.
+        api_group: the section of the documentation it belongs to.
 
     Raises:
         ValueError: another stability.
@@ -55,7 +55,7 @@ def DeveloperAPI(*args: Any, api_group: str = "Others") -> Any:  # noqa: N802
 
     Args:
         args: the function or class, if the decorator is used bare.
-        api_group: where its documentation belongs.
+        api_group: the section of the documentation it belongs to.
     """
     text = "**DeveloperAPI:** may change between minor versions."
     return _apply(args, lambda x: _mark(x, AnnotationType.DEVELOPER_API, text, api_group))

@@ -1,4 +1,4 @@
-"""Why something cannot be sent: the parts of it that cannot be pickled.
+"""Finds out why a value cannot be sent: which parts of it cannot be pickled.
 
 Used by programs, after a TypeError of `remote` or `put`.
 """
@@ -33,12 +33,12 @@ class FailureTuple:
 def inspect_serializability(
     base_obj: Any, name: str | None = None, depth: int = 3, print_file: TextIO | None = None
 ) -> tuple[bool, set[FailureTuple]]:
-    """Whether `base_obj` can be sent, and if not, which part of it cannot.
+    """Whether `base_obj` can be sent and, if not, which part of it cannot.
 
     Args:
         base_obj: a value, function or class.
-        name: what to call it in the report.
-        depth: kept for Ray's sake; the search goes as deep as it must.
+        name: its name in the report.
+        depth: kept for compatibility with Ray; the search goes as deep as needed.
         print_file: where the report goes (stdout).
 
     Returns:
@@ -51,7 +51,7 @@ def inspect_serializability(
     except Exception as error:
         path, culprit = find_unpicklable(base_obj)
         print(f"  No: {shown}{path} cannot: {error}", file=print_file)
-        print("  Make that part inside the task or actor, or leave it out.", file=print_file)
+        print("  Create that part inside the task or actor, or leave it out.", file=print_file)
         return False, {FailureTuple(culprit, f"{shown}{path}", base_obj)}
     print("  Yes", file=print_file)
     return True, set()

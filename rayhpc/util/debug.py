@@ -1,4 +1,4 @@
-"""Saying something once, or now and then.
+"""Logging something once, or once per period.
 
 Used by programs and libraries.  Per process.
 """
@@ -16,7 +16,7 @@ _first_said = 0.0
 def log_once(key: str) -> bool:
     """Whether this is the first call with `key` in this process.
 
-    With `enable_periodic_logging` the first one in each period.
+    With `enable_periodic_logging`, the first one in each period.
     """
     global _first_said
     if _disabled:
@@ -33,18 +33,18 @@ def log_once(key: str) -> bool:
 
 
 def disable_log_once_globally() -> None:
-    """Make `log_once` say False from now on."""
+    """Make `log_once` return False from now on."""
     global _disabled
     _disabled = True
 
 
 def enable_periodic_logging(period_s: float = 60.0) -> None:
-    """Make `log_once` say True again after each `period_s` seconds."""
+    """Make `log_once` return True again every `period_s` seconds."""
     global _disabled, _again_after_s
     _disabled = False
     _again_after_s = period_s
 
 
 def reset_log_once(key: str) -> None:
-    """Forget that `key` was said."""
+    """Forget that `key` was logged."""
     _said.discard(key)

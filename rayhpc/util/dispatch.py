@@ -1,10 +1,10 @@
-"""Hands work to what runs it (the actors of a pool, or the cluster), so many items at a time.
+"""Passes work to what runs it (the actors of a pool, or the cluster), a limited number at a time.
 
 Used by `multiprocessing.Pool` and `futures.Executor`.  A target gets its next item when one is
-done, never ahead: a call that waits at an actor cannot be taken back, and would stand behind a
-long one while another actor idles.  Completions are handled by whoever waits, and by the
-runtime's callback thread while nobody does.  Never starts a cluster: work that is left when the
-program leaves its cluster ends with an error.
+done, never ahead: a call queued at an actor cannot be taken back, and would wait behind a long one
+while another actor is idle.  Completions are handled by whichever thread waits, and by the
+runtime's callback thread when none does.  Never starts a cluster: work left over when the program
+leaves its cluster ends with an error.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Target:
     """Something that runs work.
 
     Args:
-        runner: what the items are started on.
+        runner: what starts the items.
         limit: how many it may have at a time.
     """
 
@@ -40,23 +40,23 @@ class Target:
 
 
 class WorkItem:
-    """Some work: `start` puts it on its way, `finish` notes its end, `tell` tells others of it."""
+    """Some work: `start` starts it, `finish` records its end, `tell` notifies others of it."""
 
     ref: Any = None
 
     def start(self, target: Target) -> Any:
-        """Start it; the reference of its result."""
-        raise TypeError(f"{type(self).__name__} does not say how it is started")
+        """Start it; returns the reference to its result."""
+        raise TypeError(f"{type(self).__name__} does not implement start()")
 
     def finish(self, error: BaseException | None) -> None:
-        """Its result is there, or its error, which may be that it was never started; quick."""
+        """Its result or error is there (perhaps that it was never started).  Must be quick."""
 
     def tell(self) -> None:
-        """Run what others want to run at its end (no lock is held)."""
+        """Run whatever others want to run at its end (no lock is held)."""
 
 
 class Dispatcher:
-    """The targets and what waits for them.  Every method may be called from any thread."""
+    """The targets and the work waiting for them.  Every method may be called from any thread."""
 
     def __init__(self, targets: list[Target]) -> None:
         self.targets = targets
@@ -66,7 +66,7 @@ class Dispatcher:
         self._closed: BaseException | None = None
 
     def add(self, items: list[WorkItem]) -> None:
-        """More work; ends at once with the error of `close` after that."""
+        """Add work; after `close` it ends at once with that error."""
         with self._lock:
             self._waiting.extend(items)
             refused = self._start_waiting()
@@ -82,7 +82,7 @@ class Dispatcher:
         return True
 
     def close(self, error: BaseException) -> None:
-        """Start nothing more: what waits, and what is added later, ends with this error."""
+        """Start nothing more: waiting and later work ends with this error."""
         with self._lock:
             self._closed = error
             dropped = self._drop_waiting(error)
@@ -94,9 +94,9 @@ class Dispatcher:
             return not self._waiting and not self._running
 
     def wait(self, done: Callable[[], bool], timeout: float | None = None) -> bool:
-        """Wait, handling completions, until `done()`; False if the time (seconds) is over first.
+        """Wait, handling completions, until `done()`; False after `timeout` seconds.
 
-        `done` must become true by the end of an item.
+        `done` must become true at the end of some item.
         """
         limit = seconds("timeout", timeout)
         deadline = None if limit is None else time.monotonic() + limit
@@ -104,7 +104,8 @@ class Dispatcher:
             if not rayhpc.is_initialized():
                 self._abandon()
             with self._lock:
-                # Ends are noted with the lock held: if it is not done, what does it is running.
+                # Ends are recorded with the lock held: if it is not done, what ends it is still
+                # running.
                 if done():
                     return True
                 refs = list(self._running)
@@ -113,7 +114,7 @@ class Dispatcher:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
             try:
                 ready = wait_for_one(refs, left)
-            except RaySystemError:  # the cluster has ended, or was left meanwhile
+            except RaySystemError:  # the cluster has ended, or was left in the meantime
                 self._abandon()
                 continue
             for ref in ready:
@@ -122,7 +123,7 @@ class Dispatcher:
                 return done()
 
     def _start_waiting(self) -> list[WorkItem]:
-        """Start what there is room for (lock held); what could not be started."""
+        """Start what there is room for (lock held); returns what could not be started."""
         if not self._waiting:
             return []
         if self._closed is not None:
@@ -162,7 +163,7 @@ class Dispatcher:
         _tell([item, *refused])
 
     def _abandon(self) -> None:
-        """The program has left the cluster: nothing that was under way will ever be there."""
+        """The program has left the cluster: outstanding results will never arrive."""
         with self._lock:
             error = _left()
             ended = [item for item, _ in self._running.values()]
@@ -173,7 +174,7 @@ class Dispatcher:
         _tell(ended)
 
     def _drop_waiting(self, error: BaseException) -> list[WorkItem]:
-        """End what waits (lock held); the items."""
+        """End what waits (lock held); returns the items."""
         dropped, self._waiting = list(self._waiting), deque()
         for item in dropped:
             item.finish(error)
@@ -182,8 +183,8 @@ class Dispatcher:
 
 def _left() -> RaySystemError:
     return RaySystemError(
-        "The program has left the cluster (shutdown) that this work was given to: wait for the "
-        "results before, and make a new pool or executor after init()."
+        "The program has left the cluster (shutdown) that this work was submitted to: wait for the "
+        "results first, and create a new pool or executor after init()."
     )
 
 

@@ -1,7 +1,7 @@
 """`Executor`: `concurrent.futures` on the cluster.
 
-Used by programs and by libraries that take an executor.  Calls that have not been handed to the
-cluster can be cancelled, as the standard library's can.
+Used by programs and by libraries that accept an executor.  Calls not yet submitted to the cluster
+can be cancelled, as with the standard library's executors.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from rayhpc.api.objects.completion import value_of
 from rayhpc.api.objects.timeouts import seconds
 from rayhpc.util.dispatch import Dispatcher, Target, WorkItem
 
-# Without max_workers, this many calls per CPU of the cluster are handed over ahead of need.
+# Without max_workers, this many calls per CPU of the cluster are submitted ahead of need.
 AHEAD_PER_CPU = 4
 
 
@@ -69,13 +69,13 @@ class Executor(concurrent.futures.Executor):
         chunksize: int = 1,
         buffersize: int | None = None,
     ) -> Iterator[Any]:
-        """Results of `fn` for the items of `iterables`, in order.
+        """The results of `fn` for the items of `iterables`, in order.
 
         Args:
             fn: the function.
-            iterables: its arguments, one of each per call.
+            iterables: its arguments, one from each per call.
             timeout: seconds, from now, after which taking a result raises TimeoutError.
-            chunksize: how many calls make one task.
+            chunksize: how many calls form one task.
             buffersize: how many tasks may be ahead of the results taken; None: all.
         """
         if chunksize < 1:
@@ -89,11 +89,11 @@ class Executor(concurrent.futures.Executor):
         return self._results(fn, futures, chunks, deadline)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Take no more calls.
+        """Accept no more calls.
 
         Args:
-            wait: until all are done.
-            cancel_futures: cancel those that were not handed to the cluster yet.
+            wait: wait until all are done.
+            cancel_futures: cancel those not yet submitted to the cluster.
         """
         self._closed.set()
         if cancel_futures:
@@ -119,7 +119,7 @@ class Executor(concurrent.futures.Executor):
 
 
 class Future(concurrent.futures.Future[Any]):
-    """The result of a call; waiting for it in a task gives the task's CPUs to others."""
+    """The result of a call; waiting for it inside a task lends the task's CPUs to others."""
 
     def __init__(self, dispatcher: Dispatcher, fn: Any, args: Any, kwargs: Any) -> None:
         super().__init__()
@@ -130,7 +130,7 @@ class Future(concurrent.futures.Future[Any]):
         """The call's result.
 
         Raises:
-            TimeoutError: it is not there within `timeout` seconds.
+            TimeoutError: no result within `timeout` seconds.
             CancelledError: the call was cancelled.
             Exception: what it raised.
         """
@@ -138,12 +138,12 @@ class Future(concurrent.futures.Future[Any]):
         return super().result(0 if timeout is not None and not self.item.ended else None)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
-        """What the call raised; None: nothing. Raises as `result` does otherwise."""
+        """What the call raised; None: nothing. Otherwise raises as `result` does."""
         self._wait(timeout)
         return super().exception(0 if timeout is not None and not self.item.ended else None)
 
     def cancel(self) -> bool:
-        """Cancel the call if it was not handed to the cluster yet; whether it was."""
+        """Cancel the call if it was not yet submitted to the cluster; returns whether it was."""
         if self._dispatcher.withdraw(self.item):
             self.item.finish(concurrent.futures.CancelledError())
             self.item.tell()
@@ -155,7 +155,7 @@ class Future(concurrent.futures.Future[Any]):
 
 
 class _Call(WorkItem):
-    """A call on its way; completes its future."""
+    """A call in flight; completes its future."""
 
     def __init__(self, future: Future, fn: Any, args: Any, kwargs: Any) -> None:
         self._future = future
@@ -176,7 +176,7 @@ class _Call(WorkItem):
         self.ended = True
 
     def tell(self) -> None:
-        """Complete the future; the first thread that comes does it."""
+        """Complete the future; the first thread to get here does it."""
         if not self._told.acquire(blocking=False):
             return
         future = self._future

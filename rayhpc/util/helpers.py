@@ -1,4 +1,4 @@
-"""Small helpers over references and the cluster.
+"""Small helpers for references and the cluster.
 
 Used by programs.
 """
@@ -16,11 +16,11 @@ from rayhpc.api.session.services import get_node_ip_address
 def as_completed(
     refs: Sequence[Any], *, chunk_size: int = 10, yield_obj_refs: bool = False
 ) -> Iterator[Any]:
-    """The results of `refs` as they come.
+    """The results of `refs` as they become ready.
 
     Args:
         refs: references.
-        chunk_size: how many may be taken at a time.
+        chunk_size: how many are taken at a time.
         yield_obj_refs: yield the references themselves.
 
     Raises:
@@ -28,7 +28,7 @@ def as_completed(
         RayError: when the turn of a reference comes whose task has failed.
     """
     if chunk_size < 1:
-        raise ValueError(f"chunk_size is at least 1, not {chunk_size}.")
+        raise ValueError(f"chunk_size must be at least 1, not {chunk_size}.")
     left = list(refs)
     while left:
         ready, left = rayhpc.wait(left, num_returns=min(chunk_size, len(left)), timeout=0)
@@ -45,20 +45,20 @@ def map_unordered(
     chunk_size: int = 10,
     yield_obj_refs: bool = False,
 ) -> Iterator[Any]:
-    """Run a remote function on each item; results come as they are there.
+    """Run a remote function on each item; results come as they are ready.
 
     Args:
         fn: a remote function (or a method of an actor).
-        items: its arguments, taken only as fast as results are.
-        backpressure_size: how many calls may be under way; None: no bound.
-        chunk_size: how many results may be taken at a time.
+        items: its arguments, consumed only as fast as results are.
+        backpressure_size: how many calls may be outstanding; None: no bound.
+        chunk_size: how many results are taken at a time.
         yield_obj_refs: yield references instead of results.
 
     Raises:
         ValueError: a size below 1.
     """
     if chunk_size < 1 or (backpressure_size is not None and backpressure_size < 1):
-        raise ValueError("backpressure_size and chunk_size are at least 1.")
+        raise ValueError("backpressure_size and chunk_size must be at least 1.")
     under_way: list[Any] = []
     for item in items:
         if backpressure_size is not None and len(under_way) >= backpressure_size:
@@ -69,7 +69,7 @@ def map_unordered(
 
 
 def get_node_instance_id() -> str:
-    """Always empty: nodes of an allocation have no cloud instance."""
+    """Always empty: nodes of an allocation are not cloud instances."""
     return ""
 
 

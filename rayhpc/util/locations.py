@@ -1,4 +1,4 @@
-"""Where objects lie: which nodes have a copy, and how large they are.
+"""Object locations: which nodes have a copy, and object sizes.
 
 Used by programs, as `rayhpc.util.locations` or `ray.experimental`.
 """

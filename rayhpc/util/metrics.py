@@ -1,7 +1,7 @@
-"""`Counter`, `Gauge`, `Histogram`: numbers that a program's processes report, with tags.
+"""`Counter`, `Gauge`, `Histogram`: numbers reported by a program's processes, with tags.
 
-Used by programs and libraries.  Each process keeps its own and publishes them to the head every
-two seconds while they change; `snapshot` and `prometheus_text` put them together for the cluster.
+Used by programs and libraries.  Each process keeps its own and publishes changes to the head every
+two seconds; `snapshot` and `prometheus_text` aggregate them for the cluster.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Tags = tuple[tuple[str, str], ...]
 
 
 class Series(msgspec.Struct, array_like=True):
-    """One metric of one process with one set of tags, as it travels.
+    """One metric of one process with one set of tags, in the form it is sent.
 
     `values` is [sum] for a counter or gauge; for a histogram the count per bucket (the last one
     open), then the sum.
@@ -43,11 +43,11 @@ class Metric:
 
     Args:
         name: letters, digits and underscores.
-        description: what it counts.
+        description: what it measures.
         tag_keys: the tags its values may have.
 
     Raises:
-        ValueError: no such name can be.
+        ValueError: an invalid name.
         TypeError: the tag keys are not a tuple of text.
     """
 
@@ -59,7 +59,7 @@ class Metric:
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise ValueError(
                 f"A metric's name has letters, digits and underscores, and does not start with a "
-                f"digit: {name!r} is none."
+                f"digit; not {name!r}."
             )
         keys = tag_keys or ()
         if isinstance(keys, str) or not all(isinstance(x, str) for x in keys):
@@ -72,7 +72,7 @@ class Metric:
         _registry.add(self)
 
     def set_default_tags(self, default_tags: Mapping[str, str]) -> Metric:
-        """Tags that every value has unless it says otherwise; returns the metric.
+        """Tags that every value has unless it overrides them; returns the metric.
 
         Raises:
             ValueError: a tag that is not among the tag keys.
@@ -128,7 +128,7 @@ class Metric:
 
 
 class Counter(Metric):
-    """A number that only grows."""
+    """A number that only increases."""
 
     _kind = "counter"
 
@@ -141,7 +141,7 @@ class Counter(Metric):
 
         Raises:
             ValueError: not above 0, or a tag is missing or unknown.
-            TypeError: no number.
+            TypeError: not a number.
         """
         if not isinstance(value, (int, float)):
             raise TypeError(f"{self._name}: {value!r} is not a number.")
@@ -153,16 +153,16 @@ class Counter(Metric):
 
 
 class Gauge(Metric):
-    """A number that goes up and down; for the cluster, those of all processes are shown."""
+    """A number that goes up and down; for the cluster, the values of all processes are shown."""
 
     _kind = "gauge"
 
     def set(self, value: float | None, tags: Mapping[str, str] | None = None) -> None:
-        """Be `value` (None: unchanged).
+        """Set it to `value` (None: unchanged).
 
         Raises:
             ValueError: a tag is missing or unknown.
-            TypeError: no number.
+            TypeError: not a number.
         """
         if value is None:
             return
@@ -174,10 +174,10 @@ class Gauge(Metric):
 
 
 class Histogram(Metric):
-    """How often values fell between boundaries.
+    """Counts how many values fell between boundaries.
 
     Args:
-        name, description, tag_keys: as of every metric.
+        name, description, tag_keys: as for every metric.
         boundaries: the upper bounds of the buckets, above 0, ascending.
     """
 
@@ -203,7 +203,7 @@ class Histogram(Metric):
 
         Raises:
             ValueError: a tag is missing or unknown.
-            TypeError: no number.
+            TypeError: not a number.
         """
         if not isinstance(value, (int, float)):
             raise TypeError(f"{self._name}: {value!r} is not a number.")
@@ -215,7 +215,7 @@ class Histogram(Metric):
 
     @property
     def info(self) -> dict[str, Any]:
-        """As of every metric, and the boundaries."""
+        """As for every metric, plus the boundaries."""
         return {**super().info, "boundaries": list(self.boundaries)}
 
     def _arguments(self) -> tuple[Any, ...]:
@@ -233,7 +233,7 @@ class _Registry:
         self._pause = threading.Event()
 
     def add(self, metric: Metric) -> None:
-        """A new metric."""
+        """Add a new metric."""
         with self.lock:
             self._metrics.append(metric)
 
@@ -249,7 +249,7 @@ class _Registry:
                     self._thread.start()
 
     def publish(self) -> None:
-        """Send this process's values to the head; nothing happens outside a cluster."""
+        """Send this process's values to the head; a no-op outside a cluster."""
         if not rayhpc.is_initialized():
             return
         self._changed.clear()
@@ -262,7 +262,7 @@ class _Registry:
             self._changed.wait()
             try:
                 self.publish()
-            except Exception:  # the cluster is ending: there is nobody to tell
+            except Exception:  # the cluster is ending: there is nobody to send to
                 self._thread = None
                 return
             self._pause.wait(PUBLISH_EVERY_S)
@@ -277,7 +277,7 @@ def publish() -> None:
 
 
 def snapshot() -> list[Series]:
-    """All processes' values: counters and histograms added up, gauges one for each process.
+    """All processes' values: counters and histograms summed, gauges listed per process.
 
     Gauges get the tag `process`.
     """

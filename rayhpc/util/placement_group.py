@@ -1,4 +1,4 @@
-"""Placement groups; the module is also the function, because Ray's name means both.
+"""Placement groups; the module is also the function, because Ray uses the name for both.
 
 Used by programs: `util.placement_group([…])`, `util.placement_group.PlacementGroup`, and
 `from …util.placement_group import placement_group`.
@@ -34,7 +34,7 @@ class _CallableModule(ModuleType):
 
 
 sys.modules[__name__].__class__ = _CallableModule
-# What `help` and tools show of the module when they take it for the function.
+# What `help` and other tools show for the module when they take it for the function.
 __wrapped__ = placement_group
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Progress bars over references, for work that takes a while.
+"""Progress bars over references, for long-running work.
 
 Used by programs: `for ref in progress_bar(refs): …`, or `values = get_with_progress(refs)`.
 """
@@ -24,8 +24,8 @@ def progress_bar(
 
     Args:
         refs: references.
-        desc: what stands before the bar.
-        unit: what one of them is called.
+        desc: the text before the bar.
+        unit: the name of one item.
         show: False: no bar.
     """
     left = list(refs)
@@ -49,7 +49,7 @@ def get_with_progress(refs: Sequence[Any], desc: str = "", *, unit: str = "task"
     """`get` with a bar: the values of `refs`, in their order.
 
     Raises:
-        RayError: the first error, as soon as it is there.
+        RayError: the first error, as soon as it occurs.
     """
     for ref in progress_bar(refs, desc, unit=unit):
         rayhpc.get(ref)

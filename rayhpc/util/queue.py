@@ -1,7 +1,7 @@
-"""`Queue`: a first-in, first-out queue that tasks, actors and the driver share.
+"""`Queue`: a first-in, first-out queue shared by tasks, actors and the driver.
 
-Used by programs.  The items are kept by an asynchronous actor, so that any number of callers can
-wait at a time; the interface is `queue.Queue`'s.
+Used by programs.  An asynchronous actor holds the items, so any number of callers can wait at a
+time; the interface is that of `queue.Queue`.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class Queue:
     """A queue held by an actor; copies of it in tasks and actors are the same queue.
 
     Args:
-        maxsize: how many items it holds at the most; 0: any number.
-        actor_options: options of the actor, as for `remote` (for example a name, resources).
+        maxsize: the maximum number of items; 0: unlimited.
+        actor_options: options of the actor, as for `remote` (such as a name or resources).
     """
 
     def __init__(self, maxsize: int = 0, actor_options: dict[str, Any] | None = None) -> None:
@@ -40,19 +40,19 @@ class Queue:
         return self.size()
 
     def size(self) -> int:
-        """How many items there are."""
+        """The number of items."""
         return int(rayhpc.get(self.actor.qsize.remote()))
 
     def qsize(self) -> int:
-        """How many items there are."""
+        """The number of items."""
         return self.size()
 
     def empty(self) -> bool:
-        """Whether there are none."""
+        """Whether the queue is empty."""
         return bool(rayhpc.get(self.actor.empty.remote()))
 
     def full(self) -> bool:
-        """Whether there is no room."""
+        """Whether the queue is full."""
         return bool(rayhpc.get(self.actor.full.remote()))
 
     def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
@@ -61,7 +61,7 @@ class Queue:
         Args:
             item: the item.
             block: wait for room.
-            timeout: for how many seconds; None: as long as it takes.
+            timeout: the maximum wait in seconds; None: no limit.
 
         Raises:
             Full: there was no room (in time).
@@ -75,7 +75,7 @@ class Queue:
     async def put_async(
         self, item: Any, block: bool = True, timeout: float | None = None
     ) -> None:
-        """`put` in a coroutine."""
+        """`put` as a coroutine."""
         done = (
             await self.actor.put.remote(item, _checked(timeout))
             if block
@@ -89,7 +89,7 @@ class Queue:
 
         Args:
             block: wait for one.
-            timeout: for how many seconds; None: as long as it takes.
+            timeout: the maximum wait in seconds; None: no limit.
 
         Raises:
             Empty: there was none (in time).
@@ -100,7 +100,7 @@ class Queue:
         return _only(rayhpc.get(self.actor.get.remote(_checked(timeout))))
 
     async def get_async(self, block: bool = True, timeout: float | None = None) -> Any:
-        """`get` in a coroutine."""
+        """`get` as a coroutine."""
         if block:
             return _only(await self.actor.get.remote(_checked(timeout)))
         return _only(await self.actor.get_nowait.remote(1))
@@ -139,23 +139,23 @@ class Queue:
 
         Raises:
             Empty: there are fewer.
-            TypeError, ValueError: not a count.
+            TypeError, ValueError: an invalid number.
         """
         if not isinstance(num_items, int):
-            raise TypeError(f"num_items is a whole number, not a {type(num_items).__name__}.")
+            raise TypeError(f"num_items must be an integer, not a {type(num_items).__name__}.")
         if num_items < 0:
-            raise ValueError(f"num_items is at least 0, not {num_items}.")
+            raise ValueError(f"num_items must be at least 0, not {num_items}.")
         items = rayhpc.get(self.actor.get_nowait.remote(num_items))
         if items is None:
             raise Empty(f"There are fewer than {num_items} items.")
         return list(items)
 
     def shutdown(self, force: bool = False, grace_period_s: float = 5.0) -> None:
-        """End the queue's actor; what is in it is lost.
+        """End the queue's actor; its items are lost.
 
         Args:
-            force: at once.
-            grace_period_s: else how long calls that are under way may take.
+            force: end it at once.
+            grace_period_s: otherwise, how long running calls may take.
         """
         if self.actor is None:
             return
@@ -182,7 +182,7 @@ class _QueueActor:
         return self._queue.full()
 
     async def put(self, item: Any, timeout: float | None) -> bool:
-        # A timeout of 0 would end the wait before it has looked.
+        # A timeout of 0 would end the wait before it has checked.
         if not self._queue.full():
             self._queue.put_nowait(item)
             return True

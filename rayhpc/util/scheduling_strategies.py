@@ -1,4 +1,4 @@
-"""Where tasks and actors run: what `scheduling_strategy` takes.
+"""Where tasks and actors run: the values of `scheduling_strategy`.
 
 Used by programs; the classes are the API's.
 """

@@ -1,7 +1,7 @@
-"""Serializers of one's own for classes that cannot be pickled, or better otherwise.
+"""Custom serializers for classes that cannot be pickled, or not well.
 
-Used by programs.  A registration holds in the process that sends; what it sends carries its own
-deserializer, so that the receiver needs none.
+Used by programs.  A registration is valid in the sending process; what it sends includes the
+deserializer, so the receiver needs no registration.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ T = TypeVar("T")
 def register_serializer(
     cls: type[T], *, serializer: Callable[[T], Any], deserializer: Callable[[Any], T]
 ) -> None:
-    """Send instances of `cls` (exactly that class) as what `serializer` makes of them.
+    """Send instances of `cls` (exactly that class) in the form that `serializer` gives them.
 
     Args:
         cls: the class.
-        serializer: from an instance to something that can be pickled.
-        deserializer: the reverse; it travels along.
+        serializer: converts an instance to something that can be pickled.
+        deserializer: the inverse; it is sent along.
 
     Raises:
-        TypeError: `cls` is no class, or one of the functions cannot be called.
+        TypeError: `cls` is not a class, or one of the functions is not callable.
     """
     if not isinstance(cls, type):
         raise TypeError(f"register_serializer needs a class, not {cls!r}.")
     if not callable(serializer) or not callable(deserializer):
-        raise TypeError("serializer and deserializer are functions.")
+        raise TypeError("serializer and deserializer must be functions.")
     packed = cloudpickle.dumps(deserializer, 5)
 
     def reduce(instance: T) -> tuple[Any, ...]:
@@ -41,7 +41,7 @@ def register_serializer(
 
 
 def deregister_serializer(cls: type[Any]) -> None:
-    """Undo `register_serializer`; nothing happens if there was none."""
+    """Undo `register_serializer`; a no-op if there was none."""
     copyreg.dispatch_table.pop(cls, None)
 
 

@@ -1,8 +1,8 @@
-"""Pickles in which chosen parts are replaced by references, and filled in again where they run.
+"""Pickles in which chosen parts are replaced by references, and substituted again where they run.
 
-Used by `dask` (references inside a task's graph) and `joblib` (large arrays that many calls
-share), where the references go along as the task's own arguments, so that they are counted and
-fetched as such; and by `dag`, for the nodes inside arguments.
+Used by `dask` (references inside a task's graph) and `joblib` (large arrays that many calls share),
+where the references are sent as the task's own arguments, so that they are counted and fetched as
+such; and by `dag`, for nodes inside arguments.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ Choose = Callable[[Any], Any]
 
 
 def dumps(value: Any, choose: Choose) -> tuple[bytes, list[Any]]:
-    """Pickle `value` without the parts that `choose` gives something else for.
+    """Pickle `value` without the parts that `choose` replaces.
 
     Args:
-        value: what is to be sent.
-        choose: for a part, what stands for it, a reference mostly; None: it is pickled as it is.
+        value: the value to send.
+        choose: returns what stands for a part, usually a reference; None: it is pickled unchanged.
 
     Returns:
-        The pickle, and what `choose` gave, in the order `loads` wants the values in.
+        The pickle, and the replacements, in the order in which `loads` expects the values.
     """
     out = io.BytesIO()
     pickler = _Pickler(out, choose)
@@ -34,7 +34,7 @@ def dumps(value: Any, choose: Choose) -> tuple[bytes, list[Any]]:
 
 
 def loads(data: bytes, values: Sequence[Any]) -> Any:
-    """The value, with the parts that were left out put in."""
+    """The value, with the omitted parts put back in."""
     return _Unpickler(io.BytesIO(data), values).load()
 
 
@@ -42,7 +42,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     def __init__(self, file: io.BytesIO, choose: Choose) -> None:
         super().__init__(file, protocol=5)
         self._choose = choose
-        # By identity: what stands for a part need not be hashable.
+        # By identity: a replacement need not be hashable.
         self._places: dict[int, int] = {}
         self.found: list[Any] = []
 

@@ -1,4 +1,4 @@
-"""`tqdm` for tasks and actors: a worker's bar is drawn by the driver, where it garbles nothing.
+"""`tqdm` for tasks and actors: the driver draws a worker's bar, so that it garbles no output.
 
 Used by programs and libraries, as `rayhpc.util.tqdm_ray.tqdm` or Ray's
 `ray.experimental.tqdm_ray.tqdm`.
@@ -22,11 +22,11 @@ class tqdm:  # noqa: N801
 
     Args:
         iterable: what to iterate over; its length is the total unless one is given.
-        desc: what stands before the bar.
-        total: how many there will be.
-        unit: what one of them is called.
-        position: ignored; bars are drawn in the order they were made.
-        flush_interval_s: a worker tells its state as often at the most, in seconds.
+        desc: the text before the bar.
+        total: the final count.
+        unit: the name of one item.
+        position: ignored; bars are drawn in the order of creation.
+        flush_interval_s: the minimum time between a worker's updates, in seconds.
     """
 
     def __init__(
@@ -48,33 +48,33 @@ class tqdm:  # noqa: N801
         self._tell()
 
     def set_description(self, desc: str) -> None:
-        """Change what stands before the bar."""
+        """Change the text before the bar."""
         self._bar.text = desc
         self._tell()
 
     def update(self, n: float = 1) -> None:
-        """Move on by `n`."""
+        """Advance by `n`."""
         self._bar.count += n
         self._tell()
 
     def refresh(self) -> None:
-        """Show the present state now."""
+        """Show the current state now."""
         self._tell(at_once=True)
 
     def close(self) -> None:
-        """The bar is at its end."""
+        """Finish the bar."""
         if not self._bar.closed:
             self._bar.closed = True
             self._tell(at_once=True)
 
     @property
     def n(self) -> float:
-        """How far it is."""
+        """The current count."""
         return self._bar.count
 
     @property
     def total(self) -> float | None:
-        """How far it goes."""
+        """The final count."""
         return self._bar.total
 
     @total.setter
@@ -83,7 +83,7 @@ class tqdm:  # noqa: N801
 
     def __iter__(self) -> Iterator[Any]:
         if self._iterable is None:
-            raise ValueError("This bar was made without an iterable: call update() instead.")
+            raise ValueError("This bar was created without an iterable: call update() instead.")
         try:
             for item in self._iterable:
                 yield item

@@ -43,7 +43,7 @@ def test_a_call_goes_to_every_actor(group: Any) -> None:
 
 
 def test_it_ends_and_starts_again(group: Any) -> None:
-    with pytest.raises(RuntimeError, match="started already"):
+    with pytest.raises(RuntimeError, match="already running"):
         group.start()
     actors = [x.actor for x in group.actors]
     group.shutdown()

@@ -350,7 +350,7 @@ def test_who_does_not_come_in_time_is_named() -> None:
     made = [Member.remote() for _ in range(2)]
     rayhpc.get([x.join.remote(3, i, "own", timeout=1.0) for i, x in enumerate(made)], timeout=60)
     late = made[0].call.remote(reduce_all, 0)
-    with pytest.raises(CollectiveGroupError, match=r"ranks \[1, 2\] have not come within 1 s"):
+    with pytest.raises(CollectiveGroupError, match=r"ranks \[1, 2\] have not arrived within 1 s"):
         rayhpc.get(late, timeout=30)
     with pytest.raises(CollectiveGroupError, match=r"ranks \[2\] have never joined"):
         rayhpc.get(made[1].call.remote(reduce_all, 1), timeout=30)

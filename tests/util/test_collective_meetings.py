@@ -72,7 +72,7 @@ def test_different_calls_are_an_error_for_all() -> None:
     meetings.arrive("key", 1, RANKS, ("barrier",), None)
     assert meetings.arrive("key", 0, RANKS, ("allreduce", 3), None)
     text = meetings.outcome("key", 1)[0]
-    assert "rank 0 calls ('allreduce', 3), and rank 1 ('barrier',)" in text
+    assert "rank 0 calls ('allreduce', 3), but rank 1 ('barrier',)" in text
     assert meetings.outcome("key", 0)[0] == text
 
 
@@ -84,7 +84,7 @@ def test_time_that_is_over_names_who_is_late() -> None:
     meetings.give_up("key", 2.5)
     text = meetings.outcome("key", 0)[0]
     assert text == (
-        "ranks [1, 2] have not come within 2.5 s (ranks [2] have never joined the group)"
+        "ranks [1, 2] have not arrived within 2.5 s (ranks [2] have never joined the group)"
     )
     meetings.give_up("unknown", 1)
 

@@ -1,6 +1,6 @@
-"""What only Ray has: names of the package itself, and below it modules laid out as Ray's are.
+"""What only Ray has: names of the package itself, and modules laid out as in Ray.
 
-Used through `finder` and `serving`; nobody imports this tree by its own name.
+Used through `finder` and `serving`; nobody imports this tree under its own name.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Collective operations on CPU arrays between actors (or tasks), over the object store.
 
-Used by programs, also as `ray.util.collective`.  The members of a group call the same operations
-in the same order; arrays are changed in place.
+Used by programs, also as `ray.util.collective`.  The members of a group call the same operations in
+the same order; arrays are modified in place.
 """
 
 from __future__ import annotations

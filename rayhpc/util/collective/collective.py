@@ -1,8 +1,8 @@
-"""The functions of `ray.util.collective`: checks of what is given; the work is `group`'s.
+"""The functions of `ray.util.collective`: they check the arguments; `group` does the work.
 
-Used by programs.  An operation changes its arrays in place and returns None; it raises
-CollectiveGroupError (a RuntimeError) when a member has ended or left, when not all members come
-within the group's time, and when they call different operations.
+Used by programs.  An operation modifies its arrays in place and returns None; it raises
+CollectiveGroupError (a RuntimeError) if a member has died or left, if not all members arrive within
+the group's timeout, or if they call different operations.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def nccl_available() -> bool:
 
 
 def gloo_available() -> bool:
-    """Whether there are groups for arrays in the CPU's memory: always."""
+    """Whether groups support arrays in CPU memory: always."""
     return True
 
 
@@ -43,15 +43,15 @@ def init_collective_group(
     """Make this process, in an actor or task, a member of a group; does not wait for the others.
 
     Args:
-        world_size: how many members the group has.
+        world_size: the number of members.
         rank: this member's number, from 0.
-        backend: "nccl" or "gloo"; either way arrays in the CPU's memory go over the object store.
+        backend: "nccl" or "gloo"; either way arrays in CPU memory go through the object store.
         group_name: the group's name, in the namespace of the job.
         gloo_timeout: how long an operation waits for the other members, in milliseconds.
 
     Raises:
-        RuntimeError: not in an actor or task, or a member already.
-        ValueError: no name, a rank that is not below the size, or an unknown backend.
+        RuntimeError: not in an actor or task, or already a member.
+        ValueError: no name, a rank not below the size, or an unknown backend.
         CollectiveGroupError: the rank is taken, or the members do not agree on the size.
     """
     _check_in_worker()
@@ -71,18 +71,18 @@ def create_collective_group(
     group_name: str = "default",
     gloo_timeout: int = TIMEOUT_MS,
 ) -> None:
-    """Declare a group of actors, who join it with their first operation.
+    """Declare a group of actors, which join it at their first operation.
 
     Args:
         actors: their handles.
-        world_size: how many there are.
+        world_size: their number.
         ranks: the rank of each.
         backend: as for `init_collective_group`.
         group_name: the group's name, in the namespace of the job.
         gloo_timeout: how long an operation waits for the other members, in milliseconds.
 
     Raises:
-        RuntimeError: there is such a group, or the ranks are not those of `actors`.
+        RuntimeError: the group exists already, or the ranks do not match `actors`.
         ValueError: an unknown backend.
     """
     Backend(backend)
@@ -102,7 +102,7 @@ def create_collective_group(
 
 
 def destroy_collective_group(group_name: str = "default") -> None:
-    """Leave a group; operations of others that need this member fail.
+    """Leave a group; the others' operations that need this member fail.
 
     A driver ends a group that it has declared, for all its members.
     """
@@ -111,12 +111,12 @@ def destroy_collective_group(group_name: str = "default") -> None:
 
 
 def is_group_initialized(group_name: str = "default") -> bool:
-    """Whether this process is a member of the group; not yet, in one declared and never used."""
+    """Whether this process is a member of the group; not if it was declared but never used here."""
     return membership.find(group_name) is not None
 
 
 def get_rank(group_name: str = "default") -> int:
-    """This process's rank in the group; -1: it is no member.
+    """This process's rank in the group; -1: not a member.
 
     Raises:
         RuntimeError: not in an actor or task.
@@ -127,7 +127,7 @@ def get_rank(group_name: str = "default") -> int:
 
 
 def get_collective_group_size(group_name: str = "default") -> int:
-    """How many members the group has; -1: this process is none of them.
+    """The number of members of the group; -1: this process is not a member.
 
     Raises:
         RuntimeError: not in an actor or task.
@@ -141,7 +141,7 @@ def get_group_handle(group_name: str = "default") -> Group:
     """This process's membership; joins the group now if it was declared.
 
     Raises:
-        RuntimeError: it is no member, or not in an actor or task.
+        RuntimeError: not a member, or not in an actor or task.
     """
     _check_in_worker()
     group = membership.find(group_name) or membership.join_declared(group_name)
@@ -154,10 +154,10 @@ def get_group_handle(group_name: str = "default") -> Group:
 
 # -- operations ------------------------------------------------------------------------------------
 def allreduce(tensor: Any, group_name: str = "default", op: ReduceOp = ReduceOp.SUM) -> None:
-    """Make the tensor of each member the reduction of all.
+    """Replace the tensor of each member by the reduction of all.
 
     Args:
-        tensor: an array or CPU tensor, of one size and type for all members.
+        tensor: an array or CPU tensor, of the same size and type for all members.
         group_name: the group.
         op: how values are reduced.
     """
@@ -168,11 +168,11 @@ def allreduce(tensor: Any, group_name: str = "default", op: ReduceOp = ReduceOp.
 def reduce(
     tensor: Any, dst_rank: int = 0, group_name: str = "default", op: ReduceOp = ReduceOp.SUM
 ) -> None:
-    """Make one member's tensor the reduction of all.
+    """Replace one member's tensor by the reduction of all.
 
     Args:
-        tensor: an array or CPU tensor, of one size and type for all members.
-        dst_rank: whose tensor is changed.
+        tensor: an array or CPU tensor, of the same size and type for all members.
+        dst_rank: the rank whose tensor is modified.
         group_name: the group.
         op: how values are reduced.
     """
@@ -182,11 +182,11 @@ def reduce(
 
 
 def broadcast(tensor: Any, src_rank: int = 0, group_name: str = "default") -> None:
-    """Make the tensor of each member that of one.
+    """Replace the tensor of each member by that of one member.
 
     Args:
-        tensor: an array or CPU tensor, of one size and type for all members.
-        src_rank: whose tensor it becomes.
+        tensor: an array or CPU tensor, of the same size and type for all members.
+        src_rank: the rank whose tensor is copied.
         group_name: the group.
     """
     array = as_array(tensor)
@@ -198,8 +198,8 @@ def allgather(tensor_list: list[Any], tensor: Any, group_name: str = "default") 
     """Fill a list of tensors with those of all members, by rank.
 
     Args:
-        tensor_list: as many as there are members, each as large as `tensor`.
-        tensor: this member's.
+        tensor_list: one tensor per member, each as large as `tensor`.
+        tensor: this member's tensor.
         group_name: the group.
     """
     array, arrays = as_array(tensor), [writable(x) for x in as_arrays(tensor_list)]
@@ -214,11 +214,11 @@ def reducescatter(
     group_name: str = "default",
     op: ReduceOp = ReduceOp.SUM,
 ) -> None:
-    """Reduce lists of tensors, and give each member the one at its rank.
+    """Reduce lists of tensors, and give each member the result at its rank.
 
     Args:
-        tensor: what becomes this member's.
-        tensor_list: as many as there are members, each as large as `tensor`.
+        tensor: receives this member's result.
+        tensor_list: one tensor per member, each as large as `tensor`.
         group_name: the group.
         op: how values are reduced.
     """
@@ -229,11 +229,11 @@ def reducescatter(
 
 
 def send(tensor: Any, dst_rank: int, group_name: str = "default") -> None:
-    """Send a tensor to one member; returns when that has it.
+    """Send a tensor to one member; returns once it has arrived.
 
     Args:
         tensor: an array or CPU tensor.
-        dst_rank: to whom.
+        dst_rank: the receiver.
         group_name: the group.
     """
     array = as_array(tensor)
@@ -244,8 +244,8 @@ def recv(tensor: Any, src_rank: int, group_name: str = "default") -> None:
     """Receive a tensor that one member sends.
 
     Args:
-        tensor: what it goes into, of the same size and type.
-        src_rank: from whom.
+        tensor: receives the data; of the same size and type.
+        src_rank: the sender.
         group_name: the group.
     """
     array = writable(as_array(tensor))
@@ -253,7 +253,7 @@ def recv(tensor: Any, src_rank: int, group_name: str = "default") -> None:
 
 
 def barrier(group_name: str = "default") -> None:
-    """Wait until all members are here."""
+    """Wait until all members have arrived."""
     get_group_handle(group_name).barrier()
 
 

@@ -1,8 +1,8 @@
-"""The actor at which the members of a group meet; it sees references and small values, no arrays.
+"""The actor at which a group's members meet; it sees references and small values, never arrays.
 
-Made by `membership`, one for each group, under the group's name.  It learns of a member's end from
-a reference that the member owns and that is never there while the member stays, and ends itself
-when all members are gone.
+Created by `membership`, one per group, under the group's name.  It learns of a member's death from
+a reference that the member owns and that never becomes ready while the member stays, and ends
+itself once all members are gone.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Coordinator:
     Args:
         name: the group's name.
         world_size: how many members it has.
-        declared: for a group that a driver has declared, the rank of each actor by its id in hex.
+        declared: for a group declared by a driver, the rank of each actor by its id in hex.
         timeout: how long its members wait, in seconds, if it was declared.
     """
 
@@ -44,25 +44,26 @@ class Coordinator:
         self._watches: set[asyncio.Task[None]] = set()
         self._has_declarer = False
 
-    # -- who is there -----------------------------------------------------------------------------
+    # -- membership -------------------------------------------------------------------------------
     async def stay(self, member: str) -> None:
-        """Returns when the member has left; what it would return tells of the member's end."""
+        """Returns once the member has left; the state of its result reveals the member's death."""
         await self._left[member].wait()
 
     async def join(
         self, rank: int, member: str, world_size: int, staying: list[Any], timeout: float
     ) -> tuple[bool, str]:
-        """A member comes.
+        """A member joins.
 
         Args:
             rank: its rank.
             member: its name, as in `stay`.
-            world_size: how large it believes the group is.
-            staying: what its call of `stay` has returned, in a list.
-            timeout: how long it waits for an earlier group of this name to end, in seconds.
+            world_size: the size it expects the group to have.
+            staying: the result of its call of `stay`, in a list.
+            timeout: how long it waits for an earlier group with this name to end, in seconds.
 
         Returns:
-            Whether it is in; if not, the error, or "" if this group has ended: make another.
+            Whether it has joined; if not, the error, or "" if this group has ended: create a new
+            one.
         """
         if self._meetings.is_closing():
             self._left[member].set()
@@ -80,18 +81,18 @@ class Coordinator:
         return True, ""
 
     async def declare(self, staying: list[Any]) -> None:
-        """The driver that declared the group is there; the group ends with it if nobody joins."""
+        """The declaring driver is present; the group ends with it if nobody joins."""
         self._has_declarer = True
         self._watch(None, DECLARER, staying[0])
 
     async def rank_of(self, actor: str) -> tuple[int, int, float] | None:
-        """A declared member's rank, the group's size and how long to wait; None: it is no member.
+        """A declared member's rank, the group's size and the timeout; None: not a member.
         """
         rank = self._declared.get(actor)
         return None if rank is None else (rank, self._meetings.world_size, self._timeout)
 
     async def leave(self, member: str) -> None:
-        """A member leaves in good order."""
+        """A member leaves gracefully."""
         self._left[member].set()
 
     # -- operations -------------------------------------------------------------------------------
@@ -109,17 +110,17 @@ class Coordinator:
         """Wait for all of `ranks`.
 
         Args:
-            key: which meeting.
-            rank: who comes.
-            ranks: who takes part.
+            key: identifies the meeting.
+            rank: the rank that arrives.
+            ranks: the participating ranks.
             what: the operation, which must be the same for all.
-            brings: what the others are to get, in a list: else a reference would be fetched here.
+            brings: the contribution, in a list: otherwise a reference would be fetched here.
             timeout: how long to wait, in seconds.
-            is_scattered: what each brings is a list, an item for each rank, who gets only that.
-            forgives: the meeting ends without members that have ended.
+            is_scattered: each contribution is a list with one item per rank, which gets only that.
+            forgives: the meeting completes without members that have died.
 
         Returns:
-            An error, or "" and what each rank has brought.
+            An error, or "" and the contribution of each rank.
         """
         decided = self._decided[key]
         if self._meetings.arrive(key, rank, ranks, what, brings[0], forgives):
@@ -156,5 +157,5 @@ class Coordinator:
                 self._decided[key].set()
         if self._meetings.is_empty() and (self._meetings.members or not self._has_declarer):
             self._empty.set()
-            # Not in good order, which would wait for calls of members that are dead.
+            # Not gracefully, which would wait for the calls of dead members.
             rayhpc.kill(rayhpc.get_runtime_context().current_actor)

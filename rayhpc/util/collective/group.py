@@ -1,8 +1,8 @@
 """A member's side of a group: the operations, as exchanges of parts of arrays.
 
-Made by `membership`, used by `collective`.  Small arrays travel through the coordinator, larger
-ones through the object store, a bounded part of each at a time; a reduction splits its work over
-the members, so that each array crosses the network about twice, however many there are.
+Created by `membership`, used by `collective`.  Small arrays travel through the coordinator, larger
+ones through the object store, a bounded part of each at a time; a reduction divides its work among
+the members, so that each array crosses the network about twice, whatever their number.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from rayhpc.exceptions import CollectiveGroupError, ObjectLostError, RayActorErr
 from rayhpc.util.collective.tensors import Flat, reduce_into, slices
 from rayhpc.util.collective.types import ReduceOp
 
-# What an answer of the coordinator holds at the most, of all members together: up to here that is
-# cheaper than an object for each.
+# The most that an answer of the coordinator contains, for all members together: up to this size it
+# is cheaper than an object each.
 ANSWER_BYTES = 128 * 1024
-# What a member puts into the store at a time.
+# How much a member puts into the store at a time.
 PART_BYTES = 32 * 2**20
 
 Array = np.ndarray[Any, Any]
@@ -34,9 +34,9 @@ class Group:
     Args:
         name: the group's name.
         rank: this member's rank.
-        world_size: how many members there are.
+        world_size: the number of members.
         member: this member's name at the coordinator.
-        coordinator: the actor where they meet.
+        coordinator: the actor at which they meet.
         timeout: how long an operation waits for others, in seconds.
     """
 
@@ -62,11 +62,11 @@ class Group:
 
     # -- operations -------------------------------------------------------------------------------
     def barrier(self) -> None:
-        """Wait until all members are here."""
+        """Wait until all members have arrived."""
         self._operation("barrier").meet(None)
 
     def allreduce(self, array: Array, op: ReduceOp) -> None:
-        """Make the array of each member the reduction of all."""
+        """Replace the array of each member by the reduction of all."""
         flat = Flat(array)
         steps = self._operation("allreduce", array, op.name)
         if flat.row.nbytes <= self.small:
@@ -78,7 +78,7 @@ class Group:
         flat.write_back()
 
     def reduce(self, array: Array, root: int, op: ReduceOp) -> None:
-        """Make the root's array the reduction of all."""
+        """Replace the root's array by the reduction of all."""
         flat = Flat(array)
         steps = self._operation("reduce", array, op.name, root)
         for part in slices(flat.row.size, flat.row.itemsize, PART_BYTES // self.world_size):
@@ -90,7 +90,7 @@ class Group:
             flat.write_back()
 
     def broadcast(self, array: Array, root: int) -> None:
-        """Make the array of each member the root's."""
+        """Replace the array of each member by the root's."""
         flat = Flat(array)
         steps = self._operation("broadcast", array, root)
         for part in slices(flat.row.size, flat.row.itemsize, PART_BYTES):
@@ -113,7 +113,7 @@ class Group:
             target.write_back()
 
     def reducescatter(self, array: Array, arrays: list[Array], op: ReduceOp) -> None:
-        """Make the array the reduction of what all members have at this one's place in `arrays`."""
+        """Set the array to the reduction of all members' entries for this rank in `arrays`."""
         flat, sources = Flat(array), [Flat(x) for x in arrays]
         steps = self._operation("reducescatter", array, op.name)
         for part in slices(flat.row.size, flat.row.itemsize, PART_BYTES // self.world_size):
@@ -123,7 +123,7 @@ class Group:
         flat.write_back()
 
     def send(self, array: Array, to: int) -> None:
-        """Send to one member; returns when it has the array."""
+        """Send to one member; returns once it has the array."""
         flat = Flat(array)
         steps = self._operation("send", array, pair=(self.rank, to))
         for part in slices(flat.row.size, flat.row.itemsize, PART_BYTES):
@@ -141,7 +141,7 @@ class Group:
 
     # -- details ----------------------------------------------------------------------------------
     def _reduce_scattered(self, steps: _Steps, row: Array, op: ReduceOp) -> None:
-        """Reduce a row in place: each member reduces its share of it and gives it to all."""
+        """Reduce a row in place: each member reduces its share of it and sends all the result."""
         shares = np.array_split(row, self.world_size)
         share = _reduced(steps.scatter(shares), op)
         for rank, found in steps.exchange(share).items():
@@ -152,7 +152,7 @@ class Group:
     ) -> _Steps:
         shape = () if array is None else (array.size, array.dtype.str)
         with self._lock:
-            # What one member sends another has an order of its own.
+            # What one member sends to another is ordered separately.
             line = ("pair", *pair) if pair else ("all",)
             self._turns[line] += 1
             key = (*line, self._turns[line])
@@ -160,7 +160,7 @@ class Group:
 
 
 class _Steps:
-    """The meetings of one operation, as one member goes through them."""
+    """The meetings of one operation, as one member takes part in them."""
 
     def __init__(self, group: Group, ranks: Sequence[int], key: Any, what: Any) -> None:
         self._group = group
@@ -170,10 +170,10 @@ class _Steps:
         self._step = 0
 
     def meet(self, brings: Any, **options: Any) -> dict[int, Any]:
-        """Bring something; what all have brought, by rank.
+        """Contribute something; returns all contributions by rank.
 
         Raises:
-            CollectiveGroupError: not all can come, or they disagree.
+            CollectiveGroupError: not all can arrive, or they disagree.
         """
         group = self._group
         key = (*self._key, self._step)
@@ -190,12 +190,12 @@ class _Steps:
     def exchange(
         self, row: Array | None, wanted: bool = True, only: int | None = None
     ) -> dict[int, Array]:
-        """Give all members a row, and get theirs.
+        """Send all members a row, and receive theirs.
 
         Args:
-            row: what to give; None: nothing.
+            row: the row to send; None: nothing.
             wanted: False: theirs are not needed here.
-            only: just this member's is.
+            only: only this member's row is sent.
         """
         found = self.meet(None if row is None else self._packed(row))
         if not wanted:
@@ -203,22 +203,22 @@ class _Steps:
         return self._unpacked(found if only is None else {only: found[only]}, row)
 
     def scatter(self, rows: Sequence[Array]) -> dict[int, Array]:
-        """Give each member the row at its place, and get what they have for this one."""
+        """Send each member its row, and receive those that they have for this one."""
         group = self._group
         packed = [None if i == group.rank else self._packed(x) for i, x in enumerate(rows)]
         return self._unpacked(self.meet(packed, is_scattered=True), rows[group.rank])
 
     def finish(self, row: Array | None = None) -> None:
-        """Wait until all have read what lies in the store of this process's node.
+        """Wait until all have read what is in the store of this process's node.
 
         Args:
-            row: what was given away; None: it was large.
+            row: the row that was sent; None: it was large.
         """
         if row is None or row.nbytes > self._group.small:
             self.meet(None, forgives=True)
 
     def _packed(self, row: Array) -> Any:
-        """A row as it travels: a copy of it, or a reference to one in the store."""
+        """A row in the form it is sent: a copy, or a reference to one in the store."""
         return row.copy() if row.nbytes <= self._group.small else rayhpc.put(row)
 
     def _unpacked(self, found: dict[int, Any], own: Array | None) -> dict[int, Array]:
@@ -246,7 +246,7 @@ class _Steps:
 
 
 def _reduced(rows: dict[int, Array], op: ReduceOp) -> Array:
-    """The reduction of all rows, in the order of ranks: the same for whoever does it."""
+    """The reduction of all rows, in order of rank, so that every member computes the same."""
     first, *others = [rows[x] for x in sorted(rows)]
     found: Array = first.copy()
     for row in others:

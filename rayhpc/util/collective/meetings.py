@@ -1,6 +1,6 @@
-"""What the members of a group have brought to each operation, and how each operation stands.
+"""What the members of a group have contributed to each operation, and the state of each operation.
 
-Used by `coordinator`.  Decisions alone: nothing here waits or sends.
+Used by `coordinator`.  Decisions only: nothing here waits or sends.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ class Meeting:
     """One operation, or one step of it.
 
     Attributes:
-        ranks: who takes part.
-        brought: what each of them has brought.
-        taken: who has got the outcome.
-        error: why it cannot end; empty: it can.
-        forgives: those who have ended need not come.
+        ranks: the participants.
+        brought: the contribution of each.
+        taken: the ranks that have received the outcome.
+        error: why it cannot complete; empty: it can.
+        forgives: members that have died are not waited for.
     """
 
     ranks: tuple[int, ...]
@@ -30,16 +30,16 @@ class Meeting:
     error: str = ""
 
     def missing(self) -> list[int]:
-        """Who has not come."""
+        """The ranks that have not arrived."""
         return [x for x in self.ranks if x not in self.brought]
 
 
 class Meetings:
-    """All operations of a group that are not over.
+    """All unfinished operations of a group.
 
     Args:
         name: the group's name, for messages.
-        world_size: how many members it has.
+        world_size: the number of members.
     """
 
     def __init__(self, name: str, world_size: int) -> None:
@@ -50,7 +50,7 @@ class Meetings:
         self._open: dict[Hashable, Meeting] = {}
 
     def join(self, rank: int, member: str, world_size: int) -> str:
-        """A member has come: the error, or nothing."""
+        """A member joins; returns the error, or nothing."""
         if world_size != self.world_size:
             return f"rank {rank} was given world_size={world_size}, others {self.world_size}"
         if not 0 <= rank < world_size:
@@ -61,16 +61,16 @@ class Meetings:
         return ""
 
     def is_closing(self) -> bool:
-        """Whether a member has gone: nobody can join any more."""
+        """Whether a member has left: nobody can join any more."""
         return bool(self.gone)
 
     def leave(self, rank: int, reason: str) -> list[Hashable]:
-        """A member is gone; the keys of the meetings that this decides."""
+        """A member is gone; returns the keys of the meetings that this decides."""
         self.gone[rank] = reason
         return [key for key in self._open if self._look(key)]
 
     def is_empty(self) -> bool:
-        """Whether every member that has ever come is gone."""
+        """Whether every member that ever joined is gone."""
         return len(self.gone) == len(self.members)
 
     def arrive(
@@ -82,22 +82,22 @@ class Meetings:
         brings: Any,
         forgives: bool = False,
     ) -> bool:
-        """A member comes to a meeting; whether that is decided now.
+        """A member arrives at a meeting; returns whether that decides it.
 
         Args:
-            key: which meeting.
-            rank: who comes.
-            ranks: who takes part.
+            key: identifies the meeting.
+            rank: the rank that arrives.
+            ranks: the participants.
             what: the operation, which must be the same for all.
-            brings: what the others are to get.
-            forgives: the meeting ends without members that have ended.
+            brings: the contribution for the others.
+            forgives: the meeting completes without members that have died.
         """
         meeting = self._open.get(key)
         if meeting is None:
             meeting = self._open[key] = Meeting(tuple(ranks), what, forgives)
         if meeting.what != what and not meeting.error:
             meeting.error = (
-                f"rank {rank} calls {what}, and rank {min(meeting.brought)} {meeting.what}: the "
+                f"rank {rank} calls {what}, but rank {min(meeting.brought)} {meeting.what}: the "
                 "members must call the same operations, of arrays of one size and type, in one "
                 "order"
             )
@@ -105,21 +105,21 @@ class Meetings:
         return self._look(key)
 
     def give_up(self, key: Hashable, limit: float) -> None:
-        """The time (seconds) that one of those who came would wait is over."""
+        """A participant's timeout (in seconds) has expired."""
         meeting = self._open.get(key)
         if meeting is None or meeting.error or not meeting.missing():
             return
         late = meeting.missing()
         strangers = [x for x in late if x not in self.members]
         never = f" (ranks {strangers} have never joined the group)" if strangers else ""
-        meeting.error = f"ranks {late} have not come within {limit:g} s{never}"
+        meeting.error = f"ranks {late} have not arrived within {limit:g} s{never}"
 
     def outcome(self, key: Hashable, rank: int) -> tuple[str, dict[int, Any]]:
-        """The error, or what all have brought, for one of those who came; the last one clears up.
+        """The error, or all contributions, for one participant; the last one removes the meeting.
         """
         meeting = self._open.get(key)
-        if meeting is None:  # the others did not wait for one who has ended meanwhile
-            return f"the group went on without rank {rank}, which it holds for dead", {}
+        if meeting is None:  # the others did not wait for one that died
+            return f"the group continued without rank {rank}, which it considers dead", {}
         found = (meeting.error, {} if meeting.error else dict(meeting.brought))
         meeting.taken.add(rank)
         if all(x in meeting.taken or x in self.gone for x in meeting.ranks):
@@ -127,7 +127,7 @@ class Meetings:
         return found
 
     def has(self, key: Hashable) -> bool:
-        """Whether a meeting is not over: somebody has still to get its outcome."""
+        """Whether a meeting is unfinished: someone has yet to get its outcome."""
         return key in self._open
 
     def _look(self, key: Hashable) -> bool:

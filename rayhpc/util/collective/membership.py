@@ -1,4 +1,4 @@
-"""Which groups this process is a member of, and how it joins and leaves them.
+"""The groups that this process is a member of, and how it joins and leaves them.
 
 Used by `collective`.
 """
@@ -17,12 +17,12 @@ from rayhpc.util.collective.coordinator import DECLARER, Coordinator
 from rayhpc.util.collective.group import Group
 
 _PREFIX = "rayhpc.util.collective:"
-# Between two tries to join a group whose earlier life is just ending.
+# Between attempts to join a group whose previous incarnation is just ending.
 _PAUSE_S = 0.02
-# Beside the time that members wait for each other: for the coordinator to start and answer.
+# In addition to the members' timeout: for the coordinator to start and answer.
 _GRACE_S = 30.0
 
-# One for each name: who waits for the earlier life of a group must not hold up the other groups.
+# One per name: waiting for one group's previous incarnation must not hold up other groups.
 _locks: defaultdict[str, threading.RLock] = defaultdict(threading.RLock)
 _groups: dict[str, Group] = {}
 # What a driver holds of the groups it has declared, so that they end with it.
@@ -40,11 +40,11 @@ def join(name: str, rank: int, world_size: int, timeout: float) -> Group:
     Args:
         name: the group's name.
         rank: this member's rank.
-        world_size: how many members there are.
+        world_size: the number of members.
         timeout: how long operations wait, in seconds.
 
     Raises:
-        RuntimeError: this process is a member already.
+        RuntimeError: this process is already a member.
         CollectiveGroupError: the rank is taken, or the members do not agree on the size.
     """
     with _locks[name]:
@@ -58,14 +58,14 @@ def join(name: str, rank: int, world_size: int, timeout: float) -> Group:
                 return group
             if time.monotonic() > deadline:
                 raise CollectiveGroupError(
-                    f"Collective group {name!r}: its earlier life does not end; members that are "
-                    "left of it must call destroy_collective_group."
+                    f"Collective group {name!r}: its previous incarnation does not end; remaining "
+                    "members must call destroy_collective_group."
                 )
             time.sleep(_PAUSE_S)
 
 
 def join_declared(name: str) -> Group | None:
-    """Become a member of a group that a driver has declared; None: it has not, or not this actor.
+    """Join a group declared by a driver; None: it was not declared, or not for this actor.
     """
     actor = rayhpc.get_runtime_context().get_actor_id()
     if actor is None:
@@ -82,7 +82,7 @@ def join_declared(name: str) -> Group | None:
 
 
 def declare(name: str, ranks: dict[str, int], timeout: float) -> None:
-    """Declare a group, whose members join when they first use it.
+    """Declare a group whose members join when they first use it.
 
     Args:
         name: the group's name.
@@ -90,7 +90,7 @@ def declare(name: str, ranks: dict[str, int], timeout: float) -> None:
         timeout: how long operations wait, in seconds.
 
     Raises:
-        RuntimeError: there is a group of that name.
+        RuntimeError: there is already a group with that name.
     """
     size = len(ranks)
     try:

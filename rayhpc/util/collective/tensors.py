@@ -1,7 +1,7 @@
-"""Arrays as collective operations take them: checked, flat, and written back in place.
+"""Arrays for collective operations: checked, flattened, and written back in place.
 
-Used by `group` and `collective`.  numpy's arrays and PyTorch's CPU tensors; imports neither
-library of others.
+Used by `group` and `collective`.  numpy arrays and PyTorch CPU tensors; imports neither library on
+its own.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def as_array(tensor: Any) -> np.ndarray[Any, Any]:
 
     Raises:
         RuntimeError: neither an array nor a tensor, or a type that numpy does not have.
-        NotServedError: it lies in a GPU's memory.
+        NotServedError: it is in GPU memory.
     """
     if isinstance(tensor, np.ndarray):
         if tensor.dtype.hasobject:
@@ -49,7 +49,7 @@ def as_arrays(tensors: Any) -> list[np.ndarray[Any, Any]]:
     """`as_array` for a list.
 
     Raises:
-        RuntimeError: no list, an empty one, or one with something else in it.
+        RuntimeError: not a list, an empty one, or one containing something else.
     """
     if not isinstance(tensors, list):
         raise RuntimeError(f"The input must be a list of tensors. Got '{type(tensors)}'.")
@@ -59,39 +59,39 @@ def as_arrays(tensors: Any) -> list[np.ndarray[Any, Any]]:
 
 
 def writable(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """The array, which an operation is to change.
+    """The array, checked to be modifiable by an operation.
 
     Raises:
         RuntimeError: it is read-only.
     """
     if not array.flags.writeable:
         raise RuntimeError(
-            "The array is read-only, as arrays are that come from the object store: give the "
+            "The array is read-only, like all arrays from the object store: give the "
             "operation a copy (array.copy())."
         )
     return array
 
 
 class Flat:
-    """An array as one row of numbers; where that needs a copy, `write_back` brings it home."""
+    """An array as one row of numbers; if that needs a copy, `write_back` copies it back."""
 
     def __init__(self, array: np.ndarray[Any, Any]) -> None:
         self._array = array
         self.row = np.ascontiguousarray(array).reshape(-1)
 
     def write_back(self) -> None:
-        """Put what the row has become into the array."""
+        """Copy the row's contents into the array."""
         if not np.shares_memory(self.row, self._array):
             self._array[...] = self.row.reshape(self._array.shape)
 
 
 def reduce_into(target: np.ndarray[Any, Any], value: np.ndarray[Any, Any], op: ReduceOp) -> None:
-    """Make `target` the reduction of both."""
+    """Set `target` to the reduction of both."""
     _REDUCE[op](target, value, out=target)
 
 
 def slices(length: int, itemsize: int, nbytes: int) -> Iterator[slice]:
-    """Parts of a row of at most `nbytes`; one empty part for an empty row."""
+    """Slices of a row of at most `nbytes` each; one empty slice for an empty row."""
     step = max(1, nbytes // max(1, itemsize))
     for start in range(0, max(1, length), step):
         yield slice(start, min(length, start + step))

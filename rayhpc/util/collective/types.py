@@ -1,4 +1,4 @@
-"""The words of collective operations: how values are reduced, and what carries them.
+"""Types of collective operations: how values are reduced, and the backend.
 
 Used by programs and by the other modules here.
 """
@@ -9,7 +9,7 @@ import enum
 
 
 class ReduceOp(enum.Enum):
-    """How the members' values become one."""
+    """How the members' values are combined."""
 
     SUM = 0
     PRODUCT = 1
@@ -18,7 +18,7 @@ class ReduceOp(enum.Enum):
 
 
 class Backend:
-    """What carries the values: the name says nothing here, it is always the object store.
+    """The transport: the name makes no difference here, it is always the object store.
 
     Raises:
         ValueError: a name that Ray does not have.
@@ -35,7 +35,7 @@ class Backend:
         """The backend's name in lower case."""
         found: str = getattr(cls, str(name).upper(), cls.UNRECOGNIZED)
         if found == cls.UNRECOGNIZED:
-            raise ValueError(f"Unrecognized backend: {name!r}. There are nccl, gloo, torch_gloo.")
+            raise ValueError(f"Unrecognized backend: {name!r}. Valid ones: nccl, gloo, torch_gloo.")
         if found == cls.MPI:
             raise RuntimeError("Ray does not support MPI backend: use mpi4py itself in the actors.")
         return found

@@ -1,7 +1,7 @@
-"""Graphs of tasks and actor calls: built with `bind()`, run with `execute()` as often as one likes.
+"""Graphs of tasks and actor calls: built with `bind()`, run any number of times with `execute()`.
 
 Used by programs, also as `ray.dag`.  A graph's calls are ordinary ones, submitted together when it
-runs; nothing is compiled (`experimental_compile` gives an object that runs the same graph).
+runs; nothing is compiled (`experimental_compile` returns an object that runs the same graph).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Arguments that hold nodes of a graph, at whatever depth, and how they are filled in.
+"""Arguments that contain nodes of a graph, at any depth, and how these are substituted.
 
-Used by `dag_node`.  Where an argument is no node itself, its pickle says which nodes are inside
-it; references, handles and arrays in it stay the objects they are.
+Used by `dag_node`.  If an argument is not a node itself, its pickle says which nodes are inside it;
+references, handles and arrays in it remain the same objects.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Argument:
     """One argument.
 
     Args:
-        value: a node, something with nodes inside it, or neither.
+        value: a node, something containing nodes, or neither.
         is_node: whether an object is a node.
     """
 
@@ -52,7 +52,7 @@ class Argument:
         try:
             pickled, parts = substitution.dumps(self._value, choose)
         except Exception:
-            # The call says what is wrong with it, better than `bind` can.
+            # The call reports what is wrong with it, better than `bind` can.
             return
         self.nodes = [x for x in parts if is_node(x)]
         if self.nodes:
@@ -60,7 +60,7 @@ class Argument:
 
 
 def _is_whole(value: Any) -> bool:
-    """Whether there can be no node in it, so that it need not be taken apart."""
+    """Whether it cannot contain a node, so that it need not be taken apart."""
     if isinstance(value, _ATOMS):
         return value is not None
     numpy = sys.modules.get("numpy")

@@ -1,6 +1,6 @@
-"""`ClassNode`, `ClassMethodNode`: actors that are made when the graph runs, and calls of methods.
+"""`ClassNode`, `ClassMethodNode`: actors created when the graph runs, and method calls.
 
-Made by `bind()` of an actor class, of a method of such a node, and of a living actor's method.
+Created by `bind()` of an actor class, of a method of such a node, and of a living actor's method.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from rayhpc.util.dag.dag_node import DAGNode
 
 
 class ClassNode(DAGNode):
-    """An actor, made anew each time the graph runs; it ends with the calls of that run.
+    """An actor, created each time the graph runs; it ends with the calls of that run.
 
     Its methods are attributes: `node.method.bind(…)`.
 
     Args:
         actor_class: the actor class, with its options.
-        args: the constructor's arguments, which may be nodes or hold some.
+        args: the constructor's arguments, which may be or contain nodes.
         kwargs: its keyword arguments, likewise.
 
     Raises:
@@ -52,7 +52,7 @@ class ClassNode(DAGNode):
         cls = self._actor_class.__ray_actor_class__
         if name == "bind" and not hasattr(cls, "bind"):
             raise AttributeError(f".bind() cannot be used again on {self!r}")
-        getattr(cls, name)  # says what there is not
+        getattr(cls, name)  # raises a fitting error
         return _UnboundMethod(self, name, {})
 
     def _label(self) -> str:
@@ -64,11 +64,11 @@ class ClassMethodNode(DAGNode):
 
     Args:
         name: the method's name.
-        args: its arguments, which may be nodes or hold some.
+        args: its arguments, which may be or contain nodes.
         kwargs: its keyword arguments, likewise.
         options: its options.
         other_args_to_resolve: the actor, and the call bound before this one.
-        method: the method itself, where the actor lives already.
+        method: the method itself, if the actor is already alive.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class ClassMethodNode(DAGNode):
 
 
 class _UnboundMethod:
-    """A method of an actor that is still to be made."""
+    """A method of an actor that is yet to be created."""
 
     def __init__(self, actor: ClassNode, name: str, options: dict[str, Any]) -> None:
         self._actor = actor
@@ -127,7 +127,7 @@ class _UnboundMethod:
         return _UnboundMethod(self._actor, self._name, {**self._options, **options})
 
     def bind(self, *args: Any, **kwargs: Any) -> ClassMethodNode:
-        """The node of a call, which comes after all calls bound before it."""
+        """The node for a call, which runs after all calls bound before it."""
         before = {
             PARENT_CLASS_NODE_KEY: self._actor,
             PREV_CLASS_METHOD_CALL_KEY: self._actor._last_call,
@@ -153,14 +153,14 @@ def bound_method(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
 ) -> ClassMethodNode | tuple[ClassMethodNode, ...]:
-    """The node of a call of a living actor's method; a node for each result if there are several.
+    """The node for a method call on a living actor; a node per result if there are several.
 
     Args:
         method: the method, with its options.
         handle: the actor.
         name: the method's name.
         returns: how many results it has.
-        args: its arguments, which may be nodes or hold some.
+        args: its arguments, which may be or contain nodes.
         kwargs: its keyword arguments, likewise.
     """
     parent = {PARENT_CLASS_NODE_KEY: handle}

@@ -1,6 +1,6 @@
-"""`CompiledDAG`: what `experimental_compile` returns; it runs the graph as it is.
+"""`CompiledDAG`: what `experimental_compile` returns; it runs the graph uncompiled.
 
-Used by programs written for Ray's compiled graphs, which need no more of them than the interface.
+Used by programs written for Ray's compiled graphs that need only their interface.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ logger = logging.getLogger("rayhpc")
 
 
 class Graph(Protocol):
-    """What can be run as a graph: its last node."""
+    """Anything that can be run as a graph: its last node."""
 
     def execute(self, *args: Any, **kwargs: Any) -> Any:
         """Run it."""
 
 
 class CompiledDAG:
-    """A graph that runs by ordinary calls; says once that it is not compiled.
+    """A graph that runs by ordinary calls; logs once that it is not compiled.
 
     Args:
         dag: the graph's last node.
@@ -36,7 +36,7 @@ class CompiledDAG:
             )
 
     def execute(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the graph, as its own `execute` does.
+        """Run the graph, like its own `execute`.
 
         Raises:
             ValueError: `teardown` was called.
@@ -46,13 +46,13 @@ class CompiledDAG:
         return self._dag.execute(*args, **kwargs)
 
     async def execute_async(self, *args: Any, **kwargs: Any) -> Any:
-        """`execute` in a coroutine; what it returns can be awaited in turn."""
+        """`execute` as a coroutine; its result can be awaited in turn."""
         return self.execute(*args, **kwargs)
 
     def teardown(self, kill_actors: bool = False) -> None:
-        """Let the graph go.
+        """Release the graph.
 
         Args:
-            kill_actors: taken, without effect: a graph's own actors end with its calls.
+            kill_actors: accepted, without effect: a graph's own actors end with its calls.
         """
         self._dag = None

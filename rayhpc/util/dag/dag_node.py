@@ -1,4 +1,4 @@
-"""`DAGNode`: what all nodes of a graph share: their arguments, their order, how a graph runs.
+"""`DAGNode`: what all nodes of a graph share: arguments, order, and running the graph.
 
 Used by the other modules here; programs use it to tell nodes from other arguments.
 """
@@ -20,10 +20,10 @@ class DAGNode:
     """A node of a graph.
 
     Args:
-        args: its arguments, which may be nodes or hold some.
+        args: its arguments, which may be or contain nodes.
         kwargs: its keyword arguments, likewise.
         options: the options it was bound with.
-        other_args_to_resolve: nodes that come before it though they are no arguments, by name.
+        other_args_to_resolve: nodes that precede it without being arguments, by name.
     """
 
     def __init__(
@@ -49,12 +49,12 @@ class DAGNode:
         """Run the graph that ends in this node: submits all calls and returns at once.
 
         Args:
-            args: the graph's input, where it has an `InputNode`.
+            args: the graph's input, if it has an `InputNode`.
             kwargs: the same by name.
             _ray_cache_refs: keep each node's reference, for `get_object_refs_from_last_execute`.
 
         Returns:
-            What this node's call returns: a reference, or a list of them; a handle for a class.
+            The result of this node's call: a reference, or a list of them; a handle for a class.
         """
         results: dict[str, Any] = {}
         found = self._apply(lambda node: node._execute_impl(*args, **kwargs), results)
@@ -63,15 +63,15 @@ class DAGNode:
         return found
 
     def apply_recursive(self, fn: Callable[[Any], Any]) -> Any:
-        """What `fn` makes of this node, after it was called with all nodes before it.
+        """The result of `fn` for this node, after it was called for all nodes before it.
 
         Args:
-            fn: is called once with each node, whose arguments hold what it made of others.
+            fn: called once for each node, whose arguments contain its results for other nodes.
         """
         return self._apply(fn, {})
 
     async def get_object_refs_from_last_execute(self) -> dict[str, Any]:
-        """What each node returned when the graph ran last, by `get_stable_uuid`."""
+        """What each node returned in the last run of the graph, by `get_stable_uuid`."""
         return dict(self.cache_from_last_execute)
 
     def clear_cache(self) -> None:
@@ -79,10 +79,10 @@ class DAGNode:
         self.cache_from_last_execute = {}
 
     def experimental_compile(self, *args: Any, **kwargs: Any) -> CompiledDAG:
-        """An object that runs this graph, as it is: rayhpc does not compile, and says so.
+        """An object that runs this graph uncompiled: rayhpc does not compile, and says so.
 
         Args:
-            args: of Ray's compiler; taken, without effect.
+            args: those of Ray's compiler; accepted, without effect.
             kwargs: likewise.
         """
         from rayhpc.util.dag.compiled_dag_node import CompiledDAG
@@ -100,14 +100,14 @@ class DAGNode:
         return results[self._stable_uuid]
 
     def _execute_impl(self, *args: Any, **kwargs: Any) -> Any:
-        """Run this node alone, whose arguments are filled in; it gets the graph's input."""
+        """Run only this node, whose arguments are substituted; it gets the graph's input."""
         raise TypeError(f"{type(self).__name__} cannot be executed.")
 
     def _is_input(self) -> bool:
         return False
 
     def _nodes_in_order(self) -> Iterator[DAGNode]:
-        """All nodes, each after those it needs; not recursive, since graphs are deep."""
+        """All nodes, each after those it needs; not recursive, since graphs can be deep."""
         done: set[str] = set()
         stack: list[tuple[DAGNode, bool]] = [(self, False)]
         while stack:
@@ -121,7 +121,7 @@ class DAGNode:
             stack.append((node, True))
             stack.extend((x, False) for x in reversed(node._get_all_child_nodes()))
 
-    # -- what it was bound with -------------------------------------------------------------------
+    # -- attributes -------------------------------------------------------------------------------
     def get_args(self) -> tuple[Any, ...]:
         """The arguments."""
         return self._bound_args
@@ -135,7 +135,7 @@ class DAGNode:
         return self._bound_options.copy()
 
     def get_other_args_to_resolve(self) -> dict[str, Any]:
-        """What comes before it though it is no argument."""
+        """The nodes that precede it without being arguments."""
         return self._bound_other_args_to_resolve.copy()
 
     def get_stable_uuid(self) -> str:
@@ -147,17 +147,17 @@ class DAGNode:
         return self
 
     def with_tensor_transport(self, *args: Any, **kwargs: Any) -> DAGNode:
-        """This node; how tensors travel is for Ray's compiler."""
+        """This node; the transport of tensors is for Ray's compiler."""
         return self
 
     def _get_toplevel_child_nodes(self) -> list[DAGNode]:
-        """The nodes that are arguments themselves, each once."""
+        """The nodes that are arguments themselves, once each."""
         every = (self._bound_args, self._bound_kwargs, self._bound_other_args_to_resolve)
         values = itertools.chain(every[0], every[1].values(), every[2].values())
         return _once(x for x in values if isinstance(x, DAGNode))
 
     def _get_all_child_nodes(self) -> list[DAGNode]:
-        """The nodes in the arguments at any depth, each once."""
+        """The nodes in the arguments at any depth, once each."""
         every = (self._args, self._kwargs.values(), self._others.values())
         return _once(node for x in itertools.chain(*every) for node in x.nodes)
 
@@ -175,7 +175,7 @@ class DAGNode:
         return copy
 
     def _filled(self, result_of: Callable[[Any], Any]) -> DAGNode:
-        """A copy of this node whose arguments have results in place of nodes."""
+        """A copy of this node whose arguments contain results in place of nodes."""
         copy = object.__new__(type(self))
         copy.__dict__.update(self.__dict__)
         copy._bound_args = tuple(x.fill(result_of) for x in self._args)
@@ -186,7 +186,7 @@ class DAGNode:
     def __reduce__(self) -> NoReturn:
         raise ValueError(
             f"{self} cannot be sent: it is a node of a graph, not a value. Run the graph with "
-            "execute() and send what that returns, or bind() the node to the call that needs it."
+            "execute() and send its result, or bind() the node to the call that needs it."
         )
 
     def __repr__(self) -> str:

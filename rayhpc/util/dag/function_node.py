@@ -1,6 +1,6 @@
 """`FunctionNode`: a call of a remote function.
 
-Made by `bind()` of a remote function.
+Created by `bind()` of a remote function.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ class FunctionNode(DAGNode):
 
     Args:
         function: the remote function, with its options.
-        args: the arguments, which may be nodes or hold some.
+        args: the arguments, which may be or contain nodes.
         kwargs: the keyword arguments, likewise.
     """
 

@@ -1,4 +1,4 @@
-"""`InputNode`: what `execute` is given, and parts of it by attribute, key or position.
+"""`InputNode`: the argument of `execute`, and parts of it by attribute, key or position.
 
 Used by programs: `with InputNode() as given: graph = f.bind(given.x, given[0])`.
 """
@@ -13,12 +13,12 @@ _ONLY = "Please only use int index or str as first-level key to access fields of
 
 
 class InputNode(DAGNode):
-    """A graph's input; a graph has one at most.
+    """A graph's input; a graph has at most one.
 
     Args:
-        args: none.
-        input_type: taken, without effect.
-        kwargs: none.
+        args: must be empty.
+        input_type: accepted, without effect.
+        kwargs: must be empty.
 
     Raises:
         ValueError: there are arguments.
@@ -36,7 +36,7 @@ class InputNode(DAGNode):
         return self
 
     def __exit__(self, *_: object) -> None:
-        """The graph is built."""
+        """The graph has been built."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or "_parts" not in self.__dict__:
@@ -94,7 +94,7 @@ class InputAttributeNode(DAGNode):
 
 
 class DAGInputData:
-    """Several values that `execute` was given: by position, and by name."""
+    """Several values passed to `execute`: by position, and by name."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._args = list(args)

@@ -1,4 +1,4 @@
-"""`MultiOutputNode`: several ends of a graph that runs as one.
+"""`MultiOutputNode`: several outputs of a graph that runs as one.
 
 Used by programs.
 """

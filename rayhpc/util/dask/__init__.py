@@ -1,7 +1,7 @@
 """Dask on rayhpc: Dask's collections computed by the cluster's tasks.
 
 Used by programs: `enable_dask_on_ray()` once, or `compute(scheduler=ray_dask_get)`.  Importing it
-makes `persist` keep its results in the cluster, as references, where this scheduler is used.
+makes `persist` keep results in the cluster, as references, when this scheduler is used.
 """
 
 from __future__ import annotations

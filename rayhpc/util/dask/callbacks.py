@@ -16,7 +16,7 @@ import rayhpc
 
 
 class RayCallback(NamedTuple):
-    """The hooks of one callback object; None: it has none."""
+    """The hooks of one callback object; None: not defined."""
 
     ray_presubmit: Any = None
     ray_postsubmit: Any = None
@@ -38,10 +38,10 @@ class RayCallbacks(NamedTuple):
 
 
 class RayDaskCallback(Callback):  # type: ignore[misc]
-    """Hooks to be given as arguments or overridden; active in its `with`, or once registered.
+    """Hooks passed as arguments or overridden; active inside `with`, or once registered.
 
-    Besides Dask's own hooks: `_ray_presubmit(task, key, deps)`, whose result, if not None, is
-    taken for the task's; `_ray_postsubmit(task, key, deps, object_ref)`; in the worker
+    Besides Dask's own hooks: `_ray_presubmit(task, key, deps)`, whose result, if not None, replaces
+    the task's; `_ray_postsubmit(task, key, deps, object_ref)`; in the worker
     `_ray_pretask(key, object_refs)` and `_ray_posttask(key, result, pre_state)`;
     `_ray_postsubmit_all(object_refs, dsk)`; `_ray_finish(result)`.
     """
@@ -71,12 +71,12 @@ class RayDaskCallback(Callback):  # type: ignore[misc]
         RayDaskCallback.ray_active.discard(self._entered)
 
     def register(self) -> None:
-        """Be active from now on."""
+        """Activate it from now on."""
         RayDaskCallback.ray_active.add(self._ray_callback)
         super().register()
 
     def unregister(self) -> None:
-        """Be active no more."""
+        """Deactivate it."""
         RayDaskCallback.ray_active.discard(self._ray_callback)
         super().unregister()
 
@@ -84,7 +84,7 @@ class RayDaskCallback(Callback):  # type: ignore[misc]
 def unpack_ray_callbacks(callbacks: Iterable[Any] | None) -> RayCallbacks:
     """The hooks of these callback objects, by kind.
 
-    A task's two hooks stay side by side: where only one is given, the other is None.
+    A task's two hooks stay paired: if only one is given, the other is None.
     """
     rows = [_normalized(x) for x in callbacks or ()]
     in_worker = [x for x in rows if x.ray_pretask or x.ray_posttask]
@@ -100,7 +100,7 @@ def unpack_ray_callbacks(callbacks: Iterable[Any] | None) -> RayCallbacks:
 
 @contextlib.contextmanager
 def local_ray_callbacks(callbacks: Iterable[Any] | None = None) -> Iterator[Iterable[Any]]:
-    """The callbacks in force: those given, or the active ones, which then rest inside."""
+    """The callbacks in effect: those given, or the active ones, which are then paused inside."""
     if callbacks is not None:
         yield callbacks
         return

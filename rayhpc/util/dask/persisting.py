@@ -1,7 +1,7 @@
 """`dask.persist` with the results left in the cluster.
 
-Used by `rayhpc.util.dask` (wraps Dask's function) and by `scheduler` (asks).  With any other
-scheduler `persist` is Dask's own.
+Used by `rayhpc.util.dask` (which wraps Dask's function) and by `scheduler` (which asks).  With any
+other scheduler `persist` is Dask's own.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ _persisting: ContextVar[bool] = ContextVar("rayhpc_dask_persist", default=False)
 
 
 def is_persisting() -> bool:
-    """Whether the graph that is being computed is to be left in the cluster."""
+    """Whether the graph being computed is to be left in the cluster."""
     return _persisting.get()
 
 
 def keep_references() -> None:
-    """Wrap `dask.persist` and what the collections' own `persist` calls."""
+    """Wrap `dask.persist` and the function that the collections' own `persist` calls."""
     original = dask.base.persist
     if getattr(original, "_rayhpc", False):
         return

@@ -1,7 +1,7 @@
 """`ray_dask_get`: a Dask scheduler that runs each task of a graph as a task of the cluster.
 
-Used by Dask.  Tasks are submitted in Dask's own order, with the references of what they need;
-only results that were asked for come back.
+Used by Dask.  Tasks are submitted in Dask's own order, with references to what they need; only
+requested results come back.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from rayhpc.util.dask.persisting import is_persisting
 
 
 def enable_dask_on_ray(shuffle: str | None = "tasks", use_shuffle_optimization: bool = True) -> Any:
-    """Make this Dask's scheduler, for good or in a `with`.
+    """Make this Dask's scheduler, permanently or inside a `with`.
 
     Args:
         shuffle: how data frames are shuffled; "disk" needs a file system that all nodes share.
-        use_shuffle_optimization: ignored: Dask optimises its data frames by itself.
+        use_shuffle_optimization: ignored: Dask optimises its data frames itself.
     """
     return dask.config.set({"scheduler": ray_dask_get, "dataframe.shuffle.method": shuffle})
 
@@ -37,7 +37,7 @@ def disable_dask_on_ray() -> Any:
 
 
 def dataframe_optimize(dsk: Any, keys: Any, **_: Any) -> Any:
-    """The graph as it is: Dask optimises its data frames by itself; kept for Ray's sake."""
+    """The graph unchanged: Dask optimises its data frames itself; kept because Ray has it."""
     return dsk
 
 
@@ -47,18 +47,18 @@ def ray_dask_get(dsk: Any, keys: Any, **kwargs: Any) -> Any:
     Args:
         dsk: the graph.
         keys: keys, or nested lists of them.
-        kwargs: `ray_remote_args` (options of the tasks), `ray_callbacks`, `ray_persist` (give
-            references instead of values); what else Dask hands to schedulers is ignored.
+        kwargs: `ray_remote_args` (options of the tasks), `ray_callbacks`, `ray_persist` (return
+            references instead of values); other arguments from Dask are ignored.
 
     Raises:
-        ValueError: `resources` is given by itself.
+        ValueError: `resources` was given on its own.
         RayError: a task failed; also an instance of what it raised.
     """
     return _Run(dsk, kwargs, in_step=False).get(keys)
 
 
 def ray_dask_get_sync(dsk: Any, keys: Any, **kwargs: Any) -> Any:
-    """`ray_dask_get`, one task after the other; for finding mistakes."""
+    """`ray_dask_get`, one task after another, for debugging."""
     return _Run(dsk, kwargs, in_step=True).get(keys)
 
 
@@ -82,7 +82,7 @@ class _Run:
         self._results: dict[Any, Any] = {}
 
     def get(self, keys: Any) -> Any:
-        """Submit what is needed, and wait for what was asked."""
+        """Submit what is needed, and wait for what was requested."""
         wanted = set(_flat(keys))
         with local_ray_callbacks(self._callbacks) as active, local_callbacks() as own:
             hooks = unpack_ray_callbacks(active)
@@ -91,7 +91,7 @@ class _Run:
                 outputs = self._submit_all(wanted, hooks, watch)
                 for hook in hooks.ray_postsubmit_all_cbs:
                     hook([outputs[key] for key in _flat(keys)], self._graph)
-                # What nobody needs any more may go while the rest is computed.
+                # What is no longer needed can be freed while the rest is computed.
                 self._graph = {}
                 watch.wait()
                 values = outputs if self._persist else _fetched(outputs)
@@ -122,7 +122,7 @@ class _Run:
         return {key: results[key] for key in wanted}
 
     def _start(self, key: Any, hooks: RayCallbacks, watch: _Watch) -> Any:
-        """The reference of a node's value (or what a hook gave in its place)."""
+        """The reference to a node's value (or what a hook returned instead)."""
         node = self._graph[key]
         if isinstance(node, Alias):
             return self._results[node.target]
@@ -148,7 +148,7 @@ class _Run:
         return ref
 
     def _remote(self, key: Any) -> Any:
-        """The remote function with the options of this key."""
+        """The remote function with this key's options."""
         options = {**self._by_key.get(key, {}), **self._options}
         found = self._remotes.get(repr(options))
         if found is None:
@@ -176,7 +176,7 @@ class _Watch:
         }
 
     def begin(self, tasks: Iterable[Any]) -> None:
-        """These are going to run."""
+        """These tasks are going to run."""
         for hook in self._start or ():
             hook(self._graph)
         self._state["waiting"] = {key: set() for key in tasks}
@@ -192,12 +192,12 @@ class _Watch:
                 hook(key, self._graph, self._state)
 
     def started(self, key: Any, ref: Any) -> None:
-        """It was."""
+        """A task has been submitted."""
         if self._active:
             self._refs[ref] = key
 
     def wait(self) -> None:
-        """Tell of each task's end as it comes."""
+        """Report each task's end as it comes."""
         left = list(self._refs)
         while left:
             ready, left = rayhpc.wait(left, num_returns=1, fetch_local=False)
@@ -209,13 +209,13 @@ class _Watch:
                     hook(key, ref, self._graph, self._state, "rayhpc")
 
     def finish(self, failed: bool) -> None:
-        """It is over."""
+        """The computation is over."""
         for hook in self._finish or ():
             hook(self._graph, self._state, failed)
 
 
 def _execute(key: Any, data: bytes, keys: list[Any], hooks: Any, *values: Any) -> Any:
-    """In the worker: fill in the references inside the node, and run it."""
+    """In the worker: substitute the references inside the node, and run it."""
     node = substitution.loads(data, values[len(keys) :])
     before, after = hooks
     states = [hook(key, list(values)) if hook else None for hook in before]
@@ -238,7 +238,7 @@ def _mapping(dsk: Any) -> Mapping[Any, Any]:
 
 
 def _options_by_key(dsk: Any) -> dict[Any, dict[str, Any]]:
-    """`dask.annotate(ray_remote_args=…)` of parts of the graph."""
+    """The options from `dask.annotate(ray_remote_args=…)` on parts of the graph."""
     annotations = getattr(dsk, "__dask_annotations__", None)
     if callable(annotations):
         return dict(annotations().get("ray_remote_args", {}))
@@ -251,7 +251,7 @@ def _options_by_key(dsk: Any) -> dict[Any, dict[str, Any]]:
 
 
 def _needed(graph: Mapping[Any, Any], wanted: Iterable[Any]) -> dict[Any, set[Any]]:
-    """The nodes that the wanted ones need, each with what it depends on."""
+    """The nodes that the requested ones need, each with its dependencies."""
     needs: dict[Any, set[Any]] = {}
     left = list(wanted)
     while left:

@@ -1,9 +1,9 @@
 """A joblib backend: `Parallel` loops of joblib and scikit-learn on the whole cluster.
 
 Used by programs: `register_ray()` and then `with parallel_config(backend="ray")`.  Short calls are
-batched by joblib's own rule; arrays that many calls share go to the object store once and are
-read-only, as joblib's own are when it maps them into memory.  All others, and all results, are
-copies that may be written to.
+batched by joblib's own rule; arrays that many calls share go into the object store once and are
+read-only, as with joblib's own memory-mapped arrays.  All others, and all results, are writable
+copies.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from joblib.parallel import register_parallel_backend
 import rayhpc
 from rayhpc.util import substitution
 
-# joblib's own default of `max_nbytes`, above which it maps arrays into memory.
+# joblib's own default for `max_nbytes`, above which it maps arrays into memory.
 MAX_NBYTES = 1024 * 1024
 
 
 def register_ray() -> None:
-    """Make `backend="ray"` known to joblib."""
+    """Register `backend="ray"` with joblib."""
     register_parallel_backend("ray", RayBackend)
 
 
 def register_rayhpc() -> None:
-    """Make `backend="rayhpc"` known to joblib (and "ray", which is the same)."""
+    """Register `backend="rayhpc"` with joblib (and "ray", which is the same)."""
     register_parallel_backend("rayhpc", RayBackend)
     register_ray()
 
@@ -41,7 +41,7 @@ class RayBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]
     """Runs joblib's batches as tasks.
 
     Args:
-        nesting_level: joblib's own.
+        nesting_level: as in joblib.
         inner_max_num_threads: threads that BLAS and OpenMP may use in a task.
         ray_remote_args: options of the tasks, as for `remote`.
     """
@@ -77,16 +77,16 @@ class RayBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]
         mmap_mode: str | None = "r",
         **_: Any,
     ) -> int:
-        """Get ready for a `Parallel` call.
+        """Prepare for a `Parallel` call.
 
         Args:
             n_jobs: as in `effective_n_jobs`.
             parallel: the `Parallel` object.
-            prefer: joblib's own, and so is `require`.
+            prefer: as in joblib; likewise `require`.
             require: without effect: batches run in processes.
-            ray_remote_args: options of the tasks, beside those of the backend.
-            max_nbytes: arrays that are larger are shared; None: none is.
-            mmap_mode: None and "c" give each call a copy of its own, however large.
+            ray_remote_args: options of the tasks, in addition to the backend's.
+            max_nbytes: larger arrays are shared; None: no array is.
+            mmap_mode: None and "c" give each call its own copy, however large.
 
         Returns:
             The number of batches that run at a time.
@@ -113,7 +113,7 @@ class RayBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]
         return max(1, cpus + 1 + n_jobs)
 
     def submit(self, func: Callable[[], Any], callback: Callable[[Any], Any] | None = None) -> Any:
-        """Run a batch; its future."""
+        """Run a batch; returns its future."""
         data, refs = substitution.dumps(func, self._shared.reference)
         ref = self._remote.remote(data, self.inner_max_num_threads, *refs)
         future = ref.future()
@@ -137,11 +137,11 @@ class RayBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]
         self._under_way.clear()
 
     def stop_call(self) -> None:
-        """A `Parallel` call is over: what its batches shared may go."""
+        """A `Parallel` call is over: release what its batches shared."""
         self._shared.clear()
 
     def terminate(self) -> None:
-        """The context is left."""
+        """The context has been left."""
         self._shared.clear()
         self.reset_batch_stats()
 
@@ -152,14 +152,14 @@ class RayBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]
 
 
 class _Shared:
-    """Large arrays of the present call that lie in the store, by identity."""
+    """Large arrays of the current call that are in the store, by identity."""
 
     def __init__(self) -> None:
         self.limit: int | None = MAX_NBYTES
         self._refs: dict[int, tuple[Any, Any]] = {}
 
     def reference(self, part: Any) -> Any:
-        """The reference that stands for `part`; None: it is small, or no array."""
+        """The reference that stands for `part`; None: it is small, or not an array."""
         numpy = sys.modules.get("numpy")
         if self.limit is None or numpy is None or type(part) is not numpy.ndarray:
             return None
@@ -175,14 +175,14 @@ class _Shared:
         return ref
 
     def clear(self) -> None:
-        """Forget them all."""
+        """Drop them all."""
         self._refs.clear()
 
 
 def _run(data: bytes, threads: int | None, *values: Any) -> tuple[bytes, list[pickle.PickleBuffer]]:
-    """In the worker: fill the arrays in and run the batch.
+    """In the worker: substitute the arrays and run the batch.
 
-    What it returns is pickled here, its arrays apart, so that the caller can give them memory of
+    The result is pickled here, its arrays out of band, so that the caller can give them memory of
     its own: from the object store they would come read-only.
     """
     batch = substitution.loads(data, values)

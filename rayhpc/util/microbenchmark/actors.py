@@ -1,4 +1,4 @@
-"""Rows of actors: one and several, synchronous, concurrent and asynchronous; and their twins."""
+"""Rows for actors: one and several, synchronous, concurrent and asynchronous; and variants."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def rows(setting: Setting, pool: PlainPool) -> Iterator[Row]:
 
     Args:
         setting: what is measured, and how.
-        pool: what stands beside them.
+        pool: the reference to measure beside them.
     """
     ray = setting.ray
     cls = ray.remote(num_cpus=0)(code.Actor)
@@ -108,7 +108,7 @@ def _with_argument(setting: Setting, cls: Any) -> Iterator[Row]:
 
 
 def _mixed_row(setting: Setting, cls: Any) -> Iterator[Row]:
-    """A long call to one actor among short ones to another: none of these may wait for it."""
+    """A long call to one actor among short ones to another: the short ones must not wait for it."""
     name = "mixed: actor calls of 10 ms beside one of 1 s"
     if not setting.wants(name):
         return
@@ -122,7 +122,7 @@ def _mixed_row(setting: Setting, cls: Any) -> Iterator[Row]:
 
 
 def _crash_row(setting: Setting) -> Iterator[Row]:
-    """An actor that dies among its calls and is made again: all answers must be right."""
+    """An actor that dies during its calls and is restarted: all answers must be right."""
     name = "crash: an actor dies among its calls"
     if not setting.wants(name):
         return

@@ -15,17 +15,17 @@ from dataclasses import dataclass
 from typing import Any
 
 ROUNDS = 5
-# What is better small: of these a ratio above 1 means "faster" or "leaner" as well.
+# Units for which smaller is better: for these, too, a ratio above 1 means faster or leaner.
 SMALL_IS_GOOD = ("s", "ms", "MiB")
 
-# What stands beside a row: its name, and what is done there (None: nothing).
+# The reference beside a row: its name, and its action (None: nothing).
 Beside = tuple[str, Callable[[], object] | None]
 NOTHING: Beside = ("", None)
 
 
 @dataclass(frozen=True)
 class Row:
-    """One figure; `beside` is that of `beside_name` in the same unit (None: no such thing)."""
+    """One figure; `beside` is that of `beside_name` in the same unit (None: there is none)."""
 
     name: str
     value: float
@@ -36,7 +36,7 @@ class Row:
 
     @property
     def ratio(self) -> float | None:
-        """How many times better than what is beside it."""
+        """How many times better it is than the figure beside it."""
         if not self.beside or not self.value:
             return None
         small = self.unit in SMALL_IS_GOOD
@@ -44,7 +44,7 @@ class Row:
 
 
 class PlainPool:
-    """What a user has without a cluster: `multiprocessing.Pool.apply_async`.
+    """What is available without a cluster: `multiprocessing.Pool.apply_async`.
 
     Args:
         pool: the pool; None: nothing is measured beside the rows.
@@ -61,7 +61,7 @@ class PlainPool:
     def many(
         self, function: Callable[..., object], count: int, args: tuple[Any, ...] = ()
     ) -> Beside:
-        """So many calls at once."""
+        """That many calls at once."""
         pool = self._pool
         if pool is None:
             return NOTHING
@@ -72,8 +72,8 @@ class PlainPool:
 class Setting:
     """What is measured, and how.
 
-    `ray` is rayhpc or the real Ray, `workers` how many tasks run at a time, `seconds` how long a
-    row may take, `wanted` a part of the names of the rows to measure (empty: all).
+    `ray` is rayhpc or the real Ray, `workers` the number of tasks running at a time, `seconds` the
+    time for a row, `wanted` a part of the names of the rows to measure (empty: all).
     """
 
     ray: Any
@@ -88,7 +88,7 @@ class Setting:
 
     @contextlib.contextmanager
     def pool(self) -> Iterator[PlainPool]:
-        """A plain process pool with as many workers, that did not inherit our threads."""
+        """A plain process pool with as many workers, which did not inherit our threads."""
         if not self.has_pool:
             yield PlainPool(None)
             return
@@ -103,7 +103,7 @@ class Setting:
         times: float = 1,
         beside: Beside = NOTHING,
     ) -> Iterator[Row]:
-        """The row of a rate: how often `action`, which does something `times` times, is done."""
+        """A row with a rate: how often `action`, which does something `times` times, completes."""
         if not self.wants(name):
             return
         other_name, other = beside
@@ -115,7 +115,7 @@ class Setting:
 
 
 def rate(action: Callable[[], object], times: float, seconds: float) -> float:
-    """How much per second: the median of several rounds, after one that does not count."""
+    """The rate per second: the median of several rounds, after a warm-up round."""
     action()
     return statistics.median(_round(action, times, seconds / ROUNDS) for _ in range(ROUNDS))
 
@@ -123,7 +123,7 @@ def rate(action: Callable[[], object], times: float, seconds: float) -> float:
 def rates_in_turn(
     action: Callable[[], object], other: Callable[[], object], times: float, seconds: float
 ) -> tuple[float, float]:
-    """The same of two actions, turn about: what disturbs the machine then disturbs both."""
+    """The rates of two actions measured alternately, so that disturbances affect both."""
     action()
     other()
     ours, theirs = [], []

@@ -1,4 +1,4 @@
-"""Rows of objects and placement groups: small and large values, many references."""
+"""Rows for objects and placement groups: small and large values, many references."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the rows run in workers: small functions and actors, as in Ray's own benchmark.
+"""Functions and actors that the rows run in workers, as in Ray's own benchmark.
 
 Used by the other modules of this package, in the driver, in workers and in the process pool.
 """
@@ -22,13 +22,13 @@ def add(a: int, b: int) -> int:
 
 
 def nap(seconds: float) -> float:
-    """A task of a given length."""
+    """A task of a given duration."""
     time.sleep(seconds)
     return seconds
 
 
 def die_once(path: str) -> bytes:
-    """Kill the process at the first run, return at the second."""
+    """Kill the process on the first run, return on the second."""
     try:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     except FileExistsError:
@@ -50,7 +50,7 @@ def own_private_bytes() -> int:
 
 
 class Actor:
-    """An actor with small methods, and one that submits small tasks of its own."""
+    """An actor with small methods, one of which submits small tasks."""
 
     def small_value(self) -> bytes:
         """Answer."""
@@ -65,7 +65,7 @@ class Actor:
         return nap(seconds)
 
     def die_once(self, path: str) -> bytes:
-        """Kill the actor at the first run, answer at the second."""
+        """Kill the actor on the first run, answer on the second."""
         return die_once(path)
 
     def memory(self) -> int:
@@ -97,7 +97,7 @@ class Client:
         self.servers = servers
 
     def small_value_batch(self, count: int) -> int:
-        """Call each of them so many times."""
+        """Call each of them that many times."""
         calls = [x.small_value.remote() for x in self.servers for _ in range(count)]
         return len(self.ray.get(calls))
 

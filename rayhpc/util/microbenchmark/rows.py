@@ -1,8 +1,8 @@
-"""All rows, one after the other.
+"""All rows, one after another.
 
 Called by `cli.microbenchmark` and `tests/bench/vs_ray.py`.  No rate stands alone: the rows named
-"mixed" and "crash" are the twins of those of tasks and actors with work of very different length,
-and with a worker that dies in the middle.
+"mixed" and "crash" repeat those for tasks and actors with work of very different length, and with a
+worker that dies in the middle.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ GROUPS = ("start", "tasks", "actors", "objects")
 
 
 def all_rows(setting: Setting, groups: Sequence[str] = GROUPS) -> Iterator[Row]:
-    """Every row, as it is measured; starts clusters, one after the other, and ends them.
+    """Every row, as it is measured; starts clusters, one after another, and ends them.
 
     Args:
         setting: which Ray, how many workers, which rows, and how long one may take.

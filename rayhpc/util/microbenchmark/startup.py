@@ -1,4 +1,4 @@
-"""Rows of coming and going: import, init, shutdown, what an idle cluster and a worker weigh."""
+"""Rows for start and stop: import, init, shutdown, memory of an idle cluster and of a worker."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MIB = 2**20
 
 
 def import_row(setting: Setting) -> Iterator[Row]:
-    """What `import` costs a program, beyond what starting the interpreter does."""
+    """What `import` costs a program, beyond starting the interpreter."""
     if not setting.wants("import"):
         return
     ray = setting.ray.__name__
@@ -32,12 +32,12 @@ def import_row(setting: Setting) -> Iterator[Row]:
 
 
 def start(setting: Setting) -> None:
-    """Start a cluster with as many CPUs as there are to be workers."""
+    """Start a cluster with one CPU per worker."""
     setting.ray.init(num_cpus=setting.workers, log_to_driver=False)
 
 
 def start_rows(setting: Setting) -> Iterator[Row]:
-    """`init` to the first result, a few times; the last cluster stays."""
+    """From `init` to the first result, a few times; the last cluster is kept."""
     ray = setting.ray
     tries = TRIES if setting.wants("init to first result") else 1
     first, ends = [], []
@@ -57,7 +57,7 @@ def start_rows(setting: Setting) -> Iterator[Row]:
 
 
 def memory_rows(setting: Setting) -> Iterator[Row]:
-    """What the processes of an idle cluster, and one worker more, have for themselves."""
+    """The private memory of the processes of an idle cluster, and of one more worker."""
     if not setting.wants("memory"):
         return
     ray = setting.ray
@@ -80,7 +80,7 @@ def memory_rows(setting: Setting) -> Iterator[Row]:
 
 
 def _descendants(pid: int) -> Iterator[int]:
-    """The processes that this one has started, and those these have."""
+    """The children of a process, and their descendants."""
     for task in os.listdir(f"/proc/{pid}/task"):
         with open(f"/proc/{pid}/task/{task}/children") as file:
             children = [int(x) for x in file.read().split()]

@@ -1,4 +1,4 @@
-"""Rows of tasks: one at a time, many at once, from several clients; and their twins."""
+"""Rows for tasks: one at a time, many at once, from several clients; and variants."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def rows(setting: Setting, pool: PlainPool) -> Iterator[Row]:
 
     Args:
         setting: what is measured, and how.
-        pool: what stands beside them.
+        pool: the reference to measure beside them.
     """
     ray = setting.ray
     small, summed = ray.remote(code.nothing), ray.remote(code.add)
@@ -70,7 +70,7 @@ def _clients_row(setting: Setting, small: Any) -> Iterator[Row]:
 
 
 def _mixed_row(setting: Setting) -> Iterator[Row]:
-    """One long task among many short ones: the time beside the least that is possible."""
+    """One long task among many short ones: the time beside the theoretical minimum."""
     name = "mixed: one task of 2 s among 200 of 10 ms"
     if not setting.wants(name):
         return
@@ -85,10 +85,10 @@ def _mixed_row(setting: Setting) -> Iterator[Row]:
 
 
 def least_time(workers: int) -> float:
-    """How long the mixed row takes at the least.
+    """The minimum time of the mixed row.
 
     Tasks begin in the order they were submitted, so the long one begins when those before it have
-    been spread over the workers, of which another may be in the middle of its own.
+    been spread over the workers, each of which may be in the middle of its own.
     """
     before = SHORT_ONES // 2
     begins = before // workers * SHORT_S

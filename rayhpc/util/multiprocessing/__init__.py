@@ -1,4 +1,4 @@
-"""`multiprocessing.Pool` on the cluster: the same interface, its processes on all nodes.
+"""`multiprocessing.Pool` on the cluster: the same interface, with processes on all nodes.
 
 Used by programs in place of the standard library's.
 """

@@ -1,7 +1,7 @@
 """`Pool`: `multiprocessing.Pool` whose processes are actors anywhere in the cluster.
 
-Used by programs and by libraries that take a pool.  The scheduling of work over the processes is
-in `rayhpc.util.dispatch`.
+Used by programs and by libraries that accept a pool.  `rayhpc.util.dispatch` schedules the work
+over the processes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from rayhpc.util.debug import log_once
 from rayhpc.util.dispatch import Dispatcher, Target
 from rayhpc.util.multiprocessing.results import AsyncResult, CallFailure, IMapIterator
 
-# A map is cut into this many chunks per process unless told.
+# A map is split into this many chunks per process by default.
 CHUNKS_PER_PROCESS = 4
 
 
@@ -28,8 +28,8 @@ class Pool:
         processes: how many; None: as many as the cluster has CPUs.
         initializer: runs in each process when it starts.
         initargs: its arguments.
-        maxtasksperchild: after so many chunks a process is replaced by a new one.
-        context: ignored; the standard library has it.
+        maxtasksperchild: after this many chunks a process is replaced by a new one.
+        context: ignored; kept for compatibility with the standard library.
         ray_address: the cluster to connect to, if this process is not connected yet.
         ray_remote_args: options of the actors, as for `remote`.
 
@@ -90,8 +90,8 @@ class Pool:
             func: the function.
             args: its arguments.
             kwargs: its keyword arguments.
-            callback: is called with the result, in a thread of the pool.
-            error_callback: is called with the exception.
+            callback: called with the result, in a thread of the pool.
+            error_callback: called with the exception.
         """
         self._check_running()
         result = self._result(True, callback, error_callback)
@@ -118,7 +118,7 @@ class Pool:
         callback: Callable[[list[Any]], Any] | None = None,
         error_callback: Callable[[BaseException], Any] | None = None,
     ) -> AsyncResult:
-        """`map` that does not wait; callbacks as in `apply_async`."""
+        """`map` without waiting; callbacks as in `apply_async`."""
         calls = [((x,), None) for x in iterable]
         return self._map(func, calls, chunksize, callback, error_callback)
 
@@ -139,29 +139,29 @@ class Pool:
         callback: Callable[[list[Any]], Any] | None = None,
         error_callback: Callable[[BaseException], Any] | None = None,
     ) -> AsyncResult:
-        """`starmap` that does not wait; callbacks as in `apply_async`."""
+        """`starmap` without waiting; callbacks as in `apply_async`."""
         calls = [(tuple(x), None) for x in iterable]
         return self._map(func, calls, chunksize, callback, error_callback)
 
     def imap(
         self, func: Callable[..., Any], iterable: Iterable[Any], chunksize: int | None = 1
     ) -> IMapIterator:
-        """Like `map`, as an iterator; takes from the iterable as results are taken."""
+        """Like `map`, as an iterator; consumes the iterable as results are taken."""
         return self._imap(func, iterable, chunksize, in_order=True)
 
     def imap_unordered(
         self, func: Callable[..., Any], iterable: Iterable[Any], chunksize: int | None = 1
     ) -> IMapIterator:
-        """Like `imap`; results come as they are there."""
+        """Like `imap`, but results come as they are ready."""
         return self._imap(func, iterable, chunksize, in_order=False)
 
     # -- the end ----------------------------------------------------------------------------------
     def close(self) -> None:
-        """Take no more work; what there is goes on."""
+        """Accept no more work; what was submitted still runs."""
         self._closed = True
 
     def terminate(self) -> None:
-        """End the processes at once; results that are not there yet become errors."""
+        """End the processes at once; missing results become errors."""
         self._closed = True
         if not self._terminated:
             self._terminated = True
@@ -206,7 +206,7 @@ class Pool:
         self._check_running()
         size = chunksize or -(-len(calls) // (self._processes * CHUNKS_PER_PROCESS)) or 1
         chunks = [calls[i : i + size] for i in range(0, len(calls), size)]
-        # Once for all chunks: it may hold large data.
+        # Sent once for all chunks: it may contain large data.
         function = rayhpc.put(func) if len(chunks) > 1 else func
         return self._result(False, callback, error_callback).start(function, chunks)
 
@@ -244,7 +244,7 @@ class Pool:
 
 
 class _Child:
-    """One process of the pool, replaced by a new one when it has run its share."""
+    """One process of the pool, replaced by a new one after its share of work."""
 
     def __init__(self, actor_class: Any, arguments: tuple[Any, Any], limit: int) -> None:
         self._actor_class = actor_class
@@ -255,14 +255,14 @@ class _Child:
         self.actor = actor_class.remote(*arguments)
 
     def run(self, function: Any, calls: list[tuple[Any, Any]], goes_on: bool) -> Any:
-        """Send it a chunk; the reference of the results."""
+        """Send it a chunk; returns the reference to the results."""
         if self._limit and self._runs >= self._limit:
             self.replace()
         self._runs += 1
         return self.actor.run.remote(function, calls, goes_on)
 
     def replace(self) -> None:
-        """Go on in a new process; the old one, if it lives, ends with its last handle."""
+        """Continue in a new process; the old one, if alive, ends with its last handle."""
         if not self._killed:
             self.actor = self._actor_class.remote(*self._arguments)
             self._runs = 0
@@ -299,7 +299,7 @@ def _result_or_failure(function: Callable[..., Any], args: Any, kwargs: Any) -> 
 
 
 def _connect(processes: int | None, address: str | None) -> None:
-    """A pool makes its own cluster, of its own size, where there is none."""
+    """If there is no cluster, a pool starts one of its own size."""
     if address is not None and address != "local":
         rayhpc.init(address=address)
     elif processes is not None and processes > 0:

@@ -21,7 +21,7 @@ class PoolTaskError(Exception):
 
 
 class CallFailure:
-    """Stands in a chunk's results for a call that has failed, where the others went on.
+    """Stands in a chunk's results for a call that failed while the others continued.
 
     Args:
         packed: the exception, as `api.objects.completion` packs it.
@@ -36,7 +36,7 @@ class CallFailure:
 
 
 class _Raised:
-    """Stands for the result of a call whose chunk failed as a whole."""
+    """Stands for the result of a call whose whole chunk failed."""
 
     def __init__(self, error: BaseException) -> None:
         self._error = error
@@ -47,15 +47,15 @@ class _Raised:
 
 
 class Chunk(WorkItem):
-    """Calls of one function that run one after the other in one process of the pool.
+    """Calls of one function that run one after another in one process of the pool.
 
     Args:
         function: the function, or a reference to it.
-        calls: its arguments, for each call (args, kwargs).
-        on_end: is told of the end, quickly.
-        tell: then runs, where it may take its time.
-        goes_on: a call that fails leaves the others their results (`CallFailure`); else it is the
-            chunk's error.
+        calls: the arguments of each call (args, kwargs).
+        on_end: notified of the end; must be quick.
+        tell: called afterwards, and may take its time.
+        goes_on: if a call fails, the others keep their results (`CallFailure`); otherwise its
+            error is the chunk's.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Chunk(WorkItem):
         return self._child.run(self._function, self._calls, self._goes_on)
 
     def finish(self, error: BaseException | None) -> None:
-        """The actor has answered, or died, or was never asked."""
+        """The actor has answered, or died, or was never called."""
         self._calls = []
         self.error = error
         if isinstance(error, RayActorError):
@@ -89,14 +89,15 @@ class Chunk(WorkItem):
         self._on_end(self)
 
     def tell(self) -> None:
-        """Tell whoever wants to know."""
+        """Notify whoever is waiting."""
         self._tell()
 
     def values(self) -> list[Any]:
         """The results.
 
         Raises:
-            RayError: a call failed, with its own exception's type too; or the process ended.
+            RayError: a call failed, also an instance of its own exception's type; or the process
+                died.
             Exception: it could not be started.
         """
         if self.error is not None:
@@ -127,7 +128,7 @@ class AsyncResult:
         self._told = False
 
     def start(self, function: Any, chunks: list[list[tuple[Any, Any]]]) -> AsyncResult:
-        """Hand the work over; returns itself."""
+        """Submit the work; returns itself."""
         self._chunks = [Chunk(function, x, self._on_end, self._tell) for x in chunks]
         self._left = len(self._chunks)
         if not self._chunks:
@@ -142,7 +143,7 @@ class AsyncResult:
             timeout: seconds to wait.
 
         Raises:
-            multiprocessing.TimeoutError: the time is over.
+            multiprocessing.TimeoutError: no result in time.
             Exception: what a call raised.
         """
         if not self._dispatcher.wait(self.ready, timeout):
@@ -150,7 +151,7 @@ class AsyncResult:
         return self._values()
 
     def wait(self, timeout: float | None = None) -> None:
-        """Wait until the result is there, or `timeout` seconds."""
+        """Wait until the result is there, for up to `timeout` seconds."""
         self._dispatcher.wait(self.ready, timeout)
 
     def ready(self) -> bool:
@@ -158,7 +159,7 @@ class AsyncResult:
         return self._left <= 0 or self._failed is not None
 
     def successful(self) -> bool:
-        """Whether all calls have ended well.
+        """Whether all calls have succeeded.
 
         Raises:
             ValueError: they have not all ended.
@@ -198,13 +199,13 @@ class AsyncResult:
 class IMapIterator:
     """The iterator of `imap` and `imap_unordered`.
 
-    Takes from the iterable only as fast as results are taken, a bounded number of chunks ahead.
+    Consumes the iterable only as fast as results are taken, a bounded number of chunks ahead.
 
     Args:
-        dispatcher: where the work goes.
+        dispatcher: where the work is submitted.
         function: the function, or a reference to it.
         chunks: the arguments of the calls, by chunk.
-        ahead: how many chunks may be under way or waiting to be taken.
+        ahead: how many chunks may be running or waiting to be taken.
         in_order: yield results in the order of the arguments.
     """
 
@@ -234,15 +235,15 @@ class IMapIterator:
         return self.next()
 
     def next(self, timeout: float | None = None) -> Any:
-        """The next result; of a call that failed, its error, which is an item like any other (as in
-        Ray; Python's own pool raises it).
+        """The next result.  A failed call yields its error as an item like any other (as in Ray;
+        Python's own pool raises it).
 
         Args:
             timeout: seconds to wait.
 
         Raises:
             StopIteration: there are no more.
-            multiprocessing.TimeoutError: the time is over.
+            multiprocessing.TimeoutError: no result in time.
         """
         while not self._values:
             if not self._started:

@@ -1,4 +1,4 @@
-"""What there is in the cluster: nodes, actors, tasks, objects, placement groups, jobs, workers.
+"""What is in the cluster: nodes, actors, tasks, objects, placement groups, jobs, workers.
 
 Used by programs.
 """

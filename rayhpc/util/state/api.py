@@ -1,4 +1,4 @@
-"""The listings under the name Ray gives their module.
+"""The listings, under Ray's name for their module.
 
 Used by libraries.
 """

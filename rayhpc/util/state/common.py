@@ -1,4 +1,4 @@
-"""The rows' classes under the name Ray gives their module.
+"""The rows' classes, under Ray's name for their module.
 
 Used by libraries.
 """

@@ -1,4 +1,4 @@
-"""`list_*`, `get_*` and `summarize_*`: what there is in the cluster, filtered and counted.
+"""`list_*`, `get_*` and `summarize_*`: what is in the cluster, filtered and counted.
 
 Used by programs through `rayhpc.util.state`, and by the command line.
 """
@@ -37,12 +37,12 @@ def list_nodes(
     Args:
         address: the cluster, if this process is not connected to one.
         filters: (column, "=" or "!=" or "<" or ">" …, value), all of which must hold.
-        limit: how many rows at the most.
+        limit: the maximum number of rows.
         timeout: seconds to wait for an answer.
-        detail, raise_on_missing_output: Ray has them; rows are always complete.
+        detail, raise_on_missing_output: exist in Ray; rows are always complete.
 
     Raises:
-        ValueError: a filter names no column, or no such comparison.
+        ValueError: a filter names no column, or an unknown comparison.
         GetTimeoutError: no answer in time.
     """
     rows = _sources(address, timeout).nodes()
@@ -58,7 +58,7 @@ def list_actors(
     raise_on_missing_output: bool = True,
     _explain: bool = False,
 ) -> list[schema.ActorState]:
-    """The actors, dead ones included as long as the head remembers them; as `list_nodes`."""
+    """The actors, including dead ones still known to the head; arguments as for `list_nodes`."""
     rows = _sources(address, timeout).actors()
     return _chosen(schema.ActorState, rows, filters, limit)
 
@@ -72,7 +72,7 @@ def list_placement_groups(
     raise_on_missing_output: bool = True,
     _explain: bool = False,
 ) -> list[schema.PlacementGroupState]:
-    """The placement groups; as `list_nodes`."""
+    """The placement groups; arguments as for `list_nodes`."""
     rows = _sources(address, timeout).placement_groups()
     return _chosen(schema.PlacementGroupState, rows, filters, limit)
 
@@ -86,7 +86,7 @@ def list_jobs(
     raise_on_missing_output: bool = True,
     _explain: bool = False,
 ) -> list[schema.JobState]:
-    """The jobs: one for each driver; as `list_nodes`."""
+    """The jobs, one per driver; arguments as for `list_nodes`."""
     rows = _sources(address, timeout).jobs()
     return _chosen(schema.JobState, rows, filters, limit)
 
@@ -100,7 +100,7 @@ def list_workers(
     raise_on_missing_output: bool = True,
     _explain: bool = False,
 ) -> list[schema.WorkerState]:
-    """The drivers and workers of all living nodes; as `list_nodes`."""
+    """The drivers and workers of all living nodes; arguments as for `list_nodes`."""
     rows = _sources(address, timeout).workers()
     return _chosen(schema.WorkerState, rows, filters, limit)
 
@@ -114,11 +114,11 @@ def list_tasks(
     raise_on_missing_output: bool = True,
     _explain: bool = False,
 ) -> list[schema.TaskState]:
-    """What waits, runs and has run; as `list_nodes`.
+    """Waiting, running and finished tasks; arguments as for `list_nodes`.
 
-    Without filters at least the last `limit` of each node are looked at, else all that are known:
-    each node remembers its most recent ones, as for `rayhpc.timeline`, and a warning says how many
-    are missing.
+    Without filters at least the last `limit` of each node are examined, otherwise all that are
+    known: each node keeps its most recent ones, as for `rayhpc.timeline`, and a warning says how
+    many are missing.
     """
     rows = _sources(address, timeout).tasks(0 if filters else max(0, limit) + 1)
     return _chosen(schema.TaskState, rows, filters, limit)
@@ -133,7 +133,7 @@ def list_objects(
     raise_on_missing_output: bool = True,
     _explain: bool = False,
 ) -> list[schema.ObjectState]:
-    """The objects, one row for each process or store that holds one; as `list_nodes`."""
+    """The objects, one row per process or store that holds one; arguments as for `list_nodes`."""
     rows = _sources(address, timeout).objects()
     return _chosen(schema.ObjectState, rows, filters, limit)
 
@@ -195,10 +195,10 @@ def get_task(
     timeout: float = DEFAULT_RPC_TIMEOUT,
     _explain: bool = False,
 ) -> schema.TaskState | list[schema.TaskState] | None:
-    """The task with this id, or that makes this reference.
+    """The task with this id, or that creates this reference.
 
     Returns:
-        The row; a list of them if it was tried several times; None: there is none.
+        The row; a list of them if it has several attempts; None: there is none.
     """
     wanted = id if isinstance(id, str) else id.task_id().hex()
     rows = [x for x in _sources(address, timeout).tasks() if x.task_id == wanted]
@@ -211,7 +211,7 @@ def get_objects(
     timeout: float = DEFAULT_RPC_TIMEOUT,
     _explain: bool = False,
 ) -> list[schema.ObjectState]:
-    """Who holds the object with this id."""
+    """The holders of the object with this id."""
     return [x for x in _sources(address, timeout).objects() if x.object_id == id]
 
 
@@ -221,7 +221,7 @@ def summarize_tasks(
     raise_on_missing_output: bool = True,
     _explain: bool = False,
 ) -> dict[str, Any]:
-    """How many tasks there are, by function and state."""
+    """The number of tasks, by function and state."""
     rows = list(_sources(address, timeout).tasks())
     summary: dict[str, Any] = {}
     for name, group in _grouped(rows, "func_or_class_name"):
@@ -247,7 +247,7 @@ def summarize_actors(
     raise_on_missing_output: bool = True,
     _explain: bool = False,
 ) -> dict[str, Any]:
-    """How many actors there are, by class and state."""
+    """The number of actors, by class and state."""
     rows = list(_sources(address, timeout).actors())
     summary = {
         name: {"class_name": name, "state_counts": dict(Counter(x.state for x in group))}
@@ -262,7 +262,7 @@ def summarize_objects(
     raise_on_missing_output: bool = True,
     _explain: bool = False,
 ) -> dict[str, Any]:
-    """How many objects there are and how large, by where they were made."""
+    """The number and size of objects, by where they were created."""
     rows = list(_sources(address, timeout).objects())
     summary = {
         site: {
@@ -297,11 +297,11 @@ def _chosen(
     kind: type[Row], rows: Iterable[Row], filters: Sequence[Filter] | None, limit: int
 ) -> list[Row]:
     if limit < 1:
-        raise ValueError(f"limit is at least 1, not {limit}.")
+        raise ValueError(f"limit must be at least 1, not {limit}.")
     tests = [_test(kind, x) for x in filters or ()]
     found = list(itertools.islice((x for x in rows if all(t(x) for t in tests)), limit + 1))
     if len(found) > limit:
-        logger.warning("only the first %d rows are shown; a larger limit shows more", limit)
+        logger.warning("only the first %d rows are shown; raise the limit to see more", limit)
     return found[:limit]
 
 
@@ -314,7 +314,7 @@ def _test(kind: type[Row], condition: Filter) -> Any:
         ) from None
     if column not in kind.columns():
         raise ValueError(
-            f"{kind.__name__} has no column {column!r}; there are: "
+            f"{kind.__name__} has no column {column!r}; valid ones: "
             f"{', '.join(sorted(kind.columns()))}."
         )
     compare = _COMPARE.get(operator)
@@ -339,7 +339,7 @@ _COMPARE: dict[str, Any] = {
 
 
 def _as_type(value: Any, like: Any) -> Any:
-    """What a filter says in text, as the column's own type."""
+    """A filter's text converted to the column's own type."""
     if isinstance(value, str) and isinstance(like, bool):
         return value.lower() in ("true", "1", "yes")
     if isinstance(value, str) and isinstance(like, (int, float)):

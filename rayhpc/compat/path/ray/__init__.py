@@ -1,8 +1,8 @@
-"""`import ray`, served by rayhpc, or by the real Ray where this interpreter has it.
+"""`import ray`, served by rayhpc, or by the real Ray if this interpreter has it.
 
-On the path of programs that `rayhpc run` starts.  Decides in the program's own interpreter:
-`RAYHPC_AS_RAY=1` takes rayhpc, `0` the real Ray, and otherwise the real Ray wins if it is here.
-Knows only the standard library, because rayhpc may be missing in this interpreter.
+On the module path of programs that `rayhpc run` starts.  Decides in the program's own interpreter:
+`RAYHPC_AS_RAY=1` selects rayhpc, `0` the real Ray, and otherwise the real Ray is used if present.
+Uses only the standard library, because rayhpc may be missing in this interpreter.
 """
 
 import importlib.machinery as _machinery
@@ -27,7 +27,7 @@ def _find_real() -> "_machinery.ModuleSpec | None":
         else:
             find = getattr(finder, "find_spec", None)
             spec = find("ray", None) if find is not None else None
-        # A folder that happens to be called ray has no loader's file: it is not Ray.
+        # A folder that happens to be called ray has no loader file: it is not Ray.
         origin = spec.origin if spec is not None and spec.has_location else None
         if origin is not None and _os.path.realpath(origin) != _OURS:
             return spec
@@ -35,7 +35,7 @@ def _find_real() -> "_machinery.ModuleSpec | None":
 
 
 def _load_real(spec: "_machinery.ModuleSpec") -> None:
-    """Be the real Ray: its module takes this one's place, and nothing of ours stays on the path."""
+    """Become the real Ray: its module replaces this one, and nothing of ours stays on the path."""
     _sys.path[:] = _paths_without_us()
     module = _util.module_from_spec(spec)
     _sys.modules[__name__] = module
@@ -44,7 +44,7 @@ def _load_real(spec: "_machinery.ModuleSpec") -> None:
 
 
 def _serve() -> None:
-    """Be rayhpc."""
+    """Become rayhpc."""
     try:
         from rayhpc.compat import serving
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""`ray._private.internal_api`: dropping objects' values by hand, and what the stores hold as text.
+"""`ray._private.internal_api`: frees objects' values explicitly, and lists the stores as text.
 
 Used by programs and their tests, also as `ray.internal`.
 """
@@ -33,13 +33,13 @@ def memory_summary(
 
     Args:
         address: the cluster; None: the one this process has joined.
-        redis_password: taken, without effect.
+        redis_password: accepted, without effect.
         group_by: "NODE_ADDRESS" or "STACK_TRACE".
-        sort_by: "PID", "OBJECT_SIZE" (the largest first) or "REFERENCE_TYPE".
+        sort_by: "PID", "OBJECT_SIZE" (largest first) or "REFERENCE_TYPE".
         units: of sizes: "B", "KB", "MB" or "GB".
-        line_wrap: taken, without effect: lines are as long as they need to be.
-        stats_only: the totals alone.
-        num_entries: how many objects of each group; None: all.
+        line_wrap: accepted, without effect: lines are as long as needed.
+        stats_only: only the totals.
+        num_entries: how many objects per group; None: all.
 
     Raises:
         ValueError: there is no such group, order or unit.

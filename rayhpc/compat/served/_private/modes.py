@@ -1,4 +1,4 @@
-"""What a process can be; the numbers are Ray's."""
+"""The modes of a process; the numbers are Ray's."""
 
 SCRIPT_MODE = 0
 WORKER_MODE = 1

@@ -1,4 +1,4 @@
-"""Constants of Ray that libraries pass back to it; rayhpc ignores them where they come."""
+"""Constants of Ray that libraries pass back to it; rayhpc ignores them."""
 
 REDIS_DEFAULT_PASSWORD = ""
 DEFAULT_PORT = 6379

@@ -1,4 +1,4 @@
-"""`ray._private.state`: the cluster's tables in the shape Ray's private functions give them."""
+"""`ray._private.state`: the cluster's tables in the form Ray's private functions return them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rayhpc.wire.messages.actors import ActorRow
 
 
 def actors(actor_id: Any = None, job: Any = None, actor_state_name: str | None = None) -> Any:
-    """Actors by id; with `actor_id` (hex, or an id) just that one's row."""
+    """Actors by id; with `actor_id` (hex, or an id) only that one's row."""
     sources = Sources()
     wanted = actor_id if actor_id is None or isinstance(actor_id, str) else actor_id.hex()
     found = {}
@@ -29,7 +29,7 @@ def available_resources_per_node() -> dict[str, dict[str, float]]:
 
 
 def total_resources_per_node() -> dict[str, dict[str, float]]:
-    """What each living node has, by node id."""
+    """The total resources of each living node, by node id."""
     alive = (x for x in Sources().raw_nodes().values() if x.alive)
     return {x.info.node_id: amounts(x.info.total) for x in alive}
 
@@ -74,12 +74,12 @@ class GlobalState:
 
     @staticmethod
     def cluster_resources() -> Any:
-        """As the API's."""
+        """The same as the API's."""
         return rayhpc.cluster_resources()
 
     @staticmethod
     def available_resources() -> Any:
-        """As the API's."""
+        """The same as the API's."""
         return rayhpc.available_resources()
 
 

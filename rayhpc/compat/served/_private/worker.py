@@ -1,4 +1,4 @@
-"""`ray._private.worker`: modes, the process as Ray names it, and the API once more."""
+"""`ray._private.worker`: modes, the process under Ray's names, and the API once more."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from rayhpc.runtime.values.ids import JobID, NodeID
 
 
 class BaseContext(abc.ABC):
-    """What `init` returns, whichever way this process is connected."""
+    """What `init` returns, however this process is connected."""
 
     @abc.abstractmethod
     def disconnect(self) -> None:
@@ -34,7 +34,7 @@ BaseContext.register(RayContext)
 
 
 class Worker:
-    """This process, with the attributes libraries read."""
+    """This process, with the attributes that libraries read."""
 
     @property
     def mode(self) -> int | None:
@@ -46,7 +46,7 @@ class Worker:
 
     @property
     def connected(self) -> bool:
-        """Whether this process takes part in a cluster."""
+        """Whether this process is part of a cluster."""
         return current.is_connected()
 
     @property
@@ -65,13 +65,13 @@ class Worker:
         return NodeID.from_hex(current.client().facts.node_id)
 
     def check_connected(self) -> None:
-        """Raise RaySystemError if this process does not take part in a cluster."""
+        """Raise RaySystemError if this process is not part of a cluster."""
         if not current.is_connected():
             raise RaySystemError("Ray has not been started yet: call ray.init() first.")
 
 
 class _Module(ModuleType):
-    """The module: libraries set its flag to be spared a warning, which `api` gives."""
+    """The module: libraries set its flag to silence a warning, which `api` gives."""
 
     @property
     def blocking_get_inside_async_warned(self) -> bool:

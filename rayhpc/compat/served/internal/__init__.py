@@ -1,4 +1,4 @@
-"""`ray.internal`: dropping the values of objects by hand."""
+"""`ray.internal`: frees the values of objects explicitly."""
 
 from rayhpc.compat.served._private.internal_api import free
 

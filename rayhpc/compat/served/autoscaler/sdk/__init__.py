@@ -1,4 +1,4 @@
-"""`ray.autoscaler.sdk`: what programs ask an autoscaler for; an allocation has a fixed size."""
+"""`ray.autoscaler.sdk`: requests to an autoscaler; an allocation has a fixed size."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ def request_resources(
     bundles: list[dict[str, Any]] | None = None,
     bundle_label_selectors: list[dict[str, str]] | None = None,
 ) -> None:
-    """Warns, once in a program, that a cluster of fixed size does not grow; else nothing happens.
+    """Warns once per program that a cluster of fixed size does not grow; otherwise does nothing.
 
     Args:
-        num_cpus: CPUs that the program would like to have.
-        bundles: resources that it would like to have at the same time.
-        bundle_label_selectors: labels of the nodes they are to be on.
+        num_cpus: CPUs that the program would like.
+        bundles: resources that it would like at the same time.
+        bundle_label_selectors: labels for their nodes.
     """
     global _warned
     if not _warned:
         _warned = True
         logger.warning(
-            "request_resources() has no effect: this cluster has a fixed size, the one that it was "
+            "request_resources() has no effect: this cluster has a fixed size, the one it was "
             "started with; ask the batch system for more nodes (rayhpc submit --nodes)."
         )
 
