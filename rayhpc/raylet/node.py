@@ -23,6 +23,7 @@ from rayhpc.raylet.config import HEAD_LOST, NODE_LOST, NodeConfig
 from rayhpc.raylet.dispatch import Dispatch
 from rayhpc.raylet.ended_workers import EndedWorkers
 from rayhpc.raylet.environments import Environments
+from rayhpc.raylet.garbage import GarbageCalls
 from rayhpc.raylet.groups import Groups
 from rayhpc.raylet.jobs import Jobs
 from rayhpc.raylet.leases import Leases
@@ -153,6 +154,7 @@ class Raylet:
         )
         self.watches = Watches(send, self.is_alive)
         self.heartbeats = Heartbeats(self.number, self.pool, send, now)
+        self._garbage = GarbageCalls(now)
         self.answers = Answers(self, config.runs_kept)
         self.output = Output(config.node_ip, send)
 
@@ -210,6 +212,7 @@ class Raylet:
         if self.dispatch.is_dirty:
             self.dispatch.run()
         self.heartbeats.beat(self)
+        self._garbage.ask(self)
 
     def on_time(self) -> None:
         """Do everything that is due."""

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from rayhpc.raylet.config import NODE_LOST, NodeConfig
+from rayhpc.raylet.garbage import EVERY_S
 from rayhpc.raylet.memory_monitor import MemoryMonitor
 from rayhpc.raylet.node import Raylet
 from rayhpc.raylet.objects import ObjectManager
@@ -296,6 +297,22 @@ def test_heartbeats_come_each_second_and_soon_after_a_change(site: Site) -> None
     last = site.sent(cluster.Heartbeat)[-1][1]
     assert last.usage is None
     assert last.workers == 2
+
+
+def test_processes_look_for_garbage_when_the_store_fills_up(site: Site) -> None:
+    site.boot()
+    site.raylet.settle()
+    assert site.sent(objects.CollectGarbage) == []
+    site.say(site.driver, objects.StoreCreate(b"o" * 28, 800_000))
+    asked = [address for address, _ in site.sent(objects.CollectGarbage)]
+    assert set(asked) == {site.driver, *site.raylet.workers.by_address}
+    # A store that stays full has them look again, but not at once.
+    site.time += EVERY_S - 1
+    site.raylet.settle()
+    assert len(site.sent(objects.CollectGarbage)) == len(asked)
+    site.time += 1
+    site.raylet.settle()
+    assert len(site.sent(objects.CollectGarbage)) == 2 * len(asked)
 
 
 def test_draining_ends_when_nothing_runs_or_time_is_up(site: Site) -> None:

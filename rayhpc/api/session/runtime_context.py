@@ -26,6 +26,9 @@ from rayhpc.runtime.values.ids import (
 )
 from rayhpc.wire.address import TASK_ID_BYTES
 
+# As programs look them up, whether there are any or not.
+_KINDS = ("GPU", "HPU", "NPU", "TPU", "neuron_cores")
+
 
 class RuntimeContext:
     """Where the caller runs, and as what."""
@@ -144,10 +147,12 @@ class RuntimeContext:
         return self.get_accelerator_ids()
 
     def get_accelerator_ids(self) -> dict[str, list[str]]:
-        """Kind of device → the ids the running task or actor may use."""
+        """Kind of device → the ids the running task or actor may use; empty for those of Ray's
+        kinds that it has none of.
+        """
         context = running.get()
         devices = {} if context is None else context.grant.devices
-        return {"GPU": [], **{kind: list(ids) for kind, ids in devices.items()}}
+        return {kind: list(devices.get(kind, ())) for kind in (*_KINDS, *devices)}
 
     @property
     def should_capture_child_tasks_in_placement_group(self) -> bool:

@@ -133,6 +133,11 @@ class ObjectManager:
         return self._memory.used
 
     @property
+    def capacity(self) -> int:
+        """Bytes of the arena."""
+        return self._memory.size
+
+    @property
     def spilled(self) -> int:
         """Bytes on disk."""
         return self._spiller.spilled

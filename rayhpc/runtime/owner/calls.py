@@ -351,8 +351,9 @@ class Callers:
 
     def _unavailable(self, client: ActorClient[Pending]) -> bytes:
         text = (
-            f"Actor {client.actor.hex()} is restarting ({client.reason or 'its process ended'}); "
-            "the call may or may not have run. Set max_task_retries to have such calls repeated."
+            f"The actor is restarting, because {client.reason or 'its process ended'} (actor_id "
+            f"{client.actor.hex()}); the call may or may not have run. Set max_task_retries to "
+            "have such calls repeated."
         )
         return failures.actor_unavailable(text, client.actor)
 

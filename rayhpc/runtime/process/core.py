@@ -153,6 +153,7 @@ class Core:
             objects.Ask: lambda _, m: own.on_ask(m),
             objects.CopiesLost: lambda _, m: own.on_copies_lost(m),
             objects.StoreCreated: lambda _, m: self.store.on_created(m),
+            objects.CollectGarbage: lambda *_: self.role.collect_garbage(),
             objects.Fetched: self._on_fetched,
             objects.FetchFailed: self._on_fetch_failed,
             actors.ActorCreated: lambda _, m: self.answers.add(m),

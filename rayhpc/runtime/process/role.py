@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from rayhpc.runtime.process.garbage import collect_apart
 from rayhpc.runtime.process.interrupts import inside
 from rayhpc.wire.address import Address, ObjectId
 from rayhpc.wire.messages import actors
@@ -50,6 +51,10 @@ class Role:
 
     def on_peers_gone(self, is_gone: Callable[[Address], bool]) -> None:
         """Processes that this one watched have ended (leading thread)."""
+
+    def collect_garbage(self) -> None:
+        """Have the garbage collector look for references (leading thread)."""
+        collect_apart()
 
     def on_shutdown(self, reason: str) -> None:
         """The cluster ends (leading thread)."""

@@ -203,7 +203,8 @@ class ActorHost:
             text = format_remote(failure)
         return dump_system_error(
             ActorDiedError(
-                f"The actor {self.spec.class_name} died because its constructor failed:\n{text}",
+                "The actor died because of an error raised in its creation task, "
+                f"{self.spec.class_name}.__init__():\n{text}",
                 self.spec.actor.hex(),
                 actor_init_failed=True,
             )

@@ -5,13 +5,13 @@ Handed to `worker` by `main`; the simulation hands it threads of its own instead
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import threading
 from collections.abc import Callable
 from typing import Protocol
 
+from rayhpc.runtime.process.garbage import collect_apart
 from rayhpc.runtime.process.interrupts import inside
 from rayhpc.runtime.worker.actor_calls import Lanes
 from rayhpc.runtime.worker.host import Host
@@ -96,8 +96,7 @@ class ProcessThreads:
 
     def collect_garbage(self) -> None:
         """Have the garbage collector run, apart from the calling thread."""
-        # What it finds may have finalizers of the user's, and those may wait.
-        threading.Thread(target=gc.collect, name="rayhpc-garbage", daemon=True).start()
+        collect_apart()
 
     def end_process(self) -> None:
         """End at once."""

@@ -89,6 +89,10 @@ class Worker(Role):
         self._runner = TaskRunner(self)
         process.core.take_role(self)
 
+    def collect_garbage(self) -> None:
+        """Have the garbage collector look for references (leading thread)."""
+        self.threads.collect_garbage()
+
     def handlers(self) -> Handlers:
         """The messages that only workers get."""
         queue, replies = self.queue, self.replies

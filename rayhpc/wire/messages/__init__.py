@@ -112,6 +112,7 @@ PROCESS_TAKES = (
     objects.StoreCreated,
     objects.Fetched,
     objects.FetchFailed,
+    objects.CollectGarbage,
     objects.Ask,
     objects.CopiesLost,
     actors.ActorCreated,

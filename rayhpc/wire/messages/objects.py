@@ -103,6 +103,10 @@ class Unpin(Message):
     oids: list[bytes]
 
 
+class CollectGarbage(Message):
+    """Raylet to process: the store fills up; let the garbage collector look for references."""
+
+
 class Free(Message):
     """Owner to its raylet: nobody refers to these any more; drop every copy."""
 

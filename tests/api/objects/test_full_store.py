@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import glob
 import os
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -116,3 +118,28 @@ def test_a_corrupt_spill_file_is_named(options: dict[str, Any]) -> None:
             assert "corrupt" in str(error)
             lost += 1
     assert lost
+
+
+@ray.remote(num_cpus=0)
+class Rings:
+    """Keeps values in rings of references, which go only when the garbage collector runs."""
+
+    def __init__(self) -> None:
+        gc.disable()
+        self._collected = threading.Event()
+        gc.callbacks.append(lambda phase, _: phase == "stop" and self._collected.set())
+
+    def make(self, size: int) -> None:
+        ring: list[Any] = [ray.put(np.zeros(size, np.uint8))]
+        ring.append(ring)
+
+    def wait(self, seconds: float) -> bool:
+        return self._collected.wait(seconds)
+
+
+def test_values_in_rings_of_references_go_as_the_store_fills_up(options: dict[str, Any]) -> None:
+    rings = Rings.options(**options).remote()
+    ray.get(rings.make.remote(20 * MIB), timeout=30)
+    assert not ray.get(rings.wait.remote(0.3), timeout=30)
+    ray.get([rings.make.remote(20 * MIB) for _ in range(2)], timeout=30)
+    assert ray.get(rings.wait.remote(30), timeout=40)

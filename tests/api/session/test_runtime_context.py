@@ -20,6 +20,8 @@ def test_in_a_driver(ray: Any) -> None:
     assert context.get_actor_id() is None
     assert context.get_assigned_resources() == {}
     assert context.get_placement_group_id() is None
+    kinds = ("GPU", "HPU", "NPU", "TPU", "neuron_cores")
+    assert context.get_accelerator_ids() == {kind: [] for kind in kinds}
     assert context.namespace == "tests"
     assert context.runtime_env.get("env_vars") is None
     assert context.gcs_address.count(":") == 1
