@@ -7,6 +7,8 @@
     nodes/          one log per node (nodes/3/ for task 3 of an array)
     rendezvous/     where the nodes find each other; empty again once they have
     summary.json    the outcome: exit code and times (summary.3.json for task 3 of an array)
+    recording       what its cluster did (recording.3 for task 3 of an array)
+    report.html     the same for people (report.3.html)
 
 Created by `rayhpc submit`, read by all commands that name a job.  0700 and 0600 throughout. 
 Whether a file exists is found out by listing the folder, because NFS caches that a name was
@@ -26,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from rayhpc.batch.errors import OptionError, UnknownJobError
+from rayhpc.machine import whole_file
 
 VARIABLE = "RAYHPC_JOB_DIR"
 
@@ -91,6 +94,16 @@ class JobFolder:
     def node_logs(self) -> Path:
         """The directory for the nodes' logs."""
         return self.path / "nodes" / ("" if self.task is None else str(self.task))
+
+    @property
+    def recording(self) -> Path:
+        """What its cluster did, as `rayhpc report` reads it."""
+        return self.path / ("recording" if self.task is None else f"recording.{self.task}")
+
+    @property
+    def report(self) -> Path:
+        """What its cluster did, for people."""
+        return self.path / ("report.html" if self.task is None else f"report.{self.task}.html")
 
     def record(self) -> JobRecord:
         """What was submitted.  Raises UnknownJobError if this is not a job's folder."""
@@ -212,8 +225,4 @@ def _filled_in(pattern: str, record: JobRecord, task: int | None, own: str) -> s
 
 def _write(path: Path, text: str) -> None:
     """Write a file atomically, readable only by this user."""
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-    os.rename(part, path)
+    whole_file.write(path, text.encode())

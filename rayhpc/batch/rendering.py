@@ -126,6 +126,8 @@ def run_options(request: JobRequest) -> list[str]:
         words.append("--as-ray" if request.as_ray else "--no-as-ray")
     if request.engine is not None:
         words += ["--engine", request.engine]
+    if not request.report:
+        words.append("--no-report")
     return words
 
 

@@ -58,6 +58,7 @@ class JobRequest:
     start_timeout: float | None = None
     as_ray: bool | None = None
     engine: str | None = None
+    report: bool = True
     template: Path | None = None
     work_dir: str = field(default_factory=os.getcwd)
 

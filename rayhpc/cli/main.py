@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str, str, str]] = {
     ),
     "jobs": ("jobs", "jobs", "List your jobs.", "Jobs"),
     "logs": ("logs", "logs", "Show a job's output.", "Jobs"),
+    "report": ("report", "report", "Show what a job did, as one HTML file.", "Jobs"),
     "explain": ("explain", "explain", "Say why a job is pending, or how it ended.", "Jobs"),
     "wait": ("wait", "wait", "Wait for jobs to end.", "Jobs"),
     "cancel": ("cancel", "cancel", "Cancel jobs.", "Jobs"),
@@ -40,6 +41,7 @@ COMMANDS: dict[str, tuple[str, str, str, str]] = {
     "status": ("status", "status", "Show a cluster's nodes and activity.", "Clusters"),
     "list": ("listing", "list_", "List nodes, actors, tasks, objects, …", "Clusters"),
     "memory": ("listing", "memory", "Show what occupies the object stores.", "Clusters"),
+    "metrics": ("metrics", "metrics", "Write metrics in Prometheus text format.", "Clusters"),
     "timeline": ("listing", "timeline", "Write a Chrome trace of the tasks.", "Clusters"),
     "doctor": ("doctor", "doctor", "Show what this machine or allocation offers.", "This machine"),
     "microbenchmark": (

@@ -53,6 +53,13 @@ from rayhpc.launch.options import NodeOptions
     show_default=True,
     help="What runs the cluster: rayhpc's own runtime, or the installed Ray.",
 )
+@click.option(
+    "--report",
+    type=click.Path(dir_okay=False),
+    help="Write a report of the program there, however short it was (default: into the job's "
+    "folder, if the program ran longer than a minute).",
+)
+@click.option("--no-report", is_flag=True, help="Write no report and record nothing for one.")
 @click.option("--quiet", is_flag=True, help="Print only errors.")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 def run(
@@ -67,6 +74,8 @@ def run(
     node: NodeOptions,
     as_ray: bool | None,
     engine: str,
+    report: str | None,
+    no_report: bool,
     quiet: bool,
     command: tuple[str, ...],
 ) -> int:
@@ -78,6 +87,8 @@ def run(
     """
     from rayhpc.batch.detect import around
 
+    if report and no_report:
+        raise click.UsageError("--report and --no-report: give one.")
     if engine == REAL_RAY:
         if as_ray:
             raise click.UsageError("--engine ray and --as-ray exclude each other: give only one.")
@@ -105,6 +116,8 @@ def run(
         port=port,
         quiet=quiet,
         engine=engine,
+        report=os.path.abspath(report) if report else None,
+        records=not no_report,
     )
     return _leave(run_rank(options, os.environ))
 

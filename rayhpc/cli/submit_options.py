@@ -75,6 +75,9 @@ _RUN = (
     click.option("--as-ray/--no-as-ray", default=None, help="Serve `import ray` from rayhpc."),
     click.option("--engine", type=click.Choice(ENGINES), help="rayhpc's own, or the real Ray."),
     click.option(
+        "--report/--no-report", default=None, help="A report at the end of a long job (default)."
+    ),
+    click.option(
         "--template", type=click.Path(path_type=Path), help="Your own job script template."
     ),
 )

@@ -17,6 +17,7 @@ from rayhpc.launch.driver_process import DriverProcess
 from rayhpc.launch.engines import engine
 from rayhpc.launch.exit_note import note_exit
 from rayhpc.launch.missing import describe_missing
+from rayhpc.launch.report_maker import ReportMaker
 from rayhpc.launch.signal_reach import SignalReach
 from rayhpc.machine.limits import DESCRIPTORS, THREADS_PER_CPU, check_budget, read_limits
 from rayhpc.machine.signals import Arrival
@@ -57,14 +58,18 @@ class HeadRank:
             self._give_up(error)
             raise
         this.progress.ready(self._nodes, node.address())
+        program_began = time.time()
         for sentence in (*self._odd, *self._advice()):
             this.progress.note(sentence)
         try:
             code = self._drive(node)
             note_exit(this.environ, code)
             self._note_losses(node)
+            report = self._record(node, code, program_began)
         finally:
             self._end()
+        if report is not None:
+            report.finish(this.progress.note)
         this.progress.ended(self._nodes, code, time.monotonic() - began)
         return code
 
@@ -218,6 +223,12 @@ class HeadRank:
         if self._nodes > 1 and self._lost is None:
             for sentence in node.losses():
                 self._run.progress.note(sentence)
+
+    def _record(self, node: engine.Engine, code: int, began: float) -> ReportMaker | None:
+        """Keep what the program did, and have a report made of it meanwhile."""
+        if not self._run.options.command or self._lost is not None:
+            return None
+        return ReportMaker.begin(self._run, node.session_dir(), code, began)
 
     def _end(self) -> None:
         assert self._node is not None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import time
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import msgspec
@@ -103,6 +104,31 @@ class Observer:
                 if isinstance(message, Reply) and message.token == token:
                     return _answer(message, kind)
         raise LaunchError("the cluster does not answer", ExitCode.HEAD_LOST)
+
+    def ask_each(
+        self,
+        whom: Iterable[Address],
+        question: Callable[[Address], Question],
+        kind: type[T],
+        timeout_s: float = ANSWER_S,
+    ) -> dict[Address, T]:
+        """The answers of many, asked at the same time; who is silent or cannot answer is not there.
+
+        Raises:
+            LaunchError: the cluster has ended.
+        """
+        asked = {next(self._tokens): address for address in whom}
+        for token, address in asked.items():
+            self._transport.send(address, Request(token, question(address)))
+        found: dict[Address, T] = {}
+        deadline = time.monotonic() + timeout_s
+        while asked and (left := deadline - time.monotonic()) > 0:
+            for message in self._receive(left):
+                if isinstance(message, Reply) and message.token in asked:
+                    address = asked.pop(message.token)
+                    if not message.error:
+                        found[address] = _answer(message, kind)
+        return found
 
     def close(self) -> None:
         """Detach."""

@@ -26,7 +26,8 @@ class RunOptions:
 
     `environ` is the program's environment.  `drain_s` is how long it may continue after the job is
     told to end; None: as the batch system allows.  No command: a cluster to attach to.  `engine`
-    is what runs its nodes, one of `engines.engine.NAMES`.
+    is what runs its nodes, one of `engines.engine.NAMES`.  `report` is where to write a report
+    (None: the usual place), `records` whether to keep what the program did at all.
     """
 
     command: tuple[str, ...] = ()
@@ -42,6 +43,8 @@ class RunOptions:
     port: int = 0
     quiet: bool = False
     engine: str = "rayhpc"
+    report: str | None = None
+    records: bool = True
 
 
 @dataclass

@@ -65,10 +65,10 @@ class NodeProcess:
         environment = dict(os.environ if environ is None else environ)
         self._python_path = environment.get("PYTHONPATH")
         given = dict(environment)
-        _make_importable(environment)
+        make_importable(environment)
         self._errors = _unnamed_file()
         self._process = subprocess.Popen(
-            [sys.executable, *_interpreter_options(), "-m", self._MODULE],
+            [sys.executable, *interpreter_options(), "-m", self._MODULE],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -254,7 +254,7 @@ def _wait(seconds: float, descriptor: int) -> bool:
     return readable(descriptor, seconds)
 
 
-def _make_importable(environment: dict[str, str]) -> None:
+def make_importable(environment: dict[str, str]) -> None:
     """Let the new interpreter find the same rayhpc that this one runs, wherever it is."""
     parent = str(Path(__file__).resolve().parents[2])
     installed = parent.endswith(("site-packages", "dist-packages"))
@@ -264,7 +264,7 @@ def _make_importable(environment: dict[str, str]) -> None:
     environment["PYTHONPATH"] = f"{parent}{os.pathsep}{before}" if before else parent
 
 
-def _interpreter_options() -> list[str]:
+def interpreter_options() -> list[str]:
     """The options of this interpreter that its workers should have as well."""
     # The standard library's own function for this (multiprocessing, test.support).
     options: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]

@@ -282,23 +282,32 @@ def snapshot() -> list[Series]:
     Gauges get the tag `process`.
     """
     _registry.publish()
-    summed: dict[tuple[str, Tags], Series] = {}
-    for key in key_values.keys(SPACE):
-        data = key_values.get(SPACE, key)
+    return summed({key: key_values.get(SPACE, key) or b"" for key in key_values.keys(SPACE)})
+
+
+def summed(published: Mapping[bytes, bytes]) -> list[Series]:
+    """The values of processes, by the key under which each has published its own."""
+    found: dict[tuple[str, Tags], Series] = {}
+    for key, data in published.items():
         for row in msgspec.msgpack.decode(data or b"\x90", type=list[Series]):
             if row.kind == "gauge":
                 row.tags.append(("process", key.hex()))
-            known = summed.setdefault((row.name, tuple(row.tags)), row)
+            known = found.setdefault((row.name, tuple(row.tags)), row)
             if known is not row and len(known.values) == len(row.values):
                 known.values = [a + b for a, b in zip(known.values, row.values, strict=True)]
-    return [summed[key] for key in sorted(summed)]
+    return [found[key] for key in sorted(found)]
 
 
 def prometheus_text() -> str:
     """All processes' values in Prometheus's text format."""
+    return text_of(snapshot())
+
+
+def text_of(rows: Iterable[Series]) -> str:
+    """Values in Prometheus's text format; those of one metric must follow each other."""
     lines: list[str] = []
     last = ""
-    for row in snapshot():
+    for row in rows:
         if row.name != last:
             last = row.name
             lines.append(f"# HELP {row.name} {_escaped(row.description)}")

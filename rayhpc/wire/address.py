@@ -37,7 +37,8 @@ RESULTS_MAX = 2**24 - 1
 
 _LOW = 0xFFFFFFFF
 _INDEX_SHIFT = 40
-_SEQUENCE: int = 2**_INDEX_SHIFT - 1
+# The part of a sequence number that is its task's: the same for all results of one task.
+SEQUENCE_MASK: int = 2**_INDEX_SHIFT - 1
 # Offset of the nonce in an object id; then the length of the part that ends actor and group ids.
 _NONCE_AT = 16
 _NUMBER_BYTES = 4
@@ -128,7 +129,7 @@ def sibling(oid: ObjectId, index: int) -> ObjectId:
 
 def task_id_of(oid: ObjectId) -> bytes:
     """The id, as users see it, of the task that creates an object."""
-    number = sequence_of(oid) & _SEQUENCE
+    number = sequence_of(oid) & SEQUENCE_MASK
     return oid[:8] + number.to_bytes(8, "big") + oid[_NONCE_AT:TASK_ID_BYTES]
 
 

@@ -56,6 +56,9 @@ class Engine(Protocol):
     def losses(self) -> list[str]:
         """Rank 0: a sentence for each node that was lost on the way."""
 
+    def session_dir(self) -> str:
+        """Rank 0: the session whose cluster can be asked what it did; empty: it cannot."""
+
     def poll(self) -> int | None:
         """The node's exit code, or None while it runs."""
 

@@ -90,6 +90,10 @@ class OwnEngine:
         """What the head says of nodes that are gone."""
         return lost_nodes(self._here().session_dir)
 
+    def session_dir(self) -> str:
+        """This node's."""
+        return self._here().session_dir
+
     def poll(self) -> int | None:
         """The raylet's exit code."""
         return self._node.poll()

@@ -87,6 +87,10 @@ class RealRay:
         self._listen()
         return list(self._lost)
 
+    def session_dir(self) -> str:
+        """None: Ray's own dashboard shows what its clusters do."""
+        return ""
+
     def poll(self) -> int | None:
         """The exit code of the process that keeps the node."""
         return self._process.poll()

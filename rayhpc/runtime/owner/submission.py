@@ -122,6 +122,12 @@ class Submitter:
         self._again(pending, at_front=False)
         return None
 
+    def give_back_idle(self) -> None:
+        """Return the leases that have nothing to run: their workers then end in good order."""
+        for lease in [x for found in self._by_worker.values() for x in found if not x.inflight]:
+            self._drop_lease(lease)
+            self._give_back(lease.worker, lease.grant.lease)
+
     def cancel(self, pending: Pending, force: bool, recursive: bool) -> None:
         """Cancel a task wherever it is; its results become TaskCancelledError."""
         if pending.cancelled:

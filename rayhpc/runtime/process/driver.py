@@ -97,6 +97,9 @@ class Driver(Role):
                 with contextlib.suppress(RayError):
                     self._collect_output()
                 self._printer.flush()
+            # Else their workers are killed for us, with what they have not told of their runs.
+            if self._core.ended is None:
+                self._loop.tidy(self._core.submitter.give_back_idle)
         finally:
             super().close()
             self._connection.close()

@@ -1,0 +1,150 @@
+"""Rank 0's last work: keep what the program did, and have the report made, in a second at most.
+
+Used by `head_rank`.  The cluster is asked while it still lives; the report is made by a process of
+its own while the cluster ends.  What is not done in time stays a recording in the job's folder, of
+which `rayhpc report` makes the report later.  Never fails the job.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rayhpc.batch.folder import JobFolder
+from rayhpc.exit_codes import LaunchError
+from rayhpc.launch.spawn import interpreter_options, make_importable
+
+if TYPE_CHECKING:
+    from rayhpc.launch.run_context import RunContext
+
+# A program that ran for so long gets a report by itself.
+LONG_S = 60.0
+# What the exit code waits for all of it together.
+WITHIN_S = 1.0
+_ASKING_S = 0.6
+
+
+class ReportMaker:
+    """The process that makes one report.
+
+    Args:
+        process: it.
+        report: where the report will be.
+        recording: what it is made of.
+        is_kept: whether the recording stays afterwards.
+        spent: how long the exit code has waited so far, in seconds.
+    """
+
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        report: Path,
+        recording: Path,
+        is_kept: bool,
+        spent: float,
+    ) -> None:
+        self._process = process
+        self._report = report
+        self._recording = recording
+        self._is_kept = is_kept
+        self._left = max(0.0, WITHIN_S - spent)
+
+    @classmethod
+    def begin(
+        cls, run: RunContext, session_dir: str, code: int, began: float
+    ) -> ReportMaker | None:
+        """Record what the program did; None if no report is wanted, or nothing can be told.
+
+        Args:
+            run: this run.
+            session_dir: of this node's session.
+            code: the program's exit code.
+            began: when it started, in seconds since 1970.
+        """
+        ended, clock = time.time(), time.monotonic()
+        folder = _job_folder(run)
+        wanted = Path(run.options.report) if run.options.report else None
+        if not (run.options.records and session_dir and (folder or wanted)):
+            return None
+        recording = folder.recording if folder is not None else _beside(wanted)
+        try:
+            _record(run, session_dir, code, began, ended, recording)
+        except (LaunchError, OSError) as error:
+            run.progress.note(f"there will be no report of this program: {error}")
+            return None
+        if wanted is None and ended - began < LONG_S:
+            return None
+        report = wanted or (folder.report if folder is not None else recording)
+        process = _start(recording, report)
+        return cls(process, report, recording, folder is not None, time.monotonic() - clock)
+
+    def finish(self, say: Callable[[str], None]) -> None:
+        """Wait for the report for what is left of its time, and say where it is."""
+        try:
+            code = self._process.wait(self._left if self._is_kept else None)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+            say("its report takes longer than a second: `rayhpc report` makes it when you want it")
+            return
+        if not self._is_kept:
+            self._recording.unlink(missing_ok=True)
+        say(f"report in {self._report}" if code == 0 else "its report could not be made")
+
+
+def _job_folder(run: RunContext) -> JobFolder | None:
+    path = run.environ.get("RAYHPC_JOB_DIR", "")
+    if not path:
+        return None
+    task = run.place.system.array_task(run.environ)
+    return JobFolder(Path(path), int(task) if task else None)
+
+
+def _beside(report: Path | None) -> Path:
+    assert report is not None
+    return report.with_name(f".{report.name}.recording.{os.getpid()}")
+
+
+def _record(
+    run: RunContext, session_dir: str, code: int, began: float, ended: float, path: Path
+) -> None:
+    from rayhpc.launch.last_look import take_down
+    from rayhpc.launch.node_config import rayhpc_version
+    from rayhpc.launch.observer import Observer
+    from rayhpc.observe import recording
+
+    allocation = run.place.allocation
+    job = recording.JobFacts(
+        command=list(run.options.command),
+        started=began,
+        ended=ended,
+        exit_code=code,
+        asked_nodes=run.role.nodes,
+        time_limit=allocation.end_time.value or 0.0,
+        scheduler=allocation.scheduler.value,
+        id=run.place.job,
+        version=rayhpc_version(),
+    )
+    with Observer(session_dir) as observer:
+        found = take_down(observer, job, _ASKING_S)
+    recording.write(found, path)
+
+
+def _start(recording: Path, report: Path) -> subprocess.Popen[bytes]:
+    environ = dict(os.environ)
+    make_importable(environ)
+    words = ["report", "--recording", str(recording), "-o", str(report)]
+    return subprocess.Popen(
+        [sys.executable, *interpreter_options(), "-m", "rayhpc.cli.main", *words],
+        # A folder of the user's on the module path would hide modules of Python's own.
+        cwd="/",
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )

@@ -1,0 +1,27 @@
+"""Files that others find whole or not at all.
+
+Used by whoever writes what another process may read at any time.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def write(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Put a new file in the place of what is there; never follows a link.
+
+    Args:
+        path: where.
+        data: its content.
+        mode: who may read it, within the umask; usually this user alone.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+    os.replace(part, path)

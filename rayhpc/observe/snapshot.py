@@ -1,0 +1,104 @@
+"""A cluster's life as typed columns: what every view is a function of.
+
+Made by `facts`.  Only data: one numpy array for each property of the runs, so that a million of
+them cost a few dozen megabytes and no loop.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from rayhpc.observe.recording import ActorFacts, JobFacts
+from rayhpc.wire.messages.cluster import NodeHistory, NodeState, WorkerRow
+
+Column = Any  # a numpy array; numpy's own types are not checked
+UNIT = 10_000
+
+
+class Worker(NamedTuple):
+    """A process that ran tasks or an actor; `node` is the node's number."""
+
+    address: int
+    node: int
+    pid: int
+
+
+@dataclass(frozen=True)
+class Runs:
+    """All runs, in the order of worker and start; columns of the same length.
+
+    `start`, `seconds` and `waited` are in seconds, `start` since 1970; `function`, `worker` and
+    `failure` number the snapshot's lists (failure -1: none), `actor` its actors' ids (-1: a task).
+    `key` names the task or call (all its attempts alike), `parent` the one that submitted it (0:
+    a driver).  The references that run i took are `sources[first_source[i]:first_source[i + 1]]`,
+    keys of what made them.
+    """
+
+    start: Column
+    seconds: Column
+    waited: Column
+    function: Column
+    worker: Column
+    attempt: Column
+    failure: Column
+    actor: Column
+    cpus: Column
+    gpus: Column
+    key: Column
+    parent: Column
+    sources: Column
+    first_source: Column
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+    @property
+    def end(self) -> Column:
+        """When each ended."""
+        return self.start + self.seconds
+
+
+@dataclass(frozen=True)
+class Sent:
+    """Arguments of one function that were too large for a message: how many calls, and bytes."""
+
+    calls: int
+    size: int
+
+
+# Compared and hashed by identity, so that what views share is worked out once (`lru_cache`).
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """What a cluster did until `end`; times in seconds since 1970.
+
+    `begin` is the program's start.  `dropped` counts runs that were not remembered, `sent` has the
+    large arguments by function.
+    """
+
+    job: JobFacts
+    begin: float
+    end: float
+    nodes: list[NodeState]
+    history: list[NodeHistory]
+    actors: list[ActorFacts]
+    ended_workers: list[WorkerRow]
+    demand: list[tuple[dict[str, int], int, str]]
+    functions: list[str]
+    workers: list[Worker]
+    failures: list[str]
+    tracebacks: dict[str, str]
+    actor_ids: list[bytes]
+    sent: dict[int, Sent]
+    runs: Runs
+    dropped: int
+    notes: list[str]
+
+    @property
+    def span(self) -> float:
+        """How long it took, in seconds; never 0."""
+        return max(1e-6, self.end - self.begin)
+
+    def total(self, resource: str) -> float:
+        """How much of a resource the nodes had together."""
+        return sum(x.info.total.get(resource, 0) for x in self.nodes) / UNIT

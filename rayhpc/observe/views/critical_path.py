@@ -1,0 +1,158 @@
+"""The chain of runs that the program's end waited for, from its first to its last.
+
+Walks back from the run that ended last.  Before a run there was what it took longest to wait for:
+the run that made its last argument, the run that had its worker until then, or the run that
+submitted it.  What lies between is time in which the driver, or rayhpc, was at work.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+
+from rayhpc.observe.snapshot import Column, Runs, Snapshot
+from rayhpc.observe.views.functions import maker_of, source_makers
+from rayhpc.observe.views.naming import name_of, node_names
+
+_STEPS_MOST = 20_000
+_STEPS_SHOWN = 60
+# A worker that another run left so shortly before was what was waited for.
+_AT_ONCE_S = 0.005
+
+ARGUMENT, ROOM, PARENT, DRIVER = "argument", "room", "parent", "driver"
+
+
+class Step(msgspec.Struct, frozen=True):
+    """A run on the path: the part of it that was waited for, in seconds since the start.
+
+    `waited_for` is what it could not begin before: an argument, room on its worker, the task that
+    submitted it, or the driver.  `gap` is the time since that, in seconds.
+    """
+
+    function: str
+    start: float
+    seconds: float
+    gap: float
+    waited_for: str
+    node: str
+
+
+class PathShare(msgspec.Struct, frozen=True):
+    """What of the path was runs of one function."""
+
+    function: str
+    seconds: float
+    runs: int
+
+
+class CriticalPath(msgspec.Struct, frozen=True):
+    """The path; times in seconds.  `steps` are the longest of `count`, in their order.
+
+    `before`, `between` and `after` are the time before its first run, between its runs, and after
+    its last.
+    """
+
+    seconds: float
+    running: float
+    before: float
+    between: float
+    after: float
+    count: int
+    functions: list[PathShare]
+    steps: list[Step]
+
+
+class _Link(NamedTuple):
+    run: int
+    until: float
+    waited_for: str
+    gap: float
+
+
+def critical_path(snapshot: Snapshot) -> CriticalPath | None:
+    """The path of a program; None if nothing ran."""
+    runs = snapshot.runs
+    if not len(runs):
+        return None
+    links = _walk(snapshot)[::-1]
+    shares: dict[int, list[float]] = {}
+    for link in links:
+        found = shares.setdefault(int(runs.function[link.run]), [])
+        found.append(link.until - float(runs.start[link.run]))
+    functions = [
+        PathShare(snapshot.functions[x], sum(parts), len(parts)) for x, parts in shares.items()
+    ]
+    functions.sort(key=lambda x: -x.seconds)
+    first = float(runs.start[links[0].run])
+    last = max(x.until for x in links)
+    return CriticalPath(
+        seconds=snapshot.span,
+        running=sum(x.seconds for x in functions),
+        before=max(0.0, first - snapshot.begin),
+        between=sum(x.gap for x in links[1:]),
+        after=max(0.0, snapshot.end - last),
+        count=len(links),
+        functions=functions[:100],
+        steps=_longest(snapshot, links),
+    )
+
+
+def _walk(snapshot: Snapshot) -> list[_Link]:
+    """The path from its end to its start."""
+    runs = snapshot.runs
+    end, made = runs.end, source_makers(snapshot)
+    has_parents = bool(np.any(runs.parent))
+    parents = maker_of(snapshot, runs.parent) if has_parents else np.full(len(runs), -1)
+    current, until = int(np.argmax(end)), float(np.max(end))
+    links: list[_Link] = []
+    while len(links) < _STEPS_MOST:
+        start = float(runs.start[current])
+        following, since, why = _before(runs, end, made, parents, current, start)
+        links.append(_Link(current, until, why, max(0.0, start - since)))
+        if following < 0 or following == current:
+            break
+        current, until = following, min(start, float(end[following]))
+    return links
+
+
+def _before(
+    runs: Runs, end: Column, made: Column, parents: Column, run: int, start: float
+) -> tuple[int, float, str]:
+    """What a run waited for last: the run, when that was over, and what it was."""
+    found = (-1, start, DRIVER)
+    sources = made[runs.first_source[run] : runs.first_source[run + 1]]
+    sources = sources[sources >= 0]
+    if len(sources):
+        last = int(sources[np.argmax(end[sources])])
+        if end[last] <= start:
+            found = (last, float(end[last]), ARGUMENT)
+    parent = int(parents[run])
+    if found[0] < 0 and parent >= 0 and runs.start[parent] < start:
+        found = (parent, start, PARENT)
+    before = run - 1
+    if before >= 0 and runs.worker[before] == runs.worker[run] and end[before] <= start:
+        since = float(end[before])
+        is_later = found[2] == DRIVER or (found[2] == ARGUMENT and since > found[1])
+        at_once = start - since <= _AT_ONCE_S
+        if is_later or (at_once and found[2] == PARENT):
+            return before, since, ROOM if at_once else DRIVER
+    return found
+
+
+def _longest(snapshot: Snapshot, links: list[_Link]) -> list[Step]:
+    runs, names = snapshot.runs, node_names(snapshot)
+    lengths = np.array([x.until - runs.start[x.run] for x in links])
+    shown = sorted(np.argsort(-lengths, kind="stable")[:_STEPS_SHOWN].tolist())
+    return [
+        Step(
+            function=snapshot.functions[int(runs.function[links[i].run])],
+            start=float(runs.start[links[i].run]) - snapshot.begin,
+            seconds=float(lengths[i]),
+            gap=links[i].gap,
+            waited_for=links[i].waited_for,
+            node=name_of(names, snapshot.workers[int(runs.worker[links[i].run])].node),
+        )
+        for i in shown
+    ]

@@ -1,0 +1,147 @@
+"""Functions and methods: how often, how long, and what their runs waited for; the longest runs."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import msgspec
+import numpy as np
+
+from rayhpc.observe.snapshot import Column, Snapshot
+from rayhpc.observe.views.naming import name_of, node_names
+
+_ROWS_MOST = 500
+_LONGEST = 25
+
+
+class FunctionRow(msgspec.Struct, frozen=True):
+    """One function or method; times in seconds.
+
+    `waiting` is what its runs spent in get and wait.  `for_room` is how long they waited for a
+    worker after their arguments were there, known of the `for_room_of` runs that took references.
+    `large_calls` counts the calls whose arguments were too large for a message, `large_bytes` their
+    bytes.
+    """
+
+    name: str
+    count: int
+    failed: int
+    retried: int
+    total: float
+    p50: float
+    p99: float
+    longest: float
+    share: float
+    waiting: float
+    for_room: float
+    for_room_of: int
+    large_calls: int
+    large_bytes: int
+
+
+class LongRun(msgspec.Struct, frozen=True):
+    """One of the longest runs; `start` is in seconds since the program's start."""
+
+    function: str
+    seconds: float
+    start: float
+    node: str
+    pid: int
+    failed: bool
+
+
+def functions(snapshot: Snapshot) -> list[FunctionRow]:
+    """All functions, the one with most time first."""
+    runs = snapshot.runs
+    many = len(snapshot.functions)
+    order = np.lexsort((runs.seconds, runs.function))
+    seconds, function = runs.seconds[order], runs.function[order]
+    first = np.searchsorted(function, np.arange(many + 1))
+    total = np.bincount(runs.function, runs.seconds, minlength=many)
+    failed = np.bincount(runs.function[runs.failure >= 0], minlength=many)
+    retried = np.bincount(runs.function[runs.attempt > 0], minlength=many)
+    waiting = np.bincount(runs.function, runs.waited, minlength=many)
+    ready = ready_at(snapshot)
+    known = ~np.isnan(ready)
+    room = np.maximum(0.0, runs.start[known] - ready[known])
+    for_room = np.bincount(runs.function[known], room, minlength=many)
+    for_room_of = np.bincount(runs.function[known], minlength=many)
+    rows = []
+    for i in np.argsort(-total, kind="stable")[:_ROWS_MOST].tolist():
+        own = seconds[first[i] : first[i + 1]]
+        sent = snapshot.sent.get(i)
+        row = FunctionRow(
+            name=snapshot.functions[i],
+            count=len(own),
+            failed=int(failed[i]),
+            retried=int(retried[i]),
+            total=float(total[i]),
+            p50=_quantile(own, 0.5),
+            p99=_quantile(own, 0.99),
+            longest=float(own[-1]) if len(own) else 0.0,
+            share=float(total[i] / max(total.sum(), 1e-9)),
+            waiting=float(waiting[i]),
+            for_room=float(for_room[i]),
+            for_room_of=int(for_room_of[i]),
+            large_calls=sent.calls if sent else 0,
+            large_bytes=sent.size if sent else 0,
+        )
+        rows.append(row)
+    return rows
+
+
+def longest(snapshot: Snapshot) -> list[LongRun]:
+    """The longest runs, the longest first."""
+    runs, names = snapshot.runs, node_names(snapshot)
+    found = []
+    for i in np.argsort(-runs.seconds, kind="stable")[:_LONGEST].tolist():
+        worker = snapshot.workers[int(runs.worker[i])]
+        row = LongRun(
+            function=snapshot.functions[int(runs.function[i])],
+            seconds=float(runs.seconds[i]),
+            start=float(runs.start[i]) - snapshot.begin,
+            node=name_of(names, worker.node),
+            pid=worker.pid,
+            failed=bool(runs.failure[i] >= 0),
+        )
+        found.append(row)
+    return found
+
+
+def ready_at(snapshot: Snapshot) -> Column:
+    """When the last reference that a run took was made; not a number where nothing is known."""
+    runs = snapshot.runs
+    counts = np.diff(runs.first_source)
+    ready = np.full(len(runs), np.nan)
+    takes = np.flatnonzero(counts)
+    if not len(takes):
+        return ready
+    made = source_makers(snapshot)
+    ended = np.where(made >= 0, runs.end[np.maximum(made, 0)], -np.inf)
+    latest = np.maximum.reduceat(ended, runs.first_source[:-1][takes])
+    is_known = np.isfinite(latest)
+    ready[takes[is_known]] = latest[is_known]
+    return ready
+
+
+@lru_cache(maxsize=1)
+def source_makers(snapshot: Snapshot) -> Column:
+    """The run that made each reference that runs took."""
+    return maker_of(snapshot, snapshot.runs.sources)
+
+
+def maker_of(snapshot: Snapshot, keys: Column) -> Column:
+    """The run that made what each key names (the last of its attempts); -1: none is known."""
+    runs = snapshot.runs
+    if not len(runs):
+        return np.full(len(keys), -1)
+    order = np.lexsort((runs.end, runs.key))
+    place = np.searchsorted(runs.key[order], keys, side="right") - 1
+    found = order[np.maximum(place, 0)]
+    return np.where((place >= 0) & (runs.key[found] == keys), found, -1)
+
+
+def _quantile(ascending: Column, part: float) -> float:
+    if not len(ascending):
+        return 0.0
+    return float(ascending[min(len(ascending) - 1, int(part * len(ascending)))])

@@ -1,0 +1,21 @@
+"""What nodes are called in views: by host name, or by address where several share a name."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from rayhpc.observe.snapshot import Snapshot
+
+
+def node_names(snapshot: Snapshot) -> dict[int, str]:
+    """The name of each node, by its number."""
+    shared = Counter(x.info.hostname for x in snapshot.nodes)
+    return {
+        x.info.number: x.info.hostname if shared[x.info.hostname] == 1 else x.info.ip
+        for x in snapshot.nodes
+    }
+
+
+def name_of(names: dict[int, str], number: int) -> str:
+    """A node's name, also of one that nobody remembers."""
+    return names.get(number) or f"node {number}"

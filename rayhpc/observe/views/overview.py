@@ -1,0 +1,79 @@
+"""The program in one line of figures: what was asked for, given and used."""
+
+from __future__ import annotations
+
+import shlex
+
+import msgspec
+import numpy as np
+
+from rayhpc.exit_codes import in_words
+from rayhpc.observe.snapshot import Snapshot
+from rayhpc.observe.views.usage import usage
+
+_RESOURCES = ("CPU", "GPU", "memory", "object_store_memory")
+
+
+class Overview(msgspec.Struct, frozen=True):
+    """The figures at the top.
+
+    `started` is in seconds since 1970; `cpus_used` and `gpus_used` are means over the whole time,
+    `nodes_used` is the sum of the nodes' busy shares; memory is in bytes.  `time_left` is what
+    was left of the allocation at the end, in seconds (None: no limit).
+    """
+
+    command: str
+    job: str
+    started: float
+    seconds: float
+    end: str
+    nodes_asked: int
+    nodes_given: int
+    nodes_used: float
+    cpus_given: float
+    cpus_used: float
+    gpus_given: float
+    gpus_used: float
+    memory_given: float
+    store_given: float
+    tasks: int
+    calls: int
+    failed: int
+    retried: int
+    time_left: float | None
+    dropped: int
+    pending: list[str]
+    notes: list[str]
+
+
+def overview(snapshot: Snapshot) -> Overview:
+    """The figures of a program."""
+    job, runs = snapshot.job, snapshot.runs
+    cpus, gpus, memory, store = (snapshot.total(x) for x in _RESOURCES)
+    used = usage(snapshot)
+    calls = int(np.count_nonzero(runs.actor >= 0))
+    code = job.exit_code
+    return Overview(
+        command=shlex.join(job.command),
+        job=job.id,
+        started=job.started,
+        seconds=snapshot.span,
+        end="runs" if code is None else in_words(code),
+        nodes_asked=job.asked_nodes,
+        nodes_given=len(snapshot.nodes),
+        nodes_used=used.nodes_used,
+        cpus_given=cpus,
+        cpus_used=float(np.mean(used.at_work)),
+        gpus_given=gpus,
+        gpus_used=float(np.sum(runs.gpus * runs.seconds)) / snapshot.span,
+        memory_given=memory,
+        store_given=float(sum(x.info.store_bytes for x in snapshot.nodes)) or store,
+        tasks=len(runs) - calls,
+        calls=calls,
+        failed=int(np.count_nonzero(runs.failure >= 0)),
+        retried=int(np.count_nonzero(runs.attempt > 0)),
+        time_left=job.time_limit - snapshot.end if job.time_limit else None,
+        dropped=snapshot.dropped,
+        pending=[f"{count} waited: {reason}" for _, count, reason in snapshot.demand],
+        notes=snapshot.notes,
+    )
