@@ -24,7 +24,8 @@ class Allocation:
     `cpus` and `memory` (bytes) are what the scheduler grants to all our ranks on this node
     together, `end_time` is in seconds since 1970, `shared_dir` suggests a directory that all nodes
     can write to, `launcher` is what started this process, `component` the part of a heterogeneous
-    job that this node belongs to.
+    job that this node belongs to, `counts_shared` whether memory that several processes share
+    counts against the limit once for each of them.
     """
 
     scheduler: Fact[str]
@@ -46,6 +47,7 @@ class Allocation:
     end_time: Fact[float | None]
     submit_dir: Fact[str | None]
     shared_dir: Fact[str | None]
+    counts_shared: Fact[bool]
 
     def facts(self) -> Iterator[tuple[str, Fact[Any]]]:
         """Every fact by name, in the order above."""

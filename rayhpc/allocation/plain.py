@@ -37,4 +37,5 @@ def read(environ: Mapping[str, str], machine: MachineFacts) -> Allocation:
         end_time=Fact(None, _ALONE),
         submit_dir=Fact(None, _ALONE),
         shared_dir=variables.text(environ, "RAYHPC_SHARED_DIR"),
+        counts_shared=Fact(False, _ALONE),
     )

@@ -37,6 +37,22 @@ class SecretLink(Protocol):
         """Other ranks: what rank 0 has given."""
         ...
 
+    def resizer(self) -> Resizer | None:
+        """Rank 0: who gives nodes and takes them; None: the job keeps its size."""
+
+
+class Resizer(Protocol):
+    """The way from rank 0 to whoever can give this job more nodes, and takes some back."""
+
+    def want(self, nodes: int) -> None:
+        """So many are wanted from now on, rank 0's own included."""
+
+    def leaving(self, timeout_s: float) -> int | None:
+        """A rank that is to leave; None: none yet.  Raises EOFError if nobody is there."""
+
+    def left(self, rank: int) -> None:
+        """That rank has left the cluster, or is not in it: its node may be given back."""
+
 
 Which = Callable[[str], "str | None"]
 

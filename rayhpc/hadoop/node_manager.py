@@ -13,6 +13,8 @@ from rayhpc.hadoop.messages.containers import (
     ContainerExceptionMapProto,
     GetContainerStatusesRequestProto,
     GetContainerStatusesResponseProto,
+    ReInitializeContainerRequestProto,
+    ReInitializeContainerResponseProto,
     StartContainerRequestProto,
     StartContainersRequestProto,
     StartContainersResponseProto,
@@ -59,6 +61,19 @@ class NodeManager:
         with self._connect() as connection:
             answer = connection.call("startContainers", request, StartContainersResponseProto)
         _raise_first(answer.failed_requests)
+
+    def start_again(
+        self, container: ContainerIdProto, context: ContainerLaunchContextProto
+    ) -> None:
+        """End what runs in a container, then start what `context` says there.
+
+        Its credentials stay those of its first start, whatever `context` says.
+        """
+        request = ReInitializeContainerRequestProto(
+            container_id=container, container_launch_context=context, auto_commit=True
+        )
+        with self._connect() as connection:
+            connection.call("reInitializeContainer", request, ReInitializeContainerResponseProto)
 
     def stop(self, containers: Sequence[ContainerIdProto]) -> None:
         """End containers; one that has ended already is no error."""

@@ -19,6 +19,7 @@ from rayhpc.launch.exit_note import note_exit
 from rayhpc.launch.missing import describe_missing
 from rayhpc.launch.report_maker import ReportMaker
 from rayhpc.launch.signal_reach import SignalReach
+from rayhpc.launch.system_channel import SystemChannel
 from rayhpc.machine.limits import DESCRIPTORS, THREADS_PER_CPU, check_budget, read_limits
 from rayhpc.machine.signals import Arrival
 
@@ -142,6 +143,9 @@ class HeadRank:
         if this.place.allocation.launcher.value in ("mpiexec", *this.place.system.signals_all):
             self._reach = SignalReach()
         driver = DriverProcess(this.options.command, environ)
+        resizer = this.channel.resizer() if isinstance(this.channel, SystemChannel) else None
+        if resizer is not None:
+            node.resize_with(resizer)
         try:
             while (code := driver.poll()) is None:
                 for arrival in this.startup.signals.wait(self._left()):

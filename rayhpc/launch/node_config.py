@@ -153,6 +153,7 @@ def make_plan(
         total=resources_of(size, options, bind[0], is_head=head is not None),
         store_bytes=size.object_store_memory.value,
         memory_limit=size.memory.value,
+        counts_shared=place.allocation.counts_shared.value,
         python=python_version(),
         version=rayhpc_version(),
         rank=node_rank,

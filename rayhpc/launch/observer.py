@@ -80,7 +80,11 @@ class Observer:
 
     def end_cluster(self, reason: str, code: int = 0) -> None:
         """Have the head end the whole cluster; does not wait for it."""
-        self._transport.send(HEAD, EndCluster(reason, code))
+        self.tell(HEAD, EndCluster(reason, code))
+
+    def tell(self, whom: Address, message: msgspec.Struct) -> None:
+        """Send a message that nobody answers."""
+        self._transport.send(whom, message)
 
     def ask(
         self, question: Question, kind: type[T], whom: Address = HEAD, timeout_s: float = ANSWER_S

@@ -6,6 +6,7 @@ afterwards, so that its interpreter starts while the caller still examines the m
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from rayhpc.exit_codes import ExitCode, LaunchError
 from rayhpc.launch.fork import become_node
 from rayhpc.launch.private_fds import close_private, keep_private
+from rayhpc.raylet.config import IN_ORDER
 
 if TYPE_CHECKING:
     # Imported when needed: by then the other interpreter is already starting.
@@ -105,7 +107,7 @@ class NodeProcess:
         except BrokenPipeError:
             raise self._ended_early() from None
         if not plan.tied:
-            close_private(self._life)
+            self._hang_up()
 
     def wait_ready(self, timeout_s: float = READY_S, wait: Wait | None = None) -> Ready:
         """Wait until the node is ready.
@@ -176,8 +178,16 @@ class NodeProcess:
             _wait(CLEAN_UP_S, self._process.stdout.fileno())
 
     def let_go(self) -> None:
-        """Close the life pipe: a tied node ends by itself."""
+        """Close the life pipe: a tied node ends by itself, and knows that we have not died."""
+        if self._plan is not None and self._plan.tied:
+            with contextlib.suppress(OSError):  # it has ended, or has been let go
+                os.write(self._life, IN_ORDER)
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        """Close the life pipe without a word."""
         close_private(self._life)
+        self._life = -1  # the number may soon be another descriptor's
 
     def terminate(self) -> None:
         """Tell the node to end (SIGTERM), as `rayhpc stop` does."""

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from rayhpc.batch.system import SecretLink
+from rayhpc.batch.system import Resizer, SecretLink
 from rayhpc.exit_codes import ExitCode, LaunchError
 from rayhpc.launch.rendezvous import Record, Report
 
@@ -40,6 +40,10 @@ class SystemChannel:
         if record.written <= after:
             raise LaunchError("the head no longer answers", ExitCode.HEAD_LOST)
         return record
+
+    def resizer(self) -> Resizer | None:
+        """Rank 0: who gives this job nodes and takes them back; None: it keeps its size."""
+        return self._link.resizer()
 
     def report(self, report: Report) -> None:
         """Nothing to do: this rank's exit code tells its starter."""

@@ -15,6 +15,8 @@ from rayhpc.wire.messages.common import UNIT, Resources
 
 # Exit codes of a node (all of them: `exit_codes`).
 INTERNAL, HEAD_LOST, REFUSED, NODE_LOST = 70, 71, 73, 76
+# What comes through the life pipe before its end if whoever holds it ends us, and has not died.
+IN_ORDER = b"."
 
 # How many runs a node remembers unless it is told otherwise: 16 MiB if they are many a second.
 RUNS_KEPT = 500_000
@@ -30,7 +32,8 @@ class NodeConfig(msgspec.Struct, kw_only=True):
     with the same port where possible), `port` 0 a free one, inside `ports` if that is given.
     `gpu_ids` are opaque; `gpu_variable` names the variable that selects among them.
     `memory_limit` is what all processes of this node together may use, in bytes; 0: only the
-    control group's limit counts.  `prestart` workers are started before anybody asks.
+    control group's limit counts; with `counts_shared` what processes share counts once for each.
+    `prestart` workers are started before anybody asks.
     `runs_kept` is how many tasks and calls that its workers have run the raylet remembers, 32 bytes
     each and a little more.
     """
@@ -54,6 +57,7 @@ class NodeConfig(msgspec.Struct, kw_only=True):
     gpu_variable: str = "CUDA_VISIBLE_DEVICES"
     spill_dirs: list[str] = []
     memory_limit: int = 0
+    counts_shared: bool = False
     prestart: int = 2
     runs_kept: int = RUNS_KEPT
 

@@ -24,7 +24,7 @@ import zmq
 from rayhpc.machine import limits
 from rayhpc.machine.processes import become_subreaper
 from rayhpc.raylet.attach import Attaching
-from rayhpc.raylet.config import HEAD_LOST, INTERNAL, NodeConfig
+from rayhpc.raylet.config import HEAD_LOST, IN_ORDER, INTERNAL, NodeConfig
 from rayhpc.raylet.descriptors import Descriptors
 from rayhpc.raylet.excuses import excuse
 from rayhpc.raylet.forkserver import ForkServer
@@ -117,6 +117,7 @@ class _RayletProcess:
         self._descriptors = Descriptors(self._serve_descriptor)
         self._signals: deque[int] = deque()
         self._end_by: tuple[float, str] | None = None
+        self._in_order = False
         # When the raylet wants to be called at the latest.
         self._due = 0.0
         self._decode = codec.Decoder(messages.RAYLET_TAKES)
@@ -173,7 +174,9 @@ class _RayletProcess:
             self._guard,
         )
         store = self._make_store(router)
-        readings = Readings(config.memory_limit, self._pids, lambda: store.used)
+        readings = Readings(
+            config.memory_limit, self._pids, lambda: store.used, config.counts_shared
+        )
         raylet = self._raylet = Raylet(
             config,
             registered,
@@ -329,22 +332,25 @@ class _RayletProcess:
                 self._raylet.drain(reason, TERM_GRACE_S)
 
     def _life_ended(self, life_fd: int) -> None:
-        if os.read(life_fd, 4096):
+        said = os.read(life_fd, 4096)
+        if said:
+            self._in_order = self._in_order or IN_ORDER in said
             return
         self._descriptors.unwatch(life_fd)
         reason = "whoever started the session has ended"
         if self._raylet is None:
             raise JoinError(reason, 0)
         if self._config.is_head:
-            self._end_cluster(reason)
+            # Other nodes may wait for another head: not if the program has come to its end.
+            self._end_cluster(reason, 0 if self._in_order else HEAD_LOST)
         else:
             self._raylet.end(0, reason)
 
-    def _end_cluster(self, reason: str) -> None:
+    def _end_cluster(self, reason: str, code: int = 0) -> None:
         """Have the head tell everybody; if it does not, this node ends all the same."""
         if self._end_by is None:
             self._end_by = (time.monotonic() + END_WITHIN_S, reason)
-            self._router.send(HEAD, cluster.EndCluster(reason))
+            self._router.send(HEAD, cluster.EndCluster(reason, code))
 
     # -- the end ----------------------------------------------------------------------------------
     def finish(self, code: int, reason: str) -> None:
@@ -376,7 +382,10 @@ class _RayletProcess:
         return self._raylet
 
     def _pids(self) -> list[int]:
-        return [x.pid for x in self._running.workers.by_address.values() if x.pid]
+        workers = [x.pid for x in self._running.workers.by_address.values() if x.pid]
+        if not self._config.counts_shared:
+            return workers
+        return [*workers, os.getpid(), *(x.pid for x in self._running.attached.values())]
 
     def _pid_of(self, address: Address) -> int:
         raylet = self._running

@@ -103,14 +103,20 @@ class Readings:
         limit: bytes that this node's processes may use together; 0: no limit of ours.
         pids: the processes that count against it.
         shared: bytes of the object store in use.
+        counts_shared: what processes share counts once for each of them, as YARN counts.
     """
 
     def __init__(
-        self, limit: int, pids: Callable[[], list[int]], shared: Callable[[], int]
+        self,
+        limit: int,
+        pids: Callable[[], list[int]],
+        shared: Callable[[], int],
+        counts_shared: bool = False,
     ) -> None:
         self._limit = limit
         self._pids = pids
         self._shared = shared
+        self._counts_shared = counts_shared
         found = read_cgroups().memory_limit
         self._cgroup_limit = int(found.value) if found is not None else 0
         self._cgroup = Path(found.path).parent if found is not None else None
@@ -124,7 +130,11 @@ class Readings:
         else:
             memory = read_memory()
             found.append(Pressure(memory.total - memory.available, memory.total, "the machine"))
-        if self._limit:
+        if self._limit and self._counts_shared:
+            used = sum(_resident_bytes(pid, mapped=True) for pid in self._pids())
+            source = "what YARN gave this node and counts, shared memory once for each process"
+            found.append(Pressure(used, self._limit, source))
+        elif self._limit:
             found.append(Pressure(self._ours(), self._limit, "what this node was given"))
         return found
 
@@ -147,12 +157,12 @@ def private_bytes(pid: int) -> int:
         return _resident_bytes(pid)  # an old kernel
 
 
-def _resident_bytes(pid: int) -> int:
-    """Resident memory but for mapped files; counts what forked processes share once for each."""
+def _resident_bytes(pid: int, mapped: bool = False) -> int:
+    """Resident memory, `mapped` files or not; counts what forked processes share once for each."""
     try:
         with open(f"/proc/{pid}/statm") as file:
             fields = file.read().split()
-        return (int(fields[1]) - int(fields[2])) * _PAGE
+        return (int(fields[1]) - (0 if mapped else int(fields[2]))) * _PAGE
     except (OSError, IndexError, ValueError):
         return 0
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import mmap
 import os
+import signal
 
 from rayhpc.raylet.memory_monitor import MemoryMonitor, Pressure, Readings, private_bytes
 from rayhpc.raylet.workers import ACTOR, IDLE, LEASED, WorkerProcess
@@ -72,3 +74,25 @@ def test_real_numbers_are_there() -> None:
     ours = found[-1]
     assert ours.limit == GIB
     assert ours.used > 6 << 20
+
+
+def test_where_yarn_counts_shared_memory_counts_for_each_process() -> None:
+    shared = mmap.mmap(-1, 64 << 20)
+    shared.write(b"x" * (64 << 20))
+    child = os.fork()
+    if child == 0:
+        shared.seek(0)
+        shared.read()
+        os.kill(os.getpid(), signal.SIGSTOP)
+        os._exit(0)
+    os.waitpid(child, os.WUNTRACED)
+    try:
+        pids = [os.getpid(), child]
+        once = Readings(GIB, lambda: pids, lambda: 64 << 20).read()[-1]
+        each = Readings(GIB, lambda: pids, lambda: 64 << 20, counts_shared=True).read()[-1]
+        assert each.used - once.used > 48 << 20
+        assert "shared memory once for each process" in each.source
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        shared.close()

@@ -104,17 +104,74 @@ def test_a_resource_manager_that_restarts_is_told_again(yarn: FakeYarn, tmp_path
     assert report.final_application_status == SUCCEEDED, output(tmp_path)
 
 
-def test_the_second_attempt_runs_the_program_again(yarn: FakeYarn, tmp_path: Path) -> None:
-    go = tmp_path / "go"
-    job = submit(yarn, tmp_path, program(2, before=waiting_for(go)), 2)
-    wait_until((tmp_path / "go.started").exists)
-    (master,) = [name for name in yarn.running() if name.endswith("_01_000001")]
-    yarn.nodes[0].kill(master)
-    wait_until(lambda: any("_02_" in name for name in yarn.running()))
+@pytest.mark.parametrize("waits", [False, True])
+def test_the_second_attempt_takes_the_containers_over_and_runs_the_program_again(
+    yarn: FakeYarn, tmp_path: Path, waits: bool
+) -> None:
+    """Whether or not their ranks have heard of the end of the head by then."""
+    go, started = tmp_path / "go", tmp_path / "go.started"
+    job = submit(yarn, tmp_path, program(3, before=waiting_for(go)), 3, hold_s=60.0)
+    wait_until(started.exists)
+    before = sorted(yarn.running())
+    started.unlink()
+    yarn.may_start_masters.clear()
+    yarn.nodes[0].kill(before[0])
+    if waits:
+        wait_until(lambda: output(tmp_path).count("waits 60 s for a new head") == 2)
+    yarn.may_start_masters.set()
+    wait_until(started.exists)
+    assert sorted(yarn.running()) == [*before[1:], before[0].replace("_01_0", "_02_0")]
+    assert "containers left by the attempt before: 2" in output(tmp_path)
     go.touch()
     report = job.wait()
     assert report.final_application_status == SUCCEEDED, output(tmp_path)
     wait_until(lambda: yarn.running() == [], 5.0)
+
+
+def test_a_job_grows_and_shrinks_and_no_task_is_lost(yarn: FakeYarn, tmp_path: Path) -> None:
+    resize = """
+from rayhpc.compat.served.autoscaler.sdk import request_resources
+
+def alive():
+    return sum(node["Alive"] for node in rayhpc.nodes())
+
+request_resources(num_cpus=3)
+while alive() < 3:
+    time.sleep(0.05)
+
+@rayhpc.remote
+class Count:
+    started = 0
+    def start(self):
+        self.started += 1
+    def all(self):
+        return self.started
+
+count = Count.options(num_cpus=0).remote()
+
+@rayhpc.remote(num_cpus=1, scheduling_strategy="SPREAD", max_retries=0)
+def long():
+    rayhpc.get(count.start.remote())
+    time.sleep(1.5)
+    return os.environ["CONTAINER_ID"]
+
+works = [long.remote() for _ in range(3)]
+while rayhpc.get(count.all.remote()) < 3:
+    time.sleep(0.05)
+request_resources(bundles=[{"CPU": 1}])
+print("worked on", len(set(rayhpc.get(works))), flush=True)
+while alive() > 1:
+    time.sleep(0.05)
+print("shrunk", flush=True)
+"""
+    go = tmp_path / "go"
+    job = submit(yarn, tmp_path, program(2, after=resize + waiting_for(go)), 2)
+    wait_until(lambda: "shrunk" in output(tmp_path))
+    assert "worked on 3\n" in output(tmp_path)
+    wait_until(lambda: len(yarn.running()) == 1, 10.0)
+    go.touch()
+    report = job.wait()
+    assert report.final_application_status == SUCCEEDED, output(tmp_path)
 
 
 def test_more_than_a_container_may_have_is_an_error_with_the_limit(

@@ -20,7 +20,9 @@ SUCCEEDED = FinalApplicationStatusProto.APP_SUCCEEDED
 @pytest.mark.parametrize("lab", SLOW_ON, indirect=True)
 @pytest.mark.timeout(180)
 def test_losses_in_mid_run_leave_the_answer_right(lab: Lab, tmp_path: Path) -> None:
-    """A worker's container, the ResourceManager, and a whole node, one after the other."""
+    """A worker's container, the ResourceManager, a NodeManager alone, and a whole node, one after
+    the other.
+    """
     go = tmp_path / "go"
     text = program(3, before=waiting_for(go))
     job = submit(lab, tmp_path, text, 3)
@@ -33,8 +35,12 @@ def test_losses_in_mid_run_leave_the_answer_right(lab: Lab, tmp_path: Path) -> N
     lab.start("rm")
     wait_until(lambda: "registering again" in output(lab, job))
     wait_until(lambda: len(ranks()) == 3)
-    victim = next(host for host, _ in hosts(lab, job) if host != master)
+    before = hosts(lab, job)
+    victim = next(host for host, _ in before if host != master)
     name = next(n for n in lab.layout.node_managers if lab.layout.address(n) == victim)
+    lab.kill(name)
+    lab.start(name)
+    assert hosts(lab, job) == before  # its containers have gone on
     lab.kill(name, node=True)
     try:
         wait_until(lambda: "its node was lost" in output(lab, job), 60)
@@ -51,21 +57,33 @@ def test_losses_in_mid_run_leave_the_answer_right(lab: Lab, tmp_path: Path) -> N
 @pytest.mark.parametrize("lab", SLOW_ON, indirect=True)
 @pytest.mark.timeout(120)
 def test_the_second_attempt_leaves_the_answer_right(lab: Lab, tmp_path: Path) -> None:
-    go = tmp_path / "go"
-    job = submit(lab, tmp_path, program(2, before=waiting_for(go)), 2)
-    wait_until((tmp_path / "go.started").exists, 60)
+    """It takes over the containers of the first, but one on its own host, if there is."""
+    go, started = tmp_path / "go", tmp_path / "go.started"
+    job = submit(lab, tmp_path, program(3, before=waiting_for(go)), 3, hold_s=60.0)
+    wait_until(started.exists, 60)
+    hosts_before = hosts(lab, job)
+    before = {name for _, name in hosts_before if not name.endswith("_01_000001")}
+    started.unlink()
     for process, command in of_containers(lab.layout.run):
         if "rayhpc.batch.yarn.master" in command:
             process.send(9)
-    wait_until(lambda: any("_02_" in name for _, name in hosts(lab, job)))
+    wait_until(started.exists, 60)
+    after = hosts(lab, job)
+    assert len(after) == 3
+    (master,) = [host for host, name in after if name.endswith("_02_000001")]
+    kept = before & {name for _, name in after}
+    # One that is on the new master's host is given back.
+    assert len(kept) == sum(host != master for host, name in hosts_before if name in before)
+    assert "containers left by the attempt before: 2" in output(lab, job)
     go.touch()
     report = job.wait()
     assert report.final_application_status == SUCCEEDED, output(lab, job)
     wait_until(lambda: hosts(lab, job) == set(), 5.0)
 
 
-def submit(lab: Lab, tmp_path: Path, text: str, nodes: int) -> Submitted:
-    return Submitted(lab.layout.configuration("client"), tmp_path / "job", text, nodes)
+def submit(lab: Lab, tmp_path: Path, text: str, nodes: int, **options: object) -> Submitted:
+    client = lab.layout.configuration("client")
+    return Submitted(client, tmp_path / "job", text, nodes, **options)  # type: ignore[arg-type]
 
 
 def hosts(lab: Lab, job: Submitted) -> set[tuple[str, str]]:

@@ -67,6 +67,46 @@ def test_a_failure_comes_with_its_code_and_traceback(lab: Lab, tmp_path: Path) -
     assert done.stdout == "xxx\n"
     assert "\nwhy\n" in done.stderr
     assert "is over (FINISHED): the program ended: exit code 9" in done.stderr
+    user.write("worse.py", 'raise ValueError("a reason")\n')
+    done = user.run("submit", "--", "python", "worse.py")
+    assert done.returncode == 1
+    assert 'worse.py", line 1, in <module>' in done.stderr
+    assert "\nValueError: a reason\n" in done.stderr
+    wait_until(lambda: not of_containers(lab.layout.run), 5.0)
+
+
+def test_the_master_may_be_beside_the_command(lab: Lab, tmp_path: Path) -> None:
+    """Unmanaged: rank 0 is here, and of four ranks three are in containers."""
+    user = at(lab, tmp_path)
+    look = "print(os.environ['RAYHPC_RANK'], os.environ['CONTAINER_ID'][-6:])"
+    user.write("train.py", program(4, after=look))
+    done = user.run("submit", "--nodes", "4", "--yarn", "--unmanaged", "--", "python", "train.py")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "found 4\n0 000000\n"
+    wait_until(lambda: not of_containers(lab.layout.run), 5.0)
+
+
+@pytest.mark.parametrize("lab", SLOW_ON, indirect=True)
+@pytest.mark.timeout(120)
+def test_the_terminal_shows_both_attempts(lab: Lab, tmp_path: Path) -> None:
+    user = at(lab, tmp_path)
+    go, started = tmp_path / "go", tmp_path / "go.started"
+    said = "print('attempt', os.environ['CONTAINER_ID'].split('_')[-2], flush=True)\n"
+    user.write("long.py", program(2, before=said + waiting_for(go)))
+    follower = user.start("submit", "--nodes", "2", "--", "python", "long.py")
+    wait_until(started.exists, 60)
+    wait_until(lambda: "attempt 01" in user.run("logs").stdout)
+    started.unlink()
+    for process, command in of_containers(lab.layout.run):
+        if "rayhpc.batch.yarn.master" in command:
+            process.send(9)
+    wait_until(started.exists, 60)
+    go.touch()
+    out, said = follower.communicate(timeout=60)
+    assert follower.returncode == 0, said
+    assert out == "attempt 01\nattempt 02\nfound 2\n"
+    assert "containers left by the attempt before: 1" in said
+    assert user.run("logs").stdout == out
 
 
 @pytest.mark.parametrize("lab", SLOW_ON, indirect=True)
@@ -83,10 +123,14 @@ def test_a_cancelled_job_leaves_nothing(lab: Lab, tmp_path: Path) -> None:
     wait_until(lambda: not of_containers(lab.layout.run), 5.0)
 
 
-@pytest.fixture(scope="module")
-def ha_lab() -> Iterator[Lab]:
-    with lab_of("3.4.3", nodes=2, ha=True) as lab:
+@pytest.fixture(scope="module", params=SLOW_ON)
+def ha_lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
+    with lab_of(request.param, nodes=4, ha=True) as lab:
         yield lab
+
+
+def test_four_addresses_with_two_managers(ha_lab: Lab, tmp_path: Path) -> None:
+    check_the_seeds_program(ha_lab, tmp_path)
 
 
 def test_a_fail_over_in_mid_run_leaves_the_answer_right(ha_lab: Lab, tmp_path: Path) -> None:
@@ -101,21 +145,30 @@ def test_a_fail_over_in_mid_run_leaves_the_answer_right(ha_lab: Lab, tmp_path: P
     out, said = follower.communicate(timeout=60)
     assert follower.returncode == 0, said
     assert out == "found 2\n"
+    wait_until(lambda: not of_containers(ha_lab.layout.run), 5.0)
 
 
+@pytest.mark.parametrize("version", SLOW_ON)
 @pytest.mark.timeout(180)
-def test_kerberos_and_privacy(tmp_path: Path) -> None:
-    with lab_of("3.4.3", nodes=2, kerberos=True, protection="privacy") as lab:
+def test_kerberos_and_privacy(version: str, tmp_path: Path) -> None:
+    with lab_of(version, nodes=4, kerberos=True, protection="privacy") as lab:
         user = at(lab, tmp_path)
         # A secure NodeManager shows no logs without Hadoop's native library, which Maven lacks.
         result = tmp_path / "result"
-        user.write("train.py", program(2, after=f"open({str(result)!r}, 'w').write('well')"))
-        done = user.run("submit", "--nodes", "2", "--", "python", "train.py")
+        user.write("seed.py", ADDRESSES + f"print(*sorted(found), file=open({str(result)!r}, 'w'))")
+        done = user.run("submit", "--nodes", "4", "--", "python", "seed.py")
         assert done.returncode == 0, done.stderr
-        assert result.read_text() == "well"
+        hosts = sorted(lab.layout.address(name) for name in lab.layout.node_managers)
+        assert result.read_text().split() == hosts
+        wait_until(lambda: not of_containers(lab.layout.run), 5.0)
         assert "which does not show it; `yarn logs -applicationId application_" in done.stderr
+        user.write("bad.py", "raise SystemExit(9)\n")
+        assert user.run("submit", "--", "python", "bad.py").returncode == 9
+        done = user.run("submit", "--yarn", "--unmanaged", "--", "python", "bad.py")
+        assert done.returncode == 78
+        assert "with Kerberos YARN does not hand out the ApplicationMaster's token" in done.stderr
         user.environ["KRB5CCNAME"] = f"FILE:{tmp_path}/nosuch"
-        done = user.run("submit", "--nodes", "2", "--", "python", "train.py")
+        done = user.run("submit", "--nodes", "2", "--", "python", "seed.py")
         assert done.returncode == 75
         assert "Kerberos: " in done.stderr
         assert "klist shows your tickets" in done.stderr

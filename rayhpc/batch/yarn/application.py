@@ -15,6 +15,10 @@ RESOURCES = "resources.json"
 EXIT_CODE = "rayhpc exit code "
 LINK_FD = "RAYHPC_MASTER_FD"
 RECORD_SECRET = "rayhpc.record"
+# A container that another attempt has taken over keeps the secrets of its first start, so the new
+# record comes sealed (`sealing`) with a secret that all attempts share.
+SEALED_RECORD = "RAYHPC_SEALED_RECORD"
+SHARED_SECRET = "rayhpc.shared"
 
 
 class Resource(msgspec.Struct, frozen=True):
@@ -38,8 +42,10 @@ class Application(msgspec.Struct, frozen=True, kw_only=True):
 
     `python` runs rayhpc on the nodes; `directory` is where the program runs, if the node has it,
     else it is the container's own; `options` go to `rayhpc run`; memory is in MiB.  `needed` of
-    `nodes` are enough to begin.  `managers` is where the ResourceManagers serve
-    ApplicationMasters, for nodes without configuration files.
+    `nodes` are enough to begin.  `managers` is where the ResourceManagers serve ApplicationMasters,
+    for nodes without configuration files.  A container whose head was lost waits `hold_s` seconds
+    for another attempt of the ApplicationMaster to take it over.  `counts_shared`: see
+    `memory_rule`.
     """
 
     name: str
@@ -59,6 +65,8 @@ class Application(msgspec.Struct, frozen=True, kw_only=True):
     restarts: int = 3
     gather_s: float = 60.0
     start_timeout_s: float = 600.0
+    hold_s: float = 0.0
+    counts_shared: bool = True
 
     def encode(self) -> bytes:
         """As it stands in the file."""

@@ -1,7 +1,11 @@
 """What every container but the first runs: one rank of the job.
 
 Started by YARN as `python -m rayhpc.batch.yarn.container`.  It runs `rayhpc run` as its child, and
-passes its exit code on.
+passes its exit code on.  When the head is lost it stays for a while without doing anything, so that
+the container is still there for the ApplicationMaster's next attempt to take over.
+
+A NodeManager that ends the process in order to start another one in the container does so only if
+the exit code says that the signal did it; any other one ends the container.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rayhpc.batch.yarn.application import FILE, Application, decode
-from rayhpc.exit_codes import exit_code_of
+from rayhpc.exit_codes import ExitCode, exit_code_of
 from rayhpc.machine.processes import die_with_parent
 
 _ENDINGS = (signal.SIGTERM, signal.SIGINT)
@@ -24,7 +28,12 @@ def main() -> int:
     """Run this container's rank."""
     application = decode(Path(FILE).read_bytes())
     signal.pthread_sigmask(signal.SIG_BLOCK, _ENDINGS)
-    return _run(application)
+    code = _run(application)
+    if code == ExitCode.HEAD_LOST and application.hold_s:
+        print(f"rayhpc: this container waits {application.hold_s:g} s for a new head", flush=True)
+        arrived = signal.sigtimedwait(_ENDINGS, application.hold_s)
+        return code if arrived is None else 128 + arrived.si_signo
+    return code
 
 
 def run_command(application: Application) -> list[str]:
@@ -74,13 +83,15 @@ def _run(application: Application) -> int:
 
 
 def _wait(process: subprocess.Popen[bytes]) -> int:
-    """The child's exit code; a signal that tells us to end goes to it."""
+    """The child's exit code, or that of the signal that has told us to end, which it gets, too."""
+    told = 0
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
     while (code := process.poll()) is None:
         arrived = signal.sigtimedwait([*_ENDINGS, signal.SIGCHLD], 10.0)
         if arrived is not None and arrived.si_signo in _ENDINGS:
-            process.send_signal(arrived.si_signo)
-    return exit_code_of(code)
+            told = arrived.si_signo
+            process.send_signal(told)
+    return 128 + told if told else exit_code_of(code)
 
 
 if __name__ == "__main__":

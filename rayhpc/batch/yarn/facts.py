@@ -60,6 +60,7 @@ def read(environ: Mapping[str, str], machine: MachineFacts) -> Allocation:
         cpus=variables.number(environ, "RAYHPC_NUM_CPUS"),
         memory=_memory(environ),
         gpus=_gpus(environ, machine),
+        counts_shared=_counts_shared(environ, machine),
     )
 
 
@@ -67,6 +68,17 @@ def _memory(environ: Mapping[str, str]) -> Fact[int | None]:
     mebibytes = variables.number(environ, "RAYHPC_MEMORY_MB")
     value = None if mebibytes.value is None else mebibytes.value * _MIB
     return Fact(value, mebibytes.source)
+
+
+def _counts_shared(environ: Mapping[str, str], machine: MachineFacts) -> Fact[bool]:
+    """YARN's own check adds up what each process has resident; a control group counts once."""
+    limit = machine.cgroup.memory_limit
+    if limit is not None:
+        return Fact(False, limit.path)
+    told = environ.get("RAYHPC_COUNTS_SHARED")
+    if told is not None:
+        return Fact(told == "1", "RAYHPC_COUNTS_SHARED")
+    return Fact(True, "YARN's default check")
 
 
 def _gpus(environ: Mapping[str, str], machine: MachineFacts) -> Fact[Gpus]:

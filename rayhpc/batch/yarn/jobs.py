@@ -23,7 +23,7 @@ from rayhpc.batch.job_status import Explanation, JobStatus, Say, ended_status
 from rayhpc.batch.request import JobRequest
 from rayhpc.batch.system import BatchSystem, Jobs
 from rayhpc.batch.terminal import emit, nowhere
-from rayhpc.batch.yarn import document, explaining, rendering, staging, unmanaged, words
+from rayhpc.batch.yarn import document, explaining, rendering, staging, words
 from rayhpc.batch.yarn.application import (
     FILE,
     RESOURCES,
@@ -34,6 +34,7 @@ from rayhpc.batch.yarn.application import (
 from rayhpc.batch.yarn.checking import check
 from rayhpc.batch.yarn.document import Document
 from rayhpc.batch.yarn.logs import latest_attempt
+from rayhpc.batch.yarn.memory_rule import counts_shared
 from rayhpc.batch.yarn.session import Session
 from rayhpc.batch.yarn.staging import Staging
 from rayhpc.batch.yarn.submission import Terms, submission_context
@@ -51,6 +52,8 @@ _ELSEWHERE = (
 )
 _KILL_S = 30.0
 _KILL_PAUSE_S = 0.1
+# YARN starts a second ApplicationMaster seconds after the first one's end, if it notices that.
+_HOLD_S = 60.0
 
 
 class YarnJobs(Jobs):
@@ -112,6 +115,8 @@ class YarnJobs(Jobs):
                 place.remove()
                 raise
         if options.unmanaged:
+            from rayhpc.batch.yarn import unmanaged
+
             self._own_master = unmanaged.start(folder, name, application, resources)
         return name
 
@@ -227,6 +232,8 @@ def _application(wanted: Document, session: Session) -> Application:
         restarts=size.restarts,
         gather_s=size.gather,
         start_timeout_s=size.start_timeout,
+        hold_s=_HOLD_S if wanted.application.attempts > 1 else 0.0,
+        counts_shared=counts_shared(session.configuration),
     )
 
 

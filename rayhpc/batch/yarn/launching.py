@@ -41,7 +41,8 @@ def launch_context(
         environment=[
             StringStringMapProto(key=name, value=value) for name, value in environment.items()
         ],
-        command=[f"{command} 1><LOG_DIR>/stdout 2><LOG_DIR>/stderr"],
+        # Appended to: a container may be taken over by another attempt.
+        command=[f"{command} 1>><LOG_DIR>/stdout 2>><LOG_DIR>/stderr"],
         # Empty bytes would be an error (EOFException).
         tokens=credentials.encode(),
         application_ACLs=list(acls),
@@ -52,11 +53,13 @@ def container_environment(application: Application, rank: int, memory_mib: int) 
     """What YARN does not say: who a container is and how much it has."""
     return {
         "RAYHPC_RANK": str(rank),
-        "RAYHPC_SIZE": str(application.nodes),
+        # A job that has grown has ranks beyond its first size.
+        "RAYHPC_SIZE": str(max(application.nodes, rank + 1)),
         "RAYHPC_MEMORY_MB": str(memory_mib),
         # From the request: a scheduler that counts memory alone answers with 1 vcore.
         "RAYHPC_NUM_CPUS": str(application.vcores),
         "RAYHPC_NUM_GPUS": str(application.gpus),
+        "RAYHPC_COUNTS_SHARED": str(int(application.counts_shared)),
         "PYTHONUNBUFFERED": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
         # The container's folder, where archives of modules are unpacked: for -m above.

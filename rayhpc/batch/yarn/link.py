@@ -2,20 +2,31 @@
 
 Rank 0 is the ApplicationMaster's child and has a socket to it.  Every other container is started
 when the key is known, and finds it among the secrets of its token file, which YARN gives to that
-container alone.
+container alone.  One that the second attempt has taken over cannot be given other secrets: it gets
+the new key sealed with one that it has.
 """
 
 from __future__ import annotations
 
 import os
+import select
 import socket
 from collections.abc import Mapping
 
-from rayhpc.batch.yarn.application import LINK_FD, RECORD_SECRET
+import msgspec
+
+from rayhpc.batch.yarn import sealing, talk
+from rayhpc.batch.yarn.application import (
+    LINK_FD,
+    RECORD_SECRET,
+    SEALED_RECORD,
+    SHARED_SECRET,
+)
 from rayhpc.exit_codes import ExitCode, LaunchError
 from rayhpc.hadoop.tokens import Credentials
 
 TOKEN_FILE = "HADOOP_TOKEN_FILE_LOCATION"
+_MOST_BYTES = 1 << 16
 
 
 class YarnLink:
@@ -32,8 +43,9 @@ class YarnLink:
     def give(self, secret: bytes) -> None:
         """Rank 0: hand it to the ApplicationMaster.  Raises LaunchError if that is gone."""
         assert self._master is not None
+        failed = bool(msgspec.json.decode(secret).get("error"))
         try:
-            self._master.send(secret)
+            self._master.send(talk.encode(talk.Ready(secret, failed)))
         except OSError:
             raise LaunchError(
                 "the ApplicationMaster is gone; YARN's page of this application says why",
@@ -43,6 +55,40 @@ class YarnLink:
     def take(self) -> bytes:
         """The others: what this container was started with."""
         return self._secret
+
+    def resizer(self) -> YarnResizer | None:
+        """The ApplicationMaster, on rank 0."""
+        return None if self._master is None else YarnResizer(self._master)
+
+
+class YarnResizer:
+    """With the methods of `system.Resizer`.  The ApplicationMaster may be gone: then so are we."""
+
+    def __init__(self, master: socket.socket) -> None:
+        self._master = master
+
+    def want(self, nodes: int) -> None:
+        """Tell the ApplicationMaster."""
+        self._tell(talk.Want(nodes))
+
+    def leaving(self, timeout_s: float) -> int | None:
+        """Wait for a word of the ApplicationMaster."""
+        if not select.select([self._master], [], [], timeout_s)[0]:
+            return None
+        packet = self._master.recv(_MOST_BYTES)
+        if not packet:
+            raise EOFError("the ApplicationMaster is gone")
+        return talk.from_master(packet).rank
+
+    def left(self, rank: int) -> None:
+        """Tell the ApplicationMaster."""
+        self._tell(talk.Drained(rank))
+
+    def _tell(self, message: talk.Want | talk.Drained) -> None:
+        try:
+            self._master.send(talk.encode(message))
+        except OSError:
+            raise EOFError("the ApplicationMaster is gone") from None
 
 
 def open_link(environ: Mapping[str, str]) -> YarnLink | None:
@@ -55,7 +101,11 @@ def open_link(environ: Mapping[str, str]) -> YarnLink | None:
         except OSError:
             return None  # a program inside rank 0 that starts another cluster
     try:
-        secret = Credentials.load(environ.get(TOKEN_FILE, "")).secrets.get(RECORD_SECRET)
+        secrets = Credentials.load(environ.get(TOKEN_FILE, "")).secrets
+        sealed = environ.get(SEALED_RECORD)
+        if sealed:
+            return YarnLink(None, sealing.unseal(sealed, secrets.get(SHARED_SECRET, b"")))
+        secret = secrets.get(RECORD_SECRET)
     except (OSError, ValueError):
         return None
     return None if secret is None else YarnLink(None, secret)

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import msgspec
+
 from rayhpc.batch.folder import JobFolder
 from rayhpc.batch.yarn.session import Session
 from rayhpc.hadoop.errors import HadoopError, WebError
 
 _STREAMS = ("stdout", "stderr")
+_BEGUN = "output.json"
 _HEAD = "\nLogContents:\n"
 _LENGTH = "\nLogLength:"
 # A log grows between two requests; so many bytes before the wanted ones are asked for, too.
@@ -28,8 +31,15 @@ class Place:
     web: str
 
 
+class _Begun(msgspec.Struct):
+    """Which container's output is at the end of the files, and where in them it begins."""
+
+    container: str
+    at: dict[str, int]
+
+
 class Mirror:
-    """The output of one job's first container, of its latest attempt."""
+    """The output of one job's first container; a second attempt's follows the first one's."""
 
     def __init__(self, folder: JobFolder, session: Session, application: str) -> None:
         self._folder, self._session, self._application = folder, session, application
@@ -41,8 +51,9 @@ class Mirror:
         if place is None:
             return True  # nothing runs yet
         try:
+            begun = self._begin(place)
             for stream in _STREAMS:
-                self._fetch(place, stream)
+                self._fetch(place, stream, begun.at[stream])
         except (HadoopError, OSError):
             return False
         return True
@@ -53,18 +64,31 @@ class Mirror:
             self._place = latest_attempt(self._session, self._application)
         return self._place
 
-    def _fetch(self, place: Place, stream: str) -> None:
+    def _begin(self, place: Place) -> _Begun:
+        note = self._folder.path / _BEGUN
+        try:
+            begun = msgspec.json.decode(note.read_bytes(), type=_Begun)
+            if begun.container == place.container:
+                return begun
+        except (OSError, msgspec.DecodeError):
+            pass  # the first look of all
+        begun = _Begun(place.container, {stream: self._size(stream) for stream in _STREAMS})
+        note.write_bytes(msgspec.json.encode(begun))
+        return begun
+
+    def _size(self, stream: str) -> int:
         path = self._folder.output(stream)
-        have = path.stat().st_size if path.exists() else 0
+        return path.stat().st_size if path.exists() else 0
+
+    def _fetch(self, place: Place, stream: str, begin: int) -> None:
+        have = self._size(stream) - begin
         base = f"{self._session.scheme}://{place.web}/ws/v1/node/containerlogs/{place.container}"
         # Nothing but the end of a log can be asked for, so first how long it is.
         length = _length(self._page(f"{base}/{stream}?size=-1"))
-        if length < have:
-            path.unlink()  # of another attempt
-        elif length > have:
+        if length > have:
             size = length - have + _SLACK
             data = _since(have, self._page(f"{base}/{stream}?size=-{size}"), size)
-            with open(path, "ab") as file:
+            with open(self._folder.output(stream), "ab") as file:
                 file.write(data)
 
     def _page(self, url: str) -> bytes:

@@ -8,8 +8,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import tarfile
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -164,6 +162,9 @@ def _check_archive(options: YarnOptions) -> None:
 
 
 def _names_in(path: Path) -> set[str]:
+    import tarfile
+    import zipfile
+
     try:
         if path.name.endswith(".zip"):
             with zipfile.ZipFile(path) as packed:

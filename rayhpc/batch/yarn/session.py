@@ -7,11 +7,13 @@ and RPC goes with that token.
 from __future__ import annotations
 
 import getpass
+import os
 import socket
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from rayhpc.batch.errors import SchedulerError
+from rayhpc.batch.yarn.application import SHARED_SECRET
 from rayhpc.hadoop.client import Client
 from rayhpc.hadoop.configuration import Configuration
 from rayhpc.hadoop.errors import ConfigurationError, HadoopError
@@ -22,6 +24,7 @@ from rayhpc.hadoop.web import Web
 # What Hadoop itself takes as the user's name where nobody checks.
 _USER = "HADOOP_USER_NAME"
 _PATIENCE_S = 60.0
+_SHARED_BYTES = 32
 
 
 class Session:
@@ -65,8 +68,8 @@ class Session:
         return self._client
 
     def credentials(self) -> Credentials:
-        """What the application's containers act with; empty where nobody checks."""
-        found = Credentials()
+        """What a new application's containers act with; no token where nobody checks."""
+        found = Credentials(secrets={SHARED_SECRET: os.urandom(_SHARED_BYTES)})
         if self.configuration.is_secure:
             _ = self.client
             assert self._token is not None

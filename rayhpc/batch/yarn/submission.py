@@ -67,6 +67,7 @@ def submission_context(
         maxAppAttempts=1 if unmanaged else terms.attempts,
         attempt_failures_validity_interval=_VALIDITY_MS,
         unmanaged_am=unmanaged,
+        keep_containers_across_application_attempts=not unmanaged,
         am_container_spec=_master_context(application, resources, terms, credentials),
         resource=size,
         applicationTags=list(terms.tags),

@@ -13,7 +13,7 @@ from rayhpc.hadoop.messages.records import (
     StringBytesMapProto,
 )
 from rayhpc.hadoop.messages.security import TokenProto
-from rayhpc.hadoop.protobuf import Message, message
+from rayhpc.hadoop.protobuf import Message, boolean, message
 
 
 class StartContainerRequestProto(Message):
@@ -51,6 +51,18 @@ class StopContainersResponseProto(Message):
     failed_requests: list[ContainerExceptionMapProto] = message(
         2, ContainerExceptionMapProto, repeated=True
     )
+
+
+class ReInitializeContainerRequestProto(Message):
+    container_id: ContainerIdProto | None = message(1, ContainerIdProto)
+    container_launch_context: ContainerLaunchContextProto | None = message(
+        2, ContainerLaunchContextProto
+    )
+    auto_commit: bool = boolean(3, True)
+
+
+class ReInitializeContainerResponseProto(Message):
+    pass
 
 
 class GetContainerStatusesRequestProto(Message):

@@ -14,6 +14,7 @@ from rayhpc.batch.request import ENGINES
 from rayhpc.launch.rendezvous import Record
 
 if TYPE_CHECKING:
+    from rayhpc.batch.system import Resizer
     from rayhpc.launch.run_context import RunContext
 
 NAMES = OWN, REAL_RAY = ENGINES
@@ -52,6 +53,9 @@ class Engine(Protocol):
 
     def environment(self, environ: Mapping[str, str]) -> dict[str, str]:
         """Rank 0: `environ` for the program, which then finds the cluster."""
+
+    def resize_with(self, resizer: Resizer) -> None:
+        """Rank 0: have programs ask `resizer` for nodes, if this runtime can grow and shrink."""
 
     def losses(self) -> list[str]:
         """Rank 0: a sentence for each node that was lost on the way."""

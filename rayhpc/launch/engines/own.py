@@ -17,6 +17,7 @@ from rayhpc.launch.sessions import SessionRecord
 from rayhpc.launch.spawn import NodeProcess
 
 if TYPE_CHECKING:
+    from rayhpc.batch.system import Resizer
     from rayhpc.launch.run_context import RunContext
 
 
@@ -85,6 +86,15 @@ class OwnEngine:
     def environment(self, environ: Mapping[str, str]) -> dict[str, str]:
         """With RAYHPC_ADDRESS."""
         return {**environ, "RAYHPC_ADDRESS": self.address()}
+
+    def resize_with(self, resizer: Resizer) -> None:
+        """Start a thread that passes on what programs want (`resizing`)."""
+        from rayhpc.launch.resizing import Resizing
+        from rayhpc.wire.messages.size import Unit
+
+        size = node_config.size_of(self._run.place, self._run.options.node)
+        unit = Unit(size.cpus.value, len(size.gpus.value))
+        Resizing(self._here().session_dir, resizer, unit)
 
     def losses(self) -> list[str]:
         """What the head says of nodes that are gone."""

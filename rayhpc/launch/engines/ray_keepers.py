@@ -19,8 +19,9 @@ import msgspec
 import zmq
 
 from rayhpc.exit_codes import ExitCode, LaunchError
-from rayhpc.launch.engines.ray_plan import IN_ORDER, RayPlan
+from rayhpc.launch.engines.ray_plan import RayPlan
 from rayhpc.launch.engines.ray_process import RayProcess
+from rayhpc.raylet.config import IN_ORDER
 from rayhpc.raylet.forkserver_loop import own_children
 from rayhpc.wire import codec
 from rayhpc.wire.head_link import HeadLink, HeadServer

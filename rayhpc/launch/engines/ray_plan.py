@@ -26,8 +26,6 @@ _SMALLEST_STORE = 80 << 20
 _SHARED_MEMORY = "/dev/shm"
 # What else uses shared memory beside the object store.
 _SHARE_OF_SHARED_MEMORY = 0.95
-# What the process reads from its life pipe before that closes, if its end is meant.
-IN_ORDER = b"."
 
 
 class RayPlan(msgspec.Struct, kw_only=True):

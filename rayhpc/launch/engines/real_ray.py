@@ -15,13 +15,14 @@ from rayhpc.exit_codes import LaunchError
 from rayhpc.launch import node_config
 from rayhpc.launch.engines import ray_install, ray_plan
 from rayhpc.launch.engines.engine import REAL_RAY, Joined
-from rayhpc.launch.engines.ray_plan import IN_ORDER, RayPlan
+from rayhpc.launch.engines.ray_plan import RayPlan
 from rayhpc.launch.rendezvous import Record
-from rayhpc.launch.spawn import STOP_S, NodeProcess, Wait
+from rayhpc.launch.spawn import NodeProcess, Wait
 from rayhpc.machine.processes import readable
 from rayhpc.wire.keys import ClusterKey
 
 if TYPE_CHECKING:
+    from rayhpc.batch.system import Resizer
     from rayhpc.launch.run_context import RunContext
 
 
@@ -81,6 +82,9 @@ class RealRay:
         assert self._plan is not None
         found = ray_plan.with_token(ray_plan.without_clusters(environ), self._plan.token_file)
         return {**found, "RAY_ADDRESS": self._address}
+
+    def resize_with(self, resizer: Resizer) -> None:
+        """A job of this engine keeps its size."""
 
     def losses(self) -> list[str]:
         """What the nodes said, or that they were heard no more."""
@@ -152,19 +156,10 @@ class _RayNodeProcess(NodeProcess):
         out = self._process.stdout
         return None if out is None or out.closed else out.fileno()
 
-    def stop(self, timeout_s: float = STOP_S) -> int:
-        """End it in order, which it tells from the death of this process by the word it gets."""
-        if self.poll() is None:
-            try:
-                os.write(self._life, IN_ORDER)
-            except OSError:
-                pass  # it ends by itself
-        return super().stop(timeout_s)
-
     def _hear(self, timeout_s: float, wait: Wait) -> dict[str, Any]:
         self.said = super()._hear(timeout_s, wait)
         return self.said
 
     def _give_up(self) -> None:
         """It has children to end, and to say what they said."""
-        self.let_go()
+        self._hang_up()

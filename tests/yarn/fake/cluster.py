@@ -11,6 +11,7 @@ import json
 import random
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -95,20 +96,25 @@ class FakeYarn:
 
     Args:
         folder: where its nodes write, and its configuration lies.
-        nodes: how many.
+        nodes: how many; a list: of what kinds.
         protection: of the ApplicationMaster's connection: `auth`, `auth-int`, `auth-conf`.
     """
 
-    def __init__(self, folder: Path, nodes: int = 3, protection: str = "auth") -> None:
+    def __init__(
+        self, folder: Path, nodes: int | Sequence[type[FakeNode]] = 3, protection: str = "auth"
+    ) -> None:
+        kinds = [FakeNode] * nodes if isinstance(nodes, int) else nodes
         net = f"127.{random.randrange(1, 250)}.{random.randrange(1, 250)}"
         self._lock = threading.RLock()
         self._applications: dict[str, _Application] = {}
         self._count = itertools.count(1)
         self._stamp = int(time.time() * 1000)
         self._passwords: dict[bytes, bytes] = {}
+        self.may_start_masters = threading.Event()
+        self.may_start_masters.set()
         self.nodes = [
-            FakeNode(f"{net}.{10 + index}", folder / f"nm{index}", self._on_end)
-            for index in range(1, nodes + 1)
+            kind(_address(net, 10 + index), folder / f"nm{index}", self._on_end)
+            for index, kind in enumerate(kinds, 1)
         ]
         self._clients = RpcServer(self._client_methods(), host=f"{net}.10")
         self._protection = protection
@@ -262,8 +268,16 @@ class FakeYarn:
             application = self._of(caller)
             application.registered, application.response = True, 0
             application.state = _State.RUNNING
+            kept = [
+                _container(number, node, 0, Size.of(application.context.resource))
+                for number, node in application.containers.values()
+                if number.app_attempt_id.attemptId < application.attempt
+            ]
         return RegisterApplicationMasterResponseProto(
-            maximumCapability=MOST.to_message(), queue=application.context.queue
+            maximumCapability=MOST.to_message(),
+            queue=application.context.queue,
+            containers_from_previous_attempts=kept,
+            nm_tokens_from_previous_attempts=[_nm_token(node) for node in self.nodes],
         )
 
     def _allocate(self, caller: Caller, body: bytes) -> Message:
@@ -283,7 +297,8 @@ class FakeYarn:
                 allocated_containers=self._schedule(application),
             )
             application.ended, application.news = [], []
-            answer.nm_tokens = [_nm_token(node) for node in self.nodes]
+            given = {each.nodeId.host for each in answer.allocated_containers if each.nodeId}
+            answer.nm_tokens = [_nm_token(node) for node in self.nodes if node.host in given]
             return answer
 
     def _take(self, application: _Application, request: AllocateRequestProto) -> None:
@@ -334,6 +349,12 @@ class FakeYarn:
             app_id=application.id, app_attempt_id=attempt, id=next(application.numbers)
         )
 
+    def _start_next(self, application: _Application) -> None:
+        self.may_start_masters.wait()
+        with self._lock:
+            if application.state in (_State.ACCEPTED, _State.RUNNING):
+                self._start_attempt(application)
+
     def _start_attempt(self, application: _Application) -> None:
         application.attempt += 1
         application.registered = False
@@ -364,11 +385,12 @@ class FakeYarn:
     def _on_master_end(self, application: _Application, status: int) -> None:
         if application.state in (_State.FINISHED, _State.FAILED, _State.KILLED):
             return
-        for name, (_, node) in list(application.containers.items()):
-            node.kill(name)
-        application.containers.clear()
+        if not application.context.keep_containers_across_application_attempts:
+            for name, (_, node) in list(application.containers.items()):
+                node.kill(name)
+            application.containers.clear()
         if application.attempt < (application.context.maxAppAttempts or 2):
-            self._start_attempt(application)
+            threading.Thread(target=self._start_next, args=(application,), daemon=True).start()
         else:
             text = f"AM Container exited with exitCode: {status}"
             application.final = FinalApplicationStatusProto.APP_FAILED
@@ -417,6 +439,13 @@ class FakeYarn:
             for name, value in properties.items()
         )
         (self.configuration / "yarn-site.xml").write_text(f"<configuration>{body}</configuration>")
+
+
+def _address(net: str, number: int) -> str:
+    """More than a net's 255 go on in the nets behind it."""
+    first, second, third = (int(part) for part in net.split("."))
+    third += number // 250
+    return f"{first}.{second + third // 250}.{third % 250}.{number % 250}"
 
 
 def _am_token(application: _Application) -> TokenProto:

@@ -19,6 +19,8 @@ from rayhpc.hadoop.ids import container_name
 from rayhpc.hadoop.messages.containers import (
     GetContainerStatusesRequestProto,
     GetContainerStatusesResponseProto,
+    ReInitializeContainerRequestProto,
+    ReInitializeContainerResponseProto,
     StartContainersRequestProto,
     StartContainersResponseProto,
     StopContainersRequestProto,
@@ -49,10 +51,12 @@ class FakeNode:
         self.host, self.folder, self._on_end = host, folder, on_end
         self.refuses = False
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._tokens: dict[str, bytes] = {}
         self._lock = threading.Lock()
         methods = {
             "startContainers": self._start,
             "stopContainers": self._stop,
+            "reInitializeContainer": self._start_again,
             "getContainerStatuses": self._statuses,
         }
         passwords = {TOKEN: b"nm-password"}.get
@@ -77,9 +81,11 @@ class FakeNode:
             facts = target.stat()
             wanted = each.value.size, each.value.timestamp
             assert (facts.st_size, facts.st_mtime_ns // 10**6) == wanted, f"{target} has changed"
+            (work / each.key).unlink(missing_ok=True)
             (work / each.key).symlink_to(target)
         tokens = work / "container_tokens"
-        tokens.write_bytes(context.tokens)
+        # A container keeps those of its first start.
+        tokens.write_bytes(self._tokens.setdefault(name, context.tokens))
         environ = self._environment(name, work, logs, tokens)
         for pair in context.environment:
             value = pair.value.replace("{{PWD}}", str(work)).replace("<CPS>", ":")
@@ -114,6 +120,9 @@ class FakeNode:
 
     def _watch(self, number: ContainerIdProto, process: subprocess.Popen[bytes]) -> None:
         code = process.wait()
+        with self._lock:
+            if self._processes.get(container_name(number)) is not process:
+                return  # another one has been started in its place
         self._on_end(number, 128 - code if code < 0 else code)
 
     def _environment(self, name: str, work: Path, logs: Path, tokens: Path) -> dict[str, str]:
@@ -143,6 +152,20 @@ class FakeNode:
             self.run(number, each.container_launch_context)
             answer.succeeded_requests.append(number)
         return answer
+
+    def _start_again(self, caller: Caller, body: bytes) -> Message:
+        request = ReInitializeContainerRequestProto.decode(body)
+        assert request.container_id is not None
+        assert request.container_launch_context is not None
+        name = container_name(request.container_id)
+        with self._lock:
+            before = self._processes.pop(name, None)
+        if before is None or before.poll() is not None:
+            raise RemoteError("org.apache.hadoop.yarn.exceptions.YarnException", "not running")
+        os.killpg(before.pid, signal.SIGKILL)
+        before.wait()
+        self.run(request.container_id, request.container_launch_context)
+        return ReInitializeContainerResponseProto()
 
     def _stop(self, caller: Caller, body: bytes) -> Message:
         for number in StopContainersRequestProto.decode(body).container_id:

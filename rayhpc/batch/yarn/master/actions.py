@@ -43,11 +43,12 @@ class Readmit:
 
 @dataclass(frozen=True)
 class Launch:
-    """Start a rank in a container."""
+    """Start a rank in a container; `again`: in place of an earlier attempt's."""
 
     container: str
     rank: int
     host: str
+    again: bool = False
 
 
 @dataclass(frozen=True)

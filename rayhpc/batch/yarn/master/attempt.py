@@ -62,7 +62,10 @@ class Attempt:
             answer = master.register(self.own_host, 0)
             most = Size.of(answer.maximumCapability)
             excess = Size(wanted.memory_mib, wanted.vcores, wanted.gpus).beyond(most)
-            outcome = loop.run() if not excess else _too_large(self.rank_zero, excess)
+            inherited = answer.containers_from_previous_attempts
+            if inherited:
+                say(f"containers left by the attempt before: {len(inherited)}; they are taken over")
+            outcome = loop.run(inherited) if not excess else _too_large(self.rank_zero, excess)
             sys.stdout.flush()
             sys.stderr.flush()
             diagnostics = f"{outcome.text} ({EXIT_CODE}{outcome.code})"

@@ -18,6 +18,14 @@ class Allocated:
 
 
 @dataclass(frozen=True)
+class Inherited:
+    """A container of an earlier attempt still runs; what runs in it has lost its head."""
+
+    container: str
+    host: str
+
+
+@dataclass(frozen=True)
 class Started:
     """A container's process has been started."""
 
@@ -83,6 +91,7 @@ class ProgramEnded:
 
 Event = (
     Allocated
+    | Inherited
     | Started
     | StartFailed
     | Completed

@@ -8,12 +8,14 @@ else asks, releases or starts.  So no ask is doubled, whatever order things happ
   all are given back, since another job may hold what we lack, and it is tried again later.
 - After that each rank is replaced by itself, within a budget that counts only its own faults.
 - A rank that is to leave is drained before its container is released.
+- Containers of an earlier attempt are taken over: what ran in them has lost its head, and is
+  replaced by a rank of ours.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -38,6 +40,7 @@ from rayhpc.batch.yarn.master.events import (
     HeadReady,
     HostUnusable,
     HostUsable,
+    Inherited,
     ProgramEnded,
     Resized,
     Started,
@@ -79,6 +82,7 @@ class _Container:
     host: str
     phase: Phase = Phase.HELD
     rank: int = 0
+    inherited: bool = False
 
 
 @dataclass
@@ -145,9 +149,11 @@ class Gang:
         return min((each for each in times if each is not None), default=None)
 
     # -- what happens
-    def start(self, now: float) -> list[Action]:
-        """The first actions."""
+    def start(self, now: float, inherited: Sequence[Inherited] = ()) -> list[Action]:
+        """The first actions; `inherited` is there already."""
         self._avoid(self.own_host)
+        for event in inherited:
+            self._take(event.container, event.host, inherited=True)
         return self._finish(now)
 
     def handle(self, event: Event, now: float) -> list[Action]:
@@ -155,6 +161,8 @@ class Gang:
         match event:
             case Allocated():
                 self._on_allocated(event)
+            case Inherited():
+                self._take(event.container, event.host, inherited=True)
             case Started():
                 self._on_started(event.container)
             case StartFailed():
@@ -201,15 +209,19 @@ class Gang:
             self._asks[event.ask] -= 1
             if self._asks[event.ask] == 0:
                 del self._asks[event.ask]
+        self._take(event.container, event.host)
+
+    def _take(self, name: str, host: str, *, inherited: bool = False) -> None:
+        """Keep a container, unless there is no use for it."""
         hosts = {each.host for each in self._containers.values()} | {self.own_host}
-        unwanted = event.host in hosts or event.host in self._avoided
+        unwanted = host in hosts or host in self._avoided
         pausing = self._ending or self._back_off_until is not None
         if pausing or unwanted or self.held >= self._size - 1:
             # Of an ask that was cancelled too late, or a second one on a host.
-            self._actions.append(Release(event.container))
+            self._actions.append(Release(name))
             return
-        self._containers[event.container] = _Container(event.host)
-        self._avoid(event.host)
+        self._containers[name] = _Container(host, inherited=inherited)
+        self._avoid(host)
 
     def _on_started(self, name: str) -> None:
         container = self._containers.get(name)
@@ -221,6 +233,12 @@ class Gang:
         if container is None:
             return
         self._actions.append(Release(event.container))
+        if container.inherited:
+            self._actions.append(
+                Say(f"the container on {container.host} could not be taken over: {event.reason}")
+            )
+            self._readmit(container.host)
+            return
         self._bad_until[container.host] = now + _BAD_HOST_S  # another node will do better
         where = f"rank {container.rank} on {container.host}"
         self._count_failure(f"{where} could not be started: {event.reason}")
@@ -309,7 +327,9 @@ class Gang:
         for name, container in self._containers.items():
             if container.phase is Phase.HELD:
                 container.phase, container.rank = Phase.STARTING, next(free)
-                self._actions.append(Launch(name, container.rank, container.host))
+                self._actions.append(
+                    Launch(name, container.rank, container.host, container.inherited)
+                )
 
     def _give_up_gathering(self, now: float) -> None:
         """Give all back: two half gangs would wait for each other for ever."""

@@ -16,14 +16,14 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import msgspec
-
+from rayhpc.batch.yarn import talk
 from rayhpc.batch.yarn.application import Application, Resource
 from rayhpc.batch.yarn.master.actions import (
     Action,
     Ask,
     Avoid,
     Cancel,
+    Drain,
     Fail,
     Launch,
     Readmit,
@@ -33,11 +33,14 @@ from rayhpc.batch.yarn.master.actions import (
 from rayhpc.batch.yarn.master.events import (
     Allocated,
     Completed,
+    Drained,
     Event,
     HeadReady,
     HostUnusable,
     HostUsable,
+    Inherited,
     ProgramEnded,
+    Resized,
 )
 from rayhpc.batch.yarn.master.gang import Gang
 from rayhpc.batch.yarn.master.rank_zero import RankZero
@@ -113,6 +116,7 @@ class Loop:
         self._inbox: deque[Event] = deque()
         self._wake, self._woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._starter = Starter(application, resources, master, credentials, self._from_thread)
+        self._wanted = application.nodes
         self._outcome: Outcome | None = None
         self._leave_until = 0.0
         self._poll = select.poll()
@@ -120,14 +124,18 @@ class Loop:
         for descriptor in (self._wake, wakeup.fd, rank_zero.socket.fileno()):
             self._poll.register(descriptor, select.POLLIN)
 
-    def run(self) -> Outcome:
+    def run(self, inherited: Sequence[ContainerProto] = ()) -> Outcome:
         """Until the program has ended and the ranks have left.
+
+        Args:
+            inherited: what earlier attempts have left running.
 
         Raises:
             GivenUpError: YARN has given this attempt up; rank 0 has been ended.
         """
         try:
-            self._do(self._gang.start(time.monotonic()))
+            found = [self._inherit(each) for each in inherited]
+            self._do(self._gang.start(time.monotonic(), found))
             next_beat = time.monotonic()
             while not self._is_over():
                 if time.monotonic() >= next_beat:
@@ -158,7 +166,7 @@ class Loop:
     def _pause_s(self) -> float:
         if self._outcome is not None:
             return _LEAVE_BEAT_S
-        started = len(self._gang.ranks) == self._application.nodes - 1
+        started = len(self._gang.ranks) == self._wanted - 1
         return _QUIET_S if started and not self._gang.open_asks else _BUSY_S
 
     def _is_over(self) -> bool:
@@ -182,13 +190,19 @@ class Loop:
             self._end(Outcome(code, f"the program ended: {in_words(code)}"))
 
     def _hear_rank_zero(self) -> None:
-        record = self._rank_zero.receive()
-        if record is None:
-            # Closed, by its end or by a program that has not been told of it.
-            self._poll.unregister(self._rank_zero.socket.fileno())
-        elif not msgspec.json.decode(record).get("error"):  # else it is about to end
-            self._starter.set_record(record)
-            self._inbox.append(HeadReady())
+        match self._rank_zero.receive():
+            case None:
+                # Closed, by its end or by a program that has not been told of it.
+                self._poll.unregister(self._rank_zero.socket.fileno())
+            case talk.Ready(record, failed):
+                if not failed:  # else it is about to end
+                    self._starter.set_record(record)
+                    self._inbox.append(HeadReady())
+            case talk.Want(nodes):
+                self._wanted = nodes
+                self._inbox.append(Resized(nodes))
+            case talk.Drained(rank):
+                self._inbox.append(Drained(rank))
 
     def _end(self, outcome: Outcome) -> None:
         if self._outcome is None:
@@ -221,7 +235,21 @@ class Loop:
             raise GivenUpError("the ResourceManager told this attempt to end")
         self._take(answer)
 
+    def _inherit(self, container: ContainerProto) -> Inherited:
+        name = self._note(container)
+        assert container.nodeId is not None
+        return Inherited(name, container.nodeId.host)
+
+    def _note(self, container: ContainerProto) -> str:
+        assert container.id is not None
+        name = container_name(container.id)
+        self._given[name] = container
+        return name
+
     def _take(self, answer: AllocateResponseProto) -> None:
+        # A ResourceManager that has restarted hears of them only when their nodes report.
+        for container in answer.containers_from_previous_attempts:
+            self._inbox.append(self._inherit(container))
         for node in answer.updated_nodes:
             self._inbox.append(_news_of(node))
         for status in answer.completed_container_statuses:
@@ -230,10 +258,8 @@ class Loop:
             self._given.pop(name, None)
             self._inbox.append(Completed(name, status.exit_status, status.diagnostics))
         for container in answer.allocated_containers:
-            assert container.id is not None
+            name = self._note(container)
             assert container.nodeId is not None
-            name = container_name(container.id)
-            self._given[name] = container
             ask = container.allocation_request_id
             self._inbox.append(Allocated(name, container.nodeId.host, ask))
 
@@ -256,6 +282,8 @@ class Loop:
                 self._master.readmit(action.host)
             case Launch():
                 self._starter.start(action, self._given[action.container])
+            case Drain():
+                self._rank_zero.drain(action.rank)
             case Say():
                 self._say(action.text)
             case Fail():

@@ -1,11 +1,11 @@
 """Rank 0 as the ApplicationMaster sees it: a child process, and a socket that its head speaks over.
 
-Used by `loop`.  The other end of the socket is `link`: rank 0 gives the record that
-the other ranks join with.
+Used by `loop`.  The other end of the socket is `link`, and `talk` is what they say.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -13,6 +13,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from rayhpc.batch.yarn import talk
 from rayhpc.batch.yarn.application import LINK_FD
 from rayhpc.exit_codes import exit_code_of
 from rayhpc.hadoop.tokens import AMRM_KIND, Credentials
@@ -58,12 +59,18 @@ class RankZero:
         code = self._process.poll()
         return None if code is None else exit_code_of(code)
 
-    def receive(self) -> bytes | None:
-        """The record that rank 0 has published; None: nothing has come."""
+    def receive(self) -> talk.FromRankZero | None:
+        """What rank 0 has said, once the socket is readable; None: it has closed it."""
         try:
-            return self.socket.recv(_MOST_BYTES) or None
-        except (BlockingIOError, ConnectionResetError):
+            packet = self.socket.recv(_MOST_BYTES)
+        except ConnectionResetError:
             return None
+        return talk.from_rank_zero(packet) if packet else None
+
+    def drain(self, rank: int) -> None:
+        """Have a rank leave the cluster when its work is done."""
+        with contextlib.suppress(OSError):  # rank 0 has ended: so do all others
+            self.socket.send(talk.encode(talk.Drain(rank)))
 
     def terminate(self) -> None:
         """Tell it to end."""

@@ -8,8 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from rayhpc.batch.yarn import launching
-from rayhpc.batch.yarn.application import RECORD_SECRET, Application, Resource
+from rayhpc.batch.yarn import launching, sealing
+from rayhpc.batch.yarn.application import (
+    RECORD_SECRET,
+    SEALED_RECORD,
+    SHARED_SECRET,
+    Application,
+    Resource,
+)
 from rayhpc.batch.yarn.master.actions import Launch
 from rayhpc.batch.yarn.master.events import Event, Started, StartFailed
 from rayhpc.hadoop.errors import HadoopError
@@ -62,7 +68,11 @@ class Starter:
     def _start(self, launch: Launch, container: ContainerProto) -> None:
         event: Event = Started(launch.container)
         try:
-            self._node_manager(container).start(container, self._context(launch, container))
+            node, context = self._node_manager(container), self._context(launch, container)
+            if launch.again and container.id is not None:
+                node.start_again(container.id, context)
+            else:
+                node.start(container, context)
         except (OSError, HadoopError, KeyError) as error:
             event = StartFailed(launch.container, str(error) or type(error).__name__)
         self._tell(event)
@@ -75,6 +85,10 @@ class Starter:
     def _context(self, launch: Launch, container: ContainerProto) -> ContainerLaunchContextProto:
         memory = Size.of(container.resource).memory_mib
         environment = launching.container_environment(self._application, launch.rank, memory)
+        if launch.again:
+            known = self._credentials.secrets
+            sealed = sealing.seal(known[RECORD_SECRET], known[SHARED_SECRET])
+            environment[SEALED_RECORD] = sealed
         return launching.launch_context(
             self._application,
             launching.CONTAINER,

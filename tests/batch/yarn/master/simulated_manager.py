@@ -29,6 +29,7 @@ from rayhpc.batch.yarn.master.events import (
     Event,
     HostUnusable,
     HostUsable,
+    Inherited,
     Started,
     StartFailed,
 )
@@ -54,8 +55,14 @@ class SimulatedManager:
     _under_way: deque[Event] = field(default_factory=deque)
     _last: int = 0
 
-    def begin(self) -> None:
-        self.take(self.gang.start(self.now))
+    def begin(self, inherited: int = 0) -> None:
+        """Start; so many containers of an earlier attempt are there, or end right then."""
+        left = [Inherited(f"before{n}", self.rng.choice(self.hosts)) for n in range(inherited)]
+        self.containers.update({each.container: each.host for each in left})
+        self.take(self.gang.start(self.now, left))
+        for each in left:
+            if each.container in self.containers and self.rng.random() < 0.2:
+                self.end(each.container, 71)
 
     def tell(self, event: Event) -> None:
         """An event from outside."""
@@ -142,7 +149,7 @@ class SimulatedManager:
                 self.avoided.add(host)
             case Readmit(host):
                 self.avoided.remove(host)
-            case Launch(name, rank, host):
+            case Launch(name, rank, host, _):
                 self._launch(name, rank, host)
             case Drain(rank):
                 self._under_way.append(Drained(rank))

@@ -27,6 +27,7 @@ from rayhpc.batch.yarn.master.events import (
     HeadReady,
     HostUnusable,
     HostUsable,
+    Inherited,
     ProgramEnded,
     Resized,
     Started,
@@ -77,6 +78,33 @@ def test_nothing_is_started_before_the_head() -> None:
     assert gang.handle(Allocated("c1", "h1", 1), 1.0) == [Avoid("h1")]
     assert gang.is_complete
     assert gang.handle(HeadReady(), 2.0) == [Launch("c1", 1, "h1")]
+
+
+def test_containers_of_an_earlier_attempt_are_taken_over() -> None:
+    gang = gang_of(4)
+    left = [Inherited("c1", "h1"), Inherited("c2", "am"), Inherited("c3", "h3")]
+    assert gang.start(0.0, left) == [
+        *(Avoid("am"), Avoid("h1"), Release("c2"), Avoid("h3")),
+        Ask(1, 1),
+    ]
+    gang.handle(HeadReady(), 1.0)
+    assert gang.handle(Allocated("d1", "h2", 1), 2.0) == [
+        Avoid("h2"),
+        Launch("c1", 1, "h1", again=True),
+        Launch("c3", 2, "h3", again=True),
+        Launch("d1", 3, "h2"),
+    ]
+    # One that cannot be taken over has done nothing wrong, nor has its host.
+    release, say, readmit, ask = gang.handle(StartFailed("c1", "not running"), 3.0)
+    assert (release, readmit, ask) == (Release("c1"), Readmit("h1"), Ask(2, 1))
+    assert say == Say("the container on h1 could not be taken over: not running")
+    assert gang.failures == 0
+
+
+def test_what_is_inherited_late_replaces_what_was_asked_for() -> None:
+    gang = gang_of(3)
+    gang.start(0.0)
+    assert gang.handle(Inherited("c1", "h1"), 1.0) == [Avoid("h1"), Cancel(1), Ask(2, 1)]
 
 
 def test_one_node_asks_for_nothing() -> None:
@@ -239,7 +267,7 @@ def test_whatever_happens_it_comes_right_in_the_end(
     gang = Gang(GangOptions(size, rng.randint(1, size), restarts=10**6), "am", rng)
     hosts = ["am", *(f"h{number}" for number in range(size - 1 + spare))]
     manager = SimulatedManager(gang, hosts, rng)
-    manager.begin()
+    manager.begin(inherited=rng.randint(0, size + 1))
     for _ in range(rng.randint(0, 20)):
         manager.step(slow=slow)
     manager.tell(HeadReady())

@@ -1,9 +1,11 @@
-"""`ray.autoscaler.sdk`: requests to an autoscaler; an allocation has a fixed size."""
+"""`ray.autoscaler.sdk`: requests to an autoscaler; most allocations have a fixed size."""
 
 from __future__ import annotations
 
 import logging
 from typing import Any
+
+from rayhpc.api.session.size import want_resources
 
 logger = logging.getLogger("rayhpc")
 
@@ -15,7 +17,9 @@ def request_resources(
     bundles: list[dict[str, Any]] | None = None,
     bundle_label_selectors: list[dict[str, str]] | None = None,
 ) -> None:
-    """Warns once per program that a cluster of fixed size does not grow; otherwise does nothing.
+    """Resize the cluster to fit; where its size is fixed, warn once per program.
+
+    Jobs on YARN grow and shrink; what runs on a node that leaves may finish first.
 
     Args:
         num_cpus: CPUs that the program would like.
@@ -23,6 +27,8 @@ def request_resources(
         bundle_label_selectors: labels for their nodes.
     """
     global _warned
+    if want_resources(float(num_cpus or 0), bundles or []):
+        return
     if not _warned:
         _warned = True
         logger.warning(

@@ -1,0 +1,72 @@
+"""A job that grows and shrinks while its program runs, where the batch system has a way for that.
+
+Used by rank 0 (`head_rank`).  A program says in the head's key-value store how many nodes it wants
+(`api.session.size`); the thread here passes that on, and drains the nodes that are to leave: they
+take no new work, and go when what runs there has ended.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import msgspec
+
+from rayhpc.batch.system import Resizer
+from rayhpc.exit_codes import LaunchError
+from rayhpc.launch.observer import Observer
+from rayhpc.wire.address import raylet_of
+from rayhpc.wire.messages.cluster import Drain as DrainNode
+from rayhpc.wire.messages.cluster import KvGet, KvPut, NodeState
+from rayhpc.wire.messages.size import SIZE_SPACE, UNIT_KEY, WANTED_KEY, Unit
+
+# Between two looks at what the program wants and at who has left.
+_LOOK_S = 0.5
+# What runs on a node that is to leave may take so long.
+_DRAIN_S = 120.0
+_REASON = "the job shrinks"
+
+
+class Resizing:
+    """The thread that does it, until the cluster or whoever gives nodes is gone.
+
+    Args:
+        session_dir: of this node's session.
+        resizer: who gives nodes and takes them.
+        unit: what one node has.
+    """
+
+    def __init__(self, session_dir: str, resizer: Resizer, unit: Unit) -> None:
+        self._session_dir, self._resizer, self._unit = session_dir, resizer, unit
+        self._wanted: bytes | None = None
+        self._leaving: dict[int, float] = {}
+        threading.Thread(target=self._run, name="resizing", daemon=True).start()
+
+    def _run(self) -> None:
+        try:
+            with Observer(self._session_dir) as observer:
+                observer.ask(KvPut(SIZE_SPACE, UNIT_KEY, msgspec.json.encode(self._unit)), bool)
+                while True:
+                    self._turn(observer)
+        except (LaunchError, EOFError):
+            return  # it is over
+
+    def _turn(self, observer: Observer) -> None:
+        rank = self._resizer.leaving(_LOOK_S)
+        if rank is not None:
+            self._leaving[rank] = time.monotonic() + _DRAIN_S
+            node = _node_of(observer, rank)
+            if node is not None:
+                observer.tell(raylet_of(node.info.number), DrainNode(_REASON, _DRAIN_S))
+        wanted = observer.ask(KvGet(SIZE_SPACE, WANTED_KEY), object)
+        if isinstance(wanted, bytes) and wanted != self._wanted:
+            self._wanted = wanted
+            self._resizer.want(int(wanted))
+        for rank in [rank for rank in self._leaving if _node_of(observer, rank) is None]:
+            del self._leaving[rank]
+            self._resizer.left(rank)
+
+
+def _node_of(observer: Observer, rank: int) -> NodeState | None:
+    """The living node of a rank."""
+    return next((x for x in observer.nodes() if x.alive and x.info.rank == rank), None)
