@@ -5,6 +5,7 @@ Used to stage an application's files.  Needs neither Java nor an HDFS client.
 
 from __future__ import annotations
 
+import socket
 import urllib.parse
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,9 +14,10 @@ from typing import IO, Any
 from rayhpc.hadoop.configuration import Configuration
 from rayhpc.hadoop.errors import ConfigurationError, HadoopError, WebError
 from rayhpc.hadoop.resource_managers import parse_address
+from rayhpc.hadoop.tokens import HDFS_KIND, Token
 from rayhpc.hadoop.web import Web
 
-_PORT, _TLS_PORT = 9870, 9871
+_PORT, _TLS_PORT, _RPC_PORT = 9870, 9871, 8020
 
 
 @dataclass(frozen=True)
@@ -36,10 +38,23 @@ class WebHdfs:
     Args:
         urls: of the NameNodes' web servers, `http://host:port`.
         web: HTTP in the user's name.
+        service: what tokens for it are filed under; empty where there are none.
     """
 
-    def __init__(self, urls: Sequence[str], web: Web) -> None:
-        self._urls, self._web = list(urls), web
+    def __init__(self, urls: Sequence[str], web: Web, service: str = "") -> None:
+        self._urls, self._web, self._service = list(urls), web, service
+
+    def delegation_token(self, renewer: str) -> Token:
+        """A token with which processes that have no ticket read and write here by RPC.
+
+        Args:
+            renewer: the principal that may prolong it: the ResourceManager's.
+        """
+        query = urllib.parse.urlencode({"renewer": renewer})
+        answer = self._ask("GET", "/", "GETDELEGATIONTOKEN", query)
+        token = Token.from_text(answer["Token"]["urlString"])
+        # The web server gives it a kind of its own, under which only WebHDFS takes it.
+        return Token(token.identifier, token.password, HDFS_KIND, self._service)
 
     def put(self, path: str, data: bytes | IO[bytes], permission: str = "600") -> None:
         """Write a file, its directories included."""
@@ -124,7 +139,7 @@ def open_webhdfs(configuration: Configuration, web: Web) -> WebHdfs:
             )
         host = service if found[0] == "0.0.0.0" and not suffix else found[0]
         urls.append(f"{scheme}://{host}:{found[1]}")
-    return WebHdfs(urls, web)
+    return WebHdfs(urls, web, _token_service(configuration, service))
 
 
 def _name_service(configuration: Configuration) -> str:
@@ -133,6 +148,18 @@ def _name_service(configuration: Configuration) -> str:
     if parts.scheme != "hdfs" or not parts.hostname:
         raise ConfigurationError(f"fs.defaultFS={text!r} in {configuration.folder} is no HDFS")
     return parts.hostname
+
+
+def _token_service(configuration: Configuration, service: str) -> str:
+    """As Hadoop's own clients look tokens up: the name of a service with several NameNodes, else
+    the address of the only one.
+    """
+    if not configuration.is_secure:
+        return ""
+    if _suffixes(configuration, service) != [""]:
+        return f"ha-hdfs:{service}"
+    port = urllib.parse.urlsplit(configuration["fs.defaultFS"]).port or _RPC_PORT
+    return f"{socket.gethostbyname(service)}:{port}"
 
 
 def _suffixes(configuration: Configuration, service: str) -> list[str]:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from rayhpc.batch.errors import SchedulerError
+from rayhpc.batch.yarn import staging
 from rayhpc.batch.yarn.application import SHARED_SECRET
 from rayhpc.hadoop.client import Client
 from rayhpc.hadoop.configuration import Configuration
@@ -20,6 +21,7 @@ from rayhpc.hadoop.errors import ConfigurationError, HadoopError
 from rayhpc.hadoop.resource_managers import CLIENTS, addresses, web_addresses
 from rayhpc.hadoop.tokens import Credentials, Token
 from rayhpc.hadoop.web import Web
+from rayhpc.hadoop.webhdfs import open_webhdfs
 
 # What Hadoop itself takes as the user's name where nobody checks.
 _USER = "HADOOP_USER_NAME"
@@ -78,6 +80,11 @@ class Session:
             service = f"{socket.gethostbyname(host)}:{port}"
             token = self._token
             found.tokens[service] = Token(token.identifier, token.password, token.kind, service)
+            if staging.is_on_hdfs(self.configuration):
+                # To fetch the files, and for NodeManagers to store the logs.
+                files = open_webhdfs(self.configuration, self.web)
+                token = files.delegation_token(self._renewer())
+                found.tokens[token.service] = token
         return found
 
     @property
@@ -97,13 +104,17 @@ class Session:
         assert problem is not None
         raise problem
 
-    def _fetch_token(self) -> Token:
+    def _renewer(self) -> str:
         renewer = self.configuration.get("yarn.resourcemanager.principal", "")
         if not renewer:
             raise ConfigurationError(
                 f"yarn.resourcemanager.principal is not set in {self.configuration.folder}: a "
                 "secure cluster's yarn-site.xml names it"
             )
+        return renewer
+
+    def _fetch_token(self) -> Token:
+        renewer = self._renewer()
         problem: Exception | None = None
         for base in web_addresses(self.configuration):
             url = f"{base}/ws/v1/cluster/delegation-token"

@@ -165,8 +165,12 @@ def choose(told: str, configuration: Configuration) -> str:
     """`shared`, `webhdfs` or `hdfs`: what was told, else what the default file system suggests."""
     if told != "auto":
         return told
-    scheme = urllib.parse.urlsplit(configuration.get("fs.defaultFS", "file:///")).scheme
-    return "webhdfs" if scheme == "hdfs" else "shared"
+    return "webhdfs" if is_on_hdfs(configuration) else "shared"
+
+
+def is_on_hdfs(configuration: Configuration) -> bool:
+    """Whether the default file system is HDFS."""
+    return urllib.parse.urlsplit(configuration.get("fs.defaultFS", "file:///")).scheme == "hdfs"
 
 
 def open_staging(
