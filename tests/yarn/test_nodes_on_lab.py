@@ -1,0 +1,140 @@
+"""What happens to nodes and containers of the real YARN: labels, too much memory, a sick node."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.yarn.applications import wait_until
+from tests.yarn.labs import SLOW_ON, lab_of
+from tests.yarn.programs import program, waiting_for
+from tests.yarn.terminal import Terminal
+from yarn.lab import jars
+from yarn.lab.lab import Lab
+
+_QUEUES = "yarn.scheduler.capacity.root"
+_HEALTH = "yarn.nodemanager.health-checker"
+_SCRIPT = """#!/bin/sh
+[ -e "$0.$1" ] && echo "ERROR the test says so"
+exit 0
+"""
+GREEDY = """
+import subprocess, sys
+from rayhpc.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+mine = rayhpc.get_runtime_context().get_node_id()
+other = next(n["NodeID"] for n in rayhpc.nodes() if n["Alive"] and n["NodeID"] != mine)
+
+@rayhpc.remote(max_retries=0, scheduling_strategy=NodeAffinitySchedulingStrategy(other, soft=False))
+def greedy():
+    code = "data = b'x' * (900 << 20); import time; time.sleep(60)"
+    subprocess.run([sys.executable, "-c", code])
+
+try:
+    rayhpc.get(greedy.remote())
+except Exception as error:
+    print(type(error).__name__, flush=True)
+while len({n["NodeID"] for n in rayhpc.nodes() if n["Alive"]} - {other}) < 2:
+    time.sleep(0.05)
+"""
+
+
+@pytest.fixture(scope="module", params=SLOW_ON)
+def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """Two of five nodes are labelled; memory is checked; a script says how a node is."""
+    script = tmp_path_factory.mktemp("health") / "check.sh"
+    script.write_text(_SCRIPT)
+    script.chmod(0o755)
+    site = {
+        "yarn.node-labels.enabled": "true",
+        "yarn.node-labels.fs-store.root-dir": "file://${hadoop.tmp.dir}/labels",
+        # Else YARN leaves the check to control groups, which are not used here.
+        "yarn.nodemanager.resource.memory.enforced": "false",
+        "yarn.nodemanager.container-monitor.interval-ms": "500",
+        f"{_HEALTH}.interval-ms": "500",
+        f"{_HEALTH}.script.path": str(script),
+        f"{_HEALTH}.script.opts": "${yarn.nodemanager.hostname}",
+    }
+    capacity = {}
+    for queue in (_QUEUES, f"{_QUEUES}.default"):
+        capacity[f"{queue}.accessible-node-labels"] = "*"
+        capacity[f"{queue}.accessible-node-labels.big.capacity"] = "100"
+    with lab_of(request.param, nodes=5, yarn_site=site, capacity=capacity) as found:
+        _administer(found, "-addToClusterNodeLabels", "big(exclusive=true)")
+        labelled = " ".join(f"{found.layout.address(name)}=big" for name in ("nm1", "nm2"))
+        _administer(found, "-replaceLabelsOnNode", labelled)
+        yield found
+
+
+def _administer(lab: Lab, *words: str) -> None:
+    java = jars.java()
+    assert java is not None
+    options = lab.layout.options
+    classes = f"{lab.layout.configuration('client')}:{jars.fetch(options.hadoop)}/*"
+    shell = "org.apache.hadoop.yarn.client.cli.RMAdminCLI"
+    subprocess.run([java, "-cp", classes, shell, *words], check=True, capture_output=True)
+
+
+@pytest.fixture
+def user(lab: Lab, tmp_path: Path) -> Terminal:
+    return Terminal(lab.client_environment(), tmp_path / "home")
+
+
+@pytest.mark.timeout(180)
+def test_a_label_chooses_the_nodes(lab: Lab, user: Terminal) -> None:
+    look = "print(os.environ['NM_HOST'])"
+    user.write("train.py", program(2, after=look))
+    done = user.run("submit", "--nodes", "2", "--constraint", "big", "--", "python", "train.py")
+    assert done.returncode == 0, done.stderr
+    assert "found 2" in done.stdout
+    assert done.stdout.split()[-1] in {lab.layout.address(name) for name in ("nm1", "nm2")}
+    done = user.run("submit", "--constraint", "small", "--", "python", "train.py")
+    assert done.returncode == 78
+    assert "--constraint small: no node label of this cluster's; there are big" in done.stderr
+
+
+@pytest.mark.timeout(120)
+def test_a_container_that_takes_too_much_memory_is_named(user: Terminal) -> None:
+    user.write("train.py", program(2, after=GREEDY))
+    words = ["--nodes", "2", "--mem", "512M", "--", "python", "train.py"]
+    done = user.run("submit", *words)
+    assert done.returncode == 0, done.stderr
+    assert "killed by the NodeManager: more memory than it was given (" in done.stderr
+    assert "physical memory used" in done.stderr  # YARN's numbers
+    assert "it is replaced (2 more may fail)" in done.stderr
+
+
+@pytest.mark.timeout(120)
+def test_an_unhealthy_node_is_left_for_another(lab: Lab, user: Terminal, tmp_path: Path) -> None:
+    go, started = tmp_path / "go", tmp_path / "go.started"
+    before = "print('head on', os.environ['NM_HOST'], flush=True)\n"
+    hosts = f"{tmp_path}/hosts"
+    note = """
+@rayhpc.remote(num_cpus=1, scheduling_strategy="SPREAD", max_retries=5)
+def host():
+    time.sleep(0.1)
+    return os.environ["NM_HOST"]
+
+seen = set()
+while len(seen) < 2:
+    seen |= set(rayhpc.get([host.remote() for _ in range(4)]))
+"""
+    write = f"open({hosts!r}, 'w').write(' '.join(seen - {{os.environ['NM_HOST']}}))\n"
+    user.write("long.py", program(2, before=before + note + write + waiting_for(go)))
+    follower = user.start("submit", "--nodes", "2", "--", "python", "long.py")
+    wait_until(started.exists, 60)
+    sick = Path(hosts).read_text()
+    script = lab.layout.options.yarn_site[f"{_HEALTH}.script.path"]
+    mark = Path(f"{script}.{sick}")
+    mark.touch()
+    try:
+        wait_until(lambda: "its node was lost" in user.run("logs").stderr, 60)
+        go.touch()
+        out, said = follower.communicate(timeout=60)
+    finally:
+        mark.unlink()
+    assert follower.returncode == 0, said
+    assert out.endswith("found 2\n")
