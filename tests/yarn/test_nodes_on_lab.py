@@ -55,6 +55,8 @@ def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         "yarn.nodemanager.resource.memory.enforced": "false",
         "yarn.nodemanager.container-monitor.interval-ms": "500",
         f"{_HEALTH}.interval-ms": "500",
+        "yarn.log-aggregation-enable": "true",
+        "yarn.nodemanager.remote-app-log-dir": "${hadoop.tmp.dir}/collected",
         f"{_HEALTH}.script.path": str(script),
         f"{_HEALTH}.script.opts": "${yarn.nodemanager.hostname}",
     }
@@ -105,6 +107,23 @@ def test_a_container_that_takes_too_much_memory_is_named(user: Terminal) -> None
     assert "killed by the NodeManager: more memory than it was given (" in done.stderr
     assert "physical memory used" in done.stderr  # YARN's numbers
     assert "it is replaced (2 more may fail)" in done.stderr
+
+
+@pytest.mark.timeout(120)
+def test_output_is_there_when_yarn_has_collected_it(lab: Lab, user: Terminal) -> None:
+    user.write("train.py", "print('x' * 300_000)\nraise SystemExit(3)\n")
+    done = user.run("submit", "--detach", "--", "python", "train.py")
+    assert done.returncode == 0, done.stderr
+    local = [lab.layout.run / name / "logs" for name in lab.layout.node_managers]
+
+    def is_collected() -> bool:
+        kept = [each for folder in local for each in folder.glob("application_*/*/std*")]
+        return not kept and any((lab.layout.run / "tmp" / "collected").rglob("*_45454"))
+
+    wait_until(is_collected, 60)
+    done = user.run("logs")
+    assert done.stdout == "x" * 300_000 + "\n"
+    assert user.run("wait").returncode == 3
 
 
 @pytest.mark.timeout(120)

@@ -1,7 +1,8 @@
 """A job's output, brought from the nodes into its folder, where all commands look for it.
 
-Used by `jobs` while a job is followed, and before its output is shown.  While the container runs,
-and after its end until YARN has collected its logs, its NodeManager shows them.
+Used by `watching` while a job is followed, and before its output is shown.  While the container
+runs, and after its end until YARN has collected its logs, its NodeManager shows them; then they are
+in the cluster's file system.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import msgspec
 
 from rayhpc.batch.folder import JobFolder
 from rayhpc.batch.yarn.session import Session
+from rayhpc.hadoop.aggregated_logs import logs_of, path_of
 from rayhpc.hadoop.errors import HadoopError, WebError
+from rayhpc.hadoop.tfile import TFileError
 
 _STREAMS = ("stdout", "stderr")
 _BEGUN = "output.json"
@@ -28,6 +31,7 @@ class Place:
 
     attempt: int
     container: str
+    node: str
     web: str
 
 
@@ -46,7 +50,7 @@ class Mirror:
         self._place: Place | None = None
 
     def fetch(self) -> bool:
-        """Add what is new; False: the node that has it does not show it (any more)."""
+        """Add what is new; False: the node that has it does not show it."""
         place = self.place()
         if place is None:
             return True  # nothing runs yet
@@ -55,6 +59,27 @@ class Mirror:
             for stream in _STREAMS:
                 self._fetch(place, stream, begun.at[stream])
         except (HadoopError, OSError):
+            return False
+        return True
+
+    def fetch_collected(self, user: str) -> bool:
+        """Add what is new from the logs that YARN has collected; False: they cannot be read.
+
+        Args:
+            user: whose job it is.
+        """
+        place = self.place()
+        if place is None:
+            return False
+        try:
+            begun = self._begin(place)
+            configuration = self._session.configuration
+            path = path_of(configuration, user, self._application, place.node)
+            found = logs_of(self._session.read(path), place.container)
+            for stream in _STREAMS:
+                have = self._size(stream) - begun.at[stream]
+                self._add(stream, found.get(stream, b"")[have:])
+        except (HadoopError, OSError, TFileError):
             return False
         return True
 
@@ -88,6 +113,10 @@ class Mirror:
         if length > have:
             size = length - have + _SLACK
             data = _since(have, self._page(f"{base}/{stream}?size=-{size}"), size)
+            self._add(stream, data)
+
+    def _add(self, stream: str, data: bytes) -> None:
+        if data:
             with open(self._folder.output(stream), "ab") as file:
                 file.write(data)
 
@@ -108,7 +137,9 @@ def latest_attempt(session: Session, application: str) -> Place | None:
     if not started:
         return None
     last = max(started, key=lambda each: int(each["id"]))
-    return Place(int(last["id"]), last["containerId"], last["nodeHttpAddress"])
+    return Place(
+        int(last["id"]), last["containerId"], last.get("nodeId", ""), last["nodeHttpAddress"]
+    )
 
 
 def _length(page: bytes) -> int:

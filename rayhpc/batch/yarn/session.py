@@ -104,6 +104,13 @@ class Session:
         assert problem is not None
         raise problem
 
+    def read(self, path: str) -> bytes:
+        """A file of the default file system.  Raises HadoopError or OSError."""
+        if staging.is_on_hdfs(self.configuration):
+            return open_webhdfs(self.configuration, self.web).read(path)
+        with open(path, "rb") as file:
+            return file.read()
+
     def _renewer(self) -> str:
         renewer = self.configuration.get("yarn.resourcemanager.principal", "")
         if not renewer:

@@ -19,12 +19,23 @@ from rayhpc.batch.yarn.reports import status_of
 from rayhpc.batch.yarn.session import Session
 from rayhpc.hadoop.errors import HadoopError
 from rayhpc.hadoop.ids import parse_application
-from rayhpc.hadoop.messages.applications import ApplicationReportProto
+from rayhpc.hadoop.messages.applications import (
+    ApplicationReportProto,
+    LogAggregationStatusProto,
+)
 
 # In the job's folder: where its files were staged.
 STAGED = "staged.json"
 # Between two looks: at first, and when nothing has happened for a while.
 _FIRST_S, _LONGEST_S = 0.2, 2.0
+# How long YARN may take to collect a job's logs, for whom there is no other way to see them.
+_COLLECTED_S = 20.0
+_COLLECTS = (
+    LogAggregationStatusProto.LOG_NOT_START,
+    LogAggregationStatusProto.LOG_RUNNING,
+    LogAggregationStatusProto.LOG_SUCCEEDED,
+    LogAggregationStatusProto.LOG_RUNNING_WITH_FAILURE,
+)
 
 
 class Watch:
@@ -96,11 +107,28 @@ class Watch:
             self._tell(f"the job's output cannot be fetched: {error}")
             return
         self._attempt = number if place is not None else 0
-        if place is not None and not self._mirror.fetch():
+        if place is None:
+            return
+        shown = self._mirror.fetch()
+        if status_of(report).state.ended:
+            shown = self._fetch_collected(report, wait=not shown) or shown
+        if not shown:
             self._tell(
                 f"the job's output is on {place.web}, which does not show it; `yarn logs "
                 f"-applicationId {self._id}` has it after the job's end"
             )
+
+    def _fetch_collected(self, report: ApplicationReportProto, wait: bool) -> bool:
+        """What YARN has collected after the end; `wait` where nobody else shows it."""
+        deadline = time.monotonic() + (_COLLECTED_S if wait else 0.0)
+        while report.log_aggregation_status in _COLLECTS:
+            if self._mirror.fetch_collected(report.user):
+                return True
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(_FIRST_S)
+            report = self._session.client.report(self._number)
+        return False
 
     def _note_end(self, report: ApplicationReportProto, status: JobStatus) -> None:
         started = (report.launchTime or report.startTime) / 1000
