@@ -41,6 +41,33 @@ def test_ranks_of_all_containers_make_one_cluster(yarn: FakeYarn, tmp_path: Path
     wait_until(lambda: yarn.running() == [], 5.0)
 
 
+def test_what_does_not_fit_is_spilled_to_yarns_directories_and_home_stays_empty(
+    yarn: FakeYarn, tmp_path: Path
+) -> None:
+    spill = """
+import glob
+import numpy
+
+kept = [rayhpc.put(numpy.full(40 << 20, number, dtype="u1")) for number in range(6)]
+local = os.environ["LOCAL_DIRS"]
+spilled = 0
+for link in glob.glob("/proc/[0-9]*/fd/*"):  # the files have no names
+    try:
+        if os.readlink(link).startswith(local):
+            spilled += os.stat(link).st_size
+    except OSError:
+        pass
+print("spilled", spilled >= 40 << 20, flush=True)
+print("whole", [int(rayhpc.get(each)[-1]) for each in kept] == list(range(6)), flush=True)
+"""
+    report = submit(yarn, tmp_path, program(2, after=spill), 2).wait()
+    assert report.final_application_status == SUCCEEDED, output(tmp_path)
+    assert "spilled True\nwhole True\n" in output(tmp_path)
+    for node in yarn.nodes:
+        assert not list(node.folder.glob("home/*"))
+        assert not [each for each in node.folder.glob("local/**/*") if each.is_file()]
+
+
 def test_the_programs_exit_code_and_traceback_come_through(yarn: FakeYarn, tmp_path: Path) -> None:
     text = program(1, after="raise SystemExit(3)")
     report = submit(yarn, tmp_path, text, 1).wait()

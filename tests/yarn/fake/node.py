@@ -72,7 +72,7 @@ class FakeNode:
         """Start a container."""
         name = container_name(number)
         work, logs = self.folder / "work" / name, self.folder / "logs" / name
-        for folder in (work, logs, self.folder / "local"):
+        for folder in (work, logs, self.folder / "local", self.folder / "home"):
             folder.mkdir(parents=True, exist_ok=True)
         for each in context.localResources:
             assert each.value is not None
@@ -135,7 +135,7 @@ class FakeNode:
             "LOCAL_DIRS": str(self.folder / "local"),
             "LOG_DIRS": str(logs),
             "USER": "nobody",
-            "HOME": "/home/",
+            "HOME": str(self.folder / "home"),
             "PWD": str(work),
             "HADOOP_TOKEN_FILE_LOCATION": str(tokens),
         }
