@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rayhpc.batch.yarn.master.subjects import OfContainer, OfHost, OfRank
+
 
 @dataclass(frozen=True)
 class Ask:
@@ -20,25 +22,16 @@ class Cancel:
     number: int
 
 
-@dataclass(frozen=True)
-class Release:
+class Release(OfContainer):
     """Give a container back; what runs in it is ended within 250 ms."""
 
-    container: str
 
-
-@dataclass(frozen=True)
-class Avoid:
+class Avoid(OfHost):
     """Take no containers on a host."""
 
-    host: str
 
-
-@dataclass(frozen=True)
-class Readmit:
+class Readmit(OfHost):
     """Take containers on a host again."""
-
-    host: str
 
 
 @dataclass(frozen=True)
@@ -51,11 +44,8 @@ class Launch:
     again: bool = False
 
 
-@dataclass(frozen=True)
-class Drain:
+class Drain(OfRank):
     """Let a rank's work and objects move elsewhere; `Drained` says when that is done."""
-
-    rank: int
 
 
 @dataclass(frozen=True)

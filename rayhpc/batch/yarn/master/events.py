@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rayhpc.batch.yarn.master.subjects import OfContainer, OfHost, OfRank
+
 
 @dataclass(frozen=True)
 class Allocated:
@@ -25,11 +27,8 @@ class Inherited:
     host: str
 
 
-@dataclass(frozen=True)
-class Started:
+class Started(OfContainer):
     """A container's process has been started."""
-
-    container: str
 
 
 @dataclass(frozen=True)
@@ -61,25 +60,16 @@ class Resized:
     size: int
 
 
-@dataclass(frozen=True)
-class Drained:
+class Drained(OfRank):
     """A rank that was to leave has nothing any more that others need."""
 
-    rank: int
 
-
-@dataclass(frozen=True)
-class HostUnusable:
+class HostUnusable(OfHost):
     """A node is unhealthy, lost, or about to be decommissioned."""
 
-    host: str
 
-
-@dataclass(frozen=True)
-class HostUsable:
+class HostUsable(OfHost):
     """A node serves again."""
-
-    host: str
 
 
 @dataclass(frozen=True)

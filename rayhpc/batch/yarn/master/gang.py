@@ -19,33 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
-from rayhpc.batch.yarn.master import exit_status
-from rayhpc.batch.yarn.master.actions import (
-    Action,
-    Ask,
-    Avoid,
-    Cancel,
-    Drain,
-    Fail,
-    Launch,
-    Readmit,
-    Release,
-    Say,
-)
-from rayhpc.batch.yarn.master.events import (
-    Allocated,
-    Completed,
-    Drained,
-    Event,
-    HeadReady,
-    HostUnusable,
-    HostUsable,
-    Inherited,
-    ProgramEnded,
-    Resized,
-    Started,
-    StartFailed,
-)
+from rayhpc.batch.yarn.master import actions, events, exit_status
 
 _LONGEST_BACK_OFF_S = 120.0
 # How long a host is avoided on which a container could not be started.
@@ -114,7 +88,7 @@ class Gang:
         self._head_ready = False
         self._complete = False
         self._ending = False
-        self._actions: list[Action] = []
+        self._actions: list[actions.Action] = []
 
     # -- what others may know
     @property
@@ -149,44 +123,44 @@ class Gang:
         return min((each for each in times if each is not None), default=None)
 
     # -- what happens
-    def start(self, now: float, inherited: Sequence[Inherited] = ()) -> list[Action]:
+    def start(self, now: float, inherited: Sequence[events.Inherited] = ()) -> list[actions.Action]:
         """The first actions; `inherited` is there already."""
         self._avoid(self.own_host)
         for event in inherited:
             self._take(event.container, event.host, inherited=True)
         return self._finish(now)
 
-    def handle(self, event: Event, now: float) -> list[Action]:
+    def handle(self, event: events.Event, now: float) -> list[actions.Action]:
         """What is to be done after `event`."""
         match event:
-            case Allocated():
+            case events.Allocated():
                 self._on_allocated(event)
-            case Inherited():
+            case events.Inherited():
                 self._take(event.container, event.host, inherited=True)
-            case Started():
+            case events.Started():
                 self._on_started(event.container)
-            case StartFailed():
+            case events.StartFailed():
                 self._on_start_failed(event, now)
-            case Completed():
+            case events.Completed():
                 self._on_completed(event)
-            case HeadReady():
+            case events.HeadReady():
                 self._head_ready = True
-            case Resized():
+            case events.Resized():
                 self._size = max(1, event.size)
-            case Drained():
+            case events.Drained():
                 self._on_drained(event.rank)
-            case HostUnusable():
+            case events.HostUnusable():
                 self._unusable.add(event.host)
                 self._avoid(event.host)
-            case HostUsable():
+            case events.HostUsable():
                 self._unusable.discard(event.host)
                 self._bad_until.pop(event.host, None)
                 self._readmit(event.host)
-            case ProgramEnded():
+            case events.ProgramEnded():
                 self._on_program_ended()
         return self._finish(now)
 
-    def tick(self, now: float) -> list[Action]:
+    def tick(self, now: float) -> list[actions.Action]:
         """What is to be done because time has passed."""
         if self._back_off_until is not None and now >= self._back_off_until:
             self._back_off_until = None
@@ -197,14 +171,14 @@ class Gang:
             self._readmit(host)
         return self._finish(now)
 
-    def _finish(self, now: float) -> list[Action]:
+    def _finish(self, now: float) -> list[actions.Action]:
         if not self._ending:
             self._reconcile(now)
         done, self._actions = self._actions, []
         return done
 
     # -- single events
-    def _on_allocated(self, event: Allocated) -> None:
+    def _on_allocated(self, event: events.Allocated) -> None:
         if event.ask in self._asks:
             self._asks[event.ask] -= 1
             if self._asks[event.ask] == 0:
@@ -218,7 +192,7 @@ class Gang:
         pausing = self._ending or self._back_off_until is not None
         if pausing or unwanted or self.held >= self._size - 1:
             # Of an ask that was cancelled too late, or a second one on a host.
-            self._actions.append(Release(name))
+            self._actions.append(actions.Release(name))
             return
         self._containers[name] = _Container(host, inherited=inherited)
         self._avoid(host)
@@ -228,14 +202,16 @@ class Gang:
         if container is not None and container.phase is Phase.STARTING:
             container.phase = Phase.RUNNING
 
-    def _on_start_failed(self, event: StartFailed, now: float) -> None:
+    def _on_start_failed(self, event: events.StartFailed, now: float) -> None:
         container = self._containers.pop(event.container, None)
         if container is None:
             return
-        self._actions.append(Release(event.container))
+        self._actions.append(actions.Release(event.container))
         if container.inherited:
             self._actions.append(
-                Say(f"the container on {container.host} could not be taken over: {event.reason}")
+                actions.Say(
+                    f"the container on {container.host} could not be taken over: {event.reason}"
+                )
             )
             self._readmit(container.host)
             return
@@ -243,7 +219,7 @@ class Gang:
         where = f"rank {container.rank} on {container.host}"
         self._count_failure(f"{where} could not be started: {event.reason}")
 
-    def _on_completed(self, event: Completed) -> None:
+    def _on_completed(self, event: events.Completed) -> None:
         container = self._containers.pop(event.container, None)
         if container is None:
             return  # one that we gave back
@@ -255,7 +231,7 @@ class Gang:
         if event.status in exit_status.MEMORY and event.diagnostics:
             what += f" ({_first_sentence(event.diagnostics)})"
         if exit_status.is_clusters_fault(event.status):
-            self._actions.append(Say(what))
+            self._actions.append(actions.Say(what))
         else:
             self._count_failure(what)
 
@@ -263,7 +239,7 @@ class Gang:
         for name, container in list(self._containers.items()):
             if container.rank == rank and container.phase is Phase.DRAINING:
                 del self._containers[name]
-                self._actions.append(Release(name))
+                self._actions.append(actions.Release(name))
                 self._readmit(container.host)
 
     def _on_program_ended(self) -> None:
@@ -274,17 +250,17 @@ class Gang:
         for name, container in list(self._containers.items()):
             if container.phase is Phase.HELD:
                 del self._containers[name]
-                self._actions.append(Release(name))
+                self._actions.append(actions.Release(name))
 
     def _count_failure(self, what: str) -> None:
         self._failures += 1
         left = self.options.restarts - self._failures
         if left >= 0:
-            self._actions.append(Say(f"{what}; it is replaced ({left} more may fail)"))
+            self._actions.append(actions.Say(f"{what}; it is replaced ({left} more may fail)"))
         elif self._complete and self.held + 1 >= self.options.needed:
-            self._actions.append(Say(f"{what}; too many have failed, it is not replaced"))
+            self._actions.append(actions.Say(f"{what}; too many have failed, it is not replaced"))
         else:
-            self._actions.append(Fail(f"{what}; too many ranks have failed"))
+            self._actions.append(actions.Fail(f"{what}; too many ranks have failed"))
 
     # -- the reconcile step
     def _reconcile(self, now: float) -> None:
@@ -315,11 +291,11 @@ class Gang:
             container = self._containers[name]
             if container.phase is Phase.HELD:
                 del self._containers[name]
-                self._actions.append(Release(name))
+                self._actions.append(actions.Release(name))
                 self._readmit(container.host)
             else:
                 container.phase = Phase.DRAINING
-                self._actions.append(Drain(container.rank))
+                self._actions.append(actions.Drain(container.rank))
 
     def _launch_held(self) -> None:
         used = set(self.ranks)
@@ -328,7 +304,7 @@ class Gang:
             if container.phase is Phase.HELD:
                 container.phase, container.rank = Phase.STARTING, next(free)
                 self._actions.append(
-                    Launch(name, container.rank, container.host, container.inherited)
+                    actions.Launch(name, container.rank, container.host, container.inherited)
                 )
 
     def _give_up_gathering(self, now: float) -> None:
@@ -338,14 +314,14 @@ class Gang:
         self._cancel_asks()
         for name, container in list(self._containers.items()):
             del self._containers[name]
-            self._actions.append(Release(name))
+            self._actions.append(actions.Release(name))
             self._readmit(container.host)
         longest = min(self.options.back_off_s * 2.0**self._tries, _LONGEST_BACK_OFF_S)
         pause = longest * self.rng.uniform(0.5, 1.0)
         self._tries += 1
         self._back_off_until = now + pause
         self._actions.append(
-            Say(
+            actions.Say(
                 f"{have} of {need} nodes came within {self.options.gather_s:g} s: given back, "
                 f"asked for again in {pause:.0f} s"
             )
@@ -355,16 +331,16 @@ class Gang:
     def _ask(self, count: int) -> None:
         self._last_ask += 1
         self._asks[self._last_ask] = count
-        self._actions.append(Ask(self._last_ask, count))
+        self._actions.append(actions.Ask(self._last_ask, count))
 
     def _cancel_asks(self) -> None:
-        self._actions += [Cancel(number) for number in self._asks]
+        self._actions += [actions.Cancel(number) for number in self._asks]
         self._asks.clear()
 
     def _avoid(self, host: str) -> None:
         if host not in self._avoided:
             self._avoided.add(host)
-            self._actions.append(Avoid(host))
+            self._actions.append(actions.Avoid(host))
 
     def _readmit(self, host: str) -> None:
         """Unless something else speaks against the host."""
@@ -372,7 +348,7 @@ class Gang:
         against = taken | self._unusable | self._bad_until.keys()
         if host in self._avoided and host not in against:
             self._avoided.remove(host)
-            self._actions.append(Readmit(host))
+            self._actions.append(actions.Readmit(host))
 
 
 def _first_sentence(text: str) -> str:

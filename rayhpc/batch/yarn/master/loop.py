@@ -18,30 +18,7 @@ from dataclasses import dataclass
 
 from rayhpc.batch.yarn import talk
 from rayhpc.batch.yarn.application import Application, Resource
-from rayhpc.batch.yarn.master.actions import (
-    Action,
-    Ask,
-    Avoid,
-    Cancel,
-    Drain,
-    Fail,
-    Launch,
-    Readmit,
-    Release,
-    Say,
-)
-from rayhpc.batch.yarn.master.events import (
-    Allocated,
-    Completed,
-    Drained,
-    Event,
-    HeadReady,
-    HostUnusable,
-    HostUsable,
-    Inherited,
-    ProgramEnded,
-    Resized,
-)
+from rayhpc.batch.yarn.master import actions, events
 from rayhpc.batch.yarn.master.gang import Gang
 from rayhpc.batch.yarn.master.rank_zero import RankZero
 from rayhpc.batch.yarn.master.starter import Starter
@@ -113,7 +90,7 @@ class Loop:
         self._application, self._master, self._gang = application, master, gang
         self._rank_zero, self._say = rank_zero, say
         self._given: dict[str, ContainerProto] = {}
-        self._inbox: deque[Event] = deque()
+        self._inbox: deque[events.Event] = deque()
         self._wake, self._woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._starter = Starter(application, resources, master, credentials, self._from_thread)
         self._wanted = application.nodes
@@ -197,12 +174,12 @@ class Loop:
             case talk.Ready(record, failed):
                 if not failed:  # else it is about to end
                     self._starter.set_record(record)
-                    self._inbox.append(HeadReady())
+                    self._inbox.append(events.HeadReady())
             case talk.Want(nodes):
                 self._wanted = nodes
-                self._inbox.append(Resized(nodes))
+                self._inbox.append(events.Resized(nodes))
             case talk.Drained(rank):
-                self._inbox.append(Drained(rank))
+                self._inbox.append(events.Drained(rank))
 
     def _end(self, outcome: Outcome) -> None:
         if self._outcome is None:
@@ -211,9 +188,9 @@ class Loop:
             self._leave_until = time.monotonic() + (_KILL_S if still_runs else _LEAVE_S)
             if still_runs:
                 self._rank_zero.terminate()
-            self._inbox.append(ProgramEnded(outcome.code))
+            self._inbox.append(events.ProgramEnded(outcome.code))
 
-    def _from_thread(self, event: Event) -> None:
+    def _from_thread(self, event: events.Event) -> None:
         self._inbox.append(event)
         os.write(self._woken, b"!")
 
@@ -235,10 +212,10 @@ class Loop:
             raise GivenUpError("the ResourceManager told this attempt to end")
         self._take(answer)
 
-    def _inherit(self, container: ContainerProto) -> Inherited:
+    def _inherit(self, container: ContainerProto) -> events.Inherited:
         name = self._note(container)
         assert container.nodeId is not None
-        return Inherited(name, container.nodeId.host)
+        return events.Inherited(name, container.nodeId.host)
 
     def _note(self, container: ContainerProto) -> str:
         assert container.id is not None
@@ -256,40 +233,40 @@ class Loop:
             assert status.container_id is not None
             name = container_name(status.container_id)
             self._given.pop(name, None)
-            self._inbox.append(Completed(name, status.exit_status, status.diagnostics))
+            self._inbox.append(events.Completed(name, status.exit_status, status.diagnostics))
         for container in answer.allocated_containers:
             name = self._note(container)
             assert container.nodeId is not None
             ask = container.allocation_request_id
-            self._inbox.append(Allocated(name, container.nodeId.host, ask))
+            self._inbox.append(events.Allocated(name, container.nodeId.host, ask))
 
     # -- what goes out
-    def _do(self, actions: list[Action]) -> None:
-        for action in actions:
+    def _do(self, orders: list[actions.Action]) -> None:
+        for action in orders:
             self._do_one(action)
 
-    def _do_one(self, action: Action) -> None:
+    def _do_one(self, action: actions.Action) -> None:
         match action:
-            case Ask():
+            case actions.Ask():
                 self._master.ask(self._request(action))
-            case Cancel():
+            case actions.Cancel():
                 self._master.cancel(action.number)
-            case Release():
+            case actions.Release():
                 self._release(action.container)
-            case Avoid():
+            case actions.Avoid():
                 self._master.avoid(action.host)
-            case Readmit():
+            case actions.Readmit():
                 self._master.readmit(action.host)
-            case Launch():
+            case actions.Launch():
                 self._starter.start(action, self._given[action.container])
-            case Drain():
+            case actions.Drain():
                 self._rank_zero.drain(action.rank)
-            case Say():
+            case actions.Say():
                 self._say(action.text)
-            case Fail():
+            case actions.Fail():
                 self._end(Outcome(ExitCode.TOO_FEW_NODES, action.reason))
 
-    def _request(self, ask: Ask) -> ResourceRequestProto:
+    def _request(self, ask: actions.Ask) -> ResourceRequestProto:
         wanted = self._application
         size = Size(wanted.memory_mib, wanted.vcores, wanted.gpus)
         return ResourceRequestProto(
@@ -315,7 +292,7 @@ def final_status(code: int) -> FinalApplicationStatusProto:
     return FinalApplicationStatusProto.APP_FAILED
 
 
-def _news_of(node: NodeReportProto) -> Event:
+def _news_of(node: NodeReportProto) -> events.Event:
     assert node.nodeId is not None
     host = node.nodeId.host
-    return HostUsable(host) if node.node_state in _WELL else HostUnusable(host)
+    return events.HostUsable(host) if node.node_state in _WELL else events.HostUnusable(host)
