@@ -20,6 +20,7 @@ PAGE = ROOT / "docs" / "yarn.md"
 @pytest.fixture(scope="module")
 def yarn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeYarn]:
     cluster = FakeYarn(tmp_path_factory.mktemp("yarn"), nodes=3)
+    cluster.labels = ["big"]
     yield cluster
     cluster.close()
 

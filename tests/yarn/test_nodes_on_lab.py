@@ -1,4 +1,4 @@
-"""What happens to nodes and containers of the real YARN: labels, too much memory, a sick node."""
+"""What befalls nodes and containers of the real YARN: labels, memory, logs, a sick node."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from tests.yarn.terminal import Terminal
 from yarn.lab import jars
 from yarn.lab.lab import Lab
 
+ROOT = Path(__file__).parents[2]
 _QUEUES = "yarn.scheduler.capacity.root"
 _HEALTH = "yarn.nodemanager.health-checker"
 _SCRIPT = """#!/bin/sh
@@ -92,7 +93,12 @@ def test_a_label_chooses_the_nodes(lab: Lab, user: Terminal) -> None:
     done = user.run("submit", "--nodes", "2", "--constraint", "big", "--", "python", "train.py")
     assert done.returncode == 0, done.stderr
     assert "found 2" in done.stdout
-    assert done.stdout.split()[-1] in {lab.layout.address(name) for name in ("nm1", "nm2")}
+    labelled = {lab.layout.address(name) for name in ("nm1", "nm2")}
+    assert done.stdout.split()[-1] in labelled
+    template = ROOT / "yarn" / "label.yaml"
+    done = user.run("submit", "--template", str(template), "--", "python", "train.py")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[-1] in labelled
     done = user.run("submit", "--constraint", "small", "--", "python", "train.py")
     assert done.returncode == 78
     assert "--constraint small: no node label of this cluster's; there are big" in done.stderr

@@ -162,7 +162,10 @@ def test_kerberos_and_privacy(version: str, tmp_path: Path) -> None:
         assert result.read_text().split() == hosts
         wait_until(lambda: not of_containers(lab.layout.run), 5.0)
         assert "which does not show it; `yarn logs -applicationId application_" in done.stderr
+        template = Path(__file__).parents[2] / "yarn" / "plain.yaml"
         user.write("bad.py", "raise SystemExit(9)\n")
+        words = ["--template", str(template), "--", "python", "bad.py"]
+        assert user.run("submit", *words).returncode == 9
         assert user.run("submit", "--", "python", "bad.py").returncode == 9
         done = user.run("submit", "--yarn", "--unmanaged", "--", "python", "bad.py")
         assert done.returncode == 78

@@ -30,6 +30,7 @@ from rayhpc.hadoop.messages.applications import (
     GetQueueInfoResponseProto,
     KillApplicationRequestProto,
     KillApplicationResponseProto,
+    NodeLabelProto,
     QueueInfoProto,
     SubmitApplicationRequestProto,
     SubmitApplicationResponseProto,
@@ -110,6 +111,7 @@ class FakeYarn:
         self._count = itertools.count(1)
         self._stamp = int(time.time() * 1000)
         self._passwords: dict[bytes, bytes] = {}
+        self.labels: list[str] = []
         self.may_start_masters = threading.Event()
         self.may_start_masters.set()
         self.nodes = [
@@ -171,7 +173,7 @@ class FakeYarn:
             "forceKillApplication": self._kill,
             "getClusterNodes": self._get_nodes,
             "getQueueInfo": self._get_queue,
-            "getClusterNodeLabels": lambda caller, body: GetClusterNodeLabelsResponseProto(),
+            "getClusterNodeLabels": self._get_labels,
         }
 
     def _new_application(self, caller: Caller, body: bytes) -> Message:
@@ -243,6 +245,12 @@ class FakeYarn:
         name = GetQueueInfoRequestProto.decode(body).queueName
         info = QueueInfoProto(queueName=name) if name == "default" else None
         return GetQueueInfoResponseProto(queueInfo=info)
+
+    def _get_labels(self, caller: Caller, body: bytes) -> Message:
+        """The nodes themselves have none here."""
+        return GetClusterNodeLabelsResponseProto(
+            nodeLabels=[NodeLabelProto(name=each) for each in self.labels]
+        )
 
     # -- ApplicationMasters' protocol
     def _master_server(self, host: str, port: int) -> RpcServer:
