@@ -1,8 +1,8 @@
-"""Actors on this node: started for the head, held while they live, ended when it says so.
+"""Actors on this node: started for the head, hosted while they live, ended when it says so.
 
 A state machine driven by `node`.  An actor is placed with `spec.placing.resources`, which it keeps
-until its constructor has returned, and holds `spec.holding` from then on.  Whether and where it is
-started again is the head's business.
+until its constructor has returned; from then on it holds `spec.holding`.  Whether and where it is
+restarted is decided by the head.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from rayhpc.raylet.workers import ACTOR, Waiter, WorkerPool, WorkerProcess
 from rayhpc.wire.address import HEAD, Address
 from rayhpc.wire.messages import actors
 
-# An actor that found no room here for so long is given back to the head, to be placed again.
+# An actor that found no room here within this time is sent back to the head, to be placed again.
 ROOM_WITHIN_S = 2.0
-# An actor that is to end in good order is killed after so long, as in Ray: a call whose caller has
-# ended may wait for ever for somebody who had a handle.
+# An actor that should exit gracefully is killed after this time, as in Ray: a call whose caller has
+# died may otherwise wait forever for someone who had a handle.
 END_WITHIN_S = 30.0
 
 Send = Callable[[Address, msgspec.Struct], None]
@@ -31,7 +31,7 @@ Send = Callable[[Address, msgspec.Struct], None]
 
 @dataclass(eq=False)
 class HostedActor:
-    """One actor here, from the head's order to its process's end."""
+    """One actor on this node, from the head's order to its process's end."""
 
     spec: actors.ActorSpec
     incarnation: int
@@ -51,11 +51,11 @@ class Actors:
     Args:
         pool: the node's own resources.
         bundles: its placement group bundles.
-        dispatch: who waits for resources.
+        dispatch: the queue for resources.
         workers: its processes.
-        send: puts a message on its way.
+        send: sends a message.
         now: the time in seconds, monotonic.
-        new_lease: a fresh lease number.
+        new_lease: returns a new lease number.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class Actors:
         if actor is None or actor.worker is None or actor.worker.address != source:
             return
         if message.error:
-            # The worker leaves by itself; the head knows from this message that it is over.
+            # The worker exits by itself; this message tells the head that it is over.
             self._forget(actor)
             self._answer(actor, "failed", error=message.error)
             return
@@ -117,7 +117,7 @@ class Actors:
         self._answer(actor, "ok", address=source)
 
     def on_stop(self, message: actors.StopActor) -> None:
-        """The head wants an actor to end."""
+        """The head wants an actor ended."""
         actor = self._actors.get(message.actor)
         if actor is None or actor.incarnation != message.incarnation:
             return
@@ -135,7 +135,7 @@ class Actors:
             self._workers.kill(worker, message.reason)
 
     def on_worker_gone(self, worker: WorkerProcess, reason: str) -> None:
-        """A worker's process is gone: if it was an actor, the head is told."""
+        """A worker's process is gone: if it hosted an actor, the head is told."""
         actor = self._actors.get(worker.actor)
         if actor is None or actor.worker is not worker:
             return
@@ -161,7 +161,7 @@ class Actors:
 
     # -- time -------------------------------------------------------------------------------------
     def on_time(self) -> None:
-        """Kill those that were to end in good order and have not."""
+        """Kill the actors that should have exited gracefully and have not."""
         now = self._now()
         for actor in self._actors.values():
             if actor.end_by <= now and actor.worker is not None:
@@ -171,10 +171,10 @@ class Actors:
                 )
 
     def deadline(self) -> float:
-        """When `on_time` has something to do; infinite: never."""
+        """When `on_time` has something to do; infinity: never."""
         return min((x.end_by for x in self._actors.values()), default=math.inf)
 
-    # -- what others want to know -----------------------------------------------------------------
+    # -- queries ----------------------------------------------------------------------------------
     def allocation_of(self, lease: int) -> Allocation | None:
         """What the actor with this lease number holds."""
         for actor in self._actors.values():
@@ -183,7 +183,7 @@ class Actors:
         return None
 
     def count(self) -> int:
-        """How many actors there are or are being started."""
+        """The number of actors running or being started."""
         return len(self._actors)
 
     # -- details ----------------------------------------------------------------------------------
@@ -194,7 +194,7 @@ class Actors:
         return [self._pool]
 
     def _granted(self, actor: HostedActor, allocation: Allocation) -> None:
-        """The resources are there: now a worker."""
+        """The resources are available: now get a worker."""
         actor.request = None
         actor.allocation = allocation
         spec = actor.spec
@@ -209,7 +209,7 @@ class Actors:
         self._workers.acquire(actor.waiter)
 
     def _construct(self, actor: HostedActor, worker: WorkerProcess) -> None:
-        """A worker is there: it becomes the actor."""
+        """A worker is available: it becomes the actor."""
         assert actor.allocation is not None
         actor.worker = worker
         actor.lease = self._new_lease()
@@ -246,7 +246,7 @@ class Actors:
         self._send(HEAD, answer)
 
     def _forget(self, actor: HostedActor) -> None:
-        """Give back what an actor has or waits for."""
+        """Release what an actor holds or waits for."""
         if self._actors.get(actor.spec.actor) is actor:
             del self._actors[actor.spec.actor]
         if actor.request is not None:

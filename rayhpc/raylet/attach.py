@@ -1,4 +1,4 @@
-"""Drivers and observers of this node: how they come in, and how their end is seen.
+"""Drivers and observers on this node: how they attach, and how their end is noticed.
 
 Used by `main`.  They attach over the session's private socket (`wire.bootstrap`), get an address
 and the store's descriptor, and are gone when the connection or their process ends.
@@ -30,12 +30,12 @@ class Attaching:
     """All attached processes of one node.
 
     Args:
-        server: where they come in.
-        config: the node's.
+        server: where they attach.
+        config: the node's configuration.
         arena: its object store's memory.
         raylet: the node.
-        watch: has a callback called whenever a descriptor can be read.
-        unwatch: undoes it.
+        watch: has a callback called whenever a descriptor is readable.
+        unwatch: the inverse of `watch`.
     """
 
     def __init__(
@@ -58,14 +58,14 @@ class Attaching:
         watch(server.fd, self.serve)
 
     def serve(self) -> None:
-        """Let in who has come, and note who has gone."""
+        """Admit new processes, and record those that have gone."""
         for connection in self._server.accept():
             self._let_in(connection)
         for connection in self._server.ended():
             self._gone(connection, "it has disconnected")
 
     def close(self) -> None:
-        """Let nobody in any more; those who are in see their connection end."""
+        """Admit nobody any more; attached processes see their connection end."""
         for pidfd in self._pidfds.values():
             os.close(pidfd)
         self._pidfds.clear()
@@ -86,7 +86,7 @@ class Attaching:
         self._watch_process(connection)
 
     def _objection(self, hello: dict[str, Any]) -> str:
-        """Why a process cannot be let in; empty: it can."""
+        """Why a process cannot be admitted; empty: it can."""
         mine = self._config
         if self._raylet.ended is not None:
             return f"This session is ending: {self._raylet.ended[1]}."

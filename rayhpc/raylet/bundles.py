@@ -1,7 +1,7 @@
-"""Placement groups on this node: bundles set aside, and where the other bundles are.
+"""Placement groups on this node: reserved bundles, and where the other bundles are.
 
-Used by `node` and `leases`.  The head decides where bundles go; a raylet keeps them as pools of
-their own (`resources.Pool`) and serves from them.  What lies elsewhere it asks the head once.
+Used by `node` and `leases`.  The head decides where bundles go; a raylet keeps them as separate
+pools (`resources.Pool`) and serves from them.  It asks the head once about bundles elsewhere.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Send = Callable[[Address, msgspec.Struct], None]
 
 
 class ReservedBundle:
-    """One bundle set aside here: a pool, and what it holds of the node's."""
+    """One bundle reserved here: a pool, and what it holds of the node's."""
 
     __slots__ = ("allocation", "pool")
 
@@ -29,11 +29,11 @@ class ReservedBundle:
 
 
 class Bundles:
-    """All bundles of this node, and what is known of their groups.
+    """All bundles on this node, and what is known about their groups.
 
     Args:
         node: the node's own pool.
-        send: puts a message on its way.
+        send: sends a message.
     """
 
     def __init__(self, node: Pool, send: Send) -> None:
@@ -44,7 +44,7 @@ class Bundles:
         self._asked: set[bytes] = set()
 
     def set_aside(self, group: bytes, bundles: dict[int, Resources]) -> bool:
-        """Cut these bundles out of the node's pool, all or none."""
+        """Reserve these bundles out of the node's pool, all or none."""
         mine = self._mine.get(group, {})
         made: dict[int, ReservedBundle] = {}
         for index, resources in bundles.items():
@@ -60,7 +60,7 @@ class Bundles:
         return True
 
     def give_back(self, group: bytes, indexes: list[int]) -> None:
-        """These bundles (none named: all) return to the node; what runs in them keeps nothing."""
+        """Return these bundles (none named: all) to the node; what runs in them keeps nothing."""
         mine = self._mine.get(group, {})
         for index in indexes or list(mine):
             bundle = mine.pop(index, None)
@@ -73,7 +73,7 @@ class Bundles:
     def pools(self, group: bytes, index: int, demand: Resources) -> list[Pool]:
         """The pools here that a demand for bundle `index` (-1: any) may be served from.
 
-        The best first: bundles with GPUs are spared by who wants none.
+        Best first: bundles with GPUs are avoided by demands without any.
         """
         mine = self._mine.get(group, {})
         if index >= 0:
@@ -82,14 +82,14 @@ class Bundles:
         return sorted(pools, key=lambda pool: wastes_gpus(pool.total, demand))
 
     def index_of(self, group: bytes, pool: Pool) -> int:
-        """Which bundle a pool is; -1: none of the group."""
+        """The index of the bundle that a pool is; -1: none of the group's."""
         for index, bundle in self._mine.get(group, {}).items():
             if bundle.pool is pool:
                 return index
         return -1
 
     def state_of(self, group: bytes) -> actors.GroupIs | None:
-        """What the head says of a group; None: it has been asked and has not answered."""
+        """What the head says about a group; None: it was asked and has not answered."""
         if group not in self._asked:
             self._asked.add(group)
             self._send(HEAD, actors.WatchGroup(group))

@@ -1,7 +1,7 @@
-"""What follows the end of a process of this node, in the order of `docs/explanation/protocol.md`.
+"""What follows the death of a process on this node, in the order of `docs/explanation/protocol.md`.
 
-Called by `node` once per process.  The order matters: whoever had work there hears of it before
-anybody can be told that the process is gone, and the slot is read before another worker gets it.
+Called by `node` once per process.  The order matters: whoever had work there hears about it before
+anyone can be told that the process is gone, and the slot is read before another worker gets it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from rayhpc.wire.messages import cluster
 
 
 def worker_ended(node: NodeParts, worker: WorkerProcess, status: int) -> None:
-    """A worker's process has ended, with a status as waitpid(2) gives it."""
+    """A worker's process has ended, with a status in the form waitpid(2) returns it."""
     reason = worker.death or worker.left or in_words(status)
     node.workers.on_dead(worker)
     node.ended_workers.note(worker, reason, exit_code(status))
@@ -34,7 +34,7 @@ def worker_ended(node: NodeParts, worker: WorkerProcess, status: int) -> None:
 
 
 def attached_ended(node: NodeParts, address: Address, reason: str, *, is_driver: bool) -> None:
-    """A driver (or observer) has ended or left: all that ran for it ends."""
+    """A driver (or observer) has ended or left: everything that ran for it ends."""
     node.objects.on_process_died(address, reason)
     node.watches.on_died(address, reason)
     node.leases.on_client_gone(address, reason)
@@ -44,12 +44,12 @@ def attached_ended(node: NodeParts, address: Address, reason: str, *, is_driver:
 
 
 def exit_code(status: int) -> int:
-    """A process's exit code; minus the signal's number if one ended it."""
+    """A process's exit code, or the negated number of the signal that ended it."""
     return os.waitstatus_to_exitcode(status)
 
 
 def in_words(status: int) -> str:
-    """How a process ended, as people read it."""
+    """How a process ended, in words."""
     code = exit_code(status)
     if code == 0:
         return "it ended by itself"

@@ -1,6 +1,6 @@
-"""Any number of descriptors behind one: what the raylet polls beside its ZeroMQ sockets.
+"""Many descriptors behind a single one, which the raylet polls beside its ZeroMQ sockets.
 
-Used by `main`: pipes of workers, the fork server's channels, attached processes, the life pipe.
+Used by `main` for workers' pipes, the fork server's channels, attached processes, the life pipe.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ Action = Callable[[], None]
 
 
 class Descriptors:
-    """Calls an action for each descriptor that can be read.
+    """Calls an action for each descriptor that is readable.
 
     Args:
-        run: calls an action, and sees to what it raises; first it is told what for.
+        run: calls an action and handles its errors; it is first told what the action is for.
 
     `fileno` is readable whenever one of them is (an epoll), or another thread has called `wake`;
     `after_wake` is called after each wake-up.
@@ -39,27 +39,27 @@ class Descriptors:
 
     @property
     def wake_fd(self) -> int:
-        """Where a signal handler's wake-up may be written (`signal.set_wakeup_fd`)."""
+        """Where a signal handler's wake-up can be written (`signal.set_wakeup_fd`)."""
         return self._wake_write
 
     def watch(self, descriptor: int, action: Action) -> None:
-        """Have `action` called when `descriptor` can be read or has ended."""
+        """Have `action` called when `descriptor` is readable or has ended."""
         self._actions[descriptor] = action
         self._epoll.register(descriptor, select.EPOLLIN)
 
     def want_write(self, descriptor: int, wanted: bool) -> None:
-        """Have the action called also when the descriptor can be written to."""
+        """Have the action called also when the descriptor is writable."""
         if descriptor in self._actions:
             flags = select.EPOLLIN | (select.EPOLLOUT if wanted else 0)
             self._epoll.modify(descriptor, flags)
 
     def unwatch(self, descriptor: int) -> None:
-        """Undo `watch`, before the descriptor is closed."""
+        """Undo `watch`; call it before the descriptor is closed."""
         if self._actions.pop(descriptor, None) is not None:
             try:
                 self._epoll.unregister(descriptor)
             except (OSError, ValueError):
-                pass  # closed already: the kernel has forgotten it
+                pass  # already closed: the kernel has removed it
 
     def serve(self) -> None:
         """Call the actions of all that are ready now."""
@@ -69,7 +69,7 @@ class Descriptors:
                 self._run(f"what came on descriptor {descriptor}", action)
 
     def wake(self) -> None:
-        """Make the loop turn (any thread)."""
+        """Make the loop run once (any thread)."""
         with self._lock:
             if self._woken:
                 return
@@ -77,7 +77,7 @@ class Descriptors:
         os.write(self._wake_write, b"\0")
 
     def close(self) -> None:
-        """Close everything of its own."""
+        """Close its own descriptors."""
         self._epoll.close()
         os.close(self._wake_read)
         os.close(self._wake_write)

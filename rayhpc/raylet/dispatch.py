@@ -1,8 +1,8 @@
-"""Who gets a node's resources next, and who must give theirs back for it.
+"""Who gets a node's resources next, and who must give some back for it.
 
-Used by `leases` (requests of submitters), `actors` (starts) and `groups` (bundles): each waits here
+Used by `leases` (submitters' requests), `actors` (starts) and `groups` (bundles): each waits here
 as a `ResourceRequest`.  Fair between requesters: the one that holds least comes first.  A state
-machine without I/O: time is handed in, grants and revocations go out through callbacks.
+machine without I/O: time is passed in, grants and revocations go out through callbacks.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from rayhpc.raylet.resources import Allocation, Pool, shortage
 from rayhpc.wire.messages.common import Resources
 
-# A lease younger than this is not taken back: else two requesters would only exchange workers.
+# A younger lease is not revoked: otherwise two requesters would only swap workers.
 REVOKE_AFTER_S = 0.02
-# What has been asked for may run long: after this time somebody else is asked as well.
+# A revoked task may run long: after this time another holder is asked as well.
 REVOKE_PATIENCE_S = 0.1
-# A request that has waited so long keeps what it lacks from those that came later.
+# A request that has waited this long reserves what it lacks against later ones.
 STARVING_AFTER_S = 0.5
 
 _order = itertools.count(1)
@@ -27,10 +27,10 @@ _order = itertools.count(1)
 
 @dataclass(eq=False)
 class ResourceRequest:
-    """Something that waits for resources.
+    """A request that waits for resources.
 
     `requester` is whom it counts for; `pools` are the pools it may be served from, best first;
-    `granted` is called with what it gets, `expired` at `until` if it got nothing.
+    `granted` is called with its allocation, `expired` at `until` if it got nothing.
     """
 
     requester: Hashable
@@ -45,7 +45,7 @@ class ResourceRequest:
 
 @dataclass(eq=False)
 class Revocable:
-    """Something that uses resources and can be asked to give them back."""
+    """A holder of resources that can be asked to give them back."""
 
     requester: Hashable
     allocation: Allocation
@@ -55,12 +55,12 @@ class Revocable:
 
     @property
     def revoking(self) -> bool:
-        """Whether it has been asked to give back."""
+        """Whether it has been asked to give them back."""
         return self.revoked_at is not None
 
 
 class Dispatch:
-    """The requests that wait on one node, and the revocable allocations that could serve them.
+    """The requests waiting on one node, and the revocable allocations that could serve them.
 
     Args:
         now: the time in seconds, monotonic.
@@ -71,22 +71,22 @@ class Dispatch:
         self._waiting: dict[ResourceRequest, None] = {}
         self._revocables: dict[Revocable, None] = {}
         self._counts: dict[Hashable, int] = {}
-        # How many of those that wait are the head's orders (actors, bundles): they may expire.
+        # How many of the waiting requests are the head's orders (actors, bundles): they may expire.
         self.orders = 0
         self.is_dirty = False
 
     def __contains__(self, request: object) -> bool:
-        """Whether a request still waits."""
+        """Whether a request is still waiting."""
         return request in self._waiting
 
     def add(self, request: ResourceRequest) -> None:
-        """A request waits from now on, until `run` grants it."""
+        """Add a request, which waits until `run` grants it."""
         self._waiting[request] = None
         self.orders += request.until is not None
         self.is_dirty = True
 
     def cancel(self, request: ResourceRequest) -> bool:
-        """A request waits no longer; False if it did not wait."""
+        """Remove a request; False if it was not waiting."""
         if request not in self._waiting:
             return False
         self._remove(request)
@@ -103,7 +103,7 @@ class Dispatch:
             self._counts.pop(requester, None)
 
     def add_revocable(self, revocable: Revocable) -> None:
-        """Something can be revoked from now on (counting it is the caller's)."""
+        """Something can be revoked from now on (the caller counts it)."""
         self._revocables[revocable] = None
 
     def remove_revocable(self, revocable: Revocable) -> None:
@@ -113,11 +113,11 @@ class Dispatch:
 
     @property
     def revocables(self) -> int:
-        """How many allocations could be called back."""
+        """The number of allocations that could be revoked."""
         return len(self._revocables)
 
     def revocable_in(self, pool: Pool) -> Resources:
-        """What leases hold of a pool, less what the head's orders that wait will take of it."""
+        """What leases hold of a pool, less what the head's waiting orders will take of it."""
         left: Resources = {}
         for revocable in self._revocables:
             if revocable.allocation.pool is pool and not revocable.allocation.lent:
@@ -129,7 +129,7 @@ class Dispatch:
                     left[name] = left.get(name, 0) - amount
         return {name: amount for name, amount in left.items() if amount > 0}
 
-    # -- deciding ---------------------------------------------------------------------------------
+    # -- decisions --------------------------------------------------------------------------------
     def run(self) -> None:
         """Grant what can be granted, then revoke what others wait for."""
         self.is_dirty = False
@@ -147,7 +147,7 @@ class Dispatch:
             self._revoke_for_others(now)
 
     def deadline(self) -> float | None:
-        """When `run` wants to be called without an event; None: never."""
+        """When `run` must be called without an event; None: never."""
         if not self._waiting:
             return None
         now = self._now()
@@ -183,7 +183,7 @@ class Dispatch:
                 request.expired()
 
     def _revoke_for_others(self, now: float) -> None:
-        """For each request, in turn, call back just what it lacks."""
+        """For each request, in turn, revoke exactly what it lacks."""
         coming = _Coming(self._revocables, now)
         for request in sorted(self._waiting, key=self._rank):
             pools = request.pools()
@@ -199,7 +199,7 @@ class Dispatch:
     def _victims(
         self, request: ResourceRequest, pool: Pool, coming: _Coming, now: float
     ) -> list[Revocable]:
-        """Allocations that together give the request what it lacks; none if they cannot."""
+        """Allocations that together cover what the request lacks; none if they cannot."""
         lack = shortage(coming.expected(pool), request.demand)
         mine = self._counts.get(request.requester, 0)
         usable = [
@@ -229,7 +229,7 @@ class Dispatch:
 
 
 class _Coming:
-    """What each pool will have once everything revoked has come back."""
+    """What each pool will have once everything revoked has been returned."""
 
     def __init__(self, revocables: dict[Revocable, None], now: float) -> None:
         self._extra: dict[Pool, Resources] = {}
@@ -248,7 +248,7 @@ class _Coming:
             extra[name] = extra.get(name, 0) + sign * amount
 
     def expected(self, pool: Pool) -> Resources:
-        """Free amounts, with what comes back, less what earlier requests were promised."""
+        """The free amounts plus what will be returned, less what earlier requests were promised."""
         extra = self._extra.get(pool, {})
         return {name: free + extra.get(name, 0) for name, free in pool.free.items()}
 
@@ -261,7 +261,7 @@ class _Coming:
 
 
 def _lacking(request: ResourceRequest) -> set[str]:
-    """The resources a request waits for."""
+    """The resources that a request waits for."""
     names: set[str] = set()
     for pool in request.pools():
         names.update(shortage(pool.free, request.demand) or request.demand)

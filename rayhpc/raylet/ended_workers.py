@@ -1,7 +1,7 @@
-"""The workers of this node that have ended: which, how, and why, for the state listings.
+"""The ended workers of this node: which, how, and why, for the state listings.
 
-Kept by `node`, filled by `deaths`, read by `reporting`.  Remembers the latest ones only, and
-nothing about drivers: a driver's end is its job's.
+Kept by `node`, filled by `deaths`, read by `reporting`.  Keeps only the latest, and nothing about
+drivers: a driver's end is part of its job.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ SYSTEM_ERROR = "SYSTEM_ERROR"
 
 
 class EndedWorkers:
-    """The latest workers that have ended."""
+    """The most recently ended workers."""
 
     def __init__(self) -> None:
         self._rows: deque[WorkerRow] = deque(maxlen=_KEPT)
 
     def note(self, worker: WorkerProcess, reason: str, code: int) -> None:
-        """A worker's process has ended with this exit code (minus a signal's number)."""
+        """A worker's process has ended with this exit code (or a negated signal number)."""
         self._rows.append(
             WorkerRow(
                 worker.address,
@@ -43,12 +43,12 @@ class EndedWorkers:
         )
 
     def rows(self) -> list[WorkerRow]:
-        """Those that are remembered, the oldest first."""
+        """Those still remembered, oldest first."""
         return list(self._rows)
 
 
 def _exit_type(worker: WorkerProcess, code: int) -> str:
-    """In Ray's words: who meant the process to end, or what went wrong."""
+    """In Ray's terms: who intended the process to end, or what went wrong."""
     if worker.for_memory:
         return OF_MEMORY
     if worker.death or (worker.is_asked_to_end and code == 0):

@@ -1,9 +1,9 @@
-"""Runtime environments: what `runtime_env` asks for, made ready once per node.
+"""Runtime environments: what `runtime_env` asks for, prepared once per node.
 
-Used by `workers` before it starts a worker.  `working_dir` and `py_modules` are URIs
-`kv://<sha256>` of zip files in the head's key-value store, fetched once, unpacked once into the
-session's directory, or paths of folders that this node can see.  Unpacking runs in a thread of its
-own: the raylet goes on serving meanwhile.
+Used by `workers` before it starts a worker.  `working_dir` and `py_modules` are either URIs
+`kv://<sha256>` of zip files in the head's key-value store, fetched once and unpacked once into the
+session's directory, or paths of folders that this node can see.  Unpacking runs in a separate
+thread, while the raylet continues to serve.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ Send = Callable[[Address, msgspec.Struct], None]
 
 @dataclass(frozen=True)
 class Prepared:
-    """An environment that workers can start in.
+    """An environment in which workers can start.
 
     `environ` are variables to set, `folder` the working directory (empty: the job's), `path` what
-    comes first in sys.path.  `error` not empty: it cannot be had.
+    comes first in sys.path.  If `error` is not empty, the environment is unavailable.
     """
 
     environ: dict[str, str | None] = field(default_factory=dict)
@@ -69,8 +69,8 @@ class Environments:
 
     Args:
         folder: where packages are unpacked.
-        send: puts a message on its way.
-        new_token: a fresh number for a question to the head.
+        send: sends a message.
+        new_token: returns a new number for a question to the head.
         wake: called from the unpacking thread when something is ready for `collect`.
     """
 
@@ -94,7 +94,7 @@ class Environments:
         self._unpacked: deque[tuple[str, str, str]] = deque()
 
     def get(self, environment: bytes) -> Prepared | None:
-        """An environment; None: it is being made, ask again after `collect` or `on_reply`."""
+        """An environment; None: it is being prepared, ask again after `collect` or `on_reply`."""
         if not environment:
             return PLAIN
         found = self._prepared.get(environment)
@@ -104,7 +104,7 @@ class Environments:
         return found
 
     def on_reply(self, message: cluster.Reply) -> bool:
-        """The head's answer to a package of ours; False: it was not asked by us."""
+        """The head's answer about one of our packages; False: the question was not ours."""
         uri = self._asked.pop(message.token, None)
         if uri is None:
             return False
@@ -117,7 +117,7 @@ class Environments:
         return True
 
     def collect(self) -> None:
-        """Take in what has been unpacked."""
+        """Take over what has been unpacked."""
         while self._unpacked:
             self._settle(*self._unpacked.popleft())
 
@@ -150,7 +150,7 @@ class Environments:
         self._finish(environment)
 
     def _install(self, uri: str, wanted: dict[str, Any]) -> None:
-        """Have requirements installed, once; after a failure again, when somebody asks again."""
+        """Have requirements installed, once; after a failure, again at the next request."""
         if uri in self._packages or uri in self._installing:
             return
         self._errors.pop(uri, None)
@@ -161,7 +161,7 @@ class Environments:
         ).start()
 
     def _run_installer(self, uri: str, tool: str, asked: dict[str, list[str]]) -> None:
-        """In a thread: install requirements."""
+        """In a separate thread: install requirements."""
         try:
             lines, options = asked["packages"], asked.get("options") or []
             folder, error = installing.install(self._folder, tool, lines, options), ""
@@ -183,7 +183,7 @@ class Environments:
         token = self._new_token()
         self._asked[token] = uri
         key = uri[len(_SCHEME) :].encode()
-        # A driver brings its packages right after it has attached: they may still be on their way.
+        # A driver sends its packages right after attaching: they may still be in flight.
         self._send(HEAD, cluster.Request(token, cluster.KvGet(PACKAGES, key, wait=True)))
 
     def _settle(self, uri: str, folder: str, error: str) -> None:
@@ -196,7 +196,7 @@ class Environments:
             self._finish(environment)
 
     def _finish(self, environment: bytes) -> None:
-        """Put an environment together once all of its packages are there or have failed."""
+        """Assemble an environment once all of its packages are there or have failed."""
         wanted, uris = self._wanted[environment]
         errors = [self._errors[x] for x in uris if x in self._errors]
         if errors:
@@ -217,7 +217,7 @@ class Environments:
         del self._wanted[environment]
 
     def _unpack(self, uri: str, data: bytes) -> None:
-        """In a thread: check and unpack a package."""
+        """In a separate thread: check and unpack a package."""
         try:
             folder, error = _unpack_once(self._folder, uri[len(_SCHEME) :], data), ""
         except (OSError, zipfile.BadZipFile, ValueError) as failure:
@@ -227,7 +227,7 @@ class Environments:
 
 
 def _malformed(wanted: dict[str, Any]) -> str:
-    """What is wrong with the shape of an environment; empty: nothing."""
+    """What is wrong with the form of an environment; empty: nothing."""
     shapes = {
         "working_dir": str,
         "py_modules": list,

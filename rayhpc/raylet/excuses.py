@@ -1,6 +1,6 @@
-"""What whoever asked is answered when handling his message has failed inside the raylet.
+"""The answer to a requester when handling its message has failed inside the raylet.
 
-Used by `main`: nobody is to wait for an answer that never comes.  Pure functions.
+Used by `main`, so that nobody waits for an answer that never comes.  Pure functions.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import msgspec
 from rayhpc.wire.address import HEAD, Address
 from rayhpc.wire.messages import actors, cluster, leases, objects
 
-_TEXT = "An error inside the raylet: {error}. This is a fault of rayhpc; the node's log has more."
+_TEXT = "Error inside the raylet: {error}. This is a bug in rayhpc; the node's log has more."
 
 
 def excuse(
     source: Address, message: Any, error: Exception
 ) -> tuple[Address, msgspec.Struct] | None:
-    """Whom to tell what; None: nobody waits for an answer to such a message."""
+    """Whom to answer, and what; None: nobody waits for an answer to such a message."""
     text = _TEXT.format(error=f"{type(error).__name__}: {error}")
     match message:
         case cluster.Request():

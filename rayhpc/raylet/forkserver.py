@@ -1,7 +1,7 @@
-"""The fork server as the raylet sees it: starts it, asks it for workers, hears of their ends.
+"""The raylet's side of the fork server: starts it, requests workers, hears of their deaths.
 
-`start` is called by the node process while it is bare: no thread, no ZeroMQ context.  The server's
-own side is `forkserver_loop.py`.  Never forks anything itself after `start`.
+`start` is called by the node process before it has a thread or a ZeroMQ context.  The server's own
+side is in `forkserver_loop.py`.  Never forks anything itself after `start`.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from rayhpc.machine.processes import reap_child
 from rayhpc.raylet import forkserver_messages as messages
 
 ENTRY = "rayhpc.runtime.worker.main:main"
-# Where the shared descriptors are in every worker: beyond what anybody opens at start.
+# The numbers of the shared descriptors in every worker: above anything opened at start.
 _FIRST_SHARED = 64
 _BUFFER_BYTES = 1 << 20
 
 
 class Channel:
-    """The raylet's end of a socket pair to a server or template; never blocks.
+    """The raylet's end of a socket pair to the server or a template; never blocks.
 
     Args:
         end: the connected SOCK_SEQPACKET socket.
@@ -43,12 +43,12 @@ class Channel:
         return self.socket.fileno()
 
     def send(self, command: msgspec.Struct, descriptors: list[int] | None = None) -> None:
-        """Send a command; `descriptors` are closed here once they are on their way."""
+        """Send a command; `descriptors` are closed here once they have been sent."""
         self._waiting.append((messages.encode(command), descriptors or []))
         self.flush()
 
     def flush(self) -> bool:
-        """Send what waits; True if something still does (poll for writing then)."""
+        """Send what is queued; True if something still is (then poll for writing)."""
         while self._waiting:
             data, descriptors = self._waiting[0]
             try:
@@ -59,14 +59,14 @@ class Channel:
             except BlockingIOError:
                 return True
             except OSError:
-                pass  # the server is gone: `events` tells
+                pass  # the server is gone: `events` will report it
             self._waiting.popleft()
             for descriptor in descriptors:
                 os.close(descriptor)
         return False
 
     def events(self) -> Iterator[messages.Event]:
-        """What the server has said; afterwards `is_closed` tells whether it is gone."""
+        """What the server has sent; afterwards `is_closed` says whether it is gone."""
         while not self.is_closed:
             try:
                 data = self.socket.recv(messages.PACKET_BYTES)
@@ -80,7 +80,7 @@ class Channel:
             yield messages.decode_event(data)
 
     def close(self) -> None:
-        """Give this end up: the server ends its workers and leaves."""
+        """Close this end: the server ends its workers and exits."""
         self.is_closed = True
         self.socket.close()
         for _, descriptors in self._waiting:
@@ -106,7 +106,7 @@ class ForkServer(Channel):
         self.send(messages.Share(list(self.shared)), copies)
 
     def finish(self, timeout: float) -> bool:
-        """Have every worker ended and the server leave; the session's directory stays."""
+        """Have every worker ended and the server exit; the session's directory stays."""
         self.send(messages.Finish())
         self.close()
         return self.wait_for_end(timeout)
@@ -121,12 +121,12 @@ class ForkServer(Channel):
 
 
 def start(session_dir: str, entry: str = ENTRY, present: int = -1) -> ForkServer:
-    """Fork the server of a session.
+    """Fork the server for a session.
 
     Args:
         session_dir: the session's directory, which the server removes when the raylet is gone.
         entry: module:function that each worker runs with its number and arguments.
-        present: a descriptor that the server, and none of its children, keeps open to its end.
+        present: a descriptor that the server, but none of its children, keeps open until it ends.
     """
     mine, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     shared = _free_numbers()

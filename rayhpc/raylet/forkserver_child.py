@@ -19,8 +19,8 @@ from typing import TextIO
 from rayhpc.machine.processes import be_first_victim, die_with_parent
 from rayhpc.raylet.forkserver_messages import Spawn
 
-# The launcher or batch system sends these to every process of the job; the raylet alone acts on
-# them.  A handler, not SIG_IGN, which programs started by a task would inherit.
+# The launcher or batch system sends these to every process of the job; only the raylet acts on
+# them. A handler, not SIG_IGN, which programs started by a task would inherit.
 LEFT_TO_THE_RAYLET = (
     signal.SIGINT,
     signal.SIGTERM,
@@ -31,15 +31,15 @@ LEFT_TO_THE_RAYLET = (
 
 
 def ignore_job_signals() -> None:
-    """Leave the job's signals to the raylet, without passing that on to started programs."""
+    """Leave the job's signals to the raylet, without affecting programs that are started."""
     for number in LEFT_TO_THE_RAYLET:
         signal.signal(number, _do_nothing)
 
 
 def heed_in_forks() -> None:
-    """In processes that the user's code forks, signals mean again what they mean to Python.
+    """In processes forked by user code, restore Python's meaning of signals.
 
-    They are held back during the fork, so that none meets the handler that does nothing.
+    They are blocked during the fork, so that none reaches the handler that does nothing.
     """
     before: list[set[signal.Signals]] = []
 
@@ -61,9 +61,9 @@ def heed_in_forks() -> None:
 
 
 def _forget_executors() -> None:
-    """In a fork: threads of executors are not here, and Python would wait for them at its end.
+    """In a fork: executor threads do not exist here, and Python would wait for them at exit.
 
-    It would even fail to wait for the one that has forked, as a call of a threaded actor does.
+    It cannot even wait for the thread that forked, as in a call of a threaded actor.
     """
     module = sys.modules.get("concurrent.futures.thread")
     if module is not None:
@@ -71,7 +71,7 @@ def _forget_executors() -> None:
 
 
 def run(entry: str, spawn: Spawn, streams: list[int], parent: int) -> None:
-    """Be worker `spawn.number`: call `entry` (module:function) with the number and arguments."""
+    """Run as worker `spawn.number`: call `entry` (module:function) with number and arguments."""
     code = 1
     try:
         _settle_in(spawn, streams, parent)
@@ -92,7 +92,7 @@ def apply_environ(changes: dict[str, str | None]) -> None:
 
 
 def replace_stream(target: int, descriptor: int) -> None:
-    """Put `descriptor` in the place of standard stream number `target`."""
+    """Replace standard stream number `target` by `descriptor`."""
     os.dup2(descriptor, target, inheritable=True)
     os.close(descriptor)
 
@@ -101,7 +101,7 @@ def _settle_in(spawn: Spawn, streams: list[int], parent: int) -> None:
     if not die_with_parent(parent):
         os._exit(1)
     be_first_victim()
-    # A group of its own: what the user's code starts ends with the worker.
+    # Its own process group: whatever user code starts ends with the worker.
     os.setpgid(0, 0)
     replace_stream(1, streams[0])
     replace_stream(2, streams[1])
@@ -122,7 +122,7 @@ def _text_stream(number: int) -> TextIO:
 
 
 def _new_randomness() -> None:
-    """Workers forked from one template must not draw the same numbers."""
+    """Reseed: workers forked from one template must not draw the same random numbers."""
     random.seed()
     numpy_random = sys.modules.get("numpy.random")
     if numpy_random is not None:
@@ -149,7 +149,7 @@ def _call(function: Callable[[int, bytes], None], spawn: Spawn) -> int:
 
 
 def _leave(code: int) -> None:
-    """End the process as an interpreter would, without its parent's finalization."""
+    """Exit like an interpreter would, but without running the parent's finalization."""
     try:
         atexit._run_exitfuncs()
         sys.stdout.flush()
@@ -160,4 +160,4 @@ def _leave(code: int) -> None:
 
 
 def _do_nothing(*_: object) -> None:
-    """Handle a signal by going on."""
+    """Handle a signal by continuing."""

@@ -1,9 +1,9 @@
-"""The fork server's own loop: forks workers and templates, reports their ends, outlives nobody.
+"""The fork server's loop: forks workers and templates, reports their ends, leaves no survivors.
 
-Runs in a process that `forkserver.start` forked while everything was bare, and in each template.
+Runs in a process that `forkserver.start` forked before there was any thread, and in each template.
 Single-threaded, without a ZeroMQ context: only such a process may fork, and only its children can
-ask the kernel to end with it.  When its raylet is gone (the socket pair ends) it ends its workers;
-the server proper also removes the session's directory, which nobody else is left to do.
+ask the kernel to end with it.  When its raylet is gone (the socket pair closes) it ends its
+workers; the server itself also removes the session's directory, since nobody else is left to do so.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from rayhpc.raylet import forkserver_child
 from rayhpc.raylet import forkserver_messages as messages
 
 END_PATIENCE_S = 5.0
-# Sent by the kernel when the raylet's process ends; it wakes the poll (and means nothing else).
+# Sent by the kernel when the raylet's process ends; it only wakes the poll.
 _PARENT_ENDED = signal.SIGUSR2
 
 
@@ -35,16 +35,16 @@ class RayletGoneError(Exception):
 
 
 class FinishedError(Exception):
-    """The raylet ends in good order."""
+    """The raylet is shutting down gracefully."""
 
 
 class Loop:
     """One fork server.
 
     Args:
-        channel: this end of the socket pair to the raylet.
+        channel: the server's end of the socket pair to the raylet.
         entry: module:function that a worker runs.
-        parent: the process whose child this one is, and with which it ends.
+        parent: the process whose child this is, and with which it ends.
         present: a descriptor that no child may keep open; -1: there is none.
     """
 
@@ -58,7 +58,7 @@ class Loop:
         self._wake: tuple[int, int] = (-1, -1)
 
     def serve(self) -> bool:
-        """Work until the raylet is gone, then end all children; True: it left in good order."""
+        """Work until the raylet is gone, then end all children; True: it shut down gracefully."""
         self._arm()
         in_order = False
         try:
@@ -74,7 +74,7 @@ class Loop:
         return in_order
 
     def send(self, event: msgspec.Struct) -> None:
-        """Tell the raylet.
+        """Send an event to the raylet.
 
         Raises:
             RayletGoneError: nobody is there.
@@ -85,7 +85,7 @@ class Loop:
             raise RayletGoneError from error
 
     def _has_said_the_end(self) -> bool:
-        """Whether `Finish` is among what we had not read yet when an answer found nobody."""
+        """Whether `Finish` is among the unread commands when an answer found nobody."""
         try:
             while data := self._channel.recv(messages.PACKET_BYTES, socket.MSG_DONTWAIT):
                 if isinstance(messages.decode_command(data), messages.Finish):
@@ -95,13 +95,13 @@ class Loop:
         return False
 
     def _arm(self) -> None:
-        """Have a child's end wake the poll."""
+        """Make a child's end wake the poll."""
         self._wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.set_wakeup_fd(self._wake[1], warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
 
     def _disarm(self) -> None:
-        """In a child: nothing of the server's may act any more."""
+        """In a child: disable everything of the server's."""
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.close(self._wake[0])
@@ -136,7 +136,7 @@ class Loop:
                 return
             pid = ended.si_pid
             if pid in self._workers:
-                # While the dead leader is not reaped, no other group can have its number.
+                # As long as the dead leader is not reaped, no other group can get its number.
                 kill(pid)
             _, status = os.waitpid(pid, 0)
             self._workers.discard(pid)
@@ -144,7 +144,7 @@ class Loop:
             self.send(messages.Ended(pid, status))
 
     def _check_parent(self) -> None:
-        """Whoever else was forked from the raylet's process may hold the channel open."""
+        """Detect the parent's end: other forks of the raylet's process may hold the channel."""
         if os.getppid() != self._parent:
             raise RayletGoneError
 
@@ -233,14 +233,15 @@ class Loop:
 def run(
     channel: socket.socket, session_dir: str, entry: str, parent: int, present: int = -1
 ) -> None:
-    """Be the fork server of a session; returns when everything is over.
+    """Run the fork server of a session; returns when everything is over.
 
     Args:
         channel: the server's end of the socket pair.
         session_dir: removed when the raylet is gone.
         entry: module:function that a worker runs.
         parent: the pid of the raylet's process.
-        present: kept open by this process alone, so that others see when it has done all this.
+        present: kept open only by this process, so that others see when it has finished cleaning
+            up.
     """
     become_subreaper()
     process_title.show("rayhpc fork server")
@@ -257,7 +258,7 @@ def run(
 
 
 def end_children(keep: frozenset[int] = frozenset()) -> None:
-    """Kill and reap every child of this process, also what is inherited meanwhile (bounded)."""
+    """Kill and reap every child of this process, and those it inherits meanwhile (bounded)."""
     deadline = time.monotonic() + END_PATIENCE_S
     while time.monotonic() < deadline:
         left = own_children() - keep
@@ -266,12 +267,12 @@ def end_children(keep: frozenset[int] = frozenset()) -> None:
         for pid in left:
             kill(pid)
         for pid in left:
-            # Its memory's release alone may take a tenth of a second.
+            # Releasing its memory alone may take a tenth of a second.
             reap_child(pid, deadline - time.monotonic())
 
 
 def kill(pid: int) -> None:
-    """End a child of this process, and the group it leads."""
+    """Kill a child of this process, and the group it leads."""
     for send in (os.killpg, os.kill):
         try:
             send(pid, signal.SIGKILL)
@@ -280,7 +281,7 @@ def kill(pid: int) -> None:
 
 
 def own_children() -> frozenset[int]:
-    """The pids of this process's children, from the kernel's own list of them."""
+    """The pids of this process's children, from the kernel's list."""
     me = os.getpid()
     try:
         with open(f"/proc/{me}/task/{me}/children") as file:
@@ -290,7 +291,7 @@ def own_children() -> frozenset[int]:
 
 
 def _warm_up(entry: str) -> None:
-    """Import what every worker needs, and put it where the collector does not touch its pages."""
+    """Import what every worker needs, and move it where the collector does not touch its pages."""
     importlib.import_module(entry.partition(":")[0])
     gc.disable()
     gc.collect()
@@ -298,7 +299,7 @@ def _warm_up(entry: str) -> None:
 
 
 def _silence() -> None:
-    """What a module prints when it is imported has no reader here."""
+    """Discard what modules print while being imported: nobody reads it here."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)

@@ -1,7 +1,7 @@
-"""What a raylet and its fork server (or a template of it) say to each other.
+"""Messages between a raylet and its fork server (or one of its templates).
 
-Used by `forkserver.py` (the raylet's side) and `forkserver_loop.py` (the server's).  One message
-is one packet of a SOCK_SEQPACKET socket pair; descriptors travel beside it (SCM_RIGHTS).
+Used by `forkserver.py` (the raylet's side) and `forkserver_loop.py` (the server's).  One message is
+one packet on a SOCK_SEQPACKET socket pair; descriptors are sent beside it (SCM_RIGHTS).
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ DESCRIPTORS_MAX = 4
 
 
 class Share(msgspec.Struct, array_like=True, tag=1):
-    """To the server: keep the descriptors that come along, under these numbers."""
+    """To the server: keep the accompanying descriptors, under these numbers."""
 
     numbers: list[int]
 
 
 class Spawn(msgspec.Struct, array_like=True, tag=2):
-    """To a server: fork worker `number`; its stdout and stderr come along.
+    """To a server: fork worker `number`; its stdout and stderr are attached.
 
-    `args` goes to the entry unread; in `environ` None removes a variable.
+    `args` is passed to the entry unread; in `environ` None removes a variable.
     """
 
     number: int
@@ -31,7 +31,7 @@ class Spawn(msgspec.Struct, array_like=True, tag=2):
 
 
 class MakeTemplate(msgspec.Struct, array_like=True, tag=3):
-    """To the server: fork a server that imports `preload` first; its socket comes along."""
+    """To the server: fork a server that imports `preload` first; its socket is attached."""
 
     path: list[str]
     preload: list[str]
@@ -40,14 +40,14 @@ class MakeTemplate(msgspec.Struct, array_like=True, tag=3):
 
 
 class Signal(msgspec.Struct, array_like=True, tag=4):
-    """To a server: signal a child of yours, if it has not ended."""
+    """To a server: signal one of your children, if it has not ended."""
 
     pid: int
     signum: int
 
 
 class Finish(msgspec.Struct, array_like=True, tag=5):
-    """To the server: end all children and leave; the raylet cleans up itself."""
+    """To the server: end all children and exit; the raylet cleans up itself."""
 
 
 class Spawned(msgspec.Struct, array_like=True, tag=10):
@@ -65,20 +65,20 @@ class SpawnFailed(msgspec.Struct, array_like=True, tag=11):
 
 
 class Ended(msgspec.Struct, array_like=True, tag=12):
-    """From a server: a child has ended; `status` as waitpid(2) gives it."""
+    """From a server: a child has ended; `status` in the form waitpid(2) returns it."""
 
     pid: int
     status: int
 
 
 class Ready(msgspec.Struct, array_like=True, tag=13):
-    """From a template: imported, forking from now on; `skipped` could not be imported."""
+    """From a template: imports done, ready to fork; `skipped` could not be imported."""
 
     skipped: list[str] = []
 
 
 class Unfit(msgspec.Struct, array_like=True, tag=14):
-    """From a template: `module` made it unfit for forking, `reason` says how; it ends."""
+    """From a template: `module` made it unfit for forking, `reason` says how; it exits."""
 
     module: str
     reason: str

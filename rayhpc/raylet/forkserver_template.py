@@ -1,6 +1,6 @@
 """A template: a fork server that has imported what a job's driver had imported.
 
-Called by `forkserver_loop` in the forked copy that becomes the template.  Imports, then judges
+Called by `forkserver_loop` in the forked copy that becomes the template.  Imports, then checks
 whether the process can still be forked: a thread, a ZeroMQ context or an initialised GPU does not
 survive a fork.
 """
@@ -24,7 +24,7 @@ _GPU_DEVICES = ("/dev/nvidia", "/dev/kfd", "/dev/dri/render")
 
 
 def prepare(wanted: MakeTemplate) -> Ready | Unfit:
-    """Import what is wanted; the answer says whether this process may fork workers."""
+    """Import what is requested; the answer says whether this process may fork workers."""
     process_title.show("rayhpc template")
     forkserver_child.apply_environ(wanted.environ)
     if wanted.folder:
@@ -57,7 +57,7 @@ def unfit_to_fork() -> str:
 def _import(name: str) -> bool:
     try:
         importlib.import_module(name)
-    except BaseException:  # whatever it raises, the worker's own import will raise it to the user
+    except BaseException:  # whatever it raises, the worker's own import will raise for the user
         return False
     return True
 
@@ -77,7 +77,7 @@ def _threads() -> int:
 
 
 def _threads_that_stay() -> int:
-    """Threads that are left after a fork: OpenBLAS ends its own at every one, and starts anew."""
+    """Threads that remain after a fork: OpenBLAS ends its own at each fork, and restarts them."""
     pid = os.fork()
     if pid == 0:
         os._exit(0)
@@ -86,7 +86,7 @@ def _threads_that_stay() -> int:
 
 
 class _ContextsMade:
-    """Notes the ZeroMQ contexts that are made while modules are imported."""
+    """Tracks the ZeroMQ contexts created while modules are imported."""
 
     def __init__(self) -> None:
         self._made: list[weakref.ref[zmq.Context[zmq.Socket[bytes]]]] = []

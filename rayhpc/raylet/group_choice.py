@@ -1,7 +1,7 @@
-"""Where a request for a worker in a placement group should go: pure functions of what is known.
+"""Where a request for a worker in a placement group goes: pure functions of what is known.
 
-Called by `leases`, as `scheduling` is for all other requests.  Without an index a demand takes a
-bundle that fits, and spares those with GPUs if it wants none.
+Called by `leases`, like `scheduling` for all other requests.  Without an index a demand takes any
+bundle that fits, avoiding those with GPUs if it needs none.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from rayhpc.wire.messages.common import Resources
 
 @dataclass(frozen=True)
 class GroupChoice:
-    """The node to wait at, or (`refusal` is not 0) why it is refused, as `LeaseRefused` has it."""
+    """The node to wait at or, if `refusal` is not 0, why it is refused (as in `LeaseRefused`)."""
 
     node: NodeNumber
     refusal: int = 0
@@ -30,8 +30,8 @@ def choose(
     """Where a request goes.
 
     Args:
-        request: it.
-        state: what the head says of its group; None: it has not answered yet.
+        request: the request.
+        state: what the head says about its group; None: it has not answered yet.
         me: this node.
         pools: the bundles here that it may be served from.
     """
@@ -60,7 +60,7 @@ def next_node(demand: Resources, state: actors.GroupIs | None, me: NodeNumber) -
 def _is_best_here(
     demand: Resources, state: actors.GroupIs, me: NodeNumber, pools: list[Pool]
 ) -> bool:
-    """Whether a bundle here can serve it now, and no other node's would be the better one."""
+    """Whether a bundle here can serve it now, and no other node's bundle suits better."""
     fitting = [pool for pool in pools if pool.fits(demand)]
     if not fitting or not all(wastes_gpus(pool.total, demand) for pool in fitting):
         return bool(fitting)
@@ -71,7 +71,7 @@ def _is_best_here(
 
 
 def _in_turn(demand: Resources, state: actors.GroupIs) -> list[NodeNumber]:
-    """A group's nodes as a demand for any bundle tries them: those first that spare GPUs."""
+    """A group's nodes in the order in which a demand for any bundle tries them: GPUs last."""
     waste: dict[NodeNumber, bool] = {}
     for node, bundle in zip(state.nodes, state.bundles, strict=False):
         useless = wastes_gpus(bundle, demand) or bool(shortage(bundle, demand))

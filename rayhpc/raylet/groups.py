@@ -1,7 +1,7 @@
-"""Placement groups, as the head orders them of this node: bundles set aside and given back.
+"""Placement groups: the head's orders to this node to reserve and release bundles.
 
-Used by `node`.  The bundles themselves are in `bundles`; here is what their coming and going means
-for leases and actors.
+Used by `node`.  The bundles themselves are in `bundles`; this handles what their arrival and
+departure mean for leases and actors.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from rayhpc.wire.address import HEAD, Address
 from rayhpc.wire.feasibility import sum_of
 from rayhpc.wire.messages import actors
 
-# Bundles for which there is no room within this time are refused; the head looks elsewhere.
+# Bundles for which there is no room within this time are refused; the head then looks elsewhere.
 ROOM_WITHIN_S = 0.5
 
 
 class Groups:
-    """What the head says of placement groups.
+    """Carries out the head's orders about placement groups.
 
     Args:
         pool: the node's own resources.
-        bundles: what is set aside of them.
-        dispatch: who waits for resources.
+        bundles: those reserved here.
+        dispatch: the queue for resources.
         leases, actors: what may run in bundles.
-        send: puts a message on its way.
+        send: sends a message.
         now: the time in seconds, monotonic.
     """
 
@@ -55,7 +55,7 @@ class Groups:
         self.is_draining = False
 
     def on_prepare(self, message: actors.PrepareBundles) -> None:
-        """The head wants bundles set aside: at once, or as soon as leases have been called back."""
+        """The head wants bundles reserved: at once, or as soon as leases have been revoked."""
         group, bundles = message.group, message.bundles
 
         def answer(ok: bool) -> None:
@@ -81,7 +81,7 @@ class Groups:
         self._dispatch.add(request)
 
     def on_release(self, message: actors.ReleaseBundles) -> None:
-        """The head gives bundles back; what runs in those of a removed group ends."""
+        """The head releases bundles; what runs in those of a removed group ends."""
         if message.removed:
             self._leases.on_group_removed(message.group)
             self._actors.on_group_removed(message.group)
@@ -89,7 +89,7 @@ class Groups:
         self._dispatch.is_dirty = True
 
     def on_group_is(self, message: actors.GroupIs) -> None:
-        """The head tells where a group's bundles are."""
+        """The head reports where a group's bundles are."""
         self._bundles.on_group_is(message)
         if message.state == actors.GROUP_REMOVED:
             self._leases.on_group_removed(message.group)

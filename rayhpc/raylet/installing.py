@@ -1,8 +1,8 @@
 """Installs what `pip` or `uv` of a runtime environment asks for, once per node and content.
 
-Used by `environments`, in a thread of its own.  From where packages come is the user's own
-configuration's business (an index, a wheelhouse, options among the requirements); what is
-installed goes into a folder that workers put on top of their Python environment.
+Used by `environments`, in a separate thread.  Where packages come from is up to the user's own
+configuration (an index, a wheelhouse, options among the requirements); they are installed into a
+folder that workers put on top of their Python environment.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ _SHOWN = 2000
 
 
 def key_of(tool: str, lines: list[str], options: list[str]) -> str:
-    """The name of what these give for this Python."""
+    """The name of the result of these for this Python."""
     content = json.dumps([tool, sys.version, lines, options]).encode()
     return hashlib.sha256(content).hexdigest()
 
 
 def install(base: Path, tool: str, lines: list[str], options: list[str]) -> str:
-    """Install into a folder, unless that has been done; the folder.
+    """Install into a folder, unless that has been done; returns the folder.
 
     Args:
-        base: where folders of packages are.
+        base: the directory above the folders of packages.
         tool: "pip" or "uv".
         lines: as in a requirements file.
         options: for the installer's command line.
 
     Raises:
-        ValueError: it cannot be installed; the text has the end of what the installer said.
+        ValueError: it cannot be installed; the text has the end of the installer's output.
     """
     target = base / key_of(tool, lines, options)[:32]
     if target.is_dir():

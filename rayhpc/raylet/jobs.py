@@ -1,7 +1,7 @@
-"""The jobs this node works for: their configuration, asked of the head where it is not known.
+"""The jobs that this node works for: their configuration, requested from the head if unknown.
 
-Used by `workers` (what a worker must know of its job) and by `node`, which numbers the jobs of the
-drivers that attach here.
+Used by `workers` (for what a worker must know about its job) and by `node`, which numbers the jobs
+of the drivers that attach here.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from rayhpc.wire.address import HEAD, Address, NodeNumber, node_of, raylet_of
 from rayhpc.wire.messages import cluster, leases
 from rayhpc.wire.messages.common import JobConfig
 
-# Room for that many drivers per node in a job's number.
+# A job's number has room for this many drivers per node.
 _NODE_SHIFT = 16
 
 Send = Callable[[Address, msgspec.Struct], None]
 
 
 class Jobs:
-    """All jobs that this node has heard of.
+    """All jobs known to this node.
 
     Args:
         me: this node's raylet.
         node: its number.
-        send: puts a message on its way.
+        send: sends a message.
     """
 
     def __init__(self, me: Address, node: NodeNumber, send: Send) -> None:
@@ -44,7 +44,7 @@ class Jobs:
         return self._node << _NODE_SHIFT | self._last
 
     def add(self, job: JobConfig) -> None:
-        """A job is known from now on; its driver's end will be told to us."""
+        """A job is known from now on; we watch for its driver's end."""
         if job.number not in self._known and job.driver:
             self._send_watch(job.driver)
         self._known[job.number] = job

@@ -26,7 +26,7 @@ _decode = codec.Decoder((cluster.Registered, cluster.RegistrationRefused))
 
 
 class JoinError(Exception):
-    """The node cannot join; `code` is the exit code that says so."""
+    """The node cannot join; `code` is the exit code for it."""
 
     def __init__(self, reason: str, code: int) -> None:
         super().__init__(reason)
@@ -34,7 +34,7 @@ class JoinError(Exception):
 
 
 def node_info(config: NodeConfig, endpoints: list[tuple[str, int]], key: bytes) -> NodeInfo:
-    """What the cluster is told of this node."""
+    """What the cluster is told about this node."""
     return NodeInfo(
         number=0,
         node_id=config.node_id,

@@ -15,14 +15,14 @@ from rayhpc.wire.messages import actors
 
 
 def why_it_waits(request: PendingLease) -> str:
-    """Why it waits, in general."""
+    """The general reason why it waits."""
     if request.wanted.strategy.kind == "group":
         return "waits for its placement group"
     return "all nodes that could serve it are in use"
 
 
 def why_for_ever(request: PendingLease, view: ClusterView, bundles: Bundles) -> str:
-    """Why it may wait for ever; empty: it need not."""
+    """Why it may wait forever; empty: it need not."""
     if request.wanted.strategy.kind == "group":
         return _why_in_group(request, bundles)
     choice = scheduling.choose(request.wanted, view, scheduling.Here(), 0)

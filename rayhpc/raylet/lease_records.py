@@ -1,4 +1,4 @@
-"""What is kept of one request for a worker, and of one lease.
+"""The records of a request for a worker, and of a lease.
 
 Used by `leases`.  Holds state only.
 """
@@ -16,7 +16,7 @@ from rayhpc.wire.messages.common import Resources, SchedulingClass
 
 @dataclass(eq=False)
 class PendingLease:
-    """One submitter's wish for a worker; `resource_request` while it waits for resources."""
+    """One submitter's request for a worker; `resource_request` while it waits for resources."""
 
     client: Address
     number: int
@@ -29,25 +29,25 @@ class PendingLease:
     waiter: Waiter | None = None
     told: str | None = None
     kind: bytes = b""
-    # No node that is here can ever serve it, this one neither, whatever it has free.
+    # No present node can ever serve it, including this one, whatever it has free.
     is_stuck: bool = False
     # There was no room where its data is for long enough.
     goes_anywhere: bool = False
 
     @property
     def requester(self) -> tuple[Address, bytes]:
-        """Whom it counts for: fairness is between classes of submitters."""
+        """Whom it counts for: fairness is between submitters' scheduling classes."""
         return self.client, self.kind
 
     @property
     def resources(self) -> Resources:
-        """What it asks for."""
+        """The resources it asks for."""
         return self.wanted.resources
 
 
 @dataclass(eq=False)
 class GrantedLease:
-    """A worker in a submitter's hands; `returned` while a revocation is still under way."""
+    """A worker leased to a submitter; `returned` while a revocation is still in progress."""
 
     number: int
     client: Address

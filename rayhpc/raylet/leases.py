@@ -1,8 +1,8 @@
 """Leases: which submitter has which worker of this node, from request to return.
 
-A state machine driven by `node`: messages in, messages out through `send`.  Where a request should
-go decide `scheduling` and `group_choice`, who comes next `dispatch`, which process serves it
-`workers`.  What each message means, and what follows a death: `docs/explanation/protocol.md`.
+A state machine driven by `node`: messages in, messages out through `send`.  `scheduling` and
+`group_choice` decide where a request goes, `dispatch` who comes next, `workers` which process
+serves it.  What each message means, and what follows a death: `docs/explanation/protocol.md`.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from rayhpc.wire.address import Address, NodeNumber, node_of
 from rayhpc.wire.messages import leases
 from rayhpc.wire.messages.common import Grant, Resources
 
-# A demand that no node can meet is named after this time: nodes may still be joining.
+# After this time the user hears of a demand that no node can meet: nodes may still be joining.
 TELL_AFTER_S = 0.5
-# A request for any bundle of a group that waits so long tries the group's next node.
+# A request for any bundle of a group that has waited this long tries the group's next node.
 ROTATE_AFTER_S = 0.2
-# So long a request waits where its data is for what has been called back, then goes anywhere.
+# How long a request waits, where its data is, for revoked capacity before it goes anywhere.
 NEAR_WITHIN_S = 0.1
 
 Send = Callable[[Address, msgspec.Struct], None]
@@ -40,12 +40,12 @@ class Leases:
     Args:
         pool: the node's own resources.
         bundles: its placement group bundles.
-        dispatch: who waits for resources.
+        dispatch: the queue for resources.
         view: the cluster.
         workers: its processes.
-        send: puts a message on its way.
+        send: sends a message.
         now: the time in seconds, monotonic.
-        watch: called with a submitter's address, whose end must be told.
+        watch: called with a submitter's address, whose end must be reported.
     """
 
     def __init__(
@@ -69,14 +69,14 @@ class Leases:
         self._watch = watch
         self._requests: dict[tuple[Address, int], PendingLease] = {}
         self._leases: dict[int, GrantedLease] = {}
-        # By worker, then by submitter: the last lease taken back, and what had started under it.
+        # By worker, then by submitter: the last revoked lease, and what had started under it.
         self._taken_back: dict[Address, dict[Address, tuple[int, bytes]]] = {}
-        # Of each kind of strategy: how many requests have been given a node with room.
+        # Per kind of strategy: how many requests have been given a node with room.
         self._turns: Counter[str] = Counter()
         self._lease_number = 0
         self.is_draining = False
 
-    # -- messages of submitters -----------------------------------------------------------------
+    # -- messages from submitters ---------------------------------------------------------------
     def on_request(self, message: leases.LeaseRequest) -> None:
         """A submitter wants a worker."""
         request = PendingLease(
@@ -89,38 +89,38 @@ class Leases:
             kind=msgspec.msgpack.encode(message.wanted),
         )
         self._requests[request.client, request.number] = request
-        # It may have ended before its request came; who waits is given up like who holds.
+        # It may have ended before its request came; a waiting submitter is watched like a holder.
         self._watch(request.client)
         self._place(request)
 
     def on_cancel(self, message: leases.LeaseCancel) -> None:
-        """It no longer does."""
+        """A submitter no longer wants a worker."""
         request = self._requests.get((message.client, message.request))
         if request is not None:
             self._drop(request)
 
     def on_return(self, message: leases.LeaseReturn) -> None:
-        """A submitter has no more use for a worker."""
+        """A submitter no longer needs a worker."""
         lease = self._leases.get(message.lease)
         if lease is None:
             return
         if message.kill:
             self._workers.kill(lease.worker, "its task was cancelled by force")
         elif lease.revocable.revoking:
-            # The worker is about to answer: before that it would refuse a next submitter's tasks.
+            # The worker is about to answer: until then it would refuse the next submitter's tasks.
             lease.returned = True
         else:
             self._end(lease)
 
-    # -- messages of workers --------------------------------------------------------------------
+    # -- messages from workers ------------------------------------------------------------------
     def on_revoked(self, message: leases.Revoked, started: bytes = b"") -> None:
-        """A worker has given its lease back; `started` is what it ran last under it."""
+        """A worker has given its lease back; `started` is what it last ran under it."""
         lease = self._leases.get(message.lease)
         if lease is not None:
             self._end_by_worker(lease, started)
 
     def on_left(self, worker: WorkerProcess, started: bytes) -> None:
-        """A worker runs nothing any more; it may stay for those who hold objects of its own."""
+        """A worker runs nothing any more; it may stay for those who hold objects it owns."""
         lease = self._leases.get(worker.lease)
         if lease is not None:
             self._end_by_worker(lease, started)
@@ -131,7 +131,7 @@ class Leases:
         self._dispatch.is_dirty = True
 
     def on_unblocked(self, allocation: Allocation) -> None:
-        """It goes on."""
+        """The task continues."""
         allocation.pool.unlend(allocation)
 
     def allocation_of(self, number: int) -> Allocation | None:
@@ -140,7 +140,7 @@ class Leases:
         return None if lease is None else lease.revocable.allocation
 
     def worker_of(self, number: int) -> WorkerProcess | None:
-        """The worker that a lease is for."""
+        """The worker of a lease."""
         lease = self._leases.get(number)
         return None if lease is None else lease.worker
 
@@ -168,7 +168,7 @@ class Leases:
         self._end(lease)
 
     def on_client_gone(self, client: Address, reason: str) -> None:
-        """A submitter is gone: what ran for it ends with its workers."""
+        """A submitter is gone: what ran for it ends, with the workers."""
         for request in [x for x in self._requests.values() if x.client == client]:
             self._drop(request)
         for before in self._taken_back.values():
@@ -186,7 +186,7 @@ class Leases:
                 self.on_client_gone(client, reason)
 
     def on_group_removed(self, group: bytes) -> None:
-        """A placement group is gone: its leases end, what waits for it is refused."""
+        """A placement group is gone: its leases end, and requests waiting for it are refused."""
         text = "The placement group was removed."
         for request in list(self._requests.values()):
             if request.wanted.strategy.group == group and request.resource_request is not None:
@@ -196,19 +196,19 @@ class Leases:
                 self._workers.kill(lease.worker, "its placement group was removed")
 
     def on_view_changed(self) -> None:
-        """Other nodes have changed: what waits may go elsewhere."""
+        """Other nodes have changed: waiting requests may go elsewhere."""
         for request in list(self._requests.values()):
             if request.resource_request is not None and request.resource_request in self._dispatch:
                 self._reconsider(request)
 
     def drain(self) -> None:
-        """Take no new work: what waits is sent away."""
+        """Take no new work: waiting requests are sent away."""
         self.is_draining = True
         self.on_view_changed()
 
     # -- time -----------------------------------------------------------------------------------
     def on_time(self) -> None:
-        """Say why a request may wait for ever; try a group's next node."""
+        """Report requests that may wait forever; try a group's next node."""
         now = self._now()
         if self._view.expire(now):
             self.on_view_changed()
@@ -225,7 +225,7 @@ class Leases:
                 self._reconsider(request)
 
     def deadline(self) -> float | None:
-        """When `on_time` wants to be called; None: not before something happens."""
+        """When `on_time` must be called; None: not before something happens."""
         now = self._now()
         times: list[float] = []
         debits = self._view.deadline()
@@ -238,22 +238,22 @@ class Leases:
             times += [request.arrived + x for x in patience]
         return min((x for x in times if x > now), default=None)
 
-    # -- what others want to know ---------------------------------------------------------------
+    # -- queries --------------------------------------------------------------------------------
     def new_number(self) -> int:
-        """A lease number, never used before on this node."""
+        """A lease number never used before on this node."""
         self._lease_number += 1
         return self._lease_number
 
     def waiting(self) -> int:
-        """How many requests wait for resources."""
+        """The number of requests waiting for resources."""
         return sum(1 for x in self._requests.values() if x.resource_request is not None)
 
     def active(self) -> int:
-        """How many leases there are."""
+        """The number of leases."""
         return len(self._leases)
 
     def demand(self) -> list[tuple[Resources, int, str]]:
-        """What waits here: resources, how many tasks, why."""
+        """What waits here: resources, number of tasks, reason."""
         shown: dict[bytes, PendingLease] = {}
         backlog: dict[tuple[Address, bytes], int] = {}
         for request in self._requests.values():
@@ -269,9 +269,9 @@ class Leases:
             for kind, request in shown.items()
         ]
 
-    # -- where to -------------------------------------------------------------------------------
+    # -- placement ------------------------------------------------------------------------------
     def _place(self, request: PendingLease) -> None:
-        """A request has come: serve it, send it on, have it wait, or refuse it."""
+        """A request has arrived: serve it, redirect it, queue it, or refuse it."""
         if request.wanted.strategy.kind == "group":
             self._place_in_group(request)
             return
@@ -279,7 +279,8 @@ class Leases:
         room = not self.is_draining and self._pool.fits(request.resources)
         serves = not self.is_draining and self._pool.could_ever(request.resources)
         if request.hops and serves:
-            # It was sent here on purpose: no second thoughts while this node can do it at all.
+            # It was sent here deliberately: do not redirect it as long as this node can serve it
+            # at all.
             self._wait_here(request)
             return
         choice = self._choose(request, room)
@@ -294,7 +295,7 @@ class Leases:
             self._wait_here(request)
 
     def _reconsider(self, request: PendingLease) -> None:
-        """The view has changed: send a waiting request where there is room."""
+        """The view has changed: redirect a waiting request to a node with room."""
         if request.wanted.strategy.kind == "group":
             self._place_in_group(request)
             return
@@ -352,7 +353,7 @@ class Leases:
         else:
             self._redirect(request, node)
 
-    # -- what becomes of it ---------------------------------------------------------------------
+    # -- outcomes -------------------------------------------------------------------------------
     def _wait_here(self, request: PendingLease) -> None:
         if request.resource_request is not None:
             return
@@ -376,7 +377,7 @@ class Leases:
         return [] if self.is_draining or request.is_stuck else [self._pool]
 
     def _granted(self, request: PendingLease, allocation: Allocation) -> None:
-        """The resources are there: now a worker."""
+        """The resources are available: now get a worker."""
         request.resource_request = None
         request.allocation = allocation
         self._dispatch.count(request.requester, +1)
@@ -392,7 +393,7 @@ class Leases:
         self._workers.start_ahead(key, min(request.backlog - 1, _times(allocation)))
 
     def _start(self, request: PendingLease, worker: WorkerProcess) -> None:
-        """A worker is there: the lease begins."""
+        """A worker is available: the lease begins."""
         self._requests.pop((request.client, request.number), None)
         allocation = request.allocation
         assert allocation is not None
@@ -419,9 +420,9 @@ class Leases:
         self._send(request.client, message)
 
     def _end_by_worker(self, lease: GrantedLease, started: bytes) -> None:
-        """A worker ends its lease; it has told its submitter so."""
+        """A worker ends its lease, and has told its submitter."""
         if not lease.returned:
-            # What it told its submitter on another way may be lost if it dies now.
+            # What it sent its submitter by another path may be lost if it dies now.
             before = self._taken_back.setdefault(lease.worker.address, {})
             before[lease.client] = (lease.number, started)
         self._end(lease)
@@ -450,7 +451,7 @@ class Leases:
             self._send(request.client, leases.LeaseQueued(request.number, text))
 
     def _drop(self, request: PendingLease) -> None:
-        """Forget a request, and give back what it already had."""
+        """Drop a request, and release what it already had."""
         self._requests.pop((request.client, request.number), None)
         if request.resource_request is not None:
             self._dispatch.cancel(request.resource_request)
@@ -465,7 +466,7 @@ class Leases:
 
 
 def _times(allocation: Allocation) -> int:
-    """How often more the same could be taken from the same pool."""
+    """How many more times the same amount could be taken from the same pool."""
     free = allocation.pool.free
     fits = (free.get(name, 0) // need for name, need in allocation.resources.items() if need)
     return max(0, min(fits, default=0))

@@ -1,8 +1,8 @@
-"""What workers print: read from their pipes, cut into lines, passed on.
+"""Workers' output: read from their pipes, cut into lines, delivered.
 
-Used by `main`, whose loop says which pipe can be read.  Lines go to the job's driver (`LogLines`)
-and to the node's one log file, which is rotated.  What a worker printed before its end is read
-before its end is told.  A line is cut where it becomes too long, or does not go on for a moment; a
+Used by `main`, whose loop says which pipe is readable.  Lines go to the job's driver (`LogLines`)
+and to the node's log file, which is rotated.  What a worker printed before its end is read before
+its end is reported.  A line is cut if it gets too long, or does not continue for a moment; a
 progress bar that redraws itself with carriage returns becomes at most one line a second.
 """
 
@@ -21,7 +21,7 @@ LINE_MAX = 64 * 1024
 READ_BYTES = 64 * 1024
 DRAIN_READS = 16
 PROGRESS_EVERY_S = 1.0
-# A line that has begun and does not end is passed on when nothing has come for so long.
+# An unfinished line is delivered when nothing has come for this long.
 QUIET_S = 0.3
 LOG_FILE_BYTES = 32 * 1024 * 1024
 
@@ -29,7 +29,7 @@ Deliver = Callable[[int, str, bool, list[str]], None]
 
 
 class Lines:
-    """Cuts one stream into lines.
+    """Splits one stream into lines.
 
     Args:
         now: the time in seconds, monotonic.
@@ -40,11 +40,11 @@ class Lines:
         self._rest = b""
         self._shown_at = float("-inf")
         self._fed_at = float("-inf")
-        # The beginning of the line that comes has been passed on.
+        # The beginning of the current line has already been delivered.
         self._cut = False
 
     def deadline(self) -> float | None:
-        """When the line that has begun is to be taken for whole; None: none has."""
+        """When the unfinished line is to be treated as complete; None: there is none."""
         return self._fed_at + QUIET_S if self._rest else None
 
     def feed(self, data: bytes) -> list[str]:
@@ -53,7 +53,7 @@ class Lines:
         *whole, self._rest = (self._rest + data).split(b"\n")
         if self._cut and whole:
             self._cut = False
-            whole = whole[whole[0] in (b"", b"\r") :]  # all of that line has been passed on
+            whole = whole[whole[0] in (b"", b"\r") :]  # all of that line has been delivered
         lines = [_last_drawn(x) for x in whole]
         if b"\r" in self._rest.rstrip(b"\r"):
             drawn = self._rest.rstrip(b"\r")
@@ -67,7 +67,7 @@ class Lines:
         return lines
 
     def end(self) -> list[str]:
-        """What is left when the stream has ended, or the line does not go on."""
+        """What remains when the stream has ended, or the line does not continue."""
         rest, self._rest = self._rest, b""
         self._cut = bool(rest)
         return [_last_drawn(rest)] if rest else []
@@ -75,7 +75,7 @@ class Lines:
 
 @dataclass(eq=False)
 class Stream:
-    """One of a worker's two streams; `name` is what the worker last said it runs."""
+    """One of a worker's two streams; `name` is what the worker last said it was running."""
 
     number: int
     descriptor: int
@@ -99,7 +99,7 @@ class Logs:
     _begun: dict[Stream, None] = field(default_factory=dict)
 
     def add(self, number: int, out: int, error: int) -> list[int]:
-        """A new worker's pipes; returns the descriptors to poll."""
+        """Add a new worker's pipes; returns the descriptors to poll."""
         for descriptor, is_error in ((out, False), (error, True)):
             os.set_blocking(descriptor, False)
             self.streams[descriptor] = Stream(number, descriptor, is_error, Lines(self.now))
@@ -120,7 +120,7 @@ class Logs:
         return bool(data)
 
     def drain(self, number: int) -> None:
-        """A worker has ended: deliver all that it printed and forget its pipes."""
+        """A worker has ended: deliver everything it printed and drop its pipes."""
         for stream in self._of(number):
             self._read_waiting(stream)
             self._deliver(stream, stream.lines.end())
@@ -133,12 +133,12 @@ class Logs:
             self._deliver(stream, stream.lines.end())
 
     def deadline(self) -> float | None:
-        """When `on_time` has something to do; None: not before something is printed."""
+        """When `on_time` has something to do; None: not before there is output."""
         times = (stream.lines.deadline() for stream in self._begun)
         return min((x for x in times if x is not None), default=None)
 
     def on_time(self) -> None:
-        """Deliver the lines that have begun and do not go on."""
+        """Deliver unfinished lines that do not continue."""
         now = self.now()
         for stream in list(self._begun):
             due = stream.lines.deadline()
@@ -147,7 +147,7 @@ class Logs:
                 self._deliver(stream, stream.lines.end())
 
     def close(self) -> None:
-        """Deliver everything, forget everything."""
+        """Deliver everything, and drop all pipes."""
         for number in {x.number for x in self.streams.values()}:
             self.drain(number)
 
@@ -155,8 +155,8 @@ class Logs:
         return [x for x in self.streams.values() if x.number == number]
 
     def _read_waiting(self, stream: Stream) -> None:
-        # A pipe holds no more than this; what comes later was printed later, or by somebody else:
-        # something that a worker started may still hold its pipe open.
+        # A pipe holds no more than this; anything later was printed later, or by someone else:
+        # a process that a worker started may still hold its pipe open.
         for _ in range(DRAIN_READS):
             try:
                 data = os.read(stream.descriptor, READ_BYTES)
@@ -188,11 +188,11 @@ class Logs:
 
 
 class LogFile(logging.Handler):
-    """The node's log file: what workers print and what the raylet says.
+    """The node's log file: workers' output and the raylet's own messages.
 
     Args:
         path: the file; its predecessor is kept as `<path>.1`.
-        limit: bytes after which a new one is begun.
+        limit: the size in bytes at which a new file is started.
     """
 
     def __init__(self, path: str, limit: int = LOG_FILE_BYTES) -> None:
@@ -203,7 +203,7 @@ class LogFile(logging.Handler):
         self._size = os.fstat(self._file.fileno()).st_size
 
     def write(self, origin: str, lines: Iterable[str]) -> None:
-        """Append lines of somebody; a full disk loses them rather than the node."""
+        """Append lines from `origin`; a full disk loses them rather than the node."""
         stamp = time.strftime("%Y-%m-%d %H:%M:%S")
         text = "".join(f"{stamp} {origin} {line}\n" for line in lines)
         data = text.encode(errors="backslashreplace")
@@ -216,7 +216,7 @@ class LogFile(logging.Handler):
             return
 
     def emit(self, record: logging.LogRecord) -> None:
-        """A message of the raylet itself."""
+        """A message from the raylet itself."""
         self.write(f"raylet {record.levelname}", self.format(record).splitlines())
 
     def close(self) -> None:
@@ -236,7 +236,7 @@ def _append_to(path: str) -> io.FileIO:
 
 
 def _last_drawn(line: bytes) -> str:
-    """A line as a terminal would show it in the end: after its last carriage return."""
+    """A line as a terminal would finally show it: after its last carriage return."""
     line = line.rstrip(b"\r")
     return _text(line[line.rfind(b"\r") + 1 :])
 

@@ -1,6 +1,6 @@
-"""What a raylet's state machine asks of the world beside sending messages.
+"""What a raylet's state machine needs from the outside world, beyond sending messages.
 
-Implemented by `os_io` with real processes and sockets, and by tests on paper.
+Implemented by `os_io` with real processes and sockets, and by tests with fakes.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from rayhpc.wire.messages.common import NodeInfo
 
 
 class Slots(Protocol):
-    """What workers note before they run something (`wire.slots.SlotTable`)."""
+    """What workers record before they run something (`wire.slots.SlotTable`)."""
 
     count: int
 
     def read(self, index: int) -> tuple[bytes, list[bytes]]:
-        """What had been started last, and which results may not have been sent."""
+        """What was started last, and which results may not have been sent."""
 
     def clear(self, index: int) -> None:
-        """Make a slot ready for its next worker."""
+        """Prepare a slot for its next worker."""
 
 
 class NodeIO(Spawner, Protocol):
-    """What the raylet does to the world beside sending messages."""
+    """The raylet's actions on the outside world, beyond sending messages."""
 
     slots: Slots
 
@@ -38,19 +38,19 @@ class NodeIO(Spawner, Protocol):
         """Deliver what a worker has printed by now."""
 
     def drain_output(self, number: int) -> None:
-        """Deliver all that a dead worker has printed."""
+        """Deliver everything that a dead worker has printed."""
 
     def forget_process(self, address: Address) -> None:
-        """A process of this node is gone: drop the way to it."""
+        """A process of this node is gone: drop the route to it."""
 
     def forget_node(self, node: NodeNumber, reason: str) -> None:
-        """Another node is gone: drop the way to it."""
+        """Another node is gone: drop the route to it."""
 
     def learn_node(self, info: NodeInfo) -> None:
-        """Another node is there: this is the way to it."""
+        """Another node has joined: this is the route to it."""
 
     def errors(self) -> tuple[int, str]:
-        """How many errors there have been inside the raylet, and the last one."""
+        """How many errors have occurred inside the raylet, and the last one."""
 
     def wake(self) -> None:
-        """Have the loop turn once (from another thread)."""
+        """Make the loop run once (from another thread)."""

@@ -1,6 +1,6 @@
-"""What a node consists of, as those of its parts see it that need several others.
+"""The parts of a node, as seen by those parts that need several others.
 
-Kept by `node.Raylet`; read by `deaths` and `reporting`.  Names things; does nothing.
+Held by `node.Raylet`; read by `deaths` and `reporting`.  Declares names only.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from rayhpc.wire.address import Address
 
 @dataclass(eq=False, slots=True)
 class Attached:
-    """A driver or observer of this node."""
+    """A driver or observer on this node."""
 
     address: Address
     pid: int
@@ -36,8 +36,8 @@ class NodeParts(Protocol):
 
     Attributes:
         is_draining: nothing new is placed here.
-        orders: how many orders of the head it has had.
-        attached: the drivers and observers of this node.
+        orders: how many of the head's orders it has received.
+        attached: the drivers and observers on this node.
     """
 
     io: NodeIO
@@ -53,7 +53,7 @@ class NodeParts(Protocol):
     attached: dict[Address, Attached]
 
     def send(self, destination: Address, message: msgspec.Struct, /) -> None:
-        """Put a message on its way."""
+        """Send a message."""
 
     def job_over(self, driver: Address) -> None:
         """A driver is gone."""

@@ -1,7 +1,7 @@
-"""What a raylet does to the world beside sending messages: `node_io.NodeIO` with real things.
+"""A raylet's actions on the outside world: `node_io.NodeIO` with real processes and sockets.
 
-Made by `main`.  Keeps together what the state machine must not know: processes, routes, slots and
-where the lines of workers go.
+Created by `main`.  Bundles what the state machine must not know: processes, routes, slots and the
+destination of workers' output.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ class OsIO:
     """One node's processes, routes and slots.
 
     Args:
-        config: what its launcher decided.
+        config: the launcher's decisions.
         node: its number.
         server: the fork server.
-        router: the ways out.
+        router: the routes.
         links: the links to other raylets.
-        slots: what workers note.
+        slots: what workers record.
         log: the node's log file.
         descriptors: what the loop polls.
         guard: counts errors inside the raylet.
@@ -71,7 +71,7 @@ class OsIO:
         self.wake: Callable[[], None] = descriptors.wake
 
     def belong_to(self, raylet: Raylet) -> None:
-        """Say which raylet it serves; before the loop turns for the first time."""
+        """Set the raylet it serves, before the loop first runs."""
         self._raylet = raylet
         self._processes.belong_to(raylet)
 
@@ -94,11 +94,11 @@ class OsIO:
         self._processes.read_output(number)
 
     def drain_output(self, number: int) -> None:
-        """Deliver all that a dead worker has printed."""
+        """Deliver everything that a dead worker has printed."""
         self._processes.drain_output(number)
 
     def deadline(self) -> float:
-        """When `on_time` wants to be called."""
+        """When `on_time` must be called."""
         due = self._processes.output_deadline()
         return math.inf if due is None else due
 
@@ -107,7 +107,7 @@ class OsIO:
         self._processes.output_on_time()
 
     def forget_process(self, address: Address) -> None:
-        """A process of this node is gone: so are its socket and the way to it."""
+        """A process of this node is gone, and so are its socket and the route to it."""
         self._router.forget_process(address)
         self._processes.forget(process_of(address))
         with contextlib.suppress(FileNotFoundError):
@@ -118,19 +118,19 @@ class OsIO:
         self._router.forget_node(node, reason)
 
     def learn_node(self, info: NodeInfo) -> None:
-        """Another node is there."""
+        """Another node has joined."""
         self._links.learn(info)
 
     def errors(self) -> tuple[int, str]:
-        """How many errors there have been inside the raylet, and the last one."""
+        """How many errors have occurred inside the raylet, and the last one."""
         return self._guard.count, self._guard.last
 
     def finish(self) -> None:
-        """End all processes; what they printed last is delivered."""
+        """End all processes; their last output is delivered."""
         self._processes.finish()
 
     def _deliver(self, number: int, name: str, is_error: bool, lines: list[str]) -> None:
-        """Lines of a worker: to the node's log, and to the driver of its job."""
+        """Deliver a worker's lines to the node's log, and to the driver of its job."""
         raylet = self._raylet
         worker = None
         if raylet is not None:

@@ -1,8 +1,8 @@
-"""What this node's workers print, on its way to their drivers, and not more than these take.
+"""Sends workers' output on this node to their drivers, but no more than these accept.
 
-Used by `os_io`, which has the lines, and by `node`, which hears what drivers have taken.  A driver
-that is stopped, or slower than its workers, holds up nobody and fills nobody's memory: what is too
-much is left out, and that is said.  The node's log has every line.
+Used by `os_io`, which has the lines, and by `node`, which hears what drivers have printed.  A
+driver that is stopped, or slower than its workers, neither holds anyone up nor fills anyone's
+memory: excess lines are dropped, and a note says so.  The node's log has every line.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import msgspec
 from rayhpc.wire.address import Address
 from rayhpc.wire.messages.leases import LinesTaken, LogLines
 
-# So many characters may be on their way to a driver: what workers that print without a pause
-# print in a third of a second.
+# This many characters may be in flight to a driver: what workers that print continuously produce
+# in a third of a second.
 WINDOW = 8 << 20
 
 Send = Callable[[Address, msgspec.Struct], None]
@@ -25,18 +25,18 @@ Send = Callable[[Address, msgspec.Struct], None]
 
 @dataclass
 class _Window:
-    """Characters that one driver has not taken yet, and lines that were left out since."""
+    """Characters that a driver has not acknowledged yet, and the lines dropped since."""
 
     open: int = 0
     left_out: int = 0
 
 
 class Output:
-    """The lines that are on their way to the drivers.
+    """The lines in flight to the drivers.
 
     Args:
-        node_ip: this node's address, as it is printed.
-        send: puts a message on its way.
+        node_ip: this node's address in printed form.
+        send: sends a message.
     """
 
     def __init__(self, node_ip: str, send: Send) -> None:
@@ -45,7 +45,7 @@ class Output:
         self._windows: dict[Address, _Window] = {}
 
     def pass_on(self, driver: Address, message: LogLines) -> None:
-        """Send a driver lines, unless it has too many to take already."""
+        """Send lines to a driver, unless too many are already in flight."""
         window = self._windows.setdefault(driver, _Window())
         if window.open >= WINDOW:
             window.left_out += len(message.lines)

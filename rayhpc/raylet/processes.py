@@ -1,7 +1,7 @@
-"""The node's worker processes: spawning, killing, their output and their ends.
+"""The node's worker processes: spawning, killing, their output and their deaths.
 
-Used by `os_io`.  The raylet (`node`) decides; here its orders become messages to the fork server
-or a template, and what those report becomes events for the raylet.
+Used by `os_io`.  The raylet (`node`) decides; here its orders become messages to the fork server or
+a template, and their reports become events for the raylet.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ END_PATIENCE_S = 6.0
 
 
 class TemplateChannel:
-    """A template's channel that the loop watches until it is closed."""
+    """A template's channel, which the loop watches until it is closed."""
 
     def __init__(self, channel: Channel, descriptors: Descriptors) -> None:
         self.channel = channel
@@ -43,7 +43,7 @@ class Processes:
 
     Args:
         server: the fork server.
-        logs: who reads what workers print.
+        logs: reads what workers print.
         descriptors: what the loop polls.
     """
 
@@ -58,7 +58,7 @@ class Processes:
         descriptors.watch(server.fileno(), self._serve_server)
 
     def belong_to(self, raylet: Raylet) -> None:
-        """Say whose processes they are; before the loop turns for the first time."""
+        """Set the raylet whose processes these are, before the loop first runs."""
         self._raylet = raylet
 
     # -- the raylet's orders --------------------------------------------------------------------
@@ -68,7 +68,7 @@ class Processes:
         """Fork worker `number`, from a template or the bare server.
 
         Raises:
-            OSError: this process has too many files open.
+            OSError: this process has too many open files.
         """
         channel: Channel = self._server
         if template is not None and isinstance(template.channel, TemplateChannel):
@@ -112,15 +112,15 @@ class Processes:
         self._logs.read_waiting(number)
 
     def output_deadline(self) -> float | None:
-        """When `output_on_time` has something to do; None: not before something is printed."""
+        """When `output_on_time` has something to do; None: not before there is output."""
         return self._logs.deadline()
 
     def output_on_time(self) -> None:
-        """Deliver the lines that have begun and do not go on."""
+        """Deliver unfinished lines that do not continue."""
         self._logs.on_time()
 
     def drain_output(self, number: int) -> None:
-        """Deliver all that a dead worker has printed."""
+        """Deliver everything that a dead worker has printed."""
         for descriptor in [x.descriptor for x in self._logs.streams.values() if x.number == number]:
             self._descriptors.unwatch(descriptor)
         self._logs.drain(number)
@@ -138,7 +138,7 @@ class Processes:
             logger.error("the fork server did not end and was killed")
         self._logs.close()
 
-    # -- what the fork server tells -------------------------------------------------------------
+    # -- reports of the fork server -------------------------------------------------------------
     def _serve_server(self) -> None:
         self._flush(self._server)
         for event in self._server.events():

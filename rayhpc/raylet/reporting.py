@@ -1,7 +1,7 @@
-"""What a raylet tells of itself: heartbeats to the head, answers to questions.
+"""What a raylet reports about itself: heartbeats to the head, answers to questions.
 
-Used by `node`.  A heartbeat goes out at least once a second, and soon after anything has changed;
-never more than one each 50 ms.
+Used by `node`.  A heartbeat goes out at least once a second, and soon after anything has changed,
+but at most one every 50 ms.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ SOONEST_S = 0.05
 
 
 class Heartbeats:
-    """Decides when to say what.
+    """Decides when to report what.
 
     Args:
         node: this node's number.
         pool: its resources.
-        send: puts a message on its way.
+        send: sends a message.
         now: the time in seconds, monotonic.
     """
 
@@ -78,7 +78,7 @@ class Heartbeats:
         self._send(HEAD, message)
 
     def deadline(self, raylet: NodeParts) -> float:
-        """When `beat` wants to be called."""
+        """When `beat` must be called."""
         changed = self._state(raylet) != self._told
         return self._last + (SOONEST_S if changed else BEAT_S)
 
@@ -98,7 +98,7 @@ class Answers:
 
     Args:
         raylet: the node.
-        runs_kept: how many runs of its workers it remembers.
+        runs_kept: how many of its workers' runs it keeps.
 
     Attributes:
         runs: what its workers have run.
@@ -109,7 +109,7 @@ class Answers:
         self.runs = RunKeeper(runs_kept)
 
     def on_request(self, source: Address, message: cluster.Request) -> None:
-        """Somebody asks."""
+        """Answer a question."""
         rows = self._rows(message.question)
         if rows is None:
             name = type(message.question).__name__

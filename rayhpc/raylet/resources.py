@@ -1,8 +1,8 @@
-"""A node's resources: what is free, what is taken, and which GPUs go with it.
+"""A node's resources: what is free, what is taken, and which GPUs belong to it.
 
-Used by `leases`, `actors` and `bundles`.  Amounts are whole numbers of 1/10000 (`UNIT`), so sums
-of fractions are exact.  A placement group's bundle is a pool of its own, cut out of the node's.
-Never decides who gets something.
+Used by `leases`, `actors` and `bundles`.  Amounts are integers in units of 1/10000 (`UNIT`), so
+sums of fractions are exact.  A placement group's bundle is a separate pool, cut out of the node's.
+Does not decide who gets something.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ Shares = dict[str, int]
 
 @dataclass(eq=False)
 class Allocation:
-    """What somebody holds of a pool; `shares` says how much of which GPU.
+    """What someone holds of a pool; `shares` says how much of which GPU.
 
-    `lent` is the CPU amount given back while its holder waits for others.
+    `lent` is the CPU amount lent out while its holder waits for others.
     """
 
     pool: Pool
@@ -38,7 +38,7 @@ class Pool:
     """Resources that can be taken and given back.
 
     Args:
-        total: all there is.
+        total: the total amounts.
         gpus: how much of each GPU belongs to it; ids are opaque.
     """
 
@@ -61,7 +61,7 @@ class Pool:
         return self._pick_gpus(demand.get(GPU, 0)) is not None
 
     def take(self, demand: Resources) -> Allocation | None:
-        """Meet the demand; None if it does not fit now."""
+        """Take what the demand needs; None if it does not fit now."""
         if not self.fits(demand):
             return None
         shares = self._pick_gpus(demand.get(GPU, 0)) or {}
@@ -79,7 +79,7 @@ class Pool:
         allocation.resources, allocation.shares = {}, {}
 
     def shrink(self, allocation: Allocation, resources: Resources) -> None:
-        """Give back all but `resources` (GPUs stay as they are unless none is kept)."""
+        """Give back everything except `resources` (GPUs stay unless none is kept)."""
         self.unlend(allocation)
         if not resources.get(GPU):
             for gpu, amount in allocation.shares.items():
@@ -90,14 +90,14 @@ class Pool:
         allocation.resources = dict(resources)
 
     def lend(self, allocation: Allocation) -> None:
-        """The holder waits for others: its CPUs are free meanwhile."""
+        """The holder waits for others: its CPUs are free until `unlend`."""
         cpus = allocation.resources.get(CPU, 0)
         if cpus and not allocation.lent:
             allocation.lent = cpus
             self._add({CPU: cpus}, +1)
 
     def unlend(self, allocation: Allocation) -> None:
-        """It goes on, whether or not its CPUs are free: then there is less than nothing."""
+        """The holder continues, whether or not its CPUs are free: less than nothing may be free."""
         if allocation.lent:
             self._add({CPU: allocation.lent}, -1)
             allocation.lent = 0
@@ -109,7 +109,7 @@ class Pool:
         self.version += 1
 
     def _pick_gpus(self, amount: int) -> Shares | None:
-        """GPUs for a demand: whole ones, or a part of the fullest that still has room."""
+        """GPUs for a demand: whole ones, or a share of the fullest one that still has room."""
         if not amount or not self.gpus:
             return {}
         if amount < UNIT:
@@ -138,5 +138,5 @@ def shortage(available: Resources, demand: Resources) -> Resources:
 
 
 def wastes_gpus(total: Resources, demand: Resources) -> bool:
-    """Whether a demand that wants no GPU would keep others from GPUs there."""
+    """Whether a demand without GPUs would keep others from using GPUs there."""
     return bool(total.get(GPU)) and not demand.get(GPU)

@@ -1,8 +1,8 @@
-"""Ways out of this node: to its processes, to other raylets, to the head.
+"""Routes out of this node: to its processes, to other raylets, to the head.
 
-Used by `main`.  Passes frames on by their first 16 bytes without decoding them; what is for the
-raylet itself it hands out.  A process that talks to a node that is gone is told so: it may have
-started after everybody else was.
+Used by `main`.  Forwards frames by their first 16 bytes without decoding them, and returns those
+for the raylet itself.  A process that sends to a node that is gone is told so: it may have started
+after everyone else was told.
 """
 
 from __future__ import annotations
@@ -61,11 +61,11 @@ class Router:
         return [self._local, *self._links.sockets, *self._head.sockets]
 
     def send(self, destination: Address, message: msgspec.Struct) -> None:
-        """Put a message of this raylet on its way."""
+        """Send a message from this raylet."""
         self._pass_on(destination, codec.encode(destination, self._me, message))
 
     def receive(self) -> Iterator[bytes]:
-        """The frames for this raylet; passes all others on."""
+        """The frames for this raylet; all others are forwarded."""
         while self._to_myself:
             yield self._to_myself.popleft()
         yield from self._receive_local()
@@ -79,11 +79,11 @@ class Router:
             destination = codec.destination_of(frame)
             if destination == self._me:
                 yield frame
-            elif node_of(destination) == self._node:  # anything else would go round and round
+            elif node_of(destination) == self._node:  # anything else would circulate forever
                 self._pass_on(destination, frame)
 
     def has_input(self) -> bool:
-        """Whether something for this raylet waits that no poll would tell."""
+        """Whether something for this raylet is waiting that no poll would report."""
         return bool(self._to_myself)
 
     def forget_process(self, address: Address) -> None:
@@ -96,7 +96,7 @@ class Router:
         self._links.forget(node)
 
     def close(self) -> None:
-        """Close the way to this node's processes; what was sent goes out first (bounded)."""
+        """Close the route to this node's processes; what was sent goes out first (bounded)."""
         self._local.close()
 
     def _receive_local(self) -> Iterator[bytes]:
@@ -121,7 +121,7 @@ class Router:
             self._to_myself.append(frame)
         elif node == self._node:
             name = self._names.get(destination) or routing_id(destination)
-            # A process that is gone is no error: whom it concerns is told of its end.
+            # A dead process is no error: everyone concerned is told of its death.
             sockets.send_to(self._local, name, frame)
         elif node == 0:
             self._head.send_frame(frame)

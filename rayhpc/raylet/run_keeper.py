@@ -1,6 +1,6 @@
-"""What the workers of a node have run lately, as they packed it: kept unread until somebody asks.
+"""What a node's workers have run recently, as they packed it: kept unread until someone asks.
 
-Used by `reporting`.  The most recent runs are kept, and how many had to go is known.
+Used by `reporting`.  The most recent runs are kept, and the number of dropped ones is known.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from collections import deque
 
 from rayhpc.wire.messages.cluster import ReportRuns, RunPage, TaskRuns
 
-# Reports are put together to chunks of this size: a worker with one task a second makes small ones.
+# Reports are combined into chunks of this size: a worker with one task a second sends small ones.
 CHUNK_BYTES = 64 * 1024
-# An answer is that large at the most, and one chunk: what goes between nodes must not stand in the
-# way of others for long.
+# The size limit of an answer, plus one chunk: traffic between nodes must not hold up other traffic
+# for long.
 PAGE_BYTES = 2 * 1024 * 1024
 
 
@@ -22,7 +22,7 @@ class RunKeeper:
     Runs are numbered from 0 in the order in which they were reported.
 
     Args:
-        most: how many runs are kept at least, once there have been so many; a chunk more at most.
+        most: at least this many runs are kept, once there have been so many; at most a chunk more.
     """
 
     def __init__(self, most: int) -> None:
@@ -35,7 +35,7 @@ class RunKeeper:
         self._never_came = 0
 
     def add(self, message: ReportRuns) -> None:
-        """A worker tells what it has run."""
+        """A worker reports what it has run."""
         self._open += message.data
         self._end += message.count
         self._never_came += message.dropped
@@ -46,7 +46,7 @@ class RunKeeper:
             self._first = self._chunks.popleft()[0]
 
     def page(self, question: TaskRuns) -> RunPage:
-        """The runs that are asked for, or the first of them."""
+        """The requested runs, or the first of them."""
         if question.after >= 0:
             start = question.after
         else:

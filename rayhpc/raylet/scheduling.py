@@ -1,9 +1,9 @@
 """Which node should serve a scheduling class: pure functions of the cluster view.
 
-Called by `leases` for requests and, when the view changes, for those that wait.  Default: where the
-data is while there is room or idle workers can be called back, then here, then any node with room,
-nodes with GPUs last for those who want none; spread: round robin over the nodes with room, else
-where fewest wait; node affinity, labels and bundles narrow the choice.
+Called by `leases` for requests and, when the view changes, for waiting ones.  Default: where the
+data is while there is room or idle workers can be recalled, then here, then any node with room,
+nodes with GPUs last for demands without any; spread: round robin over the nodes with room, else
+where the fewest wait; node affinity, labels and bundles narrow the choice.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from rayhpc.wire.messages.common import Resources, SchedulingClass
 
 @dataclass(frozen=True)
 class Here:
-    """This node, as it is now: the view is of the others.
+    """This node's present state; the view covers the others.
 
-    `room`: it could serve the request at once; `may`: it could once it has called back what leases
-    have (asked only where the data is here); `waiting`: how many requests wait, which only a
-    class that spreads needs to know; `serves`: it takes new work (else it is leaving).
+    `room`: it could serve the request at once; `may`: it could once it has recalled what leases
+    have (computed only if the data is here); `waiting`: the number of waiting requests, needed
+    only for a class that spreads; `serves`: it takes new work (otherwise it is leaving).
     """
 
     room: bool = False
@@ -36,8 +36,8 @@ class Here:
 class Choice:
     """Where to go: `node` serves at once (`now`) or is where to wait; 0: nowhere, never.
 
-    `stuck`: no node that is here can ever serve it; it waits for the cluster to change.  `text`
-    says why, or, with node 0, why it is refused.
+    `stuck`: no present node can ever serve it; it waits for the cluster to change.  `text` says why
+    or, with node 0, why it is refused.
     """
 
     node: NodeNumber
@@ -50,10 +50,10 @@ def choose(wanted: SchedulingClass, view: ClusterView, here: Here, turn: int) ->
     """Where a request of class `wanted` should go (not for placement groups).
 
     Args:
-        wanted: what it asks for.
+        wanted: the class.
         view: the cluster.
         here: this node.
-        turn: counts the requests of this kind that were given a node with room, for round robin.
+        turn: the number of requests of this kind that were given a node with room, for round robin.
     """
     strategy, demand = wanted.strategy, wanted.resources
     if strategy.kind == "node":
@@ -85,7 +85,7 @@ def _settle(
     here: Here,
     turn: int,
 ) -> Choice:
-    """One of these nodes, some of which could do it: one with room, else where to wait."""
+    """Choose among these nodes, some of which could serve it: one with room, else where to wait."""
     me, demand = view.me, wanted.resources
     spread = wanted.strategy.kind == "spread"
     near = next((x for x in nodes if x.info.number == wanted.near), None)
@@ -104,12 +104,12 @@ def _settle(
 
 
 def _sparing_gpus(nodes: list[NodeView], demand: Resources) -> list[NodeView]:
-    """The nodes without GPUs, for who wants none and has a choice."""
+    """The nodes without GPUs, for a demand that needs none and has a choice."""
     return [x for x in nodes if not wastes_gpus(x.info.total, demand)] or nodes
 
 
 def _crowd(node: NodeView, me: NodeNumber, here: Here) -> tuple[int, bool]:
-    """How many wait there; this node before others with as many."""
+    """How many wait there; on a tie, this node first."""
     away = node.info.number != me
     return node.pending if away else here.waiting, away
 

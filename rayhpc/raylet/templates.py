@@ -1,8 +1,8 @@
 """Templates: fork servers that have imported what a job's driver had imported.
 
-Used by `workers`, which asks where to fork a worker from.  Nothing depends on a template: while it
-is not ready for long, is unfit or has died, workers are forked from the bare server and import
-by themselves.
+Used by `workers`, which asks from what to fork a worker.  Nothing depends on a template: while it
+is not ready for long, is unfit or has died, workers are forked from the bare server and do their
+own imports.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from rayhpc.wire.messages.common import JobConfig
 
 logger = logging.getLogger("rayhpc")
 
-# How long workers wait for a template that still imports before they are forked without it.
+# How long workers wait for a template that is still importing before they are forked without it.
 PATIENCE_S = 10.0
 # A program may use any number of runtime environments: unused templates beyond this number go.
 MOST = 8
@@ -50,7 +50,7 @@ class Templates:
     """All templates of a node, by job and runtime environment.
 
     Args:
-        make: starts a template and returns its channel (the fork server's business).
+        make: starts a template and returns its channel (the fork server does the work).
         now: the time in seconds, monotonic.
     """
 
@@ -62,7 +62,7 @@ class Templates:
         self._templates: dict[TemplateKey, Template] = {}
 
     def prepare(self, job: JobConfig, environment: bytes, prepared: Prepared) -> None:
-        """Start the template of a job's workers, if they would gain by one."""
+        """Start the template for a job's workers, if they would benefit from one."""
         key = (job.number, environment)
         if key in self._templates or not job.preload:
             return
@@ -81,7 +81,7 @@ class Templates:
         return template if template is not None and template.state == READY else None
 
     def is_worth_waiting(self, key: TemplateKey) -> bool:
-        """Whether a template is still importing, and not for too long yet."""
+        """Whether a template is still importing, and has not taken too long yet."""
         template = self._templates.get(key)
         return (
             template is not None
@@ -90,7 +90,7 @@ class Templates:
         )
 
     def deadline(self) -> float | None:
-        """When the first template that is still importing has taken too long."""
+        """When the first template still importing will have taken too long."""
         now = self._now()
         times = [
             limit
@@ -109,42 +109,42 @@ class Templates:
             template.state = READY
         if message.skipped:
             logger.info(
-                "job %d: not imported ahead of need: %s",
+                "job %d: not preloaded: %s",
                 template.key[0],
                 ", ".join(message.skipped),
             )
 
     def on_unfit(self, template: Template, message: messages.Unfit) -> None:
-        """A template cannot fork: its job's workers import by themselves."""
+        """A template cannot fork: its job's workers do their own imports."""
         template.state = GONE
         logger.warning(
-            "workers of job %d are started without importing ahead of need, which takes them "
-            "longer and more memory: module %s is not fit for it (%s)",
+            "workers of job %d start without preloaded modules, which costs them more time "
+            "and memory: module %s makes forking unsafe (%s)",
             template.key[0],
             message.module,
             message.reason,
         )
 
     def on_gone(self, template: Template) -> None:
-        """A template's process has ended; its workers end with it and are reported one by one."""
+        """A template's process has ended; its workers end with it and are reported individually."""
         template.state = GONE
         template.channel.close()
 
     def on_worker_gone(self, number: int) -> None:
-        """A worker has ended, from whatever template it came."""
+        """A worker has ended, whatever template it came from."""
         for template in list(self._templates.values()):
             template.workers.discard(number)
             self._close_if_done(template)
 
     def retire(self, job: int) -> None:
-        """A job has ended: its templates leave with their last worker."""
+        """A job has ended: its templates exit with their last worker."""
         for template in list(self._templates.values()):
             if template.key[0] == job:
                 template.is_retired = True
                 self._close_if_done(template)
 
     def _make_room(self) -> None:
-        """Let the oldest templates go that nobody uses, if there are many."""
+        """Drop the oldest unused templates, if there are many."""
         unused = [x for x in self._templates.values() if not x.workers and x.state != STARTING]
         for template in unused[: max(0, len(self._templates) + 1 - MOST)]:
             template.state = GONE

@@ -1,7 +1,7 @@
 """This raylet's copy of the cluster: which nodes there are, and what is free on each.
 
-Fed by `node` from the head's messages; read by `scheduling`.  Always a little old: whoever acts on
-it debits what it sends to a node, until that node's next report, or until that must have come.
+Updated by `node` from the head's messages; read by `scheduling`.  Always a little old: whatever is
+sent to a node is debited until that node's next report, or until that must have come.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from rayhpc.wire.address import NodeNumber
 from rayhpc.wire.messages.cluster import Usage
 from rayhpc.wire.messages.common import NodeInfo, Resources
 
-# What was sent to a node and has not changed what it reports never came there: its submitter had no
-# more use for it, or has ended.
+# Something sent to a node that has not changed its report never arrived: its submitter no longer
+# needed it, or has ended.
 DEBIT_S = 2.0
 
 
@@ -24,29 +24,29 @@ class NodeView:
     def __init__(self, info: NodeInfo) -> None:
         self.info = info
         self.available = dict(info.total)
-        # What leases have of it, and it can call back.
+        # What leases hold there, and the node can recall.
         self.leased: Resources = {}
         self.pending = 0
         self.draining = False
         self.version = -1
-        # What was sent there since its last report, and when; the oldest first.
+        # What was sent there since its last report, and when; oldest first.
         self.debits: list[tuple[float, Resources]] = []
 
     def has_room(self, demand: Resources) -> bool:
-        """Whether it could serve the demand at once, as far as is known."""
+        """Whether it could serve the demand at once, as far as known."""
         return not self.draining and not shortage(self.available, demand)
 
     def may_have_room(self, demand: Resources) -> bool:
-        """Whether it could serve the demand once it has called back what leases have."""
+        """Whether it could serve the demand once it has recalled what leases have."""
         lack = shortage(self.available, demand)
         return not self.draining and not shortage(self.leased, lack)
 
     def could_ever(self, demand: Resources) -> bool:
-        """Whether it could serve the demand when it is idle."""
+        """Whether it could serve the demand when idle."""
         return not self.draining and not shortage(self.info.total, demand)
 
     def charge(self, demand: Resources, sign: int = 1) -> None:
-        """It has less than it last said (`sign` -1: it has not, after all)."""
+        """It has less than it last reported (`sign` -1: undo that)."""
         for name, amount in demand.items():
             self.available[name] = self.available.get(name, 0) - sign * amount
         self.pending += sign
@@ -62,18 +62,18 @@ class ClusterView:
     def __init__(self, me: NodeNumber) -> None:
         self.me = me
         self.nodes: dict[NodeNumber, NodeView] = {}
-        # Numbers are never used again.  A node in neither is yet to be announced.
+        # Numbers are never reused.  A node in neither collection has not been announced yet.
         self.gone: set[NodeNumber] = set()
         self._by_id: dict[str, NodeNumber] = {}
 
     def add(self, info: NodeInfo) -> None:
-        """A node is there."""
+        """A node has joined."""
         if info.number not in self.nodes:
             self.nodes[info.number] = NodeView(info)
             self._by_id[info.node_id] = info.number
 
     def update(self, usage: Usage) -> bool:
-        """A node's state has changed; True if it is another node's and really newer."""
+        """A node's state has changed; True if it is another node's and actually newer."""
         node = self.nodes.get(usage.node)
         if node is None or usage.version <= node.version or usage.node == self.me:
             return False
@@ -86,7 +86,7 @@ class ClusterView:
         return True
 
     def remove(self, number: NodeNumber) -> NodeInfo | None:
-        """A node is gone; what it was, if it was known."""
+        """A node is gone; returns what was known about it."""
         self.gone.add(number)
         node = self.nodes.pop(number, None)
         if node is None:
@@ -95,14 +95,14 @@ class ClusterView:
         return node.info
 
     def debit(self, number: NodeNumber, demand: Resources, now: float) -> None:
-        """Something was sent to a node: it has less than it last said."""
+        """Something was sent to a node: it has less than it last reported."""
         node = self.nodes.get(number)
         if node is not None:
             node.charge(demand)
             node.debits.append((now, demand))
 
     def expire(self, now: float) -> bool:
-        """Take back the debits that no report has answered in time; True if there were any."""
+        """Take back the debits that no report has covered in time; True if there were any."""
         found = False
         for node in self.nodes.values():
             while node.debits and node.debits[0][0] + DEBIT_S <= now:
@@ -116,10 +116,10 @@ class ClusterView:
         return min(firsts) + DEBIT_S if firsts else None
 
     def with_id(self, node_id: str) -> NodeView | None:
-        """The living node of that id."""
+        """The living node with that id."""
         number = self._by_id.get(node_id)
         return None if number is None else self.nodes.get(number)
 
     def largest(self, name: str) -> int:
-        """The most that any node has of a resource."""
+        """The largest amount of a resource that any node has."""
         return max((x.info.total.get(name, 0) for x in self.nodes.values()), default=0)

@@ -1,4 +1,4 @@
-"""Who wants to know of the end of which process of this node (`Watch`, `Died`).
+"""Who wants to be told when which process of this node ends (`Watch`, `Died`).
 
 Used by `node`.  A process that is unknown here has ended: its watcher is told at once.
 """
@@ -17,8 +17,8 @@ class Watches:
     """All watches on this node's processes.
 
     Args:
-        send: puts a message on its way.
-        is_alive: whether a process of this node lives.
+        send: sends a message.
+        is_alive: whether a process of this node is alive.
     """
 
     def __init__(
@@ -29,21 +29,21 @@ class Watches:
         self._watchers: dict[Address, dict[Address, None]] = {}
 
     def on_watch(self, message: leases.Watch) -> None:
-        """Somebody wants to be told of a process's end."""
+        """Register a watcher for a process's end."""
         if self._is_alive(message.target):
             self._watchers.setdefault(message.target, {})[message.watcher] = None
         else:
             self._send(message.watcher, leases.Died(message.target, "it has ended"))
 
     def on_died(self, target: Address, reason: str) -> None:
-        """A process has ended: tell those who asked, and ask nothing more for it."""
+        """A process has ended: notify its watchers, and drop its own watches."""
         for watcher in self._watchers.pop(target, ()):
             self._send(watcher, leases.Died(target, reason))
         for watchers in self._watchers.values():
             watchers.pop(target, None)
 
     def on_node_gone(self, node: NodeNumber) -> None:
-        """Whoever watched from there is gone."""
+        """All watchers on that node are gone."""
         for watchers in self._watchers.values():
             for watcher in [x for x in watchers if node_of(x) == node]:
                 del watchers[watcher]

@@ -1,9 +1,9 @@
 """The worker pool: starts workers ahead of need, binds them to jobs, reuses and ends them.
 
-Used by `leases` and `actors`, which ask for a worker and are called when one is there.  A worker
-belongs to one job and runtime environment from its first lease on; before that it is *plain*, and
-may become any job's that has no environment of its own.  Never forks: that is the spawner's
-(`main`), and never learns of resources: whoever asks has them already.
+Used by `leases` and `actors`, which ask for a worker and are called back when there is one.  A
+worker belongs to one job and runtime environment from its first lease on; before that it is
+*plain*, and may go to any job without an environment of its own.  Never forks: the spawner does
+(`main`); and knows nothing about resources: whoever asks already has them.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from rayhpc.wire.messages.start import WorkerConfig
 
 logger = logging.getLogger("rayhpc")
 
-# An idle worker beyond the number of CPUs is asked to end after this time.
+# An idle worker beyond the number of CPUs is asked to exit after this time.
 SURPLUS_IDLE_S = 10.0
 START_PATIENCE_S = 60.0
 RETRY_AFTER_S = 1.0
-# With its program mostly the whole cluster ends; nobody should fork workers at that moment.
+# A cluster usually ends together with its program; no workers should be forked at that moment.
 REFILL_AFTER_JOB_S = 1.0
 START_FAILURES_MAX = 3
-# So long somebody waits for a worker's end where there can be no more of them.
+# How long someone waits for a worker to end when there can be no more of them.
 CROWDED_AFTER_S = 2.0
 
 Key = tuple[int, bytes]
@@ -42,7 +42,7 @@ STARTING, IDLE, LEASED, ACTOR, LEAVING = "starting", "idle", "leased", "actor", 
 
 
 class Spawner(Protocol):
-    """Makes and signals processes."""
+    """Creates and signals processes."""
 
     def spawn(
         self, number: int, args: bytes, prepared: Prepared, template: Template | None
@@ -81,10 +81,11 @@ class WorkerProcess:
 
 @dataclass(eq=False)
 class Waiter:
-    """Somebody who wants a worker of `key`; exactly one of the two is called, unless cancelled.
+    """A request for a worker of `key`; exactly one callback is called, unless cancelled.
 
-    `fresh`: only one that has run nothing will do; `gpus`: it will have GPUs.  `crowded` is called
-    with a sentence once, if the node can have no more workers and it has waited for a while.
+    `fresh`: only a worker that has run nothing will do; `gpus`: it will have GPUs.  `crowded` is
+    called once with a message, if the node can have no more workers and this has waited for a
+    while.
     """
 
     key: Key
@@ -108,16 +109,16 @@ class WorkerPool:
     """All workers of one node.
 
     Args:
-        base: the configuration that every worker gets (its facts are filled in per worker).
+        base: the configuration for every worker (its facts are filled in per worker).
         node: this node's number.
         cpus: how many idle workers are kept.
         prestart: how many plain workers are kept ready while nothing runs.
-        slots: how many workers there may be at a time.
-        spawner: makes processes.
+        slots: the maximum number of workers at a time.
+        spawner: creates processes.
         templates, environments, jobs: where workers come from, and what they need.
-        send: puts a message on its way.
+        send: sends a message.
         now: the time in seconds, monotonic.
-        new_number: a fresh process number of this node.
+        new_number: returns a new process number of this node.
     """
 
     def __init__(
@@ -154,7 +155,7 @@ class WorkerPool:
         self._refill_at = 0.0
         self.is_closing = False
 
-    # -- asking ---------------------------------------------------------------------------------
+    # -- requests -------------------------------------------------------------------------------
     def acquire(self, waiter: Waiter) -> None:
         """Give `waiter` a worker, at once if one is idle."""
         worker = self._idle_for(waiter) if self._is_known(waiter.key) else None
@@ -166,14 +167,14 @@ class WorkerPool:
         self.advance()
 
     def release(self, worker: WorkerProcess) -> None:
-        """A worker's lease is over: it is idle, or already somebody else's."""
+        """A worker's lease is over: it is idle, or goes to the next waiter at once."""
         if worker.state != LEASED:
             return
         self._become_idle(worker)
         self.advance()
 
     def kill(self, worker: WorkerProcess, reason: str, *, for_memory: bool = False) -> None:
-        """End a worker's process; its end is reported like any other."""
+        """Kill a worker's process; its end is reported like any other."""
         if not worker.death:
             worker.death = reason
             worker.for_memory = for_memory
@@ -186,13 +187,13 @@ class WorkerPool:
             return
         states = Counter(x.state for x in self.by_address.values() if x.key == key)
         waiting = len(self._waiting.get(key, ()))
-        # Whoever still waits has no use for those that idle.
+        # Whoever is still waiting cannot use the idle ones.
         missing = waiting - states[STARTING]
         ahead = waiting + min(count, self._cpus) - states[STARTING] - states[IDLE]
         for _ in range(max(missing, ahead)):
             self._start(key)
 
-    # -- what happens ---------------------------------------------------------------------------
+    # -- events ---------------------------------------------------------------------------------
     def on_spawned(self, number: int, pid: int) -> None:
         """A worker's process exists."""
         worker = self._with_number(number)
@@ -209,7 +210,7 @@ class WorkerPool:
         self._retry_at = self._now() + RETRY_AFTER_S
 
     def on_ready(self, address: Address, pid: int) -> None:
-        """A new worker listens."""
+        """A new worker is listening."""
         worker = self.by_address.get(address)
         if worker is None or worker.state != STARTING:
             return
@@ -221,14 +222,14 @@ class WorkerPool:
         self.advance()
 
     def on_leaving(self, address: Address, reason: str) -> None:
-        """A worker ends by itself: nobody else gets it."""
+        """A worker exits by itself: it is given to nobody else."""
         worker = self.by_address.get(address)
         if worker is not None:
             worker.left = reason
             worker.state = LEAVING
 
     def on_still_needed(self, address: Address) -> None:
-        """A worker that was asked to end owns objects that others hold."""
+        """A worker that was asked to exit owns objects that others hold."""
         worker = self.by_address.get(address)
         if worker is not None and worker.is_asked_to_end:
             worker.is_asked_to_end = False
@@ -236,7 +237,7 @@ class WorkerPool:
             worker.since = self._now()
 
     def on_dead(self, worker: WorkerProcess) -> None:
-        """A worker's process is gone: nobody is given it any more, whoever lets go of it now."""
+        """A worker's process is gone: it is given to nobody any more, even if released now."""
         if worker.state != STARTING:
             worker.state = LEAVING
 
@@ -257,9 +258,9 @@ class WorkerPool:
             self.advance()
 
     def on_job_over(self, job: int) -> None:
-        """A job's driver has ended: the workers go that nobody waits for.
+        """A job's driver has ended: workers that nobody waits for go.
 
-        A detached actor of it lives on, with its tasks, and may yet have to be started (again).
+        A detached actor of it lives on, with its tasks, and may yet have to be (re)started.
         """
         self._refill_at = max(self._refill_at, self._now() + REFILL_AFTER_JOB_S)
         for worker in list(self.by_address.values()):
@@ -271,9 +272,9 @@ class WorkerPool:
                 self.kill(worker, "its job has ended")
         self._templates.retire(job)
 
-    # -- deciding -------------------------------------------------------------------------------
+    # -- decisions ------------------------------------------------------------------------------
     def advance(self) -> None:
-        """Start what is waited for, hand out what is idle, fail what cannot be had."""
+        """Start what is waited for, hand out what is idle, fail what is unavailable."""
         if self.is_closing:
             return
         for key in list(self._waiting):
@@ -281,7 +282,7 @@ class WorkerPool:
         self._refill()
 
     def on_time(self) -> None:
-        """Do what is due: surplus workers, workers that never got ready, delayed starts."""
+        """Do what is due: surplus workers, workers that never became ready, delayed starts."""
         now = self._now()
         for worker in list(self.by_address.values()):
             if worker.state == STARTING and now - worker.since > START_PATIENCE_S:
@@ -292,7 +293,7 @@ class WorkerPool:
         self.advance()
 
     def deadline(self) -> float | None:
-        """When `on_time` wants to be called; None: not before something happens."""
+        """When `on_time` must be called; None: not before something happens."""
         now = self._now()
         times = [self._templates.deadline()]
         if self._waiting and self._retry_at > now:
@@ -310,7 +311,7 @@ class WorkerPool:
         return min((x for x in times if x is not None), default=None)
 
     def count(self) -> int:
-        """How many workers there are."""
+        """The number of workers."""
         return len(self.by_address)
 
     # -- details --------------------------------------------------------------------------------
@@ -338,7 +339,7 @@ class WorkerPool:
         return any(not x.is_cancelled for x in self._waiting.get(key, ()))
 
     def _is_known(self, key: Key) -> bool:
-        """Whether a job and environment are at hand; fails its waiters if they cannot be had."""
+        """Whether a job and environment are available; fails its waiters if they cannot be."""
         job = self._jobs.get(key[0])
         prepared = self._environments.get(key[1])
         if prepared is not None and prepared.error:
@@ -383,7 +384,7 @@ class WorkerPool:
             self.on_spawn_failed(number, error.strerror or str(error))
 
     def _make_place(self) -> None:
-        """There can be no more workers: the one that has idled longest goes, one at a time."""
+        """There can be no more workers: the one idle longest goes, one at a time."""
         if any(x.state == LEAVING and x.is_asked_to_end for x in self.by_address.values()):
             return
         idle = [x for x in self.by_address.values() if x.state == IDLE]
@@ -391,7 +392,7 @@ class WorkerPool:
             self._ask_to_end(min(idle, key=lambda x: x.since))
 
     def _tell_the_crowd(self, now: float) -> None:
-        """Say why they wait to those who wait for a worker that there cannot be."""
+        """Tell those waiting for a worker that cannot be started why they wait."""
         if self._slots:
             return
         for waiter in self._all_waiting():
@@ -414,7 +415,7 @@ class WorkerPool:
             if worker.state != IDLE or not waiter.takes(worker):
                 continue
             if worker.key == key and (best is None or worker.since > best.since):
-                best = worker  # the one used last has the warmest caches
+                best = worker  # the most recently used has the warmest caches
             elif worker.key == PLAIN:
                 plain = plain or worker
         return best or (plain if not key[1] else None)
@@ -460,7 +461,7 @@ class WorkerPool:
         return over or old[: max(0, len(idle) - self._cpus)]
 
     def _refill(self) -> None:
-        """Keep a few plain workers while there is little else."""
+        """Keep a few plain workers while little else is running."""
         alive = sum(1 for x in self.by_address.values() if x.state != LEAVING)
         if not self._waiting and self._now() >= max(self._retry_at, self._refill_at):
             for _ in range(self._prestart - alive):

@@ -1,6 +1,6 @@
-"""One process taking part in a cluster: a driver or a worker.
+"""One process of a cluster: a driver or a worker.
 
-Rooms: `owner` (references, lineage, submission), `worker` (what a worker and an actor decide),
+Packages: `owner` (references, lineage, submission), `worker` (decisions of a worker and an actor),
 `values` (serialization, the store's client, `get` and `put`), `process` (sockets, the leader,
-waiting, and what ties the other rooms together).
+waiting, and what ties the other packages together).
 """

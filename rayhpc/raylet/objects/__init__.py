@@ -1,4 +1,4 @@
-"""A node's objects: the raylet's half of the object store (see `manager`)."""
+"""A node's objects: the raylet's side of the object store (see `manager`)."""
 
 from rayhpc.raylet.objects.manager import ObjectManager
 

@@ -1,9 +1,9 @@
-"""Where the objects of this node's owners lie, in the whole cluster.
+"""Where the objects owned by this node's processes are, in the whole cluster.
 
 Used by `manager`.  Answers other raylets (and our own) without the owner as long as it knows a
-copy; asks the owner when it knows none.  Tells the owner when the last copy is gone.
+copy; asks the owner if it knows none.  Tells the owner when the last copy is gone.
 
-Of objects that lie only here it keeps no entry: the table knows them.  Large objects are handed to
+It keeps no entry for objects that are only here: the table knows them.  Large objects are handed to
 at most two pullers per copy at a time, so that a broadcast spreads as a tree instead of draining
 one node.
 """
@@ -23,15 +23,16 @@ _TURNS_FROM = 4 * 2**20
 _TURN_SECONDS, _TURN_BYTES_PER_SECOND = 2.0, 200e6
 # No answer names more copies than this.
 _NAMED = 8
-# An owner says "stored" and nothing is: how long its writer's message may still take.
+# The owner says "stored" but nothing is: how long the writer's message may still take.
 _GRACE = 2.0
 
 
 class DirectoryEntry:
-    """What is known of one object beyond what the table knows.
+    """What is known about one object beyond what the table knows.
 
-    `nodes` have a copy; `keeper` is the one that must not evict it (0: ours, or none).  `waiting`
-    want to know, `told` were told and may be about to have a copy (until when their turn lasts).
+    `nodes` have a copy; `keeper` has the primary copy, which must not be evicted (0: ours, or
+    none). `waiting` want to know, `told` were told and may be about to have a copy (until their
+    turn ends).
     """
 
     __slots__ = ("asked", "keeper", "nodes", "size", "timer", "told", "waiting")
@@ -46,13 +47,13 @@ class DirectoryEntry:
         self.timer = False
 
     def arrived_at(self, node: NodeNumber, size: int) -> None:
-        """A node has it, so that it no longer looks for it."""
+        """A node has a copy, so it no longer looks for one."""
         self.size = size
         self.waiting.pop(node, None)
         self.told.pop(node, None)
 
     def is_idle(self) -> bool:
-        """Whether nothing would be lost with it."""
+        """Whether nothing would be lost by dropping the entry."""
         return not (self.nodes or self.waiting or self.told)
 
 
@@ -63,7 +64,7 @@ class Directory:
         self._context = context
         self._table = table
         self._owners: dict[bytes, dict[ObjectId, DirectoryEntry]] = {}
-        # Freed objects: the nodes that were told of a copy and have not said what came of it.
+        # Freed objects: the nodes that were told of a copy and have not reported the outcome.
         self._leaving: dict[ObjectId, set[NodeNumber]] = {}
 
     # -- copies come and go ------------------------------------------------------------------------
@@ -109,7 +110,7 @@ class Directory:
         self._serve(oid, entry)
 
     def on_locate_cancel(self, message: objects.LocateCancel) -> None:
-        """A raylet no longer looks for it, or did not get it."""
+        """A raylet no longer looks for it, or could not get it."""
         oid, node = message.oid, message.node
         if self._has_left(oid, node):
             return
@@ -136,9 +137,9 @@ class Directory:
         entry.waiting.clear()
         self._tidy(oid, entry)
 
-    # -- the end of objects ------------------------------------------------------------------------
+    # -- freeing -----------------------------------------------------------------------------------
     def on_free(self, source: Address, oids: Iterable[ObjectId]) -> None:
-        """An owner's objects are no longer referred to."""
+        """Nobody refers to these objects any more."""
         mine = [oid for oid in oids if owner_of(oid) == source]
         self._drop_everywhere(mine, owner_died=False)
 
@@ -180,7 +181,7 @@ class Directory:
             self._tidy(oid, entry)
 
     def _choose_keeper(self, oid: ObjectId, entry: DirectoryEntry) -> None:
-        """The copy that was to be kept is gone: another must not be evicted from now on."""
+        """The primary copy is gone: another one must not be evicted from now on."""
         entry.keeper = 0
         if self._table.get(oid) is not None:
             self._table.promote(oid)
@@ -198,7 +199,7 @@ class Directory:
             self._tidy(oid, entry)
 
     def _serve(self, oid: ObjectId, entry: DirectoryEntry) -> None:
-        """Tell as many of those who wait as may pull now."""
+        """Answer as many of those waiting as may pull now."""
         if not entry.waiting:
             return
         copies = self.copies(oid)
@@ -239,7 +240,7 @@ class Directory:
         if self.copies(oid):
             self._serve(oid, entry)
             return
-        # The writer's word is on its way, or got lost with the writer.
+        # The writer's message is in flight, or was lost with the writer.
         entry.asked = True
 
         def check() -> None:

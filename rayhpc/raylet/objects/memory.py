@@ -1,10 +1,10 @@
-"""The arena's room: who gets it at once, who waits for it, and when waiting has no point.
+"""Room in the arena: who gets it at once, who waits for it, and when waiting is pointless.
 
-Used by `table` (writers) and `pulls`, `reclaim` (copies coming in).  Knows sizes and offsets, not
-objects; what could go to make room is the business of `reclaim`, called through `make_room`.
+Used by `table` (writers) and `pulls`, `reclaim` (incoming copies).  Knows sizes and offsets, not
+objects; `reclaim`, called through `make_room`, decides what can go to make room.
 
-Real memory is taken (`Arena.commit`) before a place is handed out, up to a mark that only moves
-up.  A little more than needed is taken and cleared in the background, just ahead of use.
+Real memory is committed (`Arena.commit`) before an allocation is handed out, up to a mark that only
+moves up.  A little more than needed is committed and cleared in the background, just ahead of use.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ from rayhpc.store.allocator import Allocator
 from rayhpc.store.arena import Arena
 from rayhpc.wire.address import Address
 
-# Committed in the loop itself: less than a millisecond.
+# Committed in the loop itself: takes less than a millisecond.
 _AT_ONCE = 2 * 2**20
 _AHEAD_MIN, _AHEAD_MAX = 16 * 2**20, 64 * 2**20
-# A request is refused when nothing at all has become free for so long.
+# A request is refused when nothing at all has become free for this long.
 WRITER_PATIENCE = 5.0
 READER_PATIENCE = 30.0
 _CHECK_EVERY = 0.5
-# Nothing has become free for so long, and nothing is on its way to disk: no room is coming.
+# Nothing has become free for this long, and nothing is being spilled: no room is coming.
 STALLED = 0.1
-# After the machine had no memory left: when to try again.
+# When to try again after the machine had no memory left.
 _GROW_AGAIN = 5.0
 
 
 class RoomRequest:
-    """One who waits for room.
+    """A request that waits for room.
 
     Args:
         size: bytes.
         process: who will write or read there (its death ends the request).
         granted: called with the offset.
-        refused: called when it waited in vain.
-        stalled: called when no room is coming; True: it is served elsewhere, and waits no longer.
-        reader: a copy that somebody waits to read; served before writers, and waits longer.
+        refused: called when it has waited in vain.
+        stalled: called when no room is coming; True: it is served elsewhere, and stops waiting.
+        reader: a copy that someone waits to read; served before writers, and waits longer.
     """
 
     __slots__ = ("asked", "granted", "process", "reader", "refused", "size", "stalled", "withdrawn")
@@ -64,11 +64,11 @@ class RoomRequest:
 
 
 class Memory:
-    """Hands out the arena's memory.
+    """Allocates the arena's memory.
 
-    `make_room(size)`, set by the manager, gives something back with `free` and returns True, or
-    returns False, perhaps having started what will free some later; `is_making_room` says whether
-    that is under way.
+    `make_room(size)`, set by the manager, frees something with `free` and returns True, or returns
+    False, perhaps having started something that will free some later; `is_making_room` says
+    whether that is in progress.
     """
 
     def __init__(self, arena: Arena, context: StoreContext) -> None:
@@ -93,21 +93,21 @@ class Memory:
 
     @property
     def used(self) -> int:
-        """Bytes handed out."""
+        """Allocated bytes."""
         return self._allocator.used
 
     @property
     def capacity(self) -> int:
-        """Bytes there can be: less than the arena while the machine has no more memory."""
+        """The most bytes there can be: less than the arena while the machine has no more memory."""
         return self._allocator.capacity
 
     @property
     def unused(self) -> int:
-        """Bytes that are free, in however small gaps."""
+        """Free bytes, in gaps of any size."""
         return self._allocator.capacity - self._allocator.used
 
     def take(self, size: int, process: Address) -> int | None:
-        """Room that is free now, or None; nobody who waits is passed."""
+        """Room that is free now, or None; waiting requests are not overtaken."""
         if self._writers or self._readers:
             return None
         offset = self._allocator.allocate(size, process)
@@ -123,14 +123,14 @@ class Memory:
         return offset
 
     def ask(self, request: RoomRequest) -> None:
-        """Room as soon as there is some; `granted` or `refused` may be called at once."""
+        """Get room as soon as there is some; `granted` or `refused` may be called at once."""
         request.asked = self._context.now()
         (self._readers if request.reader else self._writers).append(request)
         self._context.timers.after(STALLED, lambda: self._look_elsewhere(request))
         self.retry()
 
     def retry(self) -> None:
-        """Look again at who waits: `make_room` may know of something new."""
+        """Look at the waiting requests again: `make_room` may have new options."""
         self._pump()
         if not self._checking and (self._readers or self._writers):
             self._checking = True
@@ -160,12 +160,12 @@ class Memory:
             self._pump()
 
     def on_process_died(self, process: Address) -> None:
-        """Whoever waited for room has ended."""
+        """Drop a dead process's requests."""
         for request in [*self._readers, *self._writers, *(r for _, r in self._to_commit)]:
             if request.process == process:
                 self.withdraw(request)
 
-    # -- who is served -----------------------------------------------------------------------------
+    # -- serving -----------------------------------------------------------------------------------
     def _pump(self) -> None:
         self._again = True
         if self._pumping:
@@ -175,8 +175,8 @@ class Memory:
             while self._again:
                 self._again = False
                 self._serve(self._readers, True)
-                # Writers pass a reader that waits, but what is made free is for the reader: the
-                # task that will let go of its memory may have to write its result first.
+                # Writers pass a waiting reader, but what is being freed is for the reader: the task
+                # that will release its memory may have to write its result first.
                 self._serve(self._writers, not self._readers)
         finally:
             self._pumping = False
@@ -201,7 +201,7 @@ class Memory:
         self._commit_wanted()
 
     def _look_elsewhere(self, request: RoomRequest) -> None:
-        """A request has waited for a moment: if no room is coming, disk may have some."""
+        """A request has waited for a moment: if no room is coming, try the disk."""
         queue = self._readers if request.reader else self._writers
         if request.withdrawn or request not in queue:
             return
@@ -274,7 +274,7 @@ class Memory:
                 self._to_commit.append((offset, request))
 
     def _on_no_memory(self) -> None:
-        """The machine has no more: live with what there is, and try again later."""
+        """The machine has no more: make do with what there is, and try again later."""
         waiting, self._to_commit = self._to_commit, []
         for offset, request in reversed(waiting):
             self._allocator.free(offset)
@@ -292,7 +292,7 @@ class Memory:
         self._pump()
 
     def _commit_ahead(self) -> None:
-        """Take and clear the memory that will be asked for next, if growth goes on."""
+        """Commit and clear the memory that will be needed next, if growth continues."""
         if self._committing or self._to_commit or self.starved:
             return
         ahead = min(max(_AHEAD_MIN, self._last_size), _AHEAD_MAX, self.size // 8)

@@ -1,10 +1,10 @@
-"""What goes when the arena is full: copies first, then to disk, the largest first; and back again.
+"""What goes when the arena is full: evict copies first, then spill, largest first; and restoring.
 
 Used by `memory` (through `make_room`), `table` (objects that become idle or busy) and `fetching`
-(restoring).  Never touches an object that is pinned.
+(restoring).  Never touches a pinned object.
 
-Evictable at once, the least recently used first: copies that others have too, and objects that are
-on disk as well.  Among these, what has been read goes before what was fetched for a reader to come.
+Evictable at once, least recently used first: copies that others have too, and objects that are also
+on disk.  Among these, objects that have been read go before those fetched for a future reader.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from rayhpc.store.bins import SizeBins
 
 logger = logging.getLogger("rayhpc")
 
-# Why an object did not come back from disk.
+# Why an object was not restored.
 FULL, DAMAGED = "full", "damaged"
-# Writes to disk under way at a time; one thread stays free for other work.
+# Disk writes in progress at a time; one thread stays free for other work.
 _JOBS = 2
 
 
 class Reclaimer:
     """Evicts, spills and restores.
 
-    `lose`, set by the manager, takes a copy that is evicted or damaged out of the table;
-    `restored` is told of each object that came back from disk, or that could not.
+    `lose`, set by the manager, removes a copy that is evicted or damaged from the table;
+    `restored` is called for each object that was restored, or could not be.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Reclaimer:
         self._jobs = 0
         self._job_bytes = 0
 
-    # -- who may go --------------------------------------------------------------------------------
+    # -- candidates --------------------------------------------------------------------------------
     def idle(self, obj: LocalObject) -> None:
         """Nobody reads the object, which is in memory: it may go."""
         if obj.primary and obj.disk is None:
@@ -65,7 +65,7 @@ class Reclaimer:
         self._fresh.pop(obj, None)
 
     def discard(self, obj: LocalObject) -> None:
-        """The object has left the table: give back what it has."""
+        """The object has left the table: release what it occupies."""
         self.busy(obj)
         obj.gone = True
         if obj.disk is not None and obj.job != "restore":
@@ -81,7 +81,7 @@ class Reclaimer:
 
     # -- making room -------------------------------------------------------------------------------
     def make_room(self, size: int) -> bool:
-        """Give one object's memory back (True), or start to bring some to disk (False)."""
+        """Free one object's memory (True), or start spilling some (False)."""
         if self.evict_seen():
             return True
         if self._fresh:
@@ -89,13 +89,13 @@ class Reclaimer:
             return True
         while self._jobs < _JOBS:
             enough = self._memory.unused + self._job_bytes >= size
-            # Room enough in all, and yet no place: the gaps are too small.
+            # Enough room in total, but no allocation: the gaps are too small.
             if (enough and self._jobs) or not self._spill_largest():
                 break
         return False
 
     def evict_seen(self) -> bool:
-        """Give the memory of one copy back that has been read; False if there is none."""
+        """Free the memory of one copy that has been read; False if there is none."""
         if not self._seen:
             return False
         self._evict(next(iter(self._seen)))
@@ -142,13 +142,13 @@ class Reclaimer:
         self._memory.retry()
 
     def restore(self, obj: LocalObject) -> RoomRequest | None:
-        """Bring an object back from disk; `restored` is called.
+        """Restore an object from disk; `restored` is called.
 
         Returns:
-            The request for room, to be withdrawn when nobody wants the object any more.
+            The request for room, to be withdrawn when the object is no longer wanted.
         """
         if obj.job:
-            return None  # under way already
+            return None  # already in progress
         request = RoomRequest(
             obj.size,
             self._context.me,
@@ -161,10 +161,10 @@ class Reclaimer:
         return request
 
     def check(self, obj: LocalObject) -> bool:
-        """See that an object on disk may be mapped there; `restored` is called.
+        """Check that an object on disk may be mapped there; `restored` is called.
 
         Returns:
-            False: something is done with it already, or it is not on disk.
+            False: it is already being handled, or it is not on disk.
         """
         place = obj.disk
         if obj.job or place is None:
@@ -214,7 +214,7 @@ class Reclaimer:
                 obj.disk = None
         elif ok:
             obj.offset = offset
-            if not obj.pins:  # it may be mapped on disk meanwhile
+            if not obj.pins:  # it may have been mapped on disk in the meantime
                 self.idle(obj)
             self.restored(obj, "")
         else:

@@ -1,6 +1,6 @@
-"""What the object store says of itself: its rows for `list_objects`, and who fills it.
+"""What the object store reports about itself: rows for `list_objects`, and who occupies it.
 
-Used by `manager`.  Reads the tables; changes nothing.
+Used by `manager`.  Read-only.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Report:
         self._pid_of = pid_of
 
     def rows(self, limit: int) -> list[ObjectRow]:
-        """At most `limit` objects: what is being written, then what is sealed, oldest first."""
+        """At most `limit` objects: those being written, then the sealed ones, oldest first."""
         rows = []
         for oid, writers in self._table.writing.items():
             for process, writing in writers.items():
@@ -58,7 +58,7 @@ class Report:
         return rows[:limit]
 
     def full(self, size: int) -> str:
-        """Why there is no room for `size` bytes, who has it, and what to do."""
+        """Why there is no room for `size` bytes, who occupies it, and what to do."""
         used, capacity = self._memory.used, self._memory.capacity
         if size > self._memory.size:
             return (

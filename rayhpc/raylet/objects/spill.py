@@ -1,9 +1,9 @@
-"""Objects on disk: one file without a name per spill directory, in which objects have places.
+"""Objects on disk: one unnamed file per spill directory, in which objects are allocated.
 
-Used by `reclaim`, `table` and `pulls`.  Files without names need no sweeping: the kernel frees them
-however the raylet ends; this node's processes map them by way of the raylet's descriptor.  The
+Used by `reclaim`, `table` and `pulls`.  Unnamed files need no cleaning up: the kernel frees them
+however the raylet ends; this node's processes map them through the raylet's descriptor.  The
 functions at the end do the slow work and belong in a background thread; the rest is bookkeeping in
-the raylet's own.
+the raylet's own thread.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from rayhpc.store.allocator import Allocator
 # Objects are read back, and checked, in pieces of this size (that of a chunk between nodes).
 PIECE = 2**20
 _ENDLESS = 1 << 62
-# What is left free on a disk: others write there too.
+# How much is left free on a disk: others write there too.
 _KEEP_FREE = 256 * 2**20
 _KEEP_SHARE = 50
 _BLOCKED_SECONDS = 30.0
 
 
 class SpillPlace:
-    """Where an object lies on disk, and the checksum of each of its pieces.
+    """An object's location on disk, and the checksum of each of its pieces.
 
-    `checked` says that what is there was seen to be what was written, so that it may be mapped.
+    `checked` says that the contents were verified, so that they may be mapped.
     """
 
     __slots__ = ("checked", "directory", "offset", "size", "sums")
@@ -42,11 +42,11 @@ class SpillPlace:
 
     @property
     def path(self) -> str:
-        """What this node's processes open to map it: the file itself has no name."""
+        """The path this node's processes open to map it: the file itself has no name."""
         return f"/proc/{os.getpid()}/fd/{self.directory.fd}"
 
     def corrupt(self) -> str:
-        """What to say when it is not what was written there."""
+        """The message when its contents are not what was written."""
         return (
             f"its only copy, in a spill file in {self.directory.path}, is corrupt: it is not what "
             "was written there. The disk may be failing; nothing else was lost by it"
@@ -54,7 +54,7 @@ class SpillPlace:
 
 
 class SpillDirectory:
-    """One spill directory: its file (opened when first needed) and what is taken of it."""
+    """One spill directory: its file (opened when first needed) and its allocations."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -66,7 +66,7 @@ class SpillDirectory:
         """Open the file.
 
         Raises:
-            OSError: the directory cannot be used.
+            OSError: the directory is unusable.
         """
         if self.fd >= 0:
             return
@@ -81,7 +81,7 @@ class SpillDirectory:
             self.fd = self._open_and_unlink()
 
     def room(self) -> int:
-        """Bytes that may still be written."""
+        """Bytes that can still be written."""
         space = os.fstatvfs(self.fd)
         total, free = space.f_blocks * space.f_frsize, space.f_bavail * space.f_frsize
         return free - min(_KEEP_FREE, total // _KEEP_SHARE)
@@ -96,10 +96,10 @@ _NO_TMPFILE = (95, 22)  # EOPNOTSUPP, EINVAL: a file system without O_TMPFILE
 
 
 class Spiller:
-    """Finds places on disk and gives them back.
+    """Allocates space on disk and frees it.
 
     Args:
-        paths: the directories, the best first.
+        paths: the directories, best first.
         context: our node.
     """
 
@@ -112,7 +112,7 @@ class Spiller:
         self._context = context
 
     def place(self, size: int) -> SpillPlace | None:
-        """A place for `size` bytes in the directory with most room; None if there is none."""
+        """Space for `size` bytes in the directory with most room; None if there is none."""
         best: SpillDirectory | None = None
         best_room = size - 1
         now = self._context.now()
@@ -139,22 +139,22 @@ class Spiller:
         return SpillPlace(best, offset, size)
 
     def failed(self, place: SpillPlace, reason: str) -> None:
-        """Writing there failed: leave that directory alone for a while."""
+        """Writing there failed: avoid that directory for a while."""
         self._block(place.directory, reason)
         self.release(place)
 
     def release(self, place: SpillPlace) -> None:
-        """Give a place back, and its blocks to the disk."""
+        """Free the space, and its blocks on the disk."""
         self.spilled -= place.size
         directory = place.directory
-        # Punched before it is handed out again, so that nobody's new object is hit.
+        # Punched before the space is allocated again, so that no new object is hit.
         self._context.executor.submit(
             lambda: kernel.punch_hole(directory.fd, place.offset, place.size),
             lambda _: directory.places.free(place.offset),
         )
 
     def close(self) -> None:
-        """Close the files, and with them delete what is in them."""
+        """Close the files, which deletes their contents."""
         for directory in self._directories:
             if directory.fd >= 0:
                 os.close(directory.fd)
@@ -166,7 +166,7 @@ class Spiller:
 
 
 def write(place: SpillPlace, view: memoryview) -> str:
-    """Write an object's bytes to its place; empty, or why that failed.  For a thread."""
+    """Write an object's bytes; returns empty, or why that failed.  For a background thread."""
     try:
         for start in range(0, place.size, PIECE):
             piece = view[start : start + PIECE]
@@ -184,7 +184,7 @@ def write(place: SpillPlace, view: memoryview) -> str:
 
 
 def reserve(place: SpillPlace) -> bool:
-    """Give a place its blocks, so that who maps it can write there.  For a thread."""
+    """Allocate blocks for the space, so that it can be mapped for writing.  For a thread."""
     try:
         return kernel.reserve(place.directory.fd, place.offset, place.size)
     except OSError:
@@ -203,7 +203,7 @@ def add_piece(place: SpillPlace, start: int, data: bytes) -> bool:
 
 
 def sums_of(place: SpillPlace) -> list[int] | None:
-    """The checksums of what lies at a place; None: it cannot be read.  For a thread."""
+    """The checksums of the contents; None: they cannot be read.  For a background thread."""
     found = []
     whole = bytearray(min(PIECE, place.size))
     with memoryview(whole) as view:
@@ -216,7 +216,7 @@ def sums_of(place: SpillPlace) -> list[int] | None:
 
 
 def is_whole(place: SpillPlace) -> bool:
-    """Whether what lies at a place is what was written.  For a thread."""
+    """Whether the contents are what was written.  For a background thread."""
     found = sums_of(place)
     return found is not None and (not place.sums or found == place.sums)
 

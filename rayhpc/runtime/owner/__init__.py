@@ -1,1 +1,1 @@
-"""What a process knows of the objects and tasks that it made: references, lineage, submission."""
+"""What a process knows about the objects and tasks it created: references, lineage, submission."""

@@ -1,6 +1,6 @@
-"""One actor as a process that calls it sees it: where it is, and the calls that wait or run.
+"""One actor as its caller sees it: where it is, and the calls that wait or run.
 
-Made and changed by `calls`; handles look at it.  Holds state only.
+Created and changed by `calls`; handles read it.  Holds state only.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ UNKNOWN = "UNKNOWN"
 Item = TypeVar("Item")
 
 
-# The dead share one: an empty deque has 0.7 KiB, and their handles may be kept for ever.
+# Dead actors share one: an empty deque takes 0.7 KiB, and their handles may be kept indefinitely.
 NO_CALLS: deque[Any] = deque()
 
 
 class ActorClient(Generic[Item]):
     """One actor as this process sees it.
 
-    `queue` are calls not sent yet, in order; `inflight` those sent and not answered, in order.
-    `again` are calls that make lost results again: they wait for no call before them, since such
-    a one may wait for what they make.  `overtakes` says that the actor runs calls beside each
-    other, or out of order: then one whose arguments are there waits for none before it either,
-    and those whose arguments are not are `delayed`, apart from the queue.
-    `killed`: this process has had it killed, and waits for the head to say so.  `unregistered` are
-    messages for the head that must follow the actor's registration (None: that has gone out).
+    `queue` are the calls not sent yet, in order; `inflight` those sent and not answered, in order.
+    `again` are calls that reconstruct lost results: they wait for no earlier call, since that call
+    may wait for what they reconstruct.  `overtakes` says that the actor runs calls concurrently or
+    out of order: then a call with its arguments ready does not wait for earlier ones either, and
+    calls whose arguments are not ready are `delayed`, apart from the queue.
+    `killed`: this process has had it killed, and waits for the head to confirm.  `unregistered` are
+    messages for the head that must follow the actor's registration (None: that has been sent).
     """
 
     def __init__(self, actor: ObjectId) -> None:
@@ -42,7 +42,7 @@ class ActorClient(Generic[Item]):
         self.error = b""
         self.node_id = ""
         self.unschedulable = False
-        # Once it has lived, calls that may have run, or may run twice, do not wait for it.
+        # Once it has lived, calls that may have run, or may not run twice, do not wait for it.
         self.has_lived = False
         self.queue: deque[Item] = deque()
         self.again: deque[Item] = deque()
@@ -55,5 +55,5 @@ class ActorClient(Generic[Item]):
         self.watchers: list[Callable[[], None]] = []
 
     def calls_waiting(self) -> int:
-        """How many calls have been made and not answered."""
+        """The number of calls made and not answered."""
         return len(self.queue) + len(self.delayed) + len(self.again) + len(self.inflight)

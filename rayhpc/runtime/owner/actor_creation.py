@@ -1,8 +1,8 @@
-"""Making an actor: registering it with the head, and what must stay alive until it stands.
+"""Creates an actor: registers it with the head, and keeps alive what it needs until it is running.
 
-Used by `process.client` and by the simulation, in the leading thread but for the constructor.  The
-actor's lifeline is an object of ours whose id is the actor's; when nobody refers to it any more,
-the head is told.  What depends on arguments that are not there yet is sent later.
+Used by `process.client` and by the simulation, in the leading thread except for the constructor.
+The actor's lifeline is an object of ours whose id is the actor's; when nobody refers to it any
+more, the head is told.  What depends on arguments that are not ready yet is sent later.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ _NOTHING = serialization.to_inline(serialization.serialize(None))
 
 
 class ActorCreation:
-    """One actor on its way; kept alive by what waits for it, and keeping its arguments alive.
+    """An actor being created; kept alive by what waits for it, and keeps its arguments alive.
 
     Args:
         ownership: this process's reference table.
         callers: the actors it knows.
-        send: puts a message on its way.
-        spec: the actor, its constructor's arguments excepted.
+        send: sends a message.
+        spec: the actor, without its constructor's arguments.
         pending: the constructor's arguments.
 
     Attributes:
-        lifeline: what keeps the actor alive until `watch`; None: it is detached.
+        lifeline: keeps the actor alive until `watch`; None: the actor is detached.
     """
 
     def __init__(
@@ -59,30 +59,30 @@ class ActorCreation:
         self._client.unregistered = []
 
     def register_when_ready(self) -> None:
-        """Register the actor once its arguments are there."""
+        """Register the actor once its arguments are ready."""
         if self._pending.deps:
             dependencies.when_ready(self._ownership, self._pending, lambda _: self._register())
         else:
             self._register()
 
     def request(self, token: int, get_if_exists: bool) -> actors.CreateActor:
-        """What registers the actor now, since its name may be taken; arguments may come later."""
-        # The head hears first of handles that have gone: it frees the names of their actors.
+        """The message that registers the actor now, as its name may be taken; arguments follow."""
+        # The head must first hear about dropped handles: that frees the names of their actors.
         self._ownership.settle()
         return actors.CreateActor(token, self._complete_spec(), get_if_exists)
 
     def watch(self) -> None:
-        """The head knows the actor: be told what becomes of it."""
+        """The head knows the actor: watch what becomes of it."""
         self._send(HEAD, actors.WatchActor(self.spec.actor))
         waiting, self._client.unregistered = self._client.unregistered or (), None
         for message in waiting:
             self._send(HEAD, message)
         self._client.watchers.append(self._on_change)
-        # From here on the handles alone keep the actor alive.
+        # From here on only the handles keep the actor alive.
         self.lifeline = None
 
     def forget(self) -> None:
-        """The actor is not made after all: its lifeline goes without a word."""
+        """The actor is not created after all: drop its lifeline silently."""
         entry = self._ownership.table.get(self.spec.actor)
         if entry is not None:
             entry.on_free = None
@@ -92,7 +92,7 @@ class ActorCreation:
         self.watch()
 
     def _on_change(self) -> None:
-        """Keep the arguments until the actor stands, or for as long as it may start again."""
+        """Keep the arguments until the actor is running, or for as long as it may be restarted."""
         over = self._client.state == actors.DEAD
         stands = self._client.state == actors.ALIVE and not self.spec.max_restarts
         if not over and not stands:

@@ -1,8 +1,8 @@
-"""Functions and classes as a submitter sends them: pickled once, kept while somebody needs them.
+"""Functions and classes as a submitter sends them: pickled once, kept while someone needs them.
 
-Made by `api.tasks.export`, held by what the user holds and by every task that has not ended (and
-its lineage); so the references that a definition has captured live as long as it is in use.
-`Definitions` knows which worker has been sent which, and tells them what nobody needs any more.
+Created by `api.tasks.export`, held by the user's objects and by every unfinished task (and its
+lineage); so the references that a definition has captured live as long as it is in use.
+`Definitions` knows which worker has been sent which, and tells workers what is no longer needed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Definition:
     """A function or class.
 
     Args:
-        id: what workers know it by: a hash of the pickle.
+        id: what workers identify it by: a hash of the pickle.
         blob: the pickle.
         refs: the references inside.
     """
@@ -43,21 +43,21 @@ class Definitions:
     """The definitions of this process, and what each worker has of them (leading thread).
 
     Args:
-        send: puts a message on its way.
+        send: sends a message.
     """
 
     def __init__(self, send: Send) -> None:
         self._send = send
         self._sent: dict[Address, set[bytes]] = {}
         self._known: dict[bytes, weakref.ref[Definition]] = {}
-        # Those of them that have captured references.
+        # Those among them that have captured references.
         self._with_refs: set[bytes] = set()
         self._lock = threading.Lock()
-        # Ids of definitions that have gone: noted by finalizers, anywhere.
+        # Ids of definitions that are gone: recorded by finalizers, in any thread.
         self._gone: deque[bytes] = deque()
 
     def the_one(self, definition: Definition) -> Definition:
-        """The definition with this id that is in use; only such are sent.  Any thread may ask."""
+        """The definition in use with this id; only such are sent.  Any thread may call this."""
         key, gone = definition.id, self._gone
         with self._lock:
             known = self._known.get(key)
@@ -73,7 +73,7 @@ class Definitions:
         return len(self._known)
 
     def sent_to(self, worker: Address) -> set[bytes]:
-        """The ids of those that a worker has, to be added to."""
+        """The ids of the definitions that a worker has; callers add to it."""
         found = self._sent.get(worker)
         if found is None:
             found = self._sent[worker] = set()
@@ -84,7 +84,7 @@ class Definitions:
         self._sent.pop(worker, None)
 
     def has_news(self) -> bool:
-        """Whether `settle` has something to tell."""
+        """Whether `settle` has something to send."""
         return bool(self._gone)
 
     def settle(self) -> None:
@@ -94,7 +94,7 @@ class Definitions:
             key = self._gone.popleft()
             with self._lock:
                 known = self._known.get(key)
-                # It may have been made again meanwhile.
+                # It may have been created again in the meantime.
                 if known is not None and known() is None:
                     del self._known[key]
                     unused.append(key)

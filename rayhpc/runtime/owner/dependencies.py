@@ -1,8 +1,8 @@
-"""Waiting for the references among a task's arguments.
+"""Waits for the references among a task's arguments.
 
-Used by `submission`, `calls` and `actor_creation`, in the leading thread.  Small values of ours
-travel with the task, up to a limit for all of them together; stored ones are named; the others,
-and what others own and we do not know, the worker fetches.
+Used by `submission`, `calls` and `actor_creation`, in the leading thread.  Our own small values
+travel with the task, up to a total limit; stored ones are named; the worker fetches the others,
+and whatever others own and we do not know.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from rayhpc.wire.messages.tasks import Dependency
 
 
 def when_ready(ownership: Ownership, pending: Pending, then: Callable[[Pending], None]) -> None:
-    """Call `then(pending)` when every dependency of ours is there, now or later."""
+    """Call `then(pending)` once all our own dependencies are ready, now or later."""
     assert pending.deps is not None
     table = ownership.table
     waiting: list[Entry] = []
@@ -44,7 +44,7 @@ def when_ready(ownership: Ownership, pending: Pending, then: Callable[[Pending],
 
 
 def resolved(ownership: Ownership, pending: Pending) -> tuple[list[Dependency], bytes | None]:
-    """The dependencies as the task carries them, and the error of the first that failed."""
+    """The dependencies in the form the task carries them, and the error of the first failed one."""
     found = described(ownership, pending.deps or ())
     along = sum(len(x.value) for x in found if x.value is not None)
     pending.size = len(pending.args) + along
@@ -53,7 +53,7 @@ def resolved(ownership: Ownership, pending: Pending) -> tuple[list[Dependency], 
 
 
 def described(ownership: Ownership, refs: Iterable[ObjectRef[Any]]) -> list[Dependency]:
-    """References as a task or constructor carries them, as they are known now."""
+    """References in the form a task or constructor carries them, from what is known now."""
     found: list[Dependency] = []
     room = limits.ALONG_BYTES
     for ref in refs:
@@ -74,7 +74,7 @@ def described(ownership: Ownership, refs: Iterable[ObjectRef[Any]]) -> list[Depe
 
 
 def node_with_most(ownership: Ownership, pending: Pending) -> NodeNumber:
-    """The node that has most of the bytes among the dependencies; 0: none lies in a store."""
+    """The node with most of the dependencies' bytes; 0: none of them is in a store."""
     found: dict[NodeNumber, int] = {}
     for ref in pending.deps or ():
         entry = ownership.table.get(ref.binary())

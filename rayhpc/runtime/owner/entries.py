@@ -1,7 +1,7 @@
-"""What a process knows of one object: the rows of its reference table.
+"""What a process knows about one object: the entries of its reference table.
 
-Used by `references`, `ownership`, `submission` and `process`.  Holds state only; every change of
-an entry is made by the thread that leads, except that a submitting thread makes new ones.
+Used by `references`, `ownership`, `submission` and `process`.  Holds state only; entries are
+changed only by the thread that leads, except that a submitting thread creates new ones.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from rayhpc.runtime.owner.pending import Pending
 from rayhpc.wire.address import Address
 
 # Entry.state
-PENDING = 0  # not there yet: its task waits or runs, or (borrowed) we have not asked
+PENDING = 0  # not ready: its task waits or runs, or (borrowed) we have not asked
 INLINE = 1  # `value` is the pickled value
 STORED = 2  # in the store of node `value`
 ERROR = 3  # `value` is the pickled error
@@ -24,17 +24,17 @@ ERROR = 3  # `value` is the pickled error
 class Entry(msgspec.Struct, eq=False, gc=False):
     """One object that this process owns or borrows.
 
-    `count` is how many local references there are; `borrowers` who else holds it (owned objects;
-    address → signed count).  `task` is what makes it (lineage), kept while it may be needed again.
-    `inner` are references inside the value, kept alive with it.  `callbacks` run, in the leading
-    thread, when the state leaves PENDING; `on_free` when nobody refers to the object any more.
-    `asked` notes that the raylet waits for our `Tell`.  `leftover`: a copy may lie in a store
-    though the value is small or an error (an earlier run of the task wrote it, and died).  `view`
-    is a pin of the stored value that is kept for a moment (`recent_views`).
+    `count` is the number of local references; `borrowers` are the other holders (owned objects;
+    address → signed count).  `task` is what creates it (lineage), kept while it may be needed
+    again. `inner` are references inside the value, kept alive with it.  `callbacks` run, in the
+    leading thread, when the state leaves PENDING; `on_free` when nobody refers to the object any
+    more. `asked` records that the raylet waits for our `Tell`.  `leftover`: a copy may be in a
+    store although the value is small or an error (an earlier run of the task wrote it, and died). 
+    `view` is a pin of the stored value that is kept for a moment (`recent_views`).
 
-    A struct that the cyclic garbage collector does not see: rows come and go by the ten thousand,
-    and its passes took a third of a task's cost at the submitter.  No row leads back to itself but
-    by a callback, which goes when the object is there or the process ends.
+    A struct that the cyclic garbage collector does not track: entries come and go by the ten
+    thousand, and its passes took a third of a task's cost at the submitter.  An entry is part of a
+    cycle only through a callback, which is dropped when the object is ready or the process ends.
     """
 
     task: Pending | None = None
@@ -52,7 +52,7 @@ class Entry(msgspec.Struct, eq=False, gc=False):
     view: Any = None
 
     def when_ready(self, callback: Callable[[], object]) -> None:
-        """Run `callback` in the leading thread when the object is there; now, if it is."""
+        """Run `callback` in the leading thread once the object is ready; now, if it already is."""
         if self.state != PENDING:
             callback()
         elif self.callbacks is None:

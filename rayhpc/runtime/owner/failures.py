@@ -1,7 +1,7 @@
-"""The errors that the runtime itself gives a task: as the pickled bytes an entry holds.
+"""The errors that the runtime itself gives a task, as the pickled bytes an entry holds.
 
-Used by `submission`, `calls`, `ownership`.  Each message says what happened, where, and what to
-do; the classes are Ray's (`rayhpc.exceptions`).
+Used by `submission`, `calls`, `ownership`.  Each message says what happened, where, and what to do;
+the classes are Ray's (`rayhpc.exceptions`).
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ def cancelled(pending: Pending) -> bytes:
 
 
 def not_sent(pending: Pending, error: Exception) -> bytes:
-    """The task or call cannot be put into a message."""
+    """The task or call does not fit into a message."""
     text = f"{pending.name}() cannot be sent: {error}. It did not run; others are not affected."
     return dump_system_error(exceptions.RaySystemError(text))
 
 
 def worker_died(pending: Pending, reason: str, memory: bool, node_died: bool) -> bytes:
-    """The process that ran the task has ended, and no retry is left."""
+    """The process that ran the task has died, and no retry is left."""
     what = f"Task {pending.name!r} (attempt {pending.attempt + 1}) ended with its worker: {reason}"
     if memory:
         return dump_system_error(exceptions.OutOfMemoryError(what))
@@ -56,7 +56,7 @@ def worker_died(pending: Pending, reason: str, memory: bool, node_died: bool) ->
 
 
 def refused(kind: int, text: str) -> bytes:
-    """No worker can ever be had for the task's scheduling class."""
+    """No worker will ever be available for the task's scheduling class."""
     if kind == leases.ENVIRONMENT:
         return dump_system_error(exceptions.RuntimeEnvSetupError(text))
     if kind == leases.GROUP_REMOVED:
@@ -65,7 +65,7 @@ def refused(kind: int, text: str) -> bytes:
 
 
 def by_argument(pending: Pending, error: bytes) -> bytes:
-    """An argument of the task or call is an error: its own, unless a task's brought it along."""
+    """An argument of the task or call is an error: its own, unless it came from another task."""
     if is_task_error(error):
         return error
     return dump_error(
@@ -86,7 +86,7 @@ def lost(kind: int, oid: ObjectId, text: str = "") -> bytes:
 
 
 def out_of_retries(oid: ObjectId, pending: Pending) -> bytes:
-    """An object is gone that its task or call may not make again."""
+    """An object is lost that its task or call may not reconstruct."""
     option = "max_retries" if pending.target is None else "max_task_retries"
     text = (
         f"every copy of it is gone, with the nodes they were on, and {pending.name}() has no "
@@ -98,14 +98,14 @@ def out_of_retries(oid: ObjectId, pending: Pending) -> bytes:
 
 
 def actor_died(text: str, actor: ObjectId, error: bytes = b"") -> bytes:
-    """The actor is dead for good; `error` is its constructor's, if that is why."""
+    """The actor is dead for good; `error` is its constructor's, if that is the reason."""
     if error:
         return error
     return dump_system_error(exceptions.ActorDiedError(text, actor.hex()))
 
 
 def actor_unavailable(text: str, actor: ObjectId) -> bytes:
-    """The actor cannot be reached now but may come back."""
+    """The actor cannot be reached now, but may come back."""
     return dump_system_error(exceptions.ActorUnavailableError(text, actor.hex()))
 
 

@@ -1,9 +1,9 @@
-"""The small values and arguments that lie in this process's memory: counted, within a budget.
+"""The small values and arguments in this process's memory: counted, within a budget.
 
-Used by `ownership` and `results` (what comes and goes) and by `process.objects` and `api` (whether
-there is room for more).  What is made while there is no room goes to the node's store; results,
-which come unasked, are moved there, the oldest first.  A state machine driven by the leading
-thread; values are noted by any.
+Used by `ownership` and `results` (which report what comes and goes) and by `process.objects` and
+`api` (which ask whether there is room).  What is created when there is no room goes to the node's
+store; results, which arrive unasked, are moved there, oldest first.  A state machine driven by the
+leading thread; any thread may report values.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from rayhpc.wire.messages import objects
 Send = Callable[[Address, msgspec.Struct], None]
 
 BUDGET_BYTES = 64 * 2**20
-# Moves under way at a time.
+# How many moves may be in progress.
 MOVES = 16
-# After the store had no room: so much more must come before it is asked again.
+# After the store had no room: this much more must arrive before it is asked again.
 PAUSE_BYTES = 8 * 2**20
 
 
 class _Move(NamedTuple):
-    """A value on its way to the store: its row, and its bytes there and in the account."""
+    """A value being moved to the store: its entry, and its bytes there and in the account."""
 
     entry: Entry
     size: int
@@ -39,15 +39,15 @@ class _Move(NamedTuple):
 
 
 class InlineValues:
-    """What counts against the budget of one process.
+    """What counts towards the budget of one process.
 
     Args:
         store: its node's store.
         node: that node.
-        send: puts a message on its way.
+        send: sends a message.
 
     Attributes:
-        total: bytes of the small values and the arguments of tasks that have not ended.
+        total: bytes of the small values and of the arguments of unfinished tasks.
     """
 
     def __init__(self, store: StoreClient, node: NodeNumber, send: Send) -> None:
@@ -55,7 +55,7 @@ class InlineValues:
         self._node = node
         self._send = send
         self.total = 0
-        # In the order in which they came.
+        # In order of arrival.
         self._values: dict[ObjectId, Entry] = {}
         self._noted: deque[tuple[ObjectId, Entry]] = deque()
         self._moving: dict[ObjectId, _Move] = {}
@@ -74,11 +74,11 @@ class InlineValues:
 
     # -- the leading thread -----------------------------------------------------------------------
     def count(self, size: int) -> None:
-        """Arguments of so many bytes wait (negative: no longer)."""
+        """Arguments of this many bytes wait (negative: no longer)."""
         self.total += size
 
     def forget(self, oid: ObjectId) -> None:
-        """A value has gone."""
+        """A value is gone."""
         if self._noted:
             self._take_in()
         entry = self._values.pop(oid, None)
@@ -90,7 +90,7 @@ class InlineValues:
         return bool(self._noted or self._moving)
 
     def settle(self) -> None:
-        """Count what has come, and move what is too much."""
+        """Count what has arrived, and move what exceeds the budget."""
         self._take_in()
         for oid in [x for x in self._moving if self._store.created(x) is not None]:
             self._finish(oid, self._moving.pop(oid))
@@ -134,6 +134,6 @@ class InlineValues:
             return
         self.forget(oid)
         entry.size = move.size
-        # In this order: readers in other threads look at the value first.
+        # In this order: readers in other threads read the value first.
         entry.state = STORED
         entry.value = self._node

@@ -1,6 +1,6 @@
-"""A task or actor call that has been submitted and has not ended: the submitter's record.
+"""The submitter's record of an unfinished task or actor call.
 
-Made by the submitting thread (`api`), used by `submission`, `calls` and `dependencies`.  Holds
+Created by the submitting thread (`api`), used by `submission`, `calls` and `dependencies`.  Holds
 state only.
 """
 
@@ -23,10 +23,10 @@ class Items(Protocol):
     """Where the items of a generator task go (`streams.Stream`)."""
 
     def lacks(self, result: tasks.Result) -> bool:
-        """Whether items of a task that has ended so have not come."""
+        """Whether items are missing of a task that has ended with this result."""
 
     def finish(self, result: tasks.Result) -> None:
-        """The task has ended well."""
+        """The task has succeeded."""
 
     def fail(self, error: bytes) -> None:
         """The task has failed."""
@@ -38,22 +38,21 @@ class Items(Protocol):
         """The ids of the items received so far."""
 
     def take_all(self) -> list[ObjectRef[Any]]:
-        """The items of one that has ended, which nobody has taken; it keeps none."""
+        """The items of an ended task that nobody has taken; none are kept."""
 
 
 class Pending(msgspec.Struct, eq=False, gc=False):
     """One task or call, from submission to its end (and beyond, as lineage).
 
     `tid` is the id of its first result; `deps` its top-level references, `keep` every reference
-    among its arguments, held until its end.  `retries` is what is left of max_retries (-1: for
-    ever) after failures of the system and errors of the user's code, together.  `lease` is where it
-    was pushed (None: not).  `leftover` says that a run of it
-    ended without a word, so that results may lie in a store that no message names.  `size` is how
-    many bytes of arguments it carries, `counted` how many of them the budget of inline values was
-    told of.
+    among its arguments, held until its end.  `retries` is what remains of max_retries (-1:
+    unlimited) after system failures and errors of the user's code, together.  `lease` is where it
+    was pushed (None: not pushed).  `leftover` says that a run of it ended without reporting, so
+    that results may be in a store that no message names.  `size` is the size of the arguments it
+    carries in bytes, `counted` how many of them the budget of inline values knows about.
 
-    The cyclic garbage collector does not see it, for the reason and by the right of `Entry`: what
-    leads back to it (a queue, a lease, an actor's client) forgets it when it ends.
+    The cyclic garbage collector does not track it, for the same reason as `Entry`: whatever refers
+    back to it (a queue, a lease, an actor's client) drops it when it ends.
     """
 
     tid: ObjectId
@@ -82,11 +81,11 @@ class Pending(msgspec.Struct, eq=False, gc=False):
     ready: tuple[Dependency, ...] = ()
 
     def is_again(self) -> bool:
-        """Whether it is a call that runs once more because results of it were lost."""
+        """Whether it is a call that is repeated because results of it were lost."""
         return self.more is not None and self.more.again
 
     def result_ids(self) -> list[ObjectId]:
-        """The ids of its results; of a generator: of the reference that stands for its end."""
+        """The ids of its results; for a generator, of the reference that stands for its end."""
         if self.returns <= 1:
             return [self.tid]
         return [sibling(self.tid, i) for i in range(self.returns)]

@@ -1,8 +1,8 @@
-"""Large objects that were read a moment ago stay pinned, so that reading them again asks nobody.
+"""Keeps large objects pinned for a moment after they were read, so that reading again asks nobody.
 
-Used by `core`, in the leading thread.  What is kept hangs on the row of the reference table and
-goes with it, so no object outlives its last reference for this; and it is little and short, so a
-full store is not held up: at most MOST views, each for KEEP_S.
+Used by `core`, in the leading thread.  A view belongs to the object's entry in the reference table
+and goes with it, so no object outlives its last reference; and it is limited (at most MOST views,
+each for KEEP_S), so that a full store is not held up.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ class RecentViews:
         self._kept: deque[tuple[float, ObjectId]] = deque()
 
     def keep(self, oid: ObjectId, entry: Entry, view: Any) -> None:
-        """Keep the view of an object for a while."""
+        """Keep an object's view for a while."""
         entry.view = view
         self._kept.append((self._now() + KEEP_S, oid))
         if len(self._kept) > MOST:
             self._drop_oldest()
 
     def deadline(self) -> float | None:
-        """When `on_time` wants to be called."""
+        """When `on_time` must be called."""
         return self._kept[0][0] if self._kept else None
 
     def on_time(self) -> None:
-        """Let go of what has been kept long enough."""
+        """Drop the views that have been kept long enough."""
         while self._kept and self._kept[0][0] <= self._now():
             self._drop_oldest()
 

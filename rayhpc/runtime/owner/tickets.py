@@ -1,7 +1,7 @@
-"""What a waiting thread holds until enough of what it waits for has come.
+"""Tracks for a waiting thread whether enough of what it waits for has arrived.
 
-Only the thread that leads fills a ticket, and the waiter alone looks at what has come: other
-threads that lead meanwhile may ask `is_filled`, which changes nothing.
+Only the thread that leads fills a ticket, and only the waiter examines what has arrived; other
+threads that lead in the meantime may call `is_filled`, which changes nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ class Ticket:
     """Counts down.
 
     Args:
-        count: how many things are missing.
+        count: how many items are missing.
     """
 
     __slots__ = ("_missing",)
@@ -20,9 +20,9 @@ class Ticket:
         self._missing = count
 
     def note(self) -> None:
-        """One has come (leading thread)."""
+        """One more has arrived (leading thread)."""
         self._missing -= 1
 
     def is_filled(self) -> bool:
-        """Whether enough have come (any thread)."""
+        """Whether enough have arrived (any thread)."""
         return self._missing <= 0

@@ -1,1 +1,1 @@
-"""One process and its sockets: the loop, the leader, waiting, drivers, questions to others."""
+"""One process and its sockets: the loop, the leader, waiting, drivers, queries to others."""

@@ -1,4 +1,4 @@
-"""What has been answered to this process's questions, for as long as somebody waits for it.
+"""The answers to this process's questions, for as long as someone waits for them.
 
 Filled by `core`, in the leading thread; read by `questions`.
 """
@@ -10,7 +10,7 @@ from typing import Any
 
 from rayhpc.wire.address import Address
 
-# In place of an answer: whom we asked has ended.
+# Instead of an answer: the process we asked has ended.
 ENDED = object()
 
 
@@ -22,16 +22,16 @@ class Answers:
         self._there: dict[int, Any] = {}
 
     def expect(self, token: int, address: Address) -> None:
-        """Somebody waits for this process's answer to this question."""
+        """Someone waits for this process's answer to this question."""
         self._expected[token] = address
 
     def add(self, message: Any) -> None:
-        """An answer; one that nobody waits for any more is dropped."""
+        """Add an answer; one that nobody waits for any more is dropped."""
         if message.token in self._expected:
             self._there[message.token] = message
 
     def on_peers_gone(self, is_gone: Callable[[Address], bool]) -> None:
-        """Processes have ended, which answer nothing any more."""
+        """Processes have ended and will not answer any more."""
         for token, address in list(self._expected.items()):
             if is_gone(address):
                 self._there.setdefault(token, ENDED)
@@ -43,6 +43,6 @@ class Answers:
         return len(self._expected) + len(self._there)
 
     def take(self, token: int) -> Any:
-        """The answer, `ENDED`, or None if there is none; nobody waits for it any more."""
+        """The answer, `ENDED`, or None if there is none; nobody waits for it after that."""
         self._expected.pop(token, None)
         return self._there.pop(token, None)

@@ -1,8 +1,8 @@
-"""The thread in which what users hang on results is run: callbacks of futures, feeders of pools.
+"""The thread that runs what users attach to results: callbacks of futures, feeders of pools.
 
 Used by `futures`.  Never the leading thread, which handles messages: user code may wait for other
-results, and raise.  A thread of our own, not an executor's, since Python closes those before it
-calls what `atexit` has registered, where programs may still take their results.
+results, and raise.  Our own thread, not an executor's, since Python stops those before it runs the
+`atexit` handlers, where programs may still collect results.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _Work = tuple[Callable[..., object], tuple[Any, ...]]
 
 
 class CallbackThread:
-    """Runs one callback after the other, in the order in which they were given."""
+    """Runs callbacks one after another, in the order in which they were submitted."""
 
     def __init__(self) -> None:
         self._work: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
@@ -28,26 +28,26 @@ class CallbackThread:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Have the thread, if it can still be had: called where a callback is registered."""
+        """Start the thread, if still possible; called where a callback is registered."""
         with self._lock:
             if self._thread is not None:
                 return
             thread = threading.Thread(target=self._run, name="rayhpc-callbacks", daemon=True)
             try:
                 thread.start()
-            except RuntimeError:  # the interpreter ends
+            except RuntimeError:  # the interpreter is exiting
                 return
             self._thread = thread
 
     def submit(self, function: Callable[..., object], *args: Any) -> None:
-        """Run it soon; at once, here, where the interpreter no longer starts threads."""
+        """Run it soon; at once, right here, if the interpreter no longer starts threads."""
         self._work.put((function, args))
         self.start()
         if self._thread is None:
             self._run_what_there_is()
 
     def close(self) -> None:
-        """End when all that was given has been run, or a second has passed."""
+        """End once everything submitted has run, or after a second."""
         self._work.put(None)
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
@@ -58,7 +58,7 @@ class CallbackThread:
             pass
 
     def _run_next(self) -> bool:
-        """Run what comes next; False: it is over.  What has run is not kept alive while we wait."""
+        """Run the next callback; False: closed.  None is kept alive while waiting."""
         work = self._work.get()
         if work is not None:
             _call(work)
@@ -79,4 +79,4 @@ def _call(work: _Work) -> None:
     try:
         function(*args)
     except BaseException:
-        logger.exception("a callback of this program raised an error")
+        logger.exception("a callback of this program raised an exception")

@@ -1,4 +1,4 @@
-"""What runs now, in this thread or coroutine: the task, its job, its resources.
+"""What is running in this thread or coroutine: the task, its job, its resources.
 
 Used by `execution` (sets it), by submission (children learn their parent) and by
 `get_runtime_context`.  Holds state only.
@@ -17,8 +17,8 @@ from rayhpc.wire.messages.common import Grant
 class TaskContext(msgspec.Struct, eq=False, gc=False):
     """One running task or actor call.
 
-    `grant` is what it may use; its placement group is inherited by its children if
-    `capture_group` is set.  `function` is what runs, once its arguments are there.
+    `grant` is what it may use; its placement group is inherited by its children if `capture_group`
+    is set.  `function` is what runs, once its arguments are ready.
     """
 
     tid: bytes
@@ -34,4 +34,4 @@ running: ContextVar[TaskContext | None] = ContextVar("rayhpc_task", default=None
 
 
 class ActorExit(SystemExit):
-    """Raised by `exit_actor`: the actor ends in good order."""
+    """Raised by `exit_actor`: the actor exits gracefully."""

@@ -1,7 +1,7 @@
-"""Which process this is: the one place that knows the client of the running driver or worker.
+"""Which process this is: the one place that knows the client of the current driver or worker.
 
-Used by references, the API and the utilities.  Starts nothing: `api` sets the starter that makes
-a cluster when one is needed and there is none.
+Used by references, the API and the utilities.  Starts nothing itself: `api` sets the function that
+starts a cluster when one is needed.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ def set_client(client: Client | None) -> None:
 
 
 def set_starter(starter: Callable[[], None]) -> None:
-    """What starts a cluster when a call needs one before `init`."""
+    """Set the function that starts a cluster when a call needs one before `init`."""
     global _starter
     _starter = starter
 
 
 def is_connected() -> bool:
-    """Whether this process takes part in a cluster."""
+    """Whether this process is part of a cluster."""
     return _client is not None and not _forked
 
 
@@ -61,7 +61,7 @@ def existing() -> Client | None:
 
 
 def even_if_forked() -> Client | None:
-    """The client, or in a child that the user's code forked its parent's, to be read only."""
+    """The client or, in a child forked by user code, its parent's, for reading only."""
     return _client
 
 
@@ -70,11 +70,11 @@ def _travelling_value(oid: bytes) -> tuple[bytes | None, bool]:
 
 
 def refuse_foreign(oid: bytes, what: str) -> None:
-    """Refuse what was kept from a cluster that this program has left; nothing without a cluster.
+    """Reject what was kept from a cluster that this program has left; a no-op without a cluster.
 
     Args:
         oid: the id of an object, actor or placement group.
-        what: how the message names it.
+        what: its name in the message.
 
     Raises:
         RaySystemError: it belongs to another cluster.
@@ -91,7 +91,7 @@ def _after_fork_in_child() -> None:
 
 
 def allow_in_forked_worker() -> None:
-    """Called by a worker right after the fork server made it: a process of its own."""
+    """Called by a worker right after the fork server has forked it: it is a separate process."""
     global _forked, _client
     _forked = False
     _client = None

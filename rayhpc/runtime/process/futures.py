@@ -1,8 +1,8 @@
-"""Futures of references, and callbacks at their end: completed when the value has come, never by a
-thread that blocks until it has.
+"""Futures of references, and completion callbacks: completed when the value arrives, never by a
+thread that blocks for it.
 
-A part of every driver and worker (`client`).  What is awaited is completed on its event loop; what
-others hang on results runs in a thread for such (`callbacks`), never in the one that leads.
+Part of every driver and worker (`client`).  An awaited value is completed on its event loop; other
+callbacks run in a thread for this purpose (`callbacks`), never in the leading thread.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from rayhpc.wire.messages.objects import FULL, FetchFailed
 if TYPE_CHECKING:
     import asyncio
 
-# Gives a value that has come, or raises its error; any thread may call it.
+# Returns a value that has arrived, or raises its error; any thread may call it.
 Read = Callable[[], Any]
 
 
 class Futures:
-    """What is to be done when objects are there.
+    """Actions to run once objects are ready.
 
     Args:
-        objects: this process's.
+        objects: this process's objects.
     """
 
     def __init__(self, objects: Objects) -> None:
@@ -67,7 +67,7 @@ class Futures:
                 return
             try:
                 future.set_result(read())
-            except StopIteration as error:  # which no future takes
+            except StopIteration as error:  # which no future accepts
                 future.set_exception(RuntimeError(f"a task raised {error!r}"))
             except BaseException as error:
                 future.set_exception(error)
@@ -82,12 +82,12 @@ class Futures:
         return future
 
     def when_done(self, ref: ObjectRef[Any], callback: Callable[[], object]) -> None:
-        """Run `callback`, in a thread for such, once the object is there or has failed; not at all
-        if the process leaves the cluster before.
+        """Run `callback`, in the callback thread, once the object is ready or has failed; not at
+        all if the process leaves the cluster first.
         """
 
         def hand_over() -> None:
-            # In the leading thread: user code and further submissions belong elsewhere.
+            # Runs in the leading thread, where user code and further submissions must not run.
             if not self._is_leaving:
                 self._thread.submit(callback)
 
@@ -95,21 +95,21 @@ class Futures:
         self._objects.when_ready(ref, hand_over)
 
     def leave(self) -> None:
-        """The process leaves the cluster."""
+        """The process is leaving the cluster."""
         self._is_leaving = True
 
     def close(self) -> None:
-        """It has left: run what was given until now, and nothing more."""
+        """It has left: run what was submitted so far, and nothing more."""
         self._thread.close()
 
 
 class _Arrival(Box):
-    """A value on its way to this node, whatever becomes of it: `then` gets what reads it.
+    """A value being brought to this node; whatever happens, `then` gets a function that reads it.
 
     Args:
-        objects: this process's.
-        ref: the reference, kept until the value is there.
-        then: called once, in the leading thread; must not wait, nor read the value.
+        objects: this process's objects.
+        ref: the reference, kept until the value has arrived.
+        then: called once, in the leading thread; must neither wait nor read the value.
     """
 
     __slots__ = ("_entry", "_objects", "_ref", "_then")
@@ -128,7 +128,7 @@ class _Arrival(Box):
         self._objects.when_ready(self._ref, self._go_on)
 
     def fill(self, value: Any) -> None:
-        """A copy has come to this node, or cannot (leading thread)."""
+        """A copy has arrived on this node, or cannot (leading thread)."""
         self._objects.core.unfinished.pop(self, None)
         if not isinstance(value, FetchFailed):
             self._then(lambda: stored.read(value))
@@ -136,16 +136,16 @@ class _Arrival(Box):
             text = value.text
             self._then(lambda: _raise(ObjectStoreFullError(text)))
         else:
-            # What became of it is in its row, now or once it has been made again.
+            # Its entry says what became of it, now or after reconstruction.
             self._entry.when_ready(self._go_on)
 
     def end(self) -> None:
-        """The cluster has ended before (leading thread)."""
+        """The cluster ended first (leading thread)."""
         error = self._objects.core.end_error()
         self._then(lambda: _raise(error))
 
     def _go_on(self) -> None:
-        """It is there, somewhere, or has failed (leading thread)."""
+        """It is ready somewhere, or has failed (leading thread)."""
         entry, core = self._entry, self._objects.core
         value = entry.value
         if entry.state == INLINE:

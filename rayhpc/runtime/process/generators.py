@@ -1,7 +1,7 @@
-"""Readers of generators: taking items, waiting for them, and dropping what is not wanted.
+"""Reading generators: taking items, waiting for them, and dropping unwanted ones.
 
-A part of every driver and worker (`client`), used by `api.objects.generators`.  The items
-themselves are `owner.streams`'.
+Part of every driver and worker (`client`), used by `api.objects.generators`.  The items themselves
+are managed by `owner.streams`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from rayhpc.runtime.values.references import ObjectRef
 
 
 class Generators:
-    """What readers do.
+    """The operations of readers.
 
     Args:
         core: this process's tables.
@@ -31,11 +31,11 @@ class Generators:
         self._objects = objects
 
     def wait(self, stream: Stream, timeout: float | None) -> bool:
-        """Wait for an item or the end; False: the time (seconds) is over first."""
+        """Wait for an item or the end; False after `timeout` seconds."""
         return self._objects.wait(lambda: bool(stream.items) or stream.is_over(), timeout)
 
     def when_news(self, stream: Stream, callback: Callable[[], object]) -> None:
-        """Run `callback` in the leading thread at the next item or the end (at once if there)."""
+        """Call `callback` in the leading thread at the next item or the end (at once if ready)."""
         with self._loop.lead():
             if stream.items or stream.is_over():
                 callback()
@@ -49,7 +49,7 @@ class Generators:
                 stream.watchers.remove(callback)
 
     def take(self, stream: Stream) -> ObjectRef[Any] | None:
-        """The next item, if there is one; its worker may go on."""
+        """The next item, if there is one; its worker may then continue."""
         if not stream.items:
             return None
         ref = stream.items.popleft()
@@ -58,5 +58,5 @@ class Generators:
         return ref
 
     def drop(self, stream: Stream) -> None:
-        """Nobody wants further items: only noted here, since finalizers call this."""
+        """No further items are wanted: only recorded here, since finalizers call this."""
         self._core.later(lambda: self._core.streams.close(stream))

@@ -1,6 +1,6 @@
-"""Placement groups that somebody in this process waits for.
+"""Placement groups that this process waits for.
 
-A part of every driver and worker (`client`), used by `api.groups.placement_group`.
+Part of every driver and worker (`client`), used by `api.groups.placement_group`.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ class Groups:
     def ready(
         self, group: ObjectId, value: bytes, error_of: Callable[[actors.GroupIs], bytes]
     ) -> ObjectRef[Any]:
-        """A reference that is there once all bundles are reserved.
+        """A reference that becomes ready once all bundles are reserved.
 
         Args:
             group: the group's id.
-            value: what it then refers to, in inline form.
-            error_of: the pickled error, if the group is removed before.
+            value: its value then, in inline form.
+            error_of: the pickled error, if the group is removed first.
         """
         core = self._core
         oid = core.new_id()
@@ -64,10 +64,10 @@ class Groups:
 
         Args:
             group: the group's id.
-            timeout: seconds; None: for ever.
+            timeout: seconds; None: no limit.
 
         Returns:
-            False: the time was over first, or the group was removed.
+            False: the timeout expired, or the group was removed.
         """
         found: list[actors.GroupIs] = []
         with self._loop.lead():
@@ -93,5 +93,5 @@ class Groups:
             callback(state)
 
         watchers.append(on_state)
-        # Asked each time: the answer is the group's state now, and then each change.
+        # Watched each time: the answer is the group's state now, and then each change.
         self._loop.transport.send(HEAD, actors.WatchGroup(group))

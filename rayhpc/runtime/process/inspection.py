@@ -1,6 +1,6 @@
-"""What this process holds and has under way, as rows for the state listings.
+"""What this process holds and has in progress, as rows for the state listings.
 
-Used by `core` when the head, a raylet or a driver asks.  Reads only.
+Used by `core` when the head, a raylet or a driver asks.  Read-only.
 """
 
 from __future__ import annotations
@@ -70,11 +70,11 @@ def failure_row(failure: Failure, job: int) -> TaskEvent:
 
 
 def describe_error(packed: bytes) -> tuple[str, str]:
-    """What Ray's listings call an error, and its text."""
+    """The name of an error in Ray's listings, and its text."""
     try:
         error = load_error(packed)
         text = str(error)
-    except Exception as problem:  # the class of a user's error, which does what it likes
+    except Exception as problem:  # a user's exception class may do anything
         return _OF_USERS_CODE, f"an error that cannot be read here: {problem!r}"
     for kind, name in _ERROR_TYPES:
         if isinstance(error, kind):
@@ -83,7 +83,7 @@ def describe_error(packed: bytes) -> tuple[str, str]:
 
 
 def task_row(pending: Pending, job: int) -> TaskEvent:
-    """A task or call of this process's job that has not ended."""
+    """An unfinished task or call of this process's job."""
     lease = pending.lease
     client = pending.target
     if client is not None:

@@ -1,10 +1,10 @@
 """Ctrl-C and cancellation: an interrupt is raised in user code only, never inside the runtime.
 
-Used by `api` (every entry counts itself in and out: `with inside`, which submitting a task or call
-writes out since it takes 0.3 µs), `driver` (SIGINT) and `worker` (cancel; its threads are in the
-runtime but for `with outside`, where user code is called).
-A handler only sets a flag or raises where that is safe; what it interrupts inside the runtime is
-raised when the runtime is left (design section 4, Signals).
+Used by `api` (every entry counts itself in and out with `with inside`, which task and call
+submission inlines since it takes 0.3 µs), `driver` (SIGINT) and `worker` (cancel; its threads
+count as inside the runtime except in `with outside`, where user code is called).
+A handler only sets a flag, or raises where that is safe; an interrupt inside the runtime is raised
+when the runtime is left (design section 4, Signals).
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ class _Thread(threading.local):
 
 
 class Interrupts:
-    """Where interrupts of the main thread go.
+    """Handles interrupts of the main thread.
 
     Attributes:
         pending: an interrupt came while the main thread was inside the runtime.
-        nudge: has all that wait look again; None: nobody can wait here.
+        nudge: makes all waiting threads check again; None: nobody can wait here.
     """
 
     def __init__(self) -> None:
@@ -48,27 +48,27 @@ class Interrupts:
             self.raise_if_left()
 
     def raise_if_left(self) -> None:
-        """Raise what came meanwhile, if the main thread has left the runtime."""
+        """Raise a deferred interrupt, if the main thread has left the runtime."""
         if not self.thread.depth and threading.current_thread() is _main:
             self.pending = False
-            # What the wait ended with instead is nobody's business.
+            # Whatever the wait ended with instead does not matter.
             raise KeyboardInterrupt from None
 
     def interrupt(self) -> None:
         """In the main thread, from a signal handler: raise now, or when the runtime is left."""
         if self.thread.depth:
             self.pending = True
-            if self.nudge is not None:  # it may be waiting, and a poll goes on after a signal
+            if self.nudge is not None:  # it may be waiting, and a poll continues after a signal
                 self.nudge()
         else:
             raise KeyboardInterrupt
 
     def asked(self) -> bool:
-        """Whether the thread that waits is to be interrupted."""
+        """Whether the waiting thread is to be interrupted."""
         return self.pending and threading.current_thread() is _main
 
     def take_sigint(self) -> None:
-        """Handle Ctrl-C this way, where nobody has installed a handler of their own."""
+        """Handle Ctrl-C like this, unless the program has installed its own handler."""
         if threading.current_thread() is not _main:
             return
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
@@ -86,10 +86,10 @@ class Interrupts:
 
 
 class UserCode:
-    """Where the runtime of a worker calls user code: interrupts are raised there.
+    """Marks where a worker's runtime calls user code: interrupts are raised there.
 
     Args:
-        interrupts: where they go.
+        interrupts: what handles them.
     """
 
     def __init__(self, interrupts: Interrupts) -> None:

@@ -1,8 +1,8 @@
-"""What the workers of a job call before its first task, so that its program finds there what it
-found in the driver.
+"""What the workers of a job call before its first task, so that its program finds the same setting
+as in the driver.
 
-Whatever serves the driver's program says so with `register` (the shim under the name of `ray`
-does); it travels with the job, as its modules' path does, and `job_environment` calls it.
+Whatever serves the driver's program declares it with `register` (the shim for the name `ray` does);
+it is sent with the job, like its module path, and `job_environment` calls it.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ import importlib
 
 
 class _Registered:
-    """The one of this process."""
+    """The registered function of this process."""
 
     function = ""
 
 
 def register(function: str) -> None:
-    """Have `function` (module:function) called in every worker of the job this process begins."""
+    """Have `function` (module:function) called in every worker of this process's job."""
     _Registered.function = function
 
 
 def registered() -> str:
-    """What was registered; empty: nothing."""
+    """The registered function; empty: none."""
     return _Registered.function
 
 

@@ -21,7 +21,7 @@ _NUMBERS = re.compile(r"\d+")
 
 
 class _Folded:
-    """A line that more than one worker has printed lately."""
+    """A line that more than one worker has printed recently."""
 
     __slots__ = ("count", "first", "line", "pids", "prefix", "until")
 
@@ -35,7 +35,7 @@ class _Folded:
 
 
 class LogPrinter:
-    """Writes lines of workers to stdout and stderr of the driver."""
+    """Writes workers' lines to the driver's stdout and stderr."""
 
     def __init__(self) -> None:
         self._fold = "0" not in (
@@ -46,7 +46,7 @@ class LogPrinter:
         self._told = False
 
     def print(self, message: LogLines) -> None:
-        """Print lines of one worker, or fold them into what others have printed."""
+        """Print lines of one worker, or fold them into those of others."""
         out = sys.stderr if message.error else sys.stdout
         prefix = _prefix(message, out)
         now = time.monotonic()
@@ -59,7 +59,7 @@ class LogPrinter:
             _flush(out)
 
     def flush(self) -> None:
-        """Say what was folded."""
+        """Report what was folded."""
         with board.above():
             self._expire(float("inf"))
 
@@ -101,7 +101,7 @@ def _prefix(message: LogLines, out: TextIO) -> str:
 def _write(out: TextIO, text: str) -> None:
     try:
         out.write(text)
-    except (OSError, ValueError):  # the terminal is gone, or closed by the program
+    except (OSError, ValueError):  # the terminal is gone, or the program has closed it
         return
 
 

@@ -1,8 +1,8 @@
 """The loop that serves one driver or worker, and waiting in it.
 
-A part of `process.Process`, which also the simulation makes, with a network of its own.  Everything
+Part of `process.Process`, which the simulation creates, too, with a network of its own.  Everything
 that touches a socket or a table runs in the thread that leads (`wire.handover`): user threads call
-`lead`, `wait_until` and the queues that other modules name.  Decides nothing.
+`lead`, `wait_until` and the queues documented in other modules.  Decides nothing.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from rayhpc.wire.address import Address
 
 
 class Loop:
-    """What serves one process.
+    """Serves one process.
 
     Args:
-        core: gets the messages.
-        sockets: where they come from, and who may touch them.
+        core: receives the messages.
+        sockets: where they arrive, and who may touch them.
     """
 
     def __init__(self, core: Core, sockets: Sockets) -> None:
@@ -37,7 +37,7 @@ class Loop:
 
     # -- life ------------------------------------------------------------------------------------
     def start(self) -> None:
-        """Let the background thread serve while nobody waits."""
+        """Start the background thread, which serves while nobody waits."""
         rouse = self.handover.rouse
         self._core.rouse = rouse
         references.hooks.ring = rouse
@@ -46,7 +46,7 @@ class Loop:
         self.handover.start(self.pump)
 
     def close(self) -> None:
-        """End: no message is handled after this; other threads that wait get an error."""
+        """End: no message is handled after this; other waiting threads get an error."""
         core = self._core
         if core.ended is None:
             core.ended = "this process has left it; rayhpc.init() joins one again"
@@ -60,12 +60,12 @@ class Loop:
         self._sockets.close()
 
     def abandon(self) -> None:
-        """In a child that the user's code forked: never touch the parent's sockets."""
+        """In a child forked by user code: never touch the parent's sockets."""
         self.handover.abandon()
 
     # -- the loop --------------------------------------------------------------------------------
     def pump(self, timeout: float | None) -> None:
-        """Handle what has come; if nothing has, wait for it. Only the leading thread calls this."""
+        """Handle what has arrived; if nothing has, wait. Only the leading thread calls this."""
         core = self._core
         core.advance()
         deadline = core.next_deadline()
@@ -78,7 +78,7 @@ class Loop:
         core.advance()
 
     def watch(self, descriptor: int, readable: Callable[[int], None]) -> None:
-        """Have `readable` called by the leading thread when a descriptor can be read; before
+        """Have the leading thread call `readable` when a descriptor becomes readable; only before
         `start`.
         """
         self._readable[descriptor] = readable
@@ -94,12 +94,12 @@ class Loop:
 
     # -- leading and waiting ---------------------------------------------------------------------
     def lead(self) -> AbstractContextManager[Any]:
-        """The right to touch sockets and tables, for a short action."""
+        """The right to touch sockets and tables for a short action."""
         return self.handover.lead()
 
     def tidy(self, action: Callable[[], None]) -> None:
-        """Take the lead for `action`, unless this process has left its cluster meanwhile: then
-        there is nothing left to tidy, and the error that says so must not be covered.
+        """Take the lead for `action`, unless this process has left its cluster in the meantime:
+        then there is nothing to tidy, and the error that says so must not be masked.
         """
         with ExitStack() as stack:
             try:
@@ -119,7 +119,7 @@ class Loop:
             self.transport.send(address, message)
 
     def wait_until(self, done: Callable[[], bool], timeout: float | None = None) -> bool:
-        """Serve until `done()`; False if the time (seconds) is over first.
+        """Serve until `done()`; False after `timeout` seconds.
 
         Raises:
             RaySystemError, LocalRayletDiedError: the cluster has ended.

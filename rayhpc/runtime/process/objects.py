@@ -1,7 +1,7 @@
-"""The objects of one process: its rows of the reference table, and its node's store.
+"""The objects of one process: its entries in the reference table, and its node's store.
 
-A part of every driver and worker (`client`, `worker.execution`).  Runs in user threads; takes the
-lead only to ask for what is not here.  Values are written to the store in the calling thread.
+Part of every driver and worker (`client`, `worker.execution`).  Runs in user threads; takes the
+lead only to request what is not here.  Values are written to the store in the calling thread.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from rayhpc.wire.messages.common import Stored
 
 
 class Objects:
-    """What one process owns, borrows and reads.
+    """The objects that one process owns, borrows and reads.
 
     Args:
         core: its tables.
@@ -39,12 +39,12 @@ class Objects:
         self.loop = loop
 
     def wait(self, done: Callable[[], bool], timeout: float | None = None) -> bool:
-        """Wait in user code until `done()`; False: the time (seconds) is over, or an interrupt."""
+        """Wait in user code until `done()`; False after `timeout` seconds, or on an interrupt."""
         return self.core.role.wait_blocking(done, timeout)
 
-    # -- rows of the table -----------------------------------------------------------------------
+    # -- entries of the table --------------------------------------------------------------------
     def entry_of(self, ref: ObjectRef[Any]) -> Entry:
-        """The table's row of a reference held here.
+        """The table's entry for a reference held here.
 
         Raises:
             RaySystemError: it belongs to a cluster that this process has left.
@@ -60,14 +60,14 @@ class Objects:
         return entry
 
     def look_for(self, refs: Iterable[ObjectRef[Any]]) -> None:
-        """Have the state of what others own found out."""
+        """Find out the state of objects that others own."""
         with self.loop.lead():
             self.core.ownership.settle()
             for ref in refs:
                 self.core.look_for(ref)
 
     def when_ready(self, ref: ObjectRef[Any], callback: Callable[[], object]) -> None:
-        """Run `callback` in the leading thread once the object is there or has failed."""
+        """Run `callback` in the leading thread once the object is ready or has failed."""
         entry = self.entry_of(ref)
         with self.loop.lead():
             entry.when_ready(callback)
@@ -77,16 +77,16 @@ class Objects:
 
     # -- values on their way in ------------------------------------------------------------------
     def put(self, packed: Serialized) -> ObjectRef[Any]:
-        """Make an object of ours; large ones, and small ones beyond the budget, go to the store.
+        """Create an object of ours; large ones, and small ones beyond the budget, go to the store.
 
         Raises:
-            ObjectStoreFullError: no room, with what holds it.
+            ObjectStoreFullError: no room; the text lists what occupies it.
         """
         oid = self._new_id()
         size = packed.nbytes
         inner = packed.refs or None
         if size <= COUNTED_BYTES or (size <= INLINE_BYTES and self.has_room(size)):
-            # Most values have no buffers: then this is a part of every put.
+            # Most values have no buffers, and this is part of every put.
             value = serialization.to_inline(packed) if packed.buffers else packed.pickled
             entry = Entry(None, INLINE, value, inner=inner, size=size)
             if size > COUNTED_BYTES:
@@ -101,14 +101,14 @@ class Objects:
         inline = self.core.inline
         if inline.has_room(size):
             return True
-        self.loop.flush()  # what was noted and not counted yet counts with the most it can be
+        self.loop.flush()  # values not counted yet are counted at their maximum size
         return inline.has_room(size)
 
     def store(self, oid: ObjectId, packed: Serialized) -> Stored:
         """Write a value to this node's store as object `oid`, and seal it.
 
         Raises:
-            ObjectStoreFullError: no room, with what holds it.
+            ObjectStoreFullError: no room; the text lists what occupies it.
         """
         size = stored.size_of(packed)
         store = self.core.store
@@ -130,9 +130,9 @@ class Objects:
 
     # -- values on their way out -----------------------------------------------------------------
     def fetch_views(self, oids: list[ObjectId], deadline: float | None) -> dict[ObjectId, Any]:
-        """Exporters (pinned views) of stored objects, brought here first if need be.
+        """Exporters (pinned views) of stored objects, brought here first if needed.
 
-        What cannot be had comes as its `FetchFailed` message.
+        For an object that is unavailable, its `FetchFailed` message.
 
         Raises:
             GetTimeoutError: the deadline (monotonic seconds) has passed.

@@ -1,7 +1,7 @@
-"""One process that takes part in a cluster, put together from its parts.
+"""One process of a cluster, composed of its parts.
 
-Made by `driver` and `worker.main`, with real sockets, and by the simulation, with others.  Has no
-methods of its own: each part says what it does.
+Created by `driver` and `worker.main` with real sockets, and by the simulation with others.  Has no
+methods: each part documents what it does.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ class Process:
         now: the time in seconds, monotonic.
 
     Attributes:
-        core: its tables, and what it decides; its role is a plain one until it takes another.
-        loop: what serves them, and waits.
-        objects: how it reads and writes objects.
-        client: what the API says to it.
+        core: its tables and decisions; its role is a plain one until another is set.
+        loop: serves them, and waits.
+        objects: reads and writes objects.
+        client: the API's interface to it.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
-"""Questions to the head, to raylets and to other processes: one, or several to many at once.
+"""Questions to the head, to raylets and to other processes: one, or several at once.
 
-A part of every driver and worker (`client`).  Whoever asks waits for the answer; user code is not
-held up by others' silence longer than the time it gives.
+Part of every driver and worker (`client`).  The caller waits for the answer; silent peers hold user
+code up no longer than the timeout it gives.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class Questions:
     """What one process asks others.
 
     Args:
-        core: where the answers come.
-        loop: what sends and waits.
+        core: receives the answers.
+        loop: sends and waits.
     """
 
     def __init__(self, core: Core, loop: Loop) -> None:
@@ -43,7 +43,7 @@ class Questions:
 
         Raises:
             GetTimeoutError: no answer within `timeout` seconds.
-            PeerEndedError: whom we ask has ended.
+            PeerEndedError: the process we asked has ended.
             RaySystemError: the answer is an error.
         """
         token = self._core.new_token()
@@ -63,7 +63,7 @@ class Questions:
 
         Raises:
             GetTimeoutError: no answer within `timeout` seconds.
-            PeerEndedError: whom we ask has ended.
+            PeerEndedError: the process we asked has ended.
         """
         answers = self._core.answers
         try:
@@ -82,14 +82,14 @@ class Questions:
         return answer
 
     def _send(self, address: Address, message: msgspec.Struct, token: int) -> None:
-        """Send a question; a process that ends before it answers is noticed."""
+        """Send a question; if the process ends before it answers, that is noticed."""
         self._core.answers.expect(token, address)
         if process_of(address):
             self._core.ownership.watch(address)
         self._loop.transport.send(address, message)
 
     def ask_all(self, asked: Asked, timeout: float) -> dict[Address, bytes]:
-        """What all of these answer within `timeout` seconds; who does not is left out."""
+        """The answers of these within `timeout` seconds; those that do not answer are left out."""
         there = self._core.answers
         tokens: dict[int, Address] = {}
         with self._loop.lead():

@@ -1,7 +1,7 @@
-"""The tasks and calls that a cluster has run: what its raylets keep and its workers have not told.
+"""The tasks and calls that a cluster has run: what raylets keep and workers have not reported yet.
 
-Used by `timeline` and the state listings.  Those that do not answer soon (user code may hold the
-interpreter) are left out.
+Used by `timeline` and the state listings.  Processes that do not answer soon (user code may hold
+the GIL) are left out.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ WORKER_ANSWERS_S = 2.0
 
 
 class History(NamedTuple):
-    """Each run once, in no order; how many older ones are not known any more, and on how many
-    nodes that are gone others may have been.
+    """Each run once, in no order; how many older ones were forgotten, and on how many dead nodes
+    others may have run.
     """
 
     runs: list[cluster.TaskEvent]
@@ -30,7 +30,7 @@ class History(NamedTuple):
     gone: int
 
     def said(self, client: Client) -> History:
-        """Warn, once, of what is missing."""
+        """Warn, once, about what is missing."""
         if self.dropped:
             client.warn_once(
                 f"{self.dropped:,} older tasks are not listed: each node remembers its most recent "
@@ -38,12 +38,12 @@ class History(NamedTuple):
                 "starts."
             )
         if self.gone:
-            client.warn_once(f"What ran on nodes that are gone ({self.gone}) is not listed.")
+            client.warn_once(f"Tasks that ran on lost nodes ({self.gone}) are not listed.")
         return self
 
 
 def read(client: Client, limit: int = 0, timeout: float = 30.0) -> History:
-    """Ask everybody; of each node at least its last `limit` runs (0: all)."""
+    """Ask everyone; for each node at least its last `limit` runs (0: all)."""
     nodes: list[cluster.NodeState] = client.ask_head(
         cluster.Nodes(), list[cluster.NodeState], timeout
     )
@@ -53,14 +53,14 @@ def read(client: Client, limit: int = 0, timeout: float = 30.0) -> History:
         row.address
         for reply in rows.values()
         for row in msgspec.msgpack.decode(reply, type=list[cluster.WorkerRow])
-        # One that still starts must not be spoken to.
+        # A process that is still starting must not be contacted.
         if row.kind == "worker" and row.state != "starting"
     ]
-    # The workers first: what one of them reports meanwhile is then known twice, never not at all.
+    # Workers first: a run reported in between is then counted twice and deduplicated, never missed.
     pages = _pages(client, workers, cluster.TaskRuns(), min(WORKER_ANSWERS_S, timeout))
     pages += _pages(client, raylets, cluster.TaskRuns(limit), timeout)
     once = {(x.tid, x.attempt, x.started): x for x in runs.unpack(pages)}
-    # Who gets as many as asked for misses nothing.
+    # With as many rows as requested, nothing is missing.
     is_enough = limit and len(once) >= limit
     dropped = 0 if is_enough else sum(x.dropped for x in pages if x.following < 0)
     return History(list(once.values()), dropped, len(nodes) - len(raylets))
@@ -69,7 +69,7 @@ def read(client: Client, limit: int = 0, timeout: float = 30.0) -> History:
 def _pages(
     client: Client, addresses: Iterable[Address], question: cluster.TaskRuns, timeout: float
 ) -> list[cluster.RunPage]:
-    """All pages that these have, the first ones of all at once."""
+    """All pages that these have; the first ones are requested all at once."""
     found: list[cluster.RunPage] = []
     asked: Asked = [(x, question) for x in addresses]
     while asked:

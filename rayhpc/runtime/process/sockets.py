@@ -1,7 +1,7 @@
 """The sockets of a process, and the thread that may touch them.
 
-Handed to `Process` by whoever makes one; the simulation hands it a network of its own instead.
-Receives, decodes and passes on; decides nothing.
+Passed to `Process` by its creator; the simulation passes a network of its own instead.
+Receives, decodes and dispatches; decides nothing.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ logger = logging.getLogger("rayhpc")
 
 Take = Callable[[Address, Any, int], None]
 
-# Made when the module is loaded, so that workers find it in pages they share with the fork server:
-# 1.5 MiB and 4 ms each.
+# Created when the module is loaded, so that workers find it in pages they share with the fork
+# server: 1.5 MiB and 4 ms each.
 _decode = Decoder(messages.PROCESS_TAKES)
 
 
@@ -46,19 +46,19 @@ class Sockets:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
         self.transport = Transport(self._context, facts.address, facts.session_dir)
         self.handover = Handover()
-        # What `zmq.Poller` would hand to the same function; its conversions cost 1 µs a call.
+        # What `zmq.Poller` would pass to the same function; its conversions cost 1 µs a call.
         self._polled: list[Any] = [(x, zmq.POLLIN) for x in self.transport.sockets]
         self._polled.append((self.handover.wake_fd, zmq.POLLIN))
 
     def poll(
         self, timeout: float | None, take: Take, on_readable: Callable[[int], None]
     ) -> None:
-        """Handle what has come; if nothing has, wait for it (leading thread).
+        """Handle what has arrived; if nothing has, wait for it (leading thread).
 
         Args:
-            timeout: wait at most so many seconds; None: until something comes.
-            take: handles a message: its source, itself, the size of its frame.
-            on_readable: called with each watched descriptor that can be read.
+            timeout: the longest wait in seconds; None: until something arrives.
+            take: handles a message: its source, the message, the size of its frame.
+            on_readable: called with each watched descriptor that is readable.
         """
         for source, _ in zmq_poll(self._polled, -1 if timeout is None else milliseconds(timeout)):
             if source == self.handover.wake_fd:
@@ -69,7 +69,7 @@ class Sockets:
                 self._receive(source, take)
 
     def watch(self, descriptor: int) -> None:
-        """Look at a descriptor, too."""
+        """Poll a descriptor, too."""
         self._polled.append((descriptor, zmq.POLLIN))
 
     def unwatch(self, descriptor: int) -> None:
@@ -77,7 +77,7 @@ class Sockets:
         self._polled.remove((descriptor, zmq.POLLIN))
 
     def close(self) -> None:
-        """Close what is left of the connections."""
+        """Close the remaining connections."""
         self._context.destroy(linger=500)
 
     def _receive(self, sock: zmq.Socket[bytes], take: Take) -> None:
@@ -85,10 +85,10 @@ class Sockets:
             try:
                 message = _decode(frame)
             except msgspec.DecodeError as error:
-                logger.warning("refused a malformed message: %s", error)
+                logger.warning("rejected a malformed message: %s", error)
                 continue
             try:
                 take(int.from_bytes(frame[8:16], "big"), message, len(frame))
             except Exception:
-                # It ends what it concerned, never the messages behind it.
-                logger.exception("a message (%s) met an error", type(message).__name__)
+                # The error affects only this message, never those behind it.
+                logger.exception("error while handling a message (%s)", type(message).__name__)

@@ -1,7 +1,7 @@
-"""`wait`: which of many references and generators are there.
+"""`wait`: which of many references and generators are ready.
 
-Used by `client`.  The waiting thread alone looks; while it waits, a ticket of its is registered
-with what is not there, which the leading thread fills.  Nothing stays registered afterwards.
+Used by `client`.  Only the waiting thread checks; while it waits, its ticket is registered with
+what is not ready, and the leading thread fills it.  Nothing stays registered afterwards.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ class Items(Protocol):
     """A generator of references, as users hold it."""
 
     def refuse_foreign(self) -> None:
-        """Refuse a generator of a cluster that this program has left."""
+        """Reject a generator of a cluster that this program has left."""
 
     def next_ready(self) -> bool:
         """Whether the next item can be taken without waiting."""
 
     def is_finished(self) -> bool:
-        """Whether the task has ended and every item was taken."""
+        """Whether the task has ended and every item has been taken."""
 
     def when_news(self, callback: Callable[[], object]) -> None:
-        """Run `callback` in the leading thread at the next item or the end (at once if there)."""
+        """Call `callback` in the leading thread at the next item or the end (at once if ready)."""
 
     def forget_news(self, callback: Callable[[], object]) -> None:
         """Undo `when_news`."""
@@ -44,10 +44,10 @@ class Wait:
     """One `wait`.
 
     Args:
-        objects: this process's.
-        things: what to wait for; checked already.
+        objects: this process's objects.
+        things: what to wait for; already checked.
         count: how many are enough.
-        fetch_local: count an object only when it lies on this node.
+        fetch_local: count an object only once it is on this node.
     """
 
     def __init__(
@@ -61,11 +61,11 @@ class Wait:
         self._found: list[int] = []
         self._left: Sequence[int] = range(len(things))
         self._missing = count
-        # Objects that lie on other nodes, and what is filled when they have been brought.
+        # Objects on other nodes, and what is filled when they have been brought here.
         self._brought: dict[ObjectId, _Arrival] = {}
 
     def run(self, timeout: float | None) -> tuple[list[Waitable], list[Waitable]]:
-        """Wait until enough are there or the time (seconds) is over; (ready, the rest).
+        """Wait until enough are ready or the timeout (in seconds) has passed; (ready, the rest).
 
         Raises:
             RaySystemError: one belongs to a cluster that this process has left.
@@ -86,7 +86,7 @@ class Wait:
         return self._divided(sorted(self._found))
 
     def _divided(self, found: list[int]) -> tuple[list[Waitable], list[Waitable]]:
-        """What is at these places, and the rest: mostly one, and a thousand."""
+        """The things at these positions, and the rest: usually one, out of a thousand."""
         things = self._things
         rest: list[Waitable] = []
         start = 0
@@ -96,9 +96,9 @@ class Wait:
         rest += things[start:]
         return [things[i] for i in found], rest
 
-    # -- looking -----------------------------------------------------------------------------------
+    # -- checks ------------------------------------------------------------------------------------
     def _look(self) -> None:
-        """Sort what is there from what is not (the waiting thread alone)."""
+        """Separate what is ready from what is not (only the waiting thread)."""
         left: list[int] = []
         for position, i in enumerate(self._left):
             if self._missing <= 0:
@@ -124,19 +124,19 @@ class Wait:
         return self._is_here(oid)
 
     def _is_here(self, oid: ObjectId) -> bool:
-        """Whether an object that lies on another node has been brought."""
+        """Whether an object from another node has been brought here."""
         if self._core.store.view(oid) is not None:
             return True
         arrival = self._brought.get(oid)
         if arrival is None:
             self._brought[oid] = _Arrival()
             return False
-        # That it could not be brought is `get`'s business.
+        # If it could not be brought, `get` will report that.
         return arrival.value is not None
 
     # -- waiting -----------------------------------------------------------------------------------
     def _wait(self, timeout: float | None) -> bool:
-        """Wait until as many have come as are missing; False: the time was over first."""
+        """Wait until the missing number has arrived; False after the timeout."""
         ticket = Ticket(self._missing)
         note = ticket.note
         with self._objects.loop.lead():
@@ -147,7 +147,7 @@ class Wait:
             self._objects.loop.tidy(lambda: self._unregister(note))
 
     def _register(self, note: Callable[[], None]) -> None:
-        """Have `note` called for each that comes from here on, or has come meanwhile."""
+        """Have `note` called for each that arrives from now on, or has arrived in the meantime."""
         table = self._core.ownership.table
         fetch: list[ObjectId] = []
         for i in self._left:
@@ -197,7 +197,7 @@ class Wait:
 
 
 class _Arrival(Box):
-    """A box for an object that is brought here."""
+    """A box for an object that is being brought here."""
 
     __slots__ = ("is_asked_for", "note")
 
@@ -207,7 +207,7 @@ class _Arrival(Box):
         self.note: Callable[[], None] | None = None
 
     def register(self, note: Callable[[], None]) -> bool:
-        """Have `note` called once it is filled (leading thread); True: it is to be asked for."""
+        """Have `note` called once it is filled (leading thread); True: it must be requested."""
         if self.value is not None:
             note()
             return False
@@ -216,7 +216,7 @@ class _Arrival(Box):
         return is_first
 
     def fill(self, value: Any) -> None:
-        """It has come, or cannot be brought (leading thread)."""
+        """It has arrived, or cannot be brought (leading thread)."""
         super().fill(value)
         if self.note is not None:
             self.note()

@@ -1,1 +1,1 @@
-"""The way of a value: serialization, ids and references, the client of the node's object store."""
+"""Values: serialization, ids and references, the client of the node's object store."""

@@ -1,7 +1,7 @@
-"""The arguments of a call as one object to pickle, and back.
+"""The arguments of a call as one object to pickle, and the inverse.
 
 Used by `api.tasks.submitting`, which packs them, and by `worker.execution`, which unpacks them.
-References at top level are taken out: the task gets their values in their place.
+Top-level references are taken out: the task gets their values instead.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _NONE_NAMED: dict[str, Any] = {}
 def pack(
     args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[Any, list[ObjectRef[Any]]]:
-    """The object to pickle, and the references at top level in the order `unpack` wants them."""
+    """The object to pickle, and the top-level references in the order that `unpack` expects."""
     deps: list[ObjectRef[Any]] = [x for x in args if isinstance(x, ObjectRef)]
     deps += [x for x in kwargs.values() if isinstance(x, ObjectRef)]
     if not deps and not kwargs:

@@ -1,6 +1,6 @@
-"""The value of a task with num_returns="dynamic": the references of what it yielded.
+"""The value of a task with num_returns="dynamic": references to what it yielded.
 
-Pickled by `owner.results`, unpickled wherever the task's result is read.  Holds them only.
+Pickled by `owner.results`, unpickled wherever the task's result is read.  Only holds them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from rayhpc.wire.address import ObjectId
 
 
 class DynamicObjectRefGenerator:
-    """The references of a task with num_returns='dynamic': iterable as often as you like."""
+    """The references of a task with num_returns='dynamic': can be iterated any number of times."""
 
     def __init__(self, refs: list[ObjectRef[Any]]) -> None:
         self._refs = refs
@@ -30,12 +30,12 @@ class DynamicObjectRefGenerator:
 
 
 def pickled(items: list[ObjectId]) -> bytes:
-    """The generator of these items, without the small values that else travel with references."""
+    """The generator of these items, without the small values otherwise sent with references."""
     return serialization.to_inline(serialization.serialize(_Items(items)))
 
 
 class _Items:
-    """Is pickled as the generator of its items."""
+    """Pickled as the generator of its items."""
 
     def __init__(self, items: list[ObjectId]) -> None:
         self._items = items

@@ -1,7 +1,7 @@
-"""Exceptions on their way between processes: as bytes, with the remote traceback.
+"""Exceptions sent between processes: as bytes, with the remote traceback.
 
-Used by `execution`, `actor`, `failures` (dump) and `getting` (load).  Whatever the user's
-code raised arrives: as itself where it can be pickled and rebuilt, as readable text otherwise.
+Used by `execution`, `actor`, `failures` (dump) and `getting` (load).  Whatever the user's code
+raised arrives: as itself if it can be pickled and rebuilt, otherwise as readable text.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _RUNTIME = os.path.dirname(os.path.abspath(rayhpc.runtime.__file__)) + os.sep
 def dump_error(
     error: BaseException, *, function_name: str, pid: int, ip: str, actor_repr: str | None
 ) -> bytes:
-    """What the user's code raised, as an entry of the reference table holds it."""
+    """What the user's code raised, in the form an entry of the reference table holds."""
     text = format_remote(error)
     cause: BaseException = error
     if isinstance(error, RayTaskError):
-        # A failure that came through a `get`: its own cause stays the cause, its text is in ours.
+        # A failure passed on by a `get`: its own cause remains the cause, its text is part of ours.
         cause = error.cause or error
     wrapped = RayTaskError(function_name, text, _sendable(cause), pid, ip, actor_repr)
     return bytes(cloudpickle.dumps(wrapped, 5))
@@ -39,8 +39,8 @@ def dump_system_error(error: RayError) -> bytes:
 
 
 def is_task_error(data: bytes) -> bool:
-    """Whether a stored error is a RayTaskError, seen without making one: its class is the first
-    name in the pickle, and to unpickle the user's exception would run code of the user's.
+    """Whether a stored error is a RayTaskError, without rebuilding it: its class is the first name
+    in the pickle, and unpickling the user's exception would run user code.
     """
     return data.find(b"RayTaskError", 0, _NAME_WITHIN) >= 0
 
@@ -79,7 +79,7 @@ def _user_frames(trace: TracebackType | None) -> TracebackType | None:
 
 
 def _sendable(cause: BaseException) -> BaseException:
-    """The exception itself if it survives the journey, else one that shows it."""
+    """The exception itself if it survives pickling, otherwise one that shows it."""
     try:
         again = pickle.loads(cloudpickle.dumps(cause, 5))
         if type(again) is type(cause):

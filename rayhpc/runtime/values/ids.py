@@ -1,7 +1,7 @@
 """The id classes users meet: hashable, comparable, convertible to and from bytes and hex text.
 
-Used by users and by the modules of `api` that hand out ids.  An id says nothing about where a
-thing is.
+Used by users and by the modules of `api` that return ids.  An id says nothing about where a thing
+is.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class BaseID:
 
     Raises:
         TypeError: not bytes.
-        ValueError: not as long as ids of this kind are.
+        ValueError: the wrong length for ids of this kind.
     """
 
     __slots__ = ("_binary",)
@@ -48,17 +48,17 @@ class BaseID:
 
     @classmethod
     def size(cls) -> int:
-        """How many bytes an id has."""
+        """The length of an id in bytes."""
         return cls.SIZE
 
     @classmethod
     def nil(cls: type[Id]) -> Id:
-        """The id of nothing."""
+        """The nil id."""
         return cls(b"\xff" * cls.SIZE)
 
     @classmethod
     def from_hex(cls: type[Id], text: str) -> Id:
-        """The id that `hex` gave.
+        """The id with this `hex`.
 
         Raises:
             ValueError: not hexadecimal digits, or not as many as such an id has.
@@ -67,12 +67,12 @@ class BaseID:
 
     @classmethod
     def from_binary(cls: type[Id], binary: bytes) -> Id:
-        """The id that `binary` gave."""
+        """The id with this `binary`."""
         return cls(binary)
 
     @classmethod
     def from_random(cls: type[Id]) -> Id:
-        """An id that nobody else has."""
+        """A unique random id."""
         return cls(os.urandom(cls.SIZE))
 
     def binary(self) -> bytes:
@@ -84,7 +84,7 @@ class BaseID:
         return self._binary.hex()
 
     def is_nil(self) -> bool:
-        """Whether this is the id of nothing."""
+        """Whether this is the nil id."""
         return self._binary == b"\xff" * self.SIZE
 
     def __eq__(self, other: object) -> bool:
@@ -107,7 +107,7 @@ class BaseID:
 
 
 class UniqueID(BaseID):
-    """An id of a thing that has no class of its own."""
+    """An id of something without an id class of its own."""
 
     __slots__ = ()
     SIZE = OBJECT_ID_BYTES
@@ -167,7 +167,7 @@ class ActorClassID(UniqueID):
 
 
 class JobID(BaseID):
-    """The id of a job: one driver's whole program."""
+    """The id of a job: one driver program."""
 
     __slots__ = ()
     SIZE = 4

@@ -1,10 +1,10 @@
-"""Classes of other libraries that do not survive pickling as they are, and how they are sent.
+"""Classes of other libraries that do not survive pickling unaided, and how they are sent.
 
-Used by `serialization`.  Imports none of these libraries: their classes are noted once the program
-has imported them, and cost nothing before.
+Used by `serialization`.  Imports none of these libraries: their classes are registered once the
+program has imported them, and cost nothing before.
 
-A FastAPI application needs two: starlette's `State` answers every attribute out of a dict that it
-does not have yet while it is rebuilt, and fields of pydantic 1's models hold compiled functions.
+A FastAPI application needs two: starlette's `State` looks up every attribute in a dict that does
+not exist yet while it is being rebuilt, and model fields of pydantic 1 contain compiled functions.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from typing import Any
 
 STATE_MODULE = "starlette.datastructures"
 
-# Reducers for cloudpickle's way alone: `copy` must go on copying these as before.
+# Reducers only for cloudpickle: `copy` must keep copying these as before.
 reducers: dict[type, Callable[[Any], Any]] = {}
 
-# Of a field of pydantic 1: lists of functions, many of them compiled, made again from the rest.
+# In a pydantic 1 field: lists of functions, many of them compiled, which are rebuilt from the rest.
 _VALIDATORS = ("validators", "pre_validators", "post_validators")
 
 
 def register_loaded() -> None:
-    """Note the classes of what the program has imported since the last call."""
+    """Register the classes of what the program has imported since the last call."""
     for name in [x for x in _awaited if x in sys.modules]:
         _awaited.pop(name)(sys.modules[name])
 
 
 def _register_state(module: ModuleType) -> None:
-    # Plain pickle, which goes first, would send one that nobody can rebuild.
+    # Plain pickle, which is tried first, would produce a pickle that cannot be rebuilt.
     copyreg.pickle(module.State, _reduce_state)
 
 

@@ -43,11 +43,11 @@ def find(value: Any) -> tuple[str, Any]:
 
 
 def _parts(value: Any) -> Iterator[tuple[str, Any]]:
-    """What a value is made of, each with its step of the path."""
+    """The parts of a value, each with its step of the path."""
     parts: list[tuple[str, Any]] = []
     try:
         parts = list(_all_parts(value))[:PARTS_MAX]
-    except Exception:  # a value whose own methods fail has no parts that could be named
+    except Exception:  # a value whose own methods fail has no parts to name
         parts = []
     yield from parts
 

@@ -1,7 +1,7 @@
-"""`ObjectRef`: what users hold in place of a value, and how it is counted.
+"""`ObjectRef`: what users hold in place of a value, and how references are counted.
 
-Used by everything that hands out or takes references.  A reference does no I/O: its birth and
-death are noted in a queue that the leading thread works off (finalizers may run anywhere).
+Used by everything that returns or takes references.  A reference does no I/O: its creation and
+death are recorded in a queue that the leading thread processes (finalizers may run anywhere).
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ T = TypeVar("T")
 
 _NIL = b"\xff" * OBJECT_ID_BYTES
 
-# Noted here, in order: an id for a reference that died, (id, value, error) for one that was born
-# from a pickle.  Worked off by `ownership.Ownership.settle`.
+# Recorded in order: an id for a reference that died, (id, value, error) for one that was created by
+# unpickling.  Processed by `ownership.Ownership.settle`.
 events: deque[ObjectId | tuple[ObjectId, bytes | None, bool]] = deque()
 
 
 class Home(Protocol):
-    """The process that references are held in."""
+    """The process that holds the references."""
 
     def future_of(self, ref: ObjectRef[Any]) -> concurrent.futures.Future[Any]:
         """A future that is completed with the value or error of `ref`."""
@@ -54,13 +54,13 @@ def _not_known(_: ObjectId) -> tuple[bytes | None, bool]:
 
 
 class Hooks:
-    """What the process does for the references in it; set by `process.current` and `loop`.
+    """What the process does for its references; set by `process.current` and `loop`.
 
     Attributes:
-        ring: has the thread that polls work off what was noted; None: nobody does.
+        ring: makes the polling thread process what was recorded; None: nobody does.
         home: this process; starts a cluster if there is none.
-        travelling_value: the small value, and whether it is an error, that goes along with a
-            reference, if it is known here.
+        travelling_value: the small value, and whether it is an error, that is sent with a
+            reference, if known here.
     """
 
     ring: Callable[[], None] | None = None
@@ -72,7 +72,7 @@ hooks = Hooks()
 
 
 class _Collector(threading.local):
-    """Where references that are being pickled in this thread are noted; None: nowhere."""
+    """Where references being pickled in this thread are recorded; None: nowhere."""
 
     refs: list[ObjectRef[Any]] | None = None
 
@@ -84,12 +84,12 @@ _pickled_by_hand: list[ObjectRef[Any]] = []
 
 def _note(
     event: ObjectId | tuple[ObjectId, bytes | None, bool],
-    # Bound here: at the interpreter's end the module's names go before the last references.
+    # Bound here: when the interpreter exits, the module's names go before the last references.
     events: deque[ObjectId | tuple[ObjectId, bytes | None, bool]] = events,
     hooks: Hooks = hooks,
 ) -> None:
     events.append(event)
-    # Those after the first are worked off with it.
+    # Those after the first are processed together with it.
     if len(events) == 1 and hooks.ring is not None:
         hooks.ring()
 
@@ -101,12 +101,12 @@ class ObjectRef(Generic[T]):
     other objects (it keeps the value alive wherever it is); awaitable.
 
     Args:
-        binary: the object's id; from here on the reference counts.
-        is_counted: whoever makes it has entered it into the table already (the runtime alone).
+        binary: the object's id; the new reference is counted.
+        is_counted: the creator has already entered it into the table (runtime only).
 
     Raises:
         TypeError: not bytes.
-        ValueError: not as long as an object's id.
+        ValueError: not the length of an object id.
     """
 
     __slots__ = ("__weakref__", "_id")
@@ -118,7 +118,7 @@ class ObjectRef(Generic[T]):
             _note((binary, None, False))
         self._id = binary
 
-    # `_note` written out, since this is a part of every task.
+    # `_note` inlined, since this is part of every task.
     def __del__(
         self,
         events: deque[ObjectId | tuple[ObjectId, bytes | None, bool]] = events,
@@ -137,36 +137,36 @@ class ObjectRef(Generic[T]):
         return self._id.hex()
 
     def is_nil(self) -> bool:
-        """Whether this is the reference to nothing."""
+        """Whether this is the nil reference."""
         return self._id == _NIL
 
     @classmethod
     def nil(cls) -> ObjectRef[Any]:
-        """The reference to nothing."""
+        """The nil reference."""
         return cls(_NIL, True)
 
     @classmethod
     def from_hex(cls, text: str) -> ObjectRef[Any]:
-        """The reference whose `hex` this is; from here on it counts."""
+        """The reference with this `hex`; it is counted from now on."""
         return cls(bytes.fromhex(text))
 
     @classmethod
     def from_binary(cls, binary: bytes) -> ObjectRef[Any]:
-        """The reference whose `binary` this is; from here on it counts."""
+        """The reference with this `binary`; it is counted from now on."""
         return cls(bytes(binary))
 
     @classmethod
     def from_random(cls) -> ObjectRef[Any]:
-        """A reference that nobody else has, to nothing."""
+        """A unique reference, to nothing."""
         return cls(os.urandom(OBJECT_ID_BYTES))
 
     @classmethod
     def size(cls) -> int:
-        """How many bytes an id has."""
+        """The length of an id in bytes."""
         return OBJECT_ID_BYTES
 
     def task_id(self) -> TaskID:
-        """The id of the task that makes the object."""
+        """The id of the task that creates the object."""
         return TaskID(task_id_of(self._id))
 
     def job_id(self) -> JobID:
@@ -182,27 +182,27 @@ class ObjectRef(Generic[T]):
         return hooks.home().future_of(self)
 
     def _on_completed(self, py_callback: Callable[[Any], object]) -> ObjectRef[T]:
-        """Call `py_callback` with the value, or with the error, once it is there; returns this.
+        """Call `py_callback` with the value, or with the error, once it is ready; returns this.
 
-        It runs in the process's thread for callbacks; what it raises is logged.
+        It runs in the process's callback thread; what it raises is logged.
         """
         waiting = [py_callback]
 
         def call(done: concurrent.futures.Future[T]) -> None:
-            # Futures keep what they have called, and a traceback the functions of its frames.
+            # Futures keep what they have called, and a traceback keeps the functions of its frames.
             error = done.exception()
             try:
                 waiting.pop()(done.result() if error is None else error)
             except Exception:
                 told = traceback.format_exc()
-                logger.error("a callback of this program raised an error:\n%s", told)
+                logger.error("a callback of this program raised an exception:\n%s", told)
 
         self.future().add_done_callback(call)
         return self
 
     def as_future(self, _internal: bool = False) -> asyncio.Future[T]:
-        """An `asyncio.Future` of the value, of the running loop; where none runs, of the loop that
-        this thread would run (`asyncio.get_event_loop`).
+        """An `asyncio.Future` of the value, on the running loop; if none is running, on the loop
+        that this thread would run (`asyncio.get_event_loop`).
         """
         return hooks.home().awaitable_of(self, _event_loop())
 
@@ -234,7 +234,7 @@ class ObjectRef(Generic[T]):
 
 
 def rebuild(oid: ObjectId, value: bytes | None, is_error: bool) -> ObjectRef[Any]:
-    """A reference from a pickle: counted from here on; `value` travels with it if known."""
+    """A reference from a pickle, counted from now on; `value` is sent with it if known."""
     _note((oid, value, is_error))
     return ObjectRef(oid, True)
 
@@ -249,7 +249,7 @@ def _check_id(binary: ObjectId) -> None:
 
 
 def _event_loop() -> asyncio.AbstractEventLoop:
-    """The loop that runs in this thread, or its own one, made where there is none yet."""
+    """The loop running in this thread, or its own one, created if there is none yet."""
     import asyncio
 
     try:
@@ -263,7 +263,7 @@ def _event_loop() -> asyncio.AbstractEventLoop:
 # -- references inside what is pickled -----------------------------------------------------------
 @contextmanager
 def collect_refs() -> Iterator[list[ObjectRef[Any]]]:
-    """Gather the references that are pickled in this thread meanwhile."""
+    """Collect the references that are pickled in this thread inside the `with`."""
     refs: list[ObjectRef[Any]] = []
     outer, collector.refs = collector.refs, refs
     try:
@@ -278,5 +278,5 @@ def note_ref(ref: ObjectRef[Any]) -> None:
     (_pickled_by_hand if refs is None else refs).append(ref)
 
 
-# The name that old programs know references by.
+# The name under which old programs know references.
 ObjectID = ObjectRef

@@ -1,8 +1,8 @@
-"""This process's side of its node's object store: places to write, views to read.
+"""This process's side of its node's object store: space for writing, views for reading.
 
-Used by `process` (get, put) and `execution` (large results and arguments).  Owns the mapping of
-the store's memory; every view it hands out pins its object until the view is gone.  State changes
-in the leading thread; writers copy in their own thread.
+Used by `process` (get, put) and `execution` (large results and arguments).  Owns the mapping of the
+store's memory; every view it returns pins its object until the view is gone.  State changes in the
+leading thread; writers copy in their own thread.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ class Box:
         self.value: Any = None
 
     def fill(self, value: Any) -> None:
-        """What was waited for is there (leading thread)."""
+        """The awaited object has arrived (leading thread)."""
         self.value = value
 
 
 class _Countdown:
-    """Calls `done` once so many boxes are filled."""
+    """Calls `done` once this many boxes are filled."""
 
     __slots__ = ("_done", "_missing")
 
@@ -68,13 +68,13 @@ class _CountedBox(Box):
 
 
 class Tickets:
-    """Boxes for several objects, and what is done in the leading thread once all are filled.
+    """Boxes for several objects, and an action in the leading thread once all are filled.
 
-    The boxes do not refer back to it: in a ring of references, objects that have come would stay
-    pinned until the garbage collector came, also those of a wait that was given up.
+    The boxes do not refer back to it: in a reference cycle, arrived objects, even those of an
+    abandoned wait, would stay pinned until the garbage collector ran.
 
     Args:
-        oids: the objects, each once.
+        oids: the objects, once each.
         done: called once; must not wait.
     """
 
@@ -84,17 +84,17 @@ class Tickets:
         self.boxes: list[Box] = [_CountedBox(countdown) for _ in oids]
 
     def values(self) -> dict[ObjectId, Any]:
-        """What is in the boxes, by object."""
+        """The contents of the boxes, by object."""
         return {oid: box.value for oid, box in zip(self.oids, self.boxes, strict=True)}
 
 
 class _Unpinned(deque[ObjectId]):
-    """Where finalizers of views note their objects; `ring` has the thread that polls look."""
+    """Where finalizers of views record their objects; `ring` alerts the polling thread."""
 
     ring: Callable[[], None] | None = None
 
     def append(self, oid: ObjectId) -> None:
-        """Note an object (any thread)."""
+        """Record an object (any thread)."""
         super().append(oid)
         if self.ring is not None:
             self.ring()
@@ -106,7 +106,7 @@ class StoreClient:
     Args:
         mapping: the store's memory as mapped here.
         raylet: the address of this node's raylet.
-        send: puts a message on its way.
+        send: sends a message.
     """
 
     def __init__(self, mapping: Mapping, raylet: Address, send: Send) -> None:
@@ -121,17 +121,17 @@ class StoreClient:
         self._creating: dict[ObjectId, objects.StoreCreated | None] = {}
 
     def rouse_with(self, ring: Callable[[], None] | None) -> None:
-        """What has the thread that polls tell the raylet of views that have gone."""
+        """Set what makes the polling thread tell the raylet about dropped views."""
         self._unpinned.ring = ring
 
     # -- writing ---------------------------------------------------------------------------------
     def create(self, oid: ObjectId, size: int) -> None:
-        """Ask for a place (leading thread); `created` tells when the answer is there."""
+        """Request space (leading thread); `created` says when the answer has arrived."""
         self._creating[oid] = None
         self._send(self._raylet, objects.StoreCreate(oid, size))
 
     def created(self, oid: ObjectId) -> objects.StoreCreated | None:
-        """The answer to `create`, once it is there."""
+        """The answer to `create`, once it has arrived."""
         return self._creating.get(oid)
 
     def place(self, oid: ObjectId, size: int) -> memoryview:
@@ -143,10 +143,10 @@ class StoreClient:
         return self._mapping.writable(answer.offset, size)
 
     def write_small(self, oid: ObjectId, size: int, packed: Serialized) -> None:
-        """Write a small value to its place, after `created`.
+        """Write a small value to its space, after `created`.
 
-        Many of them would be written one after the other and never again: their memory does not
-        stay this process's.
+        Many of them would be written one after another and never again: their memory is not kept
+        as this process's.
         """
         answer = self._creating[oid]
         assert answer is not None
@@ -155,23 +155,23 @@ class StoreClient:
             self._mapping.let_go(answer.offset, size)
 
     def place_refused(self, oid: ObjectId) -> None:
-        """Forget an answer that was a refusal."""
+        """Drop an answer that was a refusal."""
         self._creating.pop(oid, None)
 
     def seal(self, oid: ObjectId, size: int) -> None:
-        """Written (leading thread)."""
+        """The object has been written (leading thread)."""
         self._send(self._raylet, objects.StoreSeal(oid, size))
 
     # -- reading ---------------------------------------------------------------------------------
     def view(self, oid: ObjectId) -> Any | None:
-        """The exporter of an object that is mapped here already, or None."""
+        """The exporter of an object that is already mapped here, or None."""
         found = self._views.get(oid)
         return None if found is None else found()
 
     def fetch(self, oids: list[ObjectId], boxes: list[Box], pin: bool = True) -> None:
-        """Have objects brought here (leading thread); each box is filled when its object is.
+        """Have objects brought here (leading thread); each box is filled when its object arrives.
 
-        With `pin` false a box becomes True when the object is on this node.
+        With `pin` false a box becomes True once the object is on this node.
         """
         waiting = self._fetching if pin else self._looking
         new = []
@@ -196,7 +196,7 @@ class StoreClient:
             self.fetch([oid for oid, _ in missing], [box for _, box in missing])
 
     def cancel(self, oids: list[ObjectId], boxes: list[Box]) -> None:
-        """No longer wait for these (leading thread)."""
+        """Stop waiting for these (leading thread)."""
         for waiting, pin in ((self._fetching, True), (self._looking, False)):
             gone = []
             for oid, box in zip(oids, boxes, strict=True):
@@ -215,7 +215,7 @@ class StoreClient:
         self._creating[message.oid] = message
 
     def on_fetched(self, message: objects.Fetched) -> None:
-        """An object lies here, pinned for us; offset -1: here, and not pinned."""
+        """An object is here, pinned for us; offset -1: here, but not pinned."""
         oid = message.oid
         if message.offset < 0:
             for box in self._looking.pop(oid, ()):
@@ -235,13 +235,13 @@ class StoreClient:
             box.fill(exporter)
 
     def on_fetch_failed(self, message: objects.FetchFailed) -> None:
-        """Instead of an object there is this."""
+        """Instead of an object, this came."""
         for waiting in (self._fetching, self._looking):
             for box in waiting.pop(message.oid, ()):
                 box.fill(message)
 
     def settle(self) -> None:
-        """Tell the raylet which views have gone (leading thread)."""
+        """Tell the raylet which views are gone (leading thread)."""
         gone = []
         while self._unpinned:
             oid = self._unpinned.popleft()
@@ -253,9 +253,9 @@ class StoreClient:
             self._send(self._raylet, objects.Unpin(gone))
 
     def has_news(self) -> bool:
-        """Whether `settle` has something to tell."""
+        """Whether `settle` has something to send."""
         return bool(self._unpinned)
 
     def close(self) -> None:
-        """Give the mapping up; views that are still alive keep their memory."""
+        """Release the mapping; views that are still alive keep their memory."""
         self._mapping.close()

@@ -1,7 +1,7 @@
-"""A serialized value in the memory of a store, and back: where every large value passes.
+"""A serialized value in a store's memory, and the inverse: the path of every large value.
 
-Used by `process.objects` (put, arguments, results) and `process.getting`.  Copies once on the way
-in, not at all on the way out: buffers stay in place.  Never asks for memory, nor frees it.
+Used by `process.objects` (put, arguments, results) and `process.getting`.  Copies once when
+writing, never when reading: buffers stay in place.  Never allocates or frees memory.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from rayhpc.store import layout
 
 
 def size_of(packed: serialization.Serialized) -> int:
-    """How many bytes of a store the value takes."""
+    """How many bytes the value takes in a store."""
     return layout.size_needed(packed.pickled, packed.buffers)
 
 
 def write(place: memoryview, packed: serialization.Serialized) -> None:
-    """Copy the value to its place in the store."""
+    """Copy the value to its space in the store."""
     layout.write_into(place, packed.pickled, packed.buffers)
 
 

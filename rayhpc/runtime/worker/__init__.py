@@ -1,1 +1,1 @@
-"""What a worker does: run tasks, host one actor, reply, keep a journal, end in good order."""
+"""What a worker does: run tasks, host one actor, reply, keep a journal, exit gracefully."""

@@ -1,7 +1,7 @@
-"""What the calls of an actor run: the methods of its class, and those that every actor has.
+"""What an actor's calls run: the methods of its class, and those that every actor has.
 
 Used by `actor`.  A method is looked up in the class, as Python looks up special methods: an
-attribute of the instance of the same name does not hide it.
+instance attribute with the same name does not hide it.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ class Methods:
         }
 
     def get(self, name: str) -> Callable[..., Any]:
-        """A method of the instance, once that is constructed.
+        """A method of the instance, once that has been constructed.
 
         Raises:
-            AttributeError: there is none of that name.
+            AttributeError: there is none with that name.
         """
         found = self._bound.get(name)
         if found is None:

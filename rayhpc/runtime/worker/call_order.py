@@ -1,8 +1,8 @@
-"""Which call of an actor runs next while its first one waits for arguments from a store.
+"""Which actor call runs next while the first one waits for arguments from a store.
 
-Used by `actor`, where calls run one after the other, and by the simulation.  A call that
-makes a lost result again (`TaskMore.again`) may be what those arguments wait for: it, and no
-other, goes first.
+Used by `actor`, where calls run one after another, and by the simulation.  A call that reconstructs
+a lost result (`TaskMore.again`) may be what those arguments wait for: it, and no other, may go
+first.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Item = TypeVar("Item")
 
 
 def is_again(call: tasks.Call) -> bool:
-    """Whether a call makes again what was lost."""
+    """Whether a call reconstructs what was lost."""
     return call.more is not None and call.more.again
 
 
@@ -30,13 +30,13 @@ def has_far(call: tasks.Call) -> bool:
 
 
 class FirstReady(Generic[Item]):
-    """Takes out of a queue the first call that may run and has its arguments on this node.
+    """Takes from a queue the first call that may run and has its arguments on this node.
 
-    What it has brought here stays pinned until it is gone.
+    What it has brought here stays pinned until it is dropped.
 
     Args:
         store: this process's side of the store.
-        queue: the calls; others may add to it and take from it meanwhile.
+        queue: the calls; others may add to and take from it at the same time.
         call_of: the call in an item of the queue.
     """
 
@@ -51,9 +51,9 @@ class FirstReady(Generic[Item]):
         self._seen: tuple[Item | None, Item | None] = (None, None)
 
     def look(self, everywhere: bool) -> Item | None:
-        """Take the call to run; None: every one that may run waits (leading thread).
+        """Take the call to run; None: every call that may run is waiting (leading thread).
 
-        `everywhere`: look through the whole queue, which takes its time, not at its first only.
+        `everywhere`: search the whole queue, which takes time, not only its first call.
         """
         self._everywhere = everywhere
         self._seen = self._ends()
@@ -65,7 +65,7 @@ class FirstReady(Generic[Item]):
         return None
 
     def take_first(self) -> Item | None:
-        """Take the call that `look` found first, if it is that still and can run (any thread)."""
+        """Take the first call found by `look`, if it is still first and can run (any thread)."""
         try:
             item = self._queue.popleft()
         except IndexError:
@@ -83,7 +83,7 @@ class FirstReady(Generic[Item]):
         return any(_are_filled(boxes) for _, boxes in self._wanted.values())
 
     def close(self) -> None:
-        """Wait for nothing any more (leading thread)."""
+        """Stop waiting (leading thread)."""
         for oids, boxes in self._wanted.values():
             self._store.cancel(oids, boxes)
 

@@ -1,7 +1,7 @@
-"""The CPUs of a worker whose threads wait: lent to others as long as any of them does.
+"""Lends a worker's CPUs to others as long as any of its threads waits.
 
-Used by `worker` in the leading thread, also in the simulation.  A count, not a flag: of two threads
-that wait at the same time the first that goes on must not take the CPUs from the other's children.
+Used by `worker` in the leading thread, also in the simulation.  A count, not a flag: if two threads
+wait at the same time, the first to continue must not take the CPUs from the other's children.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ class CpuLoan:
 
     Args:
         raylet: the worker's raylet.
-        send: puts a message on its way.
+        send: sends a message.
     """
 
     def __init__(self, raylet: Address, send: Callable[[Address, msgspec.Struct], None]) -> None:
         self._raylet = raylet
         self._send = send
-        # How many threads wait on each lease.
+        # The number of waiting threads per lease.
         self._waiting: dict[int, int] = {}
 
     def begin(self, lease: int) -> bool:
@@ -36,7 +36,7 @@ class CpuLoan:
         return count == 1
 
     def end(self, lease: int) -> bool:
-        """A thread goes on; True: none waits any more, and the CPUs are in use again."""
+        """A thread continues; True: none waits any more, and the CPUs are in use again."""
         count = self._waiting[lease] = self._waiting[lease] - 1
         if count == 0:
             del self._waiting[lease]

@@ -1,7 +1,7 @@
-"""How failed runs are named and grouped: by what was raised where, with one traceback of each.
+"""Names and groups failed runs by what was raised and where, with one traceback of each kind.
 
-Used by `task_log`.  A name is short and the same for all failures of one kind, so that many of them
-cost no more than runs that succeed; the text of a traceback is sent once.
+Used by `task_log`.  A name is short and the same for all failures of one kind, so that many
+failures cost no more than successful runs; the text of a traceback is sent once.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import os
 from rayhpc.runtime.values.errors import format_remote
 from rayhpc.runtime.worker.execution import ArgumentError, PartlyFailedError
 
-# Of a call whose process left by it.
+# For a call by which the process exited.
 LEFT = "its process left"
 _OF_AN_ARGUMENT = "an argument of it had failed"
-# Further kinds of one process are named, without a text.
+# Further kinds in one process are named, but without a text.
 _TEXTS_MOST = 100
 _TEXT_MOST = 4_000
 
@@ -39,7 +39,7 @@ class FailureNotes:
         return kind
 
     def take(self) -> dict[str, str]:
-        """The texts of the kinds that are new since the last time."""
+        """The texts of the kinds that are new since the last call."""
         if not self._new:
             return {}
         new, self._new = self._new, {}

@@ -1,9 +1,9 @@
-"""The last thing a worker does: it waits until what it has said has been read.
+"""The last step of a worker: it waits until everything it has sent has been read.
 
-Used by `worker`, also in the simulation.  That a process has ended travels on another path than
-what it said last, and may overtake it: then its raylet takes an actor that failed, or left, for one
-that crashed, and callers take calls for lost that were answered.  So a worker that leaves in order
-asks its raylet, and those whom it has just answered, to say when they have read everything.
+Used by `worker`, also in the simulation.  The news of a process's end takes another path than its
+last messages, and may overtake them: then its raylet mistakes an actor that failed, or left, for
+one that crashed, and callers treat answered calls as lost.  So a worker that exits gracefully asks
+its raylet, and everyone it has just answered, to confirm that they have read everything.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ OTHERS_WITHIN_S = 1.0
 
 
 class Farewell:
-    """Who has read all that this process has sent.
+    """Tracks who has read everything that this process has sent.
 
     Args:
         core: the process's tables.

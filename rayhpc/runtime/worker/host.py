@@ -1,4 +1,4 @@
-"""What an actor's methods and lanes need of it (`actor.ActorHost`)."""
+"""What an actor's methods and lanes need from it (`actor.ActorHost`)."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class Host(Protocol):
         """The user's object; None until it is constructed."""
 
     def run(self, item: Item) -> Outcome | None:
-        """Run a call in the calling thread; None: the actor leaves by it."""
+        """Run a call in the calling thread; None: the actor exits with it."""
 
     async def run_async(self, item: Item) -> Outcome | None:
-        """Run a call in an event loop; None: the actor leaves by it."""
+        """Run a call in an event loop; None: the actor exits with it."""
 
     def end_call(self, caller: Address, tid: ObjectId, outcome: Outcome | None) -> None:
         """A concurrent call has ended, with something to reply or nothing (any thread)."""
 
     def terminate(self) -> None:
-        """End in good order."""
+        """Exit gracefully."""

@@ -1,7 +1,7 @@
-"""What a lease makes of a worker's process: the job's modules and folder, its GPUs, its threads.
+"""Adapts a worker's process to a lease: the job's modules and folder, its GPUs, its threads.
 
-Used by `worker` before the first task of a lease and by `actor` before a constructor, in the
-main thread.  Never touches a socket.
+Used by `worker` before the first task of a lease and by `actor` before a constructor, in the main
+thread.  Never touches a socket.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from rayhpc.wire.messages.common import UNIT, Grant, JobConfig
 
 logger = logging.getLogger("rayhpc")
 
-# What BLAS and OpenMP read when they are first loaded.
+# BLAS and OpenMP read these when they are first loaded.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-# As Ray has it: with this before its name the variable that selects GPUs is left alone.
+# As in Ray: with this prefix set, the variable that selects GPUs is left alone.
 NOT_SET = "RAY_EXPERIMENTAL_NOSET_"
-# As Ray has it: with "0" that variable is left alone where a task or actor has no GPU.
+# As in Ray: with "0", that variable is left alone if a task or actor has no GPU.
 SET_ON_ZERO = "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"
 
 
 class JobEnvironment:
-    """The job and the grant that are in force in this process.
+    """The job and the grant in effect in this process.
 
     Args:
         gpu_variable: the environment variable with the GPUs a program may see; empty: none here.
@@ -39,23 +39,23 @@ class JobEnvironment:
         self._grant: Grant | None = None
 
     def learn(self, job: JobConfig) -> None:
-        """The raylet tells what a job needs."""
+        """The raylet says what a job needs."""
         self._jobs[job.number] = job
 
     def knows(self, job: int) -> bool:
-        """Whether the job has been told."""
+        """Whether the job is known."""
         return job in self._jobs
 
     def job(self, number: int) -> JobConfig:
-        """A job that has been told."""
+        """A known job."""
         return self._jobs[number]
 
     def is_in_force(self, grant: Grant) -> bool:
-        """Whether nothing need change for this grant."""
+        """Whether nothing needs to change for this grant."""
         return grant is self._grant
 
     def enter(self, grant: Grant) -> None:
-        """Be what the grant says; its job must be known."""
+        """Apply the grant; its job must be known."""
         if self._job != grant.job:
             self._enter_job(self._jobs[grant.job])
         setup_hook.run()
@@ -83,11 +83,11 @@ class JobEnvironment:
             try:
                 os.chdir(job.folder)
             except OSError as error:
-                logger.warning("the driver's folder is not here: %s", error)
+                logger.warning("the driver's working directory does not exist here: %s", error)
 
 
 def _threads_to_set() -> list[str]:
-    """The variables that are not the user's; with OMP_NUM_THREADS he speaks for all of them."""
+    """The variables that the user has not set; OMP_NUM_THREADS counts for all of them."""
     if "OMP_NUM_THREADS" in os.environ:
         return []
     return [x for x in THREAD_VARIABLES if x not in os.environ]

@@ -1,7 +1,7 @@
-"""The event loops of an asynchronous actor: each concurrency group has one, in a thread of its own.
+"""The event loops of an asynchronous actor: one per concurrency group, each in its own thread.
 
-Made by `threads`; `actor_calls` hands it calls whose arguments are there.  The constructor runs on
-the loop of the calls without a group, so that what it makes (tasks, locks) belongs there.
+Created by `threads`; `actor_calls` passes it calls whose arguments are ready.  The constructor runs
+on the loop for calls without a group, so that what it creates (tasks, locks) belongs there.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class _Lane:
         self.loop = asyncio.new_event_loop()
         self._host = host
         self._limit = asyncio.Semaphore(limit)
-        # Made in the loop, also looked at by the leading thread.
+        # Filled in the loop, also read by the leading thread.
         self.running: dict[ObjectId, asyncio.Task[None]] = {}
         title = f"rayhpc-{name or 'loop'}"
         threading.Thread(target=self._serve, name=title, daemon=True).start()
@@ -73,7 +73,7 @@ class LoopLanes:
         self._lanes = {name: _Lane(host, name, limit) for name, limit in limits.items()}
 
     def constructor(self, cls: Any) -> Callable[..., Any]:
-        """What makes the instance: the class, called on the loop; `__init__` may be async."""
+        """What creates the instance: the class, called on the loop; `__init__` may be async."""
 
         def make(*args: Any, **kwargs: Any) -> Any:
             loop = self._lanes[""].loop
@@ -91,13 +91,13 @@ class LoopLanes:
         lane.loop.call_soon_threadsafe(lane.create, items)
 
     def cancel(self, tid: ObjectId) -> bool:
-        """Cancel a call: it answers for itself."""
+        """Cancel a call; it sends its own answer."""
         for lane in self._lanes.values():
             lane.loop.call_soon_threadsafe(functools.partial(lane.cancel, tid))
         return False
 
     def clear(self) -> None:
-        """The process ends: its loops end with it."""
+        """The process is ending: its loops end with it."""
 
 
 async def _constructed(cls: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

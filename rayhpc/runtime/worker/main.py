@@ -1,4 +1,4 @@
-"""A worker process from its first line to its last.
+"""A worker process from start to end.
 
 `main` is called in the fork server's child (`raylet.forkserver.ENTRY`), in the process's main
 thread, which from then on is the worker's.
@@ -23,7 +23,7 @@ from rayhpc.wire.slots import Slot
 
 
 def main(worker_number: int, args: bytes) -> None:
-    """Be worker `worker_number` of a node.
+    """Run as worker `worker_number` of a node.
 
     Args:
         worker_number: its process number.

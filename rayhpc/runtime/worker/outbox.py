@@ -1,7 +1,7 @@
-"""Results on their way out of a worker: in batches, soon, and in the journal until they have gone.
+"""Results on their way out of a worker: batched briefly, and in the journal until they are sent.
 
-Used by `replies`.  The main thread adds, whoever leads sends: no lock is needed.  What is in the
-slot's journal when the process dies counts as answered (`docs/explanation/protocol.md`).
+Used by `replies`.  The main thread adds, whichever thread leads sends: no lock is needed.  What is
+in the slot's journal when the process dies counts as answered (`docs/explanation/protocol.md`).
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from rayhpc.wire.address import Address
 from rayhpc.wire.messages import tasks
 
 REPLY_WITHIN_S = 0.0005
-# What was sent stays in the journal for so long: a process that is killed may take with it what
-# its I/O thread has not written yet.
+# Sent results stay in the journal this long: a process that is killed may lose what its I/O thread
+# has not written yet.
 SENT_SURELY_S = 0.002
-# Whom a result was sent to within this time may not have read it yet.
+# A receiver of a result sent within this time may not have read it yet.
 LATELY_S = 1.0
 _encode_result = msgspec.msgpack.Encoder().encode
 
@@ -39,8 +39,8 @@ class Outbox:
     """The results that have not been sent.
 
     Args:
-        journal: where they are noted until they have gone.
-        send: puts a message on its way.
+        journal: records them until they are sent.
+        send: sends a message.
         now: the time in seconds, monotonic.
     """
 
@@ -53,14 +53,14 @@ class Outbox:
         self._slot = journal
         self._send = send
         self._now = now
-        # For whom, what, and its size.
+        # The receiver, the result, and its size.
         self._waiting: deque[tuple[Address, tasks.Result, int]] = deque()
         self._oldest = 0.0
-        # What was sent may wait for room in its receiver's window.
+        # What was sent may be waiting for room in its receiver's window.
         self._is_held_up = False
-        # When the last batch was sent; 0: the journal holds nothing that was.
+        # When the last batch was sent; 0: the journal contains nothing that was.
         self._sent = 0.0
-        # Whom results were sent to since then, and in the `LATELY_S` before that.
+        # The receivers of results since `_since`, and in the `LATELY_S` before that.
         self._since = 0.0
         self._receivers: set[Address] = set()
         self._earlier: set[Address] = set()
@@ -89,14 +89,14 @@ class Outbox:
         return self._now() - self._oldest > REPLY_WITHIN_S
 
     def note_full_windows(self, waiting_bytes: int) -> None:
-        """Whether results that were sent may still wait for room (leading thread, each turn)."""
+        """Whether sent results may still be waiting for room (leading thread, each turn)."""
         if waiting_bytes or self._is_held_up:
             self._is_held_up = waiting_bytes > 0
             self._sent = self._now()
 
     def send(self) -> None:
         """Send everything (leading thread)."""
-        # Who has a result has, or soon gets, what was printed before it.
+        # Whoever has a result also has, or soon gets, what was printed before it.
         flush_begun_lines()
         waiting = self._waiting
         by_submitter: dict[Address, list[tasks.Result]] = {}
@@ -116,7 +116,7 @@ class Outbox:
         self._receivers.update(by_submitter)
 
     def latest_receivers(self) -> set[Address]:
-        """Whom results were sent to lately (leading thread)."""
+        """The receivers of recent results (leading thread)."""
         age = self._now() - self._since
         if age > 2 * LATELY_S:
             return set()

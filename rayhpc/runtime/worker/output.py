@@ -1,9 +1,9 @@
-"""A worker's stdout and stderr: whole lines, each known by the task or actor that printed it.
+"""A worker's stdout and stderr: whole lines, each attributed to the task or actor that printed it.
 
-Used by `worker` when it starts, and by `outbox` before results go out.  The raylet reads the pipes
-(`raylet.logs`); a line of its own, which nobody is shown, tells it whose the next ones are.  What
-ends without a newline goes out after a moment of quiet, and before the result of what printed it.
-In a child that the user's code forks the streams go on, under the parent's name.
+Used by `worker` when it starts, and by `outbox` before results are sent.  The raylet reads the
+pipes (`raylet.logs`); a marker line, which nobody is shown, tells it whose the next lines are. 
+Output without a trailing newline is sent after a moment of quiet, and before the result of its
+task. In a child forked by user code the streams continue, under the parent's name.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from rayhpc.runtime.process import current
 from rayhpc.runtime.process.context import running
 from rayhpc.wire.messages.leases import NAME_MARK
 
-# So long after the last write the beginning of a line goes out without its end.
+# This long after the last write, an unfinished line is sent.
 QUIET_S = 0.2
 
 
 class NamedOutput(io.TextIOWrapper):
-    """A text stream that says who prints, whenever that changes."""
+    """A text stream that reports whose output follows whenever that changes."""
 
     _name: str | None = None
     _at_start = True
     _written = 0.0
 
     def write(self, text: str) -> int:
-        """Write text, after the name of the task or actor that runs if it is another one."""
+        """Write text, preceded by the name of the running task or actor if it has changed."""
         if text:
             name = _shown_name()
             if name is not None and name != self._name:
@@ -44,12 +44,12 @@ class NamedOutput(io.TextIOWrapper):
         return super().write(text)
 
     def is_quiet(self) -> bool:
-        """Whether nothing was written for a moment."""
+        """Whether nothing has been written for a moment."""
         return time.monotonic() - self._written >= QUIET_S
 
 
 class _Flusher:
-    """Sends out lines that have begun and do not end; has a thread once there is one."""
+    """Sends unfinished lines; starts a thread once there is one."""
 
     def __init__(self) -> None:
         self._begun: dict[NamedOutput, None] = {}
@@ -57,7 +57,7 @@ class _Flusher:
         self._thread: threading.Thread | None = None
 
     def note(self, stream: NamedOutput) -> None:
-        """A stream has the beginning of a line (any thread)."""
+        """A stream has an unfinished line (any thread)."""
         if stream in self._begun:
             return
         self._begun[stream] = None
@@ -67,12 +67,12 @@ class _Flusher:
         self._something.set()
 
     def flush(self) -> None:
-        """Send out everything."""
+        """Send everything."""
         while self._begun:
             self._begun.popitem()[0].flush()
 
     def after_fork(self) -> None:
-        """In a child: its thread has not come along, nor may who held a lock."""
+        """In a child: the flusher thread is not there, nor may be the holder of a lock."""
         self.__init__()  # type: ignore[misc]
 
     def _run(self) -> None:
@@ -90,20 +90,20 @@ os.register_at_fork(after_in_child=_flusher.after_fork)
 
 
 def flush_begun_lines() -> None:
-    """Send out what was printed without a newline."""
+    """Send what was printed without a newline."""
     if _flusher._begun:
         _flusher.flush()
 
 
 def name_lines() -> None:
-    """Have this process's streams say who prints, line by line."""
+    """Make this process's streams report whose output it is, line by line."""
     sys.stdout = _named(sys.stdout)
     sys.stderr = _named(sys.stderr)
 
 
 def _named(stream: Any) -> NamedOutput:
     stream.flush()
-    # Line by line: what was printed must not be lost with the process.
+    # Line by line: output must not be lost with the process.
     return NamedOutput(
         open(stream.fileno(), "wb", closefd=False),
         encoding="utf-8",
@@ -113,7 +113,7 @@ def _named(stream: Any) -> NamedOutput:
 
 
 def _shown_name() -> str | None:
-    """The function's or class's name, or how the actor shows itself; None: no user code runs."""
+    """The function's or class's name, or the actor's repr; None: no user code is running."""
     context = running.get()
     if context is None:
         return None

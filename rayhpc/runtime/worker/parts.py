@@ -1,7 +1,7 @@
-"""What the parts of a worker know of each other, so that none of them needs the whole.
+"""The interfaces between the parts of a worker, so that none of them needs the whole.
 
-Used by those that run user code (`actor`, `task_runner`, `generators`, the lanes); `worker.Worker`
-and `actor.ActorHost` are what they get.
+Used by those that run user code (`actor`, `task_runner`, `generators`, the lanes); they get a
+`worker.Worker` and an `actor.ActorHost`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from rayhpc.wire.messages.common import Grant
 
 
 class WorkerSlot(Journal, Protocol):
-    """Where a worker notes what the raylet reads after its death (`wire.slots.Slot`)."""
+    """Where a worker records what the raylet reads after its death (`wire.slots.Slot`)."""
 
     def note_start(self, tid: ObjectId) -> None:
         """A task or call starts."""
@@ -32,7 +32,7 @@ class ItemSender(Protocol):
     """Sends the items of generators (`generators.Producers`)."""
 
     def run(self, owner: Address, task: Runnable, values: Any, start: float) -> Outcome:
-        """Send every item of `values`; the outcome is how many there were."""
+        """Send every item of `values`; the outcome is their number."""
 
     async def run_async(
         self, owner: Address, task: Runnable, items: AsyncIterator[Any], start: float
@@ -44,7 +44,7 @@ class WorkerParts(Protocol):
     """A worker.
 
     Attributes:
-        leaving: why it ends; None: it serves.
+        leaving: why it is exiting; None: it serves.
     """
 
     leaving: str | None
@@ -55,11 +55,11 @@ class WorkerParts(Protocol):
 
     @property
     def slot(self) -> WorkerSlot:
-        """Where it notes what it starts."""
+        """Where it records what it starts."""
 
     @property
     def threads(self) -> Threads:
-        """Those it runs user code in."""
+        """The threads in which it runs user code."""
 
     @property
     def definitions(self) -> Definitions:
@@ -75,7 +75,7 @@ class WorkerParts(Protocol):
 
     @property
     def replies(self) -> Replies:
-        """Its results on their way."""
+        """Its results that are not sent yet."""
 
     @property
     def producers(self) -> ItemSender:
@@ -83,12 +83,12 @@ class WorkerParts(Protocol):
 
     @property
     def actor(self) -> object | None:
-        """The actor it is; None: it runs tasks."""
+        """The actor it hosts; None: it runs tasks."""
 
     def enter_job_of(self, grant: Grant) -> None:
-        """Be what a lease or actor says, once the job has been told."""
+        """Apply a lease's or actor's grant, once the job is known."""
 
     def leave(self, reason: str, code: int = 0) -> None:
-        """End this process after what runs now (any thread)."""
+        """Exit after what is running now (any thread)."""
 
 

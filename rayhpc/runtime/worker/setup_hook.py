@@ -1,4 +1,4 @@
-"""What a runtime environment has every worker call before its first task.
+"""Runs the hook that a runtime environment wants every worker to call before its first task.
 
 Used by `job_environment`.  The raylet names it in the worker's environment: a function by its
 module, or a file with its pickle.
@@ -19,7 +19,7 @@ def run() -> None:
     """Call it, if there is one.
 
     Raises:
-        RuntimeEnvSetupError: it cannot be found, or it raised.
+        RuntimeEnvSetupError: it was not found, or it raised.
     """
     where = os.environ.pop(SETUP_HOOK_VARIABLE, "")
     if not where:

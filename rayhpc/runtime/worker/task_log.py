@@ -1,11 +1,11 @@
-"""What a worker has run, for `timeline` and `list_tasks`: every run, noted in 0.2 µs.
+"""What a worker has run, for `timeline` and `list_tasks`: every run, recorded in 0.2 µs.
 
-Used by `worker` and `actor`.  A report goes to the raylet each quarter of a second, or as
-soon as there are `PER_REPORT` runs; a process that ends in good order reports before.  Noting
-makes no object that the garbage collector would have to look at, and keeps no argument alive.
+Used by `worker` and `actor`.  A report goes to the raylet every quarter of a second, or as soon as
+there are `PER_REPORT` runs; a process that exits gracefully reports first.  Recording creates no
+object that the garbage collector would have to track, and keeps no argument alive.
 
-Any thread that runs user code notes, the leading one reports: no lock is needed, because there is
-one list, which only grows at one end and is emptied at the other.
+Any thread that runs user code records, the leading one reports: no lock is needed, because there is
+a single list, which only grows at one end and is emptied at the other.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class TaskLog:
 
     Attributes:
         uses: the CPUs and GPUs of what runs now (units of 1/10000).
-        waited: how long it has waited for others, in seconds, since the last run that was noted.
+        waited: how long it has waited for others, in seconds, since the last recorded run.
         failures: how failed runs are named.
     """
 
@@ -42,7 +42,7 @@ class TaskLog:
         self.waited = 0.0
         self.failures = FailureNotes()
         self._now = now
-        # `runs.WIDTH` values for each run, one after the other.
+        # `runs.WIDTH` values per run, one after another.
         self._flat: list[Any] = []
         self._count = 0
         self._dropped = 0
@@ -59,7 +59,7 @@ class TaskLog:
         actor: bytes = b"",
         error: str = "",
     ) -> None:
-        """A run that has ended; `start` is of the log's clock, `error` of `failures`."""
+        """Record a run that has ended; `start` is on the log's clock, `error` from `failures`."""
         if self._count >= MOST:
             self._dropped += 1
             return
@@ -68,9 +68,9 @@ class TaskLog:
             self.waited = 0.0
         took = runs.sources_of(task.deps) if task.deps else b""
         own = (task.tid, start, seconds, task.more, took, waited)
-        # In one call: other threads note, too.
+        # In one call: other threads record, too.
         self._flat.extend((*own, name, job, actor, task.attempt, error, self.uses))
-        # After the run is there: a report that comes between must not leave it behind uncounted.
+        # After the run has been added: a report in between must not leave it behind uncounted.
         self._count += 1
 
     def is_due(self) -> bool:
@@ -83,8 +83,8 @@ class TaskLog:
         return self._next if self._count else None
 
     def report(self, pid: int, worker: int) -> ReportRuns:
-        """The report; what it holds is forgotten here."""
-        # First, so that what is noted from now on counts.
+        """The report; its contents are dropped here."""
+        # First, so that what is recorded from now on counts.
         self._count = 0
         self._next = self._now() + EVERY_S
         dropped, self._dropped = self._dropped, 0
@@ -95,5 +95,5 @@ class TaskLog:
         return ReportRuns(count, dropped, runs.pack(taken, worker, pid, self._offset, tracebacks))
 
     def unreported(self, pid: int, worker: int) -> RunPage:
-        """What the next report will hold; nothing is forgotten."""
+        """What the next report will contain; nothing is dropped."""
         return RunPage([runs.pack(self._flat[:], worker, pid, self._offset)])

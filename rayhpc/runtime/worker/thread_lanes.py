@@ -1,6 +1,6 @@
 """Threads for the calls of a threaded actor: each concurrency group has its own.
 
-Made by `threads`; `actor_calls` hands it calls whose arguments are there.
+Created by `threads`; `actor_calls` passes it calls whose arguments are ready.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rayhpc.wire.address import ObjectId
 
 
 class _Lane:
-    """The threads of one concurrency group, made when they are first needed."""
+    """The threads of one concurrency group, created when first needed."""
 
     def __init__(self, host: Host, name: str, limit: int) -> None:
         self.waiting: deque[Item] = deque()
@@ -74,7 +74,7 @@ class ThreadLanes:
         self._lanes = {name: _Lane(host, name, limit) for name, limit in limits.items()}
 
     def constructor(self, cls: Any) -> Callable[..., Any]:
-        """What makes the instance: the class, in the main thread."""
+        """What creates the instance: the class, in the main thread."""
         made: Callable[..., Any] = cls
         return made
 
@@ -83,18 +83,18 @@ class ThreadLanes:
         self._lanes[group].start(items)
 
     def cancel(self, tid: ObjectId) -> bool:
-        """Take a call back that has not started; False: it runs, or has ended."""
+        """Take back a call that has not started; False: it runs, or has ended."""
         for lane in self._lanes.values():
             for item in list(lane.waiting):
                 if item.call.tid == tid:
                     try:
                         lane.waiting.remove(item)
-                    except ValueError:  # started in this moment
+                    except ValueError:  # started at this very moment
                         return False
                     return True
         return False
 
     def clear(self) -> None:
-        """Forget what has not started."""
+        """Drop what has not started."""
         for lane in self._lanes.values():
             lane.waiting.clear()
