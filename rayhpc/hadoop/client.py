@@ -1,6 +1,6 @@
-"""A user's side of the ResourceManager: submit, report, kill, and what there is in the cluster.
+"""A user's side of the ResourceManager: submit, report, kill, and query the cluster.
 
-Used by whoever submits or looks.  Makes no decision; fail-over is `failover`'s.
+Used by whatever submits or queries.  Makes no decisions; `failover` handles fail-over.
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ ENDED = (
 
 
 class Client:
-    """The ResourceManager, as its users may call it.
+    """The ResourceManager, as its users can call it.
 
-    Every method raises RemoteError for the server's exceptions and ServiceLostError where no
-    server answers in time.
+    Every method raises RemoteError for the server's exceptions and ServiceLostError if no server
+    answers in time.
 
     Args:
-        addresses: of the ResourceManagers.
-        user: on whose behalf, where the cluster takes our word.
-        token: a delegation token, where it does not.
+        addresses: those of the ResourceManagers.
+        user: on whose behalf we call, if the cluster does not check.
+        token: a delegation token, if it does.
         patience_s: how long to wait for a ResourceManager, in seconds.
-        on_outage: told once per outage, with what was wrong.
+        on_outage: called once per outage, with what went wrong.
     """
 
     def __init__(
@@ -74,17 +74,17 @@ class Client:
         )
 
     def new_application(self) -> GetNewApplicationResponseProto:
-        """A fresh id, and the most that one container may have."""
+        """A new id, and the largest size of a container."""
         request = GetNewApplicationRequestProto()
         return self._service.call("getNewApplication", request, GetNewApplicationResponseProto)
 
     def submit(self, context: ApplicationSubmissionContextProto) -> None:
-        """Hand an application over."""
+        """Submit an application."""
         request = SubmitApplicationRequestProto(application_submission_context=context)
         self._service.call("submitApplication", request, SubmitApplicationResponseProto)
 
     def report(self, application: ApplicationIdProto) -> ApplicationReportProto:
-        """How an application is."""
+        """The state of an application."""
         request = GetApplicationReportRequestProto(application_id=application)
         answer = self._service.call(
             "getApplicationReport", request, GetApplicationReportResponseProto
@@ -92,26 +92,26 @@ class Client:
         return answer.application_report or ApplicationReportProto(applicationId=application)
 
     def kill(self, application: ApplicationIdProto, reason: str = "") -> bool:
-        """Ask for an application's end; whether it has ended already (else ask again)."""
+        """Ask for an application's end; returns whether it has already ended (else ask again)."""
         request = KillApplicationRequestProto(application_id=application, diagnostics=reason)
         answer = self._service.call("forceKillApplication", request, KillApplicationResponseProto)
         return answer.is_kill_completed
 
     def nodes(self) -> list[NodeReportProto]:
-        """All nodes, the lost ones included."""
+        """All nodes, including lost ones."""
         request = GetClusterNodesRequestProto()
         answer = self._service.call("getClusterNodes", request, GetClusterNodesResponseProto)
         return answer.nodeReports
 
     def queue(self, name: str) -> QueueInfoProto | None:
-        """A queue; None if there is none of that name."""
+        """A queue; None if there is none with that name."""
         request = GetQueueInfoRequestProto(queueName=name)
         answer = self._service.call("getQueueInfo", request, GetQueueInfoResponseProto)
         found = answer.queueInfo
         return found if found is not None and found.queueName else None
 
     def node_labels(self) -> list[str]:
-        """The labels that nodes of this cluster can have."""
+        """The node labels of this cluster."""
         request = GetClusterNodeLabelsRequestProto()
         answer = self._service.call(
             "getClusterNodeLabels", request, GetClusterNodeLabelsResponseProto
@@ -119,7 +119,7 @@ class Client:
         return [each.name for each in answer.nodeLabels] or answer.deprecatedNodeLabels
 
     def close(self) -> None:
-        """End the connection."""
+        """Close the connection."""
         self._service.close()
 
     def __enter__(self) -> Client:

@@ -1,4 +1,4 @@
-"""What can go wrong between us and a Hadoop service.
+"""The errors between us and a Hadoop service.
 
 Raised throughout `rayhpc.hadoop`; every text says what to look at next.
 """
@@ -11,9 +11,9 @@ class HadoopError(Exception):
 
 
 class RemoteError(HadoopError):
-    """An exception that the server answered.
+    """An exception returned by the server.
 
-    `java_class` is its full name, `message` the server's own text, a stack trace included.
+    `java_class` is its full name, `message` the server's own text, including a stack trace.
     """
 
     def __init__(self, java_class: str, message: str = "") -> None:
@@ -29,7 +29,7 @@ class RemoteError(HadoopError):
 
 
 class AuthenticationError(HadoopError, ConnectionError):
-    """Both sides found no common way to authenticate, or one is not who it should be."""
+    """The two sides have no common authentication method, or one is not who it should be."""
 
 
 class ConfigurationError(HadoopError):
@@ -37,11 +37,11 @@ class ConfigurationError(HadoopError):
 
 
 class KerberosError(HadoopError, ConnectionError):
-    """No ticket, an expired one, an unknown service: in the words of the system's GSSAPI."""
+    """No ticket, an expired one, or an unknown service, in the words of the system's GSSAPI."""
 
 
 class WebError(HadoopError):
-    """An HTTP answer that is no success; `status` is its code."""
+    """An HTTP answer that is not a success; `status` is its code."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)

@@ -1,7 +1,7 @@
-"""One service on several servers, of which one is active: whom to call, and when to try again.
+"""One service on several servers, one of which is active: which to call, and when to retry.
 
-Used by `client` and `master`.  A call is repeated until a server answers it, so it must bear that;
-all of YARN's that we make do.
+Used by `client` and `master`.  A call is repeated until a server answers it, so it must be safe to
+repeat; all the YARN calls that we make are.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from rayhpc.hadoop.tokens import Token
 
 M = TypeVar("M", bound=Message)
 
-# Exceptions of a server that is not the active one, or not ready yet.
+# Exceptions of a server that is not active, or not ready yet.
 _PASSING = ("StandbyException", "RetriableException", "ServerNotActiveException")
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 2.0
@@ -33,7 +33,7 @@ class Service:
 
     Args:
         name: what it is, for messages.
-        addresses: of its servers, the likeliest first.
+        addresses: those of its servers, the likeliest first.
         protocol: the full name of the Java interface.
         token: gives the token of the moment; None as its value: by `user`'s word alone.
         user: on whose behalf, without a token.
@@ -71,7 +71,7 @@ class Service:
 
         Raises:
             RemoteError: it answers with an exception.
-            AuthenticationError: no server takes us.
+            AuthenticationError: no server accepts us.
             ServiceLostError: no server has answered in time.
         """
         outage: _Outage | None = None
@@ -100,7 +100,7 @@ class Service:
             self._pause(outage.next_pause_s())
 
     def close(self) -> None:
-        """End the connection; the next call makes another."""
+        """Close the connection; the next call opens another."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -114,7 +114,7 @@ class Service:
 
 
 class _Outage:
-    """How long a service has been away, and how long to wait before the next try."""
+    """How long a service has been away, and how long to wait before the next attempt."""
 
     def __init__(self, patience_s: float, servers: int) -> None:
         self._deadline = time.monotonic() + patience_s
@@ -125,11 +125,11 @@ class _Outage:
         return time.monotonic() >= self._deadline
 
     def next_pause_s(self) -> float:
-        """The others are asked at once; after a round of all of them a longer pause each time."""
+        """The others are tried at once; after each full round the pause gets longer."""
         self._tries += 1
         rounds, rest = divmod(self._tries, self._servers)
         if rest:
             return 0.0
         longest = min(_FIRST_PAUSE_S * 2.0 ** (rounds - 1), _LONGEST_PAUSE_S)
-        # A thousand clients that lost the same server must not come back in step.
+        # A thousand clients that lost the same server must not return in step.
         return longest * random.uniform(0.5, 1.0)

@@ -1,4 +1,4 @@
-"""Applications and containers by name, as YARN writes them.
+"""Application and container ids, as YARN writes them.
 
     application_1795374369437_0001
     container_e17_1795374369437_0001_01_000002

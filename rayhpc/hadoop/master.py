@@ -1,10 +1,10 @@
 """An ApplicationMaster's side of the ResourceManager, across its restarts and fail-overs.
 
-Used by an ApplicationMaster's loop.  Keeps what a ResourceManager that restarts has forgotten (open
-asks, the blacklist) and tells it again; decides nothing.
+Used by an ApplicationMaster's loop.  Keeps what a restarted ResourceManager has forgotten (open
+asks, the blacklist) and sends it again; decides nothing.
 
-Every ask has an allocation_request_id of its own and is never changed, only met or cancelled: so
-its absolute count cannot race with allocations that are under way.
+Every ask has its own allocation_request_id and is never changed, only met or cancelled: so its
+absolute count cannot race with allocations in flight.
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ _FINISH_PAUSE_S = 0.1
 
 
 class Master:
-    """The talk of one ApplicationMaster with the ResourceManager.
+    """One ApplicationMaster's communication with the ResourceManager.
 
-    Every method that calls raises RemoteError for the server's exceptions and ServiceLostError
-    where no server answers in time.
+    Every method that makes a call raises RemoteError for the server's exceptions and
+    ServiceLostError if no server answers in time.
 
     Args:
-        addresses: of the ResourceManagers.
+        addresses: those of the ResourceManagers.
         token: the AM's own.
-        patience_s: how long to go on without a ResourceManager, in seconds.
-        pause: waits so many seconds; may raise to give up; may be set later.
-        say: told of outages and re-registrations, in sentences.
+        patience_s: how long to continue without a ResourceManager, in seconds.
+        pause: waits for this many seconds; may raise to give up; may be set later.
+        say: called with messages about outages and re-registrations.
     """
 
     def __init__(
@@ -83,44 +83,44 @@ class Master:
     def register(
         self, host: str, port: int, tracking_url: str = ""
     ) -> RegisterApplicationMasterResponseProto:
-        """Say that we live; the answer has what earlier attempts have left."""
+        """Register as alive; the answer has what earlier attempts have left."""
         self._registration = RegisterApplicationMasterRequestProto(
             host=host, rpc_port=port, tracking_url=tracking_url
         )
         return self._register()
 
     def ask(self, request: ResourceRequestProto) -> None:
-        """Ask for containers; `allocation_request_id` must be fresh."""
+        """Ask for containers; `allocation_request_id` must be new."""
         self._asks[request.allocation_request_id] = request
         self._unsent.ask.append(request)
 
     def cancel(self, ask_id: int) -> None:
-        """Take back what is still open of an ask."""
+        """Take back the open part of an ask."""
         ask = self._asks.pop(ask_id, None)
         if ask is not None:
             ask.num_containers = 0
             self._unsent.ask.append(ask)
 
     def release(self, container: ContainerIdProto) -> None:
-        """Give a container back; what runs in it is ended."""
+        """Release a container; what runs in it is ended."""
         self._unsent.release.append(container)
 
     def avoid(self, host: str) -> None:
-        """Take no more containers on a host."""
+        """Accept no more containers on a host."""
         if host not in self._blacklist:
             self._blacklist.add(host)
             self._change_blacklist(additions=[host])
 
     def readmit(self, host: str) -> None:
-        """Take containers there again."""
+        """Accept containers there again."""
         if host in self._blacklist:
             self._blacklist.remove(host)
             self._change_blacklist(removals=[host])
 
     def allocate(self, progress: float) -> AllocateResponseProto:
-        """The heartbeat: what has changed since, and what the ResourceManager has to say.
+        """The heartbeat: sends what has changed, and returns what the ResourceManager reports.
 
-        Its answer is told once: containers and ends in it must not be dropped.
+        Nothing in its answer is repeated: containers and ends in it must not be dropped.
         """
         request = self._unsent
         request.response_id, request.progress = self._response_id, progress
@@ -129,7 +129,7 @@ class Master:
         self._response_id = answer.response_id
         self._take_nm_tokens(answer.nm_tokens)
         if answer.am_rm_token is not None:
-            # From the roll on in every answer, until its key is in force.
+            # In every answer from the key roll on, until the new key is in effect.
             self._token = Token.of(answer.am_rm_token)
         for container in answer.allocated_containers:
             self._count(container.allocation_request_id)
@@ -138,7 +138,7 @@ class Master:
     def finish(
         self, status: FinalApplicationStatusProto, diagnostics: str, tracking_url: str = ""
     ) -> None:
-        """Unregister.  The NodeManager may end us at once: write and close files before."""
+        """Unregister.  The NodeManager may end us at once: finish writing files before."""
         request = FinishApplicationMasterRequestProto(
             diagnostics=diagnostics, final_application_status=status, tracking_url=tracking_url
         )
@@ -204,7 +204,7 @@ class Master:
                     error.name == "InvalidApplicationMasterRequestException"
                     and method == "registerApplicationMaster"
                 ):
-                    return answer()  # the answer to our first try was lost: we are registered
+                    return answer()  # the answer to our first attempt was lost: we are registered
                 if error.name != "ApplicationMasterNotRegisteredException":
                     raise
             self._say("the ResourceManager has restarted: registering again")
@@ -213,7 +213,7 @@ class Master:
                 self._tell_again(request)
 
     def _tell_again(self, request: AllocateRequestProto) -> None:
-        """All that a ResourceManager must know which has just started."""
+        """Resend everything that a restarted ResourceManager must know."""
         request.response_id = 0
         request.ask = list(self._asks.values())
         request.blacklist_request = ResourceBlacklistRequestProto(

@@ -1,4 +1,4 @@
-"""Where a cluster's ResourceManagers are, with and without high availability.
+"""The addresses of a cluster's ResourceManagers, with and without high availability.
 
 Used by everything that calls one.
 """
@@ -19,10 +19,10 @@ _PREFIX = "yarn.resourcemanager"
 
 
 def addresses(configuration: Configuration, service: str) -> list[Address]:
-    """Host and port of a service (`CLIENTS`, `MASTERS`, `WEB`, `WEB_TLS`) of each ResourceManager.
+    """Host and port of a service (`CLIENTS`, `MASTERS`, `WEB`, `WEB_TLS`) for each ResourceManager.
 
     Raises:
-        ConfigurationError: the files do not say, or say no address; the property is named.
+        ConfigurationError: the files do not contain a valid address; the text names the property.
     """
     return [_address(configuration, service, suffix) for suffix in _suffixes(configuration)]
 

@@ -1,4 +1,4 @@
-"""Sizes of containers: memory, vcores, and what else a cluster counts, GPUs above all.
+"""Sizes of containers: memory, vcores, and other countable resources, mainly GPUs.
 
 Used by clients and ApplicationMasters.
 """
@@ -21,7 +21,7 @@ class Size:
     gpus: int = 0
 
     def to_message(self) -> ResourceProto:
-        """As requests carry it."""
+        """In the form that requests carry."""
         extra = [ResourceInformationProto(key=GPU, value=self.gpus, units="", type=0)]
         return ResourceProto(
             memory=self.memory_mib,
@@ -39,7 +39,7 @@ class Size:
         return cls(message.memory, message.virtual_cores, gpus)
 
     def beyond(self, most: Size) -> list[str]:
-        """What of this is more than `most`, in words; empty if it fits."""
+        """What exceeds `most`, in words; empty if everything fits."""
         pairs = [
             ("memory", self.memory_mib, most.memory_mib, " MiB"),
             ("vcores", self.vcores, most.vcores, ""),

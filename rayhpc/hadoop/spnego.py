@@ -1,6 +1,6 @@
-"""Kerberos for HTTP (SPNEGO), by the system's GSSAPI library: nothing has to be installed for it.
+"""Kerberos for HTTP (SPNEGO), through the system's GSSAPI library: nothing needs to be installed.
 
-Used where a cluster is secure.  Reads the user's ticket cache, never a password.
+Used if a cluster is secure.  Reads the user's ticket cache, never a password.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def _load() -> Any:
         return ctypes.CDLL(ctypes.util.find_library("gssapi_krb5") or _LIBRARY)
     except OSError:
         raise KerberosError(
-            "the cluster wants Kerberos, and this machine has no GSSAPI library: install MIT "
+            "the cluster requires Kerberos, but this machine has no GSSAPI library: install MIT "
             "Kerberos (krb5-libs, libgssapi-krb5-2)"
         ) from None
 

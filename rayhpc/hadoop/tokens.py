@@ -1,8 +1,8 @@
-"""Tokens, and the files that carry them: who we are to a service of Hadoop's.
+"""Tokens, and the files that carry them: our identity towards Hadoop's services.
 
 A container finds its tokens and secrets in the file `$HADOOP_TOKEN_FILE_LOCATION`.  There are two
 formats: 0, of Java's "Writable" objects, which YARN itself writes, and 1, of protobuf messages;
-both are read, 0 is written.  Nothing here shows an identifier, a password or a secret.
+both can be read, 0 is written.  Nothing here shows an identifier, a password or a secret.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _MAGIC = b"HDTS"
 
 @dataclass(frozen=True)
 class Token:
-    """What proves to a service who we are.
+    """Proves our identity to a service.
 
-    `identifier` and `password` serve as user name and password of SASL; `service` is the address
-    that it is good for, `ip:port`, where the token is one that a server has to find or renew.
+    `identifier` and `password` serve as SASL user name and password; `service` is the address it is
+    valid for, `ip:port`, if a server has to find or renew the token.
     """
 
     identifier: bytes = field(repr=False)
@@ -69,7 +69,7 @@ class Credentials:
 
     @classmethod
     def decode(cls, data: bytes) -> Credentials:
-        """From the bytes of a token file.  Raises ValueError if they are none."""
+        """From the bytes of a token file.  Raises ValueError if they are not one."""
         if data[:4] != _MAGIC or len(data) < 5:
             raise ValueError("this is not a Hadoop token file")
         try:
@@ -79,7 +79,7 @@ class Credentials:
                 return cls._decode_messages(data)
         except (CodecError, UnicodeDecodeError) as error:
             raise ValueError(f"a damaged token file: {error}") from None
-        raise ValueError(f"token files of format {data[4]} are not known")
+        raise ValueError(f"token files of format {data[4]} are not supported")
 
     @classmethod
     def _decode_writables(cls, data: bytes) -> Credentials:
@@ -101,7 +101,7 @@ class Credentials:
         return cls(tokens, {each.alias: each.secret for each in message.secrets})
 
     def encode(self) -> bytes:
-        """The bytes of a token file; also what a container's launch context takes."""
+        """The bytes of a token file; a container's launch context takes the same."""
         out = [_MAGIC, b"\0", write_vint(len(self.tokens))]
         for alias, token in self.tokens.items():
             out += [write_blob(alias.encode()), _write_token(token)]
@@ -115,7 +115,7 @@ class Credentials:
         return next((token for token in self.tokens.values() if token.kind == kind), None)
 
     def without(self, kind: str) -> Credentials:
-        """A copy that lacks the tokens of a kind."""
+        """A copy without the tokens of a kind."""
         kept = {alias: token for alias, token in self.tokens.items() if token.kind != kind}
         return Credentials(kept, dict(self.secrets))
 

@@ -1,6 +1,6 @@
-"""HTTP to Hadoop's daemons: JSON and files, with Kerberos where the cluster wants it.
+"""HTTP to Hadoop's daemons: JSON and files, with Kerberos if the cluster requires it.
 
-Used by `webhdfs` and by whoever reads REST pages.  Follows the redirects that a standby answers.
+Used by `webhdfs` and by whatever reads REST pages.  Follows the redirects of a standby.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 
 
 class Web:
-    """HTTP in one user's name.
+    """HTTP on behalf of one user.
 
     Args:
-        secure: whether to show a Kerberos ticket.
-        user: who we say we are, where nobody checks.
+        secure: whether to present a Kerberos ticket.
+        user: who we claim to be, where nobody checks.
     """
 
     def __init__(self, *, secure: bool, user: str) -> None:
@@ -45,12 +45,12 @@ class Web:
         try:
             return json.loads(answer) if answer.strip() else None
         except ValueError:
-            raise WebError(200, f"{url} answers no JSON: is it Hadoop's?") from None
+            raise WebError(200, f"{url} did not answer with JSON: is it Hadoop's?") from None
 
     def send(
         self, method: str, url: str, data: bytes | IO[bytes] | None = None, kind: str = ""
     ) -> bytes:
-        """The bytes of an answer, redirects followed; raises as `json`."""
+        """The bytes of an answer, redirects followed; raises the same as `json`."""
         for _ in range(_MOST_REDIRECTS):
             request = urllib.request.Request(self._named(url), data, method=method)
             if data is not None:
@@ -77,7 +77,7 @@ class Web:
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """Redirects are followed by hand: urllib does not repeat a PUT or POST."""
+    """Redirects are followed explicitly: urllib does not repeat a PUT or POST."""
 
     def redirect_request(
         self,
@@ -92,7 +92,7 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 
 
 def _in_words(error: urllib.error.HTTPError, url: str) -> WebError:
-    """The server's own exception, where it sends one."""
+    """The server's own exception, if it sends one."""
     try:
         remote = json.loads(error.read())["RemoteException"]
         text = f"{remote['exception']}: {remote['message'].partition(chr(10))[0]}"

@@ -1,4 +1,4 @@
-"""Java's `WritableUtils`: numbers of variable length and byte strings, as token files hold them.
+"""Java's `WritableUtils`: variable-length numbers and byte strings, as used in token files.
 
 Used by `tokens`.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 
 def read_vint(data: bytes, at: int) -> tuple[int, int]:
-    """The number that begins at `at`, and the position after it.
+    """The number at position `at`, and the position after it.
 
     Raises:
         ValueError: it is cut off.
@@ -27,7 +27,7 @@ def read_vint(data: bytes, at: int) -> tuple[int, int]:
 
 
 def write_vint(value: int) -> bytes:
-    """A number of up to 64 bits with its sign.  Raises ValueError for a larger one."""
+    """A signed number of up to 64 bits.  Raises ValueError for a larger one."""
     if not -(2**63) <= value < 2**63:
         raise ValueError(f"{value} does not fit into 64 bits")
     if -112 <= value <= 127:
@@ -38,7 +38,7 @@ def write_vint(value: int) -> bytes:
 
 
 def read_blob(data: bytes, at: int) -> tuple[bytes, int]:
-    """The byte string that begins at `at` with its length, and the position after it.
+    """The byte string, preceded by its length, at position `at`, and the position after it.
 
     Raises:
         ValueError: it is cut off.
@@ -50,5 +50,5 @@ def read_blob(data: bytes, at: int) -> tuple[bytes, int]:
 
 
 def write_blob(data: bytes) -> bytes:
-    """A byte string after its length."""
+    """A byte string, preceded by its length."""
     return write_vint(len(data)) + data

@@ -149,7 +149,7 @@ def test_a_web_server_is_told_from_hadoop() -> None:
     with (
         saying(b"HTTP/1.1 400 Bad Request\r\n\r\n") as address,
         Connection(address, PROTOCOL, user="u") as connection,
-        pytest.raises(ConnectionError, match="this is no Hadoop RPC server"),
+        pytest.raises(ConnectionError, match="this is not a Hadoop RPC server"),
     ):
         ask(connection, "x")
 

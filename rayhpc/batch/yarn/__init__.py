@@ -1,1 +1,1 @@
-"""YARN: what its containers are told, and the applications that they belong to."""
+"""YARN: what its containers are told, and the applications they belong to."""

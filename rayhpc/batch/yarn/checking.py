@@ -1,4 +1,4 @@
-"""What can be known to fail before YARN is handed anything: sizes, queue, label, nodes.
+"""Checks that would make a submission fail later: sizes, queue, label, nodes.
 
 Used by `jobs` right before it submits.
 """
@@ -14,15 +14,15 @@ from rayhpc.hadoop.resources import Size
 
 
 def check(document: Document, most: Size, client: Client) -> None:
-    """Refuse what this cluster can never run.
+    """Reject what this cluster can never run.
 
     Args:
         document: what is to be submitted.
-        most: the most that one container may have here.
+        most: the largest size of a container here.
         client: the ResourceManager.
 
     Raises:
-        OptionError: naming the limit or what there is.
+        OptionError: naming the limit, or what there is.
     """
     wanted = document.containers
     excess = Size(wanted.memory, wanted.vcores, wanted.gpus).beyond(most)
@@ -34,7 +34,7 @@ def check(document: Document, most: Size, client: Client) -> None:
     if len(alive) < wanted.needed:
         raise OptionError(
             f"--nodes {wanted.needed}: this cluster has {len(alive)} nodes that run, and each rank "
-            "takes one; ask for fewer nodes, or give --min-nodes"
+            "needs one; ask for fewer nodes, or give --min-nodes"
         )
 
 
@@ -43,7 +43,7 @@ def _check_queue(name: str, client: Client) -> None:
     if queue is None:
         raise OptionError(f"--partition {name}: this cluster has no queue of that name")
     if queue.has("state") and queue.state != QueueStateProto.Q_RUNNING:
-        raise OptionError(f"--partition {name}: that queue takes no applications now")
+        raise OptionError(f"--partition {name}: that queue accepts no applications now")
 
 
 def _check_label(label: str, client: Client) -> None:

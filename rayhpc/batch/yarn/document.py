@@ -1,7 +1,7 @@
 """The submission as text: what `--dry-run` shows, and what `submit` reads back.
 
-Used by `jobs`.  So a template of the user's own decides what is submitted, not only what is shown.
-The text is YAML of one kind: sections of `name: value` with values in JSON, and lists of them.
+Used by `jobs`.  So a user's own template decides what is submitted, not only what is shown.
+The text is a subset of YAML: sections of `name: value` with values in JSON, and lists of them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Queued(msgspec.Struct, rename="kebab", forbid_unknown_fields=True, kw_only
 
 
 class Containers(msgspec.Struct, rename="kebab", forbid_unknown_fields=True, kw_only=True):
-    """How many, and how large; memory in MiB, times in seconds."""
+    """Number and size of containers; memory in MiB, times in seconds."""
 
     nodes: int
     needed: int
@@ -54,7 +54,7 @@ class Program(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class File(msgspec.Struct, forbid_unknown_fields=True):
-    """A file of this machine's that each container gets."""
+    """A file on this machine that each container gets."""
 
     name: str
     source: str
@@ -62,7 +62,7 @@ class File(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Document(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """All of it."""
+    """The whole submission."""
 
     application: Queued
     containers: Containers
@@ -73,10 +73,10 @@ class Document(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 def read(text: str) -> Document:
-    """What a template has made.
+    """Parse the output of a template.
 
     Raises:
-        OptionError: it is not of that form; the line or the name is told.
+        OptionError: it does not have that form; the text names the line or the name.
     """
     try:
         return msgspec.convert(_parse(text), Document)
@@ -107,14 +107,14 @@ def _parse(text: str) -> dict[str, Any]:
 
 
 def _value(text: str, number: int) -> Any:
-    """A JSON value, perhaps with a comment behind it; None where there is none."""
+    """A JSON value, perhaps followed by a comment; None if there is none."""
     text = text.strip()
     if not text or text.startswith("#"):
         return None
     try:
         value, end = json.JSONDecoder().raw_decode(text)
     except ValueError:
-        raise _wrong(number, f"{text!r} is not JSON (texts stand in quotes)") from None
+        raise _wrong(number, f"{text!r} is not JSON (strings need quotes)") from None
     rest = text[end:].strip()
     if rest and not rest.startswith("#"):
         raise _wrong(number, f"{rest!r} follows a value")

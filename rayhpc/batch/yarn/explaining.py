@@ -18,7 +18,7 @@ from rayhpc.hadoop.resources import Size
 
 
 def explain(folder: JobFolder, client: Client) -> Explanation:
-    """In sentences."""
+    """The explanation, in sentences."""
     report = client.report(parse_application(folder.record().id))
     status = status_of(report)
     if status.state is State.PENDING:
@@ -48,8 +48,8 @@ def _waiting(folder: JobFolder, report: ApplicationReportProto, client: Client) 
     if "AM resource limit" in report.diagnostics:
         sooner.append(
             "the first container counts as an ApplicationMaster, of which the queue takes a share "
-            "(yarn.scheduler.capacity.maximum-am-resource-percent): smaller containers, or a "
-            "larger share, which administrators set"
+            "(yarn.scheduler.capacity.maximum-am-resource-percent): use smaller containers, or a "
+            "larger share, which administrators can set"
         )
     return Explanation(why, sooner)
 
@@ -62,7 +62,7 @@ def _nodes_in_words(nodes: list[NodeReportProto], size: Size | None, wanted: int
         fits = sum(not size.beyond(_free(each)) for each in alive)
         found.append(
             f"{fits} of {len(alive)} nodes have {size.memory_mib} MiB, {size.vcores} vcores and "
-            f"{size.gpus} GPUs free now; {wanted} are wanted"
+            f"{size.gpus} GPUs free now; {wanted} are needed"
         )
     for node in sick[:3]:
         host = node.nodeId.host if node.nodeId is not None else "a node"

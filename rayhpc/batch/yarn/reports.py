@@ -1,4 +1,4 @@
-"""What YARN says of an application, as a job's state and in sentences.
+"""YARN's report on an application, as a job's state and in sentences.
 
 Used by `jobs`.  Pure.
 """
@@ -39,7 +39,7 @@ def status_of(report: ApplicationReportProto) -> JobStatus:
 
 
 def exit_code_of(report: ApplicationReportProto) -> int | None:
-    """The program's exit code, else one that says what happened; None while it has not ended."""
+    """The program's exit code, or one that says what happened; None while it has not ended."""
     match = _EXIT_CODE.search(report.diagnostics)
     if match is not None:
         return int(match[1])
@@ -50,7 +50,7 @@ def exit_code_of(report: ApplicationReportProto) -> int | None:
 
 
 def first_sentence(text: str) -> str:
-    """The first line of a diagnosis: YARN puts a date before it and stack traces behind."""
+    """The first line of a diagnosis: YARN puts a date before it and stack traces after it."""
     first = next((line.strip() for line in text.splitlines() if line.strip()), "")
     return _DATE.sub("", first)
 

@@ -2,10 +2,10 @@
 
 Started by `jobs` for `--yarn --unmanaged` as a child of `rayhpc submit`: rank 0 and the program run
 on this machine, all other ranks in containers.  So there is one container less to wait for, and the
-program is where its user is.  It ends with the command that started it.
+program runs where its user is.  It ends with the command that started it.
 
-Not with Kerberos: the ResourceManager hands out the ApplicationMaster's token only to a caller
-whose full name, realm included, is the application's user.
+Does not work with Kerberos: the ResourceManager gives the ApplicationMaster's token only to a
+caller whose full name, including the realm, is the application's user.
 """
 
 from __future__ import annotations
@@ -51,13 +51,13 @@ _TOKEN_PAUSE_S = 0.05
 def start(
     folder: JobFolder, job: str, application: Application, resources: list[Resource]
 ) -> subprocess.Popen[bytes]:
-    """Start it for an application that has been submitted; its output is the job's."""
+    """Start it for a submitted application; its output is the job's."""
     (folder.path / FILE).write_bytes(application.encode())
     (folder.path / RESOURCES).write_bytes(encode_resources(resources))
     me = os.getpid()
 
     def prepare() -> None:
-        os.setpgid(0, 0)  # Ctrl-C is the command's to pass on
+        os.setpgid(0, 0)  # Ctrl-C is forwarded by the command
         if not die_with_parent(me, signal.SIGTERM):
             os._exit(128 + signal.SIGTERM)
 
@@ -71,13 +71,13 @@ def start(
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=stderr,
-            # Safe although it runs Python after the fork: this command has one thread.
+            # Safe although it runs Python after the fork: this command is single-threaded.
             preexec_fn=prepare,  # noqa: PLW1509
         )
 
 
 def main() -> int:
-    """The child's life: get the token, be the ApplicationMaster."""
+    """The child process: get the token, run as the ApplicationMaster."""
     application = decode(Path(FILE).read_bytes())
     try:
         with Wakeup() as wakeup:
@@ -116,7 +116,7 @@ def _wait_for_token(session: Session, job: str) -> Token:
 
 def _start_rank_zero(application: Application, job: str) -> RankZero:
     number = parse_application(job)
-    # No container has this number; YARN's own begin with 1.
+    # No container has this number; YARN's own start at 1.
     container = ContainerIdProto(
         app_id=number,
         app_attempt_id=ApplicationAttemptIdProto(application_id=number, attemptId=1),

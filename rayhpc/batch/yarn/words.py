@@ -1,6 +1,6 @@
-"""What `--yarn WORDS` says: options that no other batch system has.
+"""The options in `--yarn WORDS`, which no other batch system has.
 
-Used by `jobs`.  The same words may stand in `#RAYHPC` lines and profiles.
+Used by `jobs`.  The same words may be used in `#RAYHPC` lines and profiles.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ STAGINGS = ("auto", "shared", "webhdfs", "hdfs")
 
 @dataclass(frozen=True)
 class YarnOptions:
-    """`--yarn`'s options; `python` runs rayhpc on the nodes, empty: decided by what there is."""
+    """`--yarn`'s options; `python` runs rayhpc on the nodes (empty: decided by what is there)."""
 
     priority: int | None = None
     tags: tuple[str, ...] = ()
@@ -41,7 +41,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parse(words: Sequence[str]) -> YarnOptions:
-    """The options among `words`.  Raises OptionError naming what cannot be."""
+    """The options among `words`.  Raises OptionError naming an invalid one."""
     parser = _Parser(prog="--yarn", add_help=False, allow_abbrev=False)
     parser.add_argument("--priority", type=int)
     parser.add_argument("--tag", dest="tags", action="append", default=[])

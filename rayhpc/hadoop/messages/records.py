@@ -1,4 +1,4 @@
-"""What several protocols speak of: ids, sizes, containers, nodes, exceptions.
+"""Records shared by several protocols: ids, sizes, containers, nodes, exceptions.
 
 The same from Hadoop 3.3.6 to 3.5.0: `tests/hadoop/test_messages.py` compares them with the jars.
 """

@@ -1,4 +1,4 @@
-"""The frames of RPC itself: headers, authentication, the context of a connection.
+"""The frames of RPC itself: headers, authentication, connection context.
 
 The same from Hadoop 3.3.6 to 3.5.0: `tests/hadoop/test_messages.py` compares them with the jars.
 """

@@ -1,4 +1,4 @@
-"""Tokens as they travel, and the files that hold them.
+"""Tokens as they are sent, and the files that contain them.
 
 The same from Hadoop 3.3.6 to 3.5.0: `tests/hadoop/test_messages.py` compares them with the jars.
 """

@@ -1,4 +1,4 @@
-"""A small declarative codec for protobuf (proto2): what Hadoop's messages need, and no more.
+"""A small declarative codec for protobuf (proto2): only what Hadoop's messages need.
 
 Used by `rayhpc.hadoop.messages`, which declares the messages.  No maps, groups or extensions.
 """

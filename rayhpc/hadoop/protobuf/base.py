@@ -1,7 +1,7 @@
-"""The base of all messages, and messages that carry their own length.
+"""The base class of all messages, and length-delimited messages.
 
-Fields and values of enumerations that a class does not know are kept and written back unchanged,
-so that a newer server's messages survive the way through us.
+Fields and enumeration values that a class does not know are kept and written back unchanged, so
+that a newer server's messages survive the round trip.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ M = TypeVar("M", bound="Message")
 
 
 class Message:
-    """A message; keyword arguments set fields, and wrong names are refused.
+    """A message; keyword arguments set fields, and unknown names are rejected.
 
-    Two are equal when they would be the same bytes.  `repr` shows no bytes, for they may be a
+    Two messages are equal if their bytes would be.  `repr` shows no bytes, since they may be a
     password.
     """
 
@@ -44,7 +44,7 @@ class Message:
             setattr(self, name, value)
 
     def has(self, name: str) -> bool:
-        """Whether the field was set; a repeated one: to something."""
+        """Whether the field was set; for a repeated one, whether it is not empty."""
         value = self.__dict__.get(name)
         return value is not None and (not self.NAMES[name].repeated or bool(value))
 
@@ -66,10 +66,10 @@ class Message:
 
     @classmethod
     def decode(cls: type[M], data: bytes | memoryview) -> M:
-        """Read what `encode` wrote.
+        """Parse what `encode` wrote.
 
         Raises:
-            CodecError: these bytes are not such a message.
+            CodecError: the bytes are not such a message.
         """
         found = cls()
         found._read_all(memoryview(data))
@@ -91,7 +91,7 @@ class Message:
         if field.kind.wire_type == wire_type:
             self._put(field, field.kind.decode(raw))
         elif field.repeated and field.kind.wire_type == VARINT and wire_type == DELIMITED:
-            at = 0  # numbers packed into one value
+            at = 0  # packed numbers in one value
             while at < len(raw):
                 number, at = decode_varint(raw, at)
                 self._put(field, field.kind.decode(number))
@@ -125,7 +125,7 @@ def _shown(value: Any) -> str:
 
 
 def delimited(message: Message) -> bytes:
-    """The message after its own length."""
+    """The message, preceded by its length."""
     data = message.encode()
     return encode_varint(len(data)) + data
 

@@ -1,4 +1,4 @@
-"""What the codec refuses."""
+"""The error for what the codec rejects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The fields of a message: a descriptor for each, and the words that declare them.
+"""The fields of a message: a descriptor for each, and the functions that declare them.
 
 Used in the bodies of `Message` classes:
 
@@ -6,8 +6,8 @@ Used in the bodies of `Message` classes:
         app_id: ApplicationIdProto | None = message(1, ApplicationIdProto)
         id: int = int64(3)
 
-A field that was not set reads as its default: a scalar as the declared or the zero value, a
-message as None, a repeated field as a list that can be filled.
+A field that was not set reads as its default: a scalar as the declared or zero value, a message as
+None, a repeated field as a list that can be appended to.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from rayhpc.hadoop.protobuf.wire_format import DELIMITED, encode_varint
 
 
 class Nested(Protocol):
-    """What a field needs of a message inside another."""
+    """What a field needs from a message inside another."""
 
     def encode(self) -> bytes:
         """The message as bytes."""
@@ -33,7 +33,7 @@ class Nested(Protocol):
 
 
 class Field:
-    """One field of a message; as a descriptor it gives the default where nothing was set."""
+    """One field of a message; as a descriptor it returns the default if nothing was set."""
 
     def __init__(
         self, number: int, kind: Kind, default: Any, *, repeated: bool, required: bool
@@ -49,7 +49,7 @@ class Field:
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
 
-    # Not a data descriptor: what was set lies in the instance's own dictionary and is found first.
+    # Not a data descriptor: a value that was set is in the instance's own dictionary, found first.
     def __get__(self, instance: object | None, owner: type) -> Any:
         if instance is None:
             return self
@@ -68,27 +68,27 @@ class Field:
 
 
 def int32(number: int, default: int = 0, *, repeated: bool = False, required: bool = False) -> Any:
-    """A whole number of 32 bits."""
+    """A 32-bit integer."""
     return Field(number, kinds.INT32, default, repeated=repeated, required=required)
 
 
 def int64(number: int, default: int = 0, *, repeated: bool = False, required: bool = False) -> Any:
-    """A whole number of 64 bits."""
+    """A 64-bit integer."""
     return Field(number, kinds.INT64, default, repeated=repeated, required=required)
 
 
 def uint32(number: int, *, required: bool = False) -> Any:
-    """A whole number from 0 of 32 bits."""
+    """An unsigned 32-bit integer."""
     return Field(number, kinds.UINT32, 0, repeated=False, required=required)
 
 
 def uint64(number: int, *, required: bool = False) -> Any:
-    """A whole number from 0 of 64 bits."""
+    """An unsigned 64-bit integer."""
     return Field(number, kinds.UINT64, 0, repeated=False, required=required)
 
 
 def sint32(number: int, default: int = 0, *, required: bool = False) -> Any:
-    """A whole number of 32 bits whose sign travels first."""
+    """A 32-bit integer in zigzag encoding."""
     return Field(number, kinds.SINT32, default, repeated=False, required=required)
 
 
@@ -98,7 +98,7 @@ def boolean(number: int, default: bool = False) -> Any:
 
 
 def float32(number: int, *, required: bool = False) -> Any:
-    """A floating-point number of 32 bits."""
+    """A 32-bit floating-point number."""
     return Field(number, kinds.FLOAT, 0.0, repeated=False, required=required)
 
 
@@ -122,7 +122,7 @@ def enumeration(
     repeated: bool = False,
     required: bool = False,
 ) -> Any:
-    """A value of an enumeration; its first one where nothing else is declared."""
+    """A value of an enumeration; the first one unless another default is declared."""
     kind = kinds.enumeration_kind(enum)
     return Field(number, kind, default, repeated=repeated, required=required)
 

@@ -1,6 +1,6 @@
-"""The kinds of value that a field can hold: how each is written and read.
+"""The kinds of values that a field can hold: how each is written and read.
 
-Used by `fields`.  A kind knows neither number nor name of the field.
+Used by `fields`.  A kind knows neither the field's number nor its name.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from rayhpc.hadoop.protobuf.wire_format import (
 
 @dataclass(frozen=True)
 class Kind:
-    """How one kind of value travels; `name` is protobuf's own word for it."""
+    """How one kind of value is encoded; `name` is protobuf's name for it."""
 
     name: str
     wire_type: int
@@ -103,7 +103,7 @@ BYTES = Kind("bytes", DELIMITED, b"", _encode_bytes, bytes)
 
 
 def enumeration_kind(enum: type[IntEnum]) -> Kind:
-    """Values of an enumeration; one that a newer server has added reads as a plain number."""
+    """Values of an enumeration; a value added by a newer server reads as a plain number."""
 
     def encode(value: int) -> bytes:
         return encode_varint(_checked(value, -(2**31), 2**31))

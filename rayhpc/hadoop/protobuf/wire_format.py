@@ -1,6 +1,6 @@
 """Protobuf's wire format: varints, and one raw value at a time.
 
-Used by `fields` and `base`.  Knows no message.
+Used by `fields` and `base`.  Knows no messages.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ _MASK64 = 0xFFFFFFFFFFFFFFFF
 
 
 def encode_varint(value: int) -> bytes:
-    """The bytes of an unsigned number, or of a negative one of 64 bits."""
+    """The bytes of an unsigned number, or of a negative 64-bit one."""
     value &= _MASK64
     out = bytearray()
     while value > 0x7F:
@@ -23,7 +23,7 @@ def encode_varint(value: int) -> bytes:
 
 
 def decode_varint(data: bytes | memoryview, at: int) -> tuple[int, int]:
-    """The unsigned number that begins at `at`, and the position after it.
+    """The unsigned number at position `at`, and the position after it.
 
     Raises:
         CodecError: it is cut off, or longer than ten bytes.
@@ -47,10 +47,10 @@ def to_signed(value: int, bits: int) -> int:
 
 
 def read_raw(data: memoryview, at: int, wire_type: int) -> tuple[int | memoryview, int]:
-    """One value as it lies on the wire, and the position after it.
+    """One value as it is on the wire, and the position after it.
 
     Raises:
-        CodecError: it is cut off, or of a wire type that does not exist.
+        CodecError: it is cut off, or its wire type does not exist.
     """
     if wire_type == VARINT:
         return decode_varint(data, at)

@@ -1,6 +1,6 @@
 """A connection to one protocol of one server.
 
-Used by the services (`failover`, `node_manager`).  Knows neither a second server nor a second try.
+Used by the services (`failover`, `node_manager`).  Knows neither other servers nor retries.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ _TIMEOUT_S = 30.0
 class Connection:
     """Calls of one protocol, one at a time; threads wait for each other.
 
-    After OSError (AuthenticationError is one) it is of no more use; after RemoteError it goes on.
+    After OSError (which AuthenticationError is) it is unusable; after RemoteError it stays usable.
 
     Args:
         address: host and port.
         protocol: the full name of the Java interface.
-        token: who we are; None: `user` by our own word alone (SIMPLE).
+        token: our identity; None: `user`, unproved (SIMPLE).
         user: on whose behalf, without a token.
         timeout_s: how long one step may take, in seconds.
 
     Raises:
         OSError: the server cannot be reached.
-        AuthenticationError: it does not take our token, or is not who it should be.
+        AuthenticationError: it does not accept our token, or is not who it should be.
         RemoteError: it refuses with an exception.
     """
 
@@ -71,7 +71,7 @@ class Connection:
 
         Raises:
             RemoteError: the server answers with an exception.
-            OSError: the connection is lost; whether the call was made is not known.
+            OSError: the connection is lost; whether the call was made is unknown.
         """
         header = RequestHeaderProto(
             methodName=method, declaringClassProtocolName=self._protocol, clientProtocolVersion=1
@@ -86,7 +86,7 @@ class Connection:
                 raise
 
     def close(self) -> None:
-        """End it; the server sees that."""
+        """Close it; the server notices."""
         self._socket.close()
 
     def __enter__(self) -> Connection:

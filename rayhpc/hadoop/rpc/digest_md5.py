@@ -18,7 +18,7 @@ from rayhpc.hadoop.rpc.rc4 import RC4
 
 AUTH, INTEGRITY, PRIVACY = "auth", "auth-int", "auth-conf"
 _PAIR = re.compile(r'([\w-]+)=(?:"((?:[^"\\]|\\.)*)"|([^,]*))')
-# What MAC, kind and number of a wrapped message add to it, with room to spare.
+# The overhead of MAC, type and sequence number in a wrapped message, with room to spare.
 _OVERHEAD = 26
 _TRAILER = b"\0\1"
 _SIGN = b"Digest session key to %s signing key magic constant"
@@ -27,15 +27,15 @@ _THERE, _BACK = b"client-to-server", b"server-to-client"
 
 
 class DigestMd5:
-    """One authentication, and the protection that follows from it.
+    """One authentication, and the protection that results from it.
 
     Args:
-        challenge: the server's first word.
+        challenge: the server's first message.
         user, password: the token's identifier and password, in base64.
         uri: protocol and server id.
 
     Raises:
-        AuthenticationError: the server wants what we do not have.
+        AuthenticationError: the server requires what we do not support.
     """
 
     def __init__(self, challenge: bytes, user: str, password: str, uri: str) -> None:
@@ -66,7 +66,7 @@ class DigestMd5:
         return self.protection != AUTH
 
     def check(self, answer: bytes) -> None:
-        """The server's last word: that it knows the password, too.
+        """Check the server's last message, which proves that it knows the password, too.
 
         Raises:
             AuthenticationError: it does not.
@@ -82,7 +82,7 @@ class DigestMd5:
         return out
 
     def unwrap(self, data: bytes) -> bytes:
-        """What the server has wrapped.
+        """Unwrap what the server has sent.
 
         Raises:
             AuthenticationError: it was altered, lost or repeated on the way.
@@ -109,7 +109,7 @@ class DigestMd5:
 
 
 class _Digest:
-    """The hash that each side proves its knowledge with."""
+    """The hash with which each side proves its knowledge."""
 
     def __init__(self, secret: bytes, nonce: str, cnonce: str, protection: str, uri: str) -> None:
         self._head = f"{secret.hex()}:{nonce}:00000001:{cnonce}:{protection}:"
@@ -132,7 +132,7 @@ def _parse(challenge: bytes) -> dict[str, str]:
 
 
 def _cheapest(offered: str) -> str:
-    """The server offers what it accepts: the least work is good enough."""
+    """The server offers what it accepts: choose the one with the least work."""
     words = [word.strip() for word in offered.split(",")]
     for protection in (AUTH, INTEGRITY, PRIVACY):
         if protection in words:
@@ -160,5 +160,5 @@ def _mac(key: bytes, number: int, data: bytes) -> bytes:
 
 
 def _md5_hash(data: bytes = b"") -> hashlib._Hash:
-    """For hmac, also where the system allows MD5 only for what is not security (FIPS)."""
+    """MD5 for hmac, even where the system allows MD5 only for non-security purposes (FIPS)."""
     return hashlib.md5(data, usedforsecurity=False)

@@ -1,7 +1,7 @@
-"""The frames of a connection: each has its length, a header, and what the header announces.
+"""The frames of a connection: each has a length, a header, and what the header announces.
 
-Used by `connection` and `sasl`.  Once the two sides have agreed on integrity or privacy, the bytes
-of all frames form one stream that travels inside WRAP messages.
+Used by `connection` and `sasl`.  Once both sides have agreed on integrity or privacy, the bytes of
+all frames form one stream inside WRAP messages.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from rayhpc.hadoop.protobuf import CodecError, Message, delimited, read_delimite
 M = TypeVar("M", bound=Message)
 
 SASL_CALL, CONTEXT_CALL = -33, -3
-# As Hadoop's ipc.maximum.response.length.
+# The same as Hadoop's ipc.maximum.response.length.
 _MOST_BYTES = 128 << 20
 _CHUNK = 1 << 20
 
@@ -45,8 +45,8 @@ class Protection(Protocol):
 class Frames:
     """The frames of one socket.
 
-    Every method raises OSError where the connection is of no more use, ConnectionError for bytes
-    that are no frame.
+    Every method raises OSError if the connection has become unusable, ConnectionError for bytes
+    that are not a frame.
     """
 
     def __init__(self, sock: socket.socket) -> None:
@@ -56,7 +56,7 @@ class Frames:
         self.protection: Protection | None = None
 
     def send(self, call: int, body: bytes) -> None:
-        """One frame of call `call`."""
+        """Send one frame of call `call`."""
         header = RpcRequestHeaderProto(
             rpcKind=RpcKindProto.RPC_PROTOCOL_BUFFER,
             rpcOp=0,
@@ -86,7 +86,7 @@ class Frames:
         return header, _parse(cls, frame, at)
 
     def receive_answer_to(self, call: int, cls: type[M]) -> M:
-        """The answer to one call; what is left of earlier ones is passed over.
+        """The answer to one call; leftover answers to earlier ones are skipped.
 
         Raises:
             RemoteError: the server answers with an exception.
@@ -127,7 +127,7 @@ class Frames:
 def _checked_size(data: bytes) -> int:
     size = int.from_bytes(data, "big")
     if size > _MOST_BYTES:
-        raise ConnectionError(f"a frame of {size} bytes: this is no Hadoop RPC server")
+        raise ConnectionError(f"a frame of {size} bytes: this is not a Hadoop RPC server")
     return size
 
 
@@ -135,7 +135,7 @@ def _parse_header(frame: bytes) -> tuple[RpcResponseHeaderProto, int]:
     try:
         header, at = read_delimited(RpcResponseHeaderProto, frame)
     except CodecError as error:
-        raise ConnectionError(f"an answer that is no Hadoop RPC ({error})") from None
+        raise ConnectionError(f"an answer that is not Hadoop RPC ({error})") from None
     if header.status != RpcStatusProto.SUCCESS:
         raise RemoteError(header.exceptionClassName, header.errorMsg)
     return header, at
@@ -145,4 +145,4 @@ def _parse(cls: type[M], frame: bytes, at: int) -> M:
     try:
         return read_delimited(cls, frame, at)[0]
     except CodecError as error:
-        raise ConnectionError(f"an answer that is no {cls.__name__} ({error})") from None
+        raise ConnectionError(f"an answer that is not a {cls.__name__} ({error})") from None

@@ -1,6 +1,6 @@
-"""RC4: of DIGEST-MD5's ciphers the one simple enough to carry along; Hadoop's servers offer it.
+"""RC4: the only one of DIGEST-MD5's ciphers simple enough to include; Hadoop's servers offer it.
 
-Used by `digest_md5` where a cluster wants privacy.  Weak by today's measure: it is what the
+Used by `digest_md5` if a cluster requires privacy.  Weak by today's standards, but it is what the
 protocol has.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 
 class RC4:
-    """One direction of a conversation; the state goes on from message to message."""
+    """One direction of a conversation; the state carries over from message to message."""
 
     def __init__(self, key: bytes) -> None:
         state, j = list(range(256)), 0

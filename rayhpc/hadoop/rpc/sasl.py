@@ -1,4 +1,4 @@
-"""The conversation in which a server learns who we are: a token, by DIGEST-MD5.
+"""The exchange in which a server learns who we are: a token, by DIGEST-MD5.
 
 Used by `connection`.  NEGOTIATE, INITIATE, perhaps CHALLENGE and RESPONSE, then SUCCESS.
 """
@@ -19,7 +19,7 @@ def authenticate(frames: Frames, token: Token) -> DigestMd5:
     """Prove that we have `token`; the result protects what follows.
 
     Raises:
-        AuthenticationError: there is no common way, or the server is not the token's.
+        AuthenticationError: there is no common method, or the server is not the token's.
         RemoteError: the server does not accept the token.
     """
     auth = _choose(_exchange(frames, RpcSaslProto(state=SaslState.NEGOTIATE)))
@@ -32,7 +32,7 @@ def authenticate(frames: Frames, token: Token) -> DigestMd5:
         )
     ]
     challenge, state = auth.challenge, SaslState.INITIATE
-    if not challenge:  # a server that does not send it along with its offer
+    if not challenge:  # a server that does not send it with its offer
         first = RpcSaslProto(state=SaslState.INITIATE, token=b"", auths=chosen)
         challenge, state, chosen = _exchange(frames, first).token, SaslState.RESPONSE, []
     digest = DigestMd5(
@@ -54,7 +54,7 @@ def _choose(offer: RpcSaslProto) -> SaslAuth:
             return auth
     offered = ", ".join(f"{auth.method} by {auth.mechanism or 'nothing'}" for auth in offer.auths)
     raise AuthenticationError(
-        f"the server takes no token by DIGEST-MD5, but {offered or 'nothing'}: look at its "
+        f"the server accepts no token by DIGEST-MD5, but {offered or 'nothing'}: look at its "
         "hadoop.security.sasl.mechanism and hadoop.security.authentication"
     )
 

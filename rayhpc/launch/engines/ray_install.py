@@ -1,4 +1,4 @@
-"""Which real Ray a program would import: asked of the program's own interpreter.
+"""Finds the real Ray that a program would import, by asking the program's own interpreter.
 
 Used by `real_ray` on every rank.  Imports no Ray itself.
 """
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from rayhpc.exit_codes import ExitCode, LaunchError
 
-# Older ones put the files of all nodes where the head has its own.
+# Older versions put the files of all nodes where the head has its own.
 OLDEST = (2, 52)
 _ASK_S = 60.0
 _PYTHON = re.compile(r"python(\d+(\.\d+)?)?$")
@@ -34,7 +34,7 @@ print(json.dumps([version, "%d.%d" % sys.version_info[:2]]))
 
 @dataclass(frozen=True)
 class RayInstall:
-    """A Ray: the interpreter that imports it, its version, and that of the interpreter."""
+    """A Ray installation: its interpreter, its version, and the interpreter's version."""
 
     interpreter: str
     version: str
@@ -45,11 +45,11 @@ def find(command: Sequence[str], environ: Mapping[str, str]) -> RayInstall:
     """The Ray that `command` would import.
 
     Args:
-        command: the program; its own interpreter is asked where it names one, else `python`.
+        command: the program; its own interpreter is asked if it names one, else `python`.
         environ: the program's environment.
 
     Raises:
-        LaunchError: there is none, or one that is too old.
+        LaunchError: there is none, or it is too old.
     """
     interpreter = _interpreter(command, environ)
     version, python = _ask(interpreter, environ)

@@ -1,9 +1,9 @@
 """`python -m rayhpc.launch.engines.ray_node`: one node of the real Ray, from start to end.
 
 Started by `real_ray`, which sends the plan through standard input (afterwards the life pipe) and
-reads lines from standard output.  It is two processes: one keeps the node (`ray_keepers`), the
-other does nothing but wait for that one's end.  Both are subreapers, and each kills and reaps its
-children at the end until there are none, so that whichever of them is killed, all of Ray's go.
+reads lines from standard output.  It consists of two processes: one keeps the node (`ray_keepers`),
+the other only waits for that one's end.  Both are subreapers, and each kills and reaps its children
+at the end until there are none, so that whichever of them is killed, all of Ray's processes go.
 Nothing else is ever signalled.  Imports no Ray.
 """
 
@@ -34,12 +34,12 @@ from rayhpc.machine import affinity, limits, process_title, processes
 from rayhpc.machine.signals import take_all_again
 from rayhpc.raylet.forkserver_loop import end_children
 
-# Of Ray's logs those that say why a node is not as it should be.
+# The logs of Ray's that say why a node is not as it should be.
 _LOGS = ("raylet.*", "gcs_server.*", "*.err")
 
 
 def main() -> int:
-    """Receive a plan and see to its node; returns the exit code."""
+    """Receive a plan and run its node; returns the exit code."""
     take_all_again()
     for number in (*NOT_FOR_RAY, signal.SIGTERM):
         signal.signal(number, do_nothing)
@@ -50,7 +50,7 @@ def main() -> int:
     os.dup2(2, 1)
     plan = receive(life, RayPlan)
     if plan is None:
-        return 0  # whoever started us is gone
+        return 0  # our starter is gone
     process_title.prepare()
     processes.become_subreaper()
     guard, alive = os.pipe()
@@ -75,7 +75,7 @@ def _guard(keeper: int, plan: RayPlan) -> int:
 
 
 def _become(node: _Node) -> None:
-    """Be the keeper as this whole forked process, and never return."""
+    """Become the keeper in this whole forked process, and never return."""
     code = int(ExitCode.INTERNAL)
     try:
         code = node.run()
@@ -87,7 +87,7 @@ def _become(node: _Node) -> None:
 
 
 class _Node:
-    """One node, from making its directory to removing it; see `Keeper` for the descriptors."""
+    """One node, from creating its directory to removing it; see `Keeper` for the descriptors."""
 
     def __init__(self, plan: RayPlan, said: int, life: int, guard: int, rank: int) -> None:
         self._plan = plan
@@ -97,7 +97,7 @@ class _Node:
         self._rank = rank
 
     def run(self) -> int:
-        """Live by the plan; returns the exit code, after saying what went wrong."""
+        """Carry out the plan; returns the exit code, after reporting what went wrong."""
         try:
             return self._run()
         except OverError as over:
@@ -135,7 +135,7 @@ class _Node:
             os.close(lock)
 
     def _write_record(self) -> None:
-        """So that what is left after a kill is known as dead at once."""
+        """Write it so that what is left after a kill is recognised as dead at once."""
         plan = self._plan
         record = sessions.record_of_this_process(
             plan.path,

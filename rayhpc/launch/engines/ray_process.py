@@ -1,7 +1,7 @@
-"""`ray start --block` as a child: how it is started, what it says, whether it runs.
+"""`ray start --block` as a child: how it is started, what it prints, whether it runs.
 
-Used by `ray_keepers`.  It ends with the thread that made it (PDEATHSIG), as Ray's daemons end with
-it.
+Used by `ray_keepers`.  It ends with the thread that started it (PDEATHSIG), as Ray's daemons end
+with it.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ NOT_FOR_RAY = (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class RayProcess:
-    """`ray start --block`, and what it says.
+    """`ray start --block`, and its output.
 
     Args:
         plan: the node's.
-        address: that of Ray's head; empty: this node is to have it.
+        address: that of Ray's head; empty: this node hosts it.
         token: the cluster's; written to the plan's token file.
     """
 
@@ -59,8 +59,7 @@ class RayProcess:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            # Safe: what it calls is loaded, and ZeroMQ's threads, where there are any, run no
-            # Python.
+            # Safe: what it calls is loaded, and ZeroMQ's threads, if there are any, run no Python.
             preexec_fn=prepare,  # noqa: PLW1509
         )
         assert self._process.stdout is not None
@@ -69,7 +68,7 @@ class RayProcess:
         self._current = folder / "ray_current_cluster"
 
     def listen(self) -> bool:
-        """Take what it says, to its log; False: it will say no more."""
+        """Copy its output to its log; False: there will be no more."""
         try:
             data = os.read(self.output, 1 << 16)
         except BlockingIOError:
@@ -79,19 +78,19 @@ class RayProcess:
         return bool(data)
 
     def address(self) -> str:
-        """That of Ray's head, once this node is up; empty before."""
+        """The address of Ray's head, once this node is up; empty before."""
         try:
             return self._current.read_text().strip()
         except FileNotFoundError:
             return ""
 
     def ended(self) -> str:
-        """How it has ended, in words, with its last ones; empty while it runs."""
+        """How it has ended, in words, with its last output; empty while it runs."""
         code = self._process.poll()
         return "" if code is None else f"{in_words(exit_code_of(code))}{self.tail()}"
 
     def tail(self) -> str:
-        """Its last words, for a message."""
+        """Its last output, for a message."""
         self.listen()
         try:
             text = self._log.read_bytes()[-_TAIL_BYTES:].decode(errors="replace").strip()

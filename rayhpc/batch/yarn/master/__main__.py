@@ -24,7 +24,7 @@ from rayhpc.hadoop.tokens import AMRM_KIND, Credentials
 
 
 def main() -> int:
-    """One attempt of the application."""
+    """Run one attempt of the application."""
     application = decode(Path(FILE).read_bytes())
     credentials = Credentials.load(os.environ[TOKEN_FILE])
     token = credentials.of_kind(AMRM_KIND)
@@ -58,7 +58,7 @@ def _start_rank_zero(application: Application, credentials: Credentials) -> Rank
 
 
 def _managers(application: Application) -> list[tuple[str, int]]:
-    """The node's own word first: a federation's nodes name a proxy there."""
+    """The node's own setting first: a federation's nodes name a proxy there."""
     try:
         return addresses(Configuration.of_environment(os.environ), MASTERS)
     except ConfigurationError:

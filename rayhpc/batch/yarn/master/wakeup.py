@@ -1,6 +1,6 @@
-"""Signals as something to poll: a descriptor that is readable once we are told to end.
+"""Signals in a form that can be polled: a descriptor that is readable once we are told to end.
 
-Used by the ApplicationMaster, whose one thread waits in `poll`.
+Used by the ApplicationMaster, whose only thread waits in `poll`.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ _ENDINGS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Wakeup:
-    """While it is entered, signals that end a process, and SIGCHLD, only write to `fd`'s pipe."""
+    """While active, signals that end a process, and SIGCHLD, only write to `fd`'s pipe."""
 
     def __init__(self) -> None:
         self.fd, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     def told_to_end(self) -> bool:
-        """Whether one of the signals since the last call ends a process; to be called when `fd`
-        is readable.
+        """Whether one of the signals since the last call ends a process; call it when `fd` is
+        readable.
         """
         try:
             numbers = os.read(self.fd, 4096)
