@@ -18,6 +18,8 @@ from rayhpc.batch.pace import Pace
 from rayhpc.batch.tail import Tail
 from rayhpc.exit_codes import ExitCode, in_words
 
+# A wait that ends sooner shows no line.
+_SHOWN_AFTER_S = 2
 # How long output may stay in a network file system's caches after the job has ended.
 _SETTLE_S = 0.2
 _QUICK_S = 0.1
@@ -32,7 +34,7 @@ class World:
     """The follower's interface to the outside world; tests have their own.
 
     `title` is the batch system's name in sentences; `has_news` is whether a query costs nothing
-    and is worthwhile now.
+    and is worthwhile now; `show` displays a line that the next one replaces (empty: none).
     """
 
     ask: Callable[[], JobStatus | None]
@@ -43,6 +45,7 @@ class World:
     now: Callable[[], float] = time.monotonic
     pause: Callable[[float], None] = time.sleep
     has_news: Callable[[], bool] = lambda: False
+    show: Callable[[str], None] = lambda text: None
 
 
 class Follower:
@@ -60,6 +63,7 @@ class Follower:
         self._tails: list[tuple[str, Tail]] = []
         self._last_change = world.now()
         self._confirm_at, self._confirm_every = 0.0, 0.5
+        self._pending_since: float | None = None
 
     def run(self) -> int:
         """Follow to the end; returns the exit code, for an array the highest of its tasks."""
@@ -71,11 +75,13 @@ class Follower:
                     tail = Tail(self._folder.output(stream, self._tasks[0]))
                     stack.callback(tail.close)
                     self._tails.append((stream, tail))
+            stack.callback(self._world.show, "")
             self._drain()  # output from an earlier run
             while True:
                 code = self._step()
                 if code is not None:
                     return code
+                self._show_wait()
                 quiet = self._world.now() - self._last_change
                 self._world.pause(_QUICK_S if quiet < 5 * _SLOW_S else _SLOW_S)
 
@@ -109,8 +115,20 @@ class Follower:
             self._world.cancel()
             self._world.say(f"job {status.id} can never start, so it is cancelled: {status.reason}")
             return ExitCode.SCHEDULER
+        if status.state is not State.PENDING:
+            self._pending_since = None
+        elif self._pending_since is None:
+            self._pending_since = self._world.now()
         self._tell(_in_words(status))
         return None
+
+    def _show_wait(self) -> None:
+        """How long the job has been waiting, once that is worth a look."""
+        if self._pending_since is None:
+            return
+        seconds = int(self._world.now() - self._pending_since)
+        if seconds >= _SHOWN_AFTER_S:
+            self._world.show(f"rayhpc: waiting for {seconds // 60}:{seconds % 60:02}")
 
     def _conclude(self) -> int | None:
         """All summaries are there; a job that a signal ended may still be requeued."""
@@ -149,6 +167,7 @@ class Follower:
         self._look_for_ends()
         if len(self._ended) == len(self._tasks):
             return max(summary.exit_code for summary in self._ended.values())
+        self._world.show("")
         self._world.say(self._how_it_ended(status))
         if status is not None and status.state is State.CANCELLED:
             return ExitCode.CANCELLED
@@ -172,6 +191,8 @@ class Follower:
         moved = False
         for stream, tail in self._tails:
             while found := tail.read():
+                self._pending_since = None
+                self._world.show("")
                 self._world.emit(stream, found)
                 moved = True
         return moved
@@ -183,6 +204,7 @@ class Follower:
             if summary is not None and summary != self._stale.get(task):
                 self._ended[task] = summary
                 moved = True
+                self._world.show("")
                 if task is not None:
                     self._world.say(f"task {task}: {in_words(summary.exit_code)}")
         return moved
@@ -191,6 +213,7 @@ class Follower:
         """Say it, unless it was the last thing said."""
         if sentence and sentence != self._told:
             self._told = sentence
+            self._world.show("")
             self._world.say(sentence)
 
 

@@ -10,6 +10,7 @@ Nothing here asks a scheduler's controller, and nothing starts a process.
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -226,7 +227,7 @@ class Jobs(ABC):
         Ctrl-C raises KeyboardInterrupt.
         """
         from rayhpc.batch.follow import Follower, World
-        from rayhpc.batch.terminal import emit, nowhere
+        from rayhpc.batch.terminal import emit, line_for, nowhere
 
         world = World(
             lambda: self.status([folder]).get(folder.record().id),
@@ -234,5 +235,6 @@ class Jobs(ABC):
             nowhere if quiet else emit,
             say,
             self.system.title,
+            show=line_for(os.environ),
         )
         return Follower(folder, world).run()

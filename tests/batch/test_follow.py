@@ -31,6 +31,7 @@ class Stage:
         self.said: list[str] = []
         self.shown = b""
         self.cancelled = False
+        self.lines: list[str] = []
         self.events: list[tuple[float, object]] = []
         self.answer: JobStatus | Exception | None = PENDING
 
@@ -41,6 +42,7 @@ class Stage:
         world = World(
             self._ask, self._cancel, self._emit, self.said.append, "SLURM", self._now, self._pause
         )
+        world.show = self.lines.append
         return Follower(self.folder, world).run()
 
     def _now(self) -> float:
@@ -87,6 +89,19 @@ def test_asks_seldom_while_pending_and_never_while_output_comes(tmp_path: Path) 
     assert len(stage.asked) <= 16
     assert stage.shown == b"started\n" + b"." * 20
     assert stage.said == ["job 7 is waiting: the nodes it needs are busy"]
+
+
+def test_a_line_shows_how_long_a_job_has_waited_and_goes_before_anything_is_said(
+    tmp_path: Path,
+) -> None:
+    stage = Stage(tmp_path)
+    stage.at(90, lambda: stage.write("started\n"))
+    stage.at(95, lambda: stage.end(0))
+    assert stage.run() == 0
+    shown = [x for x in stage.lines if x]
+    assert shown[0] == "rayhpc: waiting for 0:02"
+    assert shown[-1].startswith("rayhpc: waiting for 1:2")
+    assert stage.lines[stage.lines.index(shown[-1]) + 1] == ""
 
 
 def test_a_quick_job_costs_no_question(tmp_path: Path) -> None:

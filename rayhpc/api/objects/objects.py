@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any, TypeVar, overload
 
 from rayhpc.api.actors.actor_handle import ActorHandle
+from rayhpc.api.objects import waiting_line
 from rayhpc.api.objects.generators import ObjectRefGenerator
 from rayhpc.api.objects.timeouts import seconds
 from rayhpc.api.tasks.given import shown
@@ -62,8 +63,13 @@ def get(object_refs: Any, *, timeout: float | None = None) -> Any:
     limit = _timeout("get", timeout)
     client = current.client()
     _warn_in_event_loop(client)
-    with inside:
-        values = client.get(refs, limit)
+    line = waiting_line.line()
+    if line is None:
+        with inside:
+            values = client.get(refs, limit)
+    else:
+        with inside, line.waits_for(refs):
+            values = client.get(refs, limit)
     return values[0] if single else values
 
 
@@ -136,7 +142,11 @@ def wait(
             f"{shown(num_returns)} of {len(things)}."
         )
     client = current.client()
-    with inside:
+    line = waiting_line.line()
+    if line is None:
+        with inside:
+            return client.wait(things, num_returns, fetch_local, limit)
+    with inside, line.waits_for(things):
         return client.wait(things, num_returns, fetch_local, limit)
 
 

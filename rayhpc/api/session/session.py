@@ -14,6 +14,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from rayhpc.api.objects import waiting_line
 from rayhpc.api.session import init_arguments as arguments
 from rayhpc.api.session import runtime_env
 from rayhpc.api.session.session_context import RayContext, address_info
@@ -134,6 +135,7 @@ def shutdown(_exiting_interpreter: bool = False) -> None:
         if client is not None and client.is_worker:
             return
         _session.context = None
+        waiting_line.disable()
         try:
             if client is not None:
                 inside.give_sigint_back()
@@ -209,6 +211,7 @@ def _attach(session_dir: str, head: str, job: _Job) -> None:
         address=head, node_ip=facts.node_ip, node_id=facts.node_id, session_dir=session_dir
     )
     _session.context = RayContext(info, rayhpc.__version__, shutdown)
+    waiting_line.enable(os.environ)
 
 
 def _again(ignore: bool) -> RayContext:

@@ -22,7 +22,7 @@ from rayhpc.batch.follow import Follower, World
 from rayhpc.batch.job_status import Explanation, JobStatus, Say, ended_status
 from rayhpc.batch.request import JobRequest
 from rayhpc.batch.system import BatchSystem, Jobs
-from rayhpc.batch.terminal import emit, nowhere
+from rayhpc.batch.terminal import emit, line_for, nowhere
 from rayhpc.batch.yarn import document, explaining, rendering, staging, words
 from rayhpc.batch.yarn.application import (
     FILE,
@@ -132,6 +132,7 @@ class YarnJobs(Jobs):
             self.system.title,
             pause=watch.pause,
             has_news=watch.is_over,
+            show=line_for(os.environ),
         )
         if self._own_master is None:
             return Follower(folder, world).run()

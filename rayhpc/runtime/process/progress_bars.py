@@ -25,7 +25,7 @@ _CLEAR_BELOW = "\r\x1b[J"
 
 
 class Bar(msgspec.Struct):
-    """The state of one bar; `started` is in seconds since the epoch."""
+    """The state of one bar; `started` is in seconds since the epoch, `note` stands at its end."""
 
     key: str
     text: str
@@ -34,6 +34,7 @@ class Bar(msgspec.Struct):
     unit: str
     started: float
     closed: bool = False
+    note: str = ""
 
     def line(self, width: int, now: float) -> str:
         """The bar in `width` columns at time `now`."""
@@ -41,12 +42,12 @@ class Bar(msgspec.Struct):
         rate = self.count / seconds
         head = f"{self.text}: " if self.text else ""
         if not self.total:
-            return f"{head}{_number(self.count)}{self.unit} [{_clock(seconds)}]"[:width]
+            return f"{head}{_number(self.count)}{self.unit} [{_clock(seconds)}]{self.note}"[:width]
         share = min(1.0, self.count / self.total)
         left = (self.total - self.count) / rate if rate else 0.0
         tail = (
             f"| {_number(self.count)}/{_number(self.total)} "
-            f"[{_clock(seconds)}<{_clock(left)}, {rate:.4g}{self.unit}/s]"
+            f"[{_clock(seconds)}<{_clock(left)}, {rate:.4g}{self.unit}/s]{self.note}"
         )
         head += f"{share:4.0%}|"
         room = max(0, min(40, width - len(head) - len(tail) - 1))
@@ -98,6 +99,13 @@ class Board:
             if is_new or now >= self._next:
                 self._erase()
                 self._draw(now)
+
+    def drop(self, key: str) -> None:
+        """Take a bar away without a word."""
+        with self._lock:
+            if self._bars.pop(key, None) is not None:
+                self._erase()
+                self._draw(time.time())
 
     @contextmanager
     def above(self) -> Iterator[None]:
