@@ -31,6 +31,8 @@ _WITHOUT_NODE_S = 10.0
 _FIRST_PAUSE_S = 0.01
 _LONGEST_PAUSE_S = 0.1
 _REPORTS_EVERY_S = 0.5
+# A job that is killed sooner after it was told to end has no second to spare for a report.
+_GRACE_FOR_REPORT_S = 10.0
 
 
 class HeadRank:
@@ -231,6 +233,9 @@ class HeadRank:
     def _record(self, node: engine.Engine, code: int, began: float) -> ReportMaker | None:
         """Keep what the program did, and have a report made of it meanwhile."""
         if not self._run.options.command or self._lost is not None:
+            return None
+        grace = self._run.drain.grace.value
+        if self._deadline is not None and grace is not None and grace < _GRACE_FOR_REPORT_S:
             return None
         return ReportMaker.begin(self._run, node.session_dir(), code, began)
 
