@@ -40,6 +40,7 @@ from rayhpc.store.arena import Arena
 from rayhpc.wire import codec, messages
 from rayhpc.wire.address import HEAD, Address, raylet_of
 from rayhpc.wire.bootstrap import AttachServer
+from rayhpc.wire.data_plane import CHANNELS_MAX, DataPlane
 from rayhpc.wire.guard import Guard
 from rayhpc.wire.head_link import HeadLink
 from rayhpc.wire.links import Links
@@ -57,6 +58,8 @@ WORKERS_MAX = 4096
 # A worker's stdout, stderr and connection; and what else a raylet has open: other nodes, drivers.
 DESCRIPTORS_PER_WORKER = 3
 DESCRIPTORS_RESERVED = 96
+# One in so many may be a channel of the data plane into this node, and one in so many out of it.
+DESCRIPTORS_FOR_A_CHANNEL = 32
 # What is due fails: it is tried again, but not without a pause.
 ERROR_PAUSE_S = 0.1
 
@@ -123,8 +126,13 @@ class _RayletProcess:
         self._decode = codec.Decoder(messages.RAYLET_TAKES)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
         self._arena = Arena.create(config.store_bytes)
+        self._channels = limits.descriptors_for(
+            DESCRIPTORS_FOR_A_CHANNEL, reserved=0, most=CHANNELS_MAX
+        )
         workers = limits.descriptors_for(
-            DESCRIPTORS_PER_WORKER, reserved=DESCRIPTORS_RESERVED, most=WORKERS_MAX
+            DESCRIPTORS_PER_WORKER,
+            reserved=DESCRIPTORS_RESERVED + 2 * self._channels,
+            most=WORKERS_MAX,
         )
         self._slots = SlotTable.create(workers)
         server.share((self._arena.fd, self._slots.fd))
@@ -207,6 +215,9 @@ class _RayletProcess:
             time.monotonic,
             random.Random(),
             self._pid_of,
+            plane=DataPlane(
+                self._arena, self._config.bind, self._config.ports, self._channels
+            ),
         )
         if store.wake_fd >= 0:
             self._descriptors.watch(store.wake_fd, store.on_time)

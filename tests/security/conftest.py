@@ -16,6 +16,7 @@ import rayhpc as ray
 from rayhpc.launch.cluster import LocalCluster
 from rayhpc.launch.options import NodeOptions
 from rayhpc.machine import scratch
+from rayhpc.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from tests.launch.processes import Known, family
 
 
@@ -49,8 +50,13 @@ class Target:
         """Work on both nodes, large objects between them included."""
         tasks = [square.options(scheduling_strategy="SPREAD").remote(i) for i in range(20)]
         sizes = [size.options(scheduling_strategy="SPREAD").remote(LARGE) for _ in range(4)]
+        there = [NodeAffinitySchedulingStrategy(x.node_id, soft=False) for x in self.nodes]
+        made = [make.options(scheduling_strategy=x).remote() for x in there]
+        taken = [size.options(scheduling_strategy=x).remote(LARGE) for x in there]
         assert ray.get(tasks, timeout=60) == [i * i for i in range(20)]
         assert ray.get(sizes, timeout=60) == [len(LARGE)] * 4
+        assert all(x == LARGE for x in ray.get(made, timeout=60))
+        assert ray.get(taken, timeout=60) == [len(LARGE)] * 2
 
     def while_it_works(self, attack: Any) -> None:
         """Run `attack` while the program goes on, which must not notice."""
@@ -80,7 +86,8 @@ class Target:
         self.cluster.shutdown()
 
 
-LARGE = bytes(300_000)
+# Large enough to go over the data plane.
+LARGE = bytes(3_000_000)
 
 
 @ray.remote
@@ -91,6 +98,11 @@ def square(x: int) -> int:
 @ray.remote
 def size(data: bytes) -> int:
     return len(data)
+
+
+@ray.remote
+def make() -> bytes:
+    return LARGE
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ from rayhpc.wire.address import HEAD, Address, node_of, process_of
 from rayhpc.wire.messages import leases
 
 from .node import ARENA_BYTES, KILLED, SimNode
+from .plane import PlaneNet
 from .process import SimProcess
 from .worker import SimWorker
 from .world import World
@@ -37,6 +38,7 @@ class Cluster:
 
     def __init__(self, seed: int, nodes: int = 3, cpus: int = 2) -> None:
         self.world = World(seed)
+        self.planes = PlaneNet(self.world.after, random.Random(self.world.random.random()))
         now, ties = self.world.now, random.Random(self.world.random.random())
         self.head = Head(FACTS, self._send, now, now, ties)
         self._timer = float("inf")
@@ -118,6 +120,7 @@ class Cluster:
             return
         self.world.note(f"-- node {node.number} dies: {reason}")
         node.alive = False
+        self.planes.kill(node.number)
         self.world.leave(node.me)
         for process in [*node.workers.values(), *node.drivers.values()]:
             process.end()

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from rayhpc.raylet.objects import pulls
+
 from .cluster import Cluster
 
 SEEDS = int(os.environ.get("RAYHPC_SIM_SEEDS", "8"))
@@ -20,11 +22,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture
-def sim(seed: int) -> Iterator[Cluster]:
-    """Three nodes of two CPUs."""
+def sim(seed: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    """Three nodes of two CPUs; what goes over the data plane does not always arrive."""
+    monkeypatch.setattr(pulls, "CHUNK", 32 * 1024)  # so that the programs' objects go over it
     gc.freeze()  # what is there already need not be looked through at each end
     gc.disable()  # when garbage goes must not depend on what ran before
     cluster = Cluster(seed)
+    cluster.planes.breaks, cluster.planes.wrong, cluster.planes.stalls = 0.02, 0.01, 0.002
     yield cluster
     cluster.close()
     gc.enable()

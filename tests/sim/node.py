@@ -23,6 +23,7 @@ from rayhpc.wire.messages import cluster
 from rayhpc.wire.messages.common import UNIT, NodeInfo
 from rayhpc.wire.messages.start import Facts, WorkerConfig
 
+from .plane import SimPlane
 from .process import SimProcess
 from .worker import SimSlot, SimWorker
 
@@ -40,12 +41,23 @@ class AtOnce:
     wake_fd = -1
     busy = 0
 
+    def __init__(self, wake: Any) -> None:
+        self._wake = wake
+        self._told: deque[Any] = deque()
+
     def submit(self, work: Any, done: Any) -> None:
         """Do the work, then what follows it."""
         done(work())
 
+    def tell(self, action: Any) -> None:
+        """The loop turns soon, and does it then."""
+        self._told.append(action)
+        self._wake()
+
     def run_done(self) -> None:
-        """Nothing is ever left to be told."""
+        """Do what was told."""
+        while self._told:
+            self._told.popleft()()
 
     def close(self) -> None:
         """Nothing to end."""
@@ -95,7 +107,8 @@ class SimNode:
             self.send,
             self.world.now,
             random.Random(self.world.random.random()),
-            executor=AtOnce(),  # type: ignore[arg-type]
+            executor=AtOnce(self.wake),  # type: ignore[arg-type]
+            plane=SimPlane(sim.planes, self.number, self.arena),
         )
         config = NodeConfig(
             session_dir="",

@@ -1,7 +1,8 @@
 """A few threads for what would hold up the raylet's loop: disk, and clearing memory.
 
 Used by `manager`; the parts know it as `context.Executor`.  Threads start when there is work.
-Decides nothing: results are handed to callbacks in the raylet's own thread.
+Decides nothing: results are handed to callbacks in the raylet's own thread, and so is what other
+threads (those of the data plane) have to say.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ class Background:
         self._todo: queue.SimpleQueue[tuple[Callable[[], Any], Callable[[Any], None]] | None]
         self._todo = queue.SimpleQueue()
         self._done: deque[tuple[Callable[[Any], None], Any]] = deque()
+        self._told: deque[Callable[[], None]] = deque()
         self._threads: list[threading.Thread] = []
 
     def submit(self, work: Callable[[], T], done: Callable[[T], None]) -> None:
@@ -39,8 +41,13 @@ class Background:
             self._threads.append(thread)
             thread.start()
 
+    def tell(self, action: Callable[[], None]) -> None:
+        """Call `action` in `run_done`, in the order of the calls (any thread)."""
+        self._told.append(action)
+        os.eventfd_write(self.wake_fd, 1)
+
     def run_done(self) -> None:
-        """Call `done` of all that is finished."""
+        """Call `done` of all that is finished, and what was told."""
         try:
             os.eventfd_read(self.wake_fd)
         except BlockingIOError:
@@ -49,6 +56,8 @@ class Background:
             done, result = self._done.popleft()
             self.busy -= 1
             done(result)
+        while self._told:
+            self._told.popleft()()
 
     def close(self) -> None:
         """Stop the threads, after what they are doing now."""

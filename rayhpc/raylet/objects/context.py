@@ -31,8 +31,11 @@ class Executor(Protocol):
     def submit(self, work: Callable[[], T], done: Callable[[T], None]) -> None:
         """Run `work` somewhere (it must not raise), then `done` with its result in `run_done`."""
 
+    def tell(self, action: Callable[[], None]) -> None:
+        """Call `action` in `run_done` (any thread)."""
+
     def run_done(self) -> None:
-        """Call `done` of all that is finished."""
+        """Call `done` of all that is finished, and what was told."""
 
     def close(self) -> None:
         """Stop; what runs is waited for."""
@@ -87,6 +90,14 @@ class StoreContext:
         # Processes of this node, and nodes, that have ended: addresses are never used again.
         self.dead: set[Address] = set()
         self.gone_nodes: set[NodeNumber] = set()
+        self._editions = itertools.count(node << 32 | 1)
+
+    def new_edition(self) -> int:
+        """A number for what a process has written: copies of one edition are equal in every byte.
+
+        An object that is made again is another edition, even if it has the same id and size.
+        """
+        return next(self._editions)
 
     def post(self, node: NodeNumber, message: msgspec.Struct) -> None:
         """Send to the raylet of a node, which may be this one."""

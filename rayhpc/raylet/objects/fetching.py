@@ -27,9 +27,12 @@ _PAUSE_MIN, _PAUSE_MAX = 0.01, 1.0
 
 
 class Want:
-    """An object that is waited for here; `waiters` are (process, whether it wants a pin)."""
+    """An object that is waited for here; `waiters` are (process, whether it wants a pin).
 
-    __slots__ = ("oid", "pause", "request", "state", "waiters")
+    `source` is the node it was last asked of, `avoid` those that did not send it.
+    """
+
+    __slots__ = ("avoid", "oid", "pause", "request", "source", "state", "waiters")
 
     def __init__(self, oid: ObjectId) -> None:
         self.oid = oid
@@ -37,6 +40,8 @@ class Want:
         self.state = LOCATING
         self.request: RoomRequest | None = None
         self.pause = _PAUSE_MIN
+        self.source: NodeNumber = 0
+        self.avoid: set[NodeNumber] = set()
 
     @property
     def urgent(self) -> bool:
@@ -132,6 +137,7 @@ class Fetcher:
             self._context.post(owner_node_of(oid), objects.LocateCancel(oid, self._context.node))
             self._no_room(want, size)
         else:
+            want.avoid.add(want.source)
             self._locate_later(want)
 
     # -- other raylets -----------------------------------------------------------------------------
@@ -149,8 +155,12 @@ class Fetcher:
             self._locate_later(want)
             return
         want.state = PULLING
-        source = self._context.random.choice(nodes)
-        self._puller.start(want.oid, message.size, source, want.urgent)
+        promising = [n for n in nodes if n not in want.avoid]
+        if not promising:
+            want.avoid.clear()
+        want.source = self._context.random.choice(promising or nodes)
+        others = len(nodes) > 1
+        self._puller.start(want.oid, message.size, want.source, want.urgent, others)
 
     def on_dropped(self, oid: ObjectId) -> None:
         """The object goes, here and everywhere: the directory is asked why."""
@@ -236,8 +246,7 @@ class Fetcher:
         if want.request is not None:
             self._memory.withdraw(want.request)
             want.request = None
-        if want.state == PULLING:
-            self._puller.abort(want.oid)
+        self._puller.abort(want.oid)  # even if it does not come now, something may be kept of it
 
 
 def _is_mapped(obj: LocalObject) -> bool:

@@ -28,13 +28,15 @@ class LocalObject:
     """A sealed object.
 
     `offset` is -1 while it lies on disk only, where it may be mapped.  `primary` copies are kept
-    (or spilled), others may be evicted.  `read` says that somebody has had it, `gone` that it has
-    left the table.  `job` is "spill" or "restore" while a background thread works on it.
+    (or spilled), others may be evicted.  Copies of one `edition` are equal.  `read` says that
+    somebody has had it, `gone` that it has left the table.  `job` is "spill" or "restore" while a
+    background thread works on it.
     """
 
     __slots__ = (
         "disk",
         "doomed",
+        "edition",
         "gone",
         "job",
         "offset",
@@ -52,11 +54,13 @@ class LocalObject:
         size: int,
         primary: bool,
         disk: SpillPlace | None = None,
+        edition: int = 0,
     ) -> None:
         self.oid = oid
         self.offset = offset
         self.size = size
         self.primary = primary
+        self.edition = edition
         self.pins = 0
         self.read = False
         self.doomed = False

@@ -5,7 +5,8 @@ clock, the transport and randomness come from outside, slow work goes to a `cont
 
     table      what lies here                 memory   room in the arena
     fetching   who waits for what             reclaim  evicting, spilling, restoring
-    pulls      chunks between nodes           spill    places on disk
+    pulls      what comes from other nodes    spill    places on disk
+    channels   the data plane's ways here     serving  what other nodes read here
     directory  where our owners' objects lie  report   rows, and who fills the store
 """
 
@@ -16,17 +17,21 @@ from collections.abc import Callable
 from typing import Any
 
 from rayhpc.raylet.objects.background import Background
+from rayhpc.raylet.objects.channels import Channels
 from rayhpc.raylet.objects.context import Executor, Send, StoreContext
 from rayhpc.raylet.objects.directory import Directory
 from rayhpc.raylet.objects.fetching import Fetcher
 from rayhpc.raylet.objects.memory import Memory
+from rayhpc.raylet.objects.plane import NoPlane, Plane
 from rayhpc.raylet.objects.pulls import Puller
 from rayhpc.raylet.objects.reclaim import Reclaimer
 from rayhpc.raylet.objects.report import Report
+from rayhpc.raylet.objects.serving import Server
 from rayhpc.raylet.objects.spill import Spiller
 from rayhpc.raylet.objects.table import ObjectTable
 from rayhpc.store.arena import Arena
 from rayhpc.wire.address import Address, NodeNumber, node_of, owner_node_of
+from rayhpc.wire.data_plane import Channel
 from rayhpc.wire.messages import objects
 from rayhpc.wire.messages.cluster import Moved, ObjectRow
 
@@ -48,6 +53,7 @@ class ObjectManager:
         random: chooses among copies.
         pid_of: the pid of a process of this node (for messages to people), 0 if unknown.
         executor: does slow work; threads unless told.
+        plane: moves large objects between nodes; without one they go over the control plane.
     """
 
     def __init__(
@@ -60,6 +66,7 @@ class ObjectManager:
         random: random_module.Random,
         pid_of: Callable[[Address], int] = lambda process: 0,
         executor: Executor | None = None,
+        plane: Plane | None = None,
     ) -> None:
         self._executor = Background() if executor is None else executor
         context = self._context = StoreContext(node, send, now, random, self._executor)
@@ -67,7 +74,11 @@ class ObjectManager:
         self._spiller = Spiller(spill_dirs, context)
         reclaimer = Reclaimer(context, arena, self._memory, self._spiller)
         table = self._table = ObjectTable(context, self._memory, reclaimer, self._spiller)
-        self._puller = Puller(context, arena, self._memory, reclaimer, table, self._spiller)
+        self._plane: Plane = NoPlane() if plane is None else plane
+        ways = self._channels = Channels(context, self._plane)
+        self._puller = Puller(context, arena, self._memory, reclaimer, table, self._spiller, ways)
+        self._server = Server(context, arena, table, self._plane)
+        self._plane.attach(self._executor.tell, _PlaneEvents(ways, self._server))
         self._fetcher = Fetcher(context, table, reclaimer, self._memory, self._puller)
         self._directory = Directory(context, table)
         self._report = Report(node, table, self._memory, self._spiller, pid_of)
@@ -104,6 +115,8 @@ class ObjectManager:
         self._context.gone_nodes.add(node)
         self._fetcher.on_node_gone(node, reason)
         self._puller.on_node_gone(node)
+        self._channels.on_node_gone(node)
+        self._server.on_node_gone(node)
         self._table.drop_of(node.to_bytes(4, "big"))
         self._directory.on_node_gone(node)
         self._handle_looped()
@@ -156,6 +169,7 @@ class ObjectManager:
 
     def close(self) -> None:
         """Stop the threads and delete what is on disk; the arena stays the caller's."""
+        self._plane.close()
         self._executor.close()
         self._spiller.close()
 
@@ -176,8 +190,13 @@ class ObjectManager:
             objects.LocateCancel: lambda _, m: directory.on_locate_cancel(m),
             objects.Located: lambda _, m: fetcher.on_located(m),
             objects.DropCopies: self._on_drop_copies,
-            objects.ReadChunk: lambda _, m: self._puller.on_read_chunk(m),
+            objects.ReadChunk: lambda _, m: self._server.on_read_chunk(m),
             objects.Chunk: self._puller.on_chunk,
+            objects.AskChannels: lambda _, m: self._server.on_ask_channels(m),
+            objects.ChannelOffer: lambda _, m: self._channels.on_offer(m),
+            objects.ReadSpan: lambda _, m: self._server.on_read_span(m),
+            objects.ChannelClosed: lambda _, m: self._server.on_channel_closed(m),
+            objects.SpanRefused: lambda _, m: self._channels.on_refused(m),
         }
 
     def _on_object_at(self, _: Address, message: objects.ObjectAt) -> None:
@@ -207,3 +226,14 @@ class ObjectManager:
         while looped:
             message = looped.popleft()
             self._parts[type(message)](me, message)
+
+
+class _PlaneEvents:
+    """What the data plane has to say, passed to the parts (in the raylet's thread)."""
+
+    def __init__(self, channels: Channels, server: Server) -> None:
+        self.opened: Callable[[Channel], None] = channels.opened
+        self.arrived: Callable[[Channel, int, int], None] = channels.on_arrived
+        self.closed: Callable[[Channel, str], None] = channels.closed
+        self.sent: Callable[[int, int], None] = server.sent
+        self.ended: Callable[[int], None] = server.ended

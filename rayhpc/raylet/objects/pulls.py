@@ -1,69 +1,89 @@
-"""Moving objects between nodes: pulled in chunks, a bounded number under way, and served.
+"""Objects on their way here from other nodes: admitted, asked for in parts, a bounded number each.
 
 Used by `fetching` (start, hurry, abort) and `manager` (messages).  Knows nothing of waiters.
 
-One object comes from one node from beginning to end: two copies need not be equal byte by byte,
-since each may have been made by another run of its task.
+An object that takes more than one chunk comes in spans over channels of the data plane (`channels`)
+where its source can be reached so, else in chunks over the control plane; so does what finds room
+on disk only.  What fails keeps its room and what has come for a moment: it may go on from another
+copy, if that is of the same edition (`progress`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from rayhpc.raylet.objects import spill
+from rayhpc.raylet.objects import channels, spill
+from rayhpc.raylet.objects.channels import Channels
 from rayhpc.raylet.objects.context import StoreContext
-from rayhpc.raylet.objects.local import LocalObject
 from rayhpc.raylet.objects.memory import Memory, RoomRequest
+from rayhpc.raylet.objects.progress import Progress
 from rayhpc.raylet.objects.reclaim import Reclaimer
 from rayhpc.raylet.objects.spill import Spiller, SpillPlace
 from rayhpc.raylet.objects.table import ObjectTable
 from rayhpc.store.arena import Arena
-from rayhpc.wire.address import Address, NodeNumber, ObjectId, node_of, owner_node_of
+from rayhpc.wire.address import Address, NodeNumber, ObjectId, node_of
 from rayhpc.wire.messages import objects
 
 CHUNK = spill.PIECE
+# A span's bytes at most; an object is cut into about four, so that both channels have some ahead.
+SPAN = 8 * CHUNK
+_SPANS_EACH = 4
 # Objects being pulled at a time, chunks under way for all of them, and for one.
 _PULLS = 16
 _CHUNKS = 16
 _CHUNKS_EACH = 4
-# A node that lives but sends nothing for so long is given up as a source.
-_SILENCE = 15.0
+# A node that lives but sends no chunk for so long is given up as a source: soon if there is
+# another copy, else when nothing can be hoped for (it may have to read from a slow disk).
+_SILENCE, _SILENCE_WITH_OTHERS = 15.0, 3.0
+_WATCH_S = 1.0
+# How long a failed pull keeps its room, so as to go on from another copy.
+_PARKED_S = 2.0
 
 
 class Pull:
-    """One object on its way here."""
+    """One object on its way here.
+
+    `others`: more nodes have a copy.  `chunks` under way by their start, `spans` by their token.
+    `by_chunks`: its source has said that it cannot send spans.
+    """
 
     __slots__ = (
-        "expected",
+        "by_chunks",
+        "chunks",
         "heard",
-        "left",
-        "next",
         "offset",
         "oid",
+        "others",
         "place",
+        "progress",
         "request",
         "size",
         "source",
+        "spans",
         "urgent",
     )
 
-    def __init__(self, oid: ObjectId, size: int, source: NodeNumber, urgent: bool) -> None:
+    def __init__(
+        self, oid: ObjectId, size: int, source: NodeNumber, urgent: bool, others: bool
+    ) -> None:
         self.oid = oid
         self.size = size
         self.source = source
         self.urgent = urgent
+        self.others = others
         self.request: RoomRequest | None = None
         self.offset = -1
         # Memory had no room: it comes to disk.
         self.place: SpillPlace | None = None
-        self.next = 0
-        self.left = size
-        self.expected: set[int] = set()
+        self.progress = Progress(size)
+        self.chunks: dict[int, int] = {}
+        self.spans: dict[int, tuple[int, int]] = {}
+        self.by_chunks = False
         self.heard = 0.0
 
 
 class Puller:
-    """Transfers to and from this node.
+    """Transfers to this node.
 
     `ended(oid, size, full)`, set by the manager, hears of pulls that failed: no room here, or
     (full False) no copy there.  A pull that succeeds puts its object into the table.
@@ -77,6 +97,7 @@ class Puller:
         reclaimer: Reclaimer,
         table: ObjectTable,
         spiller: Spiller,
+        ways: Channels,
     ) -> None:
         self.ended: Callable[[ObjectId, int, bool], None] = lambda oid, size, full: None
         self._context = context
@@ -85,18 +106,45 @@ class Puller:
         self._reclaimer = reclaimer
         self._table = table
         self._spiller = spiller
+        self._ways = ways
+        ways.arrived = self._on_span
+        ways.lost = self._on_spans_lost
+        ways.refused = self._on_span_refused
+        ways.changed = lambda node: self._pour()
         self._urgent: dict[ObjectId, Pull] = {}
         self._patient: dict[ObjectId, Pull] = {}
         self._active: dict[ObjectId, Pull] = {}
+        self._parked: dict[ObjectId, Pull] = {}
+        # Also of pulls that have ended: their room stays taken until nothing is written there.
+        self._tokens: dict[int, Pull] = {}
         self.arrived = 0
         self.arrived_bytes = 0
         self._under_way = 0
         self._watching = False
 
     # -- for `fetching` ----------------------------------------------------------------------------
-    def start(self, oid: ObjectId, size: int, source: NodeNumber, urgent: bool) -> None:
-        """Pull an object; those that somebody waits to read (urgent) come first."""
-        (self._urgent if urgent else self._patient)[oid] = Pull(oid, size, source, urgent)
+    def start(
+        self, oid: ObjectId, size: int, source: NodeNumber, urgent: bool, others: bool = False
+    ) -> None:
+        """Pull an object; those that somebody waits to read (urgent) come first.
+
+        Args:
+            oid: the object.
+            size: its bytes.
+            source: a node that has it.
+            urgent: somebody waits to read it.
+            others: further nodes have it.
+        """
+        parked = self._parked.pop(oid, None)
+        if parked is not None and parked.size == size:
+            parked.source, parked.urgent, parked.others = source, urgent, others
+            parked.by_chunks = False
+            self._active[oid] = parked
+            self._go_on(parked)
+            return
+        if parked is not None:
+            self._release(parked)
+        (self._urgent if urgent else self._patient)[oid] = Pull(oid, size, source, urgent, others)
         self._admit()
 
     def hurry(self, oid: ObjectId) -> None:
@@ -108,46 +156,91 @@ class Puller:
 
     def abort(self, oid: ObjectId) -> None:
         """The object is no longer wanted, or is here by other means."""
-        pull = self._urgent.get(oid) or self._patient.get(oid) or self._active.get(oid)
-        if pull is not None:
-            self._release(pull)
-            self._admit()
+        for pulls in (self._urgent, self._patient, self._active, self._parked):
+            pull = pulls.get(oid)
+            if pull is not None:
+                self._release(pull)
+                self._admit()
 
     def on_node_gone(self, node: NodeNumber) -> None:
         """What comes from there does not come any more."""
         everything = [*self._urgent.values(), *self._patient.values(), *self._active.values()]
         self._fail([pull for pull in everything if pull.source == node])
 
-    # -- transfers to us ---------------------------------------------------------------------------
+    # -- what comes --------------------------------------------------------------------------------
     def on_chunk(self, source: Address, message: objects.Chunk) -> None:
         """A piece of an object, or word that there is none."""
         pull = self._active.get(message.oid)
-        if pull is None or pull.source != node_of(source) or message.start not in pull.expected:
+        if pull is None or pull.source != node_of(source) or message.start not in pull.chunks:
             return
         data = message.data
-        wanted = min(CHUNK, pull.size - message.start)
-        if message.total != pull.size or len(data) != wanted:
+        length = pull.chunks[message.start]
+        if message.total != pull.size or len(data) != length:
             self._fail([pull])
             return
-        pull.expected.discard(message.start)
+        del pull.chunks[message.start]
         self._under_way -= 1
-        pull.heard = self._context.now()
         if not self._write(pull, message.start, data):
             self._give_up(pull)
             return
-        pull.left -= wanted
-        if pull.left:
+        self._take(pull, message.start, length, message.edition)
+
+    def _on_span(self, token: int, edition: int) -> None:
+        pull = self._tokens.pop(token)
+        start, length = pull.spans.pop(token)
+        self._take(pull, start, length, edition)
+
+    def _on_spans_lost(self, tokens: list[int]) -> None:
+        """The channel has broken: another copy, if there is one, or the same once more."""
+        hit: dict[ObjectId, Pull] = {}
+        for token in tokens:
+            pull = self._tokens.pop(token)
+            pull.progress.put_back(*pull.spans.pop(token))
+            if self._active.get(pull.oid) is pull:
+                hit[pull.oid] = pull
+            else:
+                self._tidy(pull)
+        self._fail([pull for pull in hit.values() if pull.others])
+
+    def _on_span_refused(self, token: int, why: int) -> None:
+        pull = self._tokens.pop(token)
+        pull.progress.put_back(*pull.spans.pop(token))
+        if self._active.get(pull.oid) is not pull:
+            self._tidy(pull)
+        elif why == objects.NOT_IN_MEMORY:
+            pull.by_chunks = True
             self._pour()
-            return
-        del self._active[pull.oid]
+        else:
+            self._fail([pull])
+
+    def _take(self, pull: Pull, start: int, length: int, edition: int) -> None:
+        """A part is here, in its place."""
+        pull.progress.arrived(start, length, edition)
+        pull.heard = self._context.now()
+        is_wanted = pull in (self._active.get(pull.oid), self._parked.get(pull.oid))
+        if not is_wanted:
+            self._tidy(pull)
+        elif pull.progress.is_whole:
+            self._finish(pull)
+        else:
+            self._pour()
+
+    def _finish(self, pull: Pull) -> None:
+        self._take_out(pull)
         self.arrived += 1
         self.arrived_bytes += pull.size
-        offset = -1 if pull.place is not None else pull.offset
-        self._table.add(pull.oid, offset, pull.size, primary=False, disk=pull.place)
+        self._table.add(
+            pull.oid,
+            -1 if pull.place is not None else pull.offset,
+            pull.size,
+            primary=False,
+            disk=pull.place,
+            edition=pull.progress.edition,
+        )
         self._admit()
 
     def _write(self, pull: Pull, start: int, data: bytes) -> bool:
-        """Put a piece where it belongs; False: the disk refuses it."""
+        """Put a chunk where it belongs; False: the disk refuses it."""
         if pull.place is not None:
             pull.place.checked = True
             return spill.add_piece(pull.place, start, data)
@@ -155,6 +248,7 @@ class Puller:
             view[:] = data
         return True
 
+    # -- who comes in, and where -------------------------------------------------------------------
     def _admit(self) -> None:
         while len(self._active) < _PULLS:
             waiting = self._urgent or self._patient
@@ -214,40 +308,80 @@ class Puller:
     def _granted(self, pull: Pull, offset: int) -> None:
         pull.request = None
         pull.offset = offset
+        self._go_on(pull)
+
+    def _go_on(self, pull: Pull) -> None:
         pull.heard = self._context.now()
-        if not self._watching:
-            self._watching = True
-            self._context.timers.after(_SILENCE / 3, self._watch)
+        self._watch_later()
         self._pour()
 
+    # -- asking ------------------------------------------------------------------------------------
     def _pour(self) -> None:
-        """Ask for chunks, as many as may be under way."""
-        for pull in self._active.values():
-            if pull.offset < 0:
+        """Ask for parts, as many as may be under way."""
+        for pull in list(self._active.values()):
+            if pull.offset < 0 or not pull.progress.wants_more:
                 continue
-            while pull.next < pull.size and len(pull.expected) < _CHUNKS_EACH:
-                if self._under_way >= _CHUNKS:
-                    return
-                start, length = pull.next, min(CHUNK, pull.size - pull.next)
-                pull.next += length
-                pull.expected.add(start)
-                self._under_way += 1
-                self._context.post(
-                    pull.source, objects.ReadChunk(pull.oid, start, length, self._context.node)
-                )
+            way = self._way(pull)
+            if way == channels.OPEN:
+                self._ask_spans(pull)
+            elif way == channels.NONE:
+                self._ask_chunks(pull)
+
+    def _way(self, pull: Pull) -> int:
+        if pull.by_chunks or pull.place is not None or pull.size <= CHUNK:
+            return channels.NONE
+        return self._ways.way(pull.source)
+
+    def _ask_spans(self, pull: Pull) -> None:
+        most = min(SPAN, max(CHUNK, pull.size // _SPANS_EACH // CHUNK * CHUNK))
+        while pull.progress.wants_more and len(pull.spans) < _SPANS_EACH:
+            start, length = pull.progress.take(most)
+            token = self._ways.ask(
+                pull.source, pull.oid, pull.size, start, length, pull.offset + start
+            )
+            if not token:
+                pull.progress.put_back(start, length)
+                return
+            pull.spans[token] = (start, length)
+            self._tokens[token] = pull
+
+    def _ask_chunks(self, pull: Pull) -> None:
+        while pull.progress.wants_more and len(pull.chunks) < _CHUNKS_EACH:
+            if self._under_way >= _CHUNKS:
+                return
+            start, length = pull.progress.take(CHUNK)
+            pull.chunks[start] = length
+            self._under_way += 1
+            self._context.post(
+                pull.source, objects.ReadChunk(pull.oid, start, length, self._context.node)
+            )
+
+    def _watch_later(self) -> None:
+        if not self._watching:
+            self._watching = True
+            self._context.timers.after(_WATCH_S, self._watch)
 
     def _watch(self) -> None:
         self._watching = False
-        long_ago = self._context.now() - _SILENCE
-        self._fail([p for p in self._active.values() if p.expected and p.heard <= long_ago])
+        now = self._context.now()
+        silent = [
+            pull
+            for pull in self._active.values()
+            if pull.chunks
+            and now - pull.heard >= (_SILENCE_WITH_OTHERS if pull.others else _SILENCE)
+        ]
+        self._fail(silent)
         if self._active:
-            self._watching = True
-            self._context.timers.after(_SILENCE / 3, self._watch)
+            self._watch_later()
 
+    # -- what does not come ------------------------------------------------------------------------
     def _fail(self, pulls: list[Pull]) -> None:
-        """These sources do not have the objects, or are gone."""
+        """These sources do not have the objects, or are gone, or do not send them."""
         for pull in pulls:
-            self._release(pull)
+            if pull.progress.has_begun and pull.place is None:
+                self._park(pull)
+            else:
+                self._release(pull)
         for pull in pulls:
             self.ended(pull.oid, pull.size, False)
         self._admit()
@@ -257,51 +391,39 @@ class Puller:
         self.ended(pull.oid, pull.size, True)
         self._admit()
 
+    def _park(self, pull: Pull) -> None:
+        """Keep what has come, for a moment: another copy may be found."""
+        self._take_out(pull)
+        self._parked[pull.oid] = pull
+
+        def forget() -> None:
+            if self._parked.get(pull.oid) is pull:
+                self._release(pull)
+
+        self._context.timers.after(_PARKED_S, forget)
+
     def _release(self, pull: Pull) -> None:
-        for pulls in (self._urgent, self._patient, self._active):
-            if pulls.get(pull.oid) is pull:
-                del pulls[pull.oid]
-        self._under_way -= len(pull.expected)
-        pull.expected.clear()
+        self._take_out(pull)
         if pull.request is not None:
             self._memory.withdraw(pull.request)
             pull.request = None
         if pull.place is not None:
             self._spiller.release(pull.place)
             pull.place = None
-        elif pull.offset >= 0:
+            pull.offset = -1
+        self._tidy(pull)
+
+    def _take_out(self, pull: Pull) -> None:
+        for pulls in (self._urgent, self._patient, self._active, self._parked):
+            if pulls.get(pull.oid) is pull:
+                del pulls[pull.oid]
+        self._under_way -= len(pull.chunks)
+        for part in pull.chunks.items():
+            pull.progress.put_back(*part)
+        pull.chunks.clear()
+
+    def _tidy(self, pull: Pull) -> None:
+        """Give the room of a pull that has ended back once nothing is written there any more."""
+        if pull.offset >= 0 and not pull.spans and self._parked.get(pull.oid) is not pull:
             self._memory.free(pull.offset)
-        pull.offset = -1
-
-    # -- transfers from us -------------------------------------------------------------------------
-    def on_read_chunk(self, message: objects.ReadChunk) -> None:
-        """Another raylet wants a piece of an object."""
-        oid, start = message.oid, message.start
-        obj = self._table.get(oid)
-        if obj is None:
-            self._context.post(message.node, objects.Chunk(oid, start, -1, b""))
-            self._context.post(owner_node_of(oid), objects.ObjectGone(oid, self._context.node))
-            return
-        length = min(message.length, CHUNK, obj.size - start)
-        if start < 0 or length < 1:
-            self._context.post(message.node, objects.Chunk(oid, start, -1, b""))
-        elif obj.offset >= 0:
-            with self._arena.view(obj.offset + start, length) as view:
-                data = bytes(view)
-            self._context.post(message.node, objects.Chunk(oid, start, obj.size, data))
-        else:
-            self._read_from_disk(obj, message.node, start, length)
-
-    def _read_from_disk(self, obj: LocalObject, node: NodeNumber, start: int, length: int) -> None:
-        place = obj.disk
-        assert place is not None
-
-        def done(data: bytes | None) -> None:
-            if data is None:
-                if not obj.gone and obj.offset < 0 and not obj.job:
-                    self._table.lose(obj, place.corrupt())
-                self._context.post(node, objects.Chunk(obj.oid, start, -1, b""))
-            else:
-                self._context.post(node, objects.Chunk(obj.oid, start, obj.size, data))
-
-        self._context.executor.submit(lambda: spill.read_pieces(place, start, length), done)
+            pull.offset = -1

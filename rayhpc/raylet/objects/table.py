@@ -110,7 +110,10 @@ class ObjectTable:
         if writing.disk is not None:
             writing.disk.checked = True  # by whom it was written
             self._note_sums(writing.disk)
-        self.add(oid, writing.offset, writing.size, primary=True, disk=writing.disk)
+        edition = self._context.new_edition()
+        self.add(
+            oid, writing.offset, writing.size, primary=True, disk=writing.disk, edition=edition
+        )
 
     def _note_sums(self, place: SpillPlace) -> None:
         """What was written through a mapping is summed up now, to be checked when it is read."""
@@ -127,6 +130,7 @@ class ObjectTable:
         size: int,
         primary: bool,
         disk: SpillPlace | None = None,
+        edition: int = 0,
     ) -> None:
         """A complete object lies at `offset`, or on disk: readable from now on."""
         obj = self.objects.get(oid)
@@ -135,7 +139,7 @@ class ObjectTable:
         else:
             if obj is not None:
                 self._remove(obj)
-            obj = self._insert(LocalObject(oid, offset, size, primary, disk))
+            obj = self._insert(LocalObject(oid, offset, size, primary, disk, edition))
         if owner_node_of(oid) in self._context.gone_nodes:
             self.drop(oid)
             return

@@ -76,6 +76,11 @@ RAYLET_TAKES = (
     objects.DropCopies,
     objects.ReadChunk,
     objects.Chunk,
+    objects.AskChannels,
+    objects.ChannelOffer,
+    objects.ReadSpan,
+    objects.SpanRefused,
+    objects.ChannelClosed,
 )
 
 PROCESS_TAKES = (

@@ -16,6 +16,11 @@ FREED = 4
 STORED = 5  # it is in a store: the directory knows which
 FULL = 6  # no room for it here
 
+# SpanRefused.why
+NO_COPY = 0  # or one of another size
+NOT_IN_MEMORY = 1  # ask for it by `ReadChunk`
+NO_CHANNEL = 2  # it has been closed meanwhile
+
 
 # -- between owner and borrower ------------------------------------------------------------------
 class Borrow(Message):
@@ -206,9 +211,72 @@ class ReadChunk(Message):
 
 
 class Chunk(Message):
-    """Raylet to raylet: a piece of an object; `total` -1: we have no copy."""
+    """Raylet to raylet: a piece of an object; `total` -1: we have no copy.
+
+    Copies of one `edition` are equal byte by byte (0: nobody knows).
+    """
 
     oid: bytes
     start: int
     total: int
     data: bytes
+    edition: int = 0
+
+
+# -- the data plane: agreed here, under CURVE; the bytes go over sockets of their own -------------
+class AskChannels(Message):
+    """Raylet to raylet: `count` channels for bytes from you to me; a `ChannelOffer` for each."""
+
+    node: int
+    count: int
+
+
+class ChannelOffer(Message):
+    """Raylet to raylet: dial one of `endpoints` and show `ticket`, once and soon.
+
+    `up` and `down` are the keys (AES-128) of the two directions of this one connection.  No
+    endpoints: there is no data plane here, and `text` says why.
+    """
+
+    node: int
+    channel: int = 0
+    endpoints: list[tuple[str, int]] = []
+    ticket: bytes = b""
+    up: bytes = b""
+    down: bytes = b""
+    text: str = ""
+
+    def __repr__(self) -> str:
+        # It may come into a log: no keys.
+        return f"ChannelOffer({self.node}, {self.channel}, {self.endpoints}, {self.text!r})"
+
+
+class ReadSpan(Message):
+    """Raylet to raylet: send me `length` bytes from `start` over that channel, marked `token`.
+
+    `size` is what the whole object should have.  Answered over the channel, or by `SpanRefused`.
+    """
+
+    oid: bytes
+    size: int
+    start: int
+    length: int
+    node: int
+    channel: int
+    token: int
+
+
+class ChannelClosed(Message):
+    """Raylet to raylet: we have closed that channel from you to us."""
+
+    node: int
+    channel: int
+
+
+class SpanRefused(Message):
+    """Raylet to raylet: not over this channel, since (`why`) NO_COPY, NOT_IN_MEMORY, NO_CHANNEL."""
+
+    node: int
+    channel: int
+    token: int
+    why: int

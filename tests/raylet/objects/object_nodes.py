@@ -7,6 +7,8 @@ a reader finds can be compared with what the writer wrote.
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import random
 from collections import deque
 from collections.abc import Callable
@@ -28,6 +30,7 @@ from rayhpc.wire.address import (
     raylet_of,
 )
 from rayhpc.wire.messages import objects
+from tests.sim.plane import PlaneNet, SimPlane
 
 T = TypeVar("T")
 ANSWERS = (objects.Fetched, objects.FetchFailed)
@@ -52,6 +55,9 @@ class LaterExecutor:
 
     def submit(self, work: Callable[[], T], done: Callable[[T], None]) -> None:
         self._finished.append((done, work()))
+
+    def tell(self, action: Callable[[], None]) -> None:
+        self._finished.append((lambda _: action(), None))
 
     def run_done(self) -> None:
         for _ in range(len(self._finished)):
@@ -213,11 +219,16 @@ class Process:
 
 
 class Cluster:
-    """Nodes 1 to `nodes`, each with a store of `store_bytes`."""
+    """Nodes 1 to `nodes`, each with a store of `store_bytes` and, if asked, a data plane."""
 
-    def __init__(self, seed: int, nodes: int, store_bytes: int, spill_dir: str | None) -> None:
+    def __init__(
+        self, seed: int, nodes: int, store_bytes: int, spill_dir: str | None, plane: bool = False
+    ) -> None:
         self.random = random.Random(seed)
         self.time = 0.0
+        self._counter = itertools.count()
+        self._later: list[tuple[float, int, Callable[[], None]]] = []
+        self.net = PlaneNet(self.after, random.Random(seed + 1000))
         self.arenas = {n: Arena.create(store_bytes) for n in range(1, nodes + 1)}
         self.managers: dict[int, ObjectManager] = {}
         self.processes: dict[Address, Process] = {}
@@ -235,6 +246,7 @@ class Cluster:
                 now=lambda: self.time,
                 random=random.Random(seed + node),
                 executor=LaterExecutor(),
+                plane=SimPlane(self.net, node, self.arenas[node]) if plane else None,
             )
             self.managers[node] = manager
             self._handlers[node] = manager.handlers()
@@ -277,9 +289,15 @@ class Cluster:
             self._handlers[node_of(to)][type(message)](source, message)
         return True
 
+    def after(self, seconds: float, action: Callable[[], None]) -> None:
+        """Do something later."""
+        heapq.heappush(self._later, (self.time + seconds, next(self._counter), action))
+
     def pass_time(self, seconds: float) -> None:
         """Let the clock go on, and the managers see it."""
         self.time += seconds
+        while self._later and self._later[0][0] <= self.time:
+            heapq.heappop(self._later)[2]()
         for manager in self.managers.values():
             manager.on_time()
 
@@ -308,6 +326,7 @@ class Cluster:
             del self._queues[path]
         manager = self.managers.pop(node)
         manager.close()
+        self.net.kill(node)
         for other in self.managers.values():
             other.on_node_gone(node, "killed")
         self._break([oid for oid, writer in self.writers.items() if node_of(writer) == node])
@@ -326,7 +345,8 @@ class Cluster:
                 self.send(raylet_of(owner_node_of(oid)), owner_of(oid), Done(oid, False))
 
     def _busy(self) -> bool:
-        return any(manager._executor.busy for manager in self.managers.values())
+        executors = any(manager._executor.busy for manager in self.managers.values())
+        return executors or bool(self._later)
 
     def _forward(self, at: Address, source: Address, to: Address, message: Any) -> None:
         hop = to
@@ -352,6 +372,8 @@ def leftovers(cluster: Cluster) -> dict[str, Any]:
             "leaving": manager._directory._leaving,
             "pulls": manager._puller._active,
             "chunks under way": manager._puller._under_way,
+            "spans under way": manager._puller._tokens,
+            "parked pulls": manager._puller._parked,
         }
         found.update({f"node {node}: {name}": t for name, t in tables.items() if t})
     return found

@@ -16,8 +16,12 @@ STEPS = 400
 class Chaos:
     """Random actions on a cluster."""
 
-    def __init__(self, seed: int, spill_dir: str | None, deaths: bool) -> None:
-        self.cluster = Cluster(seed, 3, STORE_BYTES, spill_dir)
+    def __init__(self, seed: int, spill_dir: str | None, deaths: bool, plane: bool) -> None:
+        self.cluster = Cluster(seed, 3, STORE_BYTES, spill_dir, plane)
+        net = self.cluster.net
+        if plane:
+            net.breaks, net.wrong, net.stalls = 0.05, 0.03, 0.01
+            net.unreachable = {3} if seed % 3 == 0 else set()
         self.random = self.cluster.random
         self.deaths = deaths
         for node in self.cluster.managers:
@@ -108,13 +112,13 @@ def chaos(
     monkeypatch.setattr(spill, "PIECE", 16 * 1024)
     monkeypatch.setattr(pulls, "CHUNK", 16 * 1024)
     monkeypatch.setattr(directory, "_TURNS_FROM", 50_000)
-    seed, spills, deaths = request.param
-    chaos = Chaos(seed, str(tmp_path) if spills else None, deaths)
+    seed, spills, deaths, plane = request.param
+    chaos = Chaos(seed, str(tmp_path) if spills else None, deaths, plane)
     yield chaos
     chaos.cluster.close()
 
 
-CASES = [(seed, seed % 4 != 0, seed % 2 == 1) for seed in range(40)]
+CASES = [(seed, seed % 4 != 0, seed % 2 == 1, seed >= 20) for seed in range(60)]
 
 
 @pytest.mark.parametrize("chaos", CASES, indirect=True, ids=lambda case: f"seed{case[0]}")

@@ -1,0 +1,265 @@
+"""Which channels of the data plane lead here, from which nodes, and what is under way on each.
+
+Used by `pulls`.  A state machine: agrees on channels over the control plane, has `plane` dial them,
+asks for spans, and closes what has stalled.  Knows tokens, not objects.
+
+Of a node that cannot be reached so, or whose channels break one after the other, nothing more is
+asked over channels for REFUSED_S: objects then come over the control plane, in chunks.  The log
+says that once for each node.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Callable
+
+from rayhpc.raylet.objects.context import StoreContext
+from rayhpc.raylet.objects.plane import Plane
+from rayhpc.wire.address import NodeNumber, ObjectId
+from rayhpc.wire.data_plane import Channel, Offer
+from rayhpc.wire.messages import objects
+
+logger = logging.getLogger("rayhpc")
+
+# What `way` says: bytes may come so; that is not known yet (`changed` follows); they may not.
+OPEN, WAITING, NONE = range(3)
+
+# Channels from one node, and spans under way on each.
+CHANNELS_EACH = 2
+_SPANS_EACH = 2
+# How long it may take until the first channel can be used.
+_OPEN_S = 3.0
+# A channel over which nothing has come for so long, though it should, is closed.
+STALL_S = 2.5
+_WATCH_S = 0.5
+# Channels that broke, one after the other, with no span between them.
+_BREAKS_MAX = 2 * CHANNELS_EACH
+REFUSED_S = 60.0
+
+
+class _Flow:
+    """One channel that can be used: which tokens are under way, and when something last came."""
+
+    __slots__ = ("heard", "moved", "tokens")
+
+    def __init__(self) -> None:
+        self.tokens: set[int] = set()
+        self.moved = 0
+        self.heard = 0.0
+
+
+class _Source:
+    """Another node, as a source."""
+
+    __slots__ = ("asked", "breaks", "dialled", "flows", "refused_until", "said")
+
+    def __init__(self) -> None:
+        self.flows: dict[Channel, _Flow] = {}
+        self.dialled: set[Channel] = set()
+        self.asked = 0  # for so many channels, that have not been offered yet
+        self.breaks = 0
+        self.refused_until = 0.0
+        self.said = False
+
+
+class Channels:
+    """All channels that lead here.
+
+    Set by their user: `arrived(token, edition)`; `lost(tokens)`, which will not come over their
+    channel any more; `refused(token, why)`; `changed(node)`: `way(node)` may say something new.
+    """
+
+    def __init__(self, context: StoreContext, plane: Plane) -> None:
+        self.arrived: Callable[[int, int], None] = lambda token, edition: None
+        self.lost: Callable[[list[int]], None] = lambda tokens: None
+        self.refused: Callable[[int, int], None] = lambda token, why: None
+        self.changed: Callable[[NodeNumber], None] = lambda node: None
+        self._context = context
+        self._plane = plane
+        self._sources: dict[NodeNumber, _Source] = {}
+        self._tokens = itertools.count(1)
+        self._ready: bool | None = None
+        self._preparing = False
+        self._watching = False
+
+    # -- for `pulls` -------------------------------------------------------------------------------
+    def way(self, node: NodeNumber) -> int:
+        """Whether bytes of a node may come over channels; opens some if there are none."""
+        source = self._sources.get(node)
+        if source is None:
+            source = self._sources[node] = _Source()
+        if source.flows:
+            return OPEN
+        if self._ready is False or source.refused_until > self._context.now():
+            return NONE
+        self._open(node, source)
+        return WAITING
+
+    def ask(
+        self, node: NodeNumber, oid: ObjectId, size: int, start: int, length: int, offset: int
+    ) -> int:
+        """Ask for a span over the channel with least under way.
+
+        Args:
+            node: the source.
+            oid: the object.
+            size: its bytes.
+            start: of the span in it.
+            length: of the span.
+            offset: where in the arena it goes; must stay so until it has arrived or is lost.
+
+        Returns:
+            The token that names it from now on; 0: every channel has enough under way.
+        """
+        source = self._sources[node]
+        channel, flow = min(source.flows.items(), key=lambda x: (len(x[1].tokens), x[0]))
+        if len(flow.tokens) >= _SPANS_EACH:
+            return 0
+        if not flow.tokens:
+            flow.heard = self._context.now()
+        token = next(self._tokens)
+        flow.tokens.add(token)
+        self._plane.expect(channel, token, start, length, offset)
+        ours = self._context.node
+        message = objects.ReadSpan(oid, size, start, length, ours, channel[1], token)
+        self._context.post(node, message)
+        self._watch_later()
+        return token
+
+    def on_node_gone(self, node: NodeNumber) -> None:
+        """Nothing comes from there any more."""
+        source = self._sources.get(node)
+        if source is not None:
+            for channel in [*source.flows, *source.dialled]:
+                self._plane.hang_up(channel)
+            source.refused_until = float("inf")
+
+    # -- messages ----------------------------------------------------------------------------------
+    def on_offer(self, message: objects.ChannelOffer) -> None:
+        """A node lets us dial it, or says why not."""
+        source = self._sources.get(message.node)
+        if source is None or not source.asked:
+            return
+        source.asked -= 1
+        if not message.endpoints:
+            if not (source.flows or source.dialled or source.asked):
+                self._give_up(message.node, source, message.text)
+            return
+        channel = (message.node, message.channel)
+        source.dialled.add(channel)
+        offer = Offer(
+            message.channel, message.endpoints, message.ticket, message.up, message.down
+        )
+        self._plane.dial(message.node, offer)
+
+    def on_refused(self, message: objects.SpanRefused) -> None:
+        """A node does not send a span over a channel."""
+        channel = (message.node, message.channel)
+        source = self._sources.get(message.node)
+        flow = None if source is None else source.flows.get(channel)
+        if flow is None or message.token not in flow.tokens:
+            return
+        if message.why == objects.NO_CHANNEL:
+            self._plane.hang_up(channel)  # it has ended there: what is under way comes no more
+            return
+        flow.tokens.discard(message.token)
+        self._plane.forget(channel, message.token)
+        self.refused(message.token, message.why)
+
+    # -- the data plane's events -------------------------------------------------------------------
+    def opened(self, channel: Channel) -> None:
+        """A channel can be used."""
+        source = self._sources[channel[0]]
+        source.dialled.discard(channel)
+        source.flows[channel] = _Flow()
+        self.changed(channel[0])
+
+    def on_arrived(self, channel: Channel, token: int, edition: int) -> None:
+        """A span is here."""
+        source = self._sources[channel[0]]
+        flow = source.flows[channel]
+        flow.tokens.discard(token)
+        flow.heard = self._context.now()
+        source.breaks = 0
+        self.arrived(token, edition)
+
+    def closed(self, channel: Channel, why: str) -> None:
+        """A channel has ended, or could not be opened; nothing is written for it any more."""
+        node = channel[0]
+        source = self._sources[node]
+        flow = source.flows.pop(channel, None)
+        if why:  # its other end may not notice before it has something to send
+            closed = objects.ChannelClosed(self._context.node, channel[1])
+            self._context.post(node, closed)
+        if flow is None:
+            source.dialled.discard(channel)
+            if not source.flows and not source.dialled:
+                self._give_up(node, source, why)
+            return
+        if flow.tokens or why:
+            source.breaks += 1
+            logger.info("a channel from node %d has broken: %s", node, why or "it has ended")
+            if source.breaks >= _BREAKS_MAX:
+                self._give_up(node, source, why)
+        self.lost(sorted(flow.tokens))
+        self.changed(node)
+
+    # -- details -----------------------------------------------------------------------------------
+    def _open(self, node: NodeNumber, source: _Source) -> None:
+        if self._ready is None:
+            self._prepare()
+            return
+        if source.asked or source.dialled:
+            return
+        source.asked = CHANNELS_EACH
+        self._context.post(node, objects.AskChannels(self._context.node, CHANNELS_EACH))
+        self._context.timers.after(_OPEN_S, lambda: self._look_at_opening(node, source))
+
+    def _prepare(self) -> None:
+        if not self._preparing:
+            self._preparing = True
+            self._context.executor.submit(self._plane.prepare, self._prepared)
+
+    def _prepared(self, problem: str) -> None:
+        self._ready = not problem
+        if problem:
+            logger.info("large objects come through the raylets: %s", problem)
+        for node in list(self._sources):
+            self.changed(node)
+
+    def _look_at_opening(self, node: NodeNumber, source: _Source) -> None:
+        if not source.flows and source.refused_until <= self._context.now():
+            source.asked = 0
+            self._give_up(node, source, "it does not answer in time")
+
+    def _give_up(self, node: NodeNumber, source: _Source, why: str) -> None:
+        if source.refused_until <= self._context.now():
+            source.refused_until = self._context.now() + REFUSED_S
+        source.breaks = 0
+        if not source.said:
+            source.said = True
+            logger.warning(
+                "large objects of node %d come through the raylets, which is slower: %s", node, why
+            )
+        self.changed(node)
+
+    def _watch_later(self) -> None:
+        if not self._watching:
+            self._watching = True
+            self._context.timers.after(_WATCH_S, self._watch)
+
+    def _watch(self) -> None:
+        self._watching = False
+        now = self._context.now()
+        for source in self._sources.values():
+            for channel, flow in source.flows.items():
+                if not flow.tokens:
+                    continue
+                self._watch_later()
+                moved = self._plane.moved(channel)
+                if moved != flow.moved:
+                    flow.moved, flow.heard = moved, now
+                elif now - flow.heard >= STALL_S:
+                    logger.info("nothing comes from node %d over a channel", channel[0])
+                    self._plane.hang_up(channel)
