@@ -4,8 +4,9 @@
 
 RAY_VENV is a virtual environment with Ray and numpy (pip install "ray[default]" numpy); it need not
 have rayhpc.  Each group of rows runs on the one and then on the other, so that what else
-the machine does meanwhile disturbs both.  Prints row, Ray, rayhpc, how many times better rayhpc is,
-and the geometric mean of that over all rates.
+the machine does meanwhile disturbs both.  The group "between" has two nodes, and beside its rows
+what the wire gave just before them (`wire_limits`).  Prints row, Ray, rayhpc, how many times better
+rayhpc is, and the geometric mean of that over all rates.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "rayhpc" / "util" / "microbenchmark"
 NAME = "microbenchmark_rows"
+BETWEEN = "between"
 SMALL_IS_GOOD = ("s", "ms", "MiB")
 
 
@@ -35,7 +37,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--json", help="write all figures to this file")
     parser.add_argument("--only", default="", help="rows with this in their name")
-    parser.add_argument("--groups", default="start,tasks,actors,objects")
+    parser.add_argument("--groups", default="start,tasks,actors,objects,between")
     parser.add_argument("--side", choices=("ray", "rayhpc"), help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.side:
@@ -55,6 +57,9 @@ def compare(given: argparse.Namespace) -> None:
     found: dict[str, dict[str, Any]] = {}
     print(f"{'':<45} {'Ray':>12} {'rayhpc':>12} {'':<10}{'ratio':>9}", flush=True)
     for group in given.groups.split(","):
+        if group == BETWEEN:
+            for name, value in _between_nodes().limits().items():
+                print(f"{'limit: ' + name:<45} {'':>12} {value:>12,.2f} GB/s", flush=True)
         sides = {"ray": run(given, "ray", group), "rayhpc": run(given, "rayhpc", group)}
         for row in sides["rayhpc"]:
             other = next((x for x in sides["ray"] if x["name"] == row["name"]), None)
@@ -104,28 +109,38 @@ def run(given: argparse.Namespace, side: str, group: str) -> list[dict[str, Any]
 def measure(given: argparse.Namespace) -> None:
     """One side: measure, and print each row as JSON behind a mark, for `run` to read."""
     ray = importlib.import_module(given.side)
-    rows = _rows_for(given.side, ray)
+    rows, between = _rows_for(given.side, ray)
     setting = importlib.import_module(f"{NAME}.measuring").Setting(
         ray, given.workers, given.seconds, given.only, has_pool=False
     )
-    for row in rows.all_rows(setting, given.groups.split(",")):
+    groups = given.groups.split(",")
+    found = between.rows(setting) if groups == [BETWEEN] else rows.all_rows(setting, groups)
+    for row in found:
         print("\x01" + json.dumps(vars(row)), flush=True)
 
 
-def _rows_for(side: str, ray: Any) -> Any:
-    """The package of rows by itself, for interpreters without rayhpc; its code goes by value."""
-    spec = importlib.util.spec_from_file_location(
-        NAME, PACKAGE / "__init__.py", submodule_search_locations=[str(PACKAGE)]
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[NAME] = module
-    spec.loader.exec_module(module)
+def _rows_for(side: str, ray: Any) -> tuple[Any, Any]:
+    """The modules of rows by themselves, for interpreters without rayhpc; code goes by value."""
+    _load(NAME, PACKAGE / "__init__.py", [str(PACKAGE)])
+    between = _between_nodes()
     rows = importlib.import_module(f"{NAME}.rows")
     pickler = importlib.import_module("ray.cloudpickle" if side == "ray" else "cloudpickle")
-    pickler.register_pickle_by_value(importlib.import_module(f"{NAME}.remote_code"))
-    return rows
+    for module in (importlib.import_module(f"{NAME}.remote_code"), between):
+        pickler.register_pickle_by_value(module)
+    return rows, between
+
+
+def _between_nodes() -> Any:
+    return _load("between_nodes", ROOT / "tests" / "bench" / "between_nodes.py")
+
+
+def _load(name: str, path: Path, folders: list[str] | None = None) -> Any:
+    spec = importlib.util.spec_from_file_location(name, path, submodule_search_locations=folders)
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 if __name__ == "__main__":
