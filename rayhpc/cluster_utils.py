@@ -60,6 +60,14 @@ class ClusterNode:
         """The node's address."""
         return self.node.node_ip
 
+    def any_processes_alive(self) -> bool:
+        """Whether the node runs: its raylet, on which all of its processes depend."""
+        return self.node.process.poll() is None
+
+    def remaining_processes_alive(self) -> bool:
+        """Whether all of the node's own processes run, that is, its raylet does."""
+        return self.any_processes_alive()
+
     def __repr__(self) -> str:
         return f"ClusterNode({self.node_ip_address}, {self.node_id})"
 
@@ -103,6 +111,11 @@ class Cluster:
     def address(self) -> str:
         """The head's address, in the form `init(address=…)` accepts."""
         return self._cluster.address
+
+    @property
+    def gcs_address(self) -> str:
+        """The same, under the name that Ray's programs know."""
+        return self.address
 
     @property
     def global_state(self) -> Any:

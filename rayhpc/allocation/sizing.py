@@ -61,7 +61,8 @@ def size_node(
     whole = _Whole(given_cpus.value, len(given_gpus.value))
     found = _memory(machine, allocation, local, whole, cpus, gpus)
     total = _told(memory, "--memory", found)
-    return NodeSize(cpus, gpus, total, _store(object_store_memory, total, allocation, cpus.value))
+    store = _store(object_store_memory, total, found, allocation, cpus.value)
+    return NodeSize(cpus, gpus, total, store)
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,9 @@ def _memory(
     return Fact(part.value, part.source, (part, *fact.candidates))
 
 
-def _store(told: int | None, memory: Fact[int], allocation: Allocation, cpus: int) -> Fact[int]:
+def _store(
+    told: int | None, memory: Fact[int], found: Fact[int], allocation: Allocation, cpus: int
+) -> Fact[int]:
     part = int(memory.value * OBJECT_STORE_SHARE)
     why = "30% of memory"
     if allocation.counts_shared.value and cpus > 1:
@@ -141,10 +144,12 @@ def _store(told: int | None, memory: Fact[int], allocation: Allocation, cpus: in
         # the container is killed for.
         part = int(memory.value * 2 * OBJECT_STORE_SHARE / (cpus + 1))
         why = f"60% of memory, counted in {cpus + 1} processes"
-    if told is not None and told > memory.value:
+    # What tasks may ask for by --memory is beside the store, and no bound of it.
+    room = max(memory, found, key=lambda x: x.value)
+    if told is not None and told > room.value:
         raise ValueError(
-            f"an object store of {told} bytes does not fit into this node's {memory.value} bytes "
-            f"of memory ({memory.source}); give at most that to --object-store-memory"
+            f"an object store of {told} bytes does not fit into this node's {room.value} bytes "
+            f"of memory ({room.source}); give at most that to --object-store-memory"
         )
     return _told(told, "--object-store-memory", first([Candidate(part, why)]))
 

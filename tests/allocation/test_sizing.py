@@ -35,6 +35,11 @@ def test_memory_goes_with_the_larger_share(options: dict[str, int], gibibytes: i
     assert found.object_store_memory.value == int(found.memory.value * 0.3)
 
 
+def test_what_tasks_may_ask_for_is_no_bound_of_the_store() -> None:
+    found = size(memory=10, object_store_memory=GIB)
+    assert (found.task_memory, found.object_store_memory.value) == (10, GIB)
+
+
 def test_what_cannot_be_is_refused() -> None:
     for options in ({"num_cpus": -1}, {"memory": 0}, {"object_store_memory": 65 * GIB}):
         with pytest.raises(ValueError, match="cannot be|does not fit"):

@@ -152,6 +152,22 @@ def test_an_error_that_passes_through_several_gets(ray: Any) -> None:
     assert isinstance(caught.value, exceptions.RayTaskError)
 
 
+def test_an_argument_that_no_code_raised_is_told_apart(ray: Any) -> None:
+    @ray.remote(num_cpus=0)
+    class Gone:
+        def value(self) -> int:
+            return 1
+
+    gone = Gone.remote()
+    ray.kill(gone)
+    with pytest.raises(
+        ray.exceptions.RayTaskError,
+        match="At least one of the input arguments for this task could not be computed",
+    ) as found:
+        ray.get(add.remote(gone.value.remote(), 1), timeout=30)
+    assert isinstance(found.value.cause, ray.exceptions.ActorDiedError)
+
+
 def test_an_error_of_an_argument_is_the_task_s(ray: Any) -> None:
     with pytest.raises(ValueError, match="first"):
         ray.get(add.remote(fail.remote("first")))

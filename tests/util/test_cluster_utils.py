@@ -51,7 +51,10 @@ def test_nodes_come_and_go(nodes: Cluster) -> None:
 def test_a_node_can_be_removed_as_by_a_crash(nodes: Cluster) -> None:
     second = nodes.add_node(num_cpus=1)
     nodes.connect()
+    assert second.remaining_processes_alive()
     nodes.remove_node(second, allow_graceful=False)
+    assert not second.any_processes_alive()
+    assert nodes.head_node.any_processes_alive()
     nodes.wait_for_nodes()
     assert alive() == {nodes.head_node.node_id}
     with pytest.raises(ValueError, match="not a node"):
@@ -59,7 +62,7 @@ def test_a_node_can_be_removed_as_by_a_crash(nodes: Cluster) -> None:
 
 
 def test_the_address_connects_a_driver(nodes: Cluster) -> None:
-    assert {x.address for x in nodes.list_all_nodes()} == {nodes.address}
+    assert {x.address for x in nodes.list_all_nodes()} == {nodes.address} == {nodes.gcs_address}
     context = rayhpc.init(address=nodes.address)
     assert context.address_info["address"] == nodes.address
     assert alive() == {nodes.head_node.node_id}

@@ -186,7 +186,8 @@ def validate_placement_group(
     _checked_selectors(bundle_label_selector, len(bundles))
     if strategy not in STRATEGIES:
         raise ValueError(
-            f"Invalid strategy {strategy!r}: it must be one of {', '.join(STRATEGIES)}."
+            f"Invalid placement group strategy {strategy!r}: it must be one of "
+            f"{', '.join(STRATEGIES)}."
         )
     if lifetime not in (None, "detached"):
         raise ValueError(
@@ -355,7 +356,8 @@ def _checked_bundle(index: int, bundle: Any) -> dict[str, float]:
         if not isinstance(name, str):
             raise TypeError(f"Bundle {index}: a resource's name must be text, not {name!r}.")
         check = checks.gpus if name == "GPU" else checks.amount
-        kept[encodable(f"key in bundle {index}", name)] = check(f"bundle {index}: {name}", value)
+        key = checks.resource_name(f"key in bundle {index}", name)
+        kept[key] = check(f"bundle {index}: {name}", value)
     if not any(kept.values()):
         raise ValueError(
             "Bundles cannot be an empty dictionary or resources with only 0 values: bundle "

@@ -32,6 +32,8 @@ logger = logging.getLogger("rayhpc")
 
 # A process that runs user code answers late; the wait is shorter than for a raylet.
 PROCESS_ANSWERS_S = 2.0
+# So many of a task that is run again without end are listed, the latest.
+_UNTOLD_ATTEMPTS = 10
 # States of processes that may own something; one still starting must not be contacted.
 _OWNING = ("leased", "actor", "attached")
 
@@ -181,6 +183,9 @@ class Sources:
         for event in sorted(history.runs, key=lambda x: x.started):
             owned = found.get((event.tid, event.attempt))
             found[event.tid, event.attempt] = event if owned is None else _joined(event, owned)
+        if not history.dropped and (not limit or len(history.runs) < limit):
+            for event in [x for x in found.values() if x.attempt]:
+                _add_untold_attempts(found, event)
         pids = self._pids() if any(x.worker and not x.pid for x in found.values()) else {}
         for event in sorted(found.values(), key=lambda x: x.started or x.submitted):
             yield self._task(event, event.pid or pids.get(event.worker))
@@ -293,6 +298,25 @@ class Sources:
             start_time_ms=millis(event.started),
             end_time_ms=millis(event.ended),
         )
+
+
+def _add_untold_attempts(
+    found: dict[tuple[bytes, int], cluster.TaskEvent], event: cluster.TaskEvent
+) -> None:
+    """The attempts before this one that no process tells of: each ended with its process."""
+    for attempt in range(max(0, event.attempt - _UNTOLD_ATTEMPTS), event.attempt):
+        if (event.tid, attempt) not in found:
+            found[event.tid, attempt] = msgspec.structs.replace(
+                event,
+                attempt=attempt,
+                state="FAILED",
+                worker=0,
+                pid=0,
+                started=0.0,
+                ended=0.0,
+                error="Its process, or the node that it was on, has ended without telling.",
+                error_type="WORKER_DIED",
+            )
 
 
 def _joined(run: cluster.TaskEvent, owned: cluster.TaskEvent) -> cluster.TaskEvent:

@@ -36,6 +36,8 @@ _OWN_NAMES = {
     "object_store_memory": "object_store_memory",
 }
 
+_OF_BUNDLES = "bundle"
+
 
 # -- numbers ---------------------------------------------------------------------------------------
 def amount(name: str, value: Any) -> float:
@@ -102,8 +104,22 @@ def resources(name: str, value: Any) -> dict[str, float]:
             raise ValueError(
                 f"Use the option {_OWN_NAMES[key]!r} instead of {key!r} in {name!r}."
             )
-        kept[encodable(f"key in {name}", key)] = amount(f"{name}[{key!r}]", quantity)
+        kept[resource_name(f"key in {name}", key)] = amount(f"{name}[{key!r}]", quantity)
     return kept
+
+
+def resource_name(name: str, value: str) -> str:
+    """The name of a resource: UTF-8, and not the one by which Ray counts bundles.
+
+    Raises:
+        ValueError: it cannot be encoded, or is that one.
+    """
+    if value == _OF_BUNDLES:
+        raise ValueError(
+            f"{name}: {value!r} is what placement groups count their bundles by; give the resource "
+            "another name."
+        )
+    return encodable(name, value)
 
 
 def count(least: int) -> Check:

@@ -69,7 +69,12 @@ def by_argument(pending: Pending, error: bytes) -> bytes:
     if is_task_error(error):
         return error
     return dump_error(
-        load_error(error), function_name=pending.name, pid=os.getpid(), ip="", actor_repr=None
+        load_error(error),
+        function_name=pending.name,
+        pid=os.getpid(),
+        ip="",
+        actor_repr=None,
+        of_argument=True,
     )
 
 

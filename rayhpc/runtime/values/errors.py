@@ -17,14 +17,31 @@ import rayhpc.runtime
 from rayhpc.exceptions import RayError, RaySystemError, RayTaskError, UserCodeException
 
 _NAME_WITHIN = 64
+# Ray's words, which programs look for.
+_OF_ARGUMENT = "At least one of the input arguments for this task could not be computed:\n"
 _RUNTIME = os.path.dirname(os.path.abspath(rayhpc.runtime.__file__)) + os.sep
 
 
 def dump_error(
-    error: BaseException, *, function_name: str, pid: int, ip: str, actor_repr: str | None
+    error: BaseException,
+    *,
+    function_name: str,
+    pid: int,
+    ip: str,
+    actor_repr: str | None,
+    of_argument: bool = False,
 ) -> bytes:
-    """What the user's code raised, in the form an entry of the reference table holds."""
-    text = format_remote(error)
+    """What the user's code raised, in the form an entry of the reference table holds.
+
+    Args:
+        error: the exception.
+        function_name: what ran, or was to run.
+        pid: its process.
+        ip: its node's.
+        actor_repr: how its actor shows itself; None: it is none.
+        of_argument: the error is an argument's; the code did not run.
+    """
+    text = f"{_OF_ARGUMENT}{format_remote(error)}" if of_argument else format_remote(error)
     cause: BaseException = error
     if isinstance(error, RayTaskError):
         # A failure passed on by a `get`: its own cause remains the cause, its text is part of ours.
@@ -90,4 +107,7 @@ def _sendable(cause: BaseException) -> BaseException:
         shown = f"{type(cause).__name__}: {cause}"
     except Exception:
         shown = type(cause).__name__
-    return UserCodeException(f"{shown} (the exception itself cannot be pickled)")
+    return UserCodeException(
+        f"{shown} (the original cause of the error, of type {type(cause).__name__}, isn't "
+        "serializable: it cannot be pickled)"
+    )

@@ -175,13 +175,21 @@ def failed(
     if isinstance(error, PartlyFailedError):
         made = error.made
         error = error.error
+    of_argument = isinstance(error, ArgumentError)
     if isinstance(error, ArgumentError):
         given = load_error(error.error)
         if isinstance(given, RayTaskError):
             return Outcome(tasks.Result(task.tid, tasks.FAILED, [error.error], micros), [])
         # What was lost is the cause of this one's failure.
         error = given
-    data = dump_error(error, function_name=name, pid=os.getpid(), ip=ip, actor_repr=actor)
+    data = dump_error(
+        error,
+        function_name=name,
+        pid=os.getpid(),
+        ip=ip,
+        actor_repr=actor,
+        of_argument=of_argument,
+    )
     made.outs.append(data)
     return made.result(task, tasks.FAILED, micros, _is_retried(task, error))
 

@@ -28,7 +28,8 @@ def run() -> None:
         _function(where)()
     except Exception as error:
         raise RuntimeEnvSetupError(
-            f"worker_process_setup_hook raised {type(error).__name__}: {error}"
+            "Failed to execute the setup hook method: worker_process_setup_hook raised "
+            f"{type(error).__name__}: {error}"
         ) from error
 
 

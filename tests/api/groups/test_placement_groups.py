@@ -206,6 +206,7 @@ def test_a_group_travels(ray: Any, group: Any) -> None:
         ({"CPU": 1}, TypeError, "list of dicts"),
         (["CPU"], TypeError, "Bundle 0"),
         ([{3: 1}], TypeError, "text"),
+        ([{"bundle": 1}], ValueError, "count their bundles by"),
     ],
 )
 def test_bundles_are_checked(bundles: Any, kind: type[Exception], words: str) -> None:
@@ -214,7 +215,7 @@ def test_bundles_are_checked(bundles: Any, kind: type[Exception], words: str) ->
 
 
 def test_strategy_and_lifetime_are_checked() -> None:
-    with pytest.raises(ValueError, match="STRICT_SPREAD"):
+    with pytest.raises(ValueError, match="Invalid placement group strategy 'NEAR'.*STRICT_SPREAD"):
         placement_group([{"CPU": 1}], strategy="NEAR")
     with pytest.raises(ValueError, match="detached"):
         placement_group([{"CPU": 1}], lifetime="forever")

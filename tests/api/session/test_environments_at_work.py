@@ -162,7 +162,9 @@ def test_a_set_up_hook_that_raises_is_told() -> None:
         raise ValueError("no set-up today")
 
     task = hooked.options(runtime_env={"worker_process_setup_hook": set_up}, max_retries=0)
-    with pytest.raises(RuntimeEnvSetupError, match="no set-up today"):
+    with pytest.raises(
+        RuntimeEnvSetupError, match="Failed to execute the setup hook method.*no set-up today"
+    ):
         rayhpc.get(task.remote(), timeout=60)
     with pytest.raises(TypeError, match=r"module\.function"):
         RuntimeEnv(worker_process_setup_hook=3)

@@ -143,3 +143,4 @@ def test_what_cannot_be_rebuilt_here_says_so() -> None:
 def test_an_unpicklable_cause_is_shown() -> None:
     found = carried(HoldsALock())
     assert isinstance(found.cause, UserCodeException)
+    assert "HoldsALock, isn't serializable" in str(found.cause)
