@@ -371,7 +371,7 @@ class Submitter:
                 self._request(queue, now)
         else:
             self._let_go_of_spare(queue, now)
-        queue.hungry = queue.could_use_more()
+        queue.gather = queue.patience()
         due = queue.deadline()
         if due is not None:
             self._due[queue] = due

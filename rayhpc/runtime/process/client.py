@@ -17,7 +17,7 @@ from rayhpc.exceptions import ActorAlreadyExistsError
 from rayhpc.runtime.owner import failures
 from rayhpc.runtime.owner.actor_client import ActorClient
 from rayhpc.runtime.owner.actor_creation import ActorCreation
-from rayhpc.runtime.owner.class_queue import ClassQueue
+from rayhpc.runtime.owner.class_queue import AHEAD, BATCH, GATHER, ClassQueue
 from rayhpc.runtime.owner.definitions import Definition
 from rayhpc.runtime.owner.entries import ERROR, PENDING, STORED, Entry
 from rayhpc.runtime.owner.pending import Pending
@@ -42,12 +42,6 @@ if TYPE_CHECKING:
 
 Thing = TypeVar("Thing", bound=Waitable)
 
-# This many submitted tasks are sent at the latest, also when no worker waits for one.
-BATCH = 128
-# With so many unanswered calls at an actor the next ones may wait a moment and go together: until
-# an answer comes, until BATCH wait, or for the 4 ms after which the background looks at the
-# latest.  A message for each call would cost 10 µs at either end.
-AHEAD = 2
 
 
 class Known(NamedTuple):
@@ -144,8 +138,9 @@ class Client:
         queue = pending.queue
         inbox = self._core.submitter.inbox
         inbox.append(pending)
-        waiting = len(inbox)
-        if waiting >= BATCH or (waiting == 1 and queue is not None and queue.hungry):
+        gather = BATCH if queue is None else queue.gather
+        # With more than one the background looks within 4 ms.
+        if len(inbox) >= gather or (gather == GATHER and self._loop.handover.background_waits()):
             self._loop.flush()
 
     # -- actors ----------------------------------------------------------------------------------
@@ -171,6 +166,9 @@ class Client:
         self._enter(pending, can_run_again=pending.retries != 0)
         inbox = self._core.callers.inbox
         inbox.append(pending)
+        # With so many unanswered calls the next ones may wait a moment and go together: until an
+        # answer comes, until BATCH wait, or for the 4 ms after which the background looks at the
+        # latest.  A message for each call would cost 10 µs at either end.
         if (
             len(target.inflight) < AHEAD
             or len(inbox) >= BATCH

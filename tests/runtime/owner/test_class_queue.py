@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from rayhpc.runtime.owner.class_queue import AHEAD_S, OVERDUE_S, ClassQueue, Lease
+from rayhpc.runtime.owner.class_queue import (
+    AHEAD,
+    AHEAD_S,
+    BATCH,
+    GATHER,
+    OVERDUE_S,
+    ClassQueue,
+    Lease,
+)
 from rayhpc.runtime.owner.pending import Pending
 from rayhpc.wire.messages.common import Grant, SchedulingClass, Strategy
 
@@ -132,3 +140,27 @@ def test_tasks_that_are_to_be_spread_wait_for_a_lease_each() -> None:
     # Nor is it kept for later ones, which would all go there.
     queue.ready.clear()
     assert queue.idle(NOW) == [queue.leases[1]]
+
+
+def test_a_task_that_an_idle_worker_could_run_is_taken_in_at_once() -> None:
+    queue = queue_with(AHEAD + 1, 2, average=1e-5)
+    assert queue.patience() == 1
+    busy, idle = queue.leases.values()
+    busy.inflight.update({p.tid: p for p in queue.ready})
+    assert queue.patience() == 1
+    idle.inflight.update(busy.inflight)
+    assert queue.patience() == GATHER
+
+
+def test_long_tasks_do_not_wait_for_each_other() -> None:
+    queue = queue_with(AHEAD + 1, 1, average=AHEAD_S / 8)
+    queue.leases[0].inflight.update({p.tid: p for p in queue.ready})
+    assert queue.patience() == 1
+
+
+def test_while_nothing_can_be_done_with_them_many_tasks_gather() -> None:
+    queue = queue_with(1000, 1, average=1e-5)
+    queue.leases[0].inflight.update({p.tid: p for p in queue.ready})
+    assert queue.patience() == 1, "a further lease can be asked for"
+    queue.requests = {1: (1, NOW), 2: (1, NOW)}
+    assert queue.patience() == BATCH
