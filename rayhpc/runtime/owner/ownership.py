@@ -189,7 +189,10 @@ class Ownership:
 
     def is_mine(self, oid: ObjectId) -> bool:
         """Whether this process owns the object."""
-        return oid.startswith(self._prefix) and not self.is_foreign(oid)
+        if not oid.startswith(self._prefix):
+            return False
+        # An object's id ends with the nonce, which is the rule; others have it elsewhere.
+        return oid.endswith(self._nonce) or not self.is_foreign(oid)
 
     def after_borrows(self, destination: Address, message: msgspec.Struct) -> None:
         """Send once every borrow sent so far is acknowledged (the rule of `protocol.md`)."""
@@ -197,6 +200,10 @@ class Ownership:
             self._waiting_for_borrows.append((self._token, destination, message))
         else:
             self._send(destination, message)
+
+    def is_settled(self) -> bool:
+        """Whether nothing is noted, and no borrow of ours waits for its acknowledgement."""
+        return not (self.events or self._to_free or self._unacknowledged)
 
     def borrows_pending(self) -> bool:
         """Whether some borrow of ours is not acknowledged yet."""

@@ -66,6 +66,13 @@ class ActorHost:
             spec.placing.environment,
         )
         self._methods = Methods(self)
+        # Those of calls without a name of their own, by method.
+        self._names: dict[str, str] = {}
+        # What each call asks for: looked up once.
+        self._now = worker.process.core.now
+        self._objects = worker.process.objects
+        self._note_run = worker.log.note
+        self._note_start = worker.slot.note_start
         self._held: object = None
         self._ended: deque[tuple[Address, ObjectId, execution.Outcome | None]] = deque()
 
@@ -87,24 +94,27 @@ class ActorHost:
     # -- the main thread -------------------------------------------------------------------------
     def run_next(self) -> None:
         """Construct, run one call, or leave."""
-        calls = self.calls
+        calls, worker = self.calls, self.worker
         if not calls.is_constructed:
             self._construct()
         elif calls.waiting:
             item = self._take()
             if item is None:
                 return
+            name = self.name_of(item.call)
+            if name != worker.threads.title.name:
+                worker.threads.title.run(name)
             outcome = self.run(item)
             calls.ended(item.call.tid)
             more = bool(calls.waiting)
             if outcome is not None:
-                self.worker.replies.add(item.caller, outcome)
-                self.worker.replies.flush_if_due(more)
+                worker.replies.add(item.caller, outcome)
+                worker.replies.flush_if_due(more)
             if self._held is not None and not more:
                 self._held = None
         elif calls.may_leave():
             assert calls.ending is not None
-            self.worker.leave(calls.ending)
+            worker.leave(calls.ending)
 
     def shut_down(self) -> None:
         """The process leaves in order: the class may have something to put away (as in Ray).
@@ -213,20 +223,20 @@ class ActorHost:
     # -- calls -----------------------------------------------------------------------------------
     def run(self, item: Item) -> execution.Outcome | None:
         """Run a call in the calling thread; None: the actor leaves by it."""
-        worker, call = self.worker, item.call
-        process, now = worker.process, worker.process.core.now
+        call, now = item.call, self._now
         name = self.name_of(call)
         error_kind = LEFT
         start = now()
-        context = self.context_of(call, name)
+        context = self._context(call.tid, name, call.attempt)
         token = running.set(context)
-        worker.slot.note_start(call.tid)
-        if worker.threads.is_main():
-            worker.threads.title.run(name)
+        self._note_start(call.tid)
         thread = inside.thread
         try:
-            args, kwargs = execution.arguments(process.objects, call, item.views)
-            start = now()
+            if call.args or call.deps:
+                args, kwargs = execution.arguments(self._objects, call, item.views)
+                start = now()
+            else:
+                args, kwargs = execution.NO_ARGUMENTS
             method = context.function = self._methods.get(call.method)
             # As `with outside`, written out: it is a part of every call.
             thread.depth = 0
@@ -235,16 +245,16 @@ class ActorHost:
             finally:
                 thread.depth = 1
             if call.returns in tasks.GENERATORS:
-                outcome = worker.producers.run(item.caller, call, value, start)
+                outcome = self.worker.producers.run(item.caller, call, value, start)
             else:
                 micros = int((now() - start) * 1e6)
                 args = kwargs = None  # type: ignore[assignment]
-                outcome = execution.succeeded(process.objects, call, value, micros)
+                outcome = execution.succeeded(self._objects, call, value, micros)
             error_kind = ""
             # It could not be interrupted, and nobody waits for what it came to.
             return execution.cancelled(call) if self.calls.is_cancelled(call.tid) else outcome
         except Exception as error:
-            error_kind = worker.log.failures.note(error)
+            error_kind = self.worker.log.failures.note(error)
             if self.calls.is_cancelled(call.tid):
                 return execution.cancelled(call)
             return self.failure(call, error, name, start)
@@ -254,7 +264,7 @@ class ActorHost:
         finally:
             running.reset(token)
             spec = self.spec
-            worker.log.note(call, name, start, now() - start, spec.job, spec.actor, error_kind)
+            self._note_run(call, name, start, now() - start, spec.job, spec.actor, error_kind)
 
     async def run_async(self, item: Item) -> execution.Outcome | None:
         """Run a call in an event loop; None: the actor leaves by it.
@@ -264,16 +274,14 @@ class ActorHost:
         """
         import asyncio
 
-        worker, call = self.worker, item.call
-        process, now = worker.process, worker.process.core.now
+        worker, call, now = self.worker, item.call, self._now
         name = self.name_of(call)
-        context = self.context_of(call, name)
+        context = self._context(call.tid, name, call.attempt)
         running.set(context)
         error_kind = LEFT
         start = now()
         try:
-            args, kwargs = execution.arguments(process.objects, call, item.views)
-            start = now()
+            args, kwargs = execution.arguments(self._objects, call, item.views)
             method = context.function = self._methods.get(call.method)
             value = method(*args, **kwargs)
             # What can be awaited besides (an ObjectRef, a future) is what the method returns.
@@ -289,7 +297,7 @@ class ActorHost:
             else:
                 micros = int((now() - start) * 1e6)
                 args = kwargs = None  # type: ignore[assignment]
-                outcome = execution.succeeded(process.objects, call, value, micros)
+                outcome = execution.succeeded(self._objects, call, value, micros)
             error_kind = ""
             return outcome
         except asyncio.CancelledError:
@@ -302,7 +310,7 @@ class ActorHost:
             return None
         finally:
             spec = self.spec
-            worker.log.note(call, name, start, now() - start, spec.job, spec.actor, error_kind)
+            self._note_run(call, name, start, now() - start, spec.job, spec.actor, error_kind)
 
     def end_call(
         self, caller: Address, tid: ObjectId, outcome: execution.Outcome | None
@@ -323,10 +331,6 @@ class ActorHost:
         """
         raise ActorExit("it was told to terminate")
 
-    def context_of(self, call: tasks.Call, name: str) -> TaskContext:
-        """What a call runs as."""
-        return self._context(call.tid, name, call.attempt)
-
     def _context(self, tid: ObjectId, name: str, attempt: int = 0) -> TaskContext:
         spec = self.spec
         return TaskContext(tid, name, self._grant, attempt, spec.actor, spec.capture_group)
@@ -335,7 +339,10 @@ class ActorHost:
         """A call's name in logs and errors."""
         if call.more is not None and call.more.name:
             return call.more.name
-        return f"{self.spec.class_name}.{call.method}"
+        name = self._names.get(call.method)
+        if name is None:
+            name = self._names[call.method] = f"{self.spec.class_name}.{call.method}"
+        return name
 
     def failure(
         self, call: tasks.Call, error: BaseException, name: str, start: float

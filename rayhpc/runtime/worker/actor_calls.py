@@ -175,6 +175,9 @@ class ActorCalls:
     # -- details -----------------------------------------------------------------------------------
     def _admit(self, items: list[Item]) -> None:
         """Start what has its arguments here, have those of the others fetched."""
+        if len(self._groups) == 1 and not any(item.call.deps for item in items):
+            self._start("", items)  # the rule: a third of the time of what follows
+            return
         ready: dict[str, list[Item]] = {}
         for item in items:
             call = item.call

@@ -42,6 +42,8 @@ class Definitions:
         self._collect_garbage = collect_garbage
         self._blobs: dict[bytes, bytes] = {}
         self._loaded: dict[bytes, Any] = {}
+        # The one of this id, if it is loaded: a look without a call, for each task.
+        self.loaded = self._loaded.get
         # Who has sent which, and has tasks of it left.
         self._senders: dict[bytes, set[Address]] = {}
 

@@ -30,6 +30,9 @@ from rayhpc.wire.messages.common import Stored
 Runnable = tasks.Task | tasks.Call
 
 
+NO_ARGUMENTS: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
+
+
 class ArgumentError(Exception):
     """An argument's own task has failed: `error` is that error, pickled."""
 
@@ -52,7 +55,7 @@ def arguments(
         ArgumentError: a referenced object failed or is lost.
     """
     if not task.args and not task.deps:
-        return (), {}
+        return NO_ARGUMENTS
     if task.deps and not views:
         views = _fetched(access, task.deps)
     # Values may be of classes of the user's.  `with outside` written out: a part of every task.
@@ -152,7 +155,12 @@ class Outcome(msgspec.Struct, gc=False):
 
 def succeeded(access: Objects, task: Runnable, value: Any, micros: int) -> Outcome:
     """The outcome of user code that returned `value`."""
-    if task.returns == 1 and type(value) is not types.GeneratorType:
+    kind = type(value)
+    if task.returns == 1 and kind is not types.GeneratorType:
+        if kind in serialization.ATOMS:  # as in `pack`: most results of short tasks are such
+            pickled = serialization.dumps(value, 5)
+            if len(pickled) <= serialization.INLINE_BYTES:
+                return Outcome(tasks.Result(task.tid, tasks.OK, [pickled], micros))
         out, refs = pack(access, task.tid, value)
         if not refs:
             return Outcome(tasks.Result(task.tid, tasks.OK, [out], micros))

@@ -42,6 +42,7 @@ class LeaseQueue:
         grant: what the tasks may use.
         is_lent: the running task waits, and its CPUs are lent to others.
         is_closed: the process leaves, and takes no task any more.
+        cancelled: the id of the one that was cancelled last while it ran; empty: none.
     """
 
     def __init__(
@@ -56,13 +57,13 @@ class LeaseQueue:
         self.grant = grant
         self.is_lent = False
         self.is_closed = False
+        self.cancelled: ObjectId = b""
         self._send = send
         self._interrupt = interrupt
         self._on_revoked = revoked
         self._holder: Address = 0
         self._revoked = 0
         self._ending = 0
-        self._cancelled: ObjectId = b""
 
     # -- the main thread ---------------------------------------------------------------------------
     def take(self) -> Queued | None:
@@ -86,7 +87,7 @@ class LeaseQueue:
 
     def is_cancelled(self, tid: ObjectId) -> bool:
         """Whether the task that runs was cancelled (any thread)."""
-        return self._cancelled == tid
+        return self.cancelled == tid
 
     # -- messages ----------------------------------------------------------------------------------
     def push(self, submitter: Address, message: tasks.Push) -> None:
@@ -147,8 +148,8 @@ class LeaseQueue:
                     break
                 self._send(source, tasks.Done([tasks.Result(tid, tasks.CANCELLED, [b""])]))
                 return
-        if self.running == tid and self._cancelled != tid:
-            self._cancelled = tid
+        if self.running == tid and self.cancelled != tid:
+            self.cancelled = tid
             self._interrupt()
 
     def lend(self) -> None:

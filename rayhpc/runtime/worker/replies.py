@@ -45,9 +45,7 @@ class Replies:
         if outcome.kept:
             with self._loop.lead():
                 self.keep(submitter, result.tid, outcome.kept)
-        ownership = self._ownership
-        borrows = ownership.has_news() or ownership.borrows_pending()
-        if borrows and self._add_while_borrowing(submitter, result):
+        if not self._ownership.is_settled() and self._add_while_borrowing(submitter, result):
             return
         if not self.outbox.add(submitter, result):
             self.flush()

@@ -31,8 +31,9 @@ class TaskRunner:
         self._now = worker.process.core.now
         self._windows = worker.process.core.windows
         # What each task asks for: looked up once.
-        self._forget_interrupt = worker.threads.forget_interrupt
-        self._definition = worker.definitions.get
+        self._loaded = worker.definitions.loaded
+        self._title = worker.threads.title
+        self._outbox = worker.replies.outbox
         self._grant: Grant | None = None
         self._calls_made: dict[bytes, int] = {}
         # How long the last task took.
@@ -43,20 +44,23 @@ class TaskRunner:
         worker = self._worker
         if self._windows.waiting_bytes > limits.AHEAD_BYTES:
             self._wait_for_room()
-        outbox = worker.replies.outbox
+        outbox, queue = self._outbox, self._queue
         if outbox and (self._seconds > REPLY_WITHIN_S or outbox.is_old()):
             worker.replies.flush()
-        self._forget_interrupt()
-        item = self._queue.take()
+        if queue.cancelled:
+            worker.threads.forget_interrupt()
+        item = queue.take()
         if item is None:
             return
-        worker.slot.note_start(item.task.tid)
-        outcome = self._run(item.task, item)
+        task = item.task
+        worker.slot.note_start(task.tid)
+        outcome = self._run(task, item)
         if outcome is not None:
             worker.replies.add(item.submitter, outcome)
         # Not before: an answer may be sent at once, and the lease end after it.
-        self._queue.ended()
-        self._count_call(item.task)
+        queue.ended()
+        if task.more is not None and task.more.max_calls:
+            self._count_call(task, task.more.max_calls)
 
     def _wait_for_room(self) -> None:
         """Those who get our results may not take them in."""
@@ -68,8 +72,7 @@ class TaskRunner:
     def _run(self, task: tasks.Task, item: Queued) -> execution.Outcome | None:
         worker, process, now = self._worker, self._process, self._now
         more = task.more
-        name = more.name if more is not None and more.name else ""
-        micros = 0
+        name = more.name if more is not None else ""
         error_kind = LEFT
         start = now()
         token = None
@@ -79,17 +82,19 @@ class TaskRunner:
             if grant is not self._grant:
                 worker.enter_job_of(grant)
                 self._grant = grant
-            function = self._definition(task.definition)
+            function = self._loaded(task.definition) or worker.definitions.get(task.definition)
             name = name or function.__name__
-            worker.threads.title.run(name)
+            if name != self._title.name:
+                self._title.run(name)
             capture = more is not None and more.capture_group
-            context = TaskContext(
-                task.tid, name, self._queue.grant, task.attempt, capture_group=capture
-            )
+            context = TaskContext(task.tid, name, grant, task.attempt, b"", capture)
             context.function = function
             token = running.set(context)
-            args, kwargs = execution.arguments(process.objects, task)
-            start = now()
+            if task.args or task.deps:
+                args, kwargs = execution.arguments(process.objects, task)
+                start = now()
+            else:
+                args, kwargs = execution.NO_ARGUMENTS
             # As `with outside`, written out: it is a part of every task.
             thread.depth = 0
             try:
@@ -134,12 +139,9 @@ class TaskRunner:
         code = error.code if isinstance(error.code, int) else 1
         self._worker.leave(f"task {name!r} called sys.exit({error.code!r})", code or 1)
 
-    def _count_call(self, task: tasks.Task) -> None:
-        more = task.more
-        if more is None or not more.max_calls:
-            return
+    def _count_call(self, task: tasks.Task, most: int) -> None:
         made = self._calls_made[task.definition] = self._calls_made.get(task.definition, 0) + 1
-        if made >= more.max_calls:
+        if made >= most:
             self._worker.leaving = "max_calls reached"
 
 

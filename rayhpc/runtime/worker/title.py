@@ -21,28 +21,31 @@ class Title:
 
     Args:
         show: gives the process a title.
+
+    Attributes:
+        name: what it names; None: it rests.
     """
 
     def __init__(self, show: Callable[[str], None] = process_title.show) -> None:
         self._show = show
         self._resting = IDLE
-        self._name: str | None = None
+        self.name: str | None = None
         self.rest()
 
     @property
     def is_running(self) -> bool:
         """Whether it still names what ran last."""
-        return self._name is not None
+        return self.name is not None
 
     def run(self, name: str) -> None:
         """A task or call of that name starts."""
-        if name != self._name:
-            self._name = name
+        if name != self.name:
+            self.name = name
             self._show(f"ray::{name}")
 
     def rest(self) -> None:
         """Nothing has run for a moment."""
-        self._name = None
+        self.name = None
         self._show(self._resting)
 
     def belong_to(self, class_name: str) -> None:
