@@ -61,10 +61,19 @@ class ActorMethod:
             PendingCallsLimitExceeded: the actor's max_pending_calls is reached.
         """
         client = current.client()
-        if self._plan.shape is not None:
-            self._plan.shape.check(self._plan.title, args, kwargs)
-        with inside:
-            return _submit(client, self._handle, self._name, self._plan, args, kwargs)
+        plan = self._plan
+        shape = plan.shape
+        if shape is not None and (kwargs or not shape.least <= len(args) <= shape.most):
+            shape.check(plan.title, args, kwargs)
+        # `with inside`, written out: it is a part of every call.
+        thread = inside.thread
+        thread.depth += 1
+        try:
+            return _submit(client, self._handle, self._name, plan, args, kwargs)
+        finally:
+            thread.depth -= 1
+            if inside.pending:
+                inside.raise_if_left()
 
     def options(self, **changed: Any) -> ActorMethod:
         """The same method with other options: num_returns, name, concurrency_group,
@@ -137,7 +146,8 @@ def _submit(
     limit = handle._ray_kind.max_pending_calls
     if limit > 0:
         _check_room(client, target, limit, plan)
-    pending = Pending(client.new_id(), b"", None, plan.returns, plan.retries, plan.label)
+    tid, returns = client.new_id(), plan.returns
+    pending = Pending(tid, b"", None, returns, plan.retries, plan.label)
     pending.method = name
     pending.group = plan.group
     target.overtakes = handle._ray_kind.is_out_of_order
@@ -160,7 +170,7 @@ def _submit(
         )
     pending.submitted = time.time()
     client.call(pending, target)
-    return submitting.references_to(pending)
+    return ObjectRef(tid, True) if returns == 1 else submitting.references_to(pending)
 
 
 def _check_room(

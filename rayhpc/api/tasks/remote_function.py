@@ -22,9 +22,10 @@ from rayhpc.runtime.owner.class_queue import ClassQueue
 from rayhpc.runtime.owner.pending import Pending
 from rayhpc.runtime.process import current
 from rayhpc.runtime.process.client import Client
-from rayhpc.runtime.process.context import running
+from rayhpc.runtime.process.context import TaskContext, running
 from rayhpc.runtime.process.interrupts import inside
 from rayhpc.runtime.values.names import name_of
+from rayhpc.runtime.values.references import ObjectRef
 from rayhpc.wire.messages.tasks import TaskMore
 
 P = ParamSpec("P")
@@ -58,13 +59,10 @@ class _Prepared:
             max_retries=options.max_retries,
         )
 
-    def is_current(self, client: Client) -> bool:
+    def is_current(self, client: Client, context: TaskContext | None) -> bool:
         """Whether this is still valid: the same process, job and placement group."""
-        return (
-            self.client is client
-            and self.job == client.job
-            and self.group == placing.inherited_group()
-        )
+        group = b"" if context is None or not context.capture_group else context.grant.group
+        return self.client is client and self.job == client.job and self.group == group
 
     def needs_more(self) -> bool:
         """Whether every task carries options beyond the common ones."""
@@ -128,13 +126,21 @@ class RemoteFunction(Generic[P, R]):
             TypeError: an argument cannot be pickled, or the arguments do not match the signature.
         """
         client = current.client()
-        if self.shape is not None:
-            self.shape.check(self.name, args, kwargs)
-        with inside:
-            prepared = self._prepared
-            if prepared is None or not prepared.is_current(client):
+        shape = self.shape
+        if shape is not None and (kwargs or not shape.least <= len(args) <= shape.most):
+            shape.check(self.name, args, kwargs)
+        # `with inside`, written out: it is a part of every task.
+        thread = inside.thread
+        thread.depth += 1
+        try:
+            prepared, context = self._prepared, running.get()
+            if prepared is None or not prepared.is_current(client, context):
                 prepared = self._prepare(client)
-            return _submit(client, prepared, args, kwargs)
+            return _submit(client, prepared, context, args, kwargs)
+        finally:
+            thread.depth -= 1
+            if inside.pending:
+                inside.raise_if_left()
 
     def _remote(self, args: Any = None, kwargs: Any = None, **changed: Any) -> Any:
         function = self.options(**changed) if changed else self
@@ -170,14 +176,15 @@ def _rebuild(function: Any, options: opts.FunctionOptions) -> RemoteFunction[Any
     return RemoteFunction(function, options)
 
 
-def _submit(client: Client, prepared: _Prepared, args: Any, kwargs: Any) -> Any:
+def _submit(
+    client: Client, prepared: _Prepared, context: TaskContext | None, args: Any, kwargs: Any
+) -> Any:
     more = prepared.more
     tid = client.new_id()
     retries = more.max_retries
     pending = Pending(tid, b"", prepared.definition, prepared.returns, retries, prepared.name)
     pending.queue = prepared.queue
     packed = submitting.set_arguments(client, pending, args, kwargs) if args or kwargs else 0
-    context = running.get()
     if context is not None or packed or prepared.needs_more():
         parent = context.tid if context is not None else b""
         pending.parent = parent
@@ -193,7 +200,7 @@ def _submit(client: Client, prepared: _Prepared, args: Any, kwargs: Any) -> Any:
         )
     pending.submitted = time.time()
     client.submit(pending)
-    return submitting.references_to(pending)
+    return ObjectRef(tid, True) if prepared.returns == 1 else submitting.references_to(pending)
 
 
 def retry_on(retry_exceptions: Any) -> bytes:

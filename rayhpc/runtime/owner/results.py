@@ -77,7 +77,8 @@ class Results:
     def take(self, worker: Address, pending: Pending, result: tasks.Result) -> bool:
         """Note a result; False: it failed in a way that is to be retried."""
         if result.status == tasks.OK:
-            self._leave(pending)
+            if pending.counted:
+                self._leave(pending)
             self._succeed(worker, pending, result)
         elif result.status == tasks.CANCELLED:
             pending.leftover = True

@@ -134,7 +134,10 @@ class Client:
 
     def submit(self, pending: Pending) -> None:
         """Have a task run; its results are in the table from here on."""
-        self._enter(pending, can_run_again=True)
+        if pending.returns == 1:  # `_enter` written out, as in `call`
+            self._table[pending.tid] = Entry(pending)
+        else:
+            self._enter(pending, can_run_again=True)
         queue = pending.queue
         inbox = self._core.submitter.inbox
         inbox.append(pending)
@@ -163,7 +166,10 @@ class Client:
     def call(self, pending: Pending, target: ActorClient[Pending]) -> None:
         """Call an actor's method; its results are in the table from here on."""
         pending.target = target
-        self._enter(pending, can_run_again=pending.retries != 0)
+        if pending.returns == 1:
+            self._table[pending.tid] = Entry(pending)
+        else:
+            self._enter(pending, can_run_again=pending.retries != 0)
         inbox = self._core.callers.inbox
         inbox.append(pending)
         # With so many unanswered calls the next ones may wait a moment and go together: until an
@@ -365,16 +371,12 @@ class Client:
     # -- details ---------------------------------------------------------------------------------
     def _enter(self, pending: Pending, can_run_again: bool) -> None:
         """Rows of the table for the results of a task or call."""
-        table, tid, returns = self._table, pending.tid, pending.returns
-        if returns == 1:
-            table[tid] = Entry(pending)
-            return
-        if returns in tasks.GENERATORS:
+        if pending.returns in tasks.GENERATORS:
             window = pending.more.window if pending.more is not None else 0
             maker = pending if can_run_again else None
-            pending.stream = self._core.streams.open(tid, window, maker)
+            pending.stream = self._core.streams.open(pending.tid, window, maker)
         for oid in pending.result_ids():
-            table[oid] = Entry(pending)
+            self._table[oid] = Entry(pending)
 
     def _creation(self, spec: actors.ActorSpec, pending: Pending) -> ActorCreation:
         core = self._core

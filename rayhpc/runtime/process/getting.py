@@ -19,6 +19,8 @@ from rayhpc.runtime.values.references import ObjectRef
 from rayhpc.runtime.values.store_client import Box
 from rayhpc.wire.messages.objects import FULL, FetchFailed
 
+loads = serialization.loads
+
 
 def get_values(
     objects: Objects, refs: Sequence[ObjectRef[Any]], timeout: float | None
@@ -31,14 +33,16 @@ def get_values(
     """
     deadline = None if timeout is None else time.monotonic() + timeout
     values = []
-    table = objects.table
+    find = objects.table.get
     getter: _Getter | None = None
     for i, ref in enumerate(refs):
-        entry = table.get(ref.binary())
+        entry = find(ref._id)
         if entry is not None:
             value = entry.value  # first: it may be on its way to the store
             if entry.state == INLINE:
-                values.append(serialization.from_inline(value))
+                # Most are plain pickles: `from_inline` written out, for lists of thousands.
+                is_plain = value[0] == serialization.PICKLE
+                values.append(loads(value) if is_plain else serialization.from_inline(value))
                 continue
         if getter is None:
             getter = _Getter(objects, refs, deadline)

@@ -31,13 +31,14 @@ INLINE_BYTES = 100 * 1024
 # Smaller ones are not counted against the budget of inline values: their row is what costs.
 COUNTED_BYTES = 1024
 DEFINITION_ID_BYTES = 16
-_FRAMED = 1
+# The first byte of an inline value: a pickle, or one with buffers apart.
+PICKLE, _FRAMED = 0x80, 1
 ATOMS = frozenset((type(None), bool, int, float, str, bytes, complex))
 _BY_REFERENCE_IN_MAIN = b"__main__"
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(tuple[bytes, list[bytes]]).decode
-dumps, _loads = pickle.dumps, pickle.loads
+dumps, loads = pickle.dumps, pickle.loads
 _modules = sys.modules
 
 
@@ -83,9 +84,9 @@ def to_inline(packed: Serialized) -> bytes:
 def from_inline(data: bytes) -> Any:
     """The value `to_inline` was given."""
     if data[0] != _FRAMED:
-        return _loads(data)
+        return loads(data)
     pickled, buffers = _decode(memoryview(data)[1:])
-    return _loads(pickled, buffers=buffers)
+    return loads(pickled, buffers=buffers)
 
 
 def unpacked(data: bytes) -> Serialized:
@@ -100,7 +101,7 @@ def deserialize(pickled: Any, buffers: Sequence[Any] = ()) -> Any:
     """The value of a pickle (any buffer) and its buffers; inline form is understood too."""
     if not buffers and type(pickled) is bytes:
         return from_inline(pickled)
-    return _loads(pickled, buffers=buffers)
+    return loads(pickled, buffers=buffers)
 
 
 # -- definitions ---------------------------------------------------------------------------------
