@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -36,6 +35,8 @@ def install(base: Path, tool: str, lines: list[str], options: list[str]) -> str:
     Raises:
         ValueError: it cannot be installed; the text has the end of the installer's output.
     """
+    import subprocess  # few clusters install anything, and every node would wait for it
+
     target = base / key_of(tool, lines, options)[:32]
     if target.is_dir():
         return str(target)
