@@ -114,8 +114,14 @@ class Ownership:
         returns: dict[Address, list[ObjectId]] = {}
         while events:
             event = events.popleft()
-            if type(event) is not bytes:
-                self._born(event, borrows)  # type: ignore[arg-type]
+            if isinstance(event, tuple):
+                entry = table.get(event[0])
+                # Held already, with nothing to learn: an object may hold references by the ten
+                # thousand.
+                if entry is not None and (event[1] is None or entry.state != PENDING):
+                    entry.count += 1
+                else:
+                    self._born(event, borrows)
                 continue
             entry = table.get(event)
             if entry is None:
