@@ -38,7 +38,7 @@ class Method(msgspec.Struct, frozen=True):
 class CallPlan:
     """What all calls of a method with the same options have in common."""
 
-    __slots__ = ("group", "label", "more", "needs_more", "retries", "returns", "shape", "title")
+    __slots__ = ("further", "group", "label", "retries", "returns", "shape", "title")
 
     def __init__(self, kind: ActorKind, name: str, options: MethodOptions) -> None:
         method = kind.methods[name]
@@ -50,13 +50,14 @@ class CallPlan:
         self.group = merged.concurrency_group or ""
         retries = merged.max_task_retries
         self.retries = kind.max_task_retries if retries is None else retries
-        self.more = TaskMore(
-            name=merged.name or "",
-            retry_on=retry_on(merged.retry_exceptions),
-            window=max(0, merged._generator_backpressure_num_objects or 0),
-            max_retries=self.retries,
+        self.further = submitting.Further(
+            TaskMore(
+                name=merged.name or "",
+                retry_on=retry_on(merged.retry_exceptions),
+                window=max(0, merged._generator_backpressure_num_objects or 0),
+                max_retries=self.retries,
+            )
         )
-        self.needs_more = bool(self.more.name or self.more.retry_on or self.more.window)
         kind.check_group(self.group)
 
 
@@ -81,14 +82,10 @@ class ActorKind:
         self.max_pending_calls = options.max_pending_calls
         limit = options.max_concurrency
         self.max_concurrency = limit or (ASYNC_MAX_CONCURRENCY if has_async else 1)
-        self._out_of_order = bool(options.allow_out_of_order_execution)
-        self.plans: dict[str, CallPlan] = {}
-
-    @property
-    def is_out_of_order(self) -> bool:
-        """Whether a call with its arguments ready may start before earlier calls."""
         is_concurrent = self.is_async or self.max_concurrency > 1 or bool(self.groups)
-        return is_concurrent or self._out_of_order
+        # Whether a call with its arguments ready may start before earlier calls.
+        self.is_out_of_order = is_concurrent or bool(options.allow_out_of_order_execution)
+        self.plans: dict[str, CallPlan] = {}
 
     def plan(self, name: str) -> CallPlan:
         """How the method is called when no options are given.

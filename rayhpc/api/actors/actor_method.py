@@ -22,7 +22,6 @@ from rayhpc.runtime.process.client import Client
 from rayhpc.runtime.process.context import running
 from rayhpc.runtime.process.interrupts import inside
 from rayhpc.runtime.values.references import ObjectRef
-from rayhpc.wire.messages.tasks import TaskMore
 
 
 class Handle(Protocol):
@@ -157,17 +156,9 @@ def _submit(
     if lifeline is not None:
         pending.keep = [lifeline] if pending.keep is None else [lifeline, *pending.keep]
     context = running.get()
-    if context is not None or packed or plan.needs_more:
+    if context is not None or packed or plan.further.is_needed:
         pending.parent = context.tid if context is not None else b""
-        more = plan.more
-        pending.more = TaskMore(
-            more.name,
-            pending.parent,
-            more.retry_on,
-            packed,
-            more.window,
-            max_retries=more.max_retries,
-        )
+        pending.more = plan.further.of(pending.parent, packed)
     pending.submitted = time.time()
     client.call(pending, target)
     return ObjectRef(tid, True) if returns == 1 else submitting.references_to(pending)

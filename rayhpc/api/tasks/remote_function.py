@@ -35,7 +35,9 @@ R = TypeVar("R")
 class _Prepared:
     """State shared by all calls of a remote function from one process."""
 
-    __slots__ = ("client", "definition", "group", "job", "more", "name", "queue", "returns")
+    __slots__ = (
+        "client", "definition", "further", "group", "job", "name", "queue", "retries", "returns"
+    )
 
     def __init__(self, client: Client, function: RemoteFunction[Any, Any], group: bytes) -> None:
         options = function.options_given
@@ -50,26 +52,22 @@ class _Prepared:
         self.definition = function.export.definition(client)
         self.returns = submitting.returns_of(options.num_returns, function.is_generator)
         self.name = options.name or function.name
-        self.more = TaskMore(
-            name=options.name or "",
-            retry_on=retry_on(options.retry_exceptions),
-            window=max(0, options._generator_backpressure_num_objects or 0),
-            max_calls=_max_calls(options),
-            capture_group=placing.captures_children(options),
-            max_retries=options.max_retries,
+        self.retries = options.max_retries
+        self.further = submitting.Further(
+            TaskMore(
+                name=options.name or "",
+                retry_on=retry_on(options.retry_exceptions),
+                window=max(0, options._generator_backpressure_num_objects or 0),
+                max_calls=_max_calls(options),
+                capture_group=placing.captures_children(options),
+                max_retries=options.max_retries,
+            )
         )
 
     def is_current(self, client: Client, context: TaskContext | None) -> bool:
         """Whether this is still valid: the same process, job and placement group."""
         group = b"" if context is None or not context.capture_group else context.grant.group
         return self.client is client and self.job == client.job and self.group == group
-
-    def needs_more(self) -> bool:
-        """Whether every task carries options beyond the common ones."""
-        more = self.more
-        return bool(
-            more.name or more.retry_on or more.window or more.max_calls or more.capture_group
-        )
 
 
 class RemoteFunction(Generic[P, R]):
@@ -179,25 +177,15 @@ def _rebuild(function: Any, options: opts.FunctionOptions) -> RemoteFunction[Any
 def _submit(
     client: Client, prepared: _Prepared, context: TaskContext | None, args: Any, kwargs: Any
 ) -> Any:
-    more = prepared.more
     tid = client.new_id()
-    retries = more.max_retries
-    pending = Pending(tid, b"", prepared.definition, prepared.returns, retries, prepared.name)
+    pending = Pending(
+        tid, b"", prepared.definition, prepared.returns, prepared.retries, prepared.name
+    )
     pending.queue = prepared.queue
     packed = submitting.set_arguments(client, pending, args, kwargs) if args or kwargs else 0
-    if context is not None or packed or prepared.needs_more():
-        parent = context.tid if context is not None else b""
-        pending.parent = parent
-        pending.more = TaskMore(
-            more.name,
-            parent,
-            more.retry_on,
-            packed,
-            more.window,
-            more.max_calls,
-            more.capture_group,
-            more.max_retries,
-        )
+    if context is not None or packed or prepared.further.is_needed:
+        pending.parent = context.tid if context is not None else b""
+        pending.more = prepared.further.of(pending.parent, packed)
     pending.submitted = time.time()
     client.submit(pending)
     return ObjectRef(tid, True) if prepared.returns == 1 else submitting.references_to(pending)
