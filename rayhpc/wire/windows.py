@@ -57,10 +57,12 @@ class Windows:
     def send(self, destination: Address, message: msgspec.Struct) -> None:
         """Send a message, or hold it back until the window has room."""
         frame = codec.encode(destination, self._me, message)
-        if not process_of(destination):
-            self._transmit(destination, frame)
-            return
-        sent = self._sent.get(destination, 0)
+        sent = self._sent.get(destination)
+        if sent is None:  # nothing has been sent there, or it is not counted
+            if not process_of(destination):
+                self._transmit(destination, frame)
+                return
+            sent = 0
         if sent < self._size and destination not in self._waiting:
             if self._transmit(destination, frame):
                 self._sent[destination] = sent + len(frame)
@@ -80,9 +82,12 @@ class Windows:
 
     def on_received(self, source: Address, size: int) -> None:
         """A frame of this size has been read; credit is granted per quarter of a window."""
-        if not process_of(source):
-            return
-        size += self._received.get(source, 0)
+        received = self._received.get(source)
+        if received is None:  # as in `send`
+            if not process_of(source):
+                return
+            received = 0
+        size += received
         if size >= self._credit_at:
             self._transmit(source, codec.encode(source, self._me, Credit(size)))
             size = 0

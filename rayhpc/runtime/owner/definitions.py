@@ -44,6 +44,9 @@ class Definitions:
 
     Args:
         send: sends a message.
+
+    Attributes:
+        gone: ids of definitions that are gone, for `settle`: recorded by finalizers, in any thread.
     """
 
     def __init__(self, send: Send) -> None:
@@ -53,12 +56,11 @@ class Definitions:
         # Those among them that have captured references.
         self._with_refs: set[bytes] = set()
         self._lock = threading.Lock()
-        # Ids of definitions that are gone: recorded by finalizers, in any thread.
-        self._gone: deque[bytes] = deque()
+        self.gone: deque[bytes] = deque()
 
     def the_one(self, definition: Definition) -> Definition:
         """The definition in use with this id; only such are sent.  Any thread may call this."""
-        key, gone = definition.id, self._gone
+        key, gone = definition.id, self.gone
         with self._lock:
             known = self._known.get(key)
             found = None if known is None else known()
@@ -83,15 +85,11 @@ class Definitions:
         """A worker has ended."""
         self._sent.pop(worker, None)
 
-    def has_news(self) -> bool:
-        """Whether `settle` has something to send."""
-        return bool(self._gone)
-
     def settle(self) -> None:
         """Tell workers which definitions nobody here needs any more."""
         unused: list[bytes] = []
-        while self._gone:
-            key = self._gone.popleft()
+        while self.gone:
+            key = self.gone.popleft()
             with self._lock:
                 known = self._known.get(key)
                 # It may have been created again in the meantime.

@@ -48,6 +48,8 @@ class InlineValues:
 
     Attributes:
         total: bytes of the small values and of the arguments of unfinished tasks.
+        noted: values that have arrived and are not counted yet.
+        moving: those on their way to the store; with neither, `settle` has nothing to do.
     """
 
     def __init__(self, store: StoreClient, node: NodeNumber, send: Send) -> None:
@@ -57,19 +59,19 @@ class InlineValues:
         self.total = 0
         # In order of arrival.
         self._values: dict[ObjectId, Entry] = {}
-        self._noted: deque[tuple[ObjectId, Entry]] = deque()
-        self._moving: dict[ObjectId, _Move] = {}
+        self.noted: deque[tuple[ObjectId, Entry]] = deque()
+        self.moving: dict[ObjectId, _Move] = {}
         self._moving_bytes = 0
         self._pause_until = 0
 
     # -- any thread -------------------------------------------------------------------------------
     def note(self, oid: ObjectId, entry: Entry) -> None:
         """A value of more than COUNTED_BYTES is in this process."""
-        self._noted.append((oid, entry))
+        self.noted.append((oid, entry))
 
     def has_room(self, size: int) -> bool:
         """Whether a value or an argument of this size may stay in this process."""
-        noted = len(self._noted) * serialization.INLINE_BYTES  # at most
+        noted = len(self.noted) * serialization.INLINE_BYTES  # at most
         return size <= COUNTED_BYTES or self.total + noted + size <= BUDGET_BYTES
 
     # -- the leading thread -----------------------------------------------------------------------
@@ -79,38 +81,34 @@ class InlineValues:
 
     def forget(self, oid: ObjectId) -> None:
         """A value is gone."""
-        if self._noted:
+        if self.noted:
             self._take_in()
         entry = self._values.pop(oid, None)
         if entry is not None:
             self.total -= len(entry.value)
 
-    def has_news(self) -> bool:
-        """Whether `settle` has something to do."""
-        return bool(self._noted or self._moving)
-
     def settle(self) -> None:
         """Count what has arrived, and move what exceeds the budget."""
         self._take_in()
-        for oid in [x for x in self._moving if self._store.created(x) is not None]:
-            self._finish(oid, self._moving.pop(oid))
+        for oid in [x for x in self.moving if self._store.created(x) is not None]:
+            self._finish(oid, self.moving.pop(oid))
         if self.total - self._moving_bytes > BUDGET_BYTES and self.total >= self._pause_until:
             self._start()
 
     def _take_in(self) -> None:
-        while self._noted:
-            oid, entry = self._noted.popleft()
+        while self.noted:
+            oid, entry = self.noted.popleft()
             if entry.state == INLINE and oid not in self._values:
                 self._values[oid] = entry
                 self.total += len(entry.value)
 
     def _start(self) -> None:
         for oid, entry in self._values.items():
-            if len(self._moving) >= MOVES or self.total - self._moving_bytes <= BUDGET_BYTES:
+            if len(self.moving) >= MOVES or self.total - self._moving_bytes <= BUDGET_BYTES:
                 return
-            if oid not in self._moving:
+            if oid not in self.moving:
                 packed = serialization.unpacked(entry.value)
-                move = self._moving[oid] = _Move(entry, stored.size_of(packed), len(entry.value))
+                move = self.moving[oid] = _Move(entry, stored.size_of(packed), len(entry.value))
                 self._moving_bytes += move.counted
                 self._store.create(oid, move.size)
 

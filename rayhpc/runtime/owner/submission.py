@@ -109,7 +109,7 @@ class Submitter:
 
     def has_news(self) -> bool:
         """Whether `advance` has something to do."""
-        return bool(self.inbox or self._dirty or self.definitions.has_news())
+        return bool(self.inbox or self._dirty or self.definitions.gone)
 
     def make_again(self, oid: ObjectId, pending: Pending) -> bytes | None:
         """Run the task of a lost object once more; the error if it has no retry left."""

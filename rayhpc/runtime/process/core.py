@@ -185,7 +185,7 @@ class Core:
             self._actions.popleft()()
         if self.ownership.has_news():
             self.ownership.settle()
-        if self.inline.has_news():
+        if self.inline.noted or self.inline.moving:
             self.inline.settle()
         if self.submitter.has_news():
             self.submitter.advance()

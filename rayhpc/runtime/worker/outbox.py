@@ -42,6 +42,9 @@ class Outbox:
         journal: records them until they are sent.
         send: sends a message.
         now: the time in seconds, monotonic.
+
+    Attributes:
+        is_held_up: what was sent may be waiting for room in its receiver's window.
     """
 
     def __init__(
@@ -56,8 +59,7 @@ class Outbox:
         # The receiver, the result, and its size.
         self._waiting: deque[tuple[Address, tasks.Result, int]] = deque()
         self._oldest = 0.0
-        # What was sent may be waiting for room in its receiver's window.
-        self._is_held_up = False
+        self.is_held_up = False
         # When the last batch was sent; 0: the journal contains nothing that was.
         self._sent = 0.0
         # The receivers of results since `_since`, and in the `LATELY_S` before that.
@@ -73,12 +75,12 @@ class Outbox:
         is_first = not self._waiting
         if is_first:
             self._oldest = self._now()
-            is_sent = self._sent and not self._is_held_up
+            is_sent = self._sent and not self.is_held_up
             if is_sent and self._oldest - self._sent > SENT_SURELY_S:
                 self._clear()
         encoded = _encode_result(result)
         kept = self._slot.journal_append(encoded)
-        if not kept and is_first and self._sent and not self._is_held_up:
+        if not kept and is_first and self._sent and not self.is_held_up:
             self._clear()
             kept = self._slot.journal_append(encoded)
         self._waiting.append((submitter, result, len(encoded)))
@@ -90,8 +92,8 @@ class Outbox:
 
     def note_full_windows(self, waiting_bytes: int) -> None:
         """Whether sent results may still be waiting for room (leading thread, each turn)."""
-        if waiting_bytes or self._is_held_up:
-            self._is_held_up = waiting_bytes > 0
+        if waiting_bytes or self.is_held_up:
+            self.is_held_up = waiting_bytes > 0
             self._sent = self._now()
 
     def send(self) -> None:

@@ -210,7 +210,9 @@ class Worker(Role):
         outbox = self.replies.outbox
         if outbox:
             outbox.send()
-        outbox.note_full_windows(self.process.core.windows.waiting_bytes)
+        waiting = self.process.core.windows.waiting_bytes
+        if waiting or outbox.is_held_up:
+            outbox.note_full_windows(waiting)
         if self.log.is_due():
             self._report_runs()
 

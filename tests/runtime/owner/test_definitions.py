@@ -22,11 +22,11 @@ def test_those_who_have_a_definition_are_told_when_it_has_gone() -> None:
         known.sent_to(worker).add(first.id)
     known.sent_to(ONE).add(second.id)
     del first
-    assert known.has_news()
+    assert known.gone
     known.settle()
     assert sent == [(ONE, tasks.Forget([b"1"])), (OTHER, tasks.Forget([b"1"]))]
     assert known.sent_to(ONE) == {b"2"}
-    assert not known.has_news()
+    assert not known.gone
     del second
     known.forget_worker(ONE)
     known.settle()
