@@ -73,6 +73,7 @@ class ActorHost:
         self._objects = worker.process.objects
         self._note_run = worker.log.note
         self._note_start = worker.slot.note_start
+        self._title = worker.threads.title
         self._held: object = None
         self._ended: deque[tuple[Address, ObjectId, execution.Outcome | None]] = deque()
 
@@ -102,14 +103,15 @@ class ActorHost:
             if item is None:
                 return
             name = self.name_of(item.call)
-            if name != worker.threads.title.name:
-                worker.threads.title.run(name)
-            outcome = self.run(item)
+            if name != self._title.name:
+                self._title.run(name)
+            outcome = self.run(item, name)
             calls.ended(item.call.tid)
             more = bool(calls.waiting)
             if outcome is not None:
                 worker.replies.add(item.caller, outcome)
-                worker.replies.flush_if_due(more)
+                if not more or worker.replies.outbox.is_old():
+                    worker.replies.flush()
             if self._held is not None and not more:
                 self._held = None
         elif calls.may_leave():
@@ -221,13 +223,19 @@ class ActorHost:
         )
 
     # -- calls -----------------------------------------------------------------------------------
-    def run(self, item: Item) -> execution.Outcome | None:
-        """Run a call in the calling thread; None: the actor leaves by it."""
-        call, now = item.call, self._now
-        name = self.name_of(call)
+    def run(self, item: Item, name: str = "") -> execution.Outcome | None:
+        """Run a call in the calling thread; None: the actor leaves by it.
+
+        `name`: its name in logs and errors, if the caller has asked for that already.
+        """
+        call, now, spec = item.call, self._now, self.spec
+        name = name or self.name_of(call)
         error_kind = LEFT
         start = now()
-        context = self._context(call.tid, name, call.attempt)
+        # `_context` written out, as in `run_async`.
+        context = TaskContext(
+            call.tid, name, self._grant, call.attempt, spec.actor, spec.capture_group
+        )
         token = running.set(context)
         self._note_start(call.tid)
         thread = inside.thread
@@ -252,7 +260,9 @@ class ActorHost:
                 outcome = execution.succeeded(self._objects, call, value, micros)
             error_kind = ""
             # It could not be interrupted, and nobody waits for what it came to.
-            return execution.cancelled(call) if self.calls.is_cancelled(call.tid) else outcome
+            if self.calls.has_cancelled and self.calls.is_cancelled(call.tid):
+                return execution.cancelled(call)
+            return outcome
         except Exception as error:
             error_kind = self.worker.log.failures.note(error)
             if self.calls.is_cancelled(call.tid):
@@ -263,7 +273,6 @@ class ActorHost:
             return None
         finally:
             running.reset(token)
-            spec = self.spec
             self._note_run(call, name, start, now() - start, spec.job, spec.actor, error_kind)
 
     async def run_async(self, item: Item) -> execution.Outcome | None:
@@ -274,9 +283,11 @@ class ActorHost:
         """
         import asyncio
 
-        worker, call, now = self.worker, item.call, self._now
+        worker, call, now, spec = self.worker, item.call, self._now, self.spec
         name = self.name_of(call)
-        context = self._context(call.tid, name, call.attempt)
+        context = TaskContext(
+            call.tid, name, self._grant, call.attempt, spec.actor, spec.capture_group
+        )
         running.set(context)
         error_kind = LEFT
         start = now()
@@ -309,7 +320,6 @@ class ActorHost:
             self.leave_by(error, name)
             return None
         finally:
-            spec = self.spec
             self._note_run(call, name, start, now() - start, spec.job, spec.actor, error_kind)
 
     def end_call(
@@ -331,9 +341,9 @@ class ActorHost:
         """
         raise ActorExit("it was told to terminate")
 
-    def _context(self, tid: ObjectId, name: str, attempt: int = 0) -> TaskContext:
+    def _context(self, tid: ObjectId, name: str) -> TaskContext:
         spec = self.spec
-        return TaskContext(tid, name, self._grant, attempt, spec.actor, spec.capture_group)
+        return TaskContext(tid, name, self._grant, 0, spec.actor, spec.capture_group)
 
     def name_of(self, call: tasks.Call) -> str:
         """A call's name in logs and errors."""

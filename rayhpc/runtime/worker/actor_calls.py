@@ -26,12 +26,12 @@ from rayhpc.wire.messages import tasks
 FETCHING_MAX = 64
 
 
-class Item(msgspec.Struct, eq=False):
+class Item(msgspec.Struct, eq=False, gc=False):
     """A call that has not ended; `views` are its arguments that came from a store."""
 
     caller: Address
     call: tasks.Call
-    views: dict[ObjectId, Any] = {}
+    views: dict[ObjectId, Any] | None = None
 
 
 class Lanes(Protocol):
@@ -79,6 +79,8 @@ class ActorCalls:
         self.is_constructed = False
         # Why the actor leaves as soon as its calls have ended; None: it does not.
         self.ending: str | None = None
+        # Whether a call was ever cancelled while it ran: a look without a call, after each.
+        self.has_cancelled = False
         self._groups = {name: _Group(limit) for name, limit in limits.items()}
         self._store = store
         self._reply_cancelled = reply_cancelled
@@ -103,7 +105,7 @@ class ActorCalls:
         if self._forget_waiting(tid) or self._forget_far(tid):
             self._reply_cancelled(caller, tid)
         elif tid in self._started:
-            self._started[tid] = True
+            self._started[tid] = self.has_cancelled = True
             if self._lanes is not None and self._lanes.cancel(tid):
                 del self._started[tid]
                 self._reply_cancelled(caller, tid)

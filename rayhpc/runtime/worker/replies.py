@@ -56,11 +56,6 @@ class Replies:
             with self._loop.lead():
                 self.outbox.send()
 
-    def flush_if_due(self, more: bool) -> None:
-        """Send the results that wait, unless another follows within half a millisecond."""
-        if not more or self.outbox.is_old():
-            self.flush()
-
     def _add_while_borrowing(self, submitter: Address, result: tasks.Result) -> bool:
         """Reply to a task whose arguments are still needed; False: they are not."""
         with self._loop.lead():
