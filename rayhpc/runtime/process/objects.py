@@ -68,12 +68,14 @@ class Objects:
 
     def when_ready(self, ref: ObjectRef[Any], callback: Callable[[], object]) -> None:
         """Run `callback` in the leading thread once the object is ready or has failed."""
-        entry = self.entry_of(ref)
+        entry, core = self.entry_of(ref), self.core
         with self.loop.lead():
+            if core.submitter.inbox or core.callers.inbox:
+                core.advance()  # nobody is to wait for what has not gone out
             entry.when_ready(callback)
-            self.core.look_for(ref)
-            if self.core.ended is not None:
-                self.core.fail_what_is_pending()
+            core.look_for(ref)
+            if core.ended is not None:
+                core.fail_what_is_pending()
 
     # -- values on their way in ------------------------------------------------------------------
     def put(self, packed: Serialized) -> ObjectRef[Any]:
