@@ -9,13 +9,15 @@ import socket
 import urllib.parse
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from rayhpc.hadoop.configuration import Configuration
 from rayhpc.hadoop.errors import ConfigurationError, HadoopError, WebError
 from rayhpc.hadoop.resource_managers import parse_address
 from rayhpc.hadoop.tokens import HDFS_KIND, Token
-from rayhpc.hadoop.web import Web
+
+if TYPE_CHECKING:
+    from rayhpc.hadoop.web import Web
 
 _PORT, _TLS_PORT, _RPC_PORT = 9870, 9871, 8020
 

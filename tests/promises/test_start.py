@@ -34,6 +34,7 @@ LOOKS = {
     "batch/follow.py:",
     "batch/yarn/jobs.py:_kill",
     "batch/yarn/unmanaged.py:_wait_for_token",
+    "batch/yarn/watching.py:_fetch_collected",
     "batch/yarn/watching.py:pause",
     # The pause between two tries of a server, unless the caller gives one that can be woken.
     "hadoop/failover.py:__init__",

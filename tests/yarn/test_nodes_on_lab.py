@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -118,13 +119,13 @@ def test_a_container_that_takes_too_much_memory_is_named(user: Terminal) -> None
 @pytest.mark.timeout(120)
 def test_output_is_there_when_yarn_has_collected_it(lab: Lab, user: Terminal) -> None:
     user.write("train.py", "print('x' * 300_000)\nraise SystemExit(3)\n")
-    done = user.run("submit", "--detach", "--", "python", "train.py")
+    done = user.run("submit", "--detach", "--json", "--", "python", "train.py")
     assert done.returncode == 0, done.stderr
-    local = [lab.layout.run / name / "logs" for name in lab.layout.node_managers]
+    job = json.loads(done.stdout)["id"]
 
     def is_collected() -> bool:
-        kept = [each for folder in local for each in folder.glob("application_*/*/std*")]
-        return not kept and any((lab.layout.run / "tmp" / "collected").rglob("*_45454"))
+        kept = list(lab.layout.run.glob(f"nm*/logs/{job}/*/std*"))
+        return not kept and any((lab.layout.run / "tmp" / "collected").rglob(f"{job}/*_45454"))
 
     wait_until(is_collected, 60)
     done = user.run("logs")

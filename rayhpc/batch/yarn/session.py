@@ -6,11 +6,12 @@ and RPC goes with that token.
 
 from __future__ import annotations
 
+import functools
 import getpass
 import os
 import socket
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rayhpc.batch.errors import SchedulerError
 from rayhpc.batch.yarn import staging
@@ -20,8 +21,10 @@ from rayhpc.hadoop.configuration import Configuration
 from rayhpc.hadoop.errors import ConfigurationError, HadoopError
 from rayhpc.hadoop.resource_managers import CLIENTS, addresses, web_addresses
 from rayhpc.hadoop.tokens import Credentials, Token
-from rayhpc.hadoop.web import Web
 from rayhpc.hadoop.webhdfs import open_webhdfs
+
+if TYPE_CHECKING:
+    from rayhpc.hadoop.web import Web
 
 # What Hadoop itself takes as the user's name where nobody checks.
 _USER = "HADOOP_USER_NAME"
@@ -45,10 +48,16 @@ class Session:
     ) -> None:
         self.configuration = Configuration.of_environment(environ)
         self.user = environ.get(_USER) or getpass.getuser()
-        self.web = Web(secure=self.configuration.is_secure, user=self.user)
         self._say = say
         self._client: Client | None = None
         self._token: Token | None = None
+
+    @functools.cached_property
+    def web(self) -> Web:
+        """HTTP in the user's name."""
+        from rayhpc.hadoop.web import Web
+
+        return Web(secure=self.configuration.is_secure, user=self.user)
 
     @property
     def client(self) -> Client:

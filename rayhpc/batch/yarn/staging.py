@@ -12,12 +12,15 @@ import subprocess
 import urllib.parse
 from abc import ABC, abstractmethod
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rayhpc.batch.errors import OptionError, SchedulerError
 from rayhpc.batch.yarn.application import Resource
 from rayhpc.hadoop.configuration import Configuration
-from rayhpc.hadoop.web import Web
 from rayhpc.hadoop.webhdfs import WebHdfs, open_webhdfs
+
+if TYPE_CHECKING:
+    from rayhpc.hadoop.web import Web
 
 _COMMAND_S = 300
 
