@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import termios
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,9 +42,15 @@ class Ranks:
         self.known: Known = {}
 
     def start(
-        self, program: str, *words: str, rank: int = 0, size: int = 1, **environ: str
+        self,
+        program: str,
+        *words: str,
+        rank: int = 0,
+        size: int = 1,
+        terminal: int | None = None,
+        **environ: str,
     ) -> subprocess.Popen[str]:
-        """One rank, whose program is Python text."""
+        """One rank, whose program is Python text; it is in front at a terminal, if there is one."""
         place = ["--rank", str(rank), "--size", str(size)] if size > 1 else []
         meet = ["--rendezvous", str(self.folder / "meet")] if size > 1 else []
         process = subprocess.Popen(
@@ -54,10 +62,12 @@ class Ranks:
             ],
             env={**self._environ, **environ},
             cwd=self.folder,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL if terminal is None else terminal,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            start_new_session=terminal is not None,
+            preexec_fn=None if terminal is None else _take_terminal,  # noqa: PLW1509
         )
         self.started.append(process)
         return process
@@ -79,6 +89,18 @@ class Ranks:
             each.communicate()
         left_of(self.known, 20.0)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def descendant(pid: int, words: str) -> int:
+    """The descendant of a process whose command line has these words."""
+    for each in family(pid):
+        if words in Path(f"/proc/{each}/cmdline").read_bytes().replace(b"\0", b" ").decode():
+            return each
+    raise AssertionError(f"no {words} below {pid}")
+
+
+def _take_terminal() -> None:
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ import pytest
 
 from rayhpc.exit_codes import ExitCode, LaunchError
 from rayhpc.launch.engines import ray_install, ray_plan
+from rayhpc.machine.gpus import Gpus
 from tests.engines.conftest import RAYHPC
 
 
@@ -51,6 +52,19 @@ def test_what_leads_to_other_clusters_does_not_reach_ours() -> None:
     theirs = {"RAY_ADDRESS": "a:1", "RAY_AUTH_TOKEN": "x", "RAYHPC_ADDRESS": "b:2", "HOME": "/h"}
     found = ray_plan.without_clusters(theirs)
     assert found == {"HOME": "/h", "RAYHPC_AS_RAY": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+
+
+def test_gpus_of_amd_are_in_the_variable_that_ray_takes() -> None:
+    """Given ROCR_VISIBLE_DEVICES alone, Ray does not start on a node with such GPUs."""
+    amd = Gpus(("2", "3"), "rocm", "ROCR_VISIBLE_DEVICES")
+    told = {"ROCR_VISIBLE_DEVICES": "2,3"}
+    assert ray_plan.with_names_of_ray(told, amd) == {"HIP_VISIBLE_DEVICES": "2,3"}
+    hip = Gpus(("0",), "rocm", "HIP_VISIBLE_DEVICES")
+    both = {**told, "HIP_VISIBLE_DEVICES": "0"}
+    assert ray_plan.with_names_of_ray(both, hip) == both
+    # SLURM sets the variables of all makers.
+    cuda = {**told, "CUDA_VISIBLE_DEVICES": "2,3"}
+    assert ray_plan.with_names_of_ray(cuda, Gpus(("2", "3"))) == cuda
 
 
 def test_a_run_without_ray_says_how_to_get_it(tmp_path: Path) -> None:

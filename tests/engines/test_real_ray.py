@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from rayhpc.exit_codes import ExitCode
-from tests.engines.conftest import Ranks
+from tests.engines.conftest import Ranks, descendant
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 LIMIT_S = 300.0
@@ -43,8 +43,9 @@ open(os.environ["MEET"], "w").write("over")
 sys.exit(7)
 """
 WAIT = """
-import ray, sys, time
+import ray, time
 ray.init(logging_level="ERROR")
+alive = sum(node["Alive"] for node in ray.nodes())
 @ray.remote(num_cpus=2, scheduling_strategy="SPREAD")
 def spread():
     time.sleep(0.5)
@@ -57,8 +58,20 @@ class Holder:
 holders = [Holder.remote() for _ in range(3)]
 ray.get([each.hold.remote(0) for each in holders])
 held = [each.hold.remote(1000) for each in holders]
-print(nodes, flush=True)
+print(alive, nodes, flush=True)
 ray.get(held[0])
+"""
+# Its cluster serves it after the interrupt.
+INTERRUPTED = """
+import ray, sys, time
+ray.init(logging_level="ERROR")
+five = ray.remote(lambda: 5)
+ray.get(five.remote())
+try:
+    print("here", flush=True)
+    time.sleep(1000)
+except KeyboardInterrupt:
+    sys.exit(ray.get(five.remote()))
 """
 
 
@@ -98,7 +111,7 @@ def test_a_lost_node_then_a_killed_rank_0(ranks: Ranks) -> None:
     assert first.stdout is not None
     nodes = first.stdout.readline()
     ranks.note()
-    assert nodes == "3\n", ranks.started
+    assert nodes == "3 3\n", ranks.started
     # The raylet of one node dies.
     os.kill(_raylet(third), signal.SIGKILL)
     assert third.wait(LIMIT_S) == ExitCode.NODE_LOST
@@ -109,13 +122,27 @@ def test_a_lost_node_then_a_killed_rank_0(ranks: Ranks) -> None:
     assert ranks.left() == []
 
 
+def test_ctrl_c_reaches_the_program_alone(ranks: Ranks) -> None:
+    terminal, its = os.openpty()
+    rank = ranks.start(INTERRUPTED, terminal=its)
+    os.close(its)
+    assert rank.stdout is not None
+    assert rank.stdout.readline() == "here\n"
+    ranks.note()
+    os.write(terminal, b"\x03")
+    _, said = rank.communicate(timeout=LIMIT_S)
+    os.close(terminal)
+    assert rank.returncode == 5, said
+    assert ranks.left() == []
+
+
 @pytest.mark.parametrize("title", ["rayhpc ray node", "rayhpc ray guard"])
 def test_one_of_both_that_keep_a_node_is_killed(ranks: Ranks, title: str) -> None:
     rank = ranks.start(WAIT.replace("range(3)", "range(1)", 1))
     assert rank.stdout is not None
-    assert rank.stdout.readline() == "1\n"
+    assert rank.stdout.readline() == "1 1\n"
     ranks.note()
-    os.kill(_child(rank.pid, title), signal.SIGKILL)
+    os.kill(descendant(rank.pid, title), signal.SIGKILL)
     _, said = rank.communicate(timeout=LIMIT_S)
     assert rank.returncode == ExitCode.NODE_LOST, said
     assert ranks.left() == []
@@ -152,14 +179,4 @@ def _told(ranks: Ranks) -> str:
 
 
 def _raylet(rank: subprocess.Popen[str]) -> int:
-    return _child(rank.pid, "raylet/raylet")
-
-
-def _child(pid: int, words: str) -> int:
-    """The descendant of a process whose command line has these words."""
-    from tests.launch.processes import family
-
-    for each in family(pid):
-        if words in Path(f"/proc/{each}/cmdline").read_bytes().replace(b"\0", b" ").decode():
-            return each
-    raise AssertionError(f"no {words} below {pid}")
+    return descendant(rank.pid, "raylet/raylet")

@@ -19,6 +19,7 @@ from rayhpc.launch.engines.ray_install import RayInstall
 from rayhpc.launch.node_config import HEAD_LISTENERS, Cluster
 from rayhpc.launch.options import check_options
 from rayhpc.launch.run_context import RunContext
+from rayhpc.machine.gpus import Gpus
 from rayhpc.wire.keys import ClusterKey, KeyPair
 
 # Ray refuses a smaller object store.
@@ -26,6 +27,7 @@ _SMALLEST_STORE = 80 << 20
 _SHARED_MEMORY = "/dev/shm"
 # What else uses shared memory beside the object store.
 _SHARE_OF_SHARED_MEMORY = 0.95
+_HIP, _ROCR = "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"
 
 
 class RayPlan(msgspec.Struct, kw_only=True):
@@ -161,6 +163,18 @@ def _environ(environ: Mapping[str, str], size: NodeSize) -> dict[str, str]:
     found["PYTHONUNBUFFERED"] = "1"
     if len(size.gpus.value):
         found[size.gpus.value.variable] = ",".join(size.gpus.value.ids)
+    return with_names_of_ray(found, size.gpus.value)
+
+
+def with_names_of_ray(environ: Mapping[str, str], gpus: Gpus) -> dict[str, str]:
+    """`environ` with the GPUs in the variable that Ray reads.
+
+    Ray refuses to start where ROCR_VISIBLE_DEVICES, which SLURM sets, selects AMD's GPUs; HIP
+    takes the same ids.
+    """
+    found = dict(environ)
+    if gpus.variable == _ROCR and _ROCR in found:
+        found[_HIP] = found.pop(_ROCR)
     return found
 
 

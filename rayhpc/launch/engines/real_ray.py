@@ -80,7 +80,10 @@ class RealRay:
     def environment(self, environ: Mapping[str, str]) -> dict[str, str]:
         """With RAY_ADDRESS, and where the token lies."""
         assert self._plan is not None
-        found = ray_plan.with_token(ray_plan.without_clusters(environ), self._plan.token_file)
+        this = self._run
+        gpus = node_config.size_of(this.place, this.options.node).gpus.value
+        found = ray_plan.with_names_of_ray(ray_plan.without_clusters(environ), gpus)
+        found = ray_plan.with_token(found, self._plan.token_file)
         return {**found, "RAY_ADDRESS": self._address}
 
     def resize_with(self, resizer: Resizer) -> None:
