@@ -15,7 +15,7 @@ from pathlib import Path
 from rayhpc.hadoop.errors import ConfigurationError
 
 FILES = ("core-site.xml", "hdfs-site.xml", "yarn-site.xml")
-_FOLDERS = ("YARN_CONF_DIR", "HADOOP_CONF_DIR")
+FOLDERS = ("YARN_CONF_DIR", "HADOOP_CONF_DIR")
 _VARIABLE = re.compile(r"\$\{([^{}$\s]+)\}")
 # As in Hadoop: so many substitutions in one value, then it is taken as it stands.
 _MOST_SUBSTITUTIONS = 20
@@ -135,7 +135,7 @@ class Configuration(Mapping[str, str]):
 
 def find_folder(environ: Mapping[str, str]) -> Path | None:
     """The folder with a yarn-site.xml that the environment names, if there is one."""
-    for name in _FOLDERS:
+    for name in FOLDERS:
         folder = environ.get(name)
         if folder and (Path(folder) / "yarn-site.xml").is_file():
             return Path(folder)

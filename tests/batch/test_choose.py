@@ -90,6 +90,12 @@ def test_a_scheduler_goes_before_the_configuration_of_yarn(
     assert f"{hadoop['HADOOP_CONF_DIR']}/yarn-site.xml is there" in choice.why
 
 
+def test_a_folder_without_a_configuration_is_told(tmp_path: Path) -> None:
+    choice = choose({"HADOOP_CONF_DIR": str(tmp_path)}, which=only())
+    assert choice.system.name == "local"
+    assert f"HADOOP_CONF_DIR={tmp_path} has no yarn-site.xml" in choice.why
+
+
 def test_a_plain_submit_runs_beside_a_configuration_of_yarn(
     hadoop: dict[str, str], tmp_path: Path
 ) -> None:

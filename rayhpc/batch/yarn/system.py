@@ -38,13 +38,15 @@ class Yarn(BatchSystem):
         The one that comes with Hadoop's programs, or was left on a laptop, makes no plain submit
         fail: each address is knocked at, for a second at most.
         """
-        from rayhpc.hadoop.configuration import Configuration, find_folder
+        from rayhpc.hadoop.configuration import FOLDERS, Configuration, find_folder
         from rayhpc.hadoop.errors import ConfigurationError
         from rayhpc.hadoop.resource_managers import CLIENTS, addresses
 
         folder = find_folder(environ)
         if folder is None:
-            return Sign(False)
+            named = next((name for name in FOLDERS if environ.get(name)), None)
+            why = f"{named}={environ[named]} has no yarn-site.xml" if named else ""
+            return Sign(False, why)
         site = folder / "yarn-site.xml"
         try:
             masters = addresses(Configuration.load(folder), CLIENTS)
@@ -52,11 +54,11 @@ class Yarn(BatchSystem):
             return Sign(False, f"{site} is there, but is no cluster's: {error}")
         if any(map(_answers, masters)):
             return Sign(True, f"{site} is there")
-        named = ", ".join(f"{host}:{port}" for host, port in masters)
+        at = ", ".join(f"{host}:{port}" for host, port in masters)
         return Sign(
             False,
-            f"{site} is there, but no ResourceManager answers at {named}: --scheduler yarn waits "
-            "for one",
+            f"{site} is there, but no ResourceManager answers at {at}: --scheduler yarn waits for "
+            "one",
         )
 
     def jobs(self) -> YarnJobs:
