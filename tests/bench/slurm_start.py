@@ -33,6 +33,7 @@ GOAL_DRY_RUN_S = 0.4
 _LIMIT_S = 240.0
 _PORT = 6379
 _DRY_RUNS = 5
+_ENGINE, _RECIPE = "rayhpc run --engine ray", "ray symmetric-run"
 
 # What it prints first and last is the time; in between each node works once.
 PROGRAM = """
@@ -118,7 +119,7 @@ def rows(lab: LabCluster, options: argparse.Namespace) -> Iterator[Row]:
 
 def ray_rows(user: User, nodes: int, venv: Path) -> Iterator[Row]:
     """The real Ray, by rayhpc and by its own recipe; not every start of the latter succeeds."""
-    for name, once in (("rayhpc run --engine ray", engine_once), ("ray symmetric-run", ray_once)):
+    for name, once in ((_ENGINE, engine_once), (_RECIPE, ray_once)):
         try:
             yield _row(name, nodes, [once(user, nodes, venv)])
         except FailedError as error:
@@ -135,6 +136,18 @@ def table(found: list[Row]) -> str:
         lines.append(
             f"{row.what:26}{row.nodes:5}{cells[0]:>9}{cells[1]:>9}{cells[2]:>9}{cells[3]:>9}{late}"
         )
+    return "\n".join(lines)
+
+
+def ratios(found: list[Row]) -> str:
+    """How many times as long Ray's own recipe takes, one line for each number of nodes."""
+    rows = {(row.what, row.nodes): row for row in found}
+    lines = []
+    for (what, nodes), recipe in rows.items():
+        ours = rows.get((_ENGINE, nodes))
+        if what == _RECIPE and ours is not None and ours.end and recipe.end:
+            start, end = recipe.start / ours.start, recipe.end / ours.end
+            lines.append(f"{_RECIPE} / {_ENGINE}, {nodes} nodes: start {start:.1f}, end {end:.1f}")
     return "\n".join(lines)
 
 
@@ -192,7 +205,10 @@ def main() -> None:
             print(table([row]).splitlines()[1], file=sys.stderr, flush=True)
     finally:
         lab.close()
-    print(json.dumps(msgspec.to_builtins(found)) if options.json else table(found))
+    if options.json:
+        print(json.dumps(msgspec.to_builtins(found)))
+    else:
+        print(table(found), ratios(found), sep="\n")
     raise SystemExit(any(row.missed for row in found))
 
 
