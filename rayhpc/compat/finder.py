@@ -70,10 +70,8 @@ class AliasFinder(importlib.abc.MetaPathFinder):
             return None
         if _is_part(fullname, asked):
             return importlib.util.spec_from_loader(fullname, _PartLoader(asked), is_package=True)
-        instead = not_served.alternative_to(fullname)
-        if instead is not None:
-            raise not_served.NotServedModuleError(fullname, instead)
-        return None
+        instead = not_served.alternative_to(fullname) or not_served.UNKNOWN
+        raise not_served.NotServedModuleError(fullname, instead)
 
 
 class _AliasLoader(importlib.abc.Loader):

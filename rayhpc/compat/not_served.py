@@ -12,6 +12,8 @@ from rayhpc.exceptions import NotServedError
 
 # Serves all of Ray, on the same allocation.
 _REAL = "use the real Ray (rayhpc run --engine ray)"
+# What is in no table may be a new name of Ray's, or a wrong one.
+UNKNOWN = "if the installed Ray has it, use that (rayhpc run --engine ray)"
 
 # Modules, and names of the package itself; an entry covers everything below it.
 ALTERNATIVES = {
@@ -20,14 +22,14 @@ ALTERNATIVES = {
     "(rayhpc submit --nodes)",
     "ray.client": "run the program on a node of the cluster (rayhpc submit, rayhpc attach)",
     "ray.client_builder": "run the program on a node of the cluster (rayhpc submit, rayhpc attach)",
-    "ray.cpp_function": "use Python",
+    "ray.cpp_function": f"{_REAL}, or Python",
     "ray.cross_language": f"{_REAL}, or Python",
     "ray.dashboard": "use rayhpc status, rayhpc list or rayhpc memory",
     "ray.data": f"{_REAL}, Modin, Dask (rayhpc.util.dask), or tasks over files",
     "ray.experimental.channel": f"{_REAL}, or pass references between actors",
     "ray.experimental.collective": "call ray.util.collective in actors, or NCCL through PyTorch",
-    "ray.java_actor_class": "use Python",
-    "ray.java_function": "use Python",
+    "ray.java_actor_class": f"{_REAL}, or Python",
+    "ray.java_function": f"{_REAL}, or Python",
     "ray.job_submission": "use rayhpc submit",
     "ray.llm": f"{_REAL}, or the framework's own servers in actors",
     "ray.rllib": f"{_REAL}, or the framework's own training loop in tasks and actors",
@@ -38,9 +40,9 @@ ALTERNATIVES = {
     "ray.util.connect": "run the program on a node of the cluster (rayhpc submit, rayhpc attach)",
     "ray.util.disconnect": "call rayhpc.shutdown()",
     "ray.util.iter": "use a generator task (num_returns='streaming')",
-    "ray.util.rpdb": "use a debugger in the task's own process, or print",
+    "ray.util.rpdb": f"{_REAL}, or a debugger in the task's own process, or print",
     "ray.util.pdb": "use a debugger in the task's own process, or print",
-    "ray.util.spark": "start Spark with its own launcher",
+    "ray.util.spark": f"{_REAL}, or start Spark with its own launcher",
     "ray.workflow": "use tasks that write their results to files",
 }
 

@@ -53,7 +53,9 @@ def _no_such(name: str) -> AttributeError:
     instead = not_served.alternative_to(f"ray.{name}")
     if instead is not None:
         return not_served.NotServedNameError(f"ray.{name}", instead)
-    return AttributeError(f"module 'ray' (served by rayhpc) has no attribute {name!r}")
+    return AttributeError(
+        f"module 'ray' (served by rayhpc) has no attribute {name!r}: {not_served.UNKNOWN}"
+    )
 
 
 def _extras() -> Any:

@@ -229,6 +229,19 @@ def test_an_unknown_name_is_an_attribute_error(program: Program) -> None:
     lines = program(code).splitlines()
     assert len(lines) == 4
     assert "search library" in lines[1]
+    assert "rayhpc run --engine ray" in lines[0]
+
+
+def test_a_module_that_nobody_knows_may_be_one_of_the_real_ray(program: Program) -> None:
+    code = """
+        import importlib.util
+        try:
+            import ray.util.tracing
+        except ModuleNotFoundError as error:
+            print(error)
+        assert importlib.util.find_spec("ray.util.tracing") is None
+    """
+    assert "rayhpc run --engine ray" in program(code)
 
 
 def test_what_is_not_served_says_so_at_the_call(program: Program) -> None:
