@@ -1,7 +1,7 @@
 """The logs that YARN has collected from an application's nodes after its end.
 
-One file per node, in the cluster's default file system; each holds the logs of the containers that
-ran there.  The default format is read (`tfile`).
+One file per node, in the cluster's default file system; each contains the logs of the containers
+that ran there.  Only the default format is supported (`tfile`).
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ def path_of(configuration: Configuration, user: str, application: str, node: str
 
     Args:
         configuration: the cluster's.
-        user: whose application it is.
+        user: the application's user.
         application: its id.
-        node: as its NodeManager is known, `host:port`.
+        node: the name of its NodeManager, `host:port`.
     """
     root = configuration.get(_TFILE_ROOT) or configuration.get(_ROOT, "/tmp/logs")
     suffix = configuration.get(_TFILE_SUFFIX) or f"{configuration.get(_SUFFIX, 'logs')}-tfile"
@@ -40,7 +40,7 @@ def logs_of(data: bytes, container: str) -> dict[str, bytes]:
     """The logs of one container by name, from the file of its node.
 
     Raises:
-        TFileError: it is not of the format that is read here.
+        TFileError: it is not in the supported format.
     """
     found: dict[str, bytes] = {}
     for key, value in records(data):

@@ -1,7 +1,7 @@
-"""An ApplicationMaster's side of the NodeManagers: start containers, stop them, ask how they are.
+"""An ApplicationMaster's side of the NodeManagers: start containers, stop them, query them.
 
-Used by an ApplicationMaster's loop.  One connection per call: a NodeManager is called rarely, and
-its token changes when it restarts.
+Used by an ApplicationMaster's loop.  One connection per call: NodeManagers are called rarely, and
+their tokens change when they restart.
 """
 
 from __future__ import annotations
@@ -36,10 +36,9 @@ _TIMEOUT_S = 20.0
 
 
 class NodeManager:
-    """One node, as the master of an application may call it.
+    """One node, as the master of an application can call it.
 
-    Every method raises RemoteError for the server's exceptions and OSError where it cannot be
-    reached.
+    Every method raises RemoteError for the server's exceptions and OSError if it cannot be reached.
 
     Args:
         address: host and port.
@@ -50,7 +49,7 @@ class NodeManager:
         self._address, self._token = address, token
 
     def start(self, container: ContainerProto, context: ContainerLaunchContextProto) -> None:
-        """Start what `context` says in an allocated container."""
+        """Run what `context` describes in an allocated container."""
         request = StartContainersRequestProto(
             start_container_request=[
                 StartContainerRequestProto(
@@ -65,9 +64,9 @@ class NodeManager:
     def start_again(
         self, container: ContainerIdProto, context: ContainerLaunchContextProto
     ) -> None:
-        """End what runs in a container, then start what `context` says there.
+        """End what runs in a container, then run what `context` describes there.
 
-        Its credentials stay those of its first start, whatever `context` says.
+        Its credentials remain those of its first start, whatever `context` says.
         """
         request = ReInitializeContainerRequestProto(
             container_id=container, container_launch_context=context, auto_commit=True
@@ -76,13 +75,13 @@ class NodeManager:
             connection.call("reInitializeContainer", request, ReInitializeContainerResponseProto)
 
     def stop(self, containers: Sequence[ContainerIdProto]) -> None:
-        """End containers; one that has ended already is no error."""
+        """End containers; one that has already ended is no error."""
         request = StopContainersRequestProto(container_id=list(containers))
         with self._connect() as connection:
             connection.call("stopContainers", request, StopContainersResponseProto)
 
     def statuses(self, containers: Sequence[ContainerIdProto]) -> list[ContainerStatusProto]:
-        """How containers are; those that the node does not know are left out."""
+        """The states of containers; those unknown to the node are left out."""
         request = GetContainerStatusesRequestProto(container_id=list(containers))
         with self._connect() as connection:
             answer = connection.call(

@@ -1,6 +1,6 @@
-"""Hadoop's TFile, a file of keys and values in blocks: how YARN keeps the logs of a finished job.
+"""Hadoop's TFile, a file of keys and values in blocks, in which YARN keeps a finished job's logs.
 
-Used by `aggregated_logs`.  Reads files whose blocks are not compressed, or compressed with gz.
+Used by `aggregated_logs`.  Reads files whose blocks are uncompressed, or compressed with gz.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ _CODECS = ("none", "gz")
 
 
 class TFileError(ValueError):
-    """It is no TFile, or of a kind that is not read here."""
+    """Not a TFile, or of an unsupported kind."""
 
 
 def records(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Each key with its value, in the order in which they were written.
 
     Raises:
-        TFileError: `data` is no whole TFile, or compressed in a way that is not known.
+        TFileError: `data` is not a complete TFile, or its compression is unsupported.
     """
     try:
         for block in _blocks(data):
@@ -35,7 +35,7 @@ def records(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 class Reader:
-    """Numbers, texts and bytes from a block, one after the other."""
+    """Reads numbers, texts and bytes from a block, one after another."""
 
     def __init__(self, data: bytes, at: int = 0) -> None:
         self._data, self._at = data, at
@@ -46,26 +46,26 @@ class Reader:
         return self._at >= len(self._data)
 
     def take(self, size: int) -> bytes:
-        """So many bytes.  Raises IndexError if there are not so many."""
+        """This many bytes.  Raises IndexError if there are fewer."""
         if size < 0 or self._at + size > len(self._data):
             raise IndexError("it is cut off")
         self._at += size
         return self._data[self._at - size : self._at]
 
     def number(self) -> int:
-        """An integer of variable length, in the encoding that only TFiles have."""
+        """A variable-length integer, in the encoding specific to TFiles."""
         first = int.from_bytes(self.take(1), "big", signed=True)
         if first >= -32:
             return first
         kind = (first + 128) // 8
         if kind == 0:
             return int.from_bytes(self.take(first + 129), "big", signed=True)
-        # The first byte holds the highest bits of the number, less what says how long it is.
+        # The first byte contains the highest bits of the number, minus the code for its length.
         size, offset = (1, 52) if kind >= 7 else (2, 88) if kind >= 3 else (3, 112)
         return (first + offset) << 8 * size | int.from_bytes(self.take(size), "big")
 
     def text(self) -> str:
-        """A text after its length."""
+        """A text, preceded by its length."""
         return self.take(self.number()).decode()
 
     def java_text(self) -> str:
@@ -73,7 +73,7 @@ class Reader:
         return self.take(int.from_bytes(self.take(2), "big")).decode(errors="replace")
 
     def chunks(self) -> bytes:
-        """A value in chunks: the length of all but the last one is negative."""
+        """A value in chunks: all lengths except the last one are negative."""
         found = []
         while (size := self.number()) < 0:
             found.append(self.take(-size))
@@ -98,7 +98,7 @@ def _blocks(data: bytes) -> Iterator[bytes]:
 
 
 def _region(reader: Reader) -> tuple[int, int]:
-    """Where a block is and how long; behind it stands how long it is unpacked."""
+    """The offset and length of a block, which are followed by its unpacked length."""
     found = reader.number(), reader.number()
     reader.number()
     return found

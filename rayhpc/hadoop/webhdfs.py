@@ -1,4 +1,4 @@
-"""Files in HDFS over HTTP (WebHDFS): put, look, remove.
+"""Files in HDFS over HTTP (WebHDFS): write, query, remove.
 
 Used to stage an application's files.  Needs neither Java nor an HDFS client.
 """
@@ -35,27 +35,27 @@ class WebHdfs:
     """The file system of a name service.
 
     Every method raises WebError for the server's exceptions, KerberosError without a ticket, and
-    OSError where no NameNode can be reached.
+    OSError if no NameNode can be reached.
 
     Args:
-        urls: of the NameNodes' web servers, `http://host:port`.
-        web: HTTP in the user's name.
-        service: what tokens for it are filed under; empty where there are none.
+        urls: those of the NameNodes' web servers, `http://host:port`.
+        web: HTTP on behalf of the user.
+        service: the service name of tokens for it; empty if there are none.
     """
 
     def __init__(self, urls: Sequence[str], web: Web, service: str = "") -> None:
         self._urls, self._web, self._service = list(urls), web, service
 
     def delegation_token(self, renewer: str) -> Token:
-        """A token with which processes that have no ticket read and write here by RPC.
+        """A token with which processes without a ticket can read and write here by RPC.
 
         Args:
-            renewer: the principal that may prolong it: the ResourceManager's.
+            renewer: the principal that may renew it: the ResourceManager's.
         """
         query = urllib.parse.urlencode({"renewer": renewer})
         answer = self._ask("GET", "/", "GETDELEGATIONTOKEN", query)
         token = Token.from_text(answer["Token"]["urlString"])
-        # The web server gives it a kind of its own, under which only WebHDFS takes it.
+        # The web server returns it under a kind that only WebHDFS accepts.
         return Token(token.identifier, token.password, HDFS_KIND, self._service)
 
     def put(self, path: str, data: bytes | IO[bytes], permission: str = "600") -> None:
@@ -66,7 +66,7 @@ class WebHdfs:
         self._web.send("PUT", where["Location"], data)
 
     def make_directory(self, path: str, permission: str = "700") -> None:
-        """A directory, with those above it."""
+        """Create a directory, with its parents."""
         self._ask("PUT", path, "MKDIRS", f"permission={permission}")
 
     def status(self, path: str) -> FileStatus | None:
@@ -81,12 +81,12 @@ class WebHdfs:
         return FileStatus(found["length"], found["modificationTime"], kind)
 
     def read(self, path: str, offset: int = 0) -> bytes:
-        """A file's bytes from `offset` on."""
+        """The contents of a file from `offset` on."""
         url = self._url(self._urls[0], path, "OPEN", f"offset={offset}")
         return self._web.send("GET", url)
 
     def remove(self, path: str) -> None:
-        """A file or a directory with all that is in it; nothing happens if it is not there."""
+        """Remove a file or directory with everything in it; a no-op if it does not exist."""
         self._ask("DELETE", path, "DELETE", "recursive=true")
 
     def home(self) -> str:
@@ -122,7 +122,7 @@ def open_webhdfs(configuration: Configuration, web: Web) -> WebHdfs:
     """WebHDFS of the default file system.
 
     Raises:
-        ConfigurationError: it is no HDFS, or the files do not say where its NameNodes are.
+        ConfigurationError: it is not HDFS, or the files do not say where its NameNodes are.
     """
     service = _name_service(configuration)
     policy = configuration.get("dfs.http.policy", "HTTP_ONLY")
@@ -153,8 +153,8 @@ def _name_service(configuration: Configuration) -> str:
 
 
 def _token_service(configuration: Configuration, service: str) -> str:
-    """As Hadoop's own clients look tokens up: the name of a service with several NameNodes, else
-    the address of the only one.
+    """The name under which Hadoop's own clients look up tokens: that of a service with several
+    NameNodes, else the address of the only one.
     """
     if not configuration.is_secure:
         return ""

@@ -1,7 +1,7 @@
 """What a node's launcher decides about it, once, before its raylet starts.
 
-Made by `launch.node_plan`, read by every module here.  Reaches the node process on an inherited
-descriptor, never through argv or the environment: it holds the cluster's key.
+Created by `launch.node_plan`, read by every module here.  Reaches the node process through an
+inherited descriptor, never through argv or the environment: it contains the cluster's key.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from rayhpc.wire.messages.common import UNIT, Resources
 
 # Exit codes of a node (all of them: `exit_codes`).
 INTERNAL, HEAD_LOST, REFUSED, NODE_LOST = 70, 71, 73, 76
-# What comes through the life pipe before its end if whoever holds it ends us, and has not died.
+# Sent through the life pipe before it closes if its holder ends us deliberately.
 IN_ORDER = b"."
 
-# How many runs a node remembers unless it is told otherwise: 16 MiB if they are many a second.
+# How many runs a node keeps by default: 16 MiB if there are many a second.
 RUNS_KEPT = 500_000
 
 PortRange = tuple[int, int] | None
@@ -27,15 +27,15 @@ PortRange = tuple[int, int] | None
 class NodeConfig(msgspec.Struct, kw_only=True):
     """One node.
 
-    `session_dir` exists, 0700, empty of `raylet.sock` and `p/`.  `total` is in units of 1/10000;
-    memory amounts in it are units of bytes.  `bind` are the addresses to listen on (each bound
-    with the same port where possible), `port` 0 a free one, inside `ports` if that is given.
+    `session_dir` exists, 0700, without `raylet.sock` and `p/`.  `total` is in units of 1/10000;
+    memory amounts in it are bytes.  `bind` are the addresses to listen on (each with the same port
+    where possible), `port` 0 means a free one, inside `ports` if given.
     `gpu_ids` are opaque; `gpu_variable` names the variable that selects among them.
     `memory_limit` is what all processes of this node together may use, in bytes; 0: only the
-    control group's limit counts; with `counts_shared` what processes share counts once for each.
-    `prestart` workers are started before anybody asks.
-    `runs_kept` is how many tasks and calls that its workers have run the raylet remembers, 32 bytes
-    each and a little more.
+    control group's limit counts; with `counts_shared` shared memory counts once for each process.
+    `prestart` workers are started before anyone asks.
+    `runs_kept` is how many of its workers' runs (tasks and calls) the raylet keeps, at a little
+    over 32 bytes each.
     """
 
     session_dir: str
@@ -63,10 +63,10 @@ class NodeConfig(msgspec.Struct, kw_only=True):
 
     @property
     def cpus(self) -> int:
-        """Whole CPUs of this node, at least 1: the size of the worker pool."""
+        """The number of whole CPUs on this node, at least 1: the size of the worker pool."""
         return max(1, self.total.get("CPU", 0) // UNIT)
 
 
 def new_node_id() -> str:
-    """A fresh node id: 56 hex digits, as long as Ray's."""
+    """A new node id: 56 hex digits, as long as Ray's."""
     return os.urandom(28).hex()

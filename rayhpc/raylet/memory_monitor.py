@@ -1,8 +1,8 @@
-"""Ends a worker before the kernel ends something more valuable for want of memory.
+"""Kills a worker before the kernel kills something more valuable for lack of memory.
 
-Asked by `node` a few times a second.  Compares what is used with what may be used: the control
-group's numbers where it has a limit, else the machine's, and what the launcher gave this node.
-Kills nothing itself: it names a worker and the reason.
+Called by `node` a few times a second.  Compares usage with limits: the control group's if it has a
+limit, else the machine's, and what the launcher gave this node.  Kills nothing itself: it names a
+worker and the reason.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from rayhpc.raylet.workers import ACTOR, LEASED, WorkerProcess
 THRESHOLD = 0.95
 RELAXED_EVERY_S = 0.25
 TENSE_EVERY_S = 0.05
-# Near the limit it looks more often; after a kill it waits for the memory to come back.
+# Near the limit it checks more often; after a kill it waits for the memory to be freed.
 _TENSE_FROM = 0.8
 _SETTLE_S = 1.0
-# Only a worker with these parts of the largest one's memory and of the limit is worth ending.
+# Only a worker with these shares of the largest one's memory and of the limit is worth killing.
 _WORTH = 0.25
 _WORTH_OF_LIMIT = 0.01
 _SHOWN = 8
@@ -31,7 +31,7 @@ _PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 
 @dataclass(frozen=True)
 class Pressure:
-    """Bytes used, the limit, and whose limit it is."""
+    """Bytes used, the limit, and its source."""
 
     used: int
     limit: int
@@ -39,7 +39,7 @@ class Pressure:
 
     @property
     def share(self) -> float:
-        """The part of the limit that is used."""
+        """The share of the limit in use."""
         return self.used / self.limit if self.limit else 0.0
 
 
@@ -64,11 +64,11 @@ class MemoryMonitor:
         self._next = now() + RELAXED_EVERY_S
 
     def deadline(self) -> float:
-        """When `look` wants to be called."""
+        """When `look` must be called."""
         return self._next
 
     def look(self, workers: list[WorkerProcess]) -> tuple[WorkerProcess, str] | None:
-        """The worker to end, and why; None: there is memory enough, or it is not time yet."""
+        """The worker to kill, and why; None: there is enough memory, or it is not time yet."""
         now = self._now()
         if now < self._next:
             return None
@@ -87,7 +87,7 @@ class MemoryMonitor:
 def choose_victim(sizes: dict[WorkerProcess, int], least: int) -> WorkerProcess | None:
     """The newest large worker that runs a task; actors only if there is none.
 
-    A worker with less than `least` bytes is never chosen: its end would help nobody.
+    A worker with less than `least` bytes is never chosen: killing it would not help.
     """
     usable = [x for x in sizes if x.state in (LEASED, ACTOR)]
     largest = max((sizes[x] for x in usable), default=0)
@@ -97,13 +97,13 @@ def choose_victim(sizes: dict[WorkerProcess, int], least: int) -> WorkerProcess 
 
 
 class Readings:
-    """Where the numbers come from.
+    """The sources of the figures.
 
     Args:
         limit: bytes that this node's processes may use together; 0: no limit of ours.
-        pids: the processes that count against it.
+        pids: the processes that count towards it.
         shared: bytes of the object store in use.
-        counts_shared: what processes share counts once for each of them, as YARN counts.
+        counts_shared: shared memory counts once for each process, as YARN counts.
     """
 
     def __init__(
@@ -139,7 +139,7 @@ class Readings:
         return found
 
     def _ours(self) -> int:
-        """What our processes use: a quick upper bound, and the truth only when it matters."""
+        """What our processes use: a quick upper bound, and the exact figure when it matters."""
         pids, shared = self._pids(), self._shared()
         used = sum(_resident_bytes(pid) for pid in pids) + shared
         if used > self._limit * _TENSE_FROM:
@@ -148,7 +148,7 @@ class Readings:
 
 
 def private_bytes(pid: int) -> int:
-    """Memory that only this process has; 0 if it has ended."""
+    """Memory that only this process uses; 0 if it has ended."""
     try:
         with open(f"/proc/{pid}/smaps_rollup") as file:
             lines = [line.split() for line in file if line.startswith("Private_")]
@@ -158,7 +158,7 @@ def private_bytes(pid: int) -> int:
 
 
 def _resident_bytes(pid: int, mapped: bool = False) -> int:
-    """Resident memory, `mapped` files or not; counts what forked processes share once for each."""
+    """Resident memory, of `mapped` files or not; memory shared after a fork counts repeatedly."""
     try:
         with open(f"/proc/{pid}/statm") as file:
             fields = file.read().split()
@@ -168,7 +168,7 @@ def _resident_bytes(pid: int, mapped: bool = False) -> int:
 
 
 def _cgroup_use(folder: Path) -> int:
-    """What a control group uses and cannot drop at once (page cache can)."""
+    """What a control group uses and cannot free at once (page cache can be freed)."""
     used = 0
     for name in ("memory.current", "memory.usage_in_bytes"):
         try:

@@ -1,9 +1,9 @@
 """The raylet: one node's state machine, composed of its parts; messages in, messages out.
 
-Made by `main` (and by the simulation) once the head has given the node its number.  Decides
-nothing itself: each message goes to the part whose business it is, and what a death or a change of
-the cluster means is passed to all parts in the order of `docs/explanation/protocol.md`.  Touches no
-socket, no process and no clock but those handed in.
+Created by `main` (and by the simulation) once the head has given the node its number.  Decides
+nothing itself: each message is dispatched to the part responsible for it, and what a death or a
+change of the cluster means is passed to all parts in the order of `docs/explanation/protocol.md`. 
+Touches no socket, process or clock except those passed in.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ from rayhpc.wire.messages.start import Facts, WorkerConfig
 
 logger = logging.getLogger("rayhpc")
 
-# A link to a living node that has broken: so long the head may take to say that the node is dead.
+# When a link to a living node breaks, how long the head may take to declare the node dead.
 LINK_PATIENCE_S = 6.0
-# When the head has not been heard for so long, it may have declared this node dead, and have given
-# its work to others: longer than the head's own limit, and than a head that was away is forgiven.
+# If the head has not been heard for this long, it may have declared this node dead and given its
+# work to others: longer than the head's own limit, and than a suspended head is tolerated.
 HEAD_PATIENCE_S = cluster.NODE_SILENT_S + 2.0
-# A raylet that was itself away (stopped, or its machine was asleep) first reads what has come.
+# A raylet that was itself suspended (stopped, or its machine asleep) first reads what has arrived.
 AWAY_S = 2.0
 READ_FIRST_S = 0.5
 
@@ -61,13 +61,13 @@ class Raylet:
     """One node.
 
     Args:
-        config: what its launcher decided.
+        config: the launcher's decisions.
         registered: the head's welcome.
-        base: what every worker is told; the facts of the node are filled in.
-        io: the world.
+        base: what every worker is told; the node's facts are filled in.
+        io: the outside world.
         objects: the object manager.
         memory: the memory monitor.
-        send: puts a message on its way.
+        send: sends a message.
         now: the time in seconds, monotonic.
     """
 
@@ -89,7 +89,7 @@ class Raylet:
         self.objects = objects
         self.send = send
         self.is_draining = False
-        # Orders of the head had so far: tells it what our reports include.
+        # Orders received from the head so far: tells it what our reports include.
         self.orders = 0
         self.ended: tuple[int, str] | None = None
         self.attached: dict[Address, Attached] = {}
@@ -162,7 +162,7 @@ class Raylet:
         workers, lease, actor = self.workers, self.leases, self.actors
         return {
             **self.objects.handlers(),
-            cluster.HeadAlive: lambda _, m: None,  # that it came is all it says
+            cluster.HeadAlive: lambda _, m: None,  # its arrival is all that matters
             cluster.NodeUp: self._on_node_up,
             cluster.View: self._on_view,
             cluster.Drain: lambda _, m: self.drain(m.reason, m.deadline),
@@ -195,7 +195,7 @@ class Raylet:
 
     # -- for the loop ---------------------------------------------------------------------------
     def handle(self, source: Address, message: msgspec.Struct) -> None:
-        """Take in one message."""
+        """Handle one message."""
         handler = self._handlers.get(type(message))
         if handler is None:
             logger.warning("a message that means nothing here: %s", type(message).__name__)
@@ -231,7 +231,7 @@ class Raylet:
         self._look_at_memory()
 
     def deadline(self) -> float:
-        """When `on_time` and `settle` want to be called at the latest."""
+        """When `on_time` and `settle` must be called at the latest."""
         times = [
             self.workers.deadline(),
             self.leases.deadline(),
@@ -248,11 +248,11 @@ class Raylet:
 
     # -- processes of this node -----------------------------------------------------------------
     def is_alive(self, address: Address) -> bool:
-        """Whether a process of this node lives."""
+        """Whether a process of this node is alive."""
         return address in self.workers.by_address or address in self.attached
 
     def attach(self, hello: dict[str, Any], pid: int) -> Facts:
-        """A driver or observer has come: give it an address, and a driver a job."""
+        """A driver or observer attaches: give it an address, and a driver a job."""
         address = make_address(self.number, self._new_process())
         role = str(hello.get("role", "driver"))
         facts = msgspec.structs.replace(self._facts, address=address)
@@ -286,14 +286,14 @@ class Raylet:
                 return
 
     def job_over(self, driver: Address) -> None:
-        """A driver is gone: its jobs' idle workers and templates are not needed any more."""
+        """A driver is gone: its jobs' idle workers and templates are no longer needed."""
         for number in self.jobs.of_driver(driver):
             self.jobs.end(number)
             self.workers.on_job_over(number)
         self.output.forget(driver)
 
     def processes(self) -> list[Address]:
-        """Everybody on this node who can be sent something."""
+        """All processes on this node that can be sent messages."""
         return [*self.attached, *self.workers.by_address]
 
     def pass_on_output(self, job: int) -> None:
@@ -304,7 +304,7 @@ class Raylet:
 
     # -- the cluster ----------------------------------------------------------------------------
     def node_gone(self, node: NodeNumber, reason: str) -> None:
-        """A node is dead: everything there is, too."""
+        """A node is dead, and everything on it."""
         self._broken_links.pop(node, None)
         if node == self.number:
             self.end(NODE_LOST, f"the head has declared this node dead: {reason}")
@@ -315,7 +315,7 @@ class Raylet:
         self.view.remove(node)
         logger.warning("node %d is gone: %s", node, reason)
         self.io.forget_node(node, reason)
-        # First: who is asked to make lost objects again should know whom to ask no more.
+        # First: whoever is asked to reconstruct lost objects should know whom not to ask any more.
         for address in self.processes():
             self.send(address, leases.NodeGone(node, reason))
         self.objects.on_node_gone(node, reason)
@@ -332,7 +332,7 @@ class Raylet:
             self._broken_links.setdefault(node, self._now())
 
     def drain(self, reason: str, within: float | None = None) -> None:
-        """Take no new work, and end when nothing runs any more, or after `within` seconds."""
+        """Take no new work, and end once nothing is running, or after `within` seconds."""
         if not self.is_draining:
             logger.info("draining: %s", reason)
             self.is_draining = self.actors.is_draining = self.groups.is_draining = True
@@ -342,12 +342,12 @@ class Raylet:
             self._leave_by = min(self._leave_by, self._now() + within)
 
     def is_idle(self) -> bool:
-        """Whether nothing runs here for anybody, and no driver is attached."""
+        """Whether nothing runs here, and no driver is attached."""
         drivers = any(x.role == "driver" for x in self.attached.values())
         return not drivers and not self.leases.active() and not self.actors.count()
 
     def end(self, code: int, reason: str) -> None:
-        """The node is to end, with this exit code."""
+        """End the node, with this exit code."""
         if self.ended is None:
             self.ended = (code, reason)
             self.workers.is_closing = True
@@ -431,20 +431,20 @@ class Raylet:
 
     # -- details --------------------------------------------------------------------------------
     def _warm_up(self, job: JobConfig) -> None:
-        """Start the template of a job's workers before the first of them is asked for."""
+        """Start the template for a job's workers before the first of them is requested."""
         prepared = self.environments.get(job.environment)
         if prepared is not None and not prepared.error:
             self.templates.prepare(job, job.environment, prepared)
         self.workers.advance()
 
     def _remote_died(self, address: Address, reason: str) -> None:
-        """A process of another node whose end we asked to be told."""
+        """A process of another node, whose end we watched, has ended."""
         self._watched.discard(address)
         self.leases.on_client_gone(address, reason)
         self.job_over(address)
 
     def _watch(self, address: Address) -> None:
-        """Be told of a submitter's end; those of this node need no asking."""
+        """Watch for a submitter's end; those on this node need no watch."""
         node = node_of(address)
         if node != self.number and address not in self._watched:
             self._watched.add(address)
@@ -482,7 +482,7 @@ class Raylet:
 
 
 def _job_of(hello: dict[str, Any], number: int, driver: Address, pid: int) -> JobConfig:
-    """A driver's hello as the cluster knows it."""
+    """A driver's hello in the form the cluster uses."""
     return JobConfig(
         number,
         driver,

@@ -1,8 +1,8 @@
-"""What an application is to run, as the client tells its containers: the file `application.json`.
+"""What an application runs, as the client tells its containers: the file `application.json`.
 
-Written by the client, read by the ApplicationMaster and by every container.  Holds no secret but
-what the user put into `--env`.  Beside it the ApplicationMaster alone has `resources.json`: the
-files that every container is to be given, `application.json` among them.
+Written by the client, read by the ApplicationMaster and by every container.  Contains no secret
+except what the user put into `--env`.  Beside it only the ApplicationMaster has `resources.json`:
+the files that every container gets, `application.json` among them.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import msgspec
 
 FILE = "application.json"
 RESOURCES = "resources.json"
-# How the exit code stands in an application's diagnostics, where the client finds it again.
+# How the exit code is written in an application's diagnostics, where the client finds it.
 EXIT_CODE = "rayhpc exit code "
 LINK_FD = "RAYHPC_MASTER_FD"
 RECORD_SECRET = "rayhpc.record"
 # A container that another attempt has taken over keeps the secrets of its first start, so the new
-# record comes sealed (`sealing`) with a secret that all attempts share.
+# record is sealed (`sealing`) with a secret that all attempts share.
 SEALED_RECORD = "RAYHPC_SEALED_RECORD"
 SHARED_SECRET = "rayhpc.shared"
 
@@ -40,12 +40,12 @@ class Resource(msgspec.Struct, frozen=True):
 class Application(msgspec.Struct, frozen=True, kw_only=True):
     """One application.
 
-    `python` runs rayhpc on the nodes; `directory` is where the program runs, if the node has it,
-    else it is the container's own; `options` go to `rayhpc run`; memory is in MiB.  `needed` of
-    `nodes` are enough to begin.  `managers` is where the ResourceManagers serve ApplicationMasters,
-    for nodes without configuration files.  A container whose head was lost waits `hold_s` seconds
-    for another attempt of the ApplicationMaster to take it over.  `counts_shared`: see
-    `memory_rule`.
+    `python` runs rayhpc on the nodes; `directory` is where the program runs, if the node has it, or
+    else in the container's own; `options` go to `rayhpc run`; memory is in MiB.  `needed` of
+    `nodes` are enough to start.  `managers` is where the ResourceManagers serve
+    ApplicationMasters, for nodes without configuration files.  A container whose head was lost
+    waits `hold_s` seconds for another attempt of the ApplicationMaster to take it over. 
+    `counts_shared`: see `memory_rule`.
     """
 
     name: str
@@ -69,7 +69,7 @@ class Application(msgspec.Struct, frozen=True, kw_only=True):
     counts_shared: bool = True
 
     def encode(self) -> bytes:
-        """As it stands in the file."""
+        """The contents of the file."""
         return msgspec.json.format(msgspec.json.encode(self))
 
 
@@ -82,7 +82,7 @@ def decode(data: bytes) -> Application:
 
 
 def encode_resources(resources: list[Resource]) -> bytes:
-    """As they stand in `resources.json`."""
+    """The contents of `resources.json`."""
     return msgspec.json.format(msgspec.json.encode(resources))
 
 

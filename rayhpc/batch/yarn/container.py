@@ -1,11 +1,11 @@
-"""What every container but the first runs: one rank of the job.
+"""What every container except the first runs: one rank of the job.
 
 Started by YARN as `python -m rayhpc.batch.yarn.container`.  It runs `rayhpc run` as its child, and
-passes its exit code on.  When the head is lost it stays for a while without doing anything, so that
-the container is still there for the ApplicationMaster's next attempt to take over.
+passes its exit code on.  When the head is lost it stays idle for a while, so that the container is
+still there for the ApplicationMaster's next attempt to take over.
 
 A NodeManager that ends the process in order to start another one in the container does so only if
-the exit code says that the signal did it; any other one ends the container.
+the exit code says that its signal did it; any other code ends the container.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def main() -> int:
 
 
 def run_command(application: Application) -> list[str]:
-    """The words of `rayhpc run` for any rank."""
+    """The command `rayhpc run` for any rank."""
     words = [sys.executable, "-m", "rayhpc.cli.main", "run", *application.options]
     words += ["--start-timeout", f"{application.start_timeout_s:g}"]
     if application.needed < application.nodes:
@@ -46,7 +46,7 @@ def run_command(application: Application) -> list[str]:
 
 
 def run_environment(application: Application, environ: Mapping[str, str]) -> dict[str, str]:
-    """What a rank and the program see: YARN's variables, then the user's."""
+    """The environment of a rank and the program: YARN's variables, then the user's."""
     found = {**environ, **application.environment}
     here = os.getcwd()
     # A localised file is a link, and Python looks for modules beside its target.
@@ -61,7 +61,7 @@ def run_environment(application: Application, environ: Mapping[str, str]) -> dic
 
 
 def working_directory(application: Application) -> str | None:
-    """The program's directory, where this node has it; None: the container's own."""
+    """The program's directory, if this node has it; None: the container's own."""
     return application.directory if os.path.isdir(application.directory) else None
 
 
@@ -83,7 +83,7 @@ def _run(application: Application) -> int:
 
 
 def _wait(process: subprocess.Popen[bytes]) -> int:
-    """The child's exit code, or that of the signal that has told us to end, which it gets, too."""
+    """The child's exit code, or that of the signal that told us to end, forwarded to it."""
     told = 0
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
     while (code := process.poll()) is None:

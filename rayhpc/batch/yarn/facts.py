@@ -1,7 +1,7 @@
-"""YARN's table: the container's id from YARN, its size from our own application master.
+"""YARN's table: the container's id from YARN, its size from our own ApplicationMaster.
 
-YARN itself tells a container neither memory, nor vcores, nor GPUs, so the application master
-passes on what was allocated as RAYHPC_*.  Never talks to a node manager.
+YARN itself tells a container neither memory, nor vcores, nor GPUs, so the ApplicationMaster passes
+on what was allocated as RAYHPC_*.  Never talks to a NodeManager.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ def present(environ: Mapping[str, str]) -> bool:
 
 
 def application(environ: Mapping[str, str]) -> str | None:
-    """The id of the application that this container is of; None if its own id is none of YARN's."""
+    """The id of this container's application; None if its own id is not one of YARN's."""
     match = _CONTAINER.fullmatch(environ.get("CONTAINER_ID", ""))
     return f"application_{match[1]}_{match[2]}" if match else None
 
 
 def read(environ: Mapping[str, str], machine: MachineFacts) -> Allocation:
-    """What YARN and our application master say to this container.
+    """What YARN and our ApplicationMaster tell this container.
 
-    Raises ValueError naming a variable that cannot be read.
+    Raises ValueError naming a variable that cannot be parsed.
     """
     match, application_id = _CONTAINER.fullmatch(environ["CONTAINER_ID"]), application(environ)
     if match is None:
@@ -48,12 +48,12 @@ def read(environ: Mapping[str, str], machine: MachineFacts) -> Allocation:
         scheduler=Fact("yarn", "CONTAINER_ID"),
         launcher=Fact("yarn", "CONTAINER_ID"),
         job_id=Fact(application_id, "CONTAINER_ID"),
-        # A container's id is its own; what its siblings share is the application and the attempt.
+        # A container's id is its own; siblings share the application and the attempt.
         step_id=Fact(None, "YARN has no steps"),
         restart_count=Fact(int(match[3]) - 1, "CONTAINER_ID"),
         rank=rank,
         size=size,
-        # Each container is a node of its own, also where two share a machine.
+        # Each container is a node of its own, even if two share a machine.
         node_index=Fact(rank.value, rank.source),
         num_nodes=Fact(size.value, size.source),
         nodes=Fact((nodes.value or machine.hostname,), nodes.source),
@@ -71,7 +71,7 @@ def _memory(environ: Mapping[str, str]) -> Fact[int | None]:
 
 
 def _counts_shared(environ: Mapping[str, str], machine: MachineFacts) -> Fact[bool]:
-    """YARN's own check adds up what each process has resident; a control group counts once."""
+    """YARN's own check adds up the resident memory of each process; a control group counts once."""
     limit = machine.cgroup.memory_limit
     if limit is not None:
         return Fact(False, limit.path)
@@ -82,7 +82,7 @@ def _counts_shared(environ: Mapping[str, str], machine: MachineFacts) -> Fact[bo
 
 
 def _gpus(environ: Mapping[str, str], machine: MachineFacts) -> Fact[Gpus]:
-    """The GPUs our application master asked for; plain containers see all there are."""
+    """The GPUs our ApplicationMaster asked for; plain containers see all there are."""
     asked = variables.number(environ, "RAYHPC_NUM_GPUS")
     seen = Candidate(machine.gpus, machine.gpus.source)
     if asked.value is None or asked.value >= len(machine.gpus):

@@ -41,7 +41,7 @@ def launch_context(
         environment=[
             StringStringMapProto(key=name, value=value) for name, value in environment.items()
         ],
-        # Appended to: a container may be taken over by another attempt.
+        # Append: a container may be taken over by another attempt.
         command=[f"{command} 1>><LOG_DIR>/stdout 2>><LOG_DIR>/stderr"],
         # Empty bytes would be an error (EOFException).
         tokens=credentials.encode(),
@@ -50,13 +50,13 @@ def launch_context(
 
 
 def container_environment(application: Application, rank: int, memory_mib: int) -> dict[str, str]:
-    """What YARN does not say: who a container is and how much it has."""
+    """What YARN does not tell: which rank a container is and what it has."""
     return {
         "RAYHPC_RANK": str(rank),
-        # A job that has grown has ranks beyond its first size.
+        # A job that has grown has ranks beyond its initial size.
         "RAYHPC_SIZE": str(max(application.nodes, rank + 1)),
         "RAYHPC_MEMORY_MB": str(memory_mib),
-        # From the request: a scheduler that counts memory alone answers with 1 vcore.
+        # From the request: a scheduler that only counts memory answers with 1 vcore.
         "RAYHPC_NUM_CPUS": str(application.vcores),
         "RAYHPC_NUM_GPUS": str(application.gpus),
         "RAYHPC_COUNTS_SHARED": str(int(application.counts_shared)),

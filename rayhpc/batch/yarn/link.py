@@ -1,8 +1,8 @@
-"""A rank's end of the key's way on YARN.
+"""A rank's end of the channel for the key on YARN.
 
 Rank 0 is the ApplicationMaster's child and has a socket to it.  Every other container is started
-when the key is known, and finds it among the secrets of its token file, which YARN gives to that
-container alone.  One that the second attempt has taken over cannot be given other secrets: it gets
+once the key is known, and finds it among the secrets of its token file, which YARN gives only to
+that container.  A container taken over by the second attempt cannot be given other secrets: it gets
 the new key sealed with one that it has.
 """
 
@@ -30,18 +30,18 @@ _MOST_BYTES = 1 << 16
 
 
 class YarnLink:
-    """With the methods of `system.SecretLink`.
+    """Implements `system.SecretLink`.
 
     Args:
         master: rank 0's socket to the ApplicationMaster.
-        secret: what all other ranks were started with.
+        secret: the secret that all other ranks were started with.
     """
 
     def __init__(self, master: socket.socket | None, secret: bytes) -> None:
         self._master, self._secret = master, secret
 
     def give(self, secret: bytes) -> None:
-        """Rank 0: hand it to the ApplicationMaster.  Raises LaunchError if that is gone."""
+        """Rank 0: pass it to the ApplicationMaster.  Raises LaunchError if that is gone."""
         assert self._master is not None
         failed = bool(msgspec.json.decode(secret).get("error"))
         try:
@@ -53,7 +53,7 @@ class YarnLink:
             ) from None
 
     def take(self) -> bytes:
-        """The others: what this container was started with."""
+        """Other ranks: what this container was started with."""
         return self._secret
 
     def resizer(self) -> YarnResizer | None:
@@ -62,7 +62,7 @@ class YarnLink:
 
 
 class YarnResizer:
-    """With the methods of `system.Resizer`.  The ApplicationMaster may be gone: then so are we."""
+    """Implements `system.Resizer`.  If the ApplicationMaster is gone, so are we."""
 
     def __init__(self, master: socket.socket) -> None:
         self._master = master
@@ -72,7 +72,7 @@ class YarnResizer:
         self._tell(talk.Want(nodes))
 
     def leaving(self, timeout_s: float) -> int | None:
-        """Wait for a word of the ApplicationMaster."""
+        """Wait for a message from the ApplicationMaster."""
         if not select.select([self._master], [], [], timeout_s)[0]:
             return None
         packet = self._master.recv(_MOST_BYTES)
@@ -92,14 +92,14 @@ class YarnResizer:
 
 
 def open_link(environ: Mapping[str, str]) -> YarnLink | None:
-    """The link of this rank; None where no ApplicationMaster of ours has started it."""
+    """The link of this rank; None if no ApplicationMaster of ours has started it."""
     if environ.get(LINK_FD, "").isdigit():
         descriptor = int(environ[LINK_FD])
         try:
             os.set_inheritable(descriptor, False)
             return YarnLink(socket.socket(fileno=descriptor), b"")
         except OSError:
-            return None  # a program inside rank 0 that starts another cluster
+            return None  # a program inside rank 0 starting another cluster
     try:
         secrets = Credentials.load(environ.get(TOKEN_FILE, "")).secrets
         sealed = environ.get(SEALED_RECORD)

@@ -1,8 +1,8 @@
-"""A job's output, brought from the nodes into its folder, where all commands look for it.
+"""Fetches a job's output from the nodes into its folder, where all commands look for it.
 
 Used by `watching` while a job is followed, and before its output is shown.  While the container
-runs, and after its end until YARN has collected its logs, its NodeManager shows them; then they are
-in the cluster's file system.
+runs, and after its end until YARN has collected its logs, its NodeManager serves them; then they
+are in the cluster's file system.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ _STREAMS = ("stdout", "stderr")
 _BEGUN = "output.json"
 _HEAD = "\nLogContents:\n"
 _LENGTH = "\nLogLength:"
-# A log grows between two requests; so many bytes before the wanted ones are asked for, too.
+# A log grows between two requests; this many bytes before the wanted ones are requested, too.
 _SLACK = 1 << 16
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where rank 0's container of one attempt is, and what it is called."""
+    """Where rank 0's container of one attempt is, and its name."""
 
     attempt: int
     container: str
@@ -36,24 +36,24 @@ class Place:
 
 
 class _Begun(msgspec.Struct):
-    """Which container's output is at the end of the files, and where in them it begins."""
+    """Whose output is at the end of the files, and where it begins in them."""
 
     container: str
     at: dict[str, int]
 
 
 class Mirror:
-    """The output of one job's first container; a second attempt's follows the first one's."""
+    """The output of a job's first container; a second attempt's follows the first one's."""
 
     def __init__(self, folder: JobFolder, session: Session, application: str) -> None:
         self._folder, self._session, self._application = folder, session, application
         self._place: Place | None = None
 
     def fetch(self) -> bool:
-        """Add what is new; False: the node that has it does not show it."""
+        """Add what is new; False: the node that has it does not serve it."""
         place = self.place()
         if place is None:
-            return True  # nothing runs yet
+            return True  # nothing is running yet
         try:
             begun = self._begin(place)
             for stream in _STREAMS:
@@ -66,7 +66,7 @@ class Mirror:
         """Add what is new from the logs that YARN has collected; False: they cannot be read.
 
         Args:
-            user: whose job it is.
+            user: the job's user.
         """
         place = self.place()
         if place is None:
@@ -108,7 +108,7 @@ class Mirror:
     def _fetch(self, place: Place, stream: str, begin: int) -> None:
         have = self._size(stream) - begin
         base = f"{self._session.scheme}://{place.web}/ws/v1/node/containerlogs/{place.container}"
-        # Nothing but the end of a log can be asked for, so first how long it is.
+        # Only the end of a log can be requested, so first find out its length.
         length = _length(self._page(f"{base}/{stream}?size=-1"))
         if length > have:
             size = length - have + _SLACK
@@ -125,7 +125,7 @@ class Mirror:
             return self._session.web.send("GET", url)
         except WebError as error:
             if error.status == 404:
-                return b""  # the file is not there yet
+                return b""  # the file does not exist yet
             raise
 
 
@@ -143,15 +143,15 @@ def latest_attempt(session: Session, application: str) -> Place | None:
 
 
 def _length(page: bytes) -> int:
-    """How long a log is, as its page says."""
+    """The length of a log, according to its page."""
     _, found, rest = page.partition(_LENGTH.encode())
     return int(rest.partition(b"\n")[0]) if found else 0
 
 
 def _since(offset: int, page: bytes, size: int) -> bytes:
-    """What a page that shows the last `size` bytes of a log has from `offset` on.
+    """The part from `offset` on of a page that shows the last `size` bytes of a log.
 
-    Empty if the log has grown by so much meanwhile that some before it are missing.
+    Empty if the log has grown so much in the meantime that part of it is missing.
     """
     length = _length(page)
     begin = max(0, length - size)

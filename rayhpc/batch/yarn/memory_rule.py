@@ -1,4 +1,4 @@
-"""How NodeManagers count a container's memory, as far as the cluster's configuration tells.
+"""How NodeManagers count a container's memory, as far as the cluster's configuration says.
 
 Used by `jobs`; containers are told with `RAYHPC_COUNTS_SHARED`.
 """
@@ -14,10 +14,10 @@ _PROCFS = "ProcfsBasedProcessTree"
 
 
 def counts_shared(configuration: Configuration) -> bool:
-    """Whether memory that several processes share counts once for each of them.
+    """Whether memory shared by several processes counts once for each of them.
 
-    So it does by default.  The switch for the other way of counting works only where the class that
-    reads it is named, too.
+    This is the default.  The switch for the other way of counting works only if the class that
+    reads it is configured, too.
     """
     if configuration.get(_CHECK, "true").strip() != "true":
         return False

@@ -1,6 +1,6 @@
 """From a request to the application's YAML: what is shipped, and what runs rayhpc on the nodes.
 
-Used by `jobs`.  Looks at the files that are to be shipped; asks nobody.
+Used by `jobs`.  Looks at the files to be shipped; queries nothing.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ def render_yaml(
 
     Args:
         template: the shipped one, or the user's.
-        request: what is asked for.
-        options: what `--yarn` says.
+        request: the request.
+        options: those of `--yarn`.
         staging: `shared`, `webhdfs` or `hdfs`.
 
     Raises:
@@ -93,7 +93,7 @@ def _memory(request: JobRequest) -> int:
 
 
 def _python(request: JobRequest, options: YarnOptions) -> str:
-    """What runs rayhpc on the nodes: told, from the archive, from --venv, or as here."""
+    """What runs rayhpc on the nodes: given, from the archive, from --venv, or as here."""
     if options.python:
         return options.python
     if options.archive:
@@ -104,7 +104,7 @@ def _python(request: JobRequest, options: YarnOptions) -> str:
 
 
 def _command(request: JobRequest, ships_program: bool) -> list[str]:
-    """The program's words; a script that is shipped lies in the container's folder."""
+    """The program's command; a shipped script is in the container's folder."""
     if not ships_program:
         return list(request.command)
     program = str(request.program)
@@ -112,7 +112,7 @@ def _command(request: JobRequest, ships_program: bool) -> list[str]:
 
 
 def _without_times(words: list[str]) -> list[str]:
-    """`rayhpc run`'s options that are not the ApplicationMaster's to give."""
+    """`rayhpc run`'s options except those that the ApplicationMaster must not give."""
     kept = list(words)
     for name in ("--min-nodes", "--start-timeout"):
         if name in kept:
@@ -143,7 +143,7 @@ def _file(source: str, name: str = "", unpack: bool = False) -> dict[str, Any]:
 
 
 def _check_archive(options: YarnOptions) -> None:
-    """Refuse an environment that could not run anything."""
+    """Reject an environment that could not run anything."""
     path = Path(options.archive)
     if not path.name.endswith(_ARCHIVES):
         raise OptionError(

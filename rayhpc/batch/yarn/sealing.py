@@ -1,11 +1,11 @@
-"""A secret in a text that others may read: sealed with a secret that both sides have already.
+"""A secret in a text that others may read: sealed with a secret that both sides already have.
 
-Used for the record that a container is taken over with (`link`, `master.starter`): YARN then passes
-on an environment, but no other credentials.
+Used for the record with which a container is taken over (`link`, `master.starter`): YARN then
+passes on an environment, but no other credentials.
 
-Encrypt, then authenticate: the stream is SHAKE-256 of the key and a nonce that is never used twice,
-the tag HMAC-SHA-256 of nonce and ciphertext.  The standard library has no cipher, and rayhpc needs
-no package for this one.
+Encrypt, then authenticate: the stream is SHAKE-256 of the key and a nonce that is never reused, the
+tag HMAC-SHA-256 of nonce and ciphertext.  The standard library has no cipher, and this one needs no
+package.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _NONCE, _TAG = 32, 32
 
 
 def seal(secret: bytes, shared: bytes) -> str:
-    """`secret` as a text that only who has `shared` can read or make."""
+    """`secret` as a text that only holders of `shared` can read or create."""
     nonce = os.urandom(_NONCE)
     body = nonce + _mix(secret, shared, nonce)
     return base64.urlsafe_b64encode(body + _tag(body, shared)).decode()
@@ -48,5 +48,5 @@ def _tag(body: bytes, shared: bytes) -> bytes:
 
 
 def _fixed(shared: bytes) -> bytes:
-    """Of one length, so that no key and nonce can be read as another pair."""
+    """A key of fixed length, so that no key and nonce can be read as another pair."""
     return hashlib.sha256(shared).digest()

@@ -1,7 +1,7 @@
-"""A user's way into a cluster: its configuration, who we are, and a client of its ResourceManager.
+"""A user's access to a cluster: its configuration, our identity, and a ResourceManager client.
 
-Used by `jobs` and `unmanaged`.  With Kerberos the ticket buys a delegation token by HTTP (SPNEGO),
-and RPC goes with that token.
+Used by `jobs` and `unmanaged`.  With Kerberos the ticket is exchanged for a delegation token by
+HTTP (SPNEGO), and RPC uses that token.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ _SHARED_BYTES = 32
 
 
 class Session:
-    """One user at one cluster.
+    """One user on one cluster.
 
     Args:
-        environ: names the configuration's folder, and perhaps the user.
-        say: told when no ResourceManager answers.
+        environ: names the configuration's folder, and possibly the user.
+        say: called when no ResourceManager answers.
 
     Raises:
         ConfigurationError: the configuration is missing or wrong.
@@ -79,13 +79,13 @@ class Session:
         return self._client
 
     def credentials(self) -> Credentials:
-        """What a new application's containers act with; no token where nobody checks."""
+        """The credentials of a new application's containers; no token where nobody checks."""
         found = Credentials(secrets={SHARED_SECRET: os.urandom(_SHARED_BYTES)})
         if self.configuration.is_secure:
             _ = self.client
             assert self._token is not None
             host, port = addresses(self.configuration, CLIENTS)[0]
-            # REST leaves the service empty, and the ResourceManager renews no such token.
+            # REST leaves the service empty, and the ResourceManager does not renew such a token.
             service = f"{socket.gethostbyname(host)}:{port}"
             token = self._token
             found.tokens[service] = Token(token.identifier, token.password, token.kind, service)
@@ -98,7 +98,7 @@ class Session:
 
     @property
     def scheme(self) -> str:
-        """Of the web pages of NodeManagers."""
+        """The scheme of NodeManagers' web pages."""
         policy = self.configuration.get("yarn.http.policy", "HTTP_ONLY").strip()
         return "https" if policy == "HTTPS_ONLY" else "http"
 

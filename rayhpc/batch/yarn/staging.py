@@ -1,6 +1,6 @@
-"""Where an application's files are put so that the nodes can fetch them.
+"""Where an application's files are placed so that the nodes can fetch them.
 
-Used by `jobs`.  A directory that the nodes see under the same name, HDFS over HTTP (WebHDFS), or
+Used by `jobs`.  A directory that the nodes see under the same path, HDFS over HTTP (WebHDFS), or
 HDFS through an installed `hdfs` command.
 """
 
@@ -26,23 +26,23 @@ _COMMAND_S = 300
 
 
 class Staging(ABC):
-    """One application's place; nothing there outlives `remove`."""
+    """One application's staging area; nothing there outlives `remove`."""
 
     @abstractmethod
     def put(self, name: str, data: bytes, unpack: bool = False) -> Resource:
-        """A file; `unpack` has YARN unpack it on the nodes."""
+        """Store a file; with `unpack` YARN unpacks it on the nodes."""
 
     @abstractmethod
     def put_file(self, name: str, source: Path, unpack: bool) -> Resource:
-        """A file of this machine's."""
+        """Store a file from this machine."""
 
     @abstractmethod
     def remove(self) -> None:
-        """All of it."""
+        """Remove all of it."""
 
 
 class SharedDirectory(Staging):
-    """A directory below the job's folder, which the nodes see."""
+    """A directory below the job's folder, which the nodes can see."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -56,13 +56,13 @@ class SharedDirectory(Staging):
         return self.put_file(name, path, unpack)
 
     def put_file(self, name: str, source: Path, unpack: bool) -> Resource:
-        """It is where the nodes see it already."""
+        """The nodes can already see it."""
         facts = source.stat()
         stamp = facts.st_mtime_ns // 10**6
         return Resource(name, "file", "", 0, str(source.absolute()), facts.st_size, stamp, unpack)
 
     def remove(self) -> None:
-        """Files of the user's own stay."""
+        """The user's own files stay."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
@@ -82,14 +82,14 @@ class Hdfs(Staging):
         return self._resource(name, unpack)
 
     def put_file(self, name: str, source: Path, unpack: bool) -> Resource:
-        """Copy it there; what is large is not held in memory."""
+        """Copy it there, without holding large files in memory."""
         self._files.make_directory(self._folder)
         with open(source, "rb") as file:
             self._files.put(f"{self._folder}/{name}", file)
         return self._resource(name, unpack)
 
     def remove(self) -> None:
-        """The directory with all that is in it."""
+        """Remove the directory with everything in it."""
         self._files.remove(self._folder)
 
     def _resource(self, name: str, unpack: bool) -> Resource:
@@ -129,7 +129,7 @@ class HdfsCommand(Staging):
         return self._resource(name, unpack)
 
     def remove(self) -> None:
-        """The directory with all that is in it."""
+        """Remove the directory with everything in it."""
         self._run("-rm", "-r", "-f", "-skipTrash", self._folder)
 
     def _make(self) -> None:
@@ -165,7 +165,7 @@ class HdfsCommand(Staging):
 
 
 def choose(told: str, configuration: Configuration) -> str:
-    """`shared`, `webhdfs` or `hdfs`: what was told, else what the default file system suggests."""
+    """`shared`, `webhdfs` or `hdfs`: as given, else what the default file system suggests."""
     if told != "auto":
         return told
     return "webhdfs" if is_on_hdfs(configuration) else "shared"
@@ -179,12 +179,12 @@ def is_on_hdfs(configuration: Configuration) -> bool:
 def open_staging(
     kind: str, configuration: Configuration, web: Web, folder: Path, name: str
 ) -> Staging:
-    """The place of one application.
+    """The staging area of one application.
 
     Args:
         kind: see `choose`.
         configuration: the cluster's.
-        web: HTTP in the user's name.
+        web: HTTP on behalf of the user.
         folder: the job's folder.
         name: of a directory in HDFS, in the user's home unless it begins with /.
     """

@@ -1,4 +1,4 @@
-"""The application as YARN is handed it: made of an `Application` and what the queue is told.
+"""The application as submitted to YARN: from an `Application` and what the queue is told.
 
 Used by `jobs`, which prints it for `--dry-run`, and by `unmanaged`.
 """
@@ -72,11 +72,12 @@ def submission_context(
         resource=size,
         applicationTags=list(terms.tags),
         node_label_expression=label,
-        # What stdout and stderr hold while it runs is read from the nodes; at the end all of it.
+        # While it runs, stdout and stderr are read from the nodes; at the end everything is
+        # collected.
         log_aggregation_context=LogAggregationContextProto(include_pattern=".*"),
     )
     if not unmanaged:
-        # The only way to GPUs for the ApplicationMaster's container, where rank 0 is.
+        # The only way to get GPUs for the ApplicationMaster's container, where rank 0 runs.
         context.am_container_resource_request = [
             ResourceRequestProto(
                 priority=PriorityProto(priority=0),

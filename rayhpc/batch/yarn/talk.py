@@ -1,4 +1,4 @@
-"""What rank 0 and the ApplicationMaster say to each other over their socket, one message a packet.
+"""The messages between rank 0 and the ApplicationMaster on their socket, one per packet.
 
 Rank 0's side is `link`, the ApplicationMaster's is `master.rank_zero`.
 """
@@ -19,19 +19,19 @@ class Ready(msgspec.Struct, tag=True):
 
 
 class Want(msgspec.Struct, tag=True):
-    """Rank 0: so many nodes are wanted from now on, this one included."""
+    """Rank 0: this many nodes are wanted from now on, including this one."""
 
     nodes: int
 
 
 class Drain(msgspec.Struct, tag=True):
-    """The ApplicationMaster: a rank is to leave when its work is done."""
+    """The ApplicationMaster: a rank is to leave once its work is done."""
 
     rank: int
 
 
 class Drained(msgspec.Struct, tag=True):
-    """Rank 0: that rank's node has left the cluster, or never was in it."""
+    """Rank 0: that rank's node has left the cluster, or was never in it."""
 
     rank: int
 
@@ -44,10 +44,10 @@ _from_master = msgspec.json.Decoder(Drain)
 
 
 def from_rank_zero(packet: bytes) -> FromRankZero:
-    """What rank 0 has said."""
+    """Decode a message from rank 0."""
     return _from_rank_zero.decode(packet)
 
 
 def from_master(packet: bytes) -> Drain:
-    """What the ApplicationMaster has said."""
+    """Decode a message from the ApplicationMaster."""
     return _from_master.decode(packet)

@@ -1,7 +1,7 @@
-"""A job under watch: its state and its output, asked for as often as it is worth it.
+"""Watches a job: its state and its output, queried as often as is worthwhile.
 
-Used by `jobs`.  When the application has ended, the rest of its output is fetched, its end is noted
-in the folder, and what was staged for it is removed.
+Used by `jobs`.  When the application has ended, the rest of its output is fetched, its end is
+recorded in the folder, and its staged files are removed.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from rayhpc.hadoop.messages.applications import (
 
 # In the job's folder: where its files were staged.
 STAGED = "staged.json"
-# Between two looks: at first, and when nothing has happened for a while.
+# Between two queries: at first, and when nothing has happened for a while.
 _FIRST_S, _LONGEST_S = 0.2, 2.0
-# How long YARN may take to collect a job's logs, for whom there is no other way to see them.
+# How long to wait for YARN to collect a job's logs, if there is no other way to see them.
 _COLLECTED_S = 20.0
 _COLLECTS = (
     LogAggregationStatusProto.LOG_NOT_START,
@@ -39,12 +39,12 @@ _COLLECTS = (
 
 
 class Watch:
-    """One job's.
+    """Watches one job.
 
     Args:
-        folder: the job's.
-        session: who asks whom.
-        say: told what the user should know, once.
+        folder: the job's folder.
+        session: for queries.
+        say: called with what the user should know, once each.
     """
 
     def __init__(self, folder: JobFolder, session: Session, say: Callable[[str], None]) -> None:
@@ -59,19 +59,19 @@ class Watch:
         self._is_told = False
 
     def status(self) -> JobStatus | None:
-        """The state as of the last look; looks if there was none."""
+        """The state as of the last query; queries if there was none."""
         return self._last or self.look()
 
     def has_ended(self) -> bool:
-        """Whether the application was over at a look of now."""
+        """Whether the application is over, according to a query now."""
         return self.look().state.ended
 
     def is_over(self) -> bool:
-        """Whether the application was over at the last look."""
+        """Whether the application was over at the last query."""
         return self._last is not None and self._last.state.ended
 
     def pause(self, seconds: float) -> None:
-        """Wait, and look when it is time."""
+        """Wait, and query when it is time."""
         time.sleep(seconds)
         if time.monotonic() >= self._next:
             before = self._last
@@ -83,7 +83,7 @@ class Watch:
             self._next = time.monotonic() + self._every
 
     def look(self) -> JobStatus:
-        """Ask for the state, fetch the output.
+        """Query the state, fetch the output.
 
         Raises:
             HadoopError: the ResourceManager does not know the job, or does not answer.
@@ -93,7 +93,7 @@ class Watch:
         self._fetch(report)
         if self._last.state.ended:
             self._remove_staged()
-            # Who was cancelled has no exit code; YARN goes on to say so.
+            # A cancelled job has no exit code; YARN continues to say so.
             if self._last.state is not State.CANCELLED and self._folder.summary() is None:
                 self._note_end(report, self._last)
         return self._last
@@ -119,7 +119,7 @@ class Watch:
             )
 
     def _fetch_collected(self, report: ApplicationReportProto, wait: bool) -> bool:
-        """What YARN has collected after the end; `wait` where nobody else shows it."""
+        """Fetch what YARN has collected after the end; `wait` if nothing else serves it."""
         deadline = time.monotonic() + (_COLLECTED_S if wait else 0.0)
         while report.log_aggregation_status in _COLLECTS:
             if self._mirror.fetch_collected(report.user):
@@ -140,7 +140,7 @@ class Watch:
             self._say(f"job {status.id} is over ({status.word}): {status.reason}")
 
     def _remove_staged(self) -> None:
-        """What was put somewhere for the nodes; the note of where is there until it is gone."""
+        """Remove the staged files; the record of where they are is kept until they are gone."""
         try:
             kind, name = json.loads((self._folder.path / STAGED).read_text())
         except (OSError, ValueError):
@@ -156,7 +156,7 @@ class Watch:
         (self._folder.path / STAGED).unlink(missing_ok=True)
 
     def _tell(self, sentence: str) -> None:
-        """Once: the job goes on."""
+        """Say it once: the job continues."""
         if not self._is_told:
             self._is_told = True
             self._say(sentence)

@@ -1,4 +1,4 @@
-"""An ApplicationMaster's side of the NodeManagers: start, stop, ask.
+"""An ApplicationMaster's side of the NodeManagers: start, stop, query.
 
 The same from Hadoop 3.3.6 to 3.5.0: `tests/hadoop/test_messages.py` compares them with the jars.
 """

@@ -1,8 +1,8 @@
-"""What keeps a Ray node: waits for its Ray, for whoever started it, and for its like elsewhere.
+"""Keeps a Ray node: watches its Ray, its starter, and its counterparts on other nodes.
 
 Used by `ray_node`.  On rank 0 (`HeadKeeper`) it listens, under CURVE, for those of the other ranks
-(`MemberKeeper`): they get Ray's address and token over that connection, say on it that they have
-joined, and see by it that rank 0 has ended.
+(`MemberKeeper`): through that connection they get Ray's address and token, report that they have
+joined, and notice that rank 0 has ended.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ class OverError(Exception):
 
 
 class Keeper(ABC):
-    """What is the same on any rank.
+    """The part common to all ranks.
 
     Args:
-        plan: the node's.
-        said: where lines for whoever started it are written.
-        life: whoever started it is gone when this ends.
-        guard: so is the process that cleans up after this one.
+        plan: the node's plan.
+        said: where lines for the starter are written.
+        life: the starter is gone when this ends.
+        guard: the process that cleans up after this one is gone when this ends.
     """
 
     def __init__(self, plan: RayPlan, said: int, life: int, guard: int) -> None:
@@ -62,7 +62,7 @@ class Keeper(ABC):
             self._poller.register(descriptor, zmq.POLLIN)
 
     def live(self) -> int:
-        """Until the end; returns the exit code."""
+        """Run until the end; returns the exit code."""
         try:
             self._begin()
             while True:
@@ -112,15 +112,15 @@ class Keeper(ABC):
 
     @abstractmethod
     def _begin(self) -> None:
-        """Start this node's Ray, or ask for what it needs."""
+        """Start this node's Ray, or request what it needs."""
 
     @abstractmethod
     def close(self) -> None:
-        """Part from the others."""
+        """Disconnect from the others."""
 
     @abstractmethod
     def _hear(self) -> None:
-        """Read what others say."""
+        """Read messages from the others."""
 
     @abstractmethod
     def _on_up(self, address: str) -> None:
@@ -128,7 +128,7 @@ class Keeper(ABC):
 
     @abstractmethod
     def _on_ray_ended(self, why: str) -> None:
-        """This node's Ray has ended, and why."""
+        """This node's Ray has ended, for this reason."""
 
 
 class HeadKeeper(Keeper):
@@ -163,11 +163,11 @@ class HeadKeeper(Keeper):
         port = int(address.rpartition(":")[2])
         facts = {"address": address, "endpoints": self._endpoints}
         say(self._said, {"ok": True, "node": 0, "node_id": "", "port": port, **facts})
-        # Whoever reads may do so at the end only; then what does not fit is not worth waiting for.
+        # The reader may read only at the end; then what does not fit is not worth waiting for.
         os.set_blocking(self._said, False)
 
     def _on_ray_ended(self, why: str) -> None:
-        """The others are told by `close`."""
+        """Nothing to do here: `close` tells the others."""
 
     def _hear(self) -> None:
         for peer, frame in self._server.receive():
@@ -224,7 +224,7 @@ class MemberKeeper(Keeper):
         self._send(messages.JoinRay(self._plan.node, host, ours.version, ours.python))
 
     def close(self) -> None:
-        """Let what was said go out."""
+        """Let queued messages go out."""
         if self._context is None:
             return
         self._link.close()
@@ -273,7 +273,7 @@ def _wake_on_children() -> int:
 
 
 def say(descriptor: int, facts: dict[str, Any]) -> None:
-    """One line to whoever started us, if it is there and reads."""
+    """Write one line to our starter, if it is there and reads."""
     try:
         os.write(descriptor, json.dumps(facts).encode() + b"\n")
     except OSError:
@@ -281,4 +281,4 @@ def say(descriptor: int, facts: dict[str, Any]) -> None:
 
 
 def do_nothing(signum: int, frame: FrameType | None) -> None:
-    """Take a signal that is meant for others."""
+    """Handler for a signal meant for other processes."""

@@ -1,4 +1,4 @@
-"""Calls of actors at their caller: order, where the actor is, and what its death means for them.
+"""Actor calls on the caller's side: order, where the actor is, and what its death means for them.
 
 A state machine like `submission`: driven by the leading thread and by the simulation.  Other
 threads append to `inbox`.  The rules: `docs/explanation/protocol.md`, section Actors.
@@ -30,8 +30,8 @@ class Callers:
         me: this process's address.
         ownership: its reference table.
         results: what is done with results and failures.
-        send: puts a message on its way.
-        has_room: whether what is sent to a process now goes out now.
+        send: sends a message.
+        has_room: whether a message sent to a process now goes out at once.
     """
 
     def __init__(
@@ -61,13 +61,13 @@ class Callers:
 
     # -- the leading thread ----------------------------------------------------------------------
     def watch(self, client: ActorClient[Pending]) -> None:
-        """Be told of the actor's state, now and from now on."""
+        """Watch the actor's state from now on."""
         if not client.watched:
             client.watched = True
             self._send(HEAD, actors.WatchActor(client.actor))
 
     def kill(self, actor: ObjectId, no_restart: bool) -> None:
-        """Have an actor's process ended; calls made from here on do not reach it any more."""
+        """Have an actor's process killed; later calls do not reach it any more."""
         self.advance()
         client = self.client_of(actor)
         message = actors.KillActor(actor, no_restart)
@@ -78,7 +78,7 @@ class Callers:
         self._send(HEAD, message)
 
     def advance(self) -> None:
-        """Take in what was called, send what can be sent."""
+        """Process submitted calls, and send what can be sent."""
         inbox = self.inbox
         while inbox:
             self._take_in(inbox.popleft())
@@ -107,7 +107,7 @@ class Callers:
         self._results.fail(pending, failures.cancelled(pending))
 
     def make_again(self, oid: ObjectId, pending: Pending) -> bytes | None:
-        """Call once more for a result that was lost; the error if that cannot be."""
+        """Repeat a call whose result was lost; returns the error if that is impossible."""
         client = _target(pending)
         waits = pending.missing or pending in client.again or pending in client.queue
         if waits or pending.tid in client.inflight:
@@ -119,7 +119,7 @@ class Callers:
             return self._death(client, pending)
         pending.retries -= pending.retries > 0
         pending.attempt += 1
-        pending.cancelled = False  # that came too late
+        pending.cancelled = False  # the cancellation came too late
         if client.actor in self._ownership.table:
             pending.keep = [*hold([client.actor]), *(pending.keep or ())]
         if pending.deps:
@@ -133,7 +133,7 @@ class Callers:
         return [p for p in self.unfinished() if p.parent == tid]
 
     def unfinished(self) -> Iterable[Pending]:
-        """Every call that waits or runs."""
+        """Every call that is waiting or running."""
         for client in list(self._clients.values()):
             yield from list(client.queue)
             yield from list(client.delayed.values())
@@ -142,7 +142,7 @@ class Callers:
 
     # -- messages --------------------------------------------------------------------------------
     def on_actor_is(self, message: actors.ActorIs) -> None:
-        """The head tells where an actor is, or that it is not."""
+        """The head reports where an actor is, or that it is not alive."""
         client = self.client_of(message.actor)
         if client.state == actors.DEAD or message.incarnation < client.incarnation:
             return
@@ -190,17 +190,17 @@ class Callers:
         return left
 
     def on_room(self, address: Address) -> None:
-        """A process has taken in what was sent to it: an actor there gets the next calls."""
+        """A process has read what was sent to it: an actor there gets the next calls."""
         client = self._by_address.get(address)
         if client is not None:
             self._dirty[client] = None
 
     def on_process_died(self, address: Address) -> None:
-        """A process has ended; what that means for an actor the head tells."""
+        """A process has ended; the head says what that means for an actor."""
         self._by_address.pop(address, None)
 
     def on_node_gone(self, node: int) -> None:
-        """A node has gone, with every actor on it; what follows the head tells."""
+        """A node is gone, with every actor on it; the head says what follows."""
         for address in [a for a in self._by_address if node_of(a) == node]:
             self.on_process_died(address)
 
@@ -239,7 +239,7 @@ class Callers:
         self._dirty[client] = None
 
     def _ready_again(self, pending: Pending) -> None:
-        """The arguments of a call that makes a lost result again are there."""
+        """The arguments of a call that reconstructs a lost result are ready."""
         client = _target(pending)
         found, error = dependencies.resolved(self._ownership, pending)
         if pending.cancelled:
@@ -254,13 +254,13 @@ class Callers:
         self._dirty[client] = None
 
     def _send_ready(self, client: ActorClient[Pending]) -> None:
-        """Send calls in order, up to the first whose arguments are not there yet."""
+        """Send calls in order, up to the first whose arguments are not ready yet."""
         if client.state != actors.ALIVE or client.killed:
             return
         if self._by_address.get(client.address) is not client:
-            return  # its process has ended: what follows the head tells
+            return  # its process has ended: the head says what follows
         if not self._has_room(client.address):
-            return  # what waits here can still be cancelled; `on_room` comes
+            return  # what waits here can still be cancelled; `on_room` follows
         queue = client.queue
         batch: list[tasks.Call] = []
         total = 0
@@ -298,13 +298,13 @@ class Callers:
         try:
             self._send(client.address, tasks.Calls(client.actor, batch))
         except (ValueError, TypeError, OverflowError) as error:
-            # `remote()` ought to have refused it; nobody will ever answer these.
+            # `remote()` should have rejected it; nobody will ever answer these.
             for call in batch:
                 pending = client.inflight.pop(call.tid)
                 self._results.fail(pending, failures.not_sent(pending, error))
 
     def _lost(self, client: ActorClient[Pending], message: actors.ActorIs) -> None:
-        """The process that had our calls is gone: again in their order, or failed."""
+        """The process that had our calls is gone: repeat them in order, or fail them."""
         inflight = list(client.inflight.values())
         client.inflight.clear()
         for pending in inflight:
@@ -359,7 +359,7 @@ class Callers:
 
 
 def _may_wait(pending: Pending) -> bool:
-    """Whether a call waits while its actor restarts: if it had retries, the last one included."""
+    """Whether a call waits while its actor restarts: if it had retries, including the last one."""
     return pending.retries != 0 or pending.attempt > 0
 
 

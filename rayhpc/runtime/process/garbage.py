@@ -1,6 +1,6 @@
 """Runs Python's garbage collector where it holds nobody up.
 
-Called by drivers and workers, when a store fills up or definitions go.
+Called by drivers and workers, when a store fills up or definitions are dropped.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import threading
 
 
 def collect_apart() -> None:
-    """Have the collector run in a thread of its own: what it finds may have finalizers of the
-    user's, and those may wait.
+    """Run the collector in a separate thread: what it finds may have finalizers of the user's,
+    and those may wait.
     """
     threading.Thread(target=gc.collect, name="rayhpc-garbage", daemon=True).start()

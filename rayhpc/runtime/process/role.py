@@ -1,4 +1,4 @@
-"""What a process does beside taking part in a cluster: a worker runs tasks, a driver nothing more.
+"""What a process does in addition: a worker runs tasks, a driver does nothing more.
 
 `Core` has one and asks it where the two differ: `driver.Driver` or `worker.Worker`.
 """
@@ -17,20 +17,20 @@ Handlers = dict[type, Callable[[Address, Any], None]]
 
 
 class Waiter(Protocol):
-    """What serves the process while user code waits (`loop.Loop`)."""
+    """Serves the process while user code waits (`loop.Loop`)."""
 
     def wait_until(self, done: Callable[[], bool], timeout: float | None = None) -> bool:
-        """Serve until `done()`; False if the time (seconds) is over first."""
+        """Serve until `done()`; False after `timeout` seconds."""
 
     def close(self) -> None:
         """End."""
 
 
 class Role:
-    """That of a process whose user's program runs by itself.
+    """The role of a process that only runs its own user's program.
 
     Args:
-        loop: what serves the process.
+        loop: serves the process.
     """
 
     is_worker = False
@@ -39,14 +39,14 @@ class Role:
         self._waiter = loop
 
     def handlers(self) -> Handlers:
-        """What is done with the messages that only this role gets."""
+        """The handlers for messages that only this role gets."""
         return {}
 
     def advance(self) -> None:
-        """Do what has been left to the leading thread."""
+        """Do what was deferred to the leading thread."""
 
     def next_deadline(self) -> float | None:
-        """When `advance` is to be called without an event; None: not before one."""
+        """When `advance` must be called without an event; None: not before one."""
         return None
 
     def on_peers_gone(self, is_gone: Callable[[Address], bool]) -> None:
@@ -60,24 +60,24 @@ class Role:
         """The cluster ends (leading thread)."""
 
     def answer(self, question: Any) -> list[Any] | None:
-        """The rows a question asks for; None: this role has nothing to say to it."""
+        """The rows a question asks for; None: this role has no answer."""
         return None
 
     def wait_blocking(self, done: Callable[[], bool], timeout: float | None) -> bool:
-        """Wait in user code at most `timeout` seconds; an interrupt ends the wait."""
+        """Wait in user code for at most `timeout` seconds; an interrupt ends the wait."""
         self._waiter.wait_until(lambda: done() or inside.asked(), timeout)
         return done()
 
     def construct(self) -> actors.Construct | None:
-        """The order by which this process is an actor; None: it is none."""
+        """The order that made this process an actor; None: it is not one."""
         return None
 
     def title(self) -> str:
-        """How the actor that this process is shows itself; empty: by its class's name, or none."""
+        """The repr of this process's actor; empty: named after its class, or not an actor."""
         return ""
 
     def is_cancelled(self, tid: ObjectId) -> bool:
-        """Whether the task or call that runs was cancelled."""
+        """Whether the running task or call was cancelled."""
         return False
 
     def close(self) -> None:

@@ -1,6 +1,6 @@
 """The threads of a worker's process: the main one, which runs tasks, and how it is interrupted.
 
-Handed to `worker` by `main`; the simulation hands it threads of its own instead.  Decides nothing.
+Passed to `worker` by `main`; the simulation passes threads of its own instead.  Decides nothing.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from rayhpc.runtime.worker.title import Title
 
 
 class Threads(Protocol):
-    """What a worker needs of the threads that it is made of.
+    """What a worker needs from its threads.
 
     Attributes:
-        pid: the process's number.
-        title: what `ps` shows of it.
+        pid: the process's pid.
+        title: what `ps` shows for it.
     """
 
     pid: int
@@ -33,29 +33,29 @@ class Threads(Protocol):
         """Whether the calling thread is the main one."""
 
     def interrupt_main(self) -> None:
-        """Have the main thread interrupted, if it is in user code, or else when it enters it."""
+        """Interrupt the main thread if it is in user code, or else when it enters it."""
 
     def forget_interrupt(self) -> None:
-        """What the main thread was interrupted for has ended (main thread)."""
+        """The task for which the main thread was interrupted has ended (main thread)."""
 
     def asked(self) -> bool:
         """Whether the calling thread waits in vain: it is to be interrupted."""
 
     def lanes(self, host: Host) -> Lanes | None:
-        """Where the calls of an actor run; None: in the main thread, one by one."""
+        """Where an actor's calls run; None: in the main thread, one by one."""
 
     def collect_garbage(self) -> None:
-        """Have the garbage collector run, apart from the calling thread."""
+        """Run the garbage collector in a separate thread."""
 
     def end_process(self) -> None:
-        """End at once."""
+        """End the process at once."""
 
 
 class ProcessThreads:
-    """The threads of a real process, made in its main thread.
+    """The threads of a real process, created in its main thread.
 
     Attributes:
-        on_signal: called in the main thread by the interrupt's signal: whether it is still meant.
+        on_signal: called in the main thread by the interrupt's signal: whether it still applies.
     """
 
     def __init__(self) -> None:
@@ -70,11 +70,11 @@ class ProcessThreads:
         return threading.get_ident() == self._main
 
     def interrupt_main(self) -> None:
-        """Have the main thread interrupted, if it is in user code, or else when it enters it."""
+        """Interrupt the main thread if it is in user code, or else when it enters it."""
         signal.pthread_kill(self._main, signal.SIGURG)
 
     def forget_interrupt(self) -> None:
-        """What the main thread was interrupted for has ended (main thread)."""
+        """The task for which the main thread was interrupted has ended (main thread)."""
         inside.pending = False
 
     def asked(self) -> bool:
@@ -82,7 +82,7 @@ class ProcessThreads:
         return inside.asked()
 
     def lanes(self, host: Host) -> Lanes | None:
-        """Where the calls of an actor run; None: in the main thread, one by one."""
+        """Where an actor's calls run; None: in the main thread, one by one."""
         spec = host.spec
         if spec.is_async:
             from rayhpc.runtime.worker.loop_lanes import LoopLanes
@@ -95,11 +95,11 @@ class ProcessThreads:
         return None
 
     def collect_garbage(self) -> None:
-        """Have the garbage collector run, apart from the calling thread."""
+        """Run the garbage collector in a separate thread."""
         collect_apart()
 
     def end_process(self) -> None:
-        """End at once."""
+        """End the process at once."""
         os._exit(0)
 
     def _on_signal(self) -> None:

@@ -1,4 +1,4 @@
-"""What `gang` wants done.  Each is an order to `loop`, none waits for an answer."""
+"""What `gang` wants done.  Each is an order to `loop`; none waits for an answer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rayhpc.batch.yarn.master.subjects import OfContainer, OfHost, OfRank
 
 @dataclass(frozen=True)
 class Ask:
-    """Ask for `count` containers under a number that was never used before."""
+    """Ask for `count` containers under a number never used before."""
 
     number: int
     count: int
@@ -17,26 +17,26 @@ class Ask:
 
 @dataclass(frozen=True)
 class Cancel:
-    """Take back what is open of an ask."""
+    """Take back the open part of an ask."""
 
     number: int
 
 
 class Release(OfContainer):
-    """Give a container back; what runs in it is ended within 250 ms."""
+    """Release a container; what runs in it is ended within 250 ms."""
 
 
 class Avoid(OfHost):
-    """Take no containers on a host."""
+    """Accept no containers on a host."""
 
 
 class Readmit(OfHost):
-    """Take containers on a host again."""
+    """Accept containers on a host again."""
 
 
 @dataclass(frozen=True)
 class Launch:
-    """Start a rank in a container; `again`: in place of an earlier attempt's."""
+    """Start a rank in a container; `again`: replacing an earlier attempt's."""
 
     container: str
     rank: int
@@ -45,7 +45,7 @@ class Launch:
 
 
 class Drain(OfRank):
-    """Let a rank's work and objects move elsewhere; `Drained` says when that is done."""
+    """Move a rank's work and objects elsewhere; `Drained` reports when that is done."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Say:
 
 @dataclass(frozen=True)
 class Fail:
-    """There is no way to the wanted ranks: end the application."""
+    """The wanted ranks cannot be had: end the application."""
 
     reason: str
 

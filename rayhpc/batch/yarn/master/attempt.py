@@ -1,4 +1,4 @@
-"""One attempt of an application: register, let `loop` run, tell YARN how it ended.
+"""One attempt of an application: register, run `loop`, tell YARN how it ended.
 
 Used by `__main__` in a container and by `unmanaged` in the user's own process.
 """
@@ -23,7 +23,7 @@ from rayhpc.hadoop.tokens import Credentials, Token
 
 @dataclass(frozen=True)
 class Attempt:
-    """What one attempt is made of.
+    """The parts of one attempt.
 
     `own_host` is where rank 0 runs: no other container is wanted there.
     """
@@ -38,7 +38,7 @@ class Attempt:
     wakeup: Wakeup
 
     def run(self) -> int:
-        """Until the end; the program's exit code."""
+        """Run until the end; returns the program's exit code."""
         master = Master(self.managers, self.token, say=say)
         wanted = self.application
         gang = Gang(
@@ -81,7 +81,7 @@ class Attempt:
 
 
 def say(text: str) -> None:
-    """A sentence for the user, beside what rank 0 says."""
+    """Show a message to the user, beside rank 0's output."""
     print(f"rayhpc: {text}", file=sys.stderr, flush=True)
 
 

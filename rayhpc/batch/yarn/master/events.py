@@ -1,6 +1,6 @@
-"""What happens to a gang, as `gang` is told.
+"""The events of a gang, as `gang` receives them.
 
-Containers go by the text of their ids; `now` is in seconds of any clock that does not go back.
+Containers are identified by the text of their ids; `now` is in seconds on any monotonic clock.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from rayhpc.batch.yarn.master.subjects import OfContainer, OfHost, OfRank
 
 @dataclass(frozen=True)
 class Allocated:
-    """The ResourceManager has given us a container for the ask of that number."""
+    """The ResourceManager has given us a container for the ask with that number."""
 
     container: str
     host: str
@@ -21,7 +21,7 @@ class Allocated:
 
 @dataclass(frozen=True)
 class Inherited:
-    """A container of an earlier attempt still runs; what runs in it has lost its head."""
+    """A container of an earlier attempt is still running; what runs in it has lost its head."""
 
     container: str
     host: str
@@ -41,7 +41,7 @@ class StartFailed:
 
 @dataclass(frozen=True)
 class Completed:
-    """A container has ended; told once."""
+    """A container has ended; reported once."""
 
     container: str
     status: int
@@ -55,13 +55,13 @@ class HeadReady:
 
 @dataclass(frozen=True)
 class Resized:
-    """So many ranks are wanted from now on, rank 0 included."""
+    """This many ranks are wanted from now on, including rank 0."""
 
     size: int
 
 
 class Drained(OfRank):
-    """A rank that was to leave has nothing any more that others need."""
+    """A rank that is to leave no longer has anything that others need."""
 
 
 class HostUnusable(OfHost):
@@ -74,7 +74,7 @@ class HostUsable(OfHost):
 
 @dataclass(frozen=True)
 class ProgramEnded:
-    """The program has ended, so that all ranks are about to."""
+    """The program has ended, so all ranks are about to."""
 
     code: int
 

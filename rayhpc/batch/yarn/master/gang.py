@@ -1,12 +1,12 @@
-"""The decisions of the ApplicationMaster: events in, actions out, the clock handed in.
+"""The decisions of the ApplicationMaster: events in, actions out, the clock passed in.
 
 One reconcile step at the end of every event compares what is wanted with what there is; nothing
-else asks, releases or starts.  So no ask is doubled, whatever order things happen in.
+else asks, releases or starts.  So no ask is duplicated, in whatever order things happen.
 
-- Every rank but 0 is one container on a host of its own, AM's host excluded.
-- Until the gang is complete for the first time containers are only held; if that takes too long
-  all are given back, since another job may hold what we lack, and it is tried again later.
-- After that each rank is replaced by itself, within a budget that counts only its own faults.
+- Every rank but 0 is one container on a host of its own, excluding the AM's host.
+- Until the gang is complete for the first time containers are only held; if that takes too long all
+  are released, since another job may hold what we lack, and it is tried again later.
+- After that each rank is replaced individually, within a budget that counts only its own faults.
 - A rank that is to leave is drained before its container is released.
 - Containers of an earlier attempt are taken over: what ran in them has lost its head, and is
   replaced by a rank of ours.
@@ -22,13 +22,13 @@ from enum import Enum
 from rayhpc.batch.yarn.master import actions, events, exit_status
 
 _LONGEST_BACK_OFF_S = 120.0
-# How long a host is avoided on which a container could not be started.
+# How long a host on which a container could not be started is avoided.
 _BAD_HOST_S = 60.0
 
 
 @dataclass(frozen=True)
 class GangOptions:
-    """What a gang is to be; times in seconds.
+    """The parameters of a gang; times in seconds.
 
     `size` and `needed` count rank 0: the gang is complete with `needed` of `size` ranks.
     `restarts` is how many containers may fail by their own fault before none is replaced any more.
@@ -43,7 +43,7 @@ class GangOptions:
 
 
 class Phase(str, Enum):
-    """What a container is to us."""
+    """The state of a container."""
 
     HELD = "held"
     STARTING = "starting"
@@ -64,7 +64,7 @@ class Gang:
     """The ranks of one job and their containers.
 
     Args:
-        options: what it is to be.
+        options: its parameters.
         own_host: where the AM and rank 0 are.
         rng: for the back-off.
     """
@@ -93,28 +93,28 @@ class Gang:
     # -- what others may know
     @property
     def ranks(self) -> Mapping[int, str]:
-        """The host of each rank that has been started, but 0."""
+        """The host of each started rank except 0."""
         started = [each for each in self._containers.values() if each.phase is not Phase.HELD]
         return {each.rank: each.host for each in started}
 
     @property
     def is_complete(self) -> bool:
-        """Whether as many ranks as needed have been gathered once."""
+        """Whether the needed number of ranks has been gathered once."""
         return self._complete
 
     @property
     def held(self) -> int:
-        """How many containers we have, started or not."""
+        """The number of containers we have, started or not."""
         return len(self._containers)
 
     @property
     def open_asks(self) -> int:
-        """How many containers are asked for and not given."""
+        """The number of containers requested and not received."""
         return sum(self._asks.values())
 
     @property
     def failures(self) -> int:
-        """How many containers have failed by their own fault."""
+        """The number of containers that have failed by their own fault."""
         return self._failures
 
     def wake_at(self) -> float | None:
@@ -124,14 +124,14 @@ class Gang:
 
     # -- what happens
     def start(self, now: float, inherited: Sequence[events.Inherited] = ()) -> list[actions.Action]:
-        """The first actions; `inherited` is there already."""
+        """The first actions; `inherited` containers are there already."""
         self._avoid(self.own_host)
         for event in inherited:
             self._take(event.container, event.host, inherited=True)
         return self._finish(now)
 
     def handle(self, event: events.Event, now: float) -> list[actions.Action]:
-        """What is to be done after `event`."""
+        """The actions after `event`."""
         match event:
             case events.Allocated():
                 self._on_allocated(event)
@@ -161,7 +161,7 @@ class Gang:
         return self._finish(now)
 
     def tick(self, now: float) -> list[actions.Action]:
-        """What is to be done because time has passed."""
+        """The actions because time has passed."""
         if self._back_off_until is not None and now >= self._back_off_until:
             self._back_off_until = None
         if self._gather_until is not None and now >= self._gather_until:
@@ -191,7 +191,7 @@ class Gang:
         unwanted = host in hosts or host in self._avoided
         pausing = self._ending or self._back_off_until is not None
         if pausing or unwanted or self.held >= self._size - 1:
-            # Of an ask that was cancelled too late, or a second one on a host.
+            # For an ask that was cancelled too late, or a second one on a host.
             self._actions.append(actions.Release(name))
             return
         self._containers[name] = _Container(host, inherited=inherited)
@@ -222,7 +222,7 @@ class Gang:
     def _on_completed(self, event: events.Completed) -> None:
         container = self._containers.pop(event.container, None)
         if container is None:
-            return  # one that we gave back
+            return  # one that we released
         self._readmit(container.host)
         if self._ending or container.phase in (Phase.HELD, Phase.DRAINING):
             return
@@ -283,7 +283,7 @@ class Gang:
                 self._gather_until = now + self.options.gather_s
 
     def _shrink(self, wanted: int) -> None:
-        """Let go of what is beyond `wanted`: what is not started first, then the highest ranks."""
+        """Release what exceeds `wanted`: what is not started first, then the highest ranks."""
         staying = [n for n, c in self._containers.items() if c.phase is not Phase.DRAINING]
         staying.sort(key=lambda name: self._containers[name].rank)
         held = [name for name in staying if self._containers[name].phase is Phase.HELD]
@@ -308,7 +308,7 @@ class Gang:
                 )
 
     def _give_up_gathering(self, now: float) -> None:
-        """Give all back: two half gangs would wait for each other for ever."""
+        """Release all: two half gangs would wait for each other forever."""
         have, need = self.held + 1, min(self.options.needed, self._size)
         self._gather_until = None
         self._cancel_asks()
@@ -343,7 +343,7 @@ class Gang:
             self._actions.append(actions.Avoid(host))
 
     def _readmit(self, host: str) -> None:
-        """Unless something else speaks against the host."""
+        """Readmit the host, unless something else rules it out."""
         taken = {each.host for each in self._containers.values()} | {self.own_host}
         against = taken | self._unusable | self._bad_until.keys()
         if host in self._avoided and host not in against:

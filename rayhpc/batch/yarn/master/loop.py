@@ -1,10 +1,10 @@
-"""The ApplicationMaster's one loop: news from YARN and from rank 0 to `Gang`, its orders back.
+"""The ApplicationMaster's only loop: events from YARN and rank 0 to `Gang`, its orders back.
 
 Used by `__main__` in the application's first container, and by `unmanaged` in the user's own
-process.  Everything here waits or talks; what to do is decided in `gang`.
+process.  Everything here waits or talks; `gang` decides what to do.
 
-One thread does it all, but for the calls that start containers: a NodeManager that does not answer
-must hold up nobody else.
+One thread does everything, except for the calls that start containers: a NodeManager that does not
+answer must not hold up anyone else.
 """
 
 from __future__ import annotations
@@ -39,19 +39,19 @@ from rayhpc.hadoop.messages.scheduling import AllocateResponseProto, AMCommandPr
 from rayhpc.hadoop.resources import Size
 from rayhpc.hadoop.tokens import Credentials
 
-# Heartbeats: while containers are on their way, and else.
+# Heartbeats: while containers are being obtained or started, and otherwise.
 _BUSY_S, _QUIET_S = 0.2, 1.0
-# How long the ranks may take to leave after the program's end, before YARN kills them.
+# How long the ranks may take to leave after the program has ended, before YARN kills them.
 _LEAVE_S = 3.0
 _LEAVE_BEAT_S = 0.1
 _KILL_S = 5.0
 _WELL = (NodeStateProto.NS_RUNNING, NodeStateProto.NS_NEW)
-# The ResourceManager has given us up: another attempt may live already.
+# The ResourceManager has given us up: another attempt may already be running.
 _GIVEN_UP = ("ApplicationAttemptNotFoundException", "InvalidToken")
 
 
 class GivenUpError(Exception):
-    """YARN does not want this attempt any more; there is nobody to unregister from."""
+    """YARN no longer wants this attempt; there is nobody to unregister from."""
 
 
 @dataclass(frozen=True)
@@ -66,14 +66,14 @@ class Loop:
     """One attempt of one application, after it has registered.
 
     Args:
-        application: what it is to run.
+        application: what it runs.
         resources: the files of every container.
-        master: the talk with the ResourceManager.
-        gang: who decides.
-        credentials: what every container is given, but for the ApplicationMaster's own token.
+        master: talks to the ResourceManager.
+        gang: makes the decisions.
+        credentials: for every container, without the ApplicationMaster's own token.
         rank_zero: the process of rank 0, started.
-        wakeup: tells when this process is told to end.
-        say: shows a sentence to the user.
+        wakeup: says when this process is told to end.
+        say: shows a message to the user.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Loop:
             self._poll.register(descriptor, select.POLLIN)
 
     def run(self, inherited: Sequence[ContainerProto] = ()) -> Outcome:
-        """Until the program has ended and the ranks have left.
+        """Run until the program has ended and the ranks have left.
 
         Args:
             inherited: what earlier attempts have left running.
@@ -127,7 +127,7 @@ class Loop:
         return self._outcome
 
     def pause(self, seconds: float) -> None:
-        """Wait between two tries of the ResourceManager, still hearing rank 0."""
+        """Wait between two attempts to reach the ResourceManager, still listening to rank 0."""
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
             self._wait(left)
@@ -151,9 +151,9 @@ class Loop:
             return False
         return not self._gang.ranks or time.monotonic() >= self._leave_until
 
-    # -- what comes in
+    # -- input
     def _wait(self, seconds: float) -> None:
-        """Hear whoever speaks within the time; what they say lies in the inbox then."""
+        """Listen for this long; messages are then in the inbox."""
         for descriptor, _ in self._poll.poll(max(1, int(seconds * 1000))):
             if descriptor == self._wake:
                 os.read(self._wake, 4096)
@@ -169,10 +169,10 @@ class Loop:
     def _hear_rank_zero(self) -> None:
         match self._rank_zero.receive():
             case None:
-                # Closed, by its end or by a program that has not been told of it.
+                # Closed, by its end or by a program that does not know about it.
                 self._poll.unregister(self._rank_zero.socket.fileno())
             case talk.Ready(record, failed):
-                if not failed:  # else it is about to end
+                if not failed:  # otherwise it is about to end
                     self._starter.set_record(record)
                     self._inbox.append(events.HeadReady())
             case talk.Want(nodes):
@@ -224,7 +224,7 @@ class Loop:
         return name
 
     def _take(self, answer: AllocateResponseProto) -> None:
-        # A ResourceManager that has restarted hears of them only when their nodes report.
+        # A restarted ResourceManager hears about them only when their nodes report.
         for container in answer.containers_from_previous_attempts:
             self._inbox.append(self._inherit(container))
         for node in answer.updated_nodes:
@@ -240,7 +240,7 @@ class Loop:
             ask = container.allocation_request_id
             self._inbox.append(events.Allocated(name, container.nodeId.host, ask))
 
-    # -- what goes out
+    # -- output
     def _do(self, orders: list[actions.Action]) -> None:
         for action in orders:
             self._do_one(action)
@@ -286,7 +286,7 @@ class Loop:
 
 
 def final_status(code: int) -> FinalApplicationStatusProto:
-    """What YARN is told of an exit code."""
+    """What YARN is told for an exit code."""
     if code == 0:
         return FinalApplicationStatusProto.APP_SUCCEEDED
     return FinalApplicationStatusProto.APP_FAILED

@@ -1,6 +1,6 @@
-"""Rank 0 as the ApplicationMaster sees it: a child process, and a socket that its head speaks over.
+"""Rank 0 as the ApplicationMaster sees it: a child process, and a socket to its head.
 
-Used by `loop`.  The other end of the socket is `link`, and `talk` is what they say.
+Used by `loop`.  The other end of the socket is in `link`; `talk` defines the messages.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class RankZero:
     """The process of rank 0, from its start to its end.
 
     Args:
-        command: the words of `rayhpc run`.
+        command: the command `rayhpc run`.
         environ: its environment.
         directory: where it runs; None: here.
     """
@@ -60,7 +60,7 @@ class RankZero:
         return None if code is None else exit_code_of(code)
 
     def receive(self) -> talk.FromRankZero | None:
-        """What rank 0 has said, once the socket is readable; None: it has closed it."""
+        """A message from rank 0, once the socket is readable; None: it has closed the socket."""
         try:
             packet = self.socket.recv(_MOST_BYTES)
         except ConnectionResetError:
@@ -68,8 +68,8 @@ class RankZero:
         return talk.from_rank_zero(packet) if packet else None
 
     def drain(self, rank: int) -> None:
-        """Have a rank leave the cluster when its work is done."""
-        with contextlib.suppress(OSError):  # rank 0 has ended: so do all others
+        """Have a rank leave the cluster once its work is done."""
+        with contextlib.suppress(OSError):  # rank 0 has ended, and so do all others
             self.socket.send(talk.encode(talk.Drain(rank)))
 
     def terminate(self) -> None:
@@ -78,7 +78,7 @@ class RankZero:
             self._process.terminate()
 
     def end(self, patience_s: float) -> int:
-        """SIGTERM, and after `patience_s` seconds SIGKILL; the exit code."""
+        """SIGTERM, and after `patience_s` seconds SIGKILL; returns the exit code."""
         self.terminate()
         try:
             return exit_code_of(self._process.wait(patience_s))
@@ -88,7 +88,7 @@ class RankZero:
 
 
 def save_tokens(credentials: Credentials, folder: Path) -> str:
-    """A token file for rank 0: what the container has, but not the ApplicationMaster's own token.
+    """A token file for rank 0: the container's tokens except the ApplicationMaster's own.
 
     Returns:
         Its path.

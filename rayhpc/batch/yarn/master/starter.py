@@ -1,4 +1,4 @@
-"""Starts ranks in containers, in threads: a NodeManager that does not answer holds up nobody else.
+"""Starts ranks in containers, in threads: an unresponsive NodeManager holds nobody else up.
 
 Used by `loop`, which is told how each start went.
 """
@@ -30,14 +30,14 @@ _THREADS = 16
 
 
 class Starter:
-    """What every rank but 0 is started with, and the threads that do it.
+    """What every rank except 0 is started with, and the threads that do it.
 
     Args:
         application: what runs.
         resources: the files of every container.
         master: has the tokens of the NodeManagers.
-        credentials: the ApplicationMaster's; its own token is kept back.
-        tell: takes the event that follows, in one of the threads.
+        credentials: the ApplicationMaster's; its own token is not passed on.
+        tell: receives the resulting event, in one of the threads.
     """
 
     def __init__(
@@ -54,15 +54,15 @@ class Starter:
         self._threads = ThreadPoolExecutor(_THREADS, "start-container")
 
     def set_record(self, record: bytes) -> None:
-        """The record that ranks join the head with; secret."""
+        """Set the record that ranks join the head with; secret."""
         self._credentials.secrets[RECORD_SECRET] = record
 
     def start(self, launch: Launch, container: ContainerProto) -> None:
-        """Begin to start a rank."""
+        """Begin starting a rank."""
         self._threads.submit(self._start, launch, container)
 
     def close(self) -> None:
-        """Start nothing any more."""
+        """Start nothing more."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _start(self, launch: Launch, container: ContainerProto) -> None:
