@@ -21,6 +21,9 @@ from rayhpc.store.mapping import Mapping
 from rayhpc.wire.messages.start import WorkerConfig
 from rayhpc.wire.slots import Slot
 
+# Made when the module is loaded, which the fork server does: 1 ms of each worker's start.
+_decode = msgspec.msgpack.Decoder(WorkerConfig).decode
+
 
 def main(worker_number: int, args: bytes) -> None:
     """Run as worker `worker_number` of a node.
@@ -29,7 +32,7 @@ def main(worker_number: int, args: bytes) -> None:
         worker_number: its process number.
         args: a `WorkerConfig` as msgpack.
     """
-    config = msgspec.msgpack.decode(args, type=WorkerConfig)
+    config = _decode(args)
     current.allow_in_forked_worker()
     output.name_lines()
     mapping = Mapping(config.arena_fd, config.arena_bytes)
