@@ -150,7 +150,9 @@ class ActorCalls:
     # -- the main thread ---------------------------------------------------------------------------
     def has_work(self) -> bool:
         """Whether the main thread has something to do."""
-        return not self.is_constructed or bool(self.waiting) or self.may_leave()
+        if self.waiting or not self.is_constructed:
+            return True
+        return self.ending is not None and self.may_leave()
 
     def may_leave(self) -> bool:
         """Whether the actor is to end, and its calls have ended."""

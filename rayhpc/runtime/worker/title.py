@@ -32,11 +32,6 @@ class Title:
         self.name: str | None = None
         self.rest()
 
-    @property
-    def is_running(self) -> bool:
-        """Whether it still names what ran last."""
-        return self.name is not None
-
     def run(self, name: str) -> None:
         """A task or call of that name starts."""
         if name != self.name:

@@ -161,7 +161,7 @@ class Worker(Role):
 
     def _wait_for_work(self) -> None:
         title = self.threads.title
-        if title.is_running:
+        if title.name is not None:
             if self.process.loop.wait_until(self._has_work, QUIET_S):
                 return
             title.rest()
