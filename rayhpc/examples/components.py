@@ -18,5 +18,5 @@ for component in ("0", "1"):
     found = {ray.get(where.options(label_selector=selector).remote()) for _ in range(20)}
     nodes = [node for node in ray.nodes() if node["Labels"].get("rayhpc.io/component") == component]
     assert found <= {node["NodeManagerAddress"] for node in nodes}
-    cpus = sum(node["Resources"]["CPU"] for node in nodes)
+    cpus = sum(node["Resources"].get("CPU", 0) for node in nodes)
     print(f"component {component}: {len(nodes)} nodes, {cpus:g} CPUs")

@@ -48,6 +48,17 @@ def test_nodes_come_and_go(nodes: Cluster) -> None:
     assert alive() == {nodes.head_node.node_id}
 
 
+def test_what_no_node_has_is_no_resource() -> None:
+    made = Cluster(initialize_head=True, connect=True, head_node_args={"num_cpus": 0})
+    try:
+        assert "CPU" not in rayhpc.cluster_resources()
+        assert "CPU" not in rayhpc.nodes()[0]["Resources"]
+        assert rayhpc.cluster_resources()["memory"] > 0
+    finally:
+        rayhpc.shutdown()
+        made.shutdown()
+
+
 def test_a_node_can_be_removed_as_by_a_crash(nodes: Cluster) -> None:
     second = nodes.add_node(num_cpus=1)
     nodes.connect()

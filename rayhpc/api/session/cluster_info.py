@@ -34,13 +34,15 @@ def nodes() -> list[dict[str, Any]]:
 
 
 def cluster_resources() -> dict[str, float]:
-    """The total resources of all living nodes: resource → amount (memory in bytes)."""
-    return _sum(lambda state: state.info.total)
+    """The total resources of all living nodes: resource → amount (memory in bytes); those of which
+    there are none are left out.
+    """
+    return _positive(_sum(lambda state: state.info.total))
 
 
 def available_resources() -> dict[str, float]:
     """The resources that are free now; exhausted ones are left out."""
-    return {name: amount for name, amount in _sum(lambda x: x.available).items() if amount > 0}
+    return _positive(_sum(lambda state: state.available))
 
 
 def timeline(filename: str | None = None) -> list[dict[str, Any]] | None:
@@ -79,6 +81,10 @@ def labels_of(info: NodeInfo) -> dict[str, str]:
     return {NODE_ID_LABELS[0]: info.node_id, **info.labels}
 
 
+def _positive(resources: dict[str, float]) -> dict[str, float]:
+    return {name: amount for name, amount in resources.items() if amount > 0}
+
+
 def _sum(part: Any) -> dict[str, float]:
     client = current.client()
     total: Resources = {}
@@ -105,6 +111,6 @@ def _row(state: cluster.NodeState) -> dict[str, Any]:
         "MetricsExportPort": 0,
         "DeathReason": 0 if state.alive else 1,
         "DeathReasonMessage": state.ended,
-        "Resources": amounts(info.total) if state.alive else {},
+        "Resources": _positive(amounts(info.total)) if state.alive else {},
         "Labels": labels_of(info),
     }
