@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,13 @@ import rayhpc as ray
 
 FAR = {"resources": {"far": 0.1}}
 MIB = 2**20
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_dead_nodes_are_left(_clusters: Any) -> Iterator[None]:
+    """Other tests count them: they get a new cluster."""
+    yield
+    _clusters.end()
 
 
 def content(seed: int, size: int) -> Any:
