@@ -5,9 +5,10 @@ export interface Series { name: string; values: number[]; kind: "area" | "dashed
 
 const WIDTH = 1000, HEIGHT = 190, LEFT = 64, RIGHT = 8, BOTTOM = 24, TOP = 10;
 
-export function Chart({ series, step, label, format }: { series: Series[]; step: number; label: string; format: (x: number) => string }) {
+// `least` is the smallest value that the axis goes up to, where nothing larger was seen.
+export function Chart({ series, step, label, format, least = 1 }: { series: Series[]; step: number; label: string; format: (x: number) => string; least?: number }) {
   const bins = Math.max(1, ...series.map((each) => each.values.length));
-  const top = Math.max(1e-9, ...series.flatMap((each) => each.values)) * 1.05;
+  const top = Math.max(least, ...series.flatMap((each) => each.values)) * 1.05;
   const x = (i: number) => LEFT + (i / bins) * (WIDTH - LEFT - RIGHT);
   const y = (value: number) => TOP + (1 - value / top) * (HEIGHT - TOP - BOTTOM);
   const marks = ticks(0, bins * step, 8);

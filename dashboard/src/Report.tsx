@@ -117,7 +117,7 @@ function UsagePart({ usage }: { usage: Usage }) {
 function StoresPart({ stores }: { stores: Stores }) {
   return (
     <>
-      <Chart step={stores.step} label="Bytes in the object stores and on disk over time" format={bytes} series={[
+      <Chart step={stores.step} least={1024 * 1024} label="Bytes in the object stores and on disk over time" format={bytes} series={[
         { name: "in the stores", values: stores.used, kind: "area" },
         { name: "spilled to disk", values: stores.on_disk, kind: "dashed" },
       ]} />

@@ -2,7 +2,8 @@
 
 Walks back from the run that ended last.  Before a run there was what it took longest to wait for:
 the run that made its last argument, the run that had its worker until then, or the run that
-submitted it.  What lies between is time in which the driver, or rayhpc, was at work.
+submitted it.  Failing all of these, the driver submitted it when the last run before it had ended,
+wherever that ran.  What lies between is time in which the driver, or rayhpc, was at work.
 """
 
 from __future__ import annotations
@@ -103,6 +104,8 @@ def _walk(snapshot: Snapshot) -> list[_Link]:
     """The path from its end to its start."""
     runs = snapshot.runs
     end, made = runs.end, source_makers(snapshot)
+    by_end = np.argsort(end, kind="stable")
+    ends = end[by_end]
     has_parents = bool(np.any(runs.parent))
     parents = maker_of(snapshot, runs.parent) if has_parents else np.full(len(runs), -1)
     current, until = int(np.argmax(end)), float(np.max(end))
@@ -110,6 +113,9 @@ def _walk(snapshot: Snapshot) -> list[_Link]:
     while len(links) < _STEPS_MOST:
         start = float(runs.start[current])
         following, since, why = _before(runs, end, made, parents, current, start)
+        if why == DRIVER:
+            following = _ended_last(by_end, ends, start)
+            since = float(end[following]) if following >= 0 else start
         links.append(_Link(current, until, why, max(0.0, start - since)))
         if following < 0 or following == current:
             break
@@ -120,7 +126,10 @@ def _walk(snapshot: Snapshot) -> list[_Link]:
 def _before(
     runs: Runs, end: Column, made: Column, parents: Column, run: int, start: float
 ) -> tuple[int, float, str]:
-    """What a run waited for last: the run, when that was over, and what it was."""
+    """What a run waited for last: the run, when that was over, and what it was.
+
+    DRIVER: for none of those that the recording links it to.
+    """
     found = (-1, start, DRIVER)
     sources = made[runs.first_source[run] : runs.first_source[run + 1]]
     sources = sources[sources >= 0]
@@ -132,13 +141,19 @@ def _before(
     if found[0] < 0 and parent >= 0 and runs.start[parent] < start:
         found = (parent, start, PARENT)
     before = run - 1
-    if before >= 0 and runs.worker[before] == runs.worker[run] and end[before] <= start:
-        since = float(end[before])
-        is_later = found[2] == DRIVER or (found[2] == ARGUMENT and since > found[1])
-        at_once = start - since <= _AT_ONCE_S
-        if is_later or (at_once and found[2] == PARENT):
-            return before, since, ROOM if at_once else DRIVER
-    return found
+    if before < 0 or runs.worker[before] != runs.worker[run]:
+        return found
+    since = float(end[before])
+    at_once = since <= start <= since + _AT_ONCE_S
+    if found[2] == ARGUMENT and found[1] < since <= start:
+        return before, since, ROOM if at_once else DRIVER
+    return (before, since, ROOM) if at_once and found[2] != ARGUMENT else found
+
+
+def _ended_last(by_end: Column, ends: Column, start: float) -> int:
+    """The run that had ended last when another one started; -1: none had."""
+    before = int(np.searchsorted(ends, start, side="right")) - 1
+    return int(by_end[before]) if before >= 0 else -1
 
 
 def _longest(snapshot: Snapshot, links: list[_Link]) -> list[Step]:

@@ -146,6 +146,19 @@ def test_the_critical_path_follows_the_worker_where_room_was_waited_for() -> Non
     assert critical_path(facts.snapshot(Made().recording())) is None
 
 
+def test_the_critical_path_follows_what_the_driver_waited_for() -> None:
+    made = Made(nodes=2, cpus=2)
+    made.run("first", 0.0, 1.0)
+    made.run("slowest", 0.0, 3.0, node=1)
+    made.run("second", 3.2, 1.0)
+    path = critical_path(facts.snapshot(made.recording()))
+    assert path is not None
+    steps = [(x.function, x.waited_for) for x in path.steps]
+    assert steps == [("slowest", DRIVER), ("second", DRIVER)]
+    assert path.between == pytest.approx(0.2, abs=1e-3)
+    assert path.before == pytest.approx(0.0, abs=1e-3)
+
+
 def test_failures_are_grouped_with_one_traceback_of_each() -> None:
     made = Made(nodes=2)
     made.tracebacks["ValueError at a.py:1 in f"] = "Traceback: bad"
