@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from rayhpc.raylet.objects import pulls
+from rayhpc.raylet.objects import pulls, spill
 
 from .cluster import Cluster
 
@@ -24,7 +24,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture
 def sim(seed: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     """Three nodes of two CPUs; what goes over the data plane does not always arrive."""
-    monkeypatch.setattr(pulls, "CHUNK", 32 * 1024)  # so that the programs' objects go over it
+    # So that the programs' objects go over it.
+    monkeypatch.setattr(spill, "PIECE", 32 * 1024)
+    monkeypatch.setattr(pulls, "CHUNK", 32 * 1024)
     gc.freeze()  # what is there already need not be looked through at each end
     gc.disable()  # when garbage goes must not depend on what ran before
     cluster = Cluster(seed)

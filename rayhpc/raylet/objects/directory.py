@@ -10,9 +10,11 @@ one node.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
+from rayhpc.raylet.objects import spill
 from rayhpc.raylet.objects.context import StoreContext
+from rayhpc.raylet.objects.local import LocalObject
 from rayhpc.raylet.objects.table import ObjectTable
 from rayhpc.wire.address import Address, NodeNumber, ObjectId, id_prefix, node_of, owner_of
 from rayhpc.wire.messages import objects
@@ -35,13 +37,14 @@ class DirectoryEntry:
     turn ends).
     """
 
-    __slots__ = ("asked", "keeper", "nodes", "size", "timer", "told", "waiting")
+    __slots__ = ("asked", "eager", "keeper", "nodes", "size", "timer", "told", "waiting")
 
     def __init__(self) -> None:
         self.size = 0
         self.nodes: set[NodeNumber] = set()
         self.keeper: NodeNumber = 0
         self.waiting: dict[NodeNumber, None] = {}
+        self.eager: set[NodeNumber] = set()
         self.told: dict[NodeNumber, float] = {}
         self.asked = False
         self.timer = False
@@ -49,7 +52,12 @@ class DirectoryEntry:
     def arrived_at(self, node: NodeNumber, size: int) -> None:
         """A node has a copy, so it no longer looks for one."""
         self.size = size
+        self.looks_no_more(node)
+
+    def looks_no_more(self, node: NodeNumber) -> None:
+        """A node no longer looks for it."""
         self.waiting.pop(node, None)
+        self.eager.discard(node)
         self.told.pop(node, None)
 
     def is_idle(self) -> bool:
@@ -58,9 +66,13 @@ class DirectoryEntry:
 
 
 class Directory:
-    """The directory of one raylet."""
+    """The directory of one raylet.
+
+    `bytes_of(obj, start, length)`, set by the manager, reads an object that lies in memory.
+    """
 
     def __init__(self, context: StoreContext, table: ObjectTable) -> None:
+        self.bytes_of: Callable[[LocalObject, int, int], bytes] = lambda obj, start, length: b""
         self._context = context
         self._table = table
         self._owners: dict[bytes, dict[ObjectId, DirectoryEntry]] = {}
@@ -107,6 +119,8 @@ class Directory:
             self._copy_gone(oid, node)
             entry = self._entry(oid) or self._make(oid)
         entry.waiting[node] = None
+        if message.eager:
+            entry.eager.add(node)
         self._serve(oid, entry)
 
     def on_locate_cancel(self, message: objects.LocateCancel) -> None:
@@ -116,8 +130,7 @@ class Directory:
             return
         entry = self._entry(oid)
         if entry is not None:
-            entry.waiting.pop(node, None)
-            entry.told.pop(node, None)
+            entry.looks_no_more(node)
             self._serve(oid, entry)
             self._tidy(oid, entry)
 
@@ -135,6 +148,7 @@ class Directory:
             answer = objects.Located(oid, message.kind, value=message.value, text=message.text)
             self._context.post(node, answer)
         entry.waiting.clear()
+        entry.eager.clear()
         self._tidy(oid, entry)
 
     # -- freeing -----------------------------------------------------------------------------------
@@ -154,8 +168,7 @@ class Directory:
         for oid in [oid for oid, nodes in self._leaving.items() if node in nodes]:
             self._has_left(oid, node)
         for oid, entry in [pair for owned in self._owners.values() for pair in owned.items()]:
-            entry.waiting.pop(node, None)
-            entry.told.pop(node, None)
+            entry.looks_no_more(node)
             if node in entry.nodes:
                 self._copy_gone(oid, node)
             else:
@@ -222,7 +235,18 @@ class Directory:
             named = copies
             if len(copies) > _NAMED:
                 named = self._context.random.sample(copies, _NAMED)
-            self._context.post(node, objects.Located(oid, objects.STORED, size, named))
+            self._context.post(node, self._located(oid, size, named, node in entry.eager))
+            entry.eager.discard(node)
+
+    def _located(
+        self, oid: ObjectId, size: int, named: list[NodeNumber], eager: bool
+    ) -> objects.Located:
+        """The answer to who looks for copies: where they are, and at best the object itself."""
+        obj = self._table.get(oid) if eager and size <= spill.PIECE else None
+        if obj is None or obj.offset < 0:
+            return objects.Located(oid, objects.STORED, size, named)
+        value = self.bytes_of(obj, 0, obj.size)
+        return objects.Located(oid, objects.STORED, size, named, value, edition=obj.edition)
 
     def _serve_later(self, oid: ObjectId, entry: DirectoryEntry, seconds: float) -> None:
         if entry.timer:

@@ -20,6 +20,9 @@ from rayhpc.raylet.objects.table import ObjectTable
 from rayhpc.wire.address import Address, NodeNumber, ObjectId, owner_node_of
 from rayhpc.wire.messages import objects
 
+# Objects, of a chunk at most, that may come along with the answer to where they are.
+_EAGER = 16
+
 # Want.state
 LOCATING, PULLING, RESTORING, PAUSED = range(4)
 
@@ -70,6 +73,8 @@ class Fetcher:
         self._memory = memory
         self._puller = puller
         self._wants: dict[ObjectId, Want] = {}
+        # Those for which that was asked and whose bytes may be on their way, or wait for room.
+        self._eager: set[ObjectId] = set()
 
     # -- this node's processes ---------------------------------------------------------------------
     def on_fetch(self, process: Address, message: objects.Fetch) -> None:
@@ -137,6 +142,7 @@ class Fetcher:
             self._context.post(owner_node_of(oid), objects.LocateCancel(oid, self._context.node))
             self._no_room(want, size)
         else:
+            self._eager.discard(oid)
             want.avoid.add(want.source)
             self._locate_later(want)
 
@@ -160,7 +166,10 @@ class Fetcher:
             want.avoid.clear()
         want.source = self._context.random.choice(promising or nodes)
         others = len(nodes) > 1
-        self._puller.start(want.oid, message.size, want.source, want.urgent, others)
+        came = (message.value, message.edition) if message.value else None
+        if came is None:
+            self._eager.discard(want.oid)
+        self._puller.start(want.oid, message.size, want.source, want.urgent, others, came)
 
     def on_dropped(self, oid: ObjectId) -> None:
         """The object goes, here and everywhere: the directory is asked why."""
@@ -194,7 +203,10 @@ class Fetcher:
             self._fail(want, objects.OWNER_DIED, text=f"its owner's node {node} is gone")
             return
         want.state = LOCATING
-        self._context.post(node, objects.Locate(want.oid, self._context.node))
+        eager = len(self._eager) < _EAGER and node != self._context.node
+        if eager:
+            self._eager.add(want.oid)
+        self._context.post(node, objects.Locate(want.oid, self._context.node, eager))
 
     def _locate_later(self, want: Want) -> None:
         want.state = PAUSED
@@ -220,6 +232,7 @@ class Fetcher:
     def _no_room(self, want: Want, size: int) -> None:
         """Readers hear that it does not fit; who only looked, that it exists."""
         del self._wants[want.oid]
+        self._eager.discard(want.oid)
         text = self.full(size)
         for process, pin in want.waiters:
             if pin:
@@ -243,6 +256,7 @@ class Fetcher:
             self._context.post(node, objects.LocateCancel(want.oid, self._context.node))
 
     def _stop(self, want: Want) -> None:
+        self._eager.discard(want.oid)
         if want.request is not None:
             self._memory.withdraw(want.request)
             want.request = None

@@ -81,6 +81,7 @@ class ObjectManager:
         self._plane.attach(self._executor.tell, _PlaneEvents(ways, self._server))
         self._fetcher = Fetcher(context, table, reclaimer, self._memory, self._puller)
         self._directory = Directory(context, table)
+        self._directory.bytes_of = self._server.bytes_of
         self._report = Report(node, table, self._memory, self._spiller, pid_of)
         self._memory.make_room = reclaimer.make_room
         self._memory.is_making_room = reclaimer.is_spilling

@@ -44,11 +44,13 @@ class Pull:
     """One object on its way here.
 
     `others`: more nodes have a copy.  `chunks` under way by their start, `spans` by their token.
-    `by_chunks`: its source has said that it cannot send spans.
+    `by_chunks`: its source has said that it cannot send spans.  `came` (bytes, edition): it has
+    been sent along with the word where it is, and only room is missing.
     """
 
     __slots__ = (
         "by_chunks",
+        "came",
         "chunks",
         "heard",
         "offset",
@@ -79,6 +81,7 @@ class Pull:
         self.chunks: dict[int, int] = {}
         self.spans: dict[int, tuple[int, int]] = {}
         self.by_chunks = False
+        self.came: tuple[bytes, int] | None = None
         self.heard = 0.0
 
 
@@ -124,7 +127,13 @@ class Puller:
 
     # -- for `fetching` ----------------------------------------------------------------------------
     def start(
-        self, oid: ObjectId, size: int, source: NodeNumber, urgent: bool, others: bool = False
+        self,
+        oid: ObjectId,
+        size: int,
+        source: NodeNumber,
+        urgent: bool,
+        others: bool = False,
+        came: tuple[bytes, int] | None = None,
     ) -> None:
         """Pull an object; those that somebody waits to read (urgent) come first.
 
@@ -134,6 +143,7 @@ class Puller:
             source: a node that has it.
             urgent: somebody waits to read it.
             others: further nodes have it.
+            came: its bytes and their edition, if they have come already.
         """
         parked = self._parked.pop(oid, None)
         if parked is not None and parked.size == size:
@@ -144,7 +154,10 @@ class Puller:
             return
         if parked is not None:
             self._release(parked)
-        (self._urgent if urgent else self._patient)[oid] = Pull(oid, size, source, urgent, others)
+        pull = Pull(oid, size, source, urgent, others)
+        if came is not None and len(came[0]) == size:
+            pull.came = came
+        (self._urgent if urgent else self._patient)[oid] = pull
         self._admit()
 
     def hurry(self, oid: ObjectId) -> None:
@@ -321,11 +334,23 @@ class Puller:
         for pull in list(self._active.values()):
             if pull.offset < 0 or not pull.progress.wants_more:
                 continue
+            if pull.came is not None:
+                self._take_what_came(pull, *pull.came)
+                continue
             way = self._way(pull)
             if way == channels.OPEN:
                 self._ask_spans(pull)
             elif way == channels.NONE:
                 self._ask_chunks(pull)
+
+    def _take_what_came(self, pull: Pull, data: bytes, edition: int) -> None:
+        pull.came = None
+        start, length = pull.progress.take(pull.size)
+        if self._write(pull, start, data):
+            self._take(pull, start, length, edition)
+        else:
+            pull.progress.put_back(start, length)
+            self._give_up(pull)
 
     def _way(self, pull: Pull) -> int:
         if pull.by_chunks or pull.place is not None or pull.size <= CHUNK:

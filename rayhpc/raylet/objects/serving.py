@@ -131,12 +131,16 @@ class Server:
         if start < 0 or length < 1:
             self._context.post(message.node, objects.Chunk(oid, start, -1, b""))
         elif obj.offset >= 0:
-            with self._arena.view(obj.offset + start, length) as view:
-                data = bytes(view)
+            data = self.bytes_of(obj, start, length)
             chunk = objects.Chunk(oid, start, obj.size, data, obj.edition)
             self._context.post(message.node, chunk)
         else:
             self._read_from_disk(obj, message.node, start, length)
+
+    def bytes_of(self, obj: LocalObject, start: int, length: int) -> bytes:
+        """A part of an object that lies in memory, to be sent in a message."""
+        with self._arena.view(obj.offset + start, length) as view:
+            return bytes(view)
 
     def _read_from_disk(self, obj: LocalObject, node: NodeNumber, start: int, length: int) -> None:
         place = obj.disk

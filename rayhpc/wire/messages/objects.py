@@ -146,10 +146,14 @@ class ObjectGone(Message):
 
 
 class Locate(Message):
-    """Raylet to the owner's raylet: where is it? Answered by `Located`, now or once it exists."""
+    """Raylet to the owner's raylet: where is it? Answered by `Located`, now or once it exists.
+
+    `eager`: if it is small and lies with you, send it along.
+    """
 
     oid: bytes
     node: int
+    eager: bool = False
 
 
 class LocateCancel(Message):
@@ -160,7 +164,10 @@ class LocateCancel(Message):
 
 
 class Located(Message):
-    """The owner's raylet to a raylet: the copies, or (kind not STORED) what exists instead."""
+    """The owner's raylet to a raylet: the copies, or (kind not STORED) what exists instead.
+
+    If it was asked for eagerly, `value` may be the stored object itself, of that `edition`.
+    """
 
     oid: bytes
     kind: int
@@ -168,6 +175,7 @@ class Located(Message):
     nodes: list[int] = []
     value: bytes = b""
     text: str = ""
+    edition: int = 0
 
 
 class Ask(Message):

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 from object_nodes import Cluster, Process, get, leftovers, put, sent
 
-from rayhpc.raylet.objects import channels, pulls
-from rayhpc.wire.address import ObjectId
+from rayhpc.raylet.objects import channels, pulls, spill
+from rayhpc.wire.address import ObjectId, node_of
 from rayhpc.wire.messages import objects
 
 STORE_BYTES = 4 << 20
@@ -16,6 +16,7 @@ CHUNK = 64 * 1024
 
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    monkeypatch.setattr(spill, "PIECE", CHUNK)
     monkeypatch.setattr(pulls, "CHUNK", CHUNK)
     monkeypatch.setattr(pulls, "SPAN", 2 * CHUNK)
     cluster = Cluster(1, 3, STORE_BYTES, None, plane=True)
@@ -70,6 +71,27 @@ def test_a_small_object_needs_no_channel(cluster: Cluster) -> None:
     owner, reader = cluster.process(1), cluster.process(2)
     assert get(reader, put(owner, CHUNK)).size == CHUNK
     assert not sent(cluster, objects.AskChannels)
+
+
+def test_a_small_object_of_its_owners_node_takes_one_round_trip(cluster: Cluster) -> None:
+    owner, reader = cluster.process(1), cluster.process(2)
+    oid = put(owner, CHUNK)
+    cluster.delivered.clear()
+    assert get(reader, oid).size == CHUNK
+    between = [type(m) for source, to, m in cluster.delivered if node_of(source) != node_of(to)]
+    assert between == [objects.Locate, objects.Located, objects.ObjectAt]
+
+
+def test_a_flood_of_small_objects_is_not_sent_unasked(cluster: Cluster) -> None:
+    """What may come along with answers is bounded; the rest is admitted as ever."""
+    owner, reader = cluster.process(1), cluster.process(2)
+    for oid in [put(owner, 10_000) for _ in range(60)]:
+        reader.fetch(oid)
+    while not sent(cluster, objects.Located):
+        cluster.step()
+    assert sum(message.eager for message in sent(cluster, objects.Locate)) <= 16
+    cluster.settle()
+    assert len(reader.views) == 60
 
 
 def test_after_a_reset_only_what_is_missing_is_asked_for_again(cluster: Cluster) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from object_nodes import Cluster, Done, get, leftovers, put, sent
 
-from rayhpc.raylet.objects import directory
+from rayhpc.raylet.objects import directory, fetching
 from rayhpc.wire.address import raylet_of
 from rayhpc.wire.messages import objects
 
@@ -152,8 +152,11 @@ def test_the_owners_own_node_can_keep_the_last_copy(cluster: Cluster) -> None:
     assert get(owner, oid).size == LARGE
 
 
-def test_a_copy_of_another_size_is_not_mixed_in(cluster: Cluster) -> None:
+def test_a_copy_of_another_size_is_not_mixed_in(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A task made again may give another value: what is there is asked for anew."""
+    monkeypatch.setattr(fetching, "_EAGER", 0)
     owner, reader = cluster.process(1), cluster.process(2)
     oid = put(owner)
     reader.fetch(oid)
@@ -167,7 +170,10 @@ def test_a_copy_of_another_size_is_not_mixed_in(cluster: Cluster) -> None:
     assert len(sent(cluster, objects.Locate)) == 2
 
 
-def test_a_transfer_cut_by_a_death_goes_on_from_another_copy(cluster: Cluster) -> None:
+def test_a_transfer_cut_by_a_death_goes_on_from_another_copy(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetching, "_EAGER", 0)
     owner, writer, reader = (cluster.process(node) for node in (1, 2, 3))
     oid = owner.new()
     writer.write(oid, LARGE)
@@ -281,6 +287,7 @@ def test_a_broadcast_spreads_instead_of_draining_one_node(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(directory, "_TURNS_FROM", 1000)
+    monkeypatch.setattr(fetching, "_EAGER", 0)
     cluster = Cluster(5, 12, STORE_BYTES, None)
     owner = cluster.process(1)
     oid = put(owner)
