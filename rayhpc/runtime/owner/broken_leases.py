@@ -24,14 +24,7 @@ def begun_of(ours: list[Lease[Pending]], message: leases.LeaseBroken) -> set[Obj
 
 
 def lacks_items(ours: list[Lease[Pending]], result: tasks.Result) -> bool:
-    """Whether this is the end of a generator of which not all items have come.
-
-    Of one that has raised nobody knows how many there were: it runs again if it may.
-    """
+    """Whether this is the end of a generator of which not all items have come."""
     found = (lease.inflight.get(result.tid) for lease in ours)
     pending = next((x for x in found if x is not None), None)
-    if pending is None or pending.stream is None:
-        return False
-    if result.status == tasks.FAILED:
-        return pending.retries != 0
-    return pending.stream.lacks(result)
+    return pending is not None and pending.stream is not None and pending.stream.lacks(result)

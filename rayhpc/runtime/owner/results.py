@@ -85,14 +85,15 @@ class Results:
             self.fail(pending, failures.cancelled(pending))
         elif result.retry and pending.retries != 0 and not pending.cancelled:
             pending.retries -= pending.retries > 0
-            if len(result.outs) > 1:  # what it made before goes, or is made again in its place
+            if len(result.outs) > 1 and pending.stream is None:
+                # What it made before goes, or is made again in its place.
                 pending.leftover = True
                 self.discard(worker, [tasks.Result(result.tid, tasks.OK, [], inner=result.inner)])
             return False
         else:
             error = result.outs[-1]
             assert isinstance(error, bytes)
-            if len(result.outs) > 1:
+            if len(result.outs) > 1 and pending.stream is None:
                 self._take_first(worker, pending, result)
             # Some of several results may have been stored before it failed.
             pending.leftover = pending.leftover or pending.returns != 1

@@ -78,7 +78,8 @@ class Stream:
 
     def lacks(self, result: tasks.Result) -> bool:
         """Whether items of a task that has ended so have not come."""
-        return result.status == tasks.OK and self.received < _count(result)
+        is_counted = len(result.outs) == (1 if result.status == tasks.OK else 2)
+        return is_counted and self.received < _count(result)
 
     def finish(self, result: tasks.Result) -> None:
         """The task has ended well; its result says after how many items."""
@@ -198,7 +199,7 @@ class Streams:
 
 
 def _count(result: tasks.Result) -> int:
-    """How many items a generator that has ended well has yielded."""
+    """How many items a generator has yielded before it ended, or raised."""
     out = result.outs[0]
     assert isinstance(out, bytes)
     return msgspec.msgpack.decode(out, type=int)

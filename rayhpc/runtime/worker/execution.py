@@ -112,11 +112,11 @@ def _lost_error(failed: objects.FetchFailed) -> bytes:
 
 
 class PartlyFailedError(Exception):
-    """A task with several results has failed after some of them.
+    """A task with several results, or a generator, has failed after some of them.
 
     Args:
         error: what the user's code raised.
-        made: those that there are.
+        made: those that there are; of a generator, whose items have gone already, their number.
     """
 
     def __init__(self, error: Exception, made: Made) -> None:

@@ -89,6 +89,8 @@ class Producers:
                 self._send_item(owner, task, count, value)
                 count += 1
                 self._wait_for_room(task, count)
+        except Exception as error:
+            raise _raised_after(count, error) from error
         finally:
             self._end(task.tid)
         return self._ended(task, count, start)
@@ -112,6 +114,8 @@ class Producers:
                     room.clear()
                     if self._must_wait(task, count):
                         await room.wait()
+        except Exception as error:
+            raise _raised_after(count, error) from error
         finally:
             self._end(task.tid)
         return self._ended(task, count, start)
@@ -172,3 +176,9 @@ def _items(task: execution.Runnable, values: Any) -> Iterator[Any]:
         )
     with outside:
         return iter(values)
+
+
+def _raised_after(count: int, error: Exception) -> execution.PartlyFailedError:
+    """The owner is told how many items there were: the last ones may not reach it."""
+    made = execution.Made(outs=[msgspec.msgpack.encode(count)])
+    return execution.PartlyFailedError(error, made)

@@ -82,7 +82,8 @@ class Call(Record, frozen=True):
 class Result(Record, frozen=True):
     """The outcome of one task.
 
-    `outs` has one element per result: the pickled value, or where it is stored.  `micros` is how
+    `outs` has one element per result: the pickled value, or where it is stored; after a failure the
+    error is the last.  Of a generator it has the number of its items instead.  `micros` is how
     long the user's code ran.  `borrowing` says that references among the arguments are still being
     taken over: the submitter keeps them alive until `Release`.  `inner` lists, per result, the
     references inside it, which the worker keeps alive until the owner's `Adopted`.

@@ -328,20 +328,28 @@ def test_a_generator_whose_last_items_went_with_its_worker_has_not_ended_well(
 
 
 @pytest.mark.parametrize("retries", [0, 1])
-def test_a_generator_that_raised_and_died_runs_again_if_it_may(side: Side, retries: int) -> None:
+@pytest.mark.parametrize("came", [0, 1, 2])
+def test_a_generator_that_raised_and_died_runs_again_if_items_are_missing(
+    side: Side, came: int, retries: int
+) -> None:
     streams = Streams(side.ownership, side.results, side._send)
     (pending,) = side.submit(1, retries=retries)
     pending.returns = tasks.STREAMING
     stream = pending.stream = streams.open(pending.tid, -1, pending)
     (request,) = side.take(leases.LeaseRequest)
     side.grant(request.request, WORKER, 1)
+    for i in range(came):
+        streams.on_item(WORKER, tasks.StreamItem(pending.tid, i, b"item"))
     error = dump_error(KeyError("k"), function_name="f", pid=7, ip="10.0.0.1", actor_repr=None)
-    end = tasks.Result(pending.tid, tasks.FAILED, [error], 1)
+    end = tasks.Result(pending.tid, tasks.FAILED, [msgspec.msgpack.encode(2), error], 1)
     side.submitter.on_broken(broken(1, pending.tid, unsent=[msgspec.msgpack.encode(end)]))
     side.submitter.advance()
-    assert stream.is_over() == (retries == 0)
-    if not retries:
-        assert isinstance(load_error_or_none(side, stream.item_ids()[0]), KeyError)
+    is_whole = came == 2
+    assert stream.is_over() == (is_whole or not retries)
+    if stream.is_over():
+        last = load_error_or_none(side, stream.item_ids()[-1])
+        assert isinstance(last, KeyError if is_whole else WorkerCrashedError)
+        assert len(stream.item_ids()) == came + 1
 
 
 def load_error_or_none(side: Side, oid: bytes) -> BaseException | None:
