@@ -11,9 +11,9 @@ from ray.exceptions import TaskCancelledError, WorkerCrashedError
 
 @ray.remote(max_retries=0)
 def spin(marks, name="spin", seconds=60):
-    mark(marks, name)
     end = time.monotonic() + seconds
     try:
+        mark(marks, name)  # whoever sees it may cancel at once
         while time.monotonic() < end:
             time.sleep(0.01)
     except KeyboardInterrupt:
