@@ -189,6 +189,13 @@ class Ownership:
         elif entry.state != STORED:
             entry.leftover = True
 
+    def close(self) -> None:
+        """This process has left: no row leads anywhere any more, as no collector sees a ring."""
+        for entry in list(self.table.values()):
+            if entry.task is not None:
+                entry.task.let_go()
+            entry.task = entry.inner = entry.callbacks = entry.on_free = entry.view = None
+
     def add(self, oid: ObjectId, entry: Entry) -> None:
         """A new object of ours."""
         self.table[oid] = entry

@@ -80,6 +80,10 @@ class Pending(msgspec.Struct, eq=False, gc=False):
     target: ActorClient[Pending] | None = None
     ready: tuple[Dependency, ...] = ()
 
+    def let_go(self) -> None:
+        """Forget what may lead back here, when the process has left its cluster."""
+        self.deps = self.keep = self.queue = self.lease = self.stream = self.target = None
+
     def is_again(self) -> bool:
         """Whether it is a call that is repeated because results of it were lost."""
         return self.more is not None and self.more.again

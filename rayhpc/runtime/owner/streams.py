@@ -157,6 +157,10 @@ class Streams:
             self._makers[tid] = pending
         return stream
 
+    def makers(self) -> list[Pending]:
+        """What makes the items of generators that are kept again."""
+        return list(self._makers.values())
+
     def on_item(self, worker: Address, message: tasks.StreamItem) -> None:
         """An item, perhaps one that an earlier run has brought already."""
         stream = self._live.get(message.tid)

@@ -295,6 +295,15 @@ class Core:
         """What to raise where somebody needs the cluster that has ended."""
         return self._ended_as(f"The cluster has ended: {self.ended}")
 
+    def close(self) -> None:
+        """This process has left the cluster: rings go that the garbage collector does not see."""
+        makers = self.streams.makers()
+        for pending in itertools.chain(
+            self.submitter.unfinished(), self.callers.unfinished(), makers
+        ):
+            pending.let_go()
+        self.ownership.close()
+
     def fail_what_is_pending(self) -> None:
         """Let everything that is not there yet fail with `end_error`."""
         error = dump_system_error(self.end_error())

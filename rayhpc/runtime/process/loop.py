@@ -57,6 +57,7 @@ class Loop:
         self.handover.stop()
         self.transport.close()
         core.store.close()
+        core.close()
         self._sockets.close()
 
     def abandon(self) -> None:
