@@ -79,7 +79,7 @@ def start(
 
 def _explain_join(started: Started, block: bool) -> None:
     click.echo(f"This machine ({started.record.node_ip}) has joined {started.record.address}.")
-    click.echo(f"Leave again: {_stop_line(started, block)}")
+    click.echo(f"To leave it: {_stop_line(started, block)}")
 
 
 def _explain_head(started: Started, options: StartOptions) -> None:

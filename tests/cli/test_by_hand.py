@@ -206,7 +206,7 @@ def test_block_stays_until_it_is_interrupted(shell: Shell) -> None:
         text=True,
     ) as process:
         assert process.stdout is not None
-        while "Stop it: Ctrl-C" not in (line := process.stdout.readline()):
+        while "To stop it: Ctrl-C" not in (line := process.stdout.readline()):
             assert line
         known = family(process.pid)
         process.send_signal(signal.SIGINT)
@@ -222,7 +222,7 @@ def test_a_killed_block_takes_its_node_along(shell: Shell) -> None:
         text=True,
     ) as process:
         assert process.stdout is not None
-        while "Stop it: Ctrl-C" not in (line := process.stdout.readline()):
+        while "To stop it: Ctrl-C" not in (line := process.stdout.readline()):
             assert line
         known = family(process.pid)
         process.kill()

@@ -24,10 +24,12 @@ from tests.slurm.lab_cluster import LabCluster
 from tests.slurm.user import RAYHPC, User
 
 # Each is a look at something that has no event, in a loop with a deadline (the end of a child that
-# somebody else may reap, nodes that join, MPI's progress, a named actor that leaves, what YARN
-# knows, which it tells only who asks), or no waiting for others at all (a moment of quiet).
+# somebody else may reap, nodes that join, MPI's progress, a named actor that leaves, workers that
+# end after their program, what YARN knows, which it tells only who asks), or no waiting for others
+# at all (a moment of quiet).
 LOOKS = {
     "launch/cluster.py:wait_for_nodes",
+    "launch/last_look.py:take_down",
     "launch/mpi_channel.py:publish",
     "launch/start_stop.py:_wait_for_end",
     "machine/processes.py:reap_child",
