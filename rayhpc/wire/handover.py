@@ -22,7 +22,8 @@ The traps, each of which once caused a hang, and how they are avoided:
   arrived just before, and nobody would tell it.
   have come just before, and nobody would tell it.
 
-A finalizer or signal handler may call `nudge` and `rouse`, and nothing else of this class.
+A finalizer or signal handler may call `wake_waiters` and `wake_leader`, and nothing else of this
+class.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ class Handover:
 
     def __init__(self) -> None:
         self.wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        # Closed together with this object: `nudge` must never write to a reused descriptor.
+        # Closed together with this object: `wake_waiters` must never write to a reused descriptor.
         self._close = weakref.finalize(self, os.close, self.wake_fd)
         self._close.atexit = False
         self._mutex = Lock()  # guards everything below; held for a few lines, never while waiting
@@ -94,9 +95,9 @@ class Handover:
         self._followers: deque[_Seat] = deque()  # threads that wait for a result
         self._serving = False  # the background thread leads
         self._parked = False  # the background thread sleeps until nobody leads
-        self._nudged = False  # followers are to check for themselves
-        self._bell = Lock()
-        self._bell.acquire()
+        self._look_again = False  # followers are to check for themselves
+        self._parking = Lock()  # released to wake the background thread when it is parked
+        self._parking.acquire()
         self._ended = ""  # why nobody can lead any more
         self._thread: Thread | None = None
 
@@ -220,11 +221,11 @@ class Handover:
             pump(left)
 
     def _excuse(self) -> None:
-        """Wake the followers whose result is there; after a nudge, all."""
-        nudged, self._nudged = self._nudged, False
+        """Wake the followers whose result is there; after `wake_waiters`, all."""
+        woken, self._look_again = self._look_again, False
         for seat in list(self._followers):
-            if (nudged or seat.is_done()) and self._withdraw(seat, self._followers):
-                seat.tell(_LOOK if nudged else _DONE)
+            if (woken or seat.is_done()) and self._withdraw(seat, self._followers):
+                seat.tell(_LOOK if woken else _DONE)
 
     # -- sleeping and being woken -----------------------------------------------------------------
     def _sleep(self, seat: _Seat, seats: deque[_Seat], deadline: float | None) -> int:
@@ -270,7 +271,7 @@ class Handover:
         self._owner = 0
         if self._parked:
             self._parked = False
-            self._bell.release()
+            self._parking.release()
 
     def _refuse_if_ended(self) -> None:
         if self._ended:
@@ -284,16 +285,16 @@ class Handover:
         """
         return self._serving
 
-    def nudge(self) -> None:
+    def wake_waiters(self) -> None:
         """Make all waiting threads check again (any thread, also finalizers and signal handlers).
 
         A polling thread returns from its poll; followers call `done` themselves, since it may read
         what only their own thread can see.
         """
-        self._nudged = True
+        self._look_again = True
         self._wake()
 
-    def rouse(self) -> None:
+    def wake_leader(self) -> None:
         """Make another thread that polls, the background included, run a round (any thread, also
         finalizers): otherwise work queued for it would wait until a message arrives.
         """
@@ -365,7 +366,7 @@ class Handover:
                 else:
                     self._parked = True
             if not acted:
-                self._bell.acquire()
+                self._parking.acquire()
                 continue
             seat.lock.acquire()
             return _LOOK if seat.news == _LEAD else _END
@@ -386,7 +387,7 @@ class Handover:
                     seats.popleft().tell(_END)
             if self._parked:
                 self._parked = False
-                self._bell.release()
+                self._parking.release()
         if self._thread is not None and self._thread.ident != get_ident():
             self._thread.join()
 

@@ -151,10 +151,10 @@ class SimSockets:
             SimThread.current().wait(lambda: done() or over())
         return done()
 
-    def nudge(self) -> None:
+    def wake_waiters(self) -> None:
         """The world asks every thread that waits anyway."""
 
-    def rouse(self) -> None:
+    def wake_leader(self) -> None:
         """The world serves the process anyway."""
 
     def background_waits(self) -> bool:

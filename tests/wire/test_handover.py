@@ -120,7 +120,7 @@ def test_stress(echo: Echo, fast_switching: None) -> None:
             for _ in range(8):
                 echo.act()
             if number % 7 == 0:
-                echo.handover.nudge()
+                echo.handover.wake_waiters()
             if number % 11 == 0:
                 echo.handover.wait(lambda: False, echo.pump, 0.0)
             assert echo.ask(base + number)
@@ -183,7 +183,7 @@ def test_a_follower_takes_over_when_the_leader_leaves(echo: Echo) -> None:
 
     flags: set[str] = set()
     echo.handover.start(echo.pump)
-    timer = threading.Timer(0.4, lambda: (flags.add("late"), echo.handover.nudge()))
+    timer = threading.Timer(0.4, lambda: (flags.add("late"), echo.handover.wake_waiters()))
     timer.start()
     in_threads(work, 4)
     timer.join()
@@ -228,7 +228,7 @@ def test_a_signal_handler_ends_a_wait(echo: Echo) -> None:
 
     def handler(*_: object) -> None:
         flags.append(1)
-        echo.handover.nudge()
+        echo.handover.wake_waiters()
 
     before = signal.signal(signal.SIGUSR1, handler)
     try:
@@ -260,7 +260,7 @@ def test_an_interrupt_while_following_leaves_no_trace(echo: Echo) -> None:
         echo.handover.wait(lambda: False, echo.pump, 20)
     timer.join()
     end.append(1)
-    echo.handover.nudge()
+    echo.handover.wake_waiters()
     leader.join(10)
     assert not leader.is_alive()
     echo.act()
@@ -282,7 +282,7 @@ def test_stopped_it_refuses_others_and_can_be_stopped_again(echo: Echo) -> None:
     assert len(refused) == 2
     assert "rayhpc.init()" in refused[0]
     echo.act()
-    echo.handover.nudge()
+    echo.handover.wake_waiters()
 
 
 def test_a_forked_child_refuses_and_leaves_the_parent_alone(echo: Echo) -> None:
@@ -292,7 +292,7 @@ def test_a_forked_child_refuses_and_leaves_the_parent_alone(echo: Echo) -> None:
     if not pid:
         try:
             echo.handover.abandon()
-            echo.handover.nudge()
+            echo.handover.wake_waiters()
             echo.act()
         except RuntimeError as error:
             os.write(write, str(error).encode())

@@ -103,7 +103,7 @@ def some_are_impatient(scene: Scene) -> list[SteppedThread]:
     ]
 
 
-def told_by_nudge(scene: Scene) -> list[SteppedThread]:
+def told_by_wake_waiters(scene: Scene) -> list[SteppedThread]:
     """A flag that no leader can see is set, as a signal handler does it."""
     flags: set[str] = set()
 
@@ -114,7 +114,7 @@ def told_by_nudge(scene: Scene) -> list[SteppedThread]:
 
     def tell(flag: str) -> None:
         flags.add(flag)
-        scene.handover.nudge()
+        scene.handover.wake_waiters()
 
     return [
         scene.thread(lambda: wait("end")),
@@ -191,7 +191,7 @@ SCENES = [
     two_wait_one_acts,
     three_wait_for_mail,
     some_are_impatient,
-    told_by_nudge,
+    told_by_wake_waiters,
     the_background_serves,
     the_background_comes_back,
     the_background_makes_room,

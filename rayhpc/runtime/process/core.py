@@ -32,7 +32,7 @@ from rayhpc.runtime.process.context import running
 from rayhpc.runtime.process.role import Role
 from rayhpc.runtime.values.errors import dump_system_error
 from rayhpc.runtime.values.references import ObjectRef
-from rayhpc.runtime.values.store_client import Box, StoreClient
+from rayhpc.runtime.values.store_client import Promise, StoreClient
 from rayhpc.store.mapping import Mapping
 from rayhpc.wire.address import (
     Address,
@@ -73,7 +73,7 @@ class Core:
     Attributes:
         handlers: what is done with each message.
         role: what only a driver or a worker does.
-        rouse: has the thread that polls do its round; the loop sets it.
+        wake_leader: has the thread that polls do its round; the loop sets it.
         unfinished: what is told if the cluster ends before it has what it has asked a store for.
     """
 
@@ -123,7 +123,7 @@ class Core:
         self._actions: deque[Callable[[], None]] = deque()
         self._warned: set[str] = set()
         self._forget = forget
-        self.rouse: Callable[[], None] | None = None
+        self.wake_leader: Callable[[], None] | None = None
         self.unfinished: dict[Endable, None] = {}
         self.handlers = self.make_handlers()
 
@@ -177,8 +177,8 @@ class Core:
     def later(self, action: Callable[[], None]) -> None:
         """Run `action` in the leading thread, soon; for finalizers and foreign threads."""
         self._actions.append(action)
-        if self.rouse is not None:
-            self.rouse()
+        if self.wake_leader is not None:
+            self.wake_leader()
 
     def advance(self) -> None:
         while self._actions:
@@ -396,7 +396,7 @@ class Core:
             return
         if not entry.requested:
             entry.requested = True
-            self.store.fetch([oid], [Box()], pin=False)
+            self.store.fetch([oid], [Promise()], pin=False)
 
     def cancel_now(self, oid: ObjectId, force: bool, recursive: bool) -> None:
         """Cancel the task or call that makes an object of ours (leading thread)."""

@@ -18,7 +18,7 @@ from rayhpc.runtime.process.objects import Objects
 from rayhpc.runtime.values import serialization, stored
 from rayhpc.runtime.values.errors import load_error
 from rayhpc.runtime.values.references import ObjectRef
-from rayhpc.runtime.values.store_client import Box
+from rayhpc.runtime.values.store_client import Promise
 from rayhpc.wire.messages.objects import FULL, FetchFailed
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class Futures:
         self._thread.close()
 
 
-class _Arrival(Box):
+class _Arrival(Promise):
     """A value being brought to this node; whatever happens, `then` gets a function that reads it.
 
     Args:

@@ -16,7 +16,7 @@ from rayhpc.runtime.process.objects import Objects
 from rayhpc.runtime.values import serialization, stored
 from rayhpc.runtime.values.errors import load_error
 from rayhpc.runtime.values.references import ObjectRef
-from rayhpc.runtime.values.store_client import Box
+from rayhpc.runtime.values.store_client import Promise
 from rayhpc.wire.messages.objects import FULL, FetchFailed
 
 loads = serialization.loads
@@ -101,7 +101,7 @@ class _Getter:
                 ahead.append(other)
         if ahead:
             with self._objects.loop.lead():
-                core.store.fetch(ahead, [Box() for _ in ahead], pin=False)
+                core.store.fetch(ahead, [Promise() for _ in ahead], pin=False)
         return self._objects.fetch_views([oid], self._deadline)[oid]
 
     def _wait_for(self, i: int, entry: Entry) -> None:

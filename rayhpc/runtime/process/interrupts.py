@@ -26,12 +26,12 @@ class Interrupts:
 
     Attributes:
         pending: an interrupt came while the main thread was inside the runtime.
-        nudge: makes all waiting threads check again; None: nobody can wait here.
+        wake_waiters: makes all waiting threads check again; None: nobody can wait here.
     """
 
     def __init__(self) -> None:
         self.pending = False
-        self.nudge: Callable[[], None] | None = None
+        self.wake_waiters: Callable[[], None] | None = None
         self.thread = _Thread()
 
     def __enter__(self) -> None:
@@ -58,8 +58,9 @@ class Interrupts:
         """In the main thread, from a signal handler: raise now, or when the runtime is left."""
         if self.thread.depth:
             self.pending = True
-            if self.nudge is not None:  # it may be waiting, and a poll continues after a signal
-                self.nudge()
+            # It may be waiting, and a poll continues after a signal.
+            if self.wake_waiters is not None:
+                self.wake_waiters()
         else:
             raise KeyboardInterrupt
 

@@ -38,11 +38,11 @@ class Loop:
     # -- life ------------------------------------------------------------------------------------
     def start(self) -> None:
         """Start the background thread, which serves while nobody waits."""
-        rouse = self.handover.rouse
-        self._core.rouse = rouse
-        references.hooks.ring = rouse
-        self._core.store.rouse_with(rouse)
-        inside.nudge = self.handover.nudge
+        wake_leader = self.handover.wake_leader
+        self._core.wake_leader = wake_leader
+        references.hooks.wake = wake_leader
+        self._core.store.wake_leader_with(wake_leader)
+        inside.wake_waiters = self.handover.wake_waiters
         self.handover.start(self.pump)
 
     def close(self) -> None:
@@ -50,10 +50,10 @@ class Loop:
         core = self._core
         if core.ended is None:
             core.ended = "this process has left it; rayhpc.init() joins one again"
-        core.rouse = None
-        references.hooks.ring = None
-        core.store.rouse_with(None)
-        inside.nudge = None
+        core.wake_leader = None
+        references.hooks.wake = None
+        core.store.wake_leader_with(None)
+        inside.wake_waiters = None
         self.handover.stop()
         self.transport.close()
         core.store.close()

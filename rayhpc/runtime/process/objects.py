@@ -144,14 +144,14 @@ class Objects:
         store = self.core.store
         with self.loop.lead():
             self.core.ownership.settle()
-            store.fetch(oids, tickets.boxes)
+            store.fetch(oids, tickets.promises)
         left = None if deadline is None else max(0.0, deadline - time.monotonic())
         there = False
         try:
             there = self.wait(arrived.is_filled, left)
         finally:
             if not there:
-                self.loop.tidy(lambda: store.cancel(oids, tickets.boxes))
+                self.loop.tidy(lambda: store.cancel(oids, tickets.promises))
         if not there:
             raise GetTimeoutError(
                 f"{len(oids)} object(s) did not arrive in time; still being fetched."

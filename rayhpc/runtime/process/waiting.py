@@ -14,7 +14,7 @@ from rayhpc.runtime.owner.entries import PENDING, STORED
 from rayhpc.runtime.owner.tickets import Ticket
 from rayhpc.runtime.process.objects import Objects
 from rayhpc.runtime.values.references import ObjectRef
-from rayhpc.runtime.values.store_client import Box
+from rayhpc.runtime.values.store_client import Promise
 from rayhpc.wire.address import ObjectId, node_of
 
 
@@ -164,8 +164,8 @@ class Wait:
             elif arrival.register(note):
                 fetch.append(oid)
         if fetch:
-            boxes: list[Box] = [self._brought[oid] for oid in fetch]
-            self._core.store.fetch(fetch, boxes, pin=False)
+            promises: list[Promise] = [self._brought[oid] for oid in fetch]
+            self._core.store.fetch(fetch, promises, pin=False)
 
     def _unregister(self, note: Callable[[], None]) -> None:
         table = self._core.ownership.table
@@ -196,8 +196,8 @@ class Wait:
             objects.look_for(foreign)
 
 
-class _Arrival(Box):
-    """A box for an object that is being brought here."""
+class _Arrival(Promise):
+    """A promise for an object that is being brought here."""
 
     __slots__ = ("is_asked_for", "note")
 

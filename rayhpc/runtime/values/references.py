@@ -57,13 +57,13 @@ class Hooks:
     """What the process does for its references; set by `process.current` and `loop`.
 
     Attributes:
-        ring: makes the polling thread process what was recorded; None: nobody does.
+        wake: makes the polling thread process what was recorded; None: nobody does.
         home: this process; starts a cluster if there is none.
         travelling_value: the small value, and whether it is an error, that is sent with a
             reference, if known here.
     """
 
-    ring: Callable[[], None] | None = None
+    wake: Callable[[], None] | None = None
     home: Callable[[], Home]
     travelling_value: Callable[[ObjectId], tuple[bytes | None, bool]] = staticmethod(_not_known)
 
@@ -90,8 +90,8 @@ def _note(
 ) -> None:
     events.append(event)
     # Those after the first are processed together with it.
-    if len(events) == 1 and hooks.ring is not None:
-        hooks.ring()
+    if len(events) == 1 and hooks.wake is not None:
+        hooks.wake()
 
 
 class ObjectRef(Generic[T]):
@@ -125,8 +125,8 @@ class ObjectRef(Generic[T]):
         hooks: Hooks = hooks,
     ) -> None:
         events.append(self._id)
-        if len(events) == 1 and hooks.ring is not None:
-            hooks.ring()
+        if len(events) == 1 and hooks.wake is not None:
+            hooks.wake()
 
     def binary(self) -> bytes:
         """The object's id, 28 bytes."""

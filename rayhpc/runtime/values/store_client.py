@@ -23,7 +23,7 @@ from rayhpc.wire.messages import objects
 Send = Callable[[Address, msgspec.Struct], None]
 
 
-class Box:
+class Promise:
     """Where one waiting reader gets its object: the exporter, or a `FetchFailed`."""
 
     __slots__ = ("value",)
@@ -37,7 +37,7 @@ class Box:
 
 
 class _Countdown:
-    """Calls `done` once this many boxes are filled."""
+    """Calls `done` once this many promises are filled."""
 
     __slots__ = ("_done", "_missing")
 
@@ -46,14 +46,14 @@ class _Countdown:
         self._done = done
 
     def count(self) -> None:
-        """One more box has been filled."""
+        """One more promise has been filled."""
         self._missing -= 1
         if not self._missing:
             self._done()
 
 
-class _CountedBox(Box):
-    """One of several boxes."""
+class _CountedPromise(Promise):
+    """One of several promises."""
 
     __slots__ = ("_countdown",)
 
@@ -62,7 +62,7 @@ class _CountedBox(Box):
         self._countdown = countdown
 
     def fill(self, value: Any) -> None:
-        """Fill this box; the last one completes them all."""
+        """Fill this promise; the last one completes them all."""
         super().fill(value)
         self._countdown.count()
 
@@ -70,7 +70,7 @@ class _CountedBox(Box):
 class Tickets:
     """Boxes for several objects, and an action in the leading thread once all are filled.
 
-    The boxes do not refer back to it: in a reference cycle, arrived objects, even those of an
+    The promises do not refer back to it: in a reference cycle, arrived objects, even those of an
     abandoned wait, would stay pinned until the garbage collector ran.
 
     Args:
@@ -81,23 +81,23 @@ class Tickets:
     def __init__(self, oids: list[ObjectId], done: Callable[[], object]) -> None:
         self.oids = oids
         countdown = _Countdown(len(oids), done)
-        self.boxes: list[Box] = [_CountedBox(countdown) for _ in oids]
+        self.promises: list[Promise] = [_CountedPromise(countdown) for _ in oids]
 
     def values(self) -> dict[ObjectId, Any]:
-        """The contents of the boxes, by object."""
-        return {oid: box.value for oid, box in zip(self.oids, self.boxes, strict=True)}
+        """The contents of the promises, by object."""
+        return {oid: promise.value for oid, promise in zip(self.oids, self.promises, strict=True)}
 
 
 class _Unpinned(deque[ObjectId]):
-    """Where finalizers of views record their objects; `ring` alerts the polling thread."""
+    """Where finalizers of views record their objects; `wake` alerts the polling thread."""
 
-    ring: Callable[[], None] | None = None
+    wake: Callable[[], None] | None = None
 
     def append(self, oid: ObjectId) -> None:
         """Record an object (any thread)."""
         super().append(oid)
-        if self.ring is not None:
-            self.ring()
+        if self.wake is not None:
+            self.wake()
 
 
 class StoreClient:
@@ -114,15 +114,15 @@ class StoreClient:
         self._raylet = raylet
         self._send = send
         self._views: dict[ObjectId, weakref.ref[Any]] = {}
-        self._fetching: dict[ObjectId, list[Box]] = {}
-        self._looking: dict[ObjectId, list[Box]] = {}
+        self._fetching: dict[ObjectId, list[Promise]] = {}
+        self._looking: dict[ObjectId, list[Promise]] = {}
         # Finalizers of views append here; `settle` tells the raylet.
         self._unpinned = _Unpinned()
         self._creating: dict[ObjectId, objects.StoreCreated | None] = {}
 
-    def rouse_with(self, ring: Callable[[], None] | None) -> None:
+    def wake_leader_with(self, wake: Callable[[], None] | None) -> None:
         """Set what makes the polling thread tell the raylet about dropped views."""
-        self._unpinned.ring = ring
+        self._unpinned.wake = wake
 
     # -- writing ---------------------------------------------------------------------------------
     def create(self, oid: ObjectId, size: int) -> None:
@@ -168,42 +168,42 @@ class StoreClient:
         found = self._views.get(oid)
         return None if found is None else found()
 
-    def fetch(self, oids: list[ObjectId], boxes: list[Box], pin: bool = True) -> None:
-        """Have objects brought here (leading thread); each box is filled when its object arrives.
+    def fetch(self, oids: list[ObjectId], promises: list[Promise], pin: bool = True) -> None:
+        """Have objects brought here (leading thread); each promise is filled on arrival.
 
-        With `pin` false a box becomes True once the object is on this node.
+        With `pin` false a promise becomes True once the object is on this node.
         """
         waiting = self._fetching if pin else self._looking
         new = []
-        for oid, box in zip(oids, boxes, strict=True):
+        for oid, promise in zip(oids, promises, strict=True):
             if oid not in waiting:
                 waiting[oid] = []
                 new.append(oid)
-            waiting[oid].append(box)
+            waiting[oid].append(promise)
         if new:
             self._send(self._raylet, objects.Fetch(new, pin))
 
     def bring(self, tickets: Tickets) -> None:
         """`fetch` what is not mapped here (leading thread); may complete the tickets at once."""
         missing = []
-        for oid, box in zip(tickets.oids, tickets.boxes, strict=True):
+        for oid, promise in zip(tickets.oids, tickets.promises, strict=True):
             view = self.view(oid)
             if view is None:
-                missing.append((oid, box))
+                missing.append((oid, promise))
             else:
-                box.fill(view)
+                promise.fill(view)
         if missing:
-            self.fetch([oid for oid, _ in missing], [box for _, box in missing])
+            self.fetch([oid for oid, _ in missing], [promise for _, promise in missing])
 
-    def cancel(self, oids: list[ObjectId], boxes: list[Box]) -> None:
+    def cancel(self, oids: list[ObjectId], promises: list[Promise]) -> None:
         """Stop waiting for these (leading thread)."""
         for waiting, pin in ((self._fetching, True), (self._looking, False)):
             gone = []
-            for oid, box in zip(oids, boxes, strict=True):
+            for oid, promise in zip(oids, promises, strict=True):
                 there = waiting.get(oid)
-                if there is None or box not in there:
+                if there is None or promise not in there:
                     continue
-                there.remove(box)
+                there.remove(promise)
                 if not there:
                     del waiting[oid]
                     gone.append(oid)
@@ -218,11 +218,11 @@ class StoreClient:
         """An object is here, pinned for us; offset -1: here, but not pinned."""
         oid = message.oid
         if message.offset < 0:
-            for box in self._looking.pop(oid, ()):
-                box.fill(True)
+            for promise in self._looking.pop(oid, ()):
+                promise.fill(True)
             return
-        boxes = self._fetching.pop(oid, None)
-        if boxes is None:
+        promises = self._fetching.pop(oid, None)
+        if promises is None:
             self._send(self._raylet, objects.Unpin([oid]))
             return
         where = message.offset, message.size, self._unpinned, oid
@@ -231,14 +231,14 @@ class StoreClient:
         else:
             exporter = self._mapping.export(*where)
         self._views[oid] = weakref.ref(exporter)
-        for box in boxes:
-            box.fill(exporter)
+        for promise in promises:
+            promise.fill(exporter)
 
     def on_fetch_failed(self, message: objects.FetchFailed) -> None:
         """Instead of an object, this came."""
         for waiting in (self._fetching, self._looking):
-            for box in waiting.pop(message.oid, ()):
-                box.fill(message)
+            for promise in waiting.pop(message.oid, ()):
+                promise.fill(message)
 
     def settle(self) -> None:
         """Tell the raylet which views are gone (leading thread)."""

@@ -331,7 +331,7 @@ class ActorHost:
         """
         self._ended.append((caller, tid, outcome))
         if len(self._ended) == 1:
-            self.worker.process.loop.handover.nudge()
+            self.worker.process.loop.handover.wake_waiters()
 
     def terminate(self) -> None:
         """`__ray_terminate__`: end in good order.

@@ -142,7 +142,7 @@ class ActorCalls:
         for group in self._groups.values():
             group.far.clear()
             for _, tickets in group.fetching.values():
-                self._store.cancel(tickets.oids, tickets.boxes)
+                self._store.cancel(tickets.oids, tickets.promises)
             group.fetching.clear()
         if self._lanes is not None:
             self._lanes.clear()
@@ -237,7 +237,7 @@ class ActorCalls:
         for name, group in self._groups.items():
             if tid in group.fetching:
                 _, tickets = group.fetching.pop(tid)
-                self._store.cancel(tickets.oids, tickets.boxes)
+                self._store.cancel(tickets.oids, tickets.promises)
                 self._fetch_more(name)
                 return True
             for item in group.far:

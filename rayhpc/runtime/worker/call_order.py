@@ -12,7 +12,7 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Generic, TypeVar
 
-from rayhpc.runtime.values.store_client import Box, StoreClient
+from rayhpc.runtime.values.store_client import Promise, StoreClient
 from rayhpc.wire.address import ObjectId
 from rayhpc.wire.messages import tasks
 
@@ -46,7 +46,7 @@ class FirstReady(Generic[Item]):
         self._store = store
         self._queue = queue
         self._call_of = call_of
-        self._wanted: dict[ObjectId, tuple[list[ObjectId], list[Box]]] = {}
+        self._wanted: dict[ObjectId, tuple[list[ObjectId], list[Promise]]] = {}
         self._everywhere = False
         self._seen: tuple[Item | None, Item | None] = (None, None)
 
@@ -80,12 +80,12 @@ class FirstReady(Generic[Item]):
         first, last = self._ends()
         if first is not self._seen[0] or (self._everywhere and last is not self._seen[1]):
             return True
-        return any(_are_filled(boxes) for _, boxes in self._wanted.values())
+        return any(_are_filled(promises) for _, promises in self._wanted.values())
 
     def close(self) -> None:
         """Stop waiting (leading thread)."""
-        for oids, boxes in self._wanted.values():
-            self._store.cancel(oids, boxes)
+        for oids, promises in self._wanted.values():
+            self._store.cancel(oids, promises)
 
     def _ends(self) -> tuple[Item | None, Item | None]:
         try:
@@ -98,18 +98,18 @@ class FirstReady(Generic[Item]):
             self._wanted[call.tid] = self._fetch(call)
         return _are_filled(self._wanted[call.tid][1])
 
-    def _fetch(self, call: tasks.Call) -> tuple[list[ObjectId], list[Box]]:
+    def _fetch(self, call: tasks.Call) -> tuple[list[ObjectId], list[Promise]]:
         oids = [dep.oid for dep in call.deps if dep.value is None]
-        boxes = [Box() for _ in oids]
+        promises = [Promise() for _ in oids]
         missing = []
-        for oid, box in zip(oids, boxes, strict=True):
-            box.value = self._store.view(oid)
-            if box.value is None:
-                missing.append((oid, box))
+        for oid, promise in zip(oids, promises, strict=True):
+            promise.value = self._store.view(oid)
+            if promise.value is None:
+                missing.append((oid, promise))
         if missing:
-            self._store.fetch([oid for oid, _ in missing], [box for _, box in missing])
-        return oids, boxes
+            self._store.fetch([oid for oid, _ in missing], [promise for _, promise in missing])
+        return oids, promises
 
 
-def _are_filled(boxes: list[Box]) -> bool:
-    return all(box.value is not None for box in boxes)
+def _are_filled(promises: list[Promise]) -> bool:
+    return all(promise.value is not None for promise in promises)

@@ -37,7 +37,7 @@ class Producers:
         self._taken: dict[ObjectId, int] = {}
         self._owners: dict[ObjectId, Address] = {}
         # What is called when there is news for an asynchronous one.
-        self._bells: dict[ObjectId, Callable[[], object]] = {}
+        self._wakers: dict[ObjectId, Callable[[], object]] = {}
         # The names of those of which it was said that nobody reads them.
         self._said: set[str] = set()
 
@@ -45,18 +45,18 @@ class Producers:
         """The owner has taken items, or dropped the generator (leading thread)."""
         if message.tid in self._taken:
             self._taken[message.tid] = message.count
-            self._ring(message.tid)
+            self._wake(message.tid)
 
     def on_owners_gone(self, is_gone: Callable[[Address], bool]) -> None:
         """Nobody will take the items of these processes' generators any more (leading thread)."""
         for tid in [tid for tid, owner in self._owners.items() if is_gone(owner)]:
             self._taken[tid] = DROPPED
-            self._ring(tid)
+            self._wake(tid)
 
-    def _ring(self, tid: ObjectId) -> None:
-        bell = self._bells.get(tid)
-        if bell is not None:
-            bell()
+    def _wake(self, tid: ObjectId) -> None:
+        wake = self._wakers.get(tid)
+        if wake is not None:
+            wake()
 
     def _begin(self, owner: Address, tid: ObjectId) -> None:
         self._taken[tid] = 0
@@ -69,7 +69,7 @@ class Producers:
 
     def _end(self, tid: ObjectId) -> None:
         self._owners.pop(tid, None)
-        self._bells.pop(tid, None)
+        self._wakers.pop(tid, None)
         del self._taken[tid]
 
     def run(
@@ -104,7 +104,7 @@ class Producers:
         room = asyncio.Event()
         loop = asyncio.get_running_loop()
         self._begin(owner, task.tid)
-        self._bells[task.tid] = lambda: loop.call_soon_threadsafe(room.set)
+        self._wakers[task.tid] = lambda: loop.call_soon_threadsafe(room.set)
         count = 0
         try:
             async for value in items:

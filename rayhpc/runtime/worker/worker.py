@@ -138,7 +138,7 @@ class Worker(Role):
         """End this process after what runs now (any thread)."""
         self.exit_code = code
         self.leaving = reason
-        self.process.loop.handover.nudge()
+        self.process.loop.handover.wake_waiters()
 
     def enter_job_of(self, grant: Grant) -> None:
         """Be what a lease or actor says (its job, GPUs, threads), once the job has been told."""
@@ -230,7 +230,7 @@ class Worker(Role):
     def _lease_revoked(self, lease: int) -> None:
         """A lease that was taken back has ended: its last results go before that is said."""
         self.process.core.later(lambda: self._say_revoked(lease))
-        self.process.loop.handover.nudge()
+        self.process.loop.handover.wake_waiters()
 
     def _say_revoked(self, lease: int) -> None:
         if self.queue.end_lease(lease):

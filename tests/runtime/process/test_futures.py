@@ -24,8 +24,8 @@ class Store:
     def view(self, oid: bytes) -> Any:
         return None
 
-    def fetch(self, oids: list[bytes], boxes: list[Any]) -> None:
-        self.asked.update(zip(oids, boxes, strict=True))
+    def fetch(self, oids: list[bytes], promises: list[Any]) -> None:
+        self.asked.update(zip(oids, promises, strict=True))
 
 
 class Core:

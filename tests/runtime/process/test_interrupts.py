@@ -18,11 +18,11 @@ from rayhpc.wire.handover import Handover
 @pytest.fixture
 def handover() -> Iterator[Handover]:
     handover = Handover()
-    inside.nudge = handover.nudge
+    inside.wake_waiters = handover.wake_waiters
     inside.take_sigint()
     yield handover
     inside.give_sigint_back()
-    inside.nudge = None
+    inside.wake_waiters = None
 
 
 @pytest.mark.parametrize("follows", [False, True])
@@ -48,7 +48,7 @@ def test_a_waiting_main_thread_is_interrupted_at_once(handover: Handover, follow
     timer.join()
     if follows:
         end.append(1)
-        handover.nudge()
+        handover.wake_waiters()
         leader.join(10)
 
 

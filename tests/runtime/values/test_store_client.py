@@ -25,9 +25,9 @@ def no_collector() -> Iterator[None]:
 def test_tickets_are_complete_once_all_boxes_are_filled() -> None:
     done: list[bool] = []
     tickets = Tickets([b"a", b"b"], lambda: done.append(True))
-    tickets.boxes[1].fill(2)
+    tickets.promises[1].fill(2)
     assert done == []
-    tickets.boxes[0].fill(1)
+    tickets.promises[0].fill(1)
     assert done == [True]
     assert tickets.values() == {b"a": 1, b"b": 2}
 
@@ -36,9 +36,9 @@ def test_tickets_are_complete_once_all_boxes_are_filled() -> None:
 def test_tickets_let_go_of_what_came_without_the_collector(filled: int) -> None:
     tickets = Tickets([b"a", b"b"], lambda: None)
     exporters = [Exporter() for _ in range(filled)]
-    for box, exporter in zip(tickets.boxes, exporters, strict=False):
-        box.fill(exporter)
+    for promise, exporter in zip(tickets.promises, exporters, strict=False):
+        promise.fill(exporter)
     pinned = [weakref.ref(x) for x in exporters]
-    del tickets, box, exporter
+    del tickets, promise, exporter
     exporters.clear()
     assert [x() for x in pinned] == [None] * filled

@@ -20,12 +20,12 @@ class Store:
     def bring(self, tickets: Any) -> None:
         self.asked.append(tickets)
 
-    def cancel(self, oids: list[bytes], boxes: Any) -> None:
+    def cancel(self, oids: list[bytes], promises: Any) -> None:
         self.cancelled += oids
 
     def arrive(self, index: int = 0) -> None:
-        for box in self.asked.pop(index).boxes:
-            box.fill("view")
+        for promise in self.asked.pop(index).promises:
+            promise.fill("view")
 
 
 class Lanes:
