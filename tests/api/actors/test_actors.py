@@ -1,12 +1,9 @@
-"""Actors: calls, handles, options of methods, life and end."""
+"""Actors: calls, handles, options of methods, constructors and resources."""
 
 from __future__ import annotations
 
-import gc
-import os
 import pickle
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,54 +12,7 @@ import pytest
 import rayhpc
 from rayhpc import exceptions
 from rayhpc.api.objects.objects import free
-
-
-@rayhpc.remote
-class Counter:
-    def __init__(self, start: int = 0) -> None:
-        self.count = start
-
-    def increase(self, by: int = 1) -> int:
-        self.count += by
-        return self.count
-
-    def fail(self) -> None:
-        raise KeyError("failed")
-
-    @rayhpc.method(num_returns=2)
-    def pair(self) -> tuple[int, int]:
-        return self.count, -self.count
-
-    def items(self, n: int) -> Any:
-        for i in range(n):
-            yield self.count + i
-
-    def pid(self) -> int:
-        return os.getpid()
-
-    @staticmethod
-    def double(x: int) -> int:
-        return 2 * x
-
-    @classmethod
-    def name(cls) -> str:
-        return cls.__name__
-
-    def own_class(self) -> str:
-        found: type = self.__ray_actor_class__  # type: ignore[attr-defined]
-        return found.__name__
-
-    def __call__(self, x: int) -> int:
-        return self.count * x
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 15) -> None:
-    """Look until something holds that no message tells of."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        rayhpc.wait([rayhpc.put(None)], timeout=0)
-        time.sleep(0.005)
+from tests.api.actors.counter import Counter, wait_for
 
 
 def is_dead(actor: Any) -> bool:
@@ -257,147 +207,6 @@ def test_each_copy_is_a_caller_of_its_own(ray: Any) -> None:
     held_up = counter.increase.remote(late.remote())
     assert ray.get(call.remote([counter], pickle.dumps(counter)), timeout=30) == [1, 2]
     assert ray.get(held_up, timeout=30) == 102
-
-
-# -- the end -------------------------------------------------------------------------------------
-def test_an_actor_without_handles_ends(ray: Any, tmp_path: Path) -> None:
-    counter = Counter.remote()
-    pid = ray.get(counter.pid.remote())
-    del counter
-    gc.collect()
-    wait_for(lambda: not os.path.exists(f"/proc/{pid}"))
-
-
-def test_what_is_dropped_goes_although_the_program_does_nothing(ray: Any) -> None:
-    counter = Counter.remote()
-    pid = ray.get(counter.pid.remote())
-    time.sleep(0.3)  # until nothing more comes
-    del counter
-    deadline = time.monotonic() + 10
-    while os.path.exists(f"/proc/{pid}"):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-def test_calls_made_before_the_last_handle_went_are_run(ray: Any) -> None:
-    assert ray.get(Counter.remote(5).increase.remote(), timeout=20) == 6
-    refs = [Counter.remote(i).increase.remote() for i in range(3)]
-    gc.collect()
-    assert ray.get(refs, timeout=30) == [1, 2, 3]
-
-
-def test_a_handle_elsewhere_keeps_the_actor(ray: Any) -> None:
-    @ray.remote
-    class Keeper:
-        def keep(self, handles: list[Any]) -> None:
-            self.handles = handles
-
-        def use(self) -> int:
-            found: int = rayhpc.get(self.handles[0].increase.remote())
-            return found
-
-        def drop(self) -> None:
-            del self.handles
-
-    keeper, counter = Keeper.remote(), Counter.remote()
-    pid = ray.get(counter.pid.remote())
-    ray.get(keeper.keep.remote([counter]), timeout=20)
-    del counter
-    gc.collect()
-    assert ray.get(keeper.use.remote(), timeout=20) == 1
-    ray.get(keeper.drop.remote(), timeout=20)
-    wait_for(lambda: not os.path.exists(f"/proc/{pid}"))
-
-
-def test_kill(ray: Any) -> None:
-    counter = Counter.remote()
-    ray.get(counter.increase.remote())
-    ray.kill(counter)
-    with pytest.raises(exceptions.ActorDiedError, match="kill"):
-        ray.get(counter.increase.remote(), timeout=20)
-    with pytest.raises(ValueError, match="cancel"):
-        ray.kill(ray.put(1))
-
-
-def test_killed_before_its_constructor_s_arguments_are_there(ray: Any) -> None:
-    @ray.remote
-    def late() -> int:
-        time.sleep(0.3)
-        return 1
-
-    counter = Counter.options(name="killed early").remote(late.remote())
-    other = Counter.remote(late.remote())
-    ray.kill(counter)
-    ray.kill(other)
-    for actor in (counter, other):
-        with pytest.raises(exceptions.ActorDiedError):
-            ray.get(actor.increase.remote(), timeout=20)
-
-
-def test_dropped_or_killed_right_after_creation_leaks_nothing(ray: Any) -> None:
-    @ray.remote
-    class Borrower:
-        def __init__(self, refs: list[Any]) -> None:
-            self.value = rayhpc.get(refs[0])
-
-    from rayhpc.runtime.process import current
-
-    ref = ray.put(bytes(300_000))
-    ray.kill(Borrower.remote([ref]))
-    Borrower.remote([ref])
-    entry = current.client()._objects.entry_of(ref)
-    gc.collect()
-    wait_for(lambda: entry.count == 1 and not entry.borrowers)
-
-
-def test_exit_actor(ray: Any, tmp_path: Path) -> None:
-    from rayhpc.api.actors.actor import exit_actor
-
-    marks = str(tmp_path)
-
-    @ray.remote
-    class Leaver:
-        def __init__(self) -> None:
-            import atexit
-
-            atexit.register(lambda: open(f"{marks}/atexit", "w").close())
-
-        def leave(self) -> None:
-            rayhpc.exit_actor()
-
-        def mark(self) -> None:
-            open(f"{marks}/ran", "w").close()
-
-    leaver = Leaver.remote()
-    refs = [leaver.leave.remote(), leaver.mark.remote(), leaver.mark.remote()]
-    for ref in refs:
-        with pytest.raises(exceptions.RayActorError):
-            ray.get(ref, timeout=20)
-    wait_for(lambda: (tmp_path / "atexit").exists())
-    assert not (tmp_path / "ran").exists()
-    with pytest.raises(TypeError, match="outside an actor"):
-        exit_actor()
-
-    @ray.remote
-    def leave() -> str:
-        try:
-            rayhpc.exit_actor()
-        except TypeError as error:
-            return str(error)
-        return ""
-
-    assert "outside an actor" in ray.get(leave.remote(), timeout=20)
-
-
-def test_sys_exit_in_a_method_ends_the_actor(ray: Any) -> None:
-    @ray.remote
-    class Leaver:
-        def leave(self) -> None:
-            raise SystemExit(2)
-
-    leaver = Leaver.remote()
-    with pytest.raises(exceptions.ActorDiedError):
-        ray.get(leaver.leave.remote(), timeout=20)
 
 
 def test_a_constructor_s_error_comes_with_every_call(ray: Any) -> None:
