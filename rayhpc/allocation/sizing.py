@@ -22,12 +22,17 @@ OBJECT_STORE_SHARE = 0.3
 
 @dataclass(frozen=True)
 class NodeSize:
-    """One node's resources; memory in bytes, with the object store part of `memory`."""
+    """One node's resources; memory in bytes, with the object store part of `memory`.
+
+    `memory_limit` is what the node's processes may use together.  As in Ray, the user's --memory is
+    what tasks may request: it never lowers this limit.
+    """
 
     cpus: Fact[int]
     gpus: Fact[Gpus]
     memory: Fact[int]
     object_store_memory: Fact[int]
+    memory_limit: int
 
     @property
     def task_memory(self) -> int:
@@ -62,7 +67,7 @@ def size_node(
     found = _memory(machine, allocation, local, whole, cpus, gpus)
     total = _told(memory, "--memory", found)
     store = _store(object_store_memory, total, found, allocation, cpus.value)
-    return NodeSize(cpus, gpus, total, store)
+    return NodeSize(cpus, gpus, total, store, max(total.value, found.value))
 
 
 @dataclass(frozen=True)

@@ -152,7 +152,7 @@ def make_plan(
         hostname=place.machine.hostname,
         total=resources_of(size, options, bind[0], is_head=head is not None),
         store_bytes=size.object_store_memory.value,
-        memory_limit=size.memory.value,
+        memory_limit=size.memory_limit,
         counts_shared=place.allocation.counts_shared.value,
         python=python_version(),
         version=rayhpc_version(),

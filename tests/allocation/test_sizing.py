@@ -40,6 +40,13 @@ def test_what_tasks_may_ask_for_is_no_bound_of_the_store() -> None:
     assert (found.task_memory, found.object_store_memory.value) == (10, GIB)
 
 
+def test_what_tasks_may_ask_for_is_no_bound_of_what_processes_use() -> None:
+    assert size().memory_limit == 64 * GIB
+    assert size(memory=GIB).memory_limit == 64 * GIB
+    assert size(num_cpus=4).memory_limit == 16 * GIB
+    assert size(num_cpus=4, memory=20 * GIB).memory_limit == 20 * GIB
+
+
 def test_what_cannot_be_is_refused() -> None:
     for options in ({"num_cpus": -1}, {"memory": 0}, {"object_store_memory": 65 * GIB}):
         with pytest.raises(ValueError, match="cannot be|does not fit"):

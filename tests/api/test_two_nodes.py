@@ -24,7 +24,7 @@ from rayhpc.api.groups.strategies import (
     NodeLabelSchedulingStrategy,
     PlacementGroupSchedulingStrategy,
 )
-from tests.api.actors.test_actors import Counter, wait_for
+from tests.api.actors.counter import Counter, wait_for
 
 FAR = {"resources": {"far": 0.1}}
 NEAR = {"resources": {"near": 0.1}}

@@ -124,7 +124,7 @@ def test_awaiting_references_inside(ray: Any) -> None:
 
 
 def test_a_blocking_get_inside_works_and_warns(ray: Any, capfd: Any) -> None:
-    from tests.api.actors.test_actors import wait_for
+    from tests.api.actors.counter import wait_for
 
     actor = Asynchronous.remote()
     assert ray.get(actor.blocking.remote([ray.put("got")]), timeout=20) == "got"

@@ -177,7 +177,7 @@ def test_actors_of_an_actor_end_with_it(ray: Any) -> None:
             found: int = rayhpc.get(self.child.pid.remote())
             return found
 
-    from tests.api.actors.test_actors import wait_for
+    from tests.api.actors.counter import wait_for
 
     parent = Parent.remote()
     pid = ray.get(parent.child_pid.remote(), timeout=20)

@@ -11,7 +11,7 @@ import pytest
 
 import rayhpc
 from rayhpc import exceptions
-from tests.api.actors.test_actors import wait_for
+from tests.api.actors.counter import wait_for
 
 
 @rayhpc.remote

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import rayhpc
-from tests.api.actors.test_actors import Counter, wait_for
+from tests.api.actors.counter import Counter, wait_for
 
 
 def test_found_by_name(ray: Any) -> None:

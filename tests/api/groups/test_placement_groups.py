@@ -18,7 +18,7 @@ from rayhpc.api.groups.placement_group import (
     remove_placement_group,
 )
 from rayhpc.api.groups.strategies import PlacementGroupSchedulingStrategy
-from tests.api.actors.test_actors import Counter, wait_for
+from tests.api.actors.counter import Counter, wait_for
 
 
 @pytest.fixture

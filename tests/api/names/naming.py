@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import rayhpc as ray
 from rayhpc.cluster_utils import Cluster
 from rayhpc.util import state
-from tests.api.actors.test_actors import wait_for
+from tests.api.actors.counter import wait_for
 
 T = TypeVar("T", bound=Callable[..., Any])
 

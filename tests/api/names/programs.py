@@ -17,7 +17,7 @@ import rayhpc as ray
 from rayhpc.launch import node_config, sessions
 from rayhpc.launch.options import NodeOptions
 from rayhpc.launch.spawn import NodeProcess
-from tests.api.actors.test_actors import wait_for
+from tests.api.actors.counter import wait_for
 from tests.api.names.naming import FAR, NEAR, Tally, here, where
 
 MEBI = 2**20

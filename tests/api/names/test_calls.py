@@ -11,7 +11,7 @@ import pytest
 import rayhpc as ray
 from rayhpc import exceptions
 from rayhpc.util.locations import get_object_locations
-from tests.api.actors.test_actors import wait_for
+from tests.api.actors.counter import wait_for
 from tests.api.names.naming import (
     FAR,
     LARGE,

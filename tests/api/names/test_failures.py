@@ -7,6 +7,7 @@ import resource
 import threading
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,9 +16,10 @@ import rayhpc as ray
 from rayhpc import exceptions
 from rayhpc.api.session import packages
 from rayhpc.cluster_utils import ClusterNode
+from rayhpc.launch import node_config
 from rayhpc.runtime.process import current
 from rayhpc.wire.messages.cluster import KvPut
-from tests.api.actors.test_actors import wait_for
+from tests.api.actors.counter import wait_for
 from tests.api.names.naming import (
     FAR,
     LARGE,
@@ -127,8 +129,16 @@ def test_an_environment_that_cannot_be_made(two: Two) -> None:
 
 
 @covers("exceptions.OutOfMemoryError")
-def test_out_of_memory(two: Two, third: Third) -> None:
-    third(memory=512 * 2**20)
+def test_out_of_memory(two: Two, third: Third, monkeypatch: pytest.MonkeyPatch) -> None:
+    def small_machine(*args: Any, **options: Any) -> node_config.Place:
+        place = look_around(*args, **options)
+        memory = replace(place.machine.memory, total=512 * 2**20 * place.machine.online_cpus)
+        return replace(place, machine=replace(place.machine, memory=memory))
+
+    look_around = node_config.look_around
+    monkeypatch.setattr(node_config, "look_around", small_machine)
+    # What tasks may request is not what they may use, as in Ray.
+    third(memory=16 * 2**20)
 
     @ray.remote(max_retries=0, **ON_THIRD)
     def devour() -> int:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import rayhpc as ray
-from tests.api.actors.test_actors import wait_for
+from tests.api.actors.counter import wait_for
 from tests.api.names.conftest import GPU_IDS
 from tests.api.names.naming import Gate, Two, covers, get, here
 

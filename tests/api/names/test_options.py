@@ -19,7 +19,7 @@ from rayhpc.util.scheduling_strategies import (
     NodeLabelSchedulingStrategy,
     PlacementGroupSchedulingStrategy,
 )
-from tests.api.actors.test_actors import wait_for
+from tests.api.actors.counter import wait_for
 from tests.api.names.naming import (
     FAR,
     LARGE,

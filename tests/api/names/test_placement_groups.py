@@ -16,7 +16,7 @@ from rayhpc.util import (
 )
 from rayhpc.util.placement_group import PlacementGroup, placement_group
 from rayhpc.util.scheduling_strategies import PlacementGroupSchedulingStrategy
-from tests.api.actors.test_actors import wait_for
+from tests.api.actors.counter import wait_for
 from tests.api.names.naming import FAR, Tally, Two, covers, get, here, until_idle, where
 
 ONE_EACH = [{"CPU": 1, "near": 0.001}, {"CPU": 1, "far": 0.001}]

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import rayhpc as ray
-from tests.api.actors.test_actors import wait_for
+from tests.api.actors.counter import wait_for
 from tests.api.names.naming import FAR, LARGE, NEAR, Two, block, covers, get, here
 
 numpy = pytest.importorskip("numpy")

@@ -13,7 +13,7 @@ import pytest
 
 import rayhpc as ray
 from rayhpc.compat import shim
-from tests.api.actors.test_actors import wait_for
+from tests.api.actors.counter import wait_for
 from tests.api.names import programs
 from tests.api.names.naming import Two, covers, get, until_idle
 

@@ -26,7 +26,7 @@ from rayhpc.util.futures import Executor
 from rayhpc.util.multiprocessing import Pool
 from rayhpc.util.progress_bars import get_with_progress, progress_bar
 from rayhpc.util.queue import Empty, Full, Queue
-from tests.api.actors.test_actors import wait_for
+from tests.api.actors.counter import wait_for
 from tests.api.names.naming import (
     FAR,
     NEAR,

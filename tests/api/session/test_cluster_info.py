@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import rayhpc
-from tests.api.actors.test_actors import Counter
+from tests.api.actors.counter import Counter
 
 
 def test_nodes(ray: Any) -> None:

@@ -131,7 +131,7 @@ def test_back_pressure_holds_the_producer(ray: Any) -> None:
 
 
 def test_a_dropped_generator_runs_to_its_end_without_waiting_for_room(ray: Any) -> None:
-    from tests.api.actors.test_actors import wait_for
+    from tests.api.actors.counter import wait_for
 
     producer = Producer.options(max_concurrency=2).remote()
     items = producer.produce.options(_generator_backpressure_num_objects=1).remote(1000)
@@ -143,7 +143,7 @@ def test_a_dropped_generator_runs_to_its_end_without_waiting_for_room(ray: Any) 
 
 
 def test_a_closed_generator_is_cancelled(ray: Any, tmp_path: Path) -> None:
-    from tests.api.actors.test_actors import wait_for
+    from tests.api.actors.counter import wait_for
 
     @ray.remote(max_retries=0)
     def endless(marks: str) -> Any:
@@ -161,7 +161,7 @@ def test_a_closed_generator_is_cancelled(ray: Any, tmp_path: Path) -> None:
 
 
 def test_a_caller_s_end_releases_the_producer(ray: Any) -> None:
-    from tests.api.actors.test_actors import wait_for
+    from tests.api.actors.counter import wait_for
 
     @ray.remote(max_retries=0)
     def call_and_crash(handles: list[Any]) -> None:

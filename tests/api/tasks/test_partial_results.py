@@ -13,7 +13,7 @@ import pytest
 import rayhpc
 from rayhpc import exceptions
 from rayhpc.util.state import list_objects
-from tests.api.actors.test_actors import wait_for
+from tests.api.actors.counter import wait_for
 
 
 def _yields(count: int, size: int, fails: bool) -> Any:
