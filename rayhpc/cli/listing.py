@@ -219,7 +219,7 @@ def _tasks(observer: Observer, limit: int) -> list[Row]:
 def _pages(observer: Observer, node: Any, limit: int) -> list[Any]:
     """A raylet's record of the tasks run on its node, at least the last `limit` (0: all)."""
     from rayhpc.wire.address import raylet_of
-    from rayhpc.wire.messages.cluster import RunPage, TaskRuns
+    from rayhpc.wire.messages.task_runs import RunPage, TaskRuns
 
     pages: list[RunPage] = []
     question = TaskRuns(limit)

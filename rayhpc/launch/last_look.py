@@ -19,11 +19,10 @@ from rayhpc.wire.messages.cluster import (
     ListJobs,
     NodeHistory,
     NodesOverTime,
-    RunPage,
-    TaskRuns,
     WorkerRow,
     Workers,
 )
+from rayhpc.wire.messages.task_runs import RunPage, TaskRuns
 
 # How long the workers of a program that has ended may take to tell what they ran last.
 SETTLE_S = 0.3

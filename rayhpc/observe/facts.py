@@ -14,7 +14,7 @@ from rayhpc.observe.recording import Recording
 from rayhpc.observe.snapshot import UNIT, Column, Runs, Sent, Snapshot, Worker
 from rayhpc.wire import runs as packed
 from rayhpc.wire.address import OBJECT_ID_BYTES, SEQUENCE_MASK, node_of
-from rayhpc.wire.messages.cluster import RunBatch, RunGroup
+from rayhpc.wire.messages.task_runs import RunBatch, RunGroup
 
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 _MASK = np.uint64(SEQUENCE_MASK)

@@ -39,7 +39,7 @@ from rayhpc.raylet.view import ClusterView
 from rayhpc.raylet.watches import Watches
 from rayhpc.raylet.workers import WorkerPool
 from rayhpc.wire.address import HEAD, Address, NodeNumber, make_address, node_of, raylet_of
-from rayhpc.wire.messages import actors, cluster, leases, windows
+from rayhpc.wire.messages import actors, cluster, leases, task_runs, windows
 from rayhpc.wire.messages.common import UNIT, JobConfig, NodeInfo
 from rayhpc.wire.messages.start import Facts, WorkerConfig
 
@@ -169,7 +169,7 @@ class Raylet:
             cluster.JobIs: self._on_job_is,
             cluster.Request: self.answers.on_request,
             cluster.Reply: self._on_reply,
-            cluster.ReportRuns: lambda _, m: self.answers.runs.add(m),
+            task_runs.ReportRuns: lambda _, m: self.answers.runs.add(m),
             actors.StartActor: self._on_start_actor,
             actors.StopActor: lambda _, m: actor.on_stop(m),
             actors.Constructed: actor.on_constructed,

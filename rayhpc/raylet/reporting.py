@@ -15,7 +15,7 @@ from rayhpc.raylet.node_parts import NodeParts
 from rayhpc.raylet.resources import Pool
 from rayhpc.raylet.run_keeper import RunKeeper
 from rayhpc.wire.address import HEAD, Address
-from rayhpc.wire.messages import cluster
+from rayhpc.wire.messages import cluster, task_runs
 
 BEAT_S = 1.0
 SOONEST_S = 0.05
@@ -121,7 +121,7 @@ class Answers:
     def _rows(self, question: Any) -> list[Any] | None:
         if isinstance(question, cluster.StoreObjects):
             return self._raylet.objects.rows(question.limit)
-        if isinstance(question, cluster.TaskRuns):
+        if isinstance(question, task_runs.TaskRuns):
             return [self.runs.page(question)]
         if isinstance(question, cluster.Workers):
             ended = self._raylet.ended_workers.rows() if question.ended else []

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from rayhpc.wire.messages.cluster import ReportRuns, RunPage, TaskRuns
+from rayhpc.wire.messages.task_runs import ReportRuns, RunPage, TaskRuns
 
 # Reports are combined into chunks of this size: a worker with one task a second sends small ones.
 CHUNK_BYTES = 64 * 1024

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from rayhpc.wire.address import NONCE_BYTES, OBJECT_ID_BYTES
-from rayhpc.wire.messages.cluster import RunBatch, RunGroup, RunPage, TaskEvent
+from rayhpc.wire.messages.task_runs import RunBatch, RunGroup, RunPage, TaskEvent
 from rayhpc.wire.messages.tasks import Dependency
 
 # The values of each run, in order: its id, start, seconds, `more` (for the parent and the size of

@@ -10,7 +10,7 @@ from rayhpc.exit_codes import LaunchError
 from rayhpc.observe import facts, recording
 from rayhpc.observe.views.functions import maker_of
 from rayhpc.wire import runs
-from rayhpc.wire.messages.cluster import RunBatch, RunGroup, RunPage
+from rayhpc.wire.messages.task_runs import RunBatch, RunGroup, RunPage
 from tests.observe.generator import BEGIN, Made
 
 

@@ -18,7 +18,7 @@ from rayhpc.store.arena import Arena
 from rayhpc.wire import messages
 from rayhpc.wire.address import HEAD, Address, make_address, raylet_of
 from rayhpc.wire.keys import ClusterKey, new_cluster_id, new_key_pair
-from rayhpc.wire.messages import actors, cluster, leases, objects
+from rayhpc.wire.messages import actors, cluster, leases, objects, task_runs
 from rayhpc.wire.messages.start import Facts, WorkerConfig
 from tests.raylet.doubles import Channel, node_info, units, wanted
 
@@ -352,11 +352,11 @@ def test_questions_are_answered(site: Site) -> None:
     rows = msgspec.msgpack.decode(reply.data, type=list[cluster.WorkerRow])
     assert (address, reply.token) == (site.driver, 5)
     assert sorted(x.kind for x in rows) == ["driver", "worker", "worker"]
-    site.say(make_address(1, 1), cluster.ReportRuns(3, 2, b"packed"))
-    site.say(site.driver, cluster.Request(6, cluster.TaskRuns()))
+    site.say(make_address(1, 1), task_runs.ReportRuns(3, 2, b"packed"))
+    site.say(site.driver, cluster.Request(6, task_runs.TaskRuns()))
     reply = site.sent(cluster.Reply)[-1][1]
-    (page,) = msgspec.msgpack.decode(reply.data, type=list[cluster.RunPage])
-    assert page == cluster.RunPage([b"packed"], dropped=2)
+    (page,) = msgspec.msgpack.decode(reply.data, type=list[task_runs.RunPage])
+    assert page == task_runs.RunPage([b"packed"], dropped=2)
     site.say(site.driver, cluster.Request(7, cluster.Nodes()))
     assert "Nodes" in site.sent(cluster.Reply)[-1][1].error
 

@@ -10,7 +10,7 @@ from rayhpc.raylet.run_keeper import RunKeeper
 from rayhpc.runtime.worker.task_log import TaskLog
 from rayhpc.wire import runs
 from rayhpc.wire.messages import tasks
-from rayhpc.wire.messages.cluster import ReportRuns, RunPage, TaskEvent, TaskRuns
+from rayhpc.wire.messages.task_runs import ReportRuns, RunPage, TaskEvent, TaskRuns
 
 
 def reports(count: int, each: int) -> Iterator[ReportRuns]:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rayhpc.wire import bootstrap, codec, keys, messages, runs
-from rayhpc.wire.messages.cluster import RunPage
+from rayhpc.wire.messages.task_runs import RunPage
 from rayhpc.wire.slots import SLOT_BYTES, SlotTable
 from rayhpc.wire.zap import Zap
 

@@ -12,7 +12,7 @@ from rayhpc.runtime.process import run_history
 from rayhpc.runtime.process.client import Client
 from rayhpc.runtime.process.interrupts import inside
 from rayhpc.wire.address import TASK_ID_BYTES, node_of
-from rayhpc.wire.messages import cluster
+from rayhpc.wire.messages import cluster, task_runs
 
 
 def collect(client: Client) -> Iterator[dict[str, Any]]:
@@ -27,7 +27,7 @@ def collect(client: Client) -> Iterator[dict[str, Any]]:
         yield _event(run, addresses)
 
 
-def _event(run: cluster.TaskEvent, addresses: dict[int, str]) -> dict[str, Any]:
+def _event(run: task_runs.TaskEvent, addresses: dict[int, str]) -> dict[str, Any]:
     kind = "actor" if run.actor else "task"
     return {
         "cat": f"{kind}::{run.name}",

@@ -24,7 +24,7 @@ from rayhpc.runtime.process.questions import PeerEndedError
 from rayhpc.runtime.values.ids import JobID
 from rayhpc.runtime.values.ids import worker_id as _worker_id
 from rayhpc.wire.address import TASK_ID_BYTES, Address, describe, node_of, raylet_of
-from rayhpc.wire.messages import cluster
+from rayhpc.wire.messages import cluster, task_runs
 from rayhpc.wire.messages.actors import ActorRow, GroupRow
 from rayhpc.wire.messages.common import UNIT, Resources
 
@@ -176,8 +176,8 @@ class Sources:
 
         A warning says how many runs have been forgotten.
         """
-        found: dict[tuple[bytes, int], cluster.TaskEvent] = {}
-        for event in self._of_processes(cluster.OwnedTasks(), list[cluster.TaskEvent]):
+        found: dict[tuple[bytes, int], task_runs.TaskEvent] = {}
+        for event in self._of_processes(cluster.OwnedTasks(), list[task_runs.TaskEvent]):
             found[event.tid, event.attempt] = event
         history = run_history.read(self._client, limit, self._timeout).said(self._client)
         for event in sorted(history.runs, key=lambda x: x.started):
@@ -274,7 +274,7 @@ class Sources:
     def _pids(self) -> dict[Address, int]:
         return {row.address: row.pid for row in self.raw_workers()}
 
-    def _task(self, event: cluster.TaskEvent, pid: int | None) -> schema.TaskState:
+    def _task(self, event: task_runs.TaskEvent, pid: int | None) -> schema.TaskState:
         error_type = event.error_type
         if event.state == "FAILED" and not error_type:
             error_type = "TASK_EXECUTION_EXCEPTION"  # its worker reports only that it raised
@@ -301,7 +301,7 @@ class Sources:
 
 
 def _add_untold_attempts(
-    found: dict[tuple[bytes, int], cluster.TaskEvent], event: cluster.TaskEvent
+    found: dict[tuple[bytes, int], task_runs.TaskEvent], event: task_runs.TaskEvent
 ) -> None:
     """The attempts before this one that no process tells of: each ended with its process."""
     for attempt in range(max(0, event.attempt - _UNTOLD_ATTEMPTS), event.attempt):
@@ -319,7 +319,7 @@ def _add_untold_attempts(
             )
 
 
-def _joined(run: cluster.TaskEvent, owned: cluster.TaskEvent) -> cluster.TaskEvent:
+def _joined(run: task_runs.TaskEvent, owned: task_runs.TaskEvent) -> task_runs.TaskEvent:
     """A run as its worker reports it, with the owner's knowledge of when and why."""
     return msgspec.structs.replace(
         run,

@@ -45,7 +45,7 @@ from rayhpc.wire.address import (
     owner_node_of,
     raylet_of,
 )
-from rayhpc.wire.messages import actors, cluster, leases, objects, tasks
+from rayhpc.wire.messages import actors, cluster, leases, objects, task_runs, tasks
 from rayhpc.wire.messages.start import Facts
 from rayhpc.wire.messages.windows import Credit, Flush, Flushed
 from rayhpc.wire.windows import Windows
@@ -330,12 +330,12 @@ class Core:
             return [*self._unfinished(question.limit), *self._failed(question.limit)]
         return self.role.answer(question) or []
 
-    def _failed(self, limit: int) -> list[cluster.TaskEvent]:
+    def _failed(self, limit: int) -> list[task_runs.TaskEvent]:
         """The tasks and calls of this process that have failed for good, the latest ones."""
         latest = list(self.results.latest_failures)[-limit:]
         return [inspection.failure_row(x, self.facts.job) for x in latest]
 
-    def _unfinished(self, limit: int) -> list[cluster.TaskEvent]:
+    def _unfinished(self, limit: int) -> list[task_runs.TaskEvent]:
         """The tasks and calls this process has submitted that have not ended."""
         found: Iterable[Pending] = itertools.chain(
             self.submitter.unfinished(), self.callers.unfinished()

@@ -14,7 +14,8 @@ from rayhpc.runtime.owner.pending import Pending
 from rayhpc.runtime.owner.results import Failure
 from rayhpc.runtime.values.errors import load_error
 from rayhpc.wire.address import node_of
-from rayhpc.wire.messages.cluster import ObjectRow, TaskEvent
+from rayhpc.wire.messages.cluster import ObjectRow
+from rayhpc.wire.messages.task_runs import TaskEvent
 
 _ERROR_CHARACTERS = 4000
 _OF_USERS_CODE = "TASK_EXECUTION_EXCEPTION"

@@ -15,7 +15,7 @@ from rayhpc.runtime.process.client import Client
 from rayhpc.runtime.process.questions import Asked
 from rayhpc.wire import runs
 from rayhpc.wire.address import Address, raylet_of
-from rayhpc.wire.messages import cluster
+from rayhpc.wire.messages import cluster, task_runs
 
 WORKER_ANSWERS_S = 2.0
 
@@ -25,7 +25,7 @@ class History(NamedTuple):
     others may have run.
     """
 
-    runs: list[cluster.TaskEvent]
+    runs: list[task_runs.TaskEvent]
     dropped: int
     gone: int
 
@@ -57,8 +57,8 @@ def read(client: Client, limit: int = 0, timeout: float = 30.0) -> History:
         if row.kind == "worker" and row.state != "starting"
     ]
     # Workers first: a run reported in between is then counted twice and deduplicated, never missed.
-    pages = _pages(client, workers, cluster.TaskRuns(), min(WORKER_ANSWERS_S, timeout))
-    pages += _pages(client, raylets, cluster.TaskRuns(limit), timeout)
+    pages = _pages(client, workers, task_runs.TaskRuns(), min(WORKER_ANSWERS_S, timeout))
+    pages += _pages(client, raylets, task_runs.TaskRuns(limit), timeout)
     once = {(x.tid, x.attempt, x.started): x for x in runs.unpack(pages)}
     # With as many rows as requested, nothing is missing.
     is_enough = limit and len(once) >= limit
@@ -67,17 +67,17 @@ def read(client: Client, limit: int = 0, timeout: float = 30.0) -> History:
 
 
 def _pages(
-    client: Client, addresses: Iterable[Address], question: cluster.TaskRuns, timeout: float
-) -> list[cluster.RunPage]:
+    client: Client, addresses: Iterable[Address], question: task_runs.TaskRuns, timeout: float
+) -> list[task_runs.RunPage]:
     """All pages that these have; the first ones are requested all at once."""
-    found: list[cluster.RunPage] = []
+    found: list[task_runs.RunPage] = []
     asked: Asked = [(x, question) for x in addresses]
     while asked:
         answers = client.questions.ask_all(asked, timeout)
         asked = []
         for address, data in answers.items():
-            for page in msgspec.msgpack.decode(data, type=list[cluster.RunPage]):
+            for page in msgspec.msgpack.decode(data, type=list[task_runs.RunPage]):
                 found.append(page)
                 if page.following >= 0:
-                    asked.append((address, cluster.TaskRuns(after=page.following)))
+                    asked.append((address, task_runs.TaskRuns(after=page.following)))
     return found

@@ -17,7 +17,7 @@ from typing import Any
 from rayhpc.runtime.worker.failure_notes import FailureNotes
 from rayhpc.wire import runs
 from rayhpc.wire.messages import tasks
-from rayhpc.wire.messages.cluster import ReportRuns, RunPage
+from rayhpc.wire.messages.task_runs import ReportRuns, RunPage
 
 EVERY_S = 0.25
 PER_REPORT = 4_000

@@ -31,7 +31,7 @@ from rayhpc.runtime.worker.task_runner import TaskRunner
 from rayhpc.runtime.worker.threads import Threads
 from rayhpc.runtime.worker.title import QUIET_S
 from rayhpc.wire.address import Address, ObjectId
-from rayhpc.wire.messages import actors, cluster, leases, tasks, windows
+from rayhpc.wire.messages import actors, leases, task_runs, tasks, windows
 from rayhpc.wire.messages.common import Grant
 
 logger = logging.getLogger("rayhpc")
@@ -258,7 +258,7 @@ class Worker(Role):
 
     def answer(self, question: Any) -> list[Any] | None:
         """The runs not reported yet."""
-        if isinstance(question, cluster.TaskRuns):
+        if isinstance(question, task_runs.TaskRuns):
             return [self.log.unreported(self.threads.pid, self.process.core.me)]
         return None
 

@@ -5,7 +5,7 @@ head, a raylet, and a driver or worker accept.  The decoder (`codec.py`) rejects
 anything else.
 """
 
-from rayhpc.wire.messages import actors, cluster, leases, objects, tasks, windows
+from rayhpc.wire.messages import actors, cluster, leases, objects, task_runs, tasks, windows
 
 HEAD_TAKES = (
     cluster.RegisterNode,
@@ -39,7 +39,7 @@ RAYLET_TAKES = (
     cluster.JobIs,
     cluster.Request,
     cluster.Reply,
-    cluster.ReportRuns,
+    task_runs.ReportRuns,
     actors.StartActor,
     actors.StopActor,
     actors.Constructed,

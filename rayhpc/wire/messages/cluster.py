@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from rayhpc.wire.messages.common import JobConfig, NodeInfo, Record, Resources
 from rayhpc.wire.messages.registry import Message
+from rayhpc.wire.messages.task_runs import TaskRuns
 
 PROTOCOL = 1
 # A node that the head has not heard from for this many seconds is dead.
@@ -232,17 +233,6 @@ class StoreObjects(Message):
     limit: int = 10_000
 
 
-class TaskRuns(Message):
-    """To a raylet or a worker: what has run there, at least the last `limit` → list[RunPage].
-
-    A `limit` of 0 means everything known.  The answer has one page; unless it is the last, the next
-    one is requested with its `following` as `after`.
-    """
-
-    limit: int = 0
-    after: int = -1
-
-
 class Workers(Message):
     """To a raylet: its processes → list[WorkerRow]; with `ended` also dead ones."""
 
@@ -402,94 +392,6 @@ class ObjectRow(Record, frozen=True):
     state: str = ""
     call_site: str = ""
     count: int = 0
-
-
-class TaskEvent(Record, frozen=True):
-    """A task's run; times in seconds since the epoch, `ended` 0 while running."""
-
-    tid: bytes
-    name: str
-    kind: str
-    state: str
-    job: int
-    worker: int
-    pid: int
-    submitted: float = 0.0
-    started: float = 0.0
-    ended: float = 0.0
-    actor: bytes = b""
-    parent: bytes = b""
-    attempt: int = 0
-    error: str = ""
-    resources: Resources = {}
-    error_type: str = ""
-
-
-class RunGroup(Record, frozen=True):
-    """Runs of one function or method: ids and parents concatenated, times as doubles.
-
-    `actor` is empty for tasks, `parents` if no run has one.  `tids` are without the nonce.
-    `error` names the kind of failure (empty: they succeeded), `cpus` and `gpus` what a run had
-    (units of 1/10000).  `waited` are the seconds for which a run waited for others (empty: none
-    did), `sources` the first `runs.SOURCES_MOST` references that each took, without the nonce, and
-    `source_counts` how many these are, as 16-bit numbers (both empty: none).  `sent` counts the
-    runs whose arguments were too large for a message, `sent_bytes` their bytes.
-    """
-
-    name: str
-    job: int
-    actor: bytes
-    attempt: int
-    error: str
-    cpus: int
-    gpus: int
-    tids: bytes
-    starts: bytes
-    seconds: bytes
-    parents: bytes = b""
-    waited: bytes = b""
-    sources: bytes = b""
-    source_counts: bytes = b""
-    sent: int = 0
-    sent_bytes: int = 0
-
-
-class RunBatch(Record, frozen=True):
-    """What one worker reports; add `offset` to its `starts` for seconds since the epoch.
-
-    `nonce` is the end of every task's id.  `tracebacks` has the text of each kind of failure that
-    this worker reports for the first time.
-    """
-
-    worker: int
-    pid: int
-    offset: float
-    groups: list[RunGroup]
-    nonce: bytes
-    tracebacks: dict[str, str] = {}
-
-
-class RunPage(Record, frozen=True):
-    """Packed `RunBatch`es (`wire.runs`), oldest first.
-
-    `dropped` is how many older runs have been forgotten, `following` where the next page begins
-    (-1: this is the last).
-    """
-
-    chunks: list[bytes]
-    dropped: int = 0
-    following: int = -1
-
-
-class ReportRuns(Message):
-    """Worker to its raylet, four times a second or every 4,000 runs: `count` tasks it has run.
-
-    `data` is a packed `RunBatch`; `dropped` more did not fit.
-    """
-
-    count: int
-    dropped: int
-    data: bytes
 
 
 class WorkerRow(Record, frozen=True):

@@ -11,7 +11,7 @@ from rayhpc.runtime.worker import task_log
 from rayhpc.runtime.worker.task_log import TaskLog
 from rayhpc.wire import runs
 from rayhpc.wire.messages import tasks
-from rayhpc.wire.messages.cluster import ReportRuns, RunPage
+from rayhpc.wire.messages.task_runs import ReportRuns, RunPage
 
 
 def task(number: int) -> tasks.Task:
