@@ -15,6 +15,7 @@ from rayhpc.raylet.objects.plane import Plane
 from rayhpc.raylet.objects.table import ObjectTable
 from rayhpc.store.arena import Arena
 from rayhpc.wire.address import NodeNumber, ObjectId, owner_node_of
+from rayhpc.wire.data_plane import CHANNELS_MAX
 from rayhpc.wire.data_plane.sending import Span
 from rayhpc.wire.messages import objects
 
@@ -54,7 +55,7 @@ class Server:
         if obj is None:
             self._context.post(owner_node_of(oid), objects.ObjectGone(oid, self._context.node))
         end = message.start + message.length
-        if obj is None or obj.size != message.size or not message.start < end <= obj.size:
+        if obj is None or obj.size != message.size or not 0 <= message.start < end <= obj.size:
             self._refuse(message, objects.NO_COPY)
         elif obj.offset < 0:
             self._refuse(message, objects.NOT_IN_MEMORY)
@@ -97,7 +98,7 @@ class Server:
 
     def _offer(self, message: objects.AskChannels) -> None:
         ours = self._context.node
-        for _ in range(message.count):
+        for _ in range(min(message.count, CHANNELS_MAX)):
             if self._problem:
                 offered = objects.ChannelOffer(ours, text=self._problem)
             else:

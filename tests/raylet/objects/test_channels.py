@@ -6,7 +6,8 @@ import pytest
 from object_nodes import Cluster, Process, get, leftovers, put, sent
 
 from rayhpc.raylet.objects import channels, pulls, spill
-from rayhpc.wire.address import ObjectId, node_of
+from rayhpc.wire.address import ObjectId, node_of, raylet_of
+from rayhpc.wire.data_plane import CHANNELS_MAX
 from rayhpc.wire.messages import objects
 
 STORE_BYTES = 4 << 20
@@ -264,3 +265,18 @@ def test_what_lies_on_disk_there_comes_in_chunks(cluster: Cluster) -> None:
     cluster.managers[2].handlers()[objects.SpanRefused](0, refused)
     assert arrives(cluster, reader, oid, within=5)
     assert sent(cluster, objects.ReadChunk)
+
+
+def test_a_request_without_reason_is_bounded_and_reads_nothing_else(cluster: Cluster) -> None:
+    owner, reader = cluster.process(1), cluster.process(2)
+    oid = put(owner, LARGE)
+    cluster.send(raylet_of(2), raylet_of(1), objects.AskChannels(2, 1 << 40))
+    cluster.settle(1)
+    assert len(sent(cluster, objects.ChannelOffer)) == CHANNELS_MAX
+    get(reader, oid)
+    (first, *_) = sent(cluster, objects.ReadSpan)
+    before = objects.ReadSpan(oid, LARGE, -5, 10, 2, first.channel, 1000)
+    cluster.send(raylet_of(2), raylet_of(1), before)
+    cluster.settle(1)
+    (refused,) = sent(cluster, objects.SpanRefused)
+    assert (refused.token, refused.why) == (1000, objects.NO_COPY)
