@@ -149,7 +149,7 @@ def test_a_wrong_argument_starts_nothing(short_tmp: Path) -> None:
         embedded.start(num_cpus=-1)
     assert caught.value.code == ExitCode.CONFIGURATION
     with pytest.raises(LaunchError, match="does not fit"):
-        embedded.start(num_cpus=1, memory=1 << 20, object_store_memory=1 << 30)
+        embedded.start(num_cpus=1, object_store_memory=1 << 45)
     assert names_in(scratch.session_base(dict(os.environ))) == []
 
 
