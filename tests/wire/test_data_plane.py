@@ -133,6 +133,9 @@ class Between:
             thread.join(PATIENCE)
 
 
+THREADS = ("rayhpc-listen", "rayhpc-receive", "rayhpc-send")
+
+
 @pytest.fixture
 def pair() -> Iterator[tuple[Node, Node]]:
     """A source and a sink."""
@@ -142,7 +145,7 @@ def pair() -> Iterator[tuple[Node, Node]]:
     for node in (source, sink):
         node.plane.close()
         node.arena.close()
-    assert not [x.name for x in threading.enumerate() if x.name.startswith("rayhpc-")]
+    assert not [x.name for x in threading.enumerate() if x.name in THREADS]
 
 
 @pytest.fixture
