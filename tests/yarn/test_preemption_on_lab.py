@@ -49,7 +49,7 @@ def test_a_preempted_container_costs_no_restart(version: str, tmp_path: Path) ->
         )
         assert done.returncode == 0, done.stderr
         assert done.stdout == "here\n"
-        why = "ended: preempted: the scheduler gave its place to another queue or user"
+        why = "ended: preempted: the scheduler gave its capacity to another queue or user"
         wait_until(lambda: why in user.run("logs", first["id"]).stderr)
         go.touch()
         out, said = follower.communicate(timeout=60)
