@@ -32,6 +32,9 @@ def unseal(text: str, shared: bytes) -> bytes:
         data = base64.urlsafe_b64decode(text)
     except binascii.Error:
         raise ValueError("this is no sealed text") from None
+    # The decoder skips what is no Base64, and ignores the last character's spare bits.
+    if base64.urlsafe_b64encode(data).decode() != text:
+        raise ValueError("the text was changed since it was sealed")
     body, tag = data[:-_TAG], data[-_TAG:]
     if len(body) < _NONCE or not shared or not hmac.compare_digest(tag, _tag(body, shared)):
         raise ValueError("the text was sealed with another secret, or changed")

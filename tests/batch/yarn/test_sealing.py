@@ -21,10 +21,13 @@ def test_another_secret_is_refused(shared: bytes) -> None:
 
 
 def test_every_change_is_noticed() -> None:
-    text = seal(b"record", b"shared")
-    for at in range(len(text)):
-        other = "A" if text[at] != "A" else "B"
-        with pytest.raises(ValueError):
-            unseal(text[:at] + other + text[at + 1 :], b"shared")
+    for secret in (b"record", b"record.", b"record.."):  # each ends in other spare bits
+        text = seal(secret, b"shared")
+        for at in range(len(text)):
+            other = chr(ord(text[at]) ^ 1)
+            with pytest.raises(ValueError):
+                unseal(text[:at] + other + text[at + 1 :], b"shared")
+        with pytest.raises(ValueError, match="changed"):
+            unseal(text + "!", b"shared")
     with pytest.raises(ValueError, match="changed"):
         unseal("", b"shared")
