@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from rayhpc.raylet.bundles import Bundles
+from rayhpc.raylet.bundles import ReservedBundles
 from rayhpc.raylet.dispatch import Dispatch, ResourceRequest
 from rayhpc.raylet.resources import Allocation, Pool
 from rayhpc.raylet.workers import ACTOR, Waiter, WorkerPool, WorkerProcess
@@ -45,7 +45,7 @@ class HostedActor:
     end_by: float = math.inf
 
 
-class Actors:
+class HostedActors:
     """All actors of one node.
 
     Args:
@@ -61,7 +61,7 @@ class Actors:
     def __init__(
         self,
         pool: Pool,
-        bundles: Bundles,
+        bundles: ReservedBundles,
         dispatch: Dispatch,
         workers: WorkerPool,
         send: Send,

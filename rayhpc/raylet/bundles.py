@@ -28,7 +28,7 @@ class ReservedBundle:
         self.pool = Pool(resources, allocation.shares)
 
 
-class Bundles:
+class ReservedBundles:
     """All bundles on this node, and what is known about their groups.
 
     Args:

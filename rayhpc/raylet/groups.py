@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 import msgspec
 
-from rayhpc.raylet.actors import Actors
-from rayhpc.raylet.bundles import Bundles
+from rayhpc.raylet.actors import HostedActors
+from rayhpc.raylet.bundles import ReservedBundles
 from rayhpc.raylet.dispatch import Dispatch, ResourceRequest
 from rayhpc.raylet.leases import Leases
 from rayhpc.raylet.resources import Allocation, Pool
@@ -23,7 +23,7 @@ from rayhpc.wire.messages import actors
 ROOM_WITHIN_S = 0.5
 
 
-class Groups:
+class GroupOrders:
     """Carries out the head's orders about placement groups.
 
     Args:
@@ -38,10 +38,10 @@ class Groups:
     def __init__(
         self,
         pool: Pool,
-        bundles: Bundles,
+        bundles: ReservedBundles,
         dispatch: Dispatch,
         leases: Leases,
-        actors: Actors,
+        actors: HostedActors,
         send: Callable[[Address, msgspec.Struct], None],
         now: Callable[[], float],
     ) -> None:

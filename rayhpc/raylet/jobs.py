@@ -20,7 +20,7 @@ _NODE_SHIFT = 16
 Send = Callable[[Address, msgspec.Struct], None]
 
 
-class Jobs:
+class KnownJobs:
     """All jobs known to this node.
 
     Args:

@@ -6,7 +6,7 @@ Used by `leases`, for its submitter and for `status`.  Pure functions of what th
 from __future__ import annotations
 
 from rayhpc.raylet import scheduling
-from rayhpc.raylet.bundles import Bundles
+from rayhpc.raylet.bundles import ReservedBundles
 from rayhpc.raylet.lease_records import PendingLease
 from rayhpc.raylet.resources import Pool
 from rayhpc.raylet.view import ClusterView
@@ -21,7 +21,7 @@ def why_it_waits(request: PendingLease) -> str:
     return "all nodes that could serve it are in use"
 
 
-def why_for_ever(request: PendingLease, view: ClusterView, bundles: Bundles) -> str:
+def why_for_ever(request: PendingLease, view: ClusterView, bundles: ReservedBundles) -> str:
     """Why it may wait forever; empty: it need not."""
     if request.wanted.strategy.kind == "group":
         return _why_in_group(request, bundles)
@@ -29,7 +29,7 @@ def why_for_ever(request: PendingLease, view: ClusterView, bundles: Bundles) -> 
     return f"Tasks of this program wait: {choice.text}." if choice.text else ""
 
 
-def _why_in_group(request: PendingLease, known: Bundles) -> str:
+def _why_in_group(request: PendingLease, known: ReservedBundles) -> str:
     strategy = request.wanted.strategy
     state = known.state_of(strategy.group)
     if state is None or state.state != actors.GROUP_CREATED:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import msgspec
 
 from rayhpc.raylet import group_choice, scheduling
-from rayhpc.raylet.bundles import Bundles
+from rayhpc.raylet.bundles import ReservedBundles
 from rayhpc.raylet.dispatch import Dispatch, ResourceRequest, Revocable
 from rayhpc.raylet.lease_reasons import why_for_ever, why_it_waits
 from rayhpc.raylet.lease_records import GrantedLease, PendingLease
@@ -51,7 +51,7 @@ class Leases:
     def __init__(
         self,
         pool: Pool,
-        bundles: Bundles,
+        bundles: ReservedBundles,
         dispatch: Dispatch,
         view: ClusterView,
         workers: WorkerPool,

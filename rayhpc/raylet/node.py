@@ -17,15 +17,15 @@ from typing import Any
 import msgspec
 
 from rayhpc.raylet import deaths
-from rayhpc.raylet.actors import Actors
-from rayhpc.raylet.bundles import Bundles
+from rayhpc.raylet.actors import HostedActors
+from rayhpc.raylet.bundles import ReservedBundles
 from rayhpc.raylet.config import HEAD_LOST, NODE_LOST, NodeConfig
 from rayhpc.raylet.dispatch import Dispatch
 from rayhpc.raylet.ended_workers import EndedWorkers
 from rayhpc.raylet.environments import Environments
 from rayhpc.raylet.garbage import GarbageCalls
-from rayhpc.raylet.groups import Groups
-from rayhpc.raylet.jobs import Jobs
+from rayhpc.raylet.groups import GroupOrders
+from rayhpc.raylet.jobs import KnownJobs
 from rayhpc.raylet.leases import Leases
 from rayhpc.raylet.memory_monitor import MemoryMonitor
 from rayhpc.raylet.node_io import NodeIO
@@ -115,9 +115,9 @@ class Raylet:
         config, send, now = self.config, self.send, self._now
         self.pool = Pool(config.total, dict.fromkeys(config.gpu_ids, UNIT))
         self.view = ClusterView(self.number)
-        self.bundles = Bundles(self.pool, send)
+        self.bundles = ReservedBundles(self.pool, send)
         self.dispatch = Dispatch(now)
-        self.jobs = Jobs(self.me, self.number, send)
+        self.jobs = KnownJobs(self.me, self.number, send)
         self.environments = Environments(
             f"{config.session_dir}/packages", send, self._new_token, self.io.wake
         )
@@ -140,7 +140,7 @@ class Raylet:
         self.leases = Leases(
             self.pool, self.bundles, self.dispatch, self.view, self.workers, send, now, self._watch
         )
-        self.actors = Actors(
+        self.actors = HostedActors(
             self.pool,
             self.bundles,
             self.dispatch,
@@ -149,7 +149,7 @@ class Raylet:
             now,
             self.leases.new_number,
         )
-        self.groups = Groups(
+        self.groups = GroupOrders(
             self.pool, self.bundles, self.dispatch, self.leases, self.actors, send, now
         )
         self.watches = Watches(send, self.is_alive)

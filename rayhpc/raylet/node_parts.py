@@ -10,7 +10,7 @@ from typing import Protocol
 
 import msgspec
 
-from rayhpc.raylet.actors import Actors
+from rayhpc.raylet.actors import HostedActors
 from rayhpc.raylet.dispatch import Dispatch
 from rayhpc.raylet.ended_workers import EndedWorkers
 from rayhpc.raylet.leases import Leases
@@ -44,7 +44,7 @@ class NodeParts(Protocol):
     workers: WorkerPool
     ended_workers: EndedWorkers
     leases: Leases
-    actors: Actors
+    actors: HostedActors
     objects: ObjectManager
     watches: Watches
     dispatch: Dispatch

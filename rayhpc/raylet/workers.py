@@ -17,7 +17,7 @@ from typing import Protocol
 import msgspec
 
 from rayhpc.raylet.environments import Environments, Prepared
-from rayhpc.raylet.jobs import Jobs
+from rayhpc.raylet.jobs import KnownJobs
 from rayhpc.raylet.templates import Template, Templates
 from rayhpc.wire.address import Address, make_address
 from rayhpc.wire.messages import leases
@@ -131,7 +131,7 @@ class WorkerPool:
         spawner: Spawner,
         templates: Templates,
         environments: Environments,
-        jobs: Jobs,
+        jobs: KnownJobs,
         send: Callable[[Address, msgspec.Struct], None],
         now: Callable[[], float],
         new_number: Callable[[], int],

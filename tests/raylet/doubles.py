@@ -7,11 +7,11 @@ from typing import Any
 
 import msgspec
 
-from rayhpc.raylet.actors import Actors
-from rayhpc.raylet.bundles import Bundles
+from rayhpc.raylet.actors import HostedActors
+from rayhpc.raylet.bundles import ReservedBundles
 from rayhpc.raylet.dispatch import Dispatch
 from rayhpc.raylet.environments import Environments, Prepared
-from rayhpc.raylet.jobs import Jobs
+from rayhpc.raylet.jobs import KnownJobs
 from rayhpc.raylet.leases import Leases
 from rayhpc.raylet.resources import Pool
 from rayhpc.raylet.templates import Template, Templates
@@ -101,8 +101,8 @@ class Node:
         info = node_info(NODE)
         self.view.add(msgspec.structs.replace(info, total=total))
         self.dispatch = Dispatch(self.now)
-        self.bundles = Bundles(self.pool, self.send)
-        self.jobs = Jobs(raylet_of(NODE), NODE, self.send)
+        self.bundles = ReservedBundles(self.pool, self.send)
+        self.jobs = KnownJobs(raylet_of(NODE), NODE, self.send)
         self.environments = Environments("/nowhere", self.send, self.new_token, lambda: None)
         self.templates = Templates(self.make_template, self.now)
         facts = Facts(0, "c" * 32, "/session", "id", "10.0.0.1", 0, "")
@@ -130,7 +130,7 @@ class Node:
             self.now,
             self.watched.append,
         )
-        self.actors = Actors(
+        self.actors = HostedActors(
             self.pool,
             self.bundles,
             self.dispatch,

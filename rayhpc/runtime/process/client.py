@@ -25,7 +25,7 @@ from rayhpc.runtime.process.core import Core
 from rayhpc.runtime.process.futures import Futures
 from rayhpc.runtime.process.generators import Generators
 from rayhpc.runtime.process.getting import get_values
-from rayhpc.runtime.process.groups import Groups
+from rayhpc.runtime.process.groups import WatchedGroups
 from rayhpc.runtime.process.loop import Loop
 from rayhpc.runtime.process.objects import Objects
 from rayhpc.runtime.process.questions import Questions
@@ -79,7 +79,7 @@ class Client:
         self._table = core.ownership.table
         self.questions = Questions(core, loop)
         self.generators = Generators(core, loop, objects)
-        self.groups = Groups(core, loop, objects)
+        self.groups = WatchedGroups(core, loop, objects)
         # Asked for by every call.
         self.new_id = core.new_id
         self.new_actor_id = core.new_actor_id

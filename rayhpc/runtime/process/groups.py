@@ -19,7 +19,7 @@ from rayhpc.wire.messages import actors
 _SETTLED = (actors.GROUP_CREATED, actors.GROUP_REMOVED)
 
 
-class Groups:
+class WatchedGroups:
     """The groups that are watched.
 
     Args:
