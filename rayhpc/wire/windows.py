@@ -18,7 +18,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from rayhpc.wire import codec
+from rayhpc.wire import codec, limits
 from rayhpc.wire.address import Address, NodeNumber, node_of, process_of
 from rayhpc.wire.messages.windows import Credit
 
@@ -50,6 +50,7 @@ class Windows:
         self._sent: dict[Address, int] = {}
         self._received: dict[Address, int] = {}
         self._waiting: dict[Address, deque[bytes]] = {}
+        self._waiting_for: dict[Address, int] = {}
         self.waiting_bytes = 0
         self.on_full: Callable[[Address], None] = _nothing
         self.on_room: Callable[[Address], None] = _nothing
@@ -73,12 +74,23 @@ class Windows:
             self.on_full(destination)
         waiting.append(frame)
         self.waiting_bytes += len(frame)
+        self._waiting_for[destination] = self._waiting_for.get(destination, 0) + len(frame)
 
     def has_room(self, destination: Address) -> bool:
         """Whether a message sent now goes out at once."""
         return (
             destination not in self._waiting and self._sent.get(destination, 0) < self._size
         )
+
+    def is_behind(self, destination: Address) -> bool:
+        """Whether so much waits for this receiver that it is to be sent nothing new.
+
+        What may wait in all (`limits.AHEAD_BYTES`) is shared by those that something waits for.
+        """
+        if self.waiting_bytes <= limits.AHEAD_BYTES:
+            return False
+        share = limits.AHEAD_BYTES / len(self._waiting_for)
+        return self._waiting_for.get(destination, 0) > share
 
     def on_received(self, source: Address, size: int) -> None:
         """A frame of this size has been read; credit is granted per quarter of a window."""
@@ -100,11 +112,12 @@ class Windows:
         while waiting and sent < self._size:
             frame = waiting.popleft()
             self.waiting_bytes -= len(frame)
+            self._waiting_for[source] -= len(frame)
             if self._transmit(source, frame):
                 sent += len(frame)
         self._sent[source] = sent
         if waiting is not None and not waiting:
-            del self._waiting[source]
+            del self._waiting[source], self._waiting_for[source]
         if sent < self._size:
             self.on_room(source)
 
@@ -112,7 +125,8 @@ class Windows:
         """A process has ended: drop its counts and its waiting frames."""
         self._sent.pop(address, None)
         self._received.pop(address, None)
-        self.waiting_bytes -= sum(map(len, self._waiting.pop(address, ())))
+        self._waiting.pop(address, None)
+        self.waiting_bytes -= self._waiting_for.pop(address, 0)
 
     def forget_node(self, node: NodeNumber) -> None:
         """Every process of a node has ended."""

@@ -326,6 +326,14 @@ def exit(process: Any) -> Program:
 
 
 @method
+def report(process: Any, key: int, number: int, size: int) -> Program:
+    """Note the call; much is returned."""
+    process.world.noted.append((process.core.me, key, number))
+    yield Sleep(0.001)
+    return bytes([number]) * size
+
+
+@method
 def echo(process: Any, *values: Any) -> Program:
     """The arguments."""
     yield Sleep(0.0001)

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
+from rayhpc.wire import limits
 from rayhpc.wire.address import process_of
 
 from .checks import nothing_left, submit, values
 from .cluster import Cluster
-from .test_actors import call, make
+from .test_actors import assert_in_order, call, lent, make
 
 FEW = 2000
 
@@ -76,3 +77,33 @@ def test_what_waits_for_an_actor_that_dies_is_sent_again_in_order(narrow: Cluste
     assert values(sim, driver, refs) == [[blob, k] for k in range(50)]
     handle = None  # type: ignore[assignment]
     nothing_left(sim, warm, refs)
+
+
+KINDS: list[dict[str, Any]] = [{}, {"concurrency": 3}, {"concurrency": 3, "is_async": True}]
+
+
+@pytest.mark.parametrize("options", KINDS, ids=["sync", "threaded", "async"])
+def test_an_actor_keeps_few_replies_for_a_caller_that_does_not_read_them(
+    narrow: Cluster, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
+) -> None:
+    sim = narrow
+    monkeypatch.setattr(limits, "AHEAD_BYTES", 3 * FEW)
+    stopped, other = sim.driver(1), sim.driver(2)
+    handle = make(stopped, **options)
+    handles = [handle, lent(sim, stopped, handle, other)]
+    values(sim, stopped, warm := call(stopped, handle, "echo", (1,)))
+    # Fifteen small calls are there before the first reply is.
+    refs = call(stopped, handle, "report", *((1, i, 900) for i in range(15)))
+    sim.world.stop(stopped.core.me)
+    for turn in range(5):
+        found = call(other, handles[1], "report", *((2, 20 * turn + i, 50) for i in range(5)))
+        assert values(sim, other, found) == [bytes([20 * turn + i]) * 50 for i in range(5)]
+        found.clear()
+    begun = [number for _, key, number in sim.world.noted if key == 1]
+    assert len(begun) < 15, "memory is filled for a caller that does not read"
+    sim.world.go_on(stopped.core.me)
+    assert values(sim, stopped, refs) == [bytes([i]) * 900 for i in range(15)]
+    if not options:
+        assert_in_order(sim)
+    handle = None  # type: ignore[assignment]
+    nothing_left(sim, handles, warm, refs)

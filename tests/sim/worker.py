@@ -143,6 +143,8 @@ class SimLanes:
         while self._waiting[group]:
             item = self._waiting[group].popleft()
             tid = item.call.tid
+            if self._host.hold_back(item):
+                continue
             self._running[tid] = SimThread.current()
             outcome: execution.Outcome | None = None
             try:

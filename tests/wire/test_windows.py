@@ -7,7 +7,7 @@ from collections import deque
 
 import pytest
 
-from rayhpc.wire import codec
+from rayhpc.wire import codec, limits
 from rayhpc.wire.address import Address, make_address, raylet_of
 from rayhpc.wire.messages.leases import Leaving
 from rayhpc.wire.messages.windows import Credit
@@ -128,3 +128,28 @@ def test_processes_that_all_send_with_full_windows_end(seed: int) -> None:
     for (source, destination), texts in said.items():
         assert by_address[destination].heard[source] == texts
     assert all(x.windows.waiting_bytes == 0 for x in everybody)
+
+
+def test_those_for_whom_more_than_their_share_waits_are_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "AHEAD_BYTES", 6 * FRAME)
+    one, _two, three = sides(ME, THEM, THIRD)
+    for i in range(10):
+        one.say(THEM, str(i))
+    assert not one.windows.is_behind(THEM)
+    one.say(THEM, "10")
+    assert one.windows.is_behind(THEM)
+    assert not one.windows.is_behind(THIRD)
+    for i in range(7):
+        one.say(THIRD, str(i))
+    assert not one.windows.is_behind(THIRD)  # three wait: no more than half of what may
+    one.say(THIRD, "7")
+    assert one.windows.is_behind(THIRD)
+    one.windows.forget(THEM)
+    assert not one.windows.is_behind(THIRD)
+    while three.heard.get(ME, []) != [str(i) for i in range(8)]:
+        three.read(ME)
+        while one.net.get((THIRD, ME)):
+            one.read(THIRD)
+    assert one.windows.waiting_bytes == 0

@@ -22,12 +22,15 @@ from rayhpc.runtime.worker.actor_methods import Methods
 from rayhpc.runtime.worker.call_order import FirstReady, has_far
 from rayhpc.runtime.worker.failure_notes import LEFT
 from rayhpc.runtime.worker.parts import WorkerParts
+from rayhpc.wire import limits
 from rayhpc.wire.address import Address, ObjectId, constructor_task_of
 from rayhpc.wire.messages import actors, tasks
 from rayhpc.wire.messages.common import Grant
 
 # The first call may wait so long for its arguments before the others are looked at.
 PATIENCE_S = 0.001
+# So many concurrent calls may have ended without a reply: a result is 100 KB at most.
+ENDED_MAX = 64
 
 
 class ActorHost:
@@ -54,6 +57,7 @@ class ActorHost:
             {"": spec.max_concurrency, **spec.groups},
             worker.process.core.store,
             worker.replies.send_cancelled,
+            worker.process.core.windows.is_behind,
         )
         self._lease = order.lease
         self._grant = Grant(
@@ -70,6 +74,7 @@ class ActorHost:
         self._names: dict[str, str] = {}
         # What each call asks for: looked up once.
         self._now = worker.process.core.now
+        self._windows = worker.process.core.windows
         self._objects = worker.process.objects
         self._note_run = worker.log.note
         self._note_start = worker.slot.note_start
@@ -91,6 +96,11 @@ class ActorHost:
             self.calls.ended(tid)
             if outcome is not None:
                 self.worker.replies.add(caller, outcome)
+
+    def release_held(self) -> None:
+        """Start the calls of callers that read their replies again (leading thread)."""
+        if self.calls.is_holding:
+            self.calls.release_held()
 
     # -- the main thread -------------------------------------------------------------------------
     def run_next(self) -> None:
@@ -137,6 +147,9 @@ class ActorHost:
     def _take(self) -> Item | None:
         """The call to run next, now counted as started."""
         calls = self.calls
+        if self._must_look_at_callers():
+            with self.worker.process.loop.lead():
+                calls.hold_back_waiting()
         first = calls.waiting[0] if calls.waiting else None
         if first is None or not first.call.deps or not has_far(first.call):
             return calls.take()
@@ -322,16 +335,31 @@ class ActorHost:
         finally:
             self._note_run(call, name, start, now() - start, spec.job, spec.actor, error_kind)
 
+    def hold_back(self, item: Item) -> bool:
+        """Whether a call must not start yet, since its caller leaves its replies unread."""
+        if not self._must_look_at_callers():
+            return False
+        with self.worker.process.loop.lead():
+            return self.calls.hold_back(item)
+
+    def _must_look_at_callers(self) -> bool:
+        return self._windows.waiting_bytes > limits.AHEAD_BYTES or self.calls.is_holding
+
     def end_call(
         self, caller: Address, tid: ObjectId, outcome: execution.Outcome | None
     ) -> None:
         """A concurrent call has ended, with something to reply or nothing (any thread).
 
         Of many that end together the first alone wakes the leader, which then finds the others.
+        If it does not keep up with them, it is not left to it.
         """
+        loop = self.worker.process.loop
         self._ended.append((caller, tid, outcome))
         if len(self._ended) == 1:
-            self.worker.process.loop.handover.wake_waiters()
+            loop.handover.wake_waiters()
+        elif len(self._ended) > ENDED_MAX:
+            with loop.lead():
+                self.reply_to_ended()
 
     def terminate(self) -> None:
         """`__ray_terminate__`: end in good order.

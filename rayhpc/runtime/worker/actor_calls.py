@@ -19,6 +19,7 @@ import msgspec
 
 from rayhpc.runtime.values.store_client import StoreClient, Tickets
 from rayhpc.runtime.worker.call_order import has_far, is_again
+from rayhpc.runtime.worker.held_calls import HeldCalls
 from rayhpc.wire.address import Address, ObjectId
 from rayhpc.wire.messages import tasks
 
@@ -66,6 +67,7 @@ class ActorCalls:
         limits: how many calls of each concurrency group run at a time.
         store: brings arguments here.
         reply_cancelled: answers for a call that was cancelled before it started.
+        is_behind: whether a caller leaves so many replies unread that none is to be added.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class ActorCalls:
         limits: dict[str, int],
         store: StoreClient,
         reply_cancelled: Callable[[Address, ObjectId], None],
+        is_behind: Callable[[Address], bool],
     ) -> None:
         # Those that the main thread runs one by one; before the constructor has ended, all.
         self.waiting: deque[Item] = deque()
@@ -82,6 +85,7 @@ class ActorCalls:
         # Whether a call was ever cancelled while it ran: a look without a call, after each.
         self.has_cancelled = False
         self._groups = {name: _Group(limit) for name, limit in limits.items()}
+        self._held: HeldCalls[Item] = HeldCalls(is_behind)
         self._store = store
         self._reply_cancelled = reply_cancelled
         self._lanes: Lanes | None = None
@@ -102,7 +106,7 @@ class ActorCalls:
 
     def cancel(self, caller: Address, tid: ObjectId) -> None:
         """What has not started never will; what runs can ask, and a coroutine is cancelled."""
-        if self._forget_waiting(tid) or self._forget_far(tid):
+        if self._forget_waiting(tid) or self._forget_far(tid) or self._held.forget(tid):
             self._reply_cancelled(caller, tid)
         elif tid in self._started:
             self._started[tid] = self.has_cancelled = True
@@ -139,6 +143,7 @@ class ActorCalls:
         """The actor ends now: no call starts any more."""
         self._is_over = True
         self.waiting.clear()
+        self._held.clear()
         for group in self._groups.values():
             group.far.clear()
             for _, tickets in group.fetching.values():
@@ -146,6 +151,34 @@ class ActorCalls:
             group.fetching.clear()
         if self._lanes is not None:
             self._lanes.clear()
+
+    # -- callers that do not read their replies ----------------------------------------------------
+    @property
+    def is_holding(self) -> bool:
+        """Whether calls are held back (any thread)."""
+        return bool(self._held)
+
+    def hold_back(self, item: Item) -> bool:
+        """A lane is about to run this call: it does not while its caller is behind."""
+        if not self._held.add(item):
+            return False
+        self._started.pop(item.call.tid, None)
+        return True
+
+    def hold_back_waiting(self) -> None:
+        """The main thread is about to run the first call: first those of callers not behind."""
+        while self.waiting and self._held.add(self.waiting[0]):
+            self.waiting.popleft()
+
+    def release_held(self) -> None:
+        """Start the calls of callers that have caught up."""
+        items = self._held.released()
+        if self._lanes is None:
+            self.waiting.extendleft(reversed(items))
+            return
+        for item in items:
+            group = item.call.group
+            self._start(group if group in self._groups else "", [item])
 
     # -- the main thread ---------------------------------------------------------------------------
     def has_work(self) -> bool:
@@ -158,7 +191,7 @@ class ActorCalls:
         """Whether the actor is to end, and its calls have ended."""
         return (
             self.ending is not None
-            and not (self.waiting or self._started)
+            and not (self.waiting or self._started or self._held)
             and not any(group.far or group.fetching for group in self._groups.values())
         )
 

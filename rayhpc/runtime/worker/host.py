@@ -27,6 +27,9 @@ class Host(Protocol):
     async def run_async(self, item: Item) -> Outcome | None:
         """Run a call in an event loop; None: the actor exits with it."""
 
+    def hold_back(self, item: Item) -> bool:
+        """Whether a call must not start yet; it comes again when it may (any thread)."""
+
     def end_call(self, caller: Address, tid: ObjectId, outcome: Outcome | None) -> None:
         """A concurrent call has ended, with something to reply or nothing (any thread)."""
 

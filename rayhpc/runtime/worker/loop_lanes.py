@@ -51,14 +51,18 @@ class _Lane:
 
     async def _run(self, item: Item) -> None:
         outcome: execution.Outcome | None = None
+        is_held = False
         try:
             async with self._limit:
-                outcome = await self._host.run_async(item)
+                is_held = self._host.hold_back(item)
+                if not is_held:
+                    outcome = await self._host.run_async(item)
         except asyncio.CancelledError:
             outcome = execution.cancelled(item.call)
         finally:
             self.running.pop(item.call.tid, None)
-            self._host.end_call(item.caller, item.call.tid, outcome)
+            if not is_held:
+                self._host.end_call(item.caller, item.call.tid, outcome)
 
 
 class LoopLanes:

@@ -55,6 +55,8 @@ class _Lane:
             self._idle.release()
 
     def _run(self, item: Item) -> None:
+        if self._host.hold_back(item):
+            return
         outcome: execution.Outcome | None = None
         try:
             outcome = self._host.run(item)

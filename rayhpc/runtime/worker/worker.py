@@ -213,6 +213,8 @@ class Worker(Role):
         waiting = self.process.core.windows.waiting_bytes
         if waiting or outbox.is_held_up:
             outbox.note_full_windows(waiting)
+        if self.actor is not None:
+            self.actor.release_held()
         if self.log.is_due():
             self._report_runs()
 

@@ -51,10 +51,12 @@ class Side:
         self.store = Store()
         self.lanes = lanes
         self.cancelled: list[tuple[int, bytes]] = []
+        self.behind: set[int] = set()
         self.calls = ActorCalls(
             {"": 2, **limits},
             self.store,  # type: ignore[arg-type]
             lambda caller, tid: self.cancelled.append((caller, tid)),
+            lambda caller: caller in self.behind,
         )
 
     def call(self, *numbers: int, far: bool = False, group: str = "", again: bool = False) -> None:
@@ -157,3 +159,42 @@ def test_once_it_is_stopped_no_call_starts() -> None:
     side.store.arrive()
     assert side.started() == []
     assert side.store.cancelled == [b"object"]
+
+
+def test_the_calls_of_a_caller_that_is_behind_wait_in_their_order() -> None:
+    side = Side(None)
+    side.calls.constructed(None)
+    side.call(1, 2, 3)
+    side.behind.add(CALLER)
+    other = tasks.Call(b"\x09", "m", b"")
+    side.calls.enqueue(CALLER + 1, [other])
+    side.calls.hold_back_waiting()
+    item = side.calls.take()
+    assert item is not None
+    assert item.call is other
+    side.calls.ended(b"\x09")
+    side.calls.cancel(CALLER, b"\x02")
+    side.calls.end_when_done("the last handle is gone")
+    assert not side.calls.may_leave()
+    side.behind.clear()
+    side.call(4)
+    side.calls.hold_back_waiting()  # what is held goes before what comes
+    assert not side.calls.waiting
+    side.calls.release_held()
+    taken = [side.calls.take() for _ in range(3)]
+    assert [item.call.tid[0] for item in taken if item is not None] == [1, 3, 4]
+    assert side.cancelled == [(CALLER, b"\x02")]
+
+
+def test_a_lane_gives_back_the_call_of_a_caller_that_is_behind() -> None:
+    side = Side(Lanes(), io=1)
+    side.calls.constructed(side.lanes)
+    side.call(1, group="io")
+    assert not side.calls.hold_back(Item(CALLER, tasks.Call(b"\x07", "m", b"")))
+    side.behind.add(CALLER)
+    assert side.calls.hold_back(Item(CALLER, tasks.Call(b"\x01", "m", b"", group="io")))
+    side.behind.clear()
+    side.calls.release_held()
+    assert side.lanes is not None
+    assert side.lanes.started == [("io", 1), ("io", 1)]
+    assert not side.calls.is_holding

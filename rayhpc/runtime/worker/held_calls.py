@@ -1,0 +1,68 @@
+"""Calls of an actor that do not start, since their caller leaves its replies unread.
+
+Used by `actor_calls`, in the leading thread.  A caller that is stopped, or slow, must not fill this
+process's memory with replies, nor keep the actor from serving others.  Their order stays.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Generic, Protocol, TypeVar
+
+from rayhpc.wire.address import Address, ObjectId
+
+
+class _Item(Protocol):
+    caller: Address
+    call: Any
+
+
+T = TypeVar("T", bound=_Item)
+
+
+class HeldCalls(Generic[T]):
+    """The calls that are held back, by caller.
+
+    Args:
+        is_behind: whether a caller leaves so many replies unread that none is to be added.
+    """
+
+    def __init__(self, is_behind: Callable[[Address], bool]) -> None:
+        self._is_behind = is_behind
+        self._calls: dict[Address, deque[T]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._calls)
+
+    def add(self, item: T) -> bool:
+        """Hold a call back; False: its caller reads its replies, and has no call here."""
+        calls = self._calls.get(item.caller)
+        if calls is None:
+            if not self._is_behind(item.caller):
+                return False
+            calls = self._calls[item.caller] = deque()
+        calls.append(item)
+        return True
+
+    def released(self) -> list[T]:
+        """The calls of those callers that have caught up; they are here no more."""
+        found: list[T] = []
+        for caller in [x for x in self._calls if not self._is_behind(x)]:
+            found.extend(self._calls.pop(caller))
+        return found
+
+    def forget(self, tid: ObjectId) -> bool:
+        """A call was cancelled; False: it is not here."""
+        for caller, calls in self._calls.items():
+            for item in calls:
+                if item.call.tid == tid:
+                    calls.remove(item)
+                    if not calls:
+                        del self._calls[caller]
+                    return True
+        return False
+
+    def clear(self) -> None:
+        """No call starts any more."""
+        self._calls.clear()
