@@ -1,6 +1,6 @@
-"""What a worker that has died leaves to its submitter's judgement: pure functions.
+"""Which tasks of a dead worker had started, and which generators are incomplete: pure functions.
 
-Used by `submission` when a raylet has told of the death (`docs/explanation/protocol.md`).
+Used by `submission` when a raylet reports the death (`docs/explanation/protocol.md`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from rayhpc.wire.messages import leases, tasks
 
 
 def begun_of(ours: list[Lease[Pending]], message: leases.LeaseBroken) -> set[ObjectId]:
-    """What a dead worker had started: all of earlier leases, of the last one up to `started`."""
+    """The tasks a dead worker had started: of its last lease, those up to `started`."""
     begun: set[ObjectId] = set()
     for lease in ours:
         order = list(lease.inflight)
@@ -24,7 +24,7 @@ def begun_of(ours: list[Lease[Pending]], message: leases.LeaseBroken) -> set[Obj
 
 
 def lacks_items(ours: list[Lease[Pending]], result: tasks.Result) -> bool:
-    """Whether this is the end of a generator of which not all items have come."""
+    """Whether this result ends a generator some of whose items have not arrived."""
     found = (lease.inflight.get(result.tid) for lease in ours)
     pending = next((x for x in found if x is not None), None)
     return pending is not None and pending.stream is not None and pending.stream.lacks(result)

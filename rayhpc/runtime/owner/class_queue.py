@@ -1,4 +1,4 @@
-"""One scheduling class at its submitter: waiting tasks, leases, and how far to push ahead.
+"""A scheduling class at its submitter: waiting tasks, leases, and how many tasks to push ahead.
 
 Used by `submission`.  Pure decisions: it is told the time and answers what to push, how many
 leases to ask for, and what to recall.  The bounds are design section 4's: about 5 ms of expected
@@ -22,15 +22,15 @@ GRANT_PATIENCE_S = 0.05
 IDLE_RETURN_S = 0.1
 SPREAD_REQUESTS = 32
 RECALL_AFTER_S = 0.002
-# This many submitted tasks are taken in together at the latest.
+# At most this many submitted tasks are gathered before they are taken in.
 BATCH = 128
 # So many that take no longer than SHORT_S each are, while every worker has more than AHEAD of them:
 # taking in each by itself costs its submitter 10 µs, and either end a message (17 → 8 µs a task).
 GATHER = 32
 AHEAD = 2
 SHORT_S = 1e-4
-# A worker without a result for so long, several times what it was given, has a longer task than
-# was expected: nothing is to wait behind that one.
+# A worker that has sent no result for this long, and for several times the expected time of its
+# tasks, runs a longer task than expected: no task should wait behind that one.
 OVERDUE_S = 0.02
 _SMOOTHING = 0.3
 
@@ -69,7 +69,7 @@ class Lease(Generic[Item]):
         self.grant = grant
         self.queue = queue
         self.inflight: dict[ObjectId, Item] = {}
-        # Of the arguments of those.
+        # The bytes of their arguments.
         self.bytes = 0
         self.granted_known = False
         self.blocked = False
@@ -77,11 +77,11 @@ class Lease(Generic[Item]):
         self.recalling = False
         self.progress = now
         self.idle_since = now
-        # The task that was found to take longer than expected; not now's, once it has ended.
+        # The task that was found to take longer than expected; stale once that one has ended.
         self.overdue: ObjectId | None = None
 
     def remove(self, tid: ObjectId) -> Item | None:
-        """A task has ended or comes back; None: it is not one of these."""
+        """Remove a task that has ended or comes back; None: it is not here."""
         pending = self.inflight.pop(tid, None)
         if pending is not None:
             self.bytes -= pending.size
@@ -89,7 +89,7 @@ class Lease(Generic[Item]):
         return pending
 
     def clear(self) -> list[Item]:
-        """The worker is gone: the tasks it had."""
+        """The worker is gone: return the tasks it had."""
         found = list(self.inflight.values())
         self.inflight.clear()
         self.bytes = 0
@@ -98,7 +98,7 @@ class Lease(Generic[Item]):
         return found
 
     def is_overdue(self, now: float) -> bool:
-        """Whether the task that runs takes longer than all that was pushed was expected to."""
+        """Whether the running task takes longer than everything pushed was expected to."""
         running = next(iter(self.inflight), None)
         if running is None:
             return False
@@ -135,14 +135,14 @@ class ClassQueue(Generic[Item]):
         return 1 + min(int(AHEAD_S / self.average), DEPTH_MAX)
 
     def observe(self, seconds: float, tasks: int) -> None:
-        """A batch of `tasks` ended that ran for `seconds` together."""
+        """Note that a batch of `tasks` has ended that ran for `seconds` in total."""
         mean = seconds / tasks + OVERHEAD_S
         self.average = (
             mean if not self.average else self.average + _SMOOTHING * (mean - self.average)
         )
 
     def expected_grants(self, now: float) -> int:
-        """Requests whose answer may still come at once: work is kept back for them."""
+        """Requests that may still be granted at once: work is kept back for them."""
         return sum(
             1
             for number, (_, sent) in self.requests.items()
@@ -150,7 +150,7 @@ class ClassQueue(Generic[Item]):
         )
 
     def plan_pushes(self, now: float) -> list[tuple[Lease[Item], list[Item]]]:
-        """What to push to whom now; takes it from the waiting tasks."""
+        """Decide what to push to whom now, and take it from the waiting tasks."""
         ready = self.ready
         while ready and ready[0].cancelled:
             ready.popleft()
@@ -172,7 +172,7 @@ class ClassQueue(Generic[Item]):
             spare = len(ready) - expected
             if spare <= 0:
                 break
-            # Topping up by a task or two costs a message each: wait until half has gone.
+            # Topping up by a task or two costs a message each: wait until half are done.
             if room <= 0 or (lease.inflight and room * 2 < depth):
                 continue
             if lease.bytes >= limits.LEASE_BYTES:
@@ -195,7 +195,7 @@ class ClassQueue(Generic[Item]):
 
     # -- leases ----------------------------------------------------------------------------------
     def requests_wanted(self) -> int:
-        """How many more leases to ask for: as many again as there are, while tasks wait."""
+        """How many more leases to ask for: the number doubles while tasks wait."""
         if self.queued or not self.ready:
             return 0
         allowed = SPREAD_REQUESTS if self.spreads else max(2, len(self.leases))
@@ -205,8 +205,8 @@ class ClassQueue(Generic[Item]):
         """How many tasks that are added may wait for each other before they are taken in.
 
         Returns:
-            1 if something would come of one at once, GATHER if no worker would miss it for a
-            moment, BATCH if an event is sure to come before anything can be done with it.
+            1 if a single one could be used at once, GATHER if no worker needs it for a moment,
+            BATCH if an event is sure to come before anything can be done with it.
         """
         fewest = min(
             (len(x.inflight) for x in self.leases.values() if not x.blocked and not x.ended),
@@ -221,8 +221,8 @@ class ClassQueue(Generic[Item]):
     def stuck(self, now: float) -> list[Lease[Item]]:
         """Leases whose queue should be recalled.
 
-        Another lease has nothing to do, or the task at its front takes so long that further leases
-        are to be asked for: tasks that wait for each other need to run at the same time.
+        Because another lease has nothing to do, or because the task at its front takes so long that
+        more leases are needed: tasks that wait for each other must run at the same time.
         """
         if self.ready:
             return []
@@ -236,7 +236,7 @@ class ClassQueue(Generic[Item]):
         ]
 
     def idle(self, now: float) -> list[Lease[Item]]:
-        """Leases that have had nothing to do for so long that they should go back."""
+        """Leases that have been idle long enough to be returned."""
         if self.ready:
             return []
         return [
@@ -246,7 +246,7 @@ class ClassQueue(Generic[Item]):
         ]
 
     def deadline(self) -> float | None:
-        """When this queue wants to be looked at again without an event; None: never."""
+        """When this queue must be looked at again even without an event; None: never."""
         times: list[float] = []
         idle = [x for x in self.leases.values() if not x.inflight]
         if not self.ready:

@@ -57,7 +57,7 @@ class Ownership:
         self.me = me
         self.table: dict[ObjectId, Entry] = {}
         self.events = references.events
-        # Counts the objects that left PENDING, so that `wait` knows when looking again is no use.
+        # Counts the objects that left PENDING, so that `wait` knows when there is nothing new.
         self.changes = 0
         self._raylet = raylet_of(node_of(me))
         self._prefix = id_prefix(me)
@@ -75,12 +75,12 @@ class Ownership:
 
     # -- called by user threads -----------------------------------------------------------------
     def travelling_value(self, oid: ObjectId) -> tuple[bytes | None, bool]:
-        """The small value, and whether it is an error, that goes along with a reference."""
+        """The small value that travels with a reference, and whether it is an error."""
         entry = self.table.get(oid)
         if entry is None:
             self.refuse_foreign(oid, f"Object {oid.hex()}")
             return None, False
-        value = entry.value  # first: it may be on its way to the store
+        value = entry.value  # First: the value may be on its way to the store.
         if entry.state not in (INLINE, ERROR):
             return None, False
         return value, entry.state == ERROR
@@ -90,7 +90,7 @@ class Ownership:
         return not is_of_cluster(oid, self._nonce)
 
     def refuse_foreign(self, oid: ObjectId, what: str) -> None:
-        """Refuse what was kept from a cluster that this program has left.
+        """Refuse something kept from a cluster that this program has left.
 
         Args:
             oid: the id of an object, actor or placement group.
@@ -108,7 +108,7 @@ class Ownership:
         return bool(self.events or self._to_free)
 
     def settle(self) -> None:
-        """Work off the births and deaths of references noted since the last call."""
+        """Process the references created and dropped since the last call."""
         events, table, mine = self.events, self.table, self._prefix
         borrows: dict[Address, list[ObjectId]] = {}
         returns: dict[Address, list[ObjectId]] = {}
@@ -152,7 +152,7 @@ class Ownership:
         size: int = 0,
         inner: list[Any] | None = None,
     ) -> None:
-        """An object is there: INLINE (value: bytes), STORED (value: node) or ERROR (bytes)."""
+        """Set an object's value: INLINE (bytes), STORED (node) or ERROR (bytes)."""
         entry = self.table.get(oid)
         if entry is None:
             if state == STORED:
@@ -182,7 +182,7 @@ class Ownership:
             self._free_if_unused(oid, entry)
 
     def note_leftover(self, oid: ObjectId) -> None:
-        """A result that nobody waits for any more lies in a store: it goes with its entry."""
+        """A store holds a result that nobody waits for any more: delete it with its entry."""
         entry = self.table.get(oid)
         if entry is None:
             self._send(self._raylet, objects.Free([oid]))
@@ -190,14 +190,14 @@ class Ownership:
             entry.leftover = True
 
     def close(self) -> None:
-        """This process has left: no row leads anywhere any more, as no collector sees a ring."""
+        """This process has left: clear every row, since the garbage collector does not see them."""
         for entry in list(self.table.values()):
             if entry.task is not None:
                 entry.task.let_go()
             entry.task = entry.inner = entry.callbacks = entry.on_free = entry.view = None
 
     def add(self, oid: ObjectId, entry: Entry) -> None:
-        """A new object of ours."""
+        """Add a new object of this process."""
         self.table[oid] = entry
 
     def is_mine(self, oid: ObjectId) -> bool:
@@ -208,27 +208,27 @@ class Ownership:
         return oid.endswith(self._nonce) or not self.is_foreign(oid)
 
     def after_borrows(self, destination: Address, message: msgspec.Struct) -> None:
-        """Send once every borrow sent so far is acknowledged (the rule of `protocol.md`)."""
+        """Send a message once every borrow sent so far is acknowledged (see `protocol.md`)."""
         if self._unacknowledged:
             self._waiting_for_borrows.append((self._token, destination, message))
         else:
             self._send(destination, message)
 
     def is_settled(self) -> bool:
-        """Whether nothing is noted, and no borrow of ours waits for its acknowledgement."""
+        """Whether nothing is left to process, and every borrow is acknowledged."""
         return not (self.events or self._to_free or self._unacknowledged)
 
     def borrows_pending(self) -> bool:
-        """Whether some borrow of ours is not acknowledged yet."""
+        """Whether a borrow of this process is not acknowledged yet."""
         return bool(self._unacknowledged)
 
     def holds_others(self) -> bool:
-        """Whether somebody else holds objects of ours."""
+        """Whether other processes hold objects of this one."""
         return bool(self._by_borrower)
 
     # -- messages --------------------------------------------------------------------------------
     def on_borrow(self, message: objects.Borrow) -> None:
-        """A borrower holds objects of ours."""
+        """Another process has borrowed objects of this one."""
         borrower = message.borrower
         for oid in message.oids:
             self._count_borrower(oid, borrower, +1)
@@ -236,17 +236,17 @@ class Ownership:
         self._send(borrower, objects.Borrowed(message.token))
 
     def on_return(self, message: objects.Return) -> None:
-        """A borrower gives objects back."""
+        """A borrower has returned objects."""
         for oid in message.oids:
             self._count_borrower(oid, message.borrower, -1)
 
     def on_borrowed(self, message: objects.Borrowed) -> None:
-        """An owner acknowledges a borrow."""
+        """An owner has acknowledged a borrow."""
         self._unacknowledged.pop(message.token, None)
         self._let_go()
 
     def on_ask(self, message: objects.Ask) -> None:
-        """Our raylet asks, for somebody else, what became of an object."""
+        """The raylet asks, for another process, what became of an object."""
         entry = self.table.get(message.oid)
         if entry is None:
             self._send(self._raylet, objects.Tell(message.oid, objects.FREED))
@@ -256,7 +256,7 @@ class Ownership:
             self._tell(message.oid, entry)
 
     def on_copies_lost(self, message: objects.CopiesLost) -> None:
-        """No copy of these stored objects is left: make them again, or say that they are lost."""
+        """No copy of these stored objects is left: reconstruct them, or report them lost."""
         for oid in message.oids:
             entry = self.table.get(oid)
             if entry is None:
@@ -354,7 +354,7 @@ class Ownership:
             entry.borrowers = {}
         count = entry.borrowers.get(borrower, 0) + change
         if count < 0:
-            # Its last words may come after its end, which has settled them: then we are told again.
+            # Its last messages may arrive after news of its end was handled: we are told again.
             self.watch(borrower)
         if count:
             entry.borrowers[borrower] = count
@@ -389,7 +389,7 @@ def _cancel_out(
     borrows: dict[Address, list[ObjectId]],
     returns: dict[Address, list[ObjectId]],
 ) -> None:
-    """Drop what was borrowed and given back between two settlements: nobody need know."""
+    """Drop what was borrowed and returned between two calls of `settle`: no message is needed."""
     for owner in [x for x in borrows if x in returns]:
         brief = [oid for oid in borrows[owner] if oid not in table and oid in returns[owner]]
         for oid in brief:

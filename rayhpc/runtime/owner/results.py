@@ -1,4 +1,4 @@
-"""What happens with results: into the reference table, borrowed inner references, failures.
+"""Takes in results: fills the reference table, borrows inner references, records failures.
 
 Used by `submission` (tasks) and `calls` (actors), in the leading thread.
 """
@@ -22,7 +22,7 @@ from rayhpc.wire.address import Address, ObjectId, sibling
 from rayhpc.wire.messages import tasks
 from rayhpc.wire.messages.common import Stored
 
-# So many failures an owner remembers for the state listings.
+# How many failures an owner remembers for the state listings.
 _FAILURES_KEPT = 1000
 Send = Callable[[Address, msgspec.Struct], None]
 
@@ -56,26 +56,26 @@ class Results:
         self._ownership = ownership
         self._send = send
         self._inline = inline
-        # Counts errors, so that a `get` of many notices the first (see `Process.get`).
+        # Counts errors, so that a `get` of many objects notices the first (see `Process.get`).
         self.failures = 0
         self.latest_failures: deque[Failure] = deque(maxlen=_FAILURES_KEPT)
         # Tasks that have ended while their worker still borrows references of their arguments.
         self._borrowing: dict[ObjectId, tuple[Address, Pending]] = {}
 
     def enter(self, pending: Pending) -> None:
-        """A task or call waits or runs, with its arguments."""
+        """Register a task or call that waits or runs, with its arguments."""
         if pending.size > COUNTED_BYTES and not pending.counted:
             pending.counted = pending.size
             self._inline.count(pending.size)
 
     def _leave(self, pending: Pending) -> None:
-        """It has ended."""
+        """Unregister one that has ended."""
         if pending.counted:
             self._inline.count(-pending.counted)
             pending.counted = 0
 
     def take(self, worker: Address, pending: Pending, result: tasks.Result) -> bool:
-        """Note a result; False: it failed in a way that is to be retried."""
+        """Record a result; False: the task failed in a way that allows a retry."""
         if result.status == tasks.OK:
             if pending.counted:
                 self._leave(pending)
@@ -86,7 +86,7 @@ class Results:
         elif result.retry and pending.retries != 0 and not pending.cancelled:
             pending.retries -= pending.retries > 0
             if len(result.outs) > 1 and pending.stream is None:
-                # What it made before goes, or is made again in its place.
+                # Results of an earlier attempt are dropped, or replaced by this attempt's.
                 pending.leftover = True
                 self.discard(worker, [tasks.Result(result.tid, tasks.OK, [], inner=result.inner)])
             return False
@@ -95,7 +95,7 @@ class Results:
             assert isinstance(error, bytes)
             if len(result.outs) > 1 and pending.stream is None:
                 self._take_first(worker, pending, result)
-            # Some of several results may have been stored before it failed.
+            # Some of its results may have been stored before it failed.
             pending.leftover = pending.leftover or pending.returns != 1
             self.fail(pending, error, raised=True)
         if result.borrowing:
@@ -108,13 +108,13 @@ class Results:
     def fail(
         self, pending: Pending, error: bytes, raised: bool = False, worker: Address = 0
     ) -> None:
-        """All results of a task become this error.
+        """Set every result of a task to this error.
 
         Args:
             pending: the task or call.
             error: the pickled error.
-            raised: the user's code did.
-            worker: the process that it ended with; 0: with none.
+            raised: whether the user's code raised it.
+            worker: the process whose death caused it; 0: none.
         """
         self.failures += 1
         self._remember(pending, error, worker)
@@ -122,7 +122,7 @@ class Results:
         if pending.stream is not None:
             pending.stream.fail(error)
         if raised and pending.stream is not None and not self._is_without_items(pending):
-            # The error is the last item; the generator itself has ended well.
+            # The error is the last item; the generator itself has ended normally.
             self._resolve_end(pending)
         else:
             if pending.stream is not None and pending.returns == tasks.DYNAMIC:
@@ -157,12 +157,12 @@ class Results:
         return pending.returns == tasks.DYNAMIC and len(pending.stream.item_ids()) == 1
 
     def _resolve_end(self, pending: Pending) -> None:
-        """The reference that stands for a generator's end: to None, or to all it has yielded."""
+        """Resolve the reference to a generator's end: to None, or to all it has yielded."""
         if pending.returns == tasks.STREAMING:
             self._ownership.resolve(pending.tid, INLINE, _NOTHING)
             return
         entry = self._ownership.table.get(pending.tid)
-        # Else it has run again, for items that were lost.
+        # Otherwise it has run again, for lost items.
         if entry is not None and entry.state == PENDING:
             assert pending.stream is not None
             items: list[Any] = pending.stream.take_all()
@@ -170,21 +170,21 @@ class Results:
             self._ownership.resolve(pending.tid, INLINE, made, inner=items)
 
     def on_release(self, message: tasks.Release) -> None:
-        """A worker has borrowed what it keeps of these tasks' arguments."""
+        """A worker has borrowed the references it keeps from these tasks' arguments."""
         for tid in message.tids:
             _, pending = self._borrowing.pop(tid, (0, None))
             if pending is not None:
                 self._let_go(pending)
 
     def on_peers_gone(self, is_gone: Callable[[Address], bool]) -> None:
-        """Workers have ended: they borrow nothing any more."""
+        """Workers have ended, and so have their borrows."""
         gone = [tid for tid, (worker, _) in self._borrowing.items() if is_gone(worker)]
         self.on_release(tasks.Release(gone))
 
     def discard(self, worker: Address, results: Iterable[tasks.Result]) -> None:
-        """Results that nobody waits for: what they left in stores, and at the worker, goes."""
+        """Drop results that nobody waits for, in the stores and at the worker."""
         for result in results:
-            # Items of generators are told apart, before this.
+            # Items of generators have been handled before this.
             outs = result.outs if result.status == tasks.OK else result.outs[:-1]
             for i, out in enumerate(outs):
                 if isinstance(out, Stored):
@@ -228,7 +228,7 @@ class Results:
             self._resolve(oid, outs[i], inner[i])
 
     def _take_first(self, worker: Address, pending: Pending, result: tasks.Result) -> None:
-        """The results that there were before a task failed."""
+        """Keep the results that a task produced before it failed."""
         inner = self._adopt_all(worker, pending.tid, result.inner) if result.inner else []
         for i, out in enumerate(result.outs[:-1]):
             kept = (inner[i] or None) if i < len(inner) else None
@@ -247,14 +247,14 @@ class Results:
         """Drop the arguments' references, unless the task may have to run again (lineage)."""
         if pending.retries != 0 and self._has_stored(pending):
             if pending.target is not None and pending.keep:
-                # A result keeps what makes it again, but not its actor alive.
+                # A result keeps its lineage, but does not keep its actor alive.
                 actor = pending.target.actor
                 pending.keep = [ref for ref in pending.keep if ref.binary() != actor] or None
             return
         pending.keep = pending.deps = None
 
     def _has_stored(self, pending: Pending) -> bool:
-        """Whether a result that somebody refers to lies in a store."""
+        """Whether a store holds a result that somebody refers to."""
         table = self._ownership.table
         # One result is the rule, and this is a part of every call.
         for oid in (pending.tid,) if pending.returns == 1 else _all_ids(pending):
@@ -265,7 +265,7 @@ class Results:
 
 
 def _all_ids(pending: Pending) -> list[ObjectId]:
-    """The ids of all results, those that only the task's run has told included."""
+    """The ids of all results, including those known only since the task ran."""
     found = pending.result_ids()
     if pending.stream is not None:
         found += pending.stream.item_ids()

@@ -1,7 +1,7 @@
 """Generators at their owner: items arrive while the task runs, and are taken in order.
 
 Used by `core` (messages) and by `ObjectRefGenerator` (users).  The worker's half is in
-`worker.generators`.  Back-pressure: the worker may be a window of items ahead of what was taken.
+`worker.generators`.  Back-pressure: the worker is at most a window of items ahead of the reader.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ Send = Callable[[Address, msgspec.Struct], None]
 class Stream:
     """The items of one generator task that its owner has not taken yet.
 
-    The task may run again when items are lost: then those come anew, and nothing else does.
+    If items are lost the task may run again; only the lost items are then accepted.
 
     Args:
         tid: the task.
         window: how many items may wait to be taken; 0: any number.
         ownership: the table.
-        live: the generators that items are expected of.
-        makers: what makes the items again, by task.
+        live: the generators that are still expected to yield.
+        makers: the tasks that can produce items again, by id.
     """
 
     def __init__(
@@ -57,32 +57,32 @@ class Stream:
         self.worker: Address | None = None
         self.total: int | None = None
         self.watchers: list[Callable[[], object]] = []
-        # Whether it is live again only for items that were lost.
+        # Whether it runs again only for lost items.
         self._is_repeated = False
 
     def is_over(self) -> bool:
-        """Whether nothing more will come."""
+        """Whether no more items will arrive."""
         return self.total is not None and self.received >= self.total
 
     def reopen(self) -> None:
-        """The task runs again, for items that were lost (leading thread)."""
+        """The task runs again, for lost items (leading thread)."""
         if self.tid not in self._live:
             self._live[self.tid] = self
             self._is_repeated = True
 
     def news(self) -> None:
-        """Tell who waits for an item or the end (leading thread)."""
+        """Wake whoever waits for an item or the end (leading thread)."""
         watchers, self.watchers = self.watchers, []
         for watcher in watchers:
             watcher()
 
     def lacks(self, result: tasks.Result) -> bool:
-        """Whether items of a task that has ended so have not come."""
+        """Whether items of a task that ended with this result have not arrived."""
         is_counted = len(result.outs) == (1 if result.status == tasks.OK else 2)
         return is_counted and self.received < _count(result)
 
     def finish(self, result: tasks.Result) -> None:
-        """The task has ended well; its result says after how many items."""
+        """The task has ended normally; its result states the number of items."""
         count = _count(result)
         if self.total is None:
             self.total = count
@@ -91,7 +91,7 @@ class Stream:
         self._over()
 
     def fail(self, error: bytes) -> None:
-        """The task has failed: one more item, which raises, and then the end."""
+        """The task has failed: add a last item that raises."""
         if self.total is not None:
             self._fail_missing(error)
             self._over()
@@ -110,21 +110,21 @@ class Stream:
         return [sibling(self.tid, i) for i in range(1, self.received + 1)]
 
     def take_all(self) -> list[ObjectRef[Any]]:
-        """The items of one that has ended, which nobody has taken; it keeps none."""
-        # A run before the last may have yielded more.
+        """Hand over the items that nobody has taken, after the end."""
+        # An earlier run may have yielded more.
         found = list(self.items)[: self.total]
         self.leave()
         return found
 
     def leave(self) -> None:
-        """No more items are expected, and those that were not taken go."""
+        """Expect no more items, and drop those that were not taken."""
         self._live.pop(self.tid, None)
         self._makers.pop(self.tid, None)
         # The items' lineage leads back here: they would keep each other alive.
         self.items.clear()
 
     def _fail_missing(self, error: bytes | None) -> None:
-        """What was lost did not come again: `error` is why; None: the second run yielded less."""
+        """Fail lost items that were not produced again: for `error`, or too few were yielded."""
         text = "its generator, run again after a node was lost, yielded fewer items"
         for oid in self.item_ids():
             entry = self._ownership.table.get(oid)
@@ -139,7 +139,7 @@ class Stream:
 
 
 class Streams:
-    """All generators whose items come to this process."""
+    """All generators whose items this process receives."""
 
     def __init__(self, ownership: Ownership, results: Results, send: Send) -> None:
         self._ownership = ownership
@@ -149,7 +149,7 @@ class Streams:
         self._makers: dict[ObjectId, Pending] = {}
 
     def open(self, tid: ObjectId, window: int, pending: Pending | None = None) -> Stream:
-        """A generator task is submitted; `pending` is what makes its items again."""
+        """Register a submitted generator task; `pending` can produce its items again."""
         stream = self._live[tid] = Stream(
             tid, window, self._ownership, self._live, self._makers
         )
@@ -158,11 +158,11 @@ class Streams:
         return stream
 
     def makers(self) -> list[Pending]:
-        """What makes the items of generators that are kept again."""
+        """The tasks that can produce kept items again."""
         return list(self._makers.values())
 
     def on_item(self, worker: Address, message: tasks.StreamItem) -> None:
-        """An item, perhaps one that an earlier run has brought already."""
+        """Take in an item, perhaps one that an earlier run has delivered already."""
         stream = self._live.get(message.tid)
         if stream is None or (stream.total is not None and message.index >= stream.total):
             self._send(worker, tasks.StreamTaken(message.tid, -1))
@@ -194,7 +194,7 @@ class Streams:
             self._send(stream.worker, tasks.StreamTaken(stream.tid, stream.taken))
 
     def close(self, stream: Stream) -> None:
-        """The generator was dropped (leading thread): its items go, now and as they come."""
+        """The generator was dropped (leading thread): discard its items, now and as they arrive."""
         if self._ownership.is_foreign(stream.tid):
             return
         stream.leave()

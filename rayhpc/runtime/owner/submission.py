@@ -1,4 +1,4 @@
-"""The submitter: gets workers by lease and keeps them busy; notices who died and what had started.
+"""The submitter: leases workers and keeps them busy; finds out which tasks a dead worker had begun.
 
 A state machine driven by the leading thread (`process.py`) and by the simulation: messages in,
 messages out through `send`, time through `now`.  Other threads only append to `inbox`.  The
@@ -36,7 +36,7 @@ class Submitter:
     Args:
         me: this process's address.
         ownership: its reference table.
-        results: what is done with results and failures.
+        results: takes in results and failures.
         send: puts a message on its way.
         now: the time in seconds, monotonic.
         warn: tells the user something once (a demand that no node can meet).
@@ -59,17 +59,17 @@ class Submitter:
         self._now = now
         self._warn = warn
         self._raylet = raylet_of(node_of(me))
-        # A class that nothing uses any more goes: programs may make one for each task.
+        # A class that is no longer used is dropped: a program may create one per task.
         self._queues: WeakValueDictionary[bytes, ClassQueue[Pending]] = WeakValueDictionary()
         self._making_queue = threading.Lock()
-        # The newest last.  A worker may be ours again before the last results of an earlier lease,
-        # which come another way, are here.
+        # The newest last.  A worker may be leased to us again before the last results of an earlier
+        # lease have arrived, which take another path.
         self._by_worker: dict[Address, list[Lease[Pending]]] = {}
         self._requests: dict[int, ClassQueue[Pending]] = {}
         self._request_number = 0
         self.definitions = Definitions(send)
         self._dirty: dict[ClassQueue[Pending], None] = {}
-        # When each queue wants to be looked at without an event, as of when it was looked at last.
+        # When each queue must be looked at even without an event, as of the last look.
         self._due: dict[ClassQueue[Pending], float] = {}
 
     def queue_for(self, wanted: SchedulingClass) -> ClassQueue[Pending]:
@@ -83,7 +83,7 @@ class Submitter:
 
     # -- the leading thread ----------------------------------------------------------------------
     def advance(self) -> None:
-        """Take in what was submitted, push what can be pushed, ask for what is missing."""
+        """Take in submitted tasks, push what can be pushed, request the leases that are missing."""
         inbox = self.inbox
         while inbox:
             pending = inbox.popleft()
@@ -112,18 +112,18 @@ class Submitter:
         return bool(self.inbox or self._dirty or self.definitions.gone)
 
     def make_again(self, oid: ObjectId, pending: Pending) -> bytes | None:
-        """Run the task of a lost object once more; the error if it has no retry left."""
+        """Run the task of a lost object again; the error if it has no retries left."""
         assert pending.queue is not None
         if pending.lease is not None or pending.missing or pending in pending.queue.ready:
             return None
         if pending.retries == 0:
             return failures.out_of_retries(oid, pending)
-        pending.cancelled = False  # that came too late
+        pending.cancelled = False  # The cancellation came too late.
         self._again(pending, at_front=False)
         return None
 
     def give_back_idle(self) -> None:
-        """Return the leases that have nothing to run: their workers then end in good order."""
+        """Return the leases that have nothing to run: their workers then end normally."""
         for lease in [x for found in self._by_worker.values() for x in found if not x.inflight]:
             self._drop_lease(lease)
             self._give_back(lease.worker, lease.grant.lease)
@@ -138,7 +138,7 @@ class Submitter:
         if lease is None:
             self._results.fail(pending, failures.cancelled(pending))
         else:
-            # It may wait behind others there, which must not end with it: the raylet looks.
+            # It may be queued behind others there, which must not end with it: the raylet checks.
             if force:
                 raylet = raylet_of(node_of(lease.worker))
                 order = leases.LeaseReturn(lease.grant.lease, kill=True, task=pending.tid)
@@ -165,7 +165,7 @@ class Submitter:
 
     # -- messages: leases ------------------------------------------------------------------------
     def on_granted(self, message: leases.LeaseGranted) -> None:
-        """A worker is ours."""
+        """A lease was granted."""
         queue = self._requests.pop(message.request, None)
         if queue is None:
             self._give_back(message.worker, message.grant.lease)
@@ -182,7 +182,7 @@ class Submitter:
         self._dirty[queue] = None
 
     def on_redirect(self, message: leases.LeaseRedirect) -> None:
-        """Another node can serve us: ask there."""
+        """Another node can grant the lease: ask there."""
         queue = self._requests.get(message.request)
         if queue is None:
             return
@@ -194,7 +194,7 @@ class Submitter:
         self._send(raylet_of(message.node), request)
 
     def on_queued(self, message: leases.LeaseQueued) -> None:
-        """Nothing is free: the request waits; with a text, it may wait for ever."""
+        """Nothing is free, so the request waits; a text says why it may wait for ever."""
         queue = self._requests.get(message.request)
         if queue is None:
             return
@@ -204,7 +204,7 @@ class Submitter:
         self._dirty[queue] = None
 
     def on_refused_lease(self, message: leases.LeaseRefused) -> None:
-        """No worker, ever, for this class; or (out of service) not there."""
+        """No worker will ever be granted for this class, or (out of service) not by that node."""
         queue = self._requests.pop(message.request, None)
         if queue is None:
             return
@@ -219,14 +219,14 @@ class Submitter:
             self._results.fail(queue.ready.popleft(), error)
 
     def on_broken(self, message: leases.LeaseBroken) -> None:
-        """The worker is dead: results it left behind count, then the started task has failed."""
+        """The worker is dead: take the results it left, then fail the task it had started."""
         if message.worker not in self._by_worker:
             return
-        # Looked up first: the last result may be there where some before it got lost.
+        # Looked up first: the last result may be there although earlier ones were lost.
         begun = begun_of(self._by_worker[message.worker], message)
-        # What the worker did last for its submitter before us may be among them.
+        # Results for the worker's previous submitter may be among them.
         unsent = [r for x in message.unsent if owner_of((r := _decode_result(x)).tid) == self.me]
-        # Its items are not in the journal: a generator that lacks some has to run again.
+        # Items are not in the journal: a generator that lacks some must run again.
         cut_short = {r.tid for r in unsent if lacks_items(self._by_worker[message.worker], r)}
         begun |= cut_short
         whole = [r for r in unsent if r.tid not in cut_short]
@@ -248,7 +248,7 @@ class Submitter:
 
     # -- messages: tasks -------------------------------------------------------------------------
     def on_done(self, worker: Address, results: list[tasks.Result]) -> list[tasks.Result]:
-        """Results; returns those that are not of a lease of ours (they may be an actor's)."""
+        """Take in results; returns those that belong to none of our leases (perhaps an actor's)."""
         ours = self._by_worker.get(worker)
         for lease in list(ours or ()):
             results = self._take_results(lease, results)
@@ -257,7 +257,7 @@ class Submitter:
     def _take_results(
         self, lease: Lease[Pending], results: list[tasks.Result]
     ) -> list[tasks.Result]:
-        """Take the results that are this lease's; the others are left."""
+        """Take the results that belong to this lease; return the others."""
         inflight = lease.inflight
         micros = count = 0
         left: list[tasks.Result] = []
@@ -287,12 +287,12 @@ class Submitter:
         return left
 
     def on_refused_tasks(self, worker: Address, message: tasks.Refused) -> None:
-        """Tasks that did not start come back, for other leases; no retry is used."""
+        """Tasks that did not start come back for other leases; this uses up no retry."""
         lease = self._lease(worker, message.lease)
         if lease is None:
             return
         lease.recalling = False
-        # Or a worker with nothing to give back would be asked again at once, and again.
+        # Otherwise a worker with nothing to give back would be asked again and again.
         lease.progress = self._now()
         lease.blocked = lease.blocked or message.blocked
         lease.ended = lease.ended or message.ended
@@ -308,7 +308,7 @@ class Submitter:
         return [lease for ours in list(self._by_worker.values()) for lease in ours]
 
     def _lease(self, worker: Address, number: int) -> Lease[Pending] | None:
-        """The lease of that number on a worker, if it is (still) ours."""
+        """The lease with that number on a worker, if we still hold it."""
         ours = self._by_worker.get(worker, ())
         return next((x for x in ours if x.grant.lease == number), None)
 
@@ -324,7 +324,7 @@ class Submitter:
         self._enqueue(pending)
 
     def _go_near(self, pending: Pending) -> None:
-        """Have a task run where most of the bytes that it takes are, if it may."""
+        """Have a task run where most bytes of its arguments are, if its options allow that."""
         queue = pending.queue
         assert queue is not None
         near = dependencies.node_with_most(self._ownership, pending)
@@ -345,7 +345,7 @@ class Submitter:
         pending.queue.ready.appendleft(pending)
 
     def _again(self, pending: Pending, at_front: bool, counts: bool = True) -> None:
-        """Run a task once more; its dependencies may have moved, so they are looked up again.
+        """Run a task again; its dependencies may have moved, so they are looked up again.
 
         `counts`: it is a retry after a failure of the system.
         """
@@ -379,7 +379,7 @@ class Submitter:
             self._due.pop(queue, None)
 
     def _let_go_of_spare(self, queue: ClassQueue[Pending], now: float) -> None:
-        """Nothing waits: what lies behind others is recalled, what idles goes back."""
+        """Nothing waits: recall tasks that are queued behind others, return idle leases."""
         for lease in queue.stuck(now):
             lease.recalling = True
             self._send(lease.worker, tasks.Recall(lease.grant.lease, len(lease.inflight) - 1))
@@ -435,7 +435,7 @@ class Submitter:
         try:
             self._send(lease.worker, tasks.Push(lease.grant.lease, out, new, grant))
         except (ValueError, TypeError, OverflowError) as error:
-            # `remote()` ought to have refused it; nobody will ever answer these.
+            # `remote()` should have refused it; these would never be answered.
             lease.granted_known = grant is None
             self.definitions.sent_to(lease.worker).difference_update(new)
             for task in out:

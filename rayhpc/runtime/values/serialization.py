@@ -75,7 +75,7 @@ def serialize(value: Any) -> Serialized:
 
 
 def to_inline(packed: Serialized) -> bytes:
-    """The one string of bytes that carries a small value."""
+    """A small value as a single byte string."""
     if not packed.buffers:
         return packed.pickled
     return b"\x01" + _encode((packed.pickled, packed.buffers))
@@ -106,7 +106,7 @@ def deserialize(pickled: Any, buffers: Sequence[Any] = ()) -> Any:
 
 # -- definitions ---------------------------------------------------------------------------------
 def dump_definition(definition: Any) -> bytes:
-    """A function or class by value where it must be, by name where it can be.
+    """Pickle a function or class, by name where possible, else by value.
 
     Raises:
         TypeError: it cannot be pickled; the text names the path to what cannot.
@@ -120,7 +120,7 @@ def dump_definition(definition: Any) -> bytes:
 
 
 def definition_id(blob: bytes) -> bytes:
-    """The name that workers know a definition by: a hash of its pickle."""
+    """The id of a definition: a hash of its pickle."""
     return hashlib.blake2b(blob, digest_size=DEFINITION_ID_BYTES).digest()
 
 
@@ -133,7 +133,7 @@ def _pickle(value: Any, refs: list[ObjectRef[Any]]) -> tuple[bytes, list[memoryv
             raw = buffer.raw()
         except BufferError:  # not contiguous
             return True
-        # Small ones, too: what comes back is read-only whatever its size.
+        # Small arrays too: what comes back is read-only whatever its size.
         if not raw.nbytes:
             return True
         buffers.append(raw)
@@ -182,7 +182,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     )
 
     def reducer_override(self, obj: Any) -> Any:
-        """How `obj` is pickled, where that is not for its own class to say."""
+        """How to pickle `obj`, where its class does not decide that."""
         if isinstance(obj, types.ModuleType) and type(obj) is not types.ModuleType:
             # cloudpickle knows modules of the common class alone.
             return cloudpickle.Pickler.dispatch_table[types.ModuleType](obj)
