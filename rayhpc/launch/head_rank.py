@@ -14,7 +14,8 @@ from rayhpc.allocation.advice import advice
 from rayhpc.exit_codes import MEANING, ExitCode, LaunchError, exit_code_of, in_words
 from rayhpc.launch import failed_start, node_config
 from rayhpc.launch.driver_process import DriverProcess
-from rayhpc.launch.engines import engine
+from rayhpc.launch.engines.choose import engine_of
+from rayhpc.launch.engines.engine import Engine
 from rayhpc.launch.exit_note import note_exit
 from rayhpc.launch.missing import describe_missing
 from rayhpc.launch.report_maker import ReportMaker
@@ -40,7 +41,7 @@ class HeadRank:
 
     def __init__(self, run: RunContext) -> None:
         self._run = run
-        self._node: engine.Engine | None = None
+        self._node: Engine | None = None
         self._nodes = 1
         self._odd: tuple[str, ...] = ()
         self._deadline: float | None = None
@@ -77,15 +78,15 @@ class HeadRank:
         return code
 
     # -- the start
-    def _start_node(self) -> engine.Engine:
+    def _start_node(self) -> Engine:
         this = self._run
-        node = self._node = engine.of(this)
+        node = self._node = engine_of(this)
         record = node.start_head()
         if this.channel is not None:
             this.channel.publish(record)
         return node
 
-    def _wait_for_others(self, node: engine.Engine) -> None:
+    def _wait_for_others(self, node: Engine) -> None:
         """Wait until enough nodes have joined.
 
         Raises:
@@ -137,7 +138,7 @@ class HeadRank:
         ]
 
     # -- the program
-    def _drive(self, node: engine.Engine) -> int:
+    def _drive(self, node: Engine) -> int:
         this = self._run
         if not this.options.command:
             return self._idle(node)
@@ -164,7 +165,7 @@ class HeadRank:
                 self._reach.close()
         return code if code == 0 or self._lost is None else self._lost
 
-    def _idle(self, node: engine.Engine) -> int:
+    def _idle(self, node: Engine) -> int:
         """No program: serve whoever attaches until told to end."""
         this = self._run
         this.progress.note(f"attach with RAYHPC_ADDRESS={node.address()}; Ctrl-C ends the cluster")
@@ -224,13 +225,13 @@ class HeadRank:
         return int(ExitCode.CANCELLED)
 
     # -- the end
-    def _note_losses(self, node: engine.Engine) -> None:
+    def _note_losses(self, node: Engine) -> None:
         """Report the nodes lost on the way, although the program has completed."""
         if self._nodes > 1 and self._lost is None:
             for sentence in node.losses():
                 self._run.progress.note(sentence)
 
-    def _record(self, node: engine.Engine, code: int, began: float) -> ReportMaker | None:
+    def _record(self, node: Engine, code: int, began: float) -> ReportMaker | None:
         """Keep what the program did, and have a report made of it meanwhile."""
         if not self._run.options.command or self._lost is not None:
             return None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from rayhpc.exit_codes import ExitCode, LaunchError, exit_code_of, in_words
 from rayhpc.launch import failed_start
 from rayhpc.launch.channel import Channel
-from rayhpc.launch.engines import engine
+from rayhpc.launch.engines.choose import engine_of
 from rayhpc.launch.rendezvous import Record
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class NodeRank:
         assert run.channel is not None
         self._run = run
         self._channel: Channel = run.channel
-        self._node = engine.of(run)
+        self._node = engine_of(run)
 
     def run(self) -> int:
         """Join, and wait for the end.  Raises LaunchError if it cannot join."""
@@ -52,7 +52,7 @@ class NodeRank:
                 if error.code != ExitCode.HEAD_LOST:
                     raise
             after = record.written
-            self._node = engine.of(self._run)
+            self._node = engine_of(self._run)
 
     def _check(self, record: Record) -> None:
         """Refuse to join if rank 0 runs another engine."""

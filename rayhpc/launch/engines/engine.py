@@ -1,6 +1,6 @@
 """What the ranks of `rayhpc run` ask of a cluster's runtime, whichever it is.
 
-Implemented by `own` and `real_ray`; `of` makes the one that the user names with `--engine`.
+Implemented by `own` and `real_ray`; `choose` makes the one that the user names with `--engine`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from rayhpc.launch.rendezvous import Record
 
 if TYPE_CHECKING:
     from rayhpc.batch.system import Resizer
-    from rayhpc.launch.run_context import RunContext
 
 NAMES = OWN, REAL_RAY = ENGINES
 
@@ -68,14 +67,3 @@ class Engine(Protocol):
 
     def stop(self) -> int:
         """End the node and wait for it; its exit code.  On rank 0 that ends the cluster."""
-
-
-def of(run: RunContext) -> Engine:
-    """The engine that the user named, for this rank; its process starts already."""
-    if run.options.engine == REAL_RAY:
-        from rayhpc.launch.engines.real_ray import RealRay
-
-        return RealRay(run)
-    from rayhpc.launch.engines.own import OwnEngine
-
-    return OwnEngine(run)
