@@ -51,6 +51,8 @@ def _exit_type(worker: WorkerProcess, code: int) -> str:
     """In Ray's terms: who intended the process to end, or what went wrong."""
     if worker.for_memory:
         return OF_MEMORY
+    if worker.is_crash:
+        return SYSTEM_ERROR
     if worker.death or (worker.is_asked_to_end and code == 0):
         return BY_SYSTEM
     if worker.left is not None:

@@ -101,8 +101,7 @@ class Raylet:
         self._broken_links: dict[NodeNumber, float] = {}
         self._watched: set[Address] = set()
         self._gone: set[NodeNumber] = set()
-        self._head_heard = now()
-        self._turned = now()
+        self._head_heard = self._turned = now()
         self._leaving = ""
         self._leave_by = math.inf
         self._make_parts(base)
@@ -186,6 +185,7 @@ class Raylet:
             leases.Leaving: self._on_leaving,
             windows.Flush: lambda source, _: self.send(source, windows.Flushed()),
             leases.StillNeeded: lambda source, m: workers.on_still_needed(source),
+            leases.SentSigterm: lambda source, _: workers.sigterms.note(source),
             leases.LinesTaken: self.output.on_taken,
             leases.Watch: lambda _, m: self.watches.on_watch(m),
             leases.Died: lambda _, m: self._remote_died(m.target, m.reason),
@@ -336,6 +336,7 @@ class Raylet:
         if not self.is_draining:
             logger.info("draining: %s", reason)
             self.is_draining = self.actors.is_draining = self.groups.is_draining = True
+            self.workers.sigterms.are_for_all = True
             self.leases.drain()
         self._leaving = reason
         if within is not None:
@@ -414,8 +415,7 @@ class Raylet:
         self.leases.on_revoked(message, started)
 
     def _on_leaving(self, source: Address, message: leases.Leaving) -> None:
-        self.workers.on_leaving(source, message.reason)
-        worker = self.workers.by_address.get(source)
+        worker = self.workers.on_leaving(source, message.reason)
         if worker is not None:
             self.leases.on_left(worker, self.io.slots.read(worker.slot)[0])
 

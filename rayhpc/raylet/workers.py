@@ -18,6 +18,7 @@ import msgspec
 
 from rayhpc.raylet.environments import Environments, Prepared
 from rayhpc.raylet.jobs import KnownJobs
+from rayhpc.raylet.sigterms import REASON, Sigterms
 from rayhpc.raylet.templates import Template, Templates
 from rayhpc.wire.address import Address, make_address
 from rayhpc.wire.messages import leases
@@ -57,6 +58,8 @@ class Spawner(Protocol):
 class WorkerProcess:
     """One worker process; `death` says why we ended it, `lease` is what it serves.
 
+    `is_crash` says that it is we who ended it, but not we who wanted that.
+
     `has_run` says that it has had a lease, `is_blind` that one of them had no GPU: libraries that
     looked for GPUs then will not find any later.
     """
@@ -75,6 +78,7 @@ class WorkerProcess:
     for_memory: bool = False
     left: str | None = None
     is_asked_to_end: bool = False
+    is_crash: bool = False
     has_run: bool = False
     is_blind: bool = False
 
@@ -154,6 +158,7 @@ class WorkerPool:
         self._retry_at = 0.0
         self._refill_at = 0.0
         self.is_closing = False
+        self.sigterms = Sigterms(now)
 
     # -- requests -------------------------------------------------------------------------------
     def acquire(self, waiter: Waiter) -> None:
@@ -221,12 +226,13 @@ class WorkerPool:
         self._become_idle(worker)
         self.advance()
 
-    def on_leaving(self, address: Address, reason: str) -> None:
+    def on_leaving(self, address: Address, reason: str) -> WorkerProcess | None:
         """A worker exits by itself: it is given to nobody else."""
         worker = self.by_address.get(address)
         if worker is not None:
             worker.left = reason
             worker.state = LEAVING
+        return worker
 
     def on_still_needed(self, address: Address) -> None:
         """A worker that was asked to exit owns objects that others hold."""
@@ -268,6 +274,8 @@ class WorkerPool:
                 continue
             if worker.state == IDLE:
                 self._ask_to_end(worker)
+            elif worker.left is not None:
+                self._send(worker.address, leases.ExitIfIdle(job_over=True))
             elif worker.state == STARTING:
                 self.kill(worker, "its job has ended")
         self._templates.retire(job)
@@ -289,13 +297,15 @@ class WorkerPool:
                 self.kill(worker, f"it was not ready within {START_PATIENCE_S:g} s")
         for worker in self._surplus(now):
             self._ask_to_end(worker)
+        for address in self.sigterms.due():
+            self._end_by_sigterm(address)
         self._tell_the_crowd(now)
         self.advance()
 
     def deadline(self) -> float | None:
         """When `on_time` must be called; None: not before something happens."""
         now = self._now()
-        times = [self._templates.deadline()]
+        times = [self._templates.deadline(), *self.sigterms.deadlines()]
         if self._waiting and self._retry_at > now:
             times.append(self._retry_at)
         if self._refill_at > now:
@@ -450,7 +460,14 @@ class WorkerPool:
     def _ask_to_end(self, worker: WorkerProcess) -> None:
         worker.state = LEAVING
         worker.is_asked_to_end = True
-        self._send(worker.address, leases.ExitIfIdle())
+        is_over = self._jobs.is_over(worker.key[0])
+        self._send(worker.address, leases.ExitIfIdle(is_over))
+
+    def _end_by_sigterm(self, address: Address) -> None:
+        worker = self.by_address.get(address)
+        if worker is not None and worker.state != LEAVING:
+            worker.is_crash = True
+            self.kill(worker, REASON)
 
     def _surplus(self, now: float) -> list[WorkerProcess]:
         idle = sorted(

@@ -8,6 +8,7 @@ import pytest
 
 from rayhpc.raylet import forkserver_messages as fork
 from rayhpc.raylet import workers as pool
+from rayhpc.raylet.ended_workers import EndedWorkers
 from rayhpc.raylet.workers import Waiter, WorkerProcess
 from rayhpc.wire.messages import leases
 from tests.raylet.doubles import JOB, Node, job
@@ -182,6 +183,37 @@ def test_the_end_of_a_job_ends_the_workers_that_nobody_waits_for() -> None:
     n.workers.on_job_over(JOB)
     assert len(n.take(leases.ExitIfIdle, idle.worker.address)) == 1
     assert len(n.killed) == 1
+
+
+def test_one_that_stays_for_what_it_has_submitted_hears_of_the_end_of_its_job() -> None:
+    n = node()
+    wish = Wish(n)
+    n.boot()
+    assert wish.worker is not None
+    n.workers.on_leaving(wish.worker.address, "max_calls reached")
+    n.jobs.end(JOB)
+    n.workers.on_job_over(JOB)
+    assert [x.job_over for x in n.take(leases.ExitIfIdle, wish.worker.address)] == [True]
+
+
+@pytest.mark.parametrize("drained", [False, True])
+def test_one_that_was_sent_sigterm_ends_unless_the_node_is_drained(drained: bool) -> None:
+    n = node()
+    wish = Wish(n)
+    n.boot()
+    assert wish.worker is not None
+    n.workers.sigterms.note(wish.worker.address)
+    deadline = n.workers.deadline()
+    assert deadline is not None
+    n.pass_time(1.0)
+    assert n.killed == []
+    n.workers.sigterms.are_for_all = drained
+    n.pass_time(deadline - n.time)
+    assert n.killed == ([] if drained else [wish.worker.number])
+    ended = EndedWorkers()
+    ended.note(wish.worker, wish.worker.death, -9)
+    assert [x.exit_type for x in ended.rows()] == ["SYSTEM_ERROR"]
+    assert drained or "SIGTERM" in wish.worker.death
 
 
 def test_what_outlives_its_job_still_gets_workers() -> None:

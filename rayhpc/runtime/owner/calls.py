@@ -16,6 +16,7 @@ from rayhpc.runtime.owner.actor_client import NO_CALLS, ActorClient
 from rayhpc.runtime.owner.ownership import Ownership, hold
 from rayhpc.runtime.owner.pending import Pending
 from rayhpc.runtime.owner.results import Results
+from rayhpc.runtime.owner.retry_pauses import RetryPauses
 from rayhpc.wire import limits
 from rayhpc.wire.address import HEAD, Address, ObjectId, node_of
 from rayhpc.wire.messages import actors, tasks
@@ -32,6 +33,7 @@ class Callers:
         results: what is done with results and failures.
         send: sends a message.
         has_room: whether a message sent to a process now goes out at once.
+        now: the time in seconds, monotonic.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class Callers:
         results: Results,
         send: Send,
         has_room: Callable[[Address], bool],
+        now: Callable[[], float],
     ) -> None:
         self.me = me
         self.inbox: deque[Pending] = deque()
@@ -51,6 +54,8 @@ class Callers:
         self._clients: dict[ObjectId, ActorClient[Pending]] = {}
         self._by_address: dict[Address, ActorClient[Pending]] = {}
         self._dirty: dict[ActorClient[Pending], None] = {}
+        # Of calls that are among their clients' `delayed`.
+        self._pauses = RetryPauses(now)
 
     def client_of(self, actor: ObjectId) -> ActorClient[Pending]:
         """The view of an actor; may be called by any thread."""
@@ -86,6 +91,14 @@ class Callers:
             client, _ = self._dirty.popitem()
             self._send_ready(client)
 
+    def on_time(self) -> None:
+        """Repeat the calls whose pause is over."""
+        self._pauses.on_time()
+
+    def deadline(self) -> float | None:
+        """When `on_time` wants to be called; None: not before something happens."""
+        return min(self._pauses.deadlines(), default=None)
+
     def has_news(self) -> bool:
         """Whether `advance` has something to do."""
         return bool(self.inbox or self._dirty)
@@ -110,7 +123,7 @@ class Callers:
         """Repeat a call whose result was lost; returns the error if that is impossible."""
         client = _target(pending)
         waits = pending.missing or pending in client.again or pending in client.queue
-        if waits or pending.tid in client.inflight:
+        if waits or pending.tid in client.inflight or pending.tid in client.delayed:
             return None
         if pending.retries == 0:
             return failures.out_of_retries(oid, pending)
@@ -184,9 +197,8 @@ class Callers:
                 left.append(result)
                 continue
             if not self._results.take(source, pending, result):
-                pending.attempt += 1
-                client.queue.append(pending)
-                self._dirty[client] = None
+                client.delayed[pending.tid] = pending
+                self._pauses.begin(pending, self._repeat)
         return left
 
     def on_room(self, address: Address) -> None:
@@ -205,6 +217,14 @@ class Callers:
             self.on_process_died(address)
 
     # -- details ---------------------------------------------------------------------------------
+    def _repeat(self, pending: Pending) -> None:
+        """Send a call that raised once more, unless it has failed in the meantime."""
+        client = _target(pending)
+        if client.delayed.pop(pending.tid, None) is not None:
+            pending.attempt += 1
+            client.queue.append(pending)
+            self._dirty[client] = None
+
     def _take_in(self, pending: Pending) -> None:
         client = _target(pending)
         if client.state == actors.DEAD:

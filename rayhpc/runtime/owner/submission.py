@@ -21,6 +21,7 @@ from rayhpc.runtime.owner.definitions import Definitions
 from rayhpc.runtime.owner.ownership import Ownership
 from rayhpc.runtime.owner.pending import Pending
 from rayhpc.runtime.owner.results import Results
+from rayhpc.runtime.owner.retry_pauses import RetryPauses
 from rayhpc.wire import limits
 from rayhpc.wire.address import Address, ObjectId, node_of, owner_of, raylet_of
 from rayhpc.wire.messages import leases, tasks
@@ -67,6 +68,7 @@ class Submitter:
         self._by_worker: dict[Address, list[Lease[Pending]]] = {}
         self._requests: dict[int, ClassQueue[Pending]] = {}
         self._request_number = 0
+        self._pauses = RetryPauses(now)
         self.definitions = Definitions(send)
         self._dirty: dict[ClassQueue[Pending], None] = {}
         # When each queue must be looked at even without an event, as of the last look.
@@ -98,14 +100,15 @@ class Submitter:
         self.definitions.settle()
 
     def on_time(self) -> None:
-        """Look at every queue whose deadline has come."""
+        """Look at every queue whose deadline has come, and end the pauses that are over."""
         now = self._now()
+        self._pauses.on_time()
         for queue in [queue for queue, due in self._due.items() if due <= now]:
             self._schedule(queue)
 
     def deadline(self) -> float | None:
         """When `on_time` wants to be called; None: not before something happens."""
-        return min(self._due.values()) if self._due else None
+        return min([*self._due.values(), *self._pauses.deadlines()], default=None)
 
     def has_news(self) -> bool:
         """Whether `advance` has something to do."""
@@ -114,7 +117,8 @@ class Submitter:
     def make_again(self, oid: ObjectId, pending: Pending) -> bytes | None:
         """Run the task of a lost object again; the error if it has no retries left."""
         assert pending.queue is not None
-        if pending.lease is not None or pending.missing or pending in pending.queue.ready:
+        waits = pending in pending.queue.ready or self._pauses.has(pending)
+        if pending.lease is not None or pending.missing or waits:
             return None
         if pending.retries == 0:
             return failures.out_of_retries(oid, pending)
@@ -136,6 +140,7 @@ class Submitter:
         lease = pending.lease
         pending.leftover = lease is not None
         if lease is None:
+            self._pauses.forget(pending)
             self._results.fail(pending, failures.cancelled(pending))
         else:
             # It may be queued behind others there, which must not end with it: the raylet checks.
@@ -147,10 +152,7 @@ class Submitter:
 
     def children_of(self, tid: ObjectId) -> list[Pending]:
         """The unfinished tasks that task `tid` submitted from this process."""
-        found = [p for q in list(self._queues.values()) for p in q.ready if p.parent == tid]
-        for lease in self._all_leases():
-            found += [p for p in lease.inflight.values() if p.parent == tid]
-        return found
+        return [p for p in self.unfinished() if p.parent == tid]
 
     def unfinished(self) -> Iterable[Pending]:
         """Every task that waits or runs."""
@@ -158,6 +160,7 @@ class Submitter:
             yield from list(queue.ready)
         for lease in self._all_leases():
             yield from list(lease.inflight.values())
+        yield from self._pauses.waiting()
 
     def pending_reasons(self) -> list[str]:
         """Why lease requests wait, in the raylets' words."""
@@ -271,7 +274,7 @@ class Submitter:
             lease.bytes -= pending.size  # `lease.remove` written out: a part of every task
             pending.lease = None
             if not self._results.take(lease.worker, pending, result):
-                self._again(pending, at_front=False, counts=False)
+                self._pauses.begin(pending, self._repeat)
         if not count:
             return left
         queue = lease.queue
@@ -343,6 +346,9 @@ class Submitter:
             return
         assert pending.queue is not None
         pending.queue.ready.appendleft(pending)
+
+    def _repeat(self, pending: Pending) -> None:
+        self._again(pending, at_front=False, counts=False)
 
     def _again(self, pending: Pending, at_front: bool, counts: bool = True) -> None:
         """Run a task again; its dependencies may have moved, so they are looked up again.

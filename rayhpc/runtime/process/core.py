@@ -107,7 +107,9 @@ class Core:
         self.submitter = Submitter(
             self.me, self.ownership, self.results, send, now, self.warn_once
         )
-        self.callers = Callers(self.me, self.ownership, self.results, send, windows.has_room)
+        self.callers = Callers(
+            self.me, self.ownership, self.results, send, windows.has_room, now
+        )
         # A receiver that has ended gives no credit: then what waits for it goes.
         windows.on_full = self.ownership.watch
         windows.on_room = self.callers.on_room
@@ -198,7 +200,11 @@ class Core:
     def next_deadline(self) -> float | None:
         """When `on_time` wants to be called."""
         due = self.submitter.deadline()
-        for other in (self.recent.deadline(), self.role.next_deadline()):
+        for other in (
+            self.callers.deadline(),
+            self.recent.deadline(),
+            self.role.next_deadline(),
+        ):
             if other is not None and (due is None or other < due):
                 due = other
         return due
@@ -206,6 +212,7 @@ class Core:
     def on_time(self) -> None:
         """Do what is due."""
         self.submitter.on_time()
+        self.callers.on_time()
         self.recent.on_time()
 
     # -- ids and warnings -------------------------------------------------------------------------
@@ -298,9 +305,7 @@ class Core:
     def close(self) -> None:
         """This process has left the cluster: rings go that the garbage collector does not see."""
         makers = self.streams.makers()
-        for pending in itertools.chain(
-            self.submitter.unfinished(), self.callers.unfinished(), makers
-        ):
+        for pending in itertools.chain(self._all_unfinished(), makers):
             pending.let_go()
         self.ownership.close()
 
@@ -335,14 +340,17 @@ class Core:
         latest = list(self.results.latest_failures)[-limit:]
         return [inspection.failure_row(x, self.facts.job) for x in latest]
 
+    def has_unfinished(self) -> bool:
+        """Whether a task or call that this process has submitted has not ended (leading thread)."""
+        return next(iter(self._all_unfinished()), None) is not None
+
+    def _all_unfinished(self) -> Iterable[Pending]:
+        return itertools.chain(self.submitter.unfinished(), self.callers.unfinished())
+
     def _unfinished(self, limit: int) -> list[task_runs.TaskEvent]:
         """The tasks and calls this process has submitted that have not ended."""
-        found: Iterable[Pending] = itertools.chain(
-            self.submitter.unfinished(), self.callers.unfinished()
-        )
-        return [
-            inspection.task_row(x, self.facts.job) for x in itertools.islice(found, limit)
-        ]
+        found = itertools.islice(self._all_unfinished(), limit)
+        return [inspection.task_row(x, self.facts.job) for x in found]
 
     def _on_cancel_owned(self, _: Address, message: tasks.CancelOwned) -> None:
         self.cancel_now(message.oid, message.force, message.recursive)

@@ -41,6 +41,7 @@ def main(worker_number: int, args: bytes) -> None:
     process = Process(config.facts, mapping, Sockets(config.facts))
     worker = Worker(process, slot, threads, JobEnvironment(config.gpu_variable))
     threads.on_signal = worker.is_running_cancelled
+    threads.take_sigterm(worker.on_sigterm)
     current.set_client(process.client)
     process.loop.start()
     code = worker.run()

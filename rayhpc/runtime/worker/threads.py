@@ -65,6 +65,23 @@ class ProcessThreads:
         self._main = threading.get_ident()
         signal.signal(signal.SIGURG, lambda *_: self._on_signal())
 
+    def take_sigterm(self, tell: Callable[[], None]) -> None:
+        """Have `tell` called when SIGTERM comes; in forks of this process it ends them again."""
+
+        def on_sigterm(*_: object) -> None:
+            if os.getpid() == self.pid:
+                tell()
+            else:  # it came before `restore`
+                restore()
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        def restore() -> None:
+            if signal.getsignal(signal.SIGTERM) is on_sigterm:
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+        signal.signal(signal.SIGTERM, on_sigterm)
+        os.register_at_fork(after_in_child=restore)
+
     def is_main(self) -> bool:
         """Whether the calling thread is the main one."""
         return threading.get_ident() == self._main

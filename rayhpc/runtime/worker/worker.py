@@ -37,6 +37,8 @@ from rayhpc.wire.messages.common import Grant
 logger = logging.getLogger("rayhpc")
 
 JOB_TIMEOUT_S = 30.0
+# An actor that leaves waits so long for what it has submitted: its callers wait, too.
+UNFINISHED_WITHIN_S = 30.0
 # A task that waits for longer lends its CPUs to others.
 LEND_AFTER_S = 0.001
 
@@ -84,6 +86,7 @@ class Worker(Role):
         self.producers = Producers(self)
         self._farewell = Farewell(process.core)
         self._is_shut_down = False
+        self._is_job_over = False
         self._loan = CpuLoan(process.core.raylet, send)
         self._environment = environment
         self._runner = TaskRunner(self)
@@ -129,7 +132,9 @@ class Worker(Role):
         if self.actor is not None:
             self.actor.shut_down()
         self._say_goodbye()
-        if not self.exit_code and self.actor is None:
+        if self.actor is not None:
+            self._stay_while_unfinished()
+        elif not self.exit_code:
             self._stay_while_needed()
         self._wait_until_read()
         return self.exit_code
@@ -184,13 +189,29 @@ class Worker(Role):
                 process.core.send_now(process.core.raylet, leases.Leaving(self.leaving or ""))
 
     def _stay_while_needed(self) -> None:
-        """Others hold objects of ours, or are about to: they are served until they let go."""
-        replies, ownership = self.replies, self.process.core.ownership
+        """Others hold objects of ours, or are about to: they are served until they let go.
+
+        What our tasks have submitted ends with this process, too.
+        """
         with self.process.loop.lead():
-            replies.watch_owners()
+            self.replies.watch_owners()
         self.process.loop.wait_until(
-            lambda: self._is_shut_down or not (replies.kept() or ownership.holds_others())
+            lambda: self._is_shut_down or not (self.replies.kept() or self._is_owner())
         )
+
+    def _stay_while_unfinished(self) -> None:
+        """What the actor has submitted gets its time to end, as in Ray."""
+        unfinished = self.process.core.has_unfinished
+        self.process.loop.wait_until(
+            lambda: self._is_shut_down or not unfinished(), UNFINISHED_WITHIN_S
+        )
+
+    def _is_owner(self) -> bool:
+        """Whether others hold objects of ours, or run what we have submitted (leading thread)."""
+        core = self.process.core
+        if core.ownership.holds_others():
+            return True
+        return not self._is_job_over and core.has_unfinished()
 
     def _wait_until_read(self) -> None:
         """What was said must be known before it is known that this process has ended."""
@@ -252,8 +273,9 @@ class Worker(Role):
             self.actor.calls.enqueue(caller, message.calls)
 
     def _on_exit_if_idle(self, _: Address, message: leases.ExitIfIdle) -> None:
+        self._is_job_over = message.job_over
         busy = self.queue.waiting or self.queue.running or self.actor is not None
-        if busy or self.process.core.ownership.holds_others():
+        if busy or self._is_owner():
             self.process.core.send_now(self.process.core.raylet, leases.StillNeeded())
         else:
             self.leaving = "idle"
@@ -269,6 +291,13 @@ class Worker(Role):
         self._farewell.on_peers_gone(is_gone)
         self.replies.on_owners_gone(is_gone)
         self.producers.on_owners_gone(is_gone)
+
+    def on_sigterm(self) -> None:
+        """SIGTERM has come, maybe to all processes of the job: the raylet knows (its handler)."""
+        core = self.process.core
+        core.later(lambda: core.send_now(core.raylet, leases.SentSigterm()))
+        # The main thread may be the one that polls, and a poll continues after a signal.
+        self.process.loop.handover.wake_waiters()
 
     def on_shutdown(self, reason: str) -> None:
         """The node ends: so does this process, at once."""

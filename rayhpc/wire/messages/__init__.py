@@ -55,6 +55,7 @@ RAYLET_TAKES = (
     leases.Unblocked,
     leases.Leaving,
     leases.StillNeeded,
+    leases.SentSigterm,
     windows.Flush,
     leases.LinesTaken,
     leases.Watch,

@@ -139,11 +139,20 @@ class Leaving(Message):
 
 
 class ExitIfIdle(Message):
-    """Raylet to an idle worker: exit, unless someone still needs objects that you own."""
+    """Raylet to an idle worker: exit, unless someone still needs objects that you own.
+
+    `job_over`: its job's program has ended, and waits for nothing that it has submitted.
+    """
+
+    job_over: bool = False
 
 
 class StillNeeded(Message):
-    """Worker to raylet: I own objects that others hold."""
+    """Worker to raylet: I own objects that others hold, or tasks that have not ended."""
+
+
+class SentSigterm(Message):
+    """Worker to raylet: somebody has sent me SIGTERM; end me, unless the whole node is to end."""
 
 
 class Watch(Message):

@@ -153,3 +153,63 @@ def test_sys_exit_in_a_method_ends_the_actor(ray: Any) -> None:
     leaver = Leaver.remote()
     with pytest.raises(exceptions.ActorDiedError):
         ray.get(leaver.leave.remote(), timeout=20)
+
+
+@rayhpc.remote(num_cpus=0)
+def marks_late(mark: str) -> None:
+    time.sleep(0.5)
+    open(mark, "w").close()
+
+
+@rayhpc.remote(num_cpus=0, _generator_backpressure_num_objects=1)
+def marks_after_its_items(mark: str) -> Any:
+    yield from range(4)
+    open(mark, "w").close()
+
+
+class Submits:
+    """Ends while something that it has submitted runs."""
+
+    def leave(self, how: str, mark: str) -> None:
+        if how == "generator":
+            items = marks_after_its_items.remote(mark)
+            assert rayhpc.get(next(items)) == 0
+            raise SystemExit(1)
+        marks_late.remote(mark)
+        if how == "exit_actor":
+            rayhpc.exit_actor()
+        if how == "sys.exit":
+            raise SystemExit(3)
+
+
+class SubmitsInALoop(Submits):
+    async def leave(self, how: str, mark: str) -> None:
+        super().leave(how, mark)
+
+
+def test_what_an_actor_has_submitted_ends_before_it(ray: Any, tmp_path: Path) -> None:
+    marks = []
+    for cls in (Submits, SubmitsInALoop):
+        for how in ("exit_actor", "sys.exit", "no handle", "generator"):
+            if cls is SubmitsInALoop and how == "generator":
+                continue  # its loop would wait in get()
+            marks.append(tmp_path / f"{cls.__name__} {how}")
+            ray.remote(num_cpus=0)(cls).remote().leave.remote(how, str(marks[-1]))
+    wait_for(lambda: all(mark.exists() for mark in marks))
+
+
+def test_but_kill_ends_that_too(ray: Any, tmp_path: Path) -> None:
+    mark = tmp_path / "late"
+
+    @ray.remote(num_cpus=0)
+    class Killed:
+        def submit(self) -> None:
+            marks_late.remote(str(mark))
+
+    actor = Killed.remote()
+    ray.get(actor.submit.remote(), timeout=20)
+    ray.kill(actor)
+    with pytest.raises(exceptions.ActorDiedError):
+        ray.get(actor.submit.remote(), timeout=20)
+    ray.get(marks_late.remote(str(tmp_path / "later")), timeout=20)
+    assert not mark.exists()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,9 @@ from typing import Any
 import pytest
 
 import rayhpc
+from rayhpc import exceptions
 from rayhpc.cluster_utils import Cluster
+from tests.api.actors.counter import wait_for
 
 Run = Callable[..., Any]
 
@@ -141,3 +145,70 @@ def scores() -> list[int]:
 def test_workers_are_what_the_kernel_ends_first_for_want_of_memory(ray: Any) -> None:
     mine = int(Path("/proc/self/oom_score_adj").read_text())
     assert ray.get(scores.remote()) == [1000, 1000, mine, mine]
+
+
+@rayhpc.remote(num_cpus=0)
+def marks_late(mark: str) -> None:
+    import time
+
+    time.sleep(0.5)
+    open(mark, "w").close()
+
+
+def test_a_worker_stays_for_what_its_task_has_submitted(ray: Any, tmp_path: Path) -> None:
+    @ray.remote(max_calls=1)
+    def submits(mark: str) -> None:
+        marks_late.remote(mark)
+
+    mark = tmp_path / "late"
+    ray.get(submits.remote(str(mark)), timeout=20)
+    wait_for(mark.exists)
+
+
+@rayhpc.remote(max_retries=0)
+def waits(pids: str) -> None:
+    import os
+    import time
+
+    Path(pids, str(os.getpid())).touch()
+    time.sleep(100)
+
+
+@rayhpc.remote(max_retries=0)
+def waits_for_another(pids: str) -> None:
+    import os
+
+    Path(pids, str(os.getpid())).touch()
+    rayhpc.get(waits.options(num_cpus=0).remote(f"{pids}/inner"))
+
+
+@rayhpc.remote(max_restarts=1)
+class Restarts:
+    def pid(self) -> int:
+        import os
+
+        return os.getpid()
+
+
+def test_a_worker_that_is_sent_sigterm_ends(ray: Any, tmp_path: Path) -> None:
+    """In user code, in get(), and as an actor without work; the signal is of no batch system."""
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "other").mkdir()
+    refs = [waits.remote(str(tmp_path / "other")), waits_for_another.remote(str(tmp_path))]
+    actor = Restarts.remote()
+    first = ray.get(actor.pid.remote(), timeout=20)
+    pids: list[int] = [first]
+
+    def are_running() -> bool:
+        found = [x.name for folder in (tmp_path, tmp_path / "other") for x in folder.iterdir()]
+        pids[1:] = [int(name) for name in found if name.isdigit()]
+        return len(pids) == 3 and any((tmp_path / "inner").iterdir())
+
+    wait_for(are_running)
+    for pid in pids:
+        os.kill(pid, signal.SIGTERM)
+    for ref in refs:
+        with pytest.raises(exceptions.WorkerCrashedError, match="SIGTERM"):
+            ray.get(ref, timeout=20)
+    wait_for(lambda: not os.path.exists(f"/proc/{first}"))
+    assert ray.get(actor.pid.options(max_task_retries=-1).remote(), timeout=20) != first
