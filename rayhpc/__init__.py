@@ -105,15 +105,31 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     home = _HOMES.get(name)
     if home is None:
-        if name.startswith("_"):
-            raise AttributeError(f"module 'rayhpc' has no attribute {name!r}")
-        from rayhpc.api.session.not_served import missing
-
-        raise missing(name)
-    module = importlib.import_module(f"rayhpc.{home.rstrip('.')}")
-    value = module if home.endswith(".") else getattr(module, name)
+        value: Any = _module_of_ray(name)
+    else:
+        module = importlib.import_module(f"rayhpc.{home.rstrip('.')}")
+        value = module if home.endswith(".") else getattr(module, name)
     globals()[name] = value
     return value
+
+
+def _module_of_ray(name: str) -> Any:
+    """What `ray.NAME` is where `import ray` is served: `experimental`, `internal`, `dag`, …
+
+    Raises:
+        AttributeError: it is not served; the text says what to use instead.
+    """
+    if not name.startswith("__"):
+        from rayhpc.compat.finder import target_of
+
+        spec = target_of(f"ray.{name}")
+        if spec is not None:
+            return importlib.import_module(spec.name)
+    if name.startswith("_"):
+        raise AttributeError(f"module 'rayhpc' has no attribute {name!r}")
+    from rayhpc.api.session.not_served import missing
+
+    raise missing(name)
 
 
 def __dir__() -> list[str]:
