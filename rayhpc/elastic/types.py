@@ -130,13 +130,11 @@ class Wanted:
         gangs: placement groups that wait.
         floor: room that a program wants in any case (`autoscaler.sdk.request_resources`), in use or
             not.
-        nodes: so many nodes in all, the head's included, that a program wants; 0: it does not say.
     """
 
     tasks: tuple[Demand, ...] = ()
     gangs: tuple[Gang, ...] = ()
     floor: tuple[Resources, ...] = ()
-    nodes: int = 0
 
 
 @dataclass(frozen=True)
@@ -152,6 +150,8 @@ class NodeView:
         labels: its labels.
         busy: why it is in use, in words, by its raylet's own account; empty: it is idle.
         idle_seconds: how long it has been idle.
+        keeps: what it holds that would be lost with it, in words, such as the only copies of
+            objects; empty: nothing.
         draining: it takes no new work.
     """
 
@@ -163,7 +163,23 @@ class NodeView:
     labels: Mapping[str, str] = field(default_factory=dict)
     busy: str = ""
     idle_seconds: float = 0.0
+    keeps: str = ""
     draining: bool = False
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Demand and supply at one instant.
+
+    Attributes:
+        wanted: what programs want.
+        nodes: the living nodes.
+        machines: what the provider says of its machines; None: it was not asked this time.
+    """
+
+    wanted: Wanted
+    nodes: Sequence[NodeView]
+    machines: Sequence[Machine] | None = None
 
 
 @dataclass(frozen=True)
@@ -179,12 +195,14 @@ class Ask:
 class Line:
     """One sentence about what the planner does or does not do, for `status` and the log.
 
-    `node_type` is what it is about (empty: the whole cluster).  Equal lines of one plan after the
-    other are said once.
+    `node_type` is what it is about (empty: the whole cluster).  `detail` is what changes from one
+    plan to the next although nothing has happened, such as for how long: a `text` that the plan
+    before had as well is not logged again.
     """
 
     text: str
     node_type: str = ""
+    detail: str = ""
 
 
 @dataclass(frozen=True)

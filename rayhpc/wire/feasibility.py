@@ -8,6 +8,7 @@ both fit.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Protocol
 
 from rayhpc.wire.messages.common import UNIT, Labels, NodeInfo, Resources, Strategy
 
@@ -15,6 +16,19 @@ from rayhpc.wire.messages.common import UNIT, Labels, NodeInfo, Resources, Strat
 NODE_ID_LABELS = ("ray.io/node-id", "rayhpc/node-id", "ray.io/node_id")
 _BYTES = ("memory", "object_store_memory")
 _GIB = 2**30
+
+
+class Labelled(Protocol):
+    """What has labels: a node, or a machine that may become one."""
+
+    @property
+    def node_id(self) -> str:
+        """Its id; empty: not known yet."""
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """Its labels."""
+        ...
 
 
 def fits(available: Mapping[str, int], wanted: Mapping[str, int]) -> bool:
@@ -42,12 +56,12 @@ def sum_of(parts: Iterable[Mapping[str, int]]) -> Resources:
     return total
 
 
-def labels_match(node: NodeInfo, conditions: Iterable[Labels]) -> bool:
+def labels_match(node: Labelled, conditions: Iterable[Labels]) -> bool:
     """Whether a node's labels, including its id, meet all conditions."""
     return all(_holds(node, condition) for condition in conditions)
 
 
-def _holds(node: NodeInfo, condition: Labels) -> bool:
+def _holds(node: Labelled, condition: Labels) -> bool:
     value = node.node_id if condition.key in NODE_ID_LABELS else node.labels.get(condition.key)
     if condition.op == "in":
         return value in condition.values
