@@ -20,7 +20,7 @@ from rayhpc.launch.node_config import python_version, rayhpc_version
 from rayhpc.launch.sessions import ATTACH
 from rayhpc.wire import bootstrap
 from rayhpc.wire.address import HEAD, Address, node_of, raylet_of
-from rayhpc.wire.codec import Decoder
+from rayhpc.wire.codec import Decoder, source_of
 from rayhpc.wire.messages.cluster import (
     PROTOCOL,
     ClusterState,
@@ -32,6 +32,7 @@ from rayhpc.wire.messages.cluster import (
     Reply,
     Request,
 )
+from rayhpc.wire.messages.direct import DirectAsk
 from rayhpc.wire.messages.leases import NodeGone, Shutdown
 from rayhpc.wire.messages.start import Facts
 from rayhpc.wire.transport import Transport
@@ -58,7 +59,7 @@ class Observer:
         self.raylet = raylet_of(node_of(facts.address))
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
         self._transport = Transport(self._context, self._me, session_dir)
-        self._decode = Decoder((Reply, Shutdown, NodeGone))
+        self._decode = Decoder((Reply, Shutdown, NodeGone, DirectAsk))
         self._poller = zmq.Poller()
         for sock in self._transport.sockets:
             self._poller.register(sock, zmq.POLLIN)
@@ -147,7 +148,10 @@ class Observer:
             message = self._decode(frame)
             if isinstance(message, Shutdown):
                 raise LaunchError(f"the cluster ends: {message.reason}", ExitCode.HEAD_LOST)
-            found.append(message)
+            if isinstance(message, DirectAsk):  # it has none: a few questions are not worth it
+                self._transport.links.on_ask(source_of(frame), message)
+            else:
+                found.append(message)
         return found
 
 

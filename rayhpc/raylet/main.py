@@ -233,6 +233,8 @@ class _RayletProcess:
             config.node_ip,
             0,
             "",
+            bind=config.bind,
+            ports=config.ports,
         )
         arena_fd, slots_fd = self._server.shared
         return WorkerConfig(facts, arena_fd, self._arena.size, slots_fd, 0, config.gpu_variable)

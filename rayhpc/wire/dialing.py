@@ -1,13 +1,14 @@
 """The connecting side of TCP: tries a listener's addresses in turn until one answers inside CURVE
 with that listener's key.
 
-Used by `links.py` and `head_link.py`, which poll the socket's monitor and pass the events in.
+Used by `links.py`, `direct_sockets.py` and `head_link.py`, which poll the socket's monitor and
+pass the events in.
 Never waits and has no clock: libzmq ends an attempt that takes too long, and its monitor says so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from rayhpc.wire import sockets
 from rayhpc.wire.monitor import BAD_PROTOCOL, CLOSED, DOWN, NO_HANDSHAKE, REFUSED, UP, Event
@@ -27,6 +28,16 @@ _WHY = {
 }
 
 DIALING, CONNECTED, FAILED = range(3)
+
+
+def advance(events: Iterable[Event], in_use: Mapping[str, Dial]) -> Iterator[Dial]:
+    """Pass a socket's events to its dials; those that have just connected, or failed."""
+    for event in events:
+        dial = in_use.get(event.endpoint)
+        if dial is not None:
+            dial.on_event(event)
+            if dial.state != DIALING:
+                yield dial
 
 
 class Dial:
@@ -106,6 +117,10 @@ class Dial:
     def is_refused(self) -> bool:
         """Whether a listener rejected this cluster's key."""
         return _WHY[REFUSED] in self.reasons.values()
+
+    def is_unreachable(self) -> bool:
+        """Whether no address led to a process at all, not even to one that is busy."""
+        return self.state == FAILED and set(self.reasons.values()) <= {_WHY[CLOSED]}
 
     def describe(self) -> str:
         """Why the listener was not reached, address by address."""

@@ -115,7 +115,7 @@ class HeadServer(Listener):
     """
 
     def __init__(self, context: Context, server: KeyPair, node_public: bytes) -> None:
-        super().__init__(context, server, node_public, b"head")
+        super().__init__(context, server, {node_public}, b"head")
 
 
 def _new_name() -> bytes:

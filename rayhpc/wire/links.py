@@ -20,7 +20,7 @@ import zmq
 
 from rayhpc.wire import sockets
 from rayhpc.wire.address import HEAD, Address, NodeNumber, node_of, routing_id
-from rayhpc.wire.dialing import CONNECTED, FAILED, KINDS, Dial
+from rayhpc.wire.dialing import FAILED, KINDS, Dial, advance
 from rayhpc.wire.keys import KeyPair, new_key_pair
 from rayhpc.wire.listener import Listener
 from rayhpc.wire.messages.common import NodeInfo
@@ -60,7 +60,7 @@ class Links:
     def __init__(self, context: Context, node_keys: KeyPair) -> None:
         server = new_key_pair()
         self.public_key = server.public
-        self._listener = Listener(context, server, node_keys.public, b"raylet")
+        self._listener = Listener(context, server, {node_keys.public}, b"raylet")
         self._sock = sockets.make_tcp_client(context, zmq.ROUTER, node_keys, routing_id=b"raylet")
         self._monitor = Monitor(self._sock, KINDS)
         self._me = routing_id(HEAD)
@@ -201,14 +201,10 @@ class Links:
     def _look(self) -> list[Dial]:
         """Advance dialling; returns the broken connections and the attempts that have ended."""
         ended: list[Dial] = []
-        for event in self._monitor.events():
-            dial = self._in_use.get(event.endpoint)
-            if dial is None:
-                continue
-            dial.on_event(event)
+        for dial in advance(self._monitor.events(), self._in_use):
             if dial.state == FAILED:
                 ended.append(dial)
-            elif dial.state == CONNECTED:
+            else:
                 peer = self._peers[_node_named(dial.name)]
                 self._take_route(peer, self._sock, dial.name)
         return ended

@@ -1,15 +1,16 @@
 """The listening side of TCP: a ROUTER under CURVE; which clients are admitted, which are lost.
 
-Used by `links.py` (raylets) and `head_link.py` (the head).  Never connects, and never waits: its
-owner polls `sockets` and then calls `receive`, which also admits clients.  A port scanner, a
-client with a wrong key or one that sends garbage costs a line in the log and nothing else.
+Used by `links.py` (raylets), `head_link.py` (the head) and `direct_sockets.py` (processes).  Never
+connects, and never waits: its owner polls `sockets` and then calls `receive`, which also admits
+clients.  A port scanner, a client with a wrong key or one that sends garbage costs a line in the
+log and nothing else.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from rayhpc.wire import sockets
 from rayhpc.wire.keys import KeyPair
@@ -29,18 +30,20 @@ class Listener:
     Args:
         context: a context without another listener.
         server: the listener's key pair.
-        client_public: the only client key that is admitted.
+        admitted: the client keys that are let in.
         domain: names the listener to ZAP.
 
     Attributes:
         sock: the ROUTER; send through it with `sockets.send_to`.
         sockets: poll them for reading, then call `receive`.
+        admit, dismiss: let a client key in from now on, or no more.
     """
 
     def __init__(
-        self, context: Context, server: KeyPair, client_public: bytes, domain: bytes
+        self, context: Context, server: KeyPair, admitted: Collection[bytes], domain: bytes
     ) -> None:
-        self._zap = Zap(context, {client_public})
+        self._zap = Zap(context, admitted)
+        self.admit, self.dismiss = self._zap.admit, self._zap.dismiss
         self.sock: Socket = sockets.make_tcp_server(context, server, domain)
         self._monitor = Monitor(self.sock, ACCEPTED | DOWN)
         self._by_descriptor: dict[int, bytes] = {}

@@ -1,11 +1,12 @@
-"""How a driver or worker reaches every other process: two sockets and a table of routes.
+"""How a driver or worker reaches every other process: its sockets and a table of routes.
 
 Used by `runtime.process`, from the thread that leads (`handover.py`).  Never decodes a message
 body and never waits: the caller polls.
 
 One ROUTER is bound to the process's ipc path, one connects.  Processes on the same node are
-reached directly over ipc, connected at the first message; everything else goes to the raylet,
-which forwards it.  A route once chosen is kept, so messages between two processes stay in order.
+reached directly over ipc, connected at the first message; that route is kept, so messages between
+two processes stay in order.  Everything else goes to the raylet, which forwards it, or, if it is
+for a process of another node, over a direct link once there is one (`direct_links.py`).
 Anything sent to a process before it listens is lost: only listings can name such a process.
 A process that has ended never comes back: addresses and route names are used once.
 """
@@ -14,18 +15,32 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import zmq
 
+from rayhpc.machine import limits
 from rayhpc.wire import sockets
-from rayhpc.wire.address import Address, node_of, process_of, raylet_of, routing_id
+from rayhpc.wire.address import (
+    Address,
+    NodeNumber,
+    node_of,
+    process_of,
+    raylet_of,
+    routing_id,
+)
+from rayhpc.wire.direct_links import DirectLinks
+from rayhpc.wire.direct_sockets import DirectSockets
 from rayhpc.wire.windows import Windows
 
 # Connections to ended processes that are kept, since their messages may still be unread.
 _ENDED_KEPT = 16
 # After this many new connections, and at least as many as exist, dead ones are looked for.
 _SWEEP_AFTER = 64
+# Direct links of one process; beyond that, raylets relay.  A process that may open few files has
+# fewer: one for every so many that it may open.
+LINKS_MAX = 64
+_DESCRIPTORS_FOR_A_LINK = 8
 
 
 def socket_path(session_dir: str, process: int) -> str:
@@ -40,13 +55,25 @@ class Transport:
         context: the process's ZeroMQ context.
         me: this process's address.
         session_dir: the session's private directory on this node.
+        ips: where to listen for direct links, best first.
+        ports: first and last port to listen on (None: the system's choice).
 
     Attributes:
         windows: how much may be in flight to each process.
         send: sends a message to a process, without waiting.
+        links: decides what goes over direct links.
+        sockets: poll them for reading, then call `receive_from`.
+        on_socket: called when there is another.
     """
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], me: Address, session_dir: str):
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        me: Address,
+        session_dir: str,
+        ips: Sequence[str] = (),
+        ports: sockets.PortRange = None,
+    ) -> None:
         self.me = me
         self.windows = Windows(me, self._transmit)
         # Only an answer proves that a message arrived (see `protocol.md`).
@@ -64,7 +91,13 @@ class Transport:
         sockets.bind_ipc(self._bound, socket_path(session_dir, process_of(me)))
         self._routes: dict[Address, tuple[zmq.Socket[bytes], bytes]] = {}
         self._open(self._raylet)
-        self.sockets = (self._bound, self._connected)
+        self.sockets = [self._bound, self._connected]
+        self._direct = DirectSockets(context, me, list(ips), ports)
+        most = limits.descriptors_for(_DESCRIPTORS_FOR_A_LINK, reserved=0, most=LINKS_MAX)
+        self.links = DirectLinks(me, self._send_by_raylet, self._direct, most if ips else 0)
+        self._direct.links = self.links
+        self._direct.on_socket = self._add
+        self.on_socket: Callable[[zmq.Socket[bytes]], None] = _nothing
 
     def _transmit(self, destination: Address, frame: bytes) -> bool:
         """Pass a frame to the route to a process; False: nobody can receive it.
@@ -74,8 +107,16 @@ class Transport:
         """
         if len(frame) > sockets.MAX_FRAME_BYTES:
             sockets.check_frame(frame)
-        local = destination >> 32 == self._node
-        hop = destination if local else self._raylet
+        if destination >> 32 == self._node:
+            return self._send_by_ipc(destination, frame)
+        if process_of(destination):
+            return self.links.send(destination, frame)
+        return self._send_by_ipc(self._raylet, frame)
+
+    def _send_by_raylet(self, _: Address, frame: bytes) -> bool:
+        return self._send_by_ipc(self._raylet, frame)
+
+    def _send_by_ipc(self, hop: Address, frame: bytes) -> bool:
         route = self._routes.get(hop)
         if route is None:
             # A connection is attempted once: one made before the peer listens would stay dead, and
@@ -88,12 +129,15 @@ class Transport:
 
     def receive(self) -> Iterator[bytes]:
         """All frames that have arrived, without waiting."""
-        for sock in self.sockets:
+        for sock in list(self.sockets):
             if sockets.has_input(sock):
                 yield from self.receive_from(sock)
 
     def receive_from(self, sock: zmq.Socket[bytes]) -> Iterator[bytes]:
         """The frames that have arrived at a socket found readable by a poll."""
+        if sock is not self._bound and sock is not self._connected:
+            yield from self._direct.receive_from(sock)
+            return
         routes = self._routes
         while True:
             name = sock.recv()
@@ -109,16 +153,27 @@ class Transport:
         """Drop the route to a process that has ended; nothing more is sent to it."""
         self._ended.add(address)
         self.windows.forget(address)
+        self.links.forget(address)
         route = self._routes.pop(address, None)
         if route is not None and route[0] is self._connected:
             self._ended_connected.append(address)
             if len(self._ended_connected) > _ENDED_KEPT:
                 sockets.disconnect_ipc(self._connected, self._path(self._ended_connected.popleft()))
 
+    def forget_node(self, node: NodeNumber) -> None:
+        """Nothing more is sent to the processes of a node that is gone, or read from them."""
+        self.windows.forget_node(node)
+        self.links.forget_node(node)
+
     def close(self) -> None:
         """Close the sockets; what was sent may still go out for up to half a second."""
-        for sock in self.sockets:
+        self._direct.close_all()
+        for sock in (self._bound, self._connected):
             sock.close(linger=500)
+
+    def _add(self, sock: zmq.Socket[bytes]) -> None:
+        self.sockets.append(sock)
+        self.on_socket(sock)
 
     def _sweep(self) -> None:
         """Drop processes that have ended without our being told: a connection costs 14 KiB."""
@@ -137,3 +192,7 @@ class Transport:
 
     def _path(self, address: Address) -> str:
         return socket_path(self._session_dir, process_of(address))
+
+
+def _nothing(_: zmq.Socket[bytes]) -> None:
+    """The default: nobody wants to be told."""

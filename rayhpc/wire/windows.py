@@ -20,9 +20,12 @@ import msgspec
 
 from rayhpc.wire import codec, limits
 from rayhpc.wire.address import Address, NodeNumber, node_of, process_of
+from rayhpc.wire.messages import direct
 from rayhpc.wire.messages.windows import Credit
 
 WINDOW_BYTES = 8 * 2**20
+# What needs no room, and is not counted by either end.
+UNCOUNTED = frozenset({Credit, *direct.RELAYED})
 
 
 class Windows:

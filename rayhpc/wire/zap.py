@@ -51,6 +51,14 @@ class Zap:
         self.socket.setsockopt(zmq.LINGER, 0)
         self.socket.bind(ENDPOINT)
 
+    def admit(self, key: bytes) -> None:
+        """Admit one more client key (Z85)."""
+        self._allowed[z85.decode(key)] = key
+
+    def dismiss(self, key: bytes) -> None:
+        """Admit a client key no more; connections that it has opened stay."""
+        self._allowed.pop(z85.decode(key), None)
+
     def serve(self) -> None:
         """Answer all pending questions."""
         while has_input(self.socket):

@@ -28,6 +28,8 @@ class Target:
         options = NodeOptions(num_cpus=1, object_store_memory=64 << 20)
         self.nodes = [self.cluster.add_node(options) for _ in range(2)]
         ray.init(self.cluster.head.session_dir, log_to_driver=False)
+        far = NodeAffinitySchedulingStrategy(self.nodes[1].node_id, soft=False)
+        self.talker = Talker.options(scheduling_strategy=far, num_cpus=0).remote()
         self.folders = [Path(node.session_dir) for node in self.nodes]
         self.check_answers()
 
@@ -50,6 +52,9 @@ class Target:
         """Work on both nodes, large objects between them included."""
         tasks = [square.options(scheduling_strategy="SPREAD").remote(i) for i in range(20)]
         sizes = [size.options(scheduling_strategy="SPREAD").remote(LARGE) for _ in range(4)]
+        # A call at a time is a message at a time: soon they go over a direct link.
+        for i in range(20):
+            assert ray.get(self.talker.square.remote(i), timeout=60) == i * i
         there = [NodeAffinitySchedulingStrategy(x.node_id, soft=False) for x in self.nodes]
         made = [make.options(scheduling_strategy=x).remote() for x in there]
         taken = [size.options(scheduling_strategy=x).remote(LARGE) for x in there]
@@ -93,6 +98,12 @@ LARGE = bytes(3_000_000)
 @ray.remote
 def square(x: int) -> int:
     return x * x
+
+
+@ray.remote
+class Talker:
+    def square(self, x: int) -> int:
+        return x * x
 
 
 @ray.remote

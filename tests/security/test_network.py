@@ -23,6 +23,7 @@ from rayhpc.wire.head_link import HeadLink
 from rayhpc.wire.keys import new_cluster_id, new_key_pair
 from rayhpc.wire.messages import cluster, leases
 from rayhpc.wire.messages.common import NodeInfo
+from tests.launch.processes import family
 from tests.security.conftest import Target
 
 HAS_PLANE = not sealing.problem()
@@ -65,19 +66,24 @@ def _tcp_listeners(pid: int) -> Iterator[tuple[Endpoint, str]]:
                 yield (text, int(port, 16)), fields[9]
 
 
-def test_only_the_head_and_the_raylets_listen_on_the_chosen_interface(target: Target) -> None:
+def test_who_listens_does_so_on_the_chosen_interface(target: Target) -> None:
     target.check_answers()
     found = listeners(target)
     raylets = [node.process.pid for node in target.nodes]
+    far = {pid for pid in family(raylets[1]) if pid != raylets[1]}
+    workers = [pid for pid in found.values() if pid in far]
+    assert workers  # the program's calls have led to direct links
+    assert len(workers) == len(set(workers))  # one port each
     planes = 2 if HAS_PLANE else 0  # of each raylet, for large objects
-    assert len(found) == 3 + planes
+    assert len(found) == 3 + planes + len(workers)
     assert {ip for ip, _ in found} == {"127.0.0.1", "127.0.0.2"}
     at: dict[int, set[str]] = {}
     for (ip, _), pid in found.items():
         at.setdefault(pid, set()).add(ip)
-    assert at[raylets[1]] == {"127.0.0.2"}
-    assert all(at[pid] == {"127.0.0.1"} for pid in at if pid != raylets[1])
-    assert len(set(at) - set(raylets)) == 1  # the head
+    assert all(at[pid] == {"127.0.0.2"} for pid in (raylets[1], *workers))
+    others = set(at) - {raylets[1], *workers}
+    assert all(at[pid] == {"127.0.0.1"} for pid in others)
+    assert len(others - set(raylets)) == 1  # the head
 
 
 def greeting(mechanism: bytes) -> bytes:

@@ -12,6 +12,7 @@ from typing import Any
 from rayhpc.exceptions import RayError
 from rayhpc.runtime.worker.worker import Worker
 from rayhpc.wire.address import describe
+from rayhpc.wire.direct_links import HELD
 from rayhpc.wire.messages import actors
 
 from .cluster import Cluster
@@ -103,6 +104,11 @@ def _of_process(process: SimProcess) -> Iterator[str]:
         "calls": [p.name for p in process.core.callers.unfinished()],
         "small values and arguments": process.core.inline.total,
         "bytes that wait for room": process.core.windows.waiting_bytes,
+        "frames held back": {
+            describe(a): x
+            for a, x in process.loop.transport.links._peers.items()
+            if x.held or x.early or x.sending == HELD
+        },
         "generators": process.core.streams._live,
     }
     if isinstance(process.core.role, Worker):

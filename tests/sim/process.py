@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from rayhpc.runtime.process import current
 from rayhpc.runtime.values import references
 from rayhpc.runtime.values.references import ObjectRef
 from rayhpc.store.mapping import Mapping
-from rayhpc.wire import messages
-from rayhpc.wire.address import Address
+from rayhpc.wire import codec, messages
+from rayhpc.wire.address import Address, describe
 from rayhpc.wire.messages import actors
 from rayhpc.wire.messages.start import Facts
 
@@ -26,6 +27,7 @@ from .world import World
 
 # While no thread of a process waits, its background thread serves, so late at the most.
 REST_S = 0.002
+_decode = codec.Decoder(messages.PROCESS_TAKES)
 
 # Where the death of each reference that was born in a simulated process is noted: there, whenever
 # and in whoever's turn it is collected.
@@ -78,7 +80,7 @@ class SimProcess(UserSide):
         self.alive = True
         self.groups: dict[bytes, actors.GroupIs] = {}
         self.threads: list[SimThread] = []
-        self._unread: deque[tuple[Address, Any, int]] = deque()
+        self._unread: deque[Callable[[], None]] = deque()
         self._served_later = False
         self._timer = float("inf")
         facts = Facts(address, "sim", "", "", "", job, "")
@@ -109,16 +111,28 @@ class SimProcess(UserSide):
 
     def receive(self, source: Address, message: Any) -> None:
         """A message has come: it is read when a thread serves."""
-        self._unread.append((source, message, self.world.frame_size))
+        self._unread.append(partial(self.core.take, source, message, self.world.frame_size))
         self._serve_if_free()
+
+    def read_later(self, action: Callable[..., None], *args: Any) -> None:
+        """Something else than a message has come."""
+        self.world.when_it_reads(self.core.me, lambda: self._read_when_free(action, *args))
+
+    def _read_when_free(self, action: Callable[..., None], *args: Any) -> None:
+        self._unread.append(partial(action, *args))
+        self._serve_if_free()
+
+    def deliver(self, frame: bytes) -> None:
+        """Handle a frame that came over a direct link."""
+        source, message = codec.source_of(frame), _decode(frame)
+        self.world.note(f"{describe(source)} ⇒ {describe(self.core.me)} {message}")
+        self.core.take(source, message, len(frame))
 
     def settle(self) -> None:
         """Do what can be done now, and be called again when something is due."""
         while self.alive:
             while self._unread:
-                source, message, size = self._unread.popleft()
-                self.core.take(source, message, size)
-                message = None
+                self._unread.popleft()()
             self.core.advance()
             if not self._let_one_go_on():
                 break

@@ -12,8 +12,12 @@ from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
 from rayhpc.runtime.process.interrupts import inside
-from rayhpc.wire.address import Address
+from rayhpc.wire.address import Address, NodeNumber, node_of, process_of
+from rayhpc.wire.direct_links import DirectLinks
+from rayhpc.wire.transport import LINKS_MAX
 from rayhpc.wire.windows import Windows
+
+from .direct import SimDirect
 
 if TYPE_CHECKING:
     from .process import SimProcess
@@ -121,8 +125,12 @@ class SimSockets:
     def __init__(self, process: SimProcess, address: Address) -> None:
         self.transport = self
         self.handover = self
-        self.windows = Windows(address, process.transmit, process.world.window)
+        direct = SimDirect(process, address)
+        self.links = direct.links = DirectLinks(address, process.transmit, direct, LINKS_MAX)
+        self.links.deliver = process.deliver
+        self.windows = Windows(address, self._transmit, process.world.window)
         self._process = process
+        self._node = node_of(address)
 
     # -- as `wire.transport.Transport` ------------------------------------------------------------
     def send(self, destination: Address, message: Any) -> None:
@@ -132,6 +140,17 @@ class SimSockets:
     def forget(self, address: Address) -> None:
         """Somebody has ended."""
         self.windows.forget(address)
+        self.links.forget(address)
+
+    def forget_node(self, node: NodeNumber) -> None:
+        """Everybody on a node has ended."""
+        self.windows.forget_node(node)
+        self.links.forget_node(node)
+
+    def _transmit(self, destination: Address, frame: bytes) -> bool:
+        if node_of(destination) == self._node or not process_of(destination):
+            return self._process.transmit(destination, frame)
+        return self._process.alive and self.links.send(destination, frame)
 
     # -- as `wire.handover.Handover` --------------------------------------------------------------
     def lead(self) -> SimSockets:

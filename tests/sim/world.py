@@ -19,6 +19,8 @@ from rayhpc.wire.address import Address, NodeNumber, describe, node_of, process_
 from rayhpc.wire.messages.cluster import HeadAlive, Heartbeat, View
 from rayhpc.wire.windows import WINDOW_BYTES
 
+from .direct import DirectNet
+
 # What comes all the time, and tells nothing in a report.
 _BEATS = (HeadAlive, Heartbeat, View)
 # What was sent within this time before a death may never have left the process.
@@ -69,6 +71,7 @@ class World:
         self._stopped: dict[Address, list[Callable[[], None]]] = {}
         # Bytes of the frame that is being delivered.
         self.frame_size = 0
+        self.direct = DirectNet(self)
         self._links: dict[frozenset[NodeNumber], float] = {}
         self._severed: set[frozenset[NodeNumber]] = set()
         self._losing: set[tuple[NodeNumber, NodeNumber]] = set()
@@ -123,6 +126,7 @@ class World:
     def leave(self, address: Address) -> None:
         """Somebody is dead: nothing reaches it, and of what it sent last a random part is lost."""
         self._receivers.pop(address, None)
+        self.direct.leave(address)
         self._died[address] = self.time
 
     def is_there(self, address: Address) -> bool:
@@ -144,6 +148,13 @@ class World:
     def go_on(self, address: Address) -> None:
         """It reads again, all that has come meanwhile."""
         for read in self._stopped.pop(address):
+            read()
+
+    def when_it_reads(self, address: Address, read: Callable[[], None]) -> None:
+        """Have somebody read something: now, or when it goes on."""
+        if address in self._stopped:
+            self._stopped[address].append(read)
+        else:
             read()
 
     def send(self, source: Address, destination: Address, message: msgspec.Struct) -> None:
@@ -187,10 +198,7 @@ class World:
         if frozenset(way) in self._severed or way in self._losing:
             return
         if to == destination:
-            if to in self._stopped:
-                self._stopped[to].append(lambda: self._deliver(frame, *found))
-            else:
-                self._deliver(frame, *found)
+            self.when_it_reads(to, lambda: self._deliver(frame, *found))
             return
         source = codec.source_of(frame)
         answer = self.answer_for(source, destination)

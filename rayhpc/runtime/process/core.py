@@ -36,6 +36,7 @@ from rayhpc.runtime.values.store_client import Promise, StoreClient
 from rayhpc.store.mapping import Mapping
 from rayhpc.wire.address import (
     Address,
+    NodeNumber,
     ObjectId,
     cluster_nonce,
     id_prefix,
@@ -45,10 +46,18 @@ from rayhpc.wire.address import (
     owner_node_of,
     raylet_of,
 )
-from rayhpc.wire.messages import actors, cluster, leases, objects, task_runs, tasks
+from rayhpc.wire.direct_links import DirectLinks
+from rayhpc.wire.messages import (
+    actors,
+    cluster,
+    leases,
+    objects,
+    task_runs,
+    tasks,
+)
 from rayhpc.wire.messages.start import Facts
 from rayhpc.wire.messages.windows import Credit, Flush, Flushed
-from rayhpc.wire.windows import Windows
+from rayhpc.wire.windows import UNCOUNTED, Windows
 
 logger = logging.getLogger("rayhpc")
 
@@ -60,15 +69,32 @@ class Endable(Protocol):
         """The cluster has ended before."""
 
 
+class Transport(Protocol):
+    """How other processes are reached (`wire.transport.Transport`).
+
+    Attributes:
+        windows: puts messages on their way, as far as there is room.
+        links: decides which way they take to other nodes.
+    """
+
+    windows: Windows
+    links: DirectLinks
+
+    def forget(self, address: Address) -> None:
+        """A process has ended: nothing more is sent to it."""
+
+    def forget_node(self, node: NodeNumber) -> None:
+        """A node is gone: nothing more is sent to its processes, or read from them."""
+
+
 class Core:
     """The tables of one driver or worker, and what it does with each message.
 
     Args:
         facts: who and where it is.
         mapping: its node's object store.
-        windows: puts messages on their way, as far as there is room.
+        transport: how other processes are reached.
         now: the time in seconds, monotonic.
-        forget: drops the route to a process that has ended.
 
     Attributes:
         handlers: what is done with each message.
@@ -84,9 +110,8 @@ class Core:
         self,
         facts: Facts,
         mapping: Mapping,
-        windows: Windows,
+        transport: Transport,
         now: Callable[[], float],
-        forget: Callable[[Address], None] | None = None,
     ) -> None:
         self.facts = facts
         self.me = facts.address
@@ -94,7 +119,8 @@ class Core:
         self._nonce = cluster_nonce(facts.cluster_id)
         self.ended: str | None = None
         self._ended_as: type[RayError] = RaySystemError
-        self.windows = windows
+        self._transport = transport
+        self.windows = windows = transport.windows
         self.send_now: Callable[[Address, msgspec.Struct], None] = windows.send
         send = windows.send
         self.now = now
@@ -113,6 +139,8 @@ class Core:
         # A receiver that has ended gives no credit: then what waits for it goes.
         windows.on_full = self.ownership.watch
         windows.on_room = self.callers.on_room
+        transport.links.on_peer = self.ownership.watch
+        transport.links.on_trouble = self._say_relayed
         self.streams = Streams(self.ownership, self.results, send)
         self.recent = RecentViews(self.ownership.table, now)
         self.answers = Answers()
@@ -124,7 +152,6 @@ class Core:
         self._tokens = itertools.count(1)
         self._actions: deque[Callable[[], None]] = deque()
         self._warned: set[str] = set()
-        self._forget = forget
         self.wake_leader: Callable[[], None] | None = None
         self.unfinished: dict[Endable, None] = {}
         self.handlers = self.make_handlers()
@@ -163,6 +190,7 @@ class Core:
             actors.GroupIs: self._on_group_is,
             cluster.Reply: lambda _, m: self.answers.add(m),
             cluster.Request: self.on_request,
+            **self._transport.links.handlers(),
         }
 
     def take_role(self, role: Role) -> None:
@@ -243,11 +271,21 @@ class Core:
             self._warned.add(text)
             logger.warning("%s", text)
 
+    def _say_relayed(self, why: str) -> None:
+        """Messages to some processes of other nodes go through the raylets for good."""
+        text = (
+            "Processes of different nodes cannot all connect to each other directly; their "
+            "messages pass through the raylets, which is slower"
+        )
+        if text not in self._warned and not self.is_worker:
+            self._warned.add(text)
+            logger.warning("%s: %s.", text, why)
+
     # -- messages --------------------------------------------------------------------------------
     def take(self, source: Address, message: Any, size: int) -> None:
         """Handle a message that came in a frame of `size` bytes."""
         kind = type(message)
-        if kind is not Credit:
+        if kind not in UNCOUNTED:
             self.windows.on_received(source, size)
         self.handlers[kind](source, message)
 
@@ -265,9 +303,7 @@ class Core:
         self.ownership.on_process_died(message.target)
         self.callers.on_process_died(message.target)
         self.on_peers_gone(lambda address: address == message.target)
-        self.windows.forget(message.target)
-        if self._forget is not None:
-            self._forget(message.target)
+        self._transport.forget(message.target)
 
     def on_peers_gone(self, is_gone: Callable[[Address], bool]) -> None:
         """Processes that this one watched have ended."""
@@ -279,7 +315,7 @@ class Core:
         self.submitter.on_node_gone(message.node, message.reason)
         self.callers.on_node_gone(message.node)
         self.ownership.on_node_gone(message.node)
-        self.windows.forget_node(message.node)
+        self._transport.forget_node(message.node)
         self.on_peers_gone(lambda address: node_of(address) == message.node)
 
     def on_shutdown(self, _: Address, message: leases.Shutdown) -> None:

@@ -31,6 +31,7 @@ class Loop:
     def __init__(self, core: Core, sockets: Sockets) -> None:
         self._core = core
         self._sockets = sockets
+        sockets.take = core.take
         self._readable: dict[int, Callable[[int], None]] = {}
         self.transport = sockets.transport
         self.handover = sockets.handover
@@ -73,7 +74,7 @@ class Loop:
         if deadline is not None:
             left = max(0.0, deadline - core.now())
             timeout = left if timeout is None else min(timeout, left)
-        self._sockets.poll(timeout, core.take, self._on_readable)
+        self._sockets.poll(timeout, self._on_readable)
         if deadline is not None and deadline <= core.now():
             core.on_time()
         core.advance()

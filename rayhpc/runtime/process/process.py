@@ -43,7 +43,7 @@ class Process:
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         transport = sockets.transport
-        self.core = Core(facts, mapping, transport.windows, now, transport.forget)
+        self.core = Core(facts, mapping, transport, now)
         self.loop = Loop(self.core, sockets)
         self.core.take_role(Role(self.loop))
         self.objects = Objects(self.core, self.loop)

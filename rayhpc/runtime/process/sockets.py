@@ -44,20 +44,25 @@ class Sockets:
 
     def __init__(self, facts: Facts) -> None:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
-        self.transport = Transport(self._context, facts.address, facts.session_dir)
+        self.transport = Transport(
+            self._context, facts.address, facts.session_dir, facts.bind, facts.ports
+        )
+        self.transport.on_socket = self._add
+        self.transport.links.deliver = self._take_frame
+        # Handles a message: its source, the message, the size of its frame.
+        self.take: Take = _nobody
         self.handover = Handover()
         # What `zmq.Poller` would pass to the same function; its conversions cost 1 µs a call.
         self._polled: list[Any] = [(x, zmq.POLLIN) for x in self.transport.sockets]
         self._polled.append((self.handover.wake_fd, zmq.POLLIN))
 
     def poll(
-        self, timeout: float | None, take: Take, on_readable: Callable[[int], None]
+        self, timeout: float | None, on_readable: Callable[[int], None]
     ) -> None:
         """Handle what has arrived; if nothing has, wait for it (leading thread).
 
         Args:
             timeout: the longest wait in seconds; None: until something arrives.
-            take: handles a message: its source, the message, the size of its frame.
             on_readable: called with each watched descriptor that is readable.
         """
         for source, _ in zmq_poll(self._polled, -1 if timeout is None else milliseconds(timeout)):
@@ -66,7 +71,8 @@ class Sockets:
             elif type(source) is int:
                 on_readable(source)
             else:
-                self._receive(source, take)
+                for frame in self.transport.receive_from(source):
+                    self._take_frame(frame)
 
     def watch(self, descriptor: int) -> None:
         """Poll a descriptor, too."""
@@ -80,15 +86,22 @@ class Sockets:
         """Close the remaining connections."""
         self._context.destroy(linger=500)
 
-    def _receive(self, sock: zmq.Socket[bytes], take: Take) -> None:
-        for frame in self.transport.receive_from(sock):
-            try:
-                message = _decode(frame)
-            except msgspec.DecodeError as error:
-                logger.warning("rejected a malformed message: %s", error)
-                continue
-            try:
-                take(int.from_bytes(frame[8:16], "big"), message, len(frame))
-            except Exception:
-                # The error affects only this message, never those behind it.
-                logger.exception("error while handling a message (%s)", type(message).__name__)
+    def _add(self, sock: zmq.Socket[bytes]) -> None:
+        # First: what a process said last over a direct link is read before the news of its end.
+        self._polled.insert(0, (sock, zmq.POLLIN))
+
+    def _take_frame(self, frame: bytes) -> None:
+        try:
+            message = _decode(frame)
+        except msgspec.DecodeError as error:
+            logger.warning("rejected a malformed message: %s", error)
+            return
+        try:
+            self.take(int.from_bytes(frame[8:16], "big"), message, len(frame))
+        except Exception:
+            # The error affects only this message, never those behind it.
+            logger.exception("error while handling a message (%s)", type(message).__name__)
+
+
+def _nobody(source: Address, message: Any, size: int) -> None:
+    """Take nothing: no process has been made of the sockets yet."""

@@ -5,7 +5,16 @@ head, a raylet, and a driver or worker accept.  The decoder (`codec.py`) rejects
 anything else.
 """
 
-from rayhpc.wire.messages import actors, cluster, leases, objects, task_runs, tasks, windows
+from rayhpc.wire.messages import (
+    actors,
+    cluster,
+    direct,
+    leases,
+    objects,
+    task_runs,
+    tasks,
+    windows,
+)
 
 HEAD_TAKES = (
     cluster.RegisterNode,
@@ -88,6 +97,7 @@ PROCESS_TAKES = (
     windows.Credit,
     windows.Flush,
     windows.Flushed,
+    *direct.RELAYED,
     tasks.Push,
     tasks.Calls,
     tasks.Forget,

@@ -13,6 +13,7 @@ class Facts(msgspec.Struct):
     """Who and where a process is; `job` 0 and an empty namespace come later, with its job.
 
     `detached`: the job's actors outlive their owner, unless their options say otherwise.
+    `bind` and `ports` are where it may listen for processes of other nodes (`wire.direct_sockets`).
     """
 
     address: int
@@ -24,6 +25,8 @@ class Facts(msgspec.Struct):
     namespace: str
     environment: bytes = b""
     detached: bool = False
+    bind: list[str] = []
+    ports: tuple[int, int] | None = None
 
 
 class WorkerConfig(msgspec.Struct):
