@@ -33,6 +33,7 @@ _OPTIONS = {
     "resources": "resources",
     "labels": "labels",
     "node_ip_address": "node_ip",
+    "node_name": "node_name",
 }
 # Whole numbers only; programs compute some of them as floats.
 _WHOLE = ("num_cpus", "num_gpus", "memory", "object_store_memory")
@@ -147,7 +148,7 @@ class Cluster:
         Args:
             wait: ignored: the node is ready when this returns.
             node_args: num_cpus (1), num_gpus (0), memory, object_store_memory (150 MiB),
-                resources, labels, node_ip_address.
+                resources, labels, node_ip_address, node_name (shown instead of this machine's).
 
         Raises:
             ValueError: an invalid option.

@@ -48,6 +48,7 @@ class ActorRecord:
         "spec",
         "started",
         "state",
+        "title",
         "tries",
         "unreferenced",
         "unschedulable",
@@ -61,6 +62,7 @@ class ActorRecord:
         self.order = 0
         self.address: Address = 0
         self.pid = 0
+        self.title = ""
         self.node_id = ""
         self.reason = ""
         self.hopeless = False
@@ -120,6 +122,7 @@ class ActorRecord:
             node_id=self.node_id,
             started=self.started,
             ended=self.ended,
+            title=self.title,
         )
 
 

@@ -169,6 +169,7 @@ class Actors:
         if message.status == "ok":
             if actor.state != DEAD:
                 actor.pid = message.pid
+                actor.title = message.title
                 self._alive(actor, message.address)
             return
         self._starter.release(actor)

@@ -77,7 +77,7 @@ class Membership:
         reason = self._objection(message)
         if reason:
             return cluster.RegistrationRefused(reason)
-        node = self._nodes.admit(message.info)
+        node = self._nodes.admit(message.info, self._wall())
         if message.clock:
             node.skew = message.clock - self._wall()
         self._heard[node.number] = self._now()
@@ -218,7 +218,7 @@ class Membership:
             del self._broken[link]
         for node in buried:
             reason = f"it left ({node.leaving})" if node.leaving else lost[node.number]
-            self._nodes.bury(node, reason)
+            self._nodes.bury(node, reason, self._wall())
             together.setdefault(reason, []).append(node.number)
         for reason, numbers in together.items():
             self._announcer.gone(numbers, reason)

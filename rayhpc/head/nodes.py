@@ -31,7 +31,8 @@ class NodeRecord:
     hold and the raylet can recall.  `actors` is how many are here or in flight.  `announced` says
     that the other raylets know the node, `answered` when it was last told that it is heard.
     `leaving` is why it takes no new work (empty: it does), `ended` why it is gone (empty: alive),
-    `skew` how far its clock was ahead when it joined.
+    `joined` and `left` when, in seconds since the epoch (0: it has not left), `skew` how far its
+    clock was ahead when it joined.
     """
 
     __slots__ = (
@@ -43,9 +44,11 @@ class NodeRecord:
         "ended",
         "free",
         "info",
+        "joined",
         "last",
         "leased",
         "leaving",
+        "left",
         "lent",
         "number",
         "raylet",
@@ -53,7 +56,7 @@ class NodeRecord:
         "usage",
     )
 
-    def __init__(self, info: NodeInfo) -> None:
+    def __init__(self, info: NodeInfo, joined: float = 0.0) -> None:
         self.info = info
         self.number: NodeNumber = info.number
         self.raylet: Address = raylet_of(info.number)
@@ -67,6 +70,8 @@ class NodeRecord:
         self.answered = float("-inf")
         self.leaving = ""
         self.ended = ""
+        self.joined = joined
+        self.left = 0.0
         self.skew = 0.0
         self._sent = 0
         self._charges: dict[int, Resources] = {}
@@ -122,6 +127,8 @@ class NodeRecord:
             skew=self.skew,
             errors=last.errors,
             last_error=last.last_error,
+            joined=self.joined,
+            left=self.left,
         )
 
 
@@ -140,18 +147,19 @@ class Nodes:
         self._last_number = 0
         self.version = 0
 
-    def admit(self, info: NodeInfo) -> NodeRecord:
-        """Give a new node its number (starting at 1, never reused)."""
+    def admit(self, info: NodeInfo, joined: float = 0.0) -> NodeRecord:
+        """Give a new node its number (starting at 1, never reused); it has joined now."""
         self._last_number += 1
         self.version += 1
-        node = NodeRecord(msgspec.structs.replace(info, number=self._last_number))
+        node = NodeRecord(msgspec.structs.replace(info, number=self._last_number), joined)
         self.alive[node.number] = node
         self._by_id[info.node_id] = node
         return node
 
-    def bury(self, node: NodeRecord, reason: str) -> None:
-        """A node is gone for good."""
+    def bury(self, node: NodeRecord, reason: str, left: float = 0.0) -> None:
+        """A node is gone for good, since now."""
         node.ended = reason
+        node.left = left
         self.version += 1
         del self.alive[node.number]
         self.grown.discard(node.number)

@@ -149,7 +149,7 @@ def make_plan(
         node_ip=bind[0],
         bind=bind,
         ports=options.ports,
-        hostname=place.machine.hostname,
+        hostname=options.node_name or place.machine.hostname,
         total=resources_of(size, options, bind[0], is_head=head is not None),
         store_bytes=size.object_store_memory.value,
         memory_limit=size.memory_limit,

@@ -24,7 +24,7 @@ class NodeOptions:
 
     Memory is in bytes.  `interface` names interfaces, addresses or subnets, `node_ip` the single
     address; `ports` restricts every listener of the node; `session_dir` is where its private
-    directory is created.
+    directory is created; `node_name` is shown instead of the machine's name.
     """
 
     num_cpus: int | None = None
@@ -37,6 +37,7 @@ class NodeOptions:
     interface: str | None = None
     ports: tuple[int, int] | None = None
     session_dir: str | None = None
+    node_name: str | None = None
 
 
 def check_options(options: NodeOptions, *, listeners: int = 1) -> None:

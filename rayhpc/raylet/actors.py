@@ -114,7 +114,7 @@ class HostedActors:
         assert actor.allocation is not None
         actor.allocation.pool.shrink(actor.allocation, actor.spec.holding)
         self._dispatch.is_dirty = True
-        self._answer(actor, "ok", address=source)
+        self._answer(actor, "ok", address=source, title=message.title)
 
     def on_stop(self, message: actors.StopActor) -> None:
         """The head wants an actor ended."""
@@ -238,10 +238,11 @@ class HostedActors:
         address: Address = 0,
         reason: str = "",
         error: bytes = b"",
+        title: str = "",
     ) -> None:
         pid = 0 if actor.worker is None else actor.worker.pid
         answer = actors.ActorStarted(
-            actor.spec.actor, actor.incarnation, status, address, reason, error, pid
+            actor.spec.actor, actor.incarnation, status, address, reason, error, pid, title
         )
         self._send(HEAD, answer)
 

@@ -6,6 +6,7 @@ drivers: a driver's end is part of its job.
 
 from __future__ import annotations
 
+import time
 from collections import deque
 
 from rayhpc.raylet.workers import WorkerProcess
@@ -39,6 +40,8 @@ class EndedWorkers:
                 worker.actor,
                 exit_type=_exit_type(worker, code),
                 exit_detail=reason,
+                started=worker.started,
+                ended=time.time(),
             )
         )
 

@@ -5,7 +5,8 @@ Held by `node.Raylet`; read by `deaths` and `reporting`.  Declares names only.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import msgspec
@@ -23,12 +24,13 @@ from rayhpc.wire.address import Address
 
 @dataclass(eq=False, slots=True)
 class Attached:
-    """A driver or observer on this node."""
+    """A driver or observer on this node, `started` seconds after the epoch."""
 
     address: Address
     pid: int
     role: str
     job: int
+    started: float = field(default_factory=time.time)
 
 
 class NodeParts(Protocol):

@@ -133,11 +133,20 @@ class Answers:
 
     def _processes(self) -> list[cluster.WorkerRow]:
         rows = [
-            cluster.WorkerRow(x.address, x.pid, "worker", x.state, x.key[0], x.actor, x.lease)
+            cluster.WorkerRow(
+                x.address,
+                x.pid,
+                "worker",
+                x.state,
+                x.key[0],
+                x.actor,
+                x.lease,
+                started=x.started,
+            )
             for x in self._raylet.workers.by_address.values()
         ]
         rows += [
-            cluster.WorkerRow(x.address, x.pid, x.role, "attached", x.job)
+            cluster.WorkerRow(x.address, x.pid, x.role, "attached", x.job, started=x.started)
             for x in self._raylet.attached.values()
         ]
         return rows

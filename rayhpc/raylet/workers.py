@@ -9,9 +9,10 @@ worker belongs to one job and runtime environment from its first lease on; befor
 from __future__ import annotations
 
 import logging
+import time
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import msgspec
@@ -58,7 +59,8 @@ class Spawner(Protocol):
 class WorkerProcess:
     """One worker process; `death` says why we ended it, `lease` is what it serves.
 
-    `is_crash` says that it is we who ended it, but not we who wanted that.
+    `is_crash` says that it is we who ended it, but not we who wanted that.  `started` is in seconds
+    since the epoch, for the listings.
 
     `has_run` says that it has had a lease, `is_blind` that one of them had no GPU: libraries that
     looked for GPUs then will not find any later.
@@ -79,6 +81,7 @@ class WorkerProcess:
     left: str | None = None
     is_asked_to_end: bool = False
     is_crash: bool = False
+    started: float = field(default_factory=time.time)
     has_run: bool = False
     is_blind: bool = False
 
@@ -297,8 +300,10 @@ class WorkerPool:
                 self.kill(worker, f"it was not ready within {START_PATIENCE_S:g} s")
         for worker in self._surplus(now):
             self._ask_to_end(worker)
-        for address in self.sigterms.due():
-            self._end_by_sigterm(address)
+        for sent in (self.by_address.get(x) for x in self.sigterms.due()):
+            if sent is not None and sent.state != LEAVING:
+                sent.is_crash = True
+                self.kill(sent, REASON)
         self._tell_the_crowd(now)
         self.advance()
 
@@ -462,12 +467,6 @@ class WorkerPool:
         worker.is_asked_to_end = True
         is_over = self._jobs.is_over(worker.key[0])
         self._send(worker.address, leases.ExitIfIdle(is_over))
-
-    def _end_by_sigterm(self, address: Address) -> None:
-        worker = self.by_address.get(address)
-        if worker is not None and worker.state != LEAVING:
-            worker.is_crash = True
-            self.kill(worker, REASON)
 
     def _surplus(self, now: float) -> list[WorkerProcess]:
         idle = sorted(

@@ -185,6 +185,8 @@ def test_of_two_nodes_that_cannot_reach_each_other_one_goes() -> None:
     world.run(2.0)
     assert set(world.head.nodes.alive) == {1, 2, 4}
     assert "its link to node 1, 4 broke" in world.head.nodes.dead[0].ended
+    state = world.head.nodes.dead[0].state()
+    assert 0 < state.joined <= state.left
 
 
 def test_a_broken_link_to_a_node_that_is_gone_means_nothing() -> None:

@@ -134,6 +134,10 @@ class SimLanes:
             self._running[tid].interrupted = True
         return False
 
+    def queued(self) -> list[Item]:
+        """The calls that have not started."""
+        return [item for waiting in self._waiting.values() for item in waiting]
+
     def clear(self) -> None:
         """Forget what has not started."""
         for waiting in self._waiting.values():

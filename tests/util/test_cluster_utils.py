@@ -30,12 +30,16 @@ def alive() -> set[str]:
 
 
 def test_nodes_come_and_go(nodes: Cluster) -> None:
-    second = nodes.add_node(num_cpus=2, resources={"special": 3}, labels={"zone": "b"})
+    special = {"resources": {"special": 3}, "labels": {"zone": "b"}}
+    second = nodes.add_node(num_cpus=2, node_name="the second", **special)
     nodes.wait_for_nodes()
     nodes.connect()
     assert rayhpc.cluster_resources()["CPU"] == 3
     assert rayhpc.cluster_resources()["special"] == 3
     assert alive() == {x.node_id for x in nodes.list_all_nodes()}
+    names = {x["NodeID"]: x["NodeName"] for x in rayhpc.nodes()}
+    assert names.pop(second.node_id) == "the second"
+    assert "the second" not in names.values()
     there = where.options(resources={"special": 1}).remote()
     assert rayhpc.get(there, timeout=30) == (second.node_id, second.node_ip_address)
     here = where.options(

@@ -63,6 +63,8 @@ def test_nodes() -> None:
     assert (node.state, node.is_head_node) == ("ALIVE", True)
     assert node.node_ip == known["NodeManagerAddress"]
     assert node.resources_total["CPU"] == 4
+    assert 0 < node.start_time_ms <= time.time() * 1000
+    assert node.end_time_ms == 0
     assert state.get_node(node.node_id) == node
     assert state.get_node("f" * 32) is None
 
@@ -169,6 +171,7 @@ def test_workers_that_have_ended_say_how() -> None:
     left.leave.remote()
     remove_placement_group(in_group)
     rows = [how_it_ended(x) for x in workers]
+    assert all(0 < x.start_time_ms <= x.end_time_ms <= time.time() * 1000 for x in rows)
     assert [x.exit_type for x in rows] == [
         "INTENDED_SYSTEM_EXIT",
         "INTENDED_USER_EXIT",
@@ -255,6 +258,48 @@ def test_a_task_that_runs_names_its_process() -> None:
     assert (row.state, row.error_type) == ("FAILED", "TASK_CANCELLED")
 
 
+class Shown:
+    """Shows itself, and runs what it is told, as long as that takes."""
+
+    def __repr__(self) -> str:
+        return "shown so"
+
+    def run(self, gate: list[Any]) -> str:
+        return str(rayhpc.get(gate))
+
+
+class ShownInALoop(Shown):
+    async def run(self, gate: list[Any]) -> str:
+        return str(await gate[0])
+
+
+@pytest.mark.parametrize(
+    ("cls", "at_a_time"), [(Shown, 1), (Shown, 2), (ShownInALoop, 2)], ids=["", "threads", "loop"]
+)
+def test_calls_that_wait_for_their_actor_are_told_from_those_that_run(
+    cls: Any, at_a_time: int
+) -> None:
+    gate = Gate.remote()
+    opened = gate.wait.remote()
+    actor = rayhpc.remote(num_cpus=0, max_concurrency=at_a_time)(cls).remote()
+    name = f"{cls.__name__} {at_a_time}"
+    refs = [actor.run.options(name=name).remote([opened]) for _ in range(5)]
+
+    def states() -> list[str]:
+        rows = _named(name)
+        assert {x.actor_id for x in rows} <= {actor._actor_id.hex()}
+        return sorted(x.state for x in rows)
+
+    waiting = ["PENDING_ACTOR_TASK_ORDERING_OR_CONCURRENCY"] * (5 - at_a_time)
+    wanted = waiting + ["RUNNING"] * at_a_time
+    assert until(states, lambda x: x == wanted) == wanted
+    row = state.get_actor(actor._actor_id.hex())
+    assert row is not None
+    assert row.repr_name == "shown so"
+    gate.open.remote()
+    rayhpc.get(refs, timeout=20)
+
+
 def test_listing_does_not_stall_while_much_is_cancelled() -> None:
     gate = Gate.remote()
     refs = [held.remote([gate.wait.remote()]) for _ in range(200)]
@@ -283,6 +328,7 @@ def test_jobs_and_workers() -> None:
     assert job.job_id == rayhpc.get_runtime_context().get_job_id()
     assert (job.status, job.type, job.driver_info["pid"]) == ("RUNNING", "DRIVER", str(os.getpid()))
     assert state.get_job(job.job_id) == job
+    assert all(x.start_time_ms and not x.end_time_ms for x in state.list_workers() if x.is_alive)
     kinds = {x.worker_type for x in state.list_workers()}
     assert "DRIVER" in kinds
     assert "WORKER" in kinds

@@ -73,9 +73,40 @@ class RuntimeEnv(dict[str, Any]):
     def __init__(self, **fields: Any) -> None:
         super().__init__(checked(fields))
 
+    def set(self, name: str, value: Any) -> None:
+        """Change a field, or remove it (None); checked like those of `RuntimeEnv`."""
+        fields = checked({**self, name: value})
+        self.clear()
+        self.update(fields)
+
+    def get(self, name: str, default: Any = None, data_class: type[Any] | None = None) -> Any:
+        """A field.
+
+        Args:
+            name: its name.
+            default: what is returned if it is not set.
+            data_class: made of the field's value, which is a dict of its arguments.
+        """
+        if name not in self or data_class is None:
+            return super().get(name, default)
+        return data_class(**self[name])
+
     def to_dict(self) -> dict[str, Any]:
         """The fields as a plain dict."""
         return dict(self)
+
+    def serialize(self) -> str:
+        """The fields as JSON.
+
+        Raises:
+            TypeError: a field is a function or module, which only the cluster can take along.
+        """
+        return json.dumps(self, sort_keys=True)
+
+    @classmethod
+    def deserialize(cls, serialized_runtime_env: str) -> RuntimeEnv:
+        """The runtime environment that `serialize` has made text of."""
+        return cls(**json.loads(serialized_runtime_env))
 
     def env_vars(self) -> dict[str, str]:
         """The environment variables."""

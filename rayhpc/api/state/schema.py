@@ -1,7 +1,8 @@
 """The rows that listings return: one class per kind, with Ray's column names.
 
 Used by `sources` (which creates them) and by programs, through attributes or like a dict.  Times
-are milliseconds since the epoch; ids are hex.
+are milliseconds since the epoch; ids are hex.  What has not ended yet has None as its `end_time_ms`
+or, where Ray has that, 0.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ class NodeState(StateSchema):
     resources_total: dict[str, float]
     labels: dict[str, str] = field(default_factory=dict)
     start_time_ms: int | None = None
-    end_time_ms: int | None = None
+    end_time_ms: int = 0
     resources_available: dict[str, float] = field(default_factory=dict)
     object_store_used: int = 0
 
@@ -129,6 +130,8 @@ class WorkerState(StateSchema):
     exit_detail: str | None = None
     state: str = ""
     actor_id: str | None = None
+    start_time_ms: int | None = None
+    end_time_ms: int = 0
 
 
 @dataclass

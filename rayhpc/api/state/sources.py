@@ -94,6 +94,8 @@ class Sources:
                 labels=dict(info.labels),
                 resources_available=amounts(state.available),
                 object_store_used=state.store_used,
+                start_time_ms=millis(state.joined),
+                end_time_ms=millis(state.left) or 0,
             )
 
     def actors(self) -> Iterator[schema.ActorState]:
@@ -115,6 +117,7 @@ class Sources:
                 death_cause=row.reason or None,
                 is_detached=spec.detached,
                 placement_group_id=group.hex() or None,
+                repr_name=row.title,
                 num_restarts=row.incarnation,
                 start_time_ms=millis(row.started),
                 end_time_ms=millis(row.ended),
@@ -169,6 +172,8 @@ class Sources:
                 state=row.state,
                 actor_id=row.actor.hex() or None,
                 exit_detail=row.exit_detail or None,
+                start_time_ms=millis(row.started),
+                end_time_ms=millis(row.ended) or 0,
             )
 
     def tasks(self, limit: int = 0) -> Iterator[schema.TaskState]:
@@ -178,7 +183,8 @@ class Sources:
         """
         found: dict[tuple[bytes, int], task_runs.TaskEvent] = {}
         for event in self._of_processes(cluster.OwnedTasks(), list[task_runs.TaskEvent]):
-            found[event.tid, event.attempt] = event
+            key = event.tid, event.attempt
+            found[key] = _told_twice(found[key], event) if key in found else event
         history = run_history.read(self._client, limit, self._timeout).said(self._client)
         for event in sorted(history.runs, key=lambda x: x.started):
             owned = found.get((event.tid, event.attempt))
@@ -317,6 +323,14 @@ def _add_untold_attempts(
                 error="Its process, or the node that it was on, has ended without telling.",
                 error_type="WORKER_DIED",
             )
+
+
+def _told_twice(
+    one: task_runs.TaskEvent, other: task_runs.TaskEvent
+) -> task_runs.TaskEvent:
+    """A call that its caller has sent; its actor knows that it waits there."""
+    sent, there = (other, one) if one.state == task_runs.QUEUED else (one, other)
+    return msgspec.structs.replace(sent, state=there.state)
 
 
 def _joined(run: task_runs.TaskEvent, owned: task_runs.TaskEvent) -> task_runs.TaskEvent:

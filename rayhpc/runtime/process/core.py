@@ -368,7 +368,8 @@ class Core:
         if isinstance(question, cluster.OwnedObjects):
             return list(inspection.objects(self.ownership, question.limit))
         if isinstance(question, cluster.OwnedTasks):
-            return [*self._unfinished(question.limit), *self._failed(question.limit)]
+            there = self.role.answer(question) or []
+            return [*self._unfinished(question.limit), *self._failed(question.limit), *there]
         return self.role.answer(question) or []
 
     def _failed(self, limit: int) -> list[task_runs.TaskEvent]:

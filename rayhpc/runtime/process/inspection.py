@@ -15,7 +15,8 @@ from rayhpc.runtime.owner.results import Failure
 from rayhpc.runtime.values.errors import load_error
 from rayhpc.wire.address import node_of
 from rayhpc.wire.messages.cluster import ObjectRow
-from rayhpc.wire.messages.task_runs import TaskEvent
+from rayhpc.wire.messages.task_runs import QUEUED, TaskEvent
+from rayhpc.wire.messages.tasks import Call
 
 _ERROR_CHARACTERS = 4000
 _OF_USERS_CODE = "TASK_EXECUTION_EXCEPTION"
@@ -83,6 +84,21 @@ def describe_error(packed: bytes) -> tuple[str, str]:
     return _OF_USERS_CODE, text[-_ERROR_CHARACTERS:]
 
 
+def queued_row(call: Call, name: str, actor: bytes, job: int) -> TaskEvent:
+    """A call that this actor has got and has not started."""
+    return TaskEvent(
+        tid=call.tid,
+        name=name,
+        kind="ACTOR_TASK",
+        state=QUEUED,
+        job=job,
+        worker=0,
+        pid=0,
+        actor=actor,
+        attempt=call.attempt,
+    )
+
+
 def task_row(pending: Pending, job: int) -> TaskEvent:
     """An unfinished task or call of this process's job."""
     lease = pending.lease
@@ -91,10 +107,12 @@ def task_row(pending: Pending, job: int) -> TaskEvent:
         state = "RUNNING" if pending.tid in client.inflight else "PENDING_ACTOR_TASK_ARGS_FETCH"
         worker = client.address
     else:
-        state = "PENDING_NODE_ASSIGNMENT" if lease is None else "RUNNING"
-        worker = 0 if lease is None else lease.worker
-        if pending.missing:
-            state = "PENDING_ARGS_AVAIL"
+        state = "PENDING_ARGS_AVAIL" if pending.missing else "PENDING_NODE_ASSIGNMENT"
+        worker = 0
+        if lease is not None:
+            is_first = next(iter(lease.inflight), None) == pending.tid
+            state = "RUNNING" if is_first else "SUBMITTED_TO_WORKER"
+            worker = lease.worker
     return TaskEvent(
         tid=pending.tid,
         name=pending.name,
@@ -104,6 +122,7 @@ def task_row(pending: Pending, job: int) -> TaskEvent:
         worker=worker,
         pid=0,
         submitted=pending.submitted,
+        actor=b"" if client is None else client.actor,
         parent=pending.parent,
         attempt=pending.attempt,
     )

@@ -14,6 +14,7 @@ from typing import Any
 
 from rayhpc.exceptions import ActorDiedError
 from rayhpc.runtime.process.context import ActorExit, TaskContext, running
+from rayhpc.runtime.process.inspection import queued_row
 from rayhpc.runtime.process.interrupts import inside, outside
 from rayhpc.runtime.values.errors import dump_system_error, format_remote, load_error
 from rayhpc.runtime.worker import execution
@@ -26,6 +27,7 @@ from rayhpc.wire import limits
 from rayhpc.wire.address import Address, ObjectId, constructor_task_of
 from rayhpc.wire.messages import actors, tasks
 from rayhpc.wire.messages.common import Grant
+from rayhpc.wire.messages.task_runs import TaskEvent
 
 # The first call may wait so long for its arguments before the others are looked at.
 PATIENCE_S = 0.001
@@ -88,6 +90,14 @@ class ActorHost:
         # Until it is constructed it holds what it was placed with.
         holds = not self.calls.is_constructed or self.spec.holding.get("CPU")
         return self._lease if holds else None
+
+    def queued(self, limit: int) -> list[TaskEvent]:
+        """The calls that have not started, at most so many (leading thread)."""
+        spec = self.spec
+        return [
+            queued_row(item.call, self.name_of(item.call), spec.actor, spec.job)
+            for item in self.calls.queued()[:limit]
+        ]
 
     def reply_to_ended(self) -> None:
         """Reply to the concurrent calls that have ended (leading thread)."""
@@ -212,7 +222,7 @@ class ActorHost:
             error = self._creation_error(failure)
         with process.loop.lead():
             process.core.ownership.settle()
-            constructed = actors.Constructed(spec.actor, error)
+            constructed = actors.Constructed(spec.actor, error, self.title)
             if error:  # of what it was given it keeps nothing
                 process.core.send_now(process.core.raylet, constructed)
             else:

@@ -47,6 +47,9 @@ class Lanes(Protocol):
     def cancel(self, tid: ObjectId) -> bool:
         """Cancel a call; True: it had not started, and is forgotten."""
 
+    def queued(self) -> list[Item]:
+        """The calls that have not started."""
+
     def clear(self) -> None:
         """Forget what has not started."""
 
@@ -179,6 +182,10 @@ class ActorCalls:
         for item in items:
             group = item.call.group
             self._start(group if group in self._groups else "", [item])
+
+    def queued(self) -> list[Item]:
+        """The calls whose arguments are here, but which have not started."""
+        return list(self.waiting) if self._lanes is None else self._lanes.queued()
 
     # -- the main thread ---------------------------------------------------------------------------
     def has_work(self) -> bool:

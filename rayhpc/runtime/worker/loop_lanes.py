@@ -30,6 +30,8 @@ class _Lane:
         self._limit = asyncio.Semaphore(limit)
         # Filled in the loop, also read by the leading thread.
         self.running: dict[ObjectId, asyncio.Task[None]] = {}
+        # Those of them for which the group has no room yet; read by the leading thread, too.
+        self.waiting: dict[ObjectId, Item] = {}
         title = f"rayhpc-{name or 'loop'}"
         threading.Thread(target=self._serve, name=title, daemon=True).start()
 
@@ -53,7 +55,10 @@ class _Lane:
         outcome: execution.Outcome | None = None
         is_held = False
         try:
+            if self._limit.locked():
+                self.waiting[item.call.tid] = item
             async with self._limit:
+                self.waiting.pop(item.call.tid, None)
                 is_held = self._host.hold_back(item)
                 if not is_held:
                     outcome = await self._host.run_async(item)
@@ -61,6 +66,7 @@ class _Lane:
             outcome = execution.cancelled(item.call)
         finally:
             self.running.pop(item.call.tid, None)
+            self.waiting.pop(item.call.tid, None)
             if not is_held:
                 self._host.end_call(item.caller, item.call.tid, outcome)
 
@@ -99,6 +105,10 @@ class LoopLanes:
         for lane in self._lanes.values():
             lane.loop.call_soon_threadsafe(functools.partial(lane.cancel, tid))
         return False
+
+    def queued(self) -> list[Item]:
+        """The calls that have not started."""
+        return [item for lane in self._lanes.values() for item in list(lane.waiting.values())]
 
     def clear(self) -> None:
         """The process is ending: its loops end with it."""

@@ -96,6 +96,10 @@ class ThreadLanes:
                     return True
         return False
 
+    def queued(self) -> list[Item]:
+        """The calls that have not started."""
+        return [item for lane in self._lanes.values() for item in list(lane.waiting)]
+
     def clear(self) -> None:
         """Drop what has not started."""
         for lane in self._lanes.values():

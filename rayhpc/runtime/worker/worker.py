@@ -32,6 +32,7 @@ from rayhpc.runtime.worker.threads import Threads
 from rayhpc.runtime.worker.title import QUIET_S
 from rayhpc.wire.address import Address, ObjectId
 from rayhpc.wire.messages import actors, leases, task_runs, tasks, windows
+from rayhpc.wire.messages.cluster import OwnedTasks
 from rayhpc.wire.messages.common import Grant
 
 logger = logging.getLogger("rayhpc")
@@ -281,9 +282,11 @@ class Worker(Role):
             self.leaving = "idle"
 
     def answer(self, question: Any) -> list[Any] | None:
-        """The runs not reported yet."""
+        """The runs not reported yet; the calls of this actor that wait."""
         if isinstance(question, task_runs.TaskRuns):
             return [self.log.unreported(self.threads.pid, self.process.core.me)]
+        if isinstance(question, OwnedTasks) and self.actor is not None:
+            return self.actor.queued(question.limit)
         return None
 
     def on_peers_gone(self, is_gone: Callable[[Address], bool]) -> None:

@@ -128,7 +128,8 @@ class ActorStarted(Message):
     """Raylet to head.
 
     `status` is ok, failed (its constructor raised `error`), busy (no room: place it again), or
-    environment (its runtime environment failed: `reason`).  `address` and `pid` are its process's.
+    environment (its runtime environment failed: `reason`).  `address` and `pid` are its process's,
+    `title` is what `Constructed` said.
     """
 
     actor: bytes
@@ -138,6 +139,7 @@ class ActorStarted(Message):
     reason: str = ""
     error: bytes = b""
     pid: int = 0
+    title: str = ""
 
 
 class ActorEnded(Message):
@@ -172,10 +174,14 @@ class Construct(Message):
 
 
 class Constructed(Message):
-    """Worker to raylet: the constructor has returned, or raised `error`."""
+    """Worker to raylet: the constructor has returned, or raised `error`.
+
+    `title` is the instance's `__repr__`, if its class has one of its own.
+    """
 
     actor: bytes
     error: bytes = b""
+    title: str = ""
 
 
 class EndActor(Message):
@@ -185,7 +191,7 @@ class EndActor(Message):
 
 
 class ActorRow(Record, frozen=True):
-    """An actor as `list_actors` shows it; `pid` is its current or last process."""
+    """An actor as `list_actors` shows it; `pid` and `title` are of its current or last process."""
 
     spec: ActorSpec
     state: str
@@ -196,6 +202,7 @@ class ActorRow(Record, frozen=True):
     node_id: str = ""
     started: float = 0.0
     ended: float = 0.0
+    title: str = ""
 
 
 # -- placement groups ----------------------------------------------------------------------------

@@ -312,6 +312,7 @@ class Reply(Message):
 class NodeState(Record, frozen=True):
     """A node as `nodes()` and `status` show it; `ended` is why it is gone (empty: alive).
 
+    `joined` and `left` are when, in seconds since the epoch (0: it has not left).
     `skew` is how many seconds its clock was ahead of the head's when it joined; `errors` and
     `last_error` are as in `Heartbeat`.
     """
@@ -328,6 +329,8 @@ class NodeState(Record, frozen=True):
     skew: float = 0.0
     errors: int = 0
     last_error: str = ""
+    joined: float = 0.0
+    left: float = 0.0
 
 
 class ClusterState(Record, frozen=True):
@@ -397,7 +400,8 @@ class ObjectRow(Record, frozen=True):
 class WorkerRow(Record, frozen=True):
     """A process of a node: a driver or a worker (idle, leased, or an actor's).
 
-    `exit_type` (Ray's term for how it ended) and `exit_detail` are empty while it lives.
+    `exit_type` (Ray's term for how it ended) and `exit_detail` are empty while it lives; `started`
+    and `ended` are in seconds since the epoch, 0: not known, or it has not ended.
     """
 
     address: int
@@ -409,3 +413,5 @@ class WorkerRow(Record, frozen=True):
     lease: int = 0
     exit_type: str = ""
     exit_detail: str = ""
+    started: float = 0.0
+    ended: float = 0.0

@@ -88,6 +88,10 @@ class RunPage(Record, frozen=True):
     following: int = -1
 
 
+# The state of a call that its actor has, and has not started.
+QUEUED = "PENDING_ACTOR_TASK_ORDERING_OR_CONCURRENCY"
+
+
 class TaskEvent(Record, frozen=True):
     """A task's run; times in seconds since the epoch, `ended` 0 while running."""
 

@@ -9,6 +9,7 @@ import pickle
 import re
 import time
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,29 @@ def test_fields_are_checked() -> None:
         RuntimeEnv(py_modules="x")
     with pytest.raises(TypeError, match="patterns"):
         RuntimeEnv(excludes="x")
+
+
+def test_one_is_changed_and_travels_as_text(tmp_path: Path) -> None:
+    @dataclass
+    class Hook:
+        name: str
+
+    one = RuntimeEnv(env_vars={"A": "1"}, working_dir=str(tmp_path))
+    one.set("env_vars", {"B": "2"})
+    one.set("working_dir", None)
+    assert one == {"env_vars": {"B": "2"}}
+    with pytest.raises(TypeError, match="text → text"):
+        one.set("env_vars", {"A": 1})
+    with pytest.raises(ValueError, match="Did you mean 'env_vars'"):
+        one.set("env_var", {})
+    assert one.get("pip") is None
+    assert one.get("pip", ["x"], data_class=Hook) == ["x"]
+    one["hook"] = {"name": "n"}
+    assert one.get("hook", data_class=Hook) == Hook("n")
+    del one["hook"]
+    again = RuntimeEnv.deserialize(one.serialize())
+    assert type(again) is RuntimeEnv
+    assert again == one
 
 
 def test_what_is_not_served_names_what_is_there() -> None:
