@@ -22,6 +22,7 @@ from rayhpc.head.kv import Kv
 from rayhpc.head.membership import Membership
 from rayhpc.head.nodes import NodeRecord, Nodes
 from rayhpc.head.questions import Questions
+from rayhpc.wire import roles
 from rayhpc.wire.address import Address, NodeNumber, ObjectId, node_of, process_of
 from rayhpc.wire.messages import actors, cluster
 from rayhpc.wire.messages.leases import Shutdown
@@ -141,7 +142,7 @@ class Head:
         if isinstance(message, _RAYLETS_ONLY) and process_of(source):
             return
         handler = self._handlers.get(type(message))
-        if handler is not None:
+        if handler is not None and roles.admits(source, message, self._send):
             handler(source, message)
 
     def lost(self, number: NodeNumber, reason: str) -> None:

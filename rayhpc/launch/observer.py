@@ -1,7 +1,8 @@
 """Queries a running cluster from a process that is not a driver: status, listings, who has joined.
 
 Used by the CLI, and by rank 0 while it waits for its nodes.  Attaches to this machine's raylet
-through the session's private socket; runs no task, owns no object.
+through the session's private socket; runs no task, owns no object.  From an observer the cluster
+takes nothing but questions; rank 0's `Operator` may also command.
 """
 
 from __future__ import annotations
@@ -25,7 +26,6 @@ from rayhpc.wire.messages.cluster import (
     PROTOCOL,
     ClusterState,
     ClusterUsage,
-    EndCluster,
     Nodes,
     NodeState,
     Question,
@@ -41,6 +41,7 @@ ATTACH_S = 10.0
 ANSWER_S = 10.0
 
 T = TypeVar("T")
+Attached = TypeVar("Attached", bound="Observer")
 
 
 class Observer:
@@ -53,8 +54,10 @@ class Observer:
         LaunchError: nobody answers there, or we are refused.
     """
 
+    _role = "observer"
+
     def __init__(self, session_dir: str) -> None:
-        facts, self._connection = _attach(session_dir)
+        facts, self._connection = _attach(session_dir, self._role)
         self._me = facts.address
         self.raylet = raylet_of(node_of(facts.address))
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
@@ -63,9 +66,11 @@ class Observer:
         self._poller = zmq.Poller()
         for sock in self._transport.sockets:
             self._poller.register(sock, zmq.POLLIN)
+        # Silent until it closes, when the node has ended.
+        self._poller.register(self._connection.fileno(), zmq.POLLIN)
         self._tokens = itertools.count(1)
 
-    def __enter__(self) -> Observer:
+    def __enter__(self: Attached) -> Attached:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -78,14 +83,6 @@ class Observer:
     def state(self) -> ClusterState:
         """The cluster at a glance.  Raises the same as `ask`."""
         return self.ask(ClusterUsage(), ClusterState)
-
-    def end_cluster(self, reason: str, code: int = 0) -> None:
-        """Have the head end the whole cluster; does not wait for it."""
-        self.tell(HEAD, EndCluster(reason, code))
-
-    def tell(self, whom: Address, message: msgspec.Struct) -> None:
-        """Send a message that nobody answers."""
-        self._transport.send(whom, message)
 
     def ask(
         self, question: Question, kind: type[T], whom: Address = HEAD, timeout_s: float = ANSWER_S
@@ -135,6 +132,16 @@ class Observer:
                         found[address] = _answer(message, kind)
         return found
 
+    def wait(self, seconds: float) -> None:
+        """Let so much time go by.
+
+        Raises:
+            LaunchError: the cluster has ended, at once when it does.
+        """
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            self._receive(left)
+
     def close(self) -> None:
         """Detach."""
         self._transport.close()
@@ -142,7 +149,7 @@ class Observer:
         self._connection.close()
 
     def _receive(self, timeout_s: float) -> list[Any]:
-        self._poller.poll(int(timeout_s * 1000) + 1)
+        ready = dict(self._poller.poll(int(timeout_s * 1000) + 1))
         found = []
         for frame in self._transport.receive():
             message = self._decode(frame)
@@ -152,15 +159,27 @@ class Observer:
                 self._transport.links.on_ask(source_of(frame), message)
             else:
                 found.append(message)
+        if self._connection.fileno() in ready:
+            raise LaunchError("the cluster has ended: its node is gone", ExitCode.HEAD_LOST)
         return found
 
 
-def _attach(session_dir: str) -> tuple[Facts, Any]:
+class Operator(Observer):
+    """An attached process that also commands: rank 0, on behalf of the batch system."""
+
+    _role = "operator"
+
+    def tell(self, whom: Address, message: msgspec.Struct) -> None:
+        """Send a message that nobody answers."""
+        self._transport.send(whom, message)
+
+
+def _attach(session_dir: str, role: str) -> tuple[Facts, Any]:
     hello = {
         "protocol": PROTOCOL,
         "version": rayhpc_version(),
         "python": python_version(),
-        "role": "observer",
+        "role": role,
         "pid": os.getpid(),
     }
     path = os.path.join(session_dir, ATTACH)

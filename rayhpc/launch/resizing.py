@@ -14,7 +14,7 @@ import msgspec
 
 from rayhpc.batch.system import Resizer
 from rayhpc.exit_codes import LaunchError
-from rayhpc.launch.observer import Observer
+from rayhpc.launch.observer import Observer, Operator
 from rayhpc.wire.address import raylet_of
 from rayhpc.wire.messages.cluster import Drain as DrainNode
 from rayhpc.wire.messages.cluster import KvGet, KvPut, NodeState
@@ -44,25 +44,25 @@ class Resizing:
 
     def _run(self) -> None:
         try:
-            with Observer(self._session_dir) as observer:
-                observer.ask(KvPut(SIZE_SPACE, UNIT_KEY, msgspec.json.encode(self._unit)), bool)
+            with Operator(self._session_dir) as operator:
+                operator.ask(KvPut(SIZE_SPACE, UNIT_KEY, msgspec.json.encode(self._unit)), bool)
                 while True:
-                    self._turn(observer)
+                    self._turn(operator)
         except (LaunchError, EOFError):
             return  # it is over
 
-    def _turn(self, observer: Observer) -> None:
+    def _turn(self, operator: Operator) -> None:
         rank = self._resizer.leaving(_LOOK_S)
         if rank is not None:
             self._leaving[rank] = time.monotonic() + _DRAIN_S
-            node = _node_of(observer, rank)
+            node = _node_of(operator, rank)
             if node is not None:
-                observer.tell(raylet_of(node.info.number), DrainNode(_REASON, _DRAIN_S))
-        wanted = observer.ask(KvGet(SIZE_SPACE, WANTED_KEY), object)
+                operator.tell(raylet_of(node.info.number), DrainNode(_REASON, _DRAIN_S))
+        wanted = operator.ask(KvGet(SIZE_SPACE, WANTED_KEY), object)
         if isinstance(wanted, bytes) and wanted != self._wanted:
             self._wanted = wanted
             self._resizer.want(int(wanted))
-        for rank in [rank for rank in self._leaving if _node_of(observer, rank) is None]:
+        for rank in [rank for rank in self._leaving if _node_of(operator, rank) is None]:
             del self._leaving[rank]
             self._resizer.left(rank)
 

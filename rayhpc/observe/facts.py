@@ -68,7 +68,7 @@ class _Reader:
             self.tracebacks.update(batch.tracebacks)
         worker = self.workers.setdefault((batch.worker, batch.pid), len(self.workers))
         for group in batch.groups:
-            if _is_whole(group):
+            if is_whole(group):
                 self._groups.append(group)
                 self._shared.append(self._numbers(group, worker, batch.offset))
 
@@ -116,7 +116,7 @@ class _Reader:
         )
 
 
-def _is_whole(group: RunGroup) -> bool:
+def is_whole(group: RunGroup) -> bool:
     """Whether its arrays fit together: user code may have written over a worker's memory."""
     size = len(group.starts)
     if size % 8 or size != len(group.seconds) or 2 * size != len(group.tids):

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from rayhpc.wire.messages.leases import NAME_MARK
+from rayhpc.wire.messages.looking import LogPiece
 
 LINE_MAX = 64 * 1024
 READ_BYTES = 64 * 1024
@@ -215,6 +216,15 @@ class LogFile(logging.Handler):
         except OSError:
             return
 
+    def read(self, start: int, size: int) -> LogPiece:
+        """So many bytes from `start` on, or the last ones if it is below 0."""
+        begin = max(0, self._size - size) if start < 0 else start
+        try:
+            data = os.pread(self._file.fileno(), size, begin)
+        except OSError:
+            data = b""
+        return LogPiece(begin, self._size, data)
+
     def emit(self, record: logging.LogRecord) -> None:
         """A message from the raylet itself."""
         self.write(f"raylet {record.levelname}", self.format(record).splitlines())
@@ -232,7 +242,7 @@ class LogFile(logging.Handler):
 
 
 def _append_to(path: str) -> io.FileIO:
-    return open(path, "ab", buffering=0)
+    return open(path, "ab+", buffering=0)
 
 
 def _last_drawn(line: bytes) -> str:

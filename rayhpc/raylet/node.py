@@ -32,12 +32,14 @@ from rayhpc.raylet.node_io import NodeIO
 from rayhpc.raylet.node_parts import Attached
 from rayhpc.raylet.objects import ObjectManager
 from rayhpc.raylet.output import Output
+from rayhpc.raylet.process_numbers import ProcessNumbers
 from rayhpc.raylet.reporting import Answers, Heartbeats
 from rayhpc.raylet.resources import Allocation, Pool
 from rayhpc.raylet.templates import Templates
 from rayhpc.raylet.view import ClusterView
 from rayhpc.raylet.watches import Watches
 from rayhpc.raylet.workers import WorkerPool
+from rayhpc.wire import roles
 from rayhpc.wire.address import HEAD, Address, NodeNumber, make_address, node_of, raylet_of
 from rayhpc.wire.messages import actors, cluster, leases, task_runs, windows
 from rayhpc.wire.messages.common import UNIT, JobConfig, NodeInfo
@@ -96,7 +98,7 @@ class Raylet:
         self._facts = base.facts
         self._now = now
         self._memory = memory
-        self._process_numbers = itertools.count(1)
+        self._numbers = ProcessNumbers()
         self._tokens = itertools.count(1)
         self._broken_links: dict[NodeNumber, float] = {}
         self._watched: set[Address] = set()
@@ -134,7 +136,7 @@ class Raylet:
             self.jobs,
             send,
             now,
-            self._new_process,
+            self._numbers.next,
         )
         self.leases = Leases(
             self.pool, self.bundles, self.dispatch, self.view, self.workers, send, now, self._watch
@@ -202,7 +204,8 @@ class Raylet:
             return
         if source == HEAD:
             self._head_heard = self._now()
-        handler(source, message)
+        if roles.admits(source, message, self.send):
+            handler(source, message)
 
     def settle(self) -> None:
         """After each turn: grant what can be granted, tell the head what has changed."""
@@ -252,9 +255,9 @@ class Raylet:
         return address in self.workers.by_address or address in self.attached
 
     def attach(self, hello: dict[str, Any], pid: int) -> Facts:
-        """A driver or observer attaches: give it an address, and a driver a job."""
-        address = make_address(self.number, self._new_process())
+        """A driver, observer or operator attaches: give it an address, and a driver a job."""
         role = str(hello.get("role", "driver"))
+        address = make_address(self.number, self._numbers.next(role))
         facts = msgspec.structs.replace(self._facts, address=address)
         if role == "driver":
             job = _job_of(hello, self.jobs.new_number(), address, pid)
@@ -473,9 +476,6 @@ class Raylet:
             worker, reason = found
             logger.warning("worker %d: %s", worker.pid, reason)
             self.workers.kill(worker, reason, for_memory=True)
-
-    def _new_process(self) -> int:
-        return next(self._process_numbers)
 
     def _new_token(self) -> int:
         return next(self._tokens)

@@ -12,6 +12,7 @@ from rayhpc.raylet.templates import ChannelLike
 from rayhpc.raylet.workers import Spawner
 from rayhpc.wire.address import Address, NodeNumber
 from rayhpc.wire.messages.common import NodeInfo
+from rayhpc.wire.messages.looking import LogPiece
 
 
 class Slots(Protocol):
@@ -51,6 +52,9 @@ class NodeIO(Spawner, Protocol):
 
     def errors(self) -> tuple[int, str]:
         """How many errors have occurred inside the raylet, and the last one."""
+
+    def read_log(self, start: int, size: int) -> LogPiece:
+        """A piece of the node's log; its end, if `start` is below 0."""
 
     def wake(self) -> None:
         """Make the loop run once (from another thread)."""

@@ -28,6 +28,7 @@ from rayhpc.wire.guard import Guard
 from rayhpc.wire.links import Links
 from rayhpc.wire.messages.common import NodeInfo
 from rayhpc.wire.messages.leases import LogLines
+from rayhpc.wire.messages.looking import LogPiece
 from rayhpc.wire.transport import socket_path
 
 
@@ -124,6 +125,10 @@ class OsIO:
     def errors(self) -> tuple[int, str]:
         """How many errors have occurred inside the raylet, and the last one."""
         return self._guard.count, self._guard.last
+
+    def read_log(self, start: int, size: int) -> LogPiece:
+        """A piece of the node's log."""
+        return self._log.read(start, size)
 
     def finish(self) -> None:
         """End all processes; their last output is delivered."""

@@ -15,10 +15,12 @@ from rayhpc.raylet.node_parts import NodeParts
 from rayhpc.raylet.resources import Pool
 from rayhpc.raylet.run_keeper import RunKeeper
 from rayhpc.wire.address import HEAD, Address
-from rayhpc.wire.messages import cluster, task_runs
+from rayhpc.wire.messages import cluster, looking, task_runs
 
 BEAT_S = 1.0
 SOONEST_S = 0.05
+# The most that is read of the log at once: reading holds up everything else here.
+LOG_PIECE_BYTES = 256 * 1024
 
 
 class Heartbeats:
@@ -126,6 +128,8 @@ class Answers:
         if isinstance(question, cluster.Workers):
             ended = self._raylet.ended_workers.rows() if question.ended else []
             return [*ended, *self._processes()]
+        if isinstance(question, looking.ReadLog):
+            return [self._raylet.io.read_log(question.start, min(question.size, LOG_PIECE_BYTES))]
         if isinstance(question, cluster.PassOnOutput):
             self._raylet.pass_on_output(question.job)
             return []

@@ -32,11 +32,14 @@ class RunKeeper:
         self._open = bytearray()
         self._end = 0
         self._first = 0
+        # How many bytes have been reported, those of forgotten runs included.
+        self._position = 0
         self._never_came = 0
 
     def add(self, message: ReportRuns) -> None:
         """A worker reports what it has run."""
         self._open += message.data
+        self._position += len(message.data)
         self._end += message.count
         self._never_came += message.dropped
         if len(self._open) >= CHUNK_BYTES:
@@ -47,6 +50,8 @@ class RunKeeper:
 
     def page(self, question: TaskRuns) -> RunPage:
         """The requested runs, or the first of them."""
+        if question.since >= 0:
+            return self._news(question.since, question.most or PAGE_BYTES)
         if question.after >= 0:
             start = question.after
         else:
@@ -63,4 +68,23 @@ class RunKeeper:
                 return RunPage(chosen, dropped, end)
         if self._end > start:
             chosen.append(bytes(self._open))
-        return RunPage(chosen, dropped)
+        return RunPage(chosen, dropped, position=self._position)
+
+    def _news(self, since: int, most: int) -> RunPage:
+        """What was reported after a position, which is always one between two reports."""
+        missing = self._position - since
+        parts: list[bytes] = []
+        for part in (bytes(self._open), *(chunk for _, chunk in reversed(self._chunks))):
+            if missing <= 0:
+                break
+            parts.append(part[-missing:] if missing < len(part) else part)
+            missing -= len(part)
+        parts.reverse()
+        at = self._position - sum(map(len, parts))
+        for count, part in enumerate(parts, 1):
+            at += len(part)
+            if at - since >= most and count < len(parts):
+                del parts[count:]
+                break
+        following = -1 if at == self._position else 0
+        return RunPage(parts, self._first + self._never_came, following, at)

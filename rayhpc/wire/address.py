@@ -5,7 +5,8 @@ Used by everything that sends a message or names an object.  Never resolves a na
 
 An *address* is one integer: the node's number in the high 32 bits, the process's number on that
 node in the low 32.  The head assigns node numbers, a raylet assigns process numbers; neither is
-reused within a cluster's life, so an address names one incarnation of one process.
+reused within a cluster's life, so an address names one incarnation of one process.  Those of
+observers, from whom nothing but questions is taken, have numbers from 2³¹ on (`wire.roles`).
 
 An *object id* is as long as Ray's (28 bytes): the owner's address (8, big endian), the owner's
 sequence number (8) and the cluster's nonce (12).  So whoever holds a reference knows its owner,
@@ -34,6 +35,8 @@ TASK_ID_BYTES = 24
 ACTOR_ID_BYTES = 16
 GROUP_ID_BYTES = 18
 RESULTS_MAX = 2**24 - 1
+# The first process number of observers.
+FIRST_OBSERVER = 1 << 31
 
 _LOW = 0xFFFFFFFF
 _INDEX_SHIFT = 40
@@ -62,6 +65,11 @@ def node_of(address: Address) -> NodeNumber:
 def process_of(address: Address) -> int:
     """The process number within the node; 0 is the raylet."""
     return address & _LOW
+
+
+def is_observer(address: Address) -> bool:
+    """Whether this is the address of a process that may only ask."""
+    return address & _LOW >= FIRST_OBSERVER
 
 
 def routing_id(address: Address) -> bytes:

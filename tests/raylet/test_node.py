@@ -356,7 +356,7 @@ def test_questions_are_answered(site: Site) -> None:
     site.say(site.driver, cluster.Request(6, task_runs.TaskRuns()))
     reply = site.sent(cluster.Reply)[-1][1]
     (page,) = msgspec.msgpack.decode(reply.data, type=list[task_runs.RunPage])
-    assert page == task_runs.RunPage([b"packed"], dropped=2)
+    assert page == task_runs.RunPage([b"packed"], dropped=2, position=6)
     site.say(site.driver, cluster.Request(7, cluster.Nodes()))
     assert "Nodes" in site.sent(cluster.Reply)[-1][1].error
 

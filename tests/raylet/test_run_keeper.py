@@ -128,3 +128,34 @@ def test_everything_known_of_a_run_comes_back() -> None:
         run(tid, started=begun + 2, ended=begun + 2.25, attempt=1, **failed),
         run(tid, name="A.m", kind="ACTOR_TASK", started=begun + 4, ended=begun + 4.5, actor=actor),
     ]
+
+
+def test_whoever_follows_gets_each_run_once_from_wherever_they_left_off() -> None:
+    keeper = RunKeeper(1_000_000)
+    seen: list[int] = []
+    at = 0
+    for i, report in enumerate(reports(60_000, 700)):
+        keeper.add(report)
+        if i % 3:
+            continue
+        page = keeper.page(TaskRuns(since=at, most=100_000))
+        seen += numbers([page])
+        at = page.position
+    while True:
+        page = keeper.page(TaskRuns(since=at, most=100_000))
+        seen += numbers([page])
+        at = page.position
+        assert sum(map(len, page.chunks)) < 100_000 + 2 * run_keeper.CHUNK_BYTES
+        if page.following < 0:
+            break
+    assert seen == list(range(60_000))
+    assert keeper.page(TaskRuns(since=at)).chunks in ([], [b""])
+
+
+def test_whoever_comes_too_late_gets_what_is_left() -> None:
+    keeper = RunKeeper(10_000)
+    for report in reports(50_000, 500):
+        keeper.add(report)
+    page = keeper.page(TaskRuns(since=0))
+    assert numbers([page])[-1] == 49_999
+    assert page.dropped == numbers([page])[0]

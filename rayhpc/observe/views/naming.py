@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections import Counter
 
 from rayhpc.observe.snapshot import Snapshot
+from rayhpc.wire.messages.cluster import NodeState
 
 
 def node_names(snapshot: Snapshot) -> dict[int, str]:
     """The name of each node, by its number."""
-    shared = Counter(x.info.hostname for x in snapshot.nodes)
+    return names_of(snapshot.nodes)
+
+
+def names_of(nodes: list[NodeState]) -> dict[int, str]:
+    """The same for a list of nodes."""
+    shared = Counter(x.info.hostname for x in nodes)
     return {
-        x.info.number: x.info.hostname if shared[x.info.hostname] == 1 else x.info.ip
-        for x in snapshot.nodes
+        x.info.number: x.info.hostname if shared[x.info.hostname] == 1 else x.info.ip for x in nodes
     }
 
 

@@ -26,7 +26,7 @@ from rayhpc.runtime.owner.recent_views import RecentViews
 from rayhpc.runtime.owner.results import Results
 from rayhpc.runtime.owner.streams import Streams
 from rayhpc.runtime.owner.submission import Submitter
-from rayhpc.runtime.process import inspection
+from rayhpc.runtime.process import inspection, stacks
 from rayhpc.runtime.process.answers import Answers
 from rayhpc.runtime.process.context import running
 from rayhpc.runtime.process.role import Role
@@ -34,7 +34,9 @@ from rayhpc.runtime.values.errors import dump_system_error
 from rayhpc.runtime.values.references import ObjectRef
 from rayhpc.runtime.values.store_client import Promise, StoreClient
 from rayhpc.store.mapping import Mapping
+from rayhpc.wire import roles
 from rayhpc.wire.address import (
+    FIRST_OBSERVER,
     Address,
     NodeNumber,
     ObjectId,
@@ -51,6 +53,7 @@ from rayhpc.wire.messages import (
     actors,
     cluster,
     leases,
+    looking,
     objects,
     task_runs,
     tasks,
@@ -287,6 +290,8 @@ class Core:
         kind = type(message)
         if kind not in UNCOUNTED:
             self.windows.on_received(source, size)
+        if source & FIRST_OBSERVER and not roles.admits(source, message, self.send_now):
+            return
         self.handlers[kind](source, message)
 
     def _on_done(self, source: Address, message: tasks.Done) -> None:
@@ -370,6 +375,8 @@ class Core:
         if isinstance(question, cluster.OwnedTasks):
             there = self.role.answer(question) or []
             return [*self._unfinished(question.limit), *self._failed(question.limit), *there]
+        if isinstance(question, looking.Stacks):
+            return list(stacks.stacks())
         return self.role.answer(question) or []
 
     def _failed(self, limit: int) -> list[task_runs.TaskEvent]:

@@ -7,6 +7,7 @@ and are answered by a `Reply`, so that a new question needs no new plumbing.
 from __future__ import annotations
 
 from rayhpc.wire.messages.common import JobConfig, NodeInfo, Record, Resources
+from rayhpc.wire.messages.looking import ReadLog, Stacks
 from rayhpc.wire.messages.registry import Message
 from rayhpc.wire.messages.task_runs import TaskRuns
 
@@ -290,6 +291,8 @@ Question = (
     | PassOnOutput
     | OwnedObjects
     | OwnedTasks
+    | ReadLog
+    | Stacks
 )
 
 

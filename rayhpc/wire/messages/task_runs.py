@@ -15,10 +15,15 @@ class TaskRuns(Message):
 
     A `limit` of 0 means everything known.  The answer has one page; unless it is the last, the next
     one is requested with its `following` as `after`.
+
+    With `since` at 0 or more, to a raylet alone: only what was reported after that `position` of an
+    earlier page, in a page of about `most` bytes at the most.
     """
 
     limit: int = 0
     after: int = -1
+    since: int = -1
+    most: int = 0
 
 
 class ReportRuns(Message):
@@ -80,12 +85,14 @@ class RunPage(Record, frozen=True):
     """Packed `RunBatch`es (`wire.runs`), oldest first.
 
     `dropped` is how many older runs have been forgotten, `following` where the next page begins
-    (-1: this is the last).
+    (-1: this is the last).  `position` is where it ends in all that was ever reported, in bytes: in
+    answer to `since` the place to go on from, where `following` says only whether there is more.
     """
 
     chunks: list[bytes]
     dropped: int = 0
     following: int = -1
+    position: int = 0
 
 
 # The state of a call that its actor has, and has not started.
