@@ -7,12 +7,14 @@ to end only if no drain has begun a moment later.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 from rayhpc.wire.address import Address
 
 # By then the launcher, which gets the signal at the same time, has had the node drained.
 PATIENCE_S = 2.0
+Item = TypeVar("Item")
 REASON = "it was sent SIGTERM, by somebody outside the cluster"
 
 
@@ -39,10 +41,10 @@ class Sigterms:
         """When there are workers to end."""
         return list(self._ends.values())
 
-    def due(self) -> list[Address]:
-        """The workers that are to end now."""
+    def due(self, workers: Mapping[Address, Item]) -> list[Item]:
+        """Those of these workers that are to end now."""
         now = self._now()
         found = [worker for worker, end in self._ends.items() if end <= now]
         for worker in found:
             del self._ends[worker]
-        return [] if self.are_for_all else found
+        return [] if self.are_for_all else [workers[x] for x in found if x in workers]

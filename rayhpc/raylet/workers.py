@@ -34,6 +34,8 @@ RETRY_AFTER_S = 1.0
 # A cluster usually ends together with its program; no workers should be forked at that moment.
 REFILL_AFTER_JOB_S = 1.0
 START_FAILURES_MAX = 3
+# So many start at a time: a thousand short tasks that take no CPU need no thousand processes.
+STARTS_PER_CPU, STARTS_MIN = 2, 8
 # How long someone waits for a worker to end when there can be no more of them.
 CROWDED_AFTER_S = 2.0
 
@@ -59,8 +61,7 @@ class Spawner(Protocol):
 class WorkerProcess:
     """One worker process; `death` says why we ended it, `lease` is what it serves.
 
-    `is_crash` says that it is we who ended it, but not we who wanted that.  `started` is in seconds
-    since the epoch, for the listings.
+    `is_crash`: we ended it, but did not want that.  `started` is in seconds since the epoch.
 
     `has_run` says that it has had a lease, `is_blind` that one of them had no GPU: libraries that
     looked for GPUs then will not find any later.
@@ -198,7 +199,10 @@ class WorkerPool:
         # Whoever is still waiting cannot use the idle ones.
         missing = waiting - states[STARTING]
         ahead = waiting + min(count, self._cpus) - states[STARTING] - states[IDLE]
-        for _ in range(max(missing, ahead)):
+        starting = sum(x.state == STARTING for x in self.by_address.values())
+        # One of each kind may always start: others may take long.
+        room = max(max(STARTS_MIN, STARTS_PER_CPU * self._cpus) - starting, 1 - states[STARTING])
+        for _ in range(min(room, max(missing, ahead))):
             self._start(key)
 
     # -- events ---------------------------------------------------------------------------------
@@ -300,10 +304,9 @@ class WorkerPool:
                 self.kill(worker, f"it was not ready within {START_PATIENCE_S:g} s")
         for worker in self._surplus(now):
             self._ask_to_end(worker)
-        for sent in (self.by_address.get(x) for x in self.sigterms.due()):
-            if sent is not None and sent.state != LEAVING:
-                sent.is_crash = True
-                self.kill(sent, REASON)
+        for sent in self.sigterms.due(self.by_address):
+            sent.is_crash = True
+            self.kill(sent, REASON)
         self._tell_the_crowd(now)
         self.advance()
 
@@ -315,9 +318,8 @@ class WorkerPool:
             times.append(self._retry_at)
         if self._refill_at > now:
             times.append(self._refill_at)
-        for worker in self.by_address.values():
-            if worker.state == STARTING:
-                times.append(worker.since + START_PATIENCE_S)
+        starting = [x for x in self.by_address.values() if x.state == STARTING]
+        times += [x.since + START_PATIENCE_S for x in starting]
         if not self._slots:
             times += [x.since + CROWDED_AFTER_S for x in self._all_waiting() if not x.is_told]
         idle = [x for x in self.by_address.values() if x.state == IDLE]

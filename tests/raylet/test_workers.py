@@ -10,8 +10,9 @@ from rayhpc.raylet import forkserver_messages as fork
 from rayhpc.raylet import workers as pool
 from rayhpc.raylet.ended_workers import EndedWorkers
 from rayhpc.raylet.workers import Waiter, WorkerProcess
+from rayhpc.wire.address import make_address
 from rayhpc.wire.messages import leases
-from tests.raylet.doubles import JOB, Node, job
+from tests.raylet.doubles import JOB, NODE, Node, job
 
 
 class Wish:
@@ -214,6 +215,24 @@ def test_one_that_was_sent_sigterm_ends_unless_the_node_is_drained(drained: bool
     ended.note(wish.worker, wish.worker.death, -9)
     assert [x.exit_type for x in ended.rows()] == ["SYSTEM_ERROR"]
     assert drained or "SIGTERM" in wish.worker.death
+
+
+def test_many_short_tasks_get_the_workers_that_become_free_instead_of_as_many_processes() -> None:
+    n = node(CPU=4)
+    wishes = [Wish(n) for _ in range(50)]
+    assert len(n.spawned) == 8
+    other = Wish(n, environment=b'{"env_vars": {"A": "1"}}')
+    assert len(n.spawned) == 9, "another kind must not wait for all of these"
+    while not all(wish.worker for wish in wishes):
+        number = n.spawned.popleft()[0]
+        n.workers.on_spawned(number, 5000 + number)
+        n.workers.on_ready(make_address(NODE, number), 5000 + number)
+        assert len(n.spawned) <= 9
+        for worker in list(n.workers.by_address.values()):
+            n.workers.release(worker)  # its task is short
+    assert n.workers.count() < 25
+    n.boot()
+    assert other.worker is not None
 
 
 def test_what_outlives_its_job_still_gets_workers() -> None:
