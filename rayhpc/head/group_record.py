@@ -11,6 +11,7 @@ from rayhpc.head.bundles import Bundle, Places
 from rayhpc.wire.address import NodeNumber, ObjectId
 from rayhpc.wire.feasibility import add, conditions_of, subtract, sum_of
 from rayhpc.wire.messages import actors
+from rayhpc.wire.messages.cluster import WaitingGroup
 from rayhpc.wire.messages.common import Resources
 
 
@@ -95,6 +96,15 @@ class GroupRecord:
         selectors = self.made.selectors
         conditions = conditions_of(selectors[index]) if index < len(selectors) else []
         return Bundle(index, self.made.bundles[index], tuple(conditions))
+
+    def waiting(self, indexes: Iterable[int]) -> WaitingGroup:
+        """These of its bundles in the form that says what the cluster waits for."""
+        bundles = [self.bundle(index) for index in indexes]
+        return WaitingGroup(
+            [each.resources for each in bundles],
+            self.made.strategy,
+            [list(each.conditions) for each in bundles],
+        )
 
     def amounts(self, indexes: Iterable[int]) -> Resources:
         """The total resources of some of its bundles."""

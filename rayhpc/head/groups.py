@@ -19,6 +19,7 @@ from rayhpc.head.watchers import Watchers
 from rayhpc.wire.address import Address, NodeNumber, ObjectId, node_of, owner_of
 from rayhpc.wire.feasibility import explain, fits, in_words, sum_of
 from rayhpc.wire.messages import actors
+from rayhpc.wire.messages.cluster import WaitingGroup
 from rayhpc.wire.messages.common import Resources, Strategy
 
 REMOVED_KEPT = 10_000
@@ -263,6 +264,11 @@ class Groups:
             for group in self._groups.values()
             for index in group.missing()
         ]
+
+    def waiting(self) -> list[WaitingGroup]:
+        """The groups with bundles that have no node."""
+        found = [(group, group.missing()) for group in self._groups.values()]
+        return [group.waiting(missing) for group, missing in found if missing]
 
     # -- time ------------------------------------------------------------------------------------
     def advance(self) -> None:

@@ -23,6 +23,7 @@ SILENT_S = cluster.NODE_SILENT_S
 # How often a node is told that it is heard: it must know when it may have been declared dead.
 ANSWER_S = 0.9
 CHECK_S = 0.5
+DRAINING = "it is draining"
 # Both ends of a link, and all links of a node, break at the same time: reports are gathered this
 # long.
 GATHER_S = 0.5
@@ -131,7 +132,9 @@ class Membership:
             return
         node.report(message.usage)
         if message.usage.draining and not node.leaving:
-            node.leaving = "it is draining"
+            node.leaving = DRAINING
+        elif not message.usage.draining and node.leaving == DRAINING:
+            node.leaving = ""
         self._nodes.grown.add(node.number)
         self._announcer.changed(node.number)
 

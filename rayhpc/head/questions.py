@@ -15,6 +15,7 @@ from rayhpc.head.groups import Groups
 from rayhpc.head.history import History
 from rayhpc.head.jobs import Jobs
 from rayhpc.head.kv import Kv
+from rayhpc.head.load import load_of
 from rayhpc.head.nodes import Nodes
 from rayhpc.wire.address import Address, node_of
 from rayhpc.wire.messages import cluster
@@ -65,6 +66,7 @@ class Questions:
             cluster.ListActors: lambda *_: [actor.row() for actor in actors.table],
             cluster.ListGroups: lambda *_: groups.rows(),
             cluster.NodesOverTime: lambda *_: history.rows(),
+            cluster.Load: lambda *_: load_of(nodes, actors, groups),
             cluster.ListJobs: lambda *_: jobs.rows(),
             cluster.JobRaylets: lambda _, __, q: self._raylets_of(q.job),
             cluster.KvPut: self._put,

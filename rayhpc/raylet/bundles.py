@@ -43,6 +43,9 @@ class ReservedBundles:
         self._known: dict[bytes, actors.GroupIs] = {}
         self._asked: set[bytes] = set()
 
+    def __len__(self) -> int:
+        return len(self._mine)
+
     def set_aside(self, group: bytes, bundles: dict[int, Resources]) -> bool:
         """Reserve these bundles out of the node's pool, all or none."""
         mine = self._mine.get(group, {})

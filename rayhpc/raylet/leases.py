@@ -22,7 +22,7 @@ from rayhpc.raylet.view import ClusterView
 from rayhpc.raylet.workers import Waiter, WorkerPool, WorkerProcess
 from rayhpc.wire.address import Address, NodeNumber, node_of
 from rayhpc.wire.messages import leases
-from rayhpc.wire.messages.common import Grant, Resources
+from rayhpc.wire.messages.common import Grant, Resources, Strategy
 
 # After this time the user hears of a demand that no node can meet: nodes may still be joining.
 TELL_AFTER_S = 0.5
@@ -206,6 +206,11 @@ class Leases:
         self.is_draining = True
         self.on_view_changed()
 
+    def serve(self) -> None:
+        """Take new work again."""
+        self.is_draining = False
+        self.on_view_changed()
+
     # -- time -----------------------------------------------------------------------------------
     def on_time(self) -> None:
         """Report requests that may wait forever; try a group's next node."""
@@ -252,8 +257,8 @@ class Leases:
         """The number of leases."""
         return len(self._leases)
 
-    def demand(self) -> list[tuple[Resources, int, str]]:
-        """What waits here: resources, number of tasks, reason."""
+    def demand(self) -> list[tuple[Resources, int, str, Strategy]]:
+        """What waits here: resources, number of tasks, reason, and where they may run."""
         shown: dict[bytes, PendingLease] = {}
         backlog: dict[tuple[Address, bytes], int] = {}
         for request in self._requests.values():
@@ -265,7 +270,12 @@ class Leases:
         for (_, kind), number in backlog.items():
             count[kind] += number
         return [
-            (request.resources, count[kind], request.told or why_it_waits(request))
+            (
+                request.resources,
+                count[kind],
+                request.told or why_it_waits(request),
+                request.wanted.strategy,
+            )
             for kind, request in shown.items()
         ]
 

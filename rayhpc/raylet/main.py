@@ -215,9 +215,7 @@ class _RayletProcess:
             time.monotonic,
             random.Random(),
             self._pid_of,
-            plane=DataPlane(
-                self._arena, self._config.bind, self._config.ports, self._channels
-            ),
+            plane=DataPlane(self._arena, self._config.bind, self._config.ports, self._channels),
         )
         if store.wake_fd >= 0:
             self._descriptors.watch(store.wake_fd, store.on_time)

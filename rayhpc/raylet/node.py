@@ -2,7 +2,7 @@
 
 Created by `main` (and by the simulation) once the head has given the node its number.  Decides
 nothing itself: each message is dispatched to the part responsible for it, and what a death or a
-change of the cluster means is passed to all parts in the order of `docs/explanation/protocol.md`. 
+change of the cluster means is passed to all parts in the order of `docs/explanation/protocol.md`.
 Touches no socket, process or clock except those passed in.
 """
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +20,7 @@ from rayhpc.raylet.actors import HostedActors
 from rayhpc.raylet.bundles import ReservedBundles
 from rayhpc.raylet.config import HEAD_LOST, NODE_LOST, NodeConfig
 from rayhpc.raylet.dispatch import Dispatch
+from rayhpc.raylet.draining import Draining
 from rayhpc.raylet.ended_workers import EndedWorkers
 from rayhpc.raylet.environments import Environments
 from rayhpc.raylet.garbage import GarbageCalls
@@ -90,7 +90,6 @@ class Raylet:
         self.io = io
         self.objects = objects
         self.send = send
-        self.is_draining = False
         # Orders received from the head so far: tells it what our reports include.
         self.orders = 0
         self.ended: tuple[int, str] | None = None
@@ -104,8 +103,6 @@ class Raylet:
         self._watched: set[Address] = set()
         self._gone: set[NodeNumber] = set()
         self._head_heard = self._turned = now()
-        self._leaving = ""
-        self._leave_by = math.inf
         self._make_parts(base)
         for info in registered.nodes:
             self._add_node(info)
@@ -155,6 +152,7 @@ class Raylet:
         )
         self.watches = Watches(send, self.is_alive)
         self.heartbeats = Heartbeats(self.number, self.pool, send, now)
+        self.draining = Draining(self, now)
         self._garbage = GarbageCalls(now)
         self.answers = Answers(self, config.runs_kept)
         self.output = Output(config.node_ip, send)
@@ -166,7 +164,8 @@ class Raylet:
             cluster.HeadAlive: lambda _, m: None,  # its arrival is all that matters
             cluster.NodeUp: self._on_node_up,
             cluster.View: self._on_view,
-            cluster.Drain: lambda _, m: self.drain(m.reason, m.deadline),
+            cluster.Drain: lambda _, m: self.draining.begin(m.reason, m.deadline, stays=m.stays),
+            cluster.Undrain: lambda _, m: self.draining.revoke(),
             cluster.JobIs: self._on_job_is,
             cluster.Request: self.answers.on_request,
             cluster.Reply: self._on_reply,
@@ -210,8 +209,8 @@ class Raylet:
     def settle(self) -> None:
         """After each turn: grant what can be granted, tell the head what has changed."""
         self._turned = self._now()
-        if self._leaving and (self.is_idle() or self._now() >= self._leave_by):
-            self.end(0, self._leaving)
+        if reason := self.draining.settle():
+            self.end(0, reason)
         if self.dispatch.is_dirty:
             self.dispatch.run()
         self.heartbeats.beat(self)
@@ -243,7 +242,7 @@ class Raylet:
             self.objects.deadline(),
             self.heartbeats.deadline(self),
             self._memory.deadline(),
-            self._leave_by,
+            self.draining.deadline(),
             self._head_heard + HEAD_PATIENCE_S,
         ]
         times += [x + LINK_PATIENCE_S for x in self._broken_links.values()]
@@ -336,19 +335,7 @@ class Raylet:
 
     def drain(self, reason: str, within: float | None = None) -> None:
         """Take no new work, and end once nothing is running, or after `within` seconds."""
-        if not self.is_draining:
-            logger.info("draining: %s", reason)
-            self.is_draining = self.actors.is_draining = self.groups.is_draining = True
-            self.workers.sigterms.are_for_all = True
-            self.leases.drain()
-        self._leaving = reason
-        if within is not None:
-            self._leave_by = min(self._leave_by, self._now() + within)
-
-    def is_idle(self) -> bool:
-        """Whether nothing runs here, and no driver is attached."""
-        drivers = any(x.role == "driver" for x in self.attached.values())
-        return not drivers and not self.leases.active() and not self.actors.count()
+        self.draining.begin(reason, within)
 
     def end(self, code: int, reason: str) -> None:
         """End the node, with this exit code."""

@@ -7,19 +7,24 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
 from rayhpc.raylet.actors import HostedActors
+from rayhpc.raylet.bundles import ReservedBundles
 from rayhpc.raylet.dispatch import Dispatch
 from rayhpc.raylet.ended_workers import EndedWorkers
+from rayhpc.raylet.groups import GroupOrders
 from rayhpc.raylet.leases import Leases
 from rayhpc.raylet.node_io import NodeIO
 from rayhpc.raylet.objects.manager import ObjectManager
 from rayhpc.raylet.watches import Watches
 from rayhpc.raylet.workers import WorkerPool
 from rayhpc.wire.address import Address
+
+if TYPE_CHECKING:
+    from rayhpc.raylet.draining import Draining
 
 
 @dataclass(eq=False, slots=True)
@@ -37,7 +42,7 @@ class NodeParts(Protocol):
     """One node's parts.
 
     Attributes:
-        is_draining: nothing new is placed here.
+        draining: whether anything new is placed here.
         orders: how many of the head's orders it has received.
         attached: the drivers and observers on this node.
     """
@@ -50,7 +55,9 @@ class NodeParts(Protocol):
     objects: ObjectManager
     watches: Watches
     dispatch: Dispatch
-    is_draining: bool
+    groups: GroupOrders
+    bundles: ReservedBundles
+    draining: Draining
     orders: int
     attached: dict[Address, Attached]
 

@@ -63,19 +63,22 @@ class Heartbeats:
                 {name: max(0, amount) for name, amount in self._pool.free.items()},
                 raylet.leases.waiting(),
                 self._version,
-                raylet.is_draining,
+                raylet.draining.is_on,
                 raylet.orders,
                 raylet.dispatch.revocable_in(self._pool),
             )
         self._last = now
+        demand = raylet.leases.demand()
         message = cluster.Heartbeat(
             usage,
             raylet.objects.used,
             raylet.objects.spilled,
             raylet.workers.count(),
-            raylet.leases.demand(),
+            [(resources, count, reason) for resources, count, reason, _ in demand],
             *raylet.io.errors(),
             raylet.objects.moved,
+            [strategy for _, _, _, strategy in demand],
+            raylet.draining.use(),
         )
         self._send(HEAD, message)
 
@@ -88,7 +91,8 @@ class Heartbeats:
         return (
             self._pool.version,
             raylet.leases.waiting(),
-            raylet.is_draining,
+            raylet.draining.is_on,
+            raylet.draining.is_busy(),
             raylet.orders,
             raylet.dispatch.orders,
             raylet.dispatch.revocables,

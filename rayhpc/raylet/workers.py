@@ -147,7 +147,7 @@ class WorkerPool:
         self._base = base
         self._node = node
         self._cpus = cpus
-        self._prestart = prestart
+        self.prestart = prestart
         self._spawner = spawner
         self._templates = templates
         self._environments = environments
@@ -280,7 +280,7 @@ class WorkerPool:
             if worker.key[0] != job or self._is_waited_for(worker.key):
                 continue
             if worker.state == IDLE:
-                self._ask_to_end(worker)
+                self.ask_to_end(worker)
             elif worker.left is not None:
                 self._send(worker.address, leases.ExitIfIdle(job_over=True))
             elif worker.state == STARTING:
@@ -303,7 +303,7 @@ class WorkerPool:
             if worker.state == STARTING and now - worker.since > START_PATIENCE_S:
                 self.kill(worker, f"it was not ready within {START_PATIENCE_S:g} s")
         for worker in self._surplus(now):
-            self._ask_to_end(worker)
+            self.ask_to_end(worker)
         for sent in self.sigterms.due(self.by_address):
             sent.is_crash = True
             self.kill(sent, REASON)
@@ -406,7 +406,7 @@ class WorkerPool:
             return
         idle = [x for x in self.by_address.values() if x.state == IDLE]
         if idle:
-            self._ask_to_end(min(idle, key=lambda x: x.since))
+            self.ask_to_end(min(idle, key=lambda x: x.since))
 
     def _tell_the_crowd(self, now: float) -> None:
         """Tell those waiting for a worker that cannot be started why they wait."""
@@ -462,9 +462,10 @@ class WorkerPool:
         worker.lease = 0
         worker.since = self._now()
         if self._jobs.is_over(worker.key[0]) and not self._is_waited_for(worker.key):
-            self._ask_to_end(worker)
+            self.ask_to_end(worker)
 
-    def _ask_to_end(self, worker: WorkerProcess) -> None:
+    def ask_to_end(self, worker: WorkerProcess) -> None:
+        """Have an idle worker exit, unless it owns objects that others hold."""
         worker.state = LEAVING
         worker.is_asked_to_end = True
         is_over = self._jobs.is_over(worker.key[0])
@@ -482,7 +483,7 @@ class WorkerPool:
         """Keep a few plain workers while little else is running."""
         alive = sum(1 for x in self.by_address.values() if x.state != LEAVING)
         if not self._waiting and self._now() >= max(self._retry_at, self._refill_at):
-            for _ in range(self._prestart - alive):
+            for _ in range(self.prestart - alive):
                 self._start(PLAIN)
 
     def _fail(self, key: Key, reason: str) -> None:

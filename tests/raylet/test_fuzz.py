@@ -24,9 +24,7 @@ ENDS_IT = (leases.Shutdown, cluster.Drain, cluster.Registered, cluster.Registrat
 NODES = (1 << 32, make_address(1, 1), make_address(1, 2), 2 << 32, make_address(2, 7))
 SOURCES = st.sampled_from([0, *NODES])
 ANY = fuzzing.messages([x for x in messages.RAYLET_TAKES if x not in ENDS_IT])
-SLOW = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+SLOW = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @given(st.lists(st.tuples(SOURCES, ANY, st.floats(0, 1)), max_size=12))

@@ -335,6 +335,45 @@ def test_draining_ends_when_nothing_runs_or_time_is_up(site: Site) -> None:
     late.store.close()
 
 
+def test_a_drain_that_stays_sends_idle_workers_away_and_is_revoked(site: Site) -> None:
+    site.boot()
+    site.raylet.detach(site.driver, "left")
+    site.say(HEAD, cluster.Drain("idle", 0.0, stays=True))
+    site.raylet.settle()
+    assert {a for a, _ in site.sent(leases.ExitIfIdle)} == set(site.raylet.workers.by_address)
+    site.wait(30.0)
+    last = site.sent(cluster.Heartbeat)[-1][1]
+    assert site.raylet.ended is None
+    assert last.use.busy == ""
+    assert last.use.idle_s >= 30.0
+    assert last.use.keeps == "2 workers"
+    site.request(1, FAR, hops=1)
+    assert site.sent(leases.LeaseGranted) == []
+    site.say(HEAD, cluster.Undrain())
+    site.wait(1.0)
+    beats = [m for _, m in site.sent(cluster.Heartbeat) if m.usage is not None]
+    assert not beats[-1].usage.draining
+    site.request(2, FAR, hops=1)
+    assert site.sent(cluster.Heartbeat)[-1][1].use.keeps == ""
+
+
+def test_a_node_that_is_told_to_end_takes_no_work_again(site: Site) -> None:
+    site.boot()
+    site.raylet.drain("told to", 5.0)
+    site.say(HEAD, cluster.Undrain())
+    assert site.raylet.draining.is_on
+
+
+def test_a_node_says_what_it_is_in_use_for(site: Site) -> None:
+    site.boot()
+    site.request(1, FAR, hops=1)
+    site.say(HEAD, actors.PrepareBundles(b"g" * 16, 1, {0: units(CPU=1)}))
+    site.wait(1.0)
+    use = site.sent(cluster.Heartbeat)[-1][1].use
+    assert use.busy == "1 program, 1 lease, 1 placement group"
+    assert use.idle_s == 0.0
+
+
 def test_bundles_are_answered_and_wait_only_shortly(site: Site) -> None:
     site.say(HEAD, actors.PrepareBundles(b"g" * 16, 1, {0: units(CPU=2)}))
     assert [m.ok for _, m in site.sent(actors.BundlesPrepared)] == [True]

@@ -148,9 +148,7 @@ class Channels:
             return
         channel = (message.node, message.channel)
         source.dialled.add(channel)
-        offer = Offer(
-            message.channel, message.endpoints, message.ticket, message.up, message.down
-        )
+        offer = Offer(message.channel, message.endpoints, message.ticket, message.up, message.down)
         self._plane.dial(message.node, offer)
 
     def on_refused(self, message: objects.SpanRefused) -> None:

@@ -181,6 +181,14 @@ class Directory:
         nodes = sorted(entry.nodes) if entry is not None else []
         return [self._context.node, *nodes] if self._table.get(oid) is not None else nodes
 
+    def give_up(self, oid: ObjectId, node: NodeNumber) -> bool:
+        """A node is about to leave: another copy is the one to keep; False: there is no other."""
+        if self.copies(oid) in ([], [node]):
+            return False
+        self._copy_gone(oid, node)
+        self._context.post(node, objects.DropCopies([oid]))
+        return True
+
     # -- details -----------------------------------------------------------------------------------
     def _copy_gone(self, oid: ObjectId, node: NodeNumber, why: str = "") -> None:
         entry = self._entry(oid)

@@ -227,7 +227,12 @@ class Fetcher:
             answer = objects.Fetched(obj.oid, place.offset, obj.size, place.path)
         else:
             answer = objects.Fetched(obj.oid, obj.offset if pin else -1, obj.size)
-        self._context.send(process, answer)
+        self._answer(process, answer)
+
+    def _answer(self, process: Address, answer: objects.Fetched | objects.FetchFailed) -> None:
+        """Tell who waited; what the raylet itself wants here is wanted by no process."""
+        if process != self._context.me:
+            self._context.send(process, answer)
 
     def _no_room(self, want: Want, size: int) -> None:
         """Readers hear that it does not fit; who only looked, that it exists."""
@@ -240,13 +245,13 @@ class Fetcher:
                 answer = objects.FetchFailed(want.oid, objects.FULL, text=text)
             else:
                 answer = objects.Fetched(want.oid, -1, size)
-            self._context.send(process, answer)
+            self._answer(process, answer)
 
     def _fail(self, want: Want, kind: int, value: bytes = b"", text: str = "") -> None:
         del self._wants[want.oid]
         self._stop(want)
         for process, _ in want.waiters:
-            self._context.send(process, objects.FetchFailed(want.oid, kind, value, text))
+            self._answer(process, objects.FetchFailed(want.oid, kind, value, text))
 
     def _give_up(self, want: Want) -> None:
         del self._wants[want.oid]

@@ -39,6 +39,8 @@ Handler = Callable[[Address, Any], None]
 
 # Where there is no `wake_fd` to poll, finished work is looked for this often.
 _LOOK_SECONDS = 0.02
+# A node that drains gives its objects away by so many.
+_MOVED_AT_ONCE = 200
 
 
 class ObjectManager:
@@ -160,9 +162,19 @@ class ObjectManager:
     def moved(self) -> Moved:
         """What has come from other nodes and gone to disk so far."""
         pulls, spiller = self._puller, self._spiller
-        return Moved(
-            pulls.arrived, pulls.arrived_bytes, spiller.placed, spiller.placed_bytes
-        )
+        return Moved(pulls.arrived, pulls.arrived_bytes, spiller.placed, spiller.placed_bytes)
+
+    def move_away(self) -> None:
+        """Have the owners' nodes see to copies elsewhere of what only this node keeps."""
+        by_node: dict[NodeNumber, list[bytes]] = {}
+        for oid in self._table.kept_for_others(_MOVED_AT_ONCE):
+            by_node.setdefault(owner_node_of(oid), []).append(oid)
+        for node, oids in by_node.items():
+            self._context.post(node, objects.MoveAway(oids, self._context.node))
+
+    def unmoved(self) -> int:
+        """How many such objects there are."""
+        return sum(1 for _ in self._table.kept_for_others())
 
     def rows(self, limit: int) -> list[ObjectRow]:
         """At most `limit` of the objects that lie on this node."""
@@ -191,6 +203,7 @@ class ObjectManager:
             objects.LocateCancel: lambda _, m: directory.on_locate_cancel(m),
             objects.Located: lambda _, m: fetcher.on_located(m),
             objects.DropCopies: self._on_drop_copies,
+            objects.MoveAway: self._on_move_away,
             objects.ReadChunk: lambda _, m: self._server.on_read_chunk(m),
             objects.Chunk: self._puller.on_chunk,
             objects.AskChannels: lambda _, m: self._server.on_ask_channels(m),
@@ -205,6 +218,12 @@ class ObjectManager:
             self._directory.on_object_at(message)
         else:
             self._table.promote(message.oid)  # the directory made ours the copy to keep
+
+    def _on_move_away(self, _: Address, message: objects.MoveAway) -> None:
+        mine = [oid for oid in message.oids if owner_node_of(oid) == self._context.node]
+        missing = [oid for oid in mine if not self._directory.give_up(oid, message.node)]
+        if missing:
+            self._fetcher.on_fetch(self._context.me, objects.Fetch(missing, pin=False))
 
     def _on_drop_copies(self, _: Address, message: objects.DropCopies) -> None:
         for oid in message.oids:

@@ -9,7 +9,8 @@ readers and goes with its last pin.  The first sealed copy of an object that has
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import itertools
+from collections.abc import Callable, Iterable, Iterator
 
 from rayhpc.raylet.objects import spill
 from rayhpc.raylet.objects.context import StoreContext
@@ -83,9 +84,7 @@ class ObjectTable:
         )
         return True
 
-    def _placed_on_disk(
-        self, process: Address, oid: ObjectId, place: SpillPlace, ok: bool
-    ) -> None:
+    def _placed_on_disk(self, process: Address, oid: ObjectId, place: SpillPlace, ok: bool) -> None:
         if not ok:
             self._spiller.failed(place, f"it has no room for {place.size} bytes")
             self._refuse(process, oid, place.size)
@@ -200,6 +199,16 @@ class ObjectTable:
             self._remove(obj)
             gone = objects.ObjectGone(obj.oid, self._context.node, why)
             self._context.post(owner_node_of(obj.oid), gone)
+
+    def kept_for_others(self, limit: int | None = None) -> Iterator[ObjectId]:
+        """The primary copies here whose owners are on other nodes, at most `limit` of them."""
+        me, gone = self._context.node, self._context.gone_nodes
+        kept = (
+            oid
+            for oid, obj in self.objects.items()
+            if obj.primary and not obj.doomed and owner_node_of(oid) not in (me, *gone)
+        )
+        return itertools.islice(kept, limit)
 
     def promote(self, oid: ObjectId) -> None:
         """Ours is the copy to keep from now on."""

@@ -6,7 +6,14 @@ and are answered by a `Reply`, so that a new question needs no new plumbing.
 
 from __future__ import annotations
 
-from rayhpc.wire.messages.common import JobConfig, NodeInfo, Record, Resources
+from rayhpc.wire.messages.common import (
+    JobConfig,
+    Labels,
+    NodeInfo,
+    Record,
+    Resources,
+    Strategy,
+)
 from rayhpc.wire.messages.looking import ReadLog, Stacks
 from rayhpc.wire.messages.registry import Message
 from rayhpc.wire.messages.task_runs import TaskRuns
@@ -82,11 +89,24 @@ class Moved(Record, frozen=True):
     spilled_bytes: int = 0
 
 
+class NodeUse(Record, frozen=True):
+    """What a node is in use for, by its raylet's own account.
+
+    `busy` says it in words (empty: it is idle, for `idle_s` seconds), `keeps` what it has, while it
+    drains, that would be lost with it (empty: nothing).
+    """
+
+    busy: str = ""
+    idle_s: float = 0.0
+    keeps: str = ""
+
+
 class Heartbeat(Message):
     """Raylet to head: I am alive; `usage` only if it has changed; `demand`: what waits here.
 
     `demand` lists (resources, number waiting, reason in words).  `errors` counts the errors inside
     the raylet, `last_error` is the last one.  `moved` is what the store has moved so far.
+    `strategies` says of each entry of `demand` where it may run.
     """
 
     usage: Usage | None = None
@@ -97,6 +117,8 @@ class Heartbeat(Message):
     errors: int = 0
     last_error: str = ""
     moved: Moved = Moved()
+    strategies: list[Strategy] = []
+    use: NodeUse = NodeUse()
 
 
 class HeadAlive(Message):
@@ -122,10 +144,18 @@ class LinkBroken(Message):
 
 
 class Drain(Message):
-    """Head to raylet: take no new work; end within `deadline` seconds from now."""
+    """Head to raylet: take no new work; end within `deadline` seconds from now.
+
+    With `stays` the node does not end: it waits for `Undrain`, or for its machine to be taken away.
+    """
 
     reason: str
     deadline: float
+    stays: bool = False
+
+
+class Undrain(Message):
+    """To a raylet that drains and stays: take work again."""
 
 
 class JobStarted(Message):
@@ -240,6 +270,10 @@ class Workers(Message):
     ended: bool = False
 
 
+class Load(Message):
+    """To the head: what waits and what each node is in use for, at one instant → ClusterLoad."""
+
+
 class NodesOverTime(Message):
     """To the head: what each node had free, and in its store, over time → list[NodeHistory]."""
 
@@ -287,6 +321,7 @@ Question = (
     | TaskRuns
     | Workers
     | NodesOverTime
+    | Load
     | JobRaylets
     | PassOnOutput
     | OwnedObjects
@@ -351,6 +386,40 @@ class ClusterState(Record, frozen=True):
     demand: list[tuple[Resources, int, str]]
     errors: int = 0
     last_error: str = ""
+
+
+class NodeLoad(Record, frozen=True):
+    """A living node: what of it is free, and what it is in use for."""
+
+    info: NodeInfo
+    available: Resources
+    use: NodeUse
+    draining: bool = False
+
+
+class Waiting(Record, frozen=True):
+    """Equal tasks or actors that wait, and where they may run."""
+
+    resources: Resources
+    count: int
+    strategy: Strategy
+    is_actor: bool = False
+
+
+class WaitingGroup(Record, frozen=True):
+    """A placement group's bundles that have no node, each with the label conditions of its own."""
+
+    bundles: list[Resources]
+    strategy: str
+    conditions: list[list[Labels]]
+
+
+class ClusterLoad(Record, frozen=True):
+    """Demand and supply at one instant."""
+
+    nodes: list[NodeLoad]
+    waiting: list[Waiting]
+    groups: list[WaitingGroup]
 
 
 class NodeSample(Record, frozen=True):

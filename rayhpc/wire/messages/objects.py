@@ -209,6 +209,13 @@ class DropCopies(Message):
     oids: list[bytes]
 
 
+class MoveAway(Message):
+    """A raylet that drains to an owner's raylet: keep a copy elsewhere, we are about to go."""
+
+    oids: list[bytes]
+    node: int
+
+
 class ReadChunk(Message):
     """Raylet to raylet: send me `length` bytes from `start`; answered by `Chunk`."""
 
