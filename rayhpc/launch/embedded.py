@@ -15,12 +15,21 @@ from rayhpc.launch.spawn import NodeProcess
 class EmbeddedSession:
     """A running embedded node.
 
-    `session_dir` is where a driver attaches, `address` the head's ip:port.
+    `session_dir` is where a driver attaches, `address` the head's ip:port, `kernel_session` as in
+    `runtime.process.driver.connect`.
     """
 
-    def __init__(self, process: NodeProcess, session_dir: str, address: str, node_id: str) -> None:
+    def __init__(
+        self,
+        process: NodeProcess,
+        session_dir: str,
+        address: str,
+        node_id: str,
+        kernel_session: int = 0,
+    ) -> None:
         self.session_dir = session_dir
         self.address = address
+        self.kernel_session = kernel_session
         self.node_id = node_id
         self._process = process
 
@@ -93,4 +102,6 @@ def start(
     except BaseException:
         process.stop()
         raise
-    return EmbeddedSession(process, record.session_dir, record.address, ready.node_id)
+    return EmbeddedSession(
+        process, record.session_dir, record.address, ready.node_id, plan.raylet.attach_from
+    )

@@ -24,7 +24,7 @@ from rayhpc.exit_codes import ExitCode, LaunchError
 from rayhpc.launch import leftovers, sessions
 from rayhpc.launch.node_plan import NodePlan, receive_plan
 from rayhpc.launch.private_fds import close_private, keep_private, release
-from rayhpc.machine import affinity, limits, process_title, processes
+from rayhpc.machine import affinity, limits, process_title, processes, shared_uid
 from rayhpc.machine.signals import take_all_again
 from rayhpc.wire import keys
 
@@ -195,6 +195,9 @@ def _prepare_process(plan: NodePlan) -> None:
     problems = limits.check_budget(limits.read_limits(), descriptors=_DESCRIPTORS, threads=0)
     if problems:
         raise LaunchError(problems[0], ExitCode.CONFIGURATION)
+    if plan.raylet.ipc_key is not None:
+        os.environ[shared_uid.VARIABLE] = "1"  # for what tasks start
+        shared_uid.hide_memory()
     process_title.prepare()
     process_title.show("rayhpc raylet")
     if plan.affinity:

@@ -143,6 +143,7 @@ def make_plan(
     name = sessions.new_name(key.cluster_id)
     session_dir = str(base / name)
     node_rank = place.rank if rank is None else rank
+    shared = place.system.shares_uid(place.environ)
     config = NodeConfig(
         session_dir=session_dir,
         cluster=key,
@@ -164,6 +165,8 @@ def make_plan(
         gpu_variable=size.gpus.value.variable,
         spill_dirs=_spill_directories(place, session_dir),
         runs_kept=_runs_kept(place.environ),
+        ipc_key=keys.new_key_pair() if shared else None,
+        attach_from=os.getsid(0) if shared else 0,
         # The program runs on the head's node and submits from there first.
         prestart=2 if head is not None else 1,
     )

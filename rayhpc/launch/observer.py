@@ -19,6 +19,7 @@ import zmq
 from rayhpc.exit_codes import ExitCode, LaunchError
 from rayhpc.launch.node_config import python_version, rayhpc_version
 from rayhpc.launch.sessions import ATTACH
+from rayhpc.machine.shared_uid import expected_session
 from rayhpc.wire import bootstrap
 from rayhpc.wire.address import HEAD, Address, node_of, raylet_of
 from rayhpc.wire.codec import Decoder, source_of
@@ -61,7 +62,7 @@ class Observer:
         self._me = facts.address
         self.raylet = raylet_of(node_of(facts.address))
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
-        self._transport = Transport(self._context, self._me, session_dir)
+        self._transport = Transport(self._context, self._me, session_dir, ipc_key=facts.ipc_key)
         self._decode = Decoder((Reply, Shutdown, NodeGone, DirectAsk))
         self._poller = zmq.Poller()
         for sock in self._transport.sockets:
@@ -184,7 +185,8 @@ def _attach(session_dir: str, role: str) -> tuple[Facts, Any]:
     }
     path = os.path.join(session_dir, ATTACH)
     try:
-        reply, fds, connection = bootstrap.attach(path, hello, ATTACH_S)
+        session = expected_session(os.environ)
+        reply, fds, connection = bootstrap.attach(path, hello, ATTACH_S, session)
     except bootstrap.AttachError as error:
         raise LaunchError(str(error), ExitCode.REFUSED) from None
     for descriptor in fds:

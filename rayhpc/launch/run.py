@@ -24,6 +24,7 @@ from rayhpc.launch.rendezvous import FOLDER, Rendezvous
 from rayhpc.launch.run_context import JOB_FOLDER, RunContext, RunOptions
 from rayhpc.launch.startup import Startup
 from rayhpc.launch.system_channel import SystemChannel
+from rayhpc.machine.shared_uid import hide_memory
 from rayhpc.machine.signals import Signals
 
 
@@ -36,6 +37,8 @@ def run(options: RunOptions, environ: Mapping[str, str]) -> int:
     with Signals() as signals:
         startup = Startup(signals, time.monotonic() + options.start_timeout_s)
         place = node_config.look_around(environ, rank=options.rank, size=options.size)
+        if place.system.shares_uid(environ):
+            hide_memory()
         role = elect(place.allocation)
         channel = _channel(options, place, role, environ)
         if isinstance(channel, mpi_channel.MpiChannel):
@@ -116,7 +119,7 @@ def _channel(
         LaunchError: there is none.
     """
     if role.size == 1:
-        return None
+        return _growing(place, environ)
     if options.rendezvous is not None:
         return Rendezvous([Path(options.rendezvous).absolute()], role.name)
     launcher = place.allocation.launcher.value
@@ -133,6 +136,12 @@ def _channel(
             ExitCode.CONFIGURATION,
         )
     return Rendezvous(directories, role.name)
+
+
+def _growing(place: Place, environ: Mapping[str, str]) -> Channel | None:
+    """The channel of a job that begins with one node and can become larger."""
+    link = place.system.link(environ)
+    return None if link is None or link.resizer() is None else SystemChannel(link)
 
 
 def _shared_directories(allocation: Allocation, environ: Mapping[str, str]) -> list[Path]:

@@ -139,6 +139,11 @@ def become_subreaper() -> None:
     _prctl()(_PR_SET_CHILD_SUBREAPER, 1)
 
 
+def set_process_option(option: int, value: int) -> None:
+    """Call prctl(2) with one value.  Raises OSError."""
+    _prctl()(option, value)
+
+
 def _is_reaped(pid: int) -> bool:
     try:
         return os.waitpid(pid, os.WNOHANG)[0] != 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -33,6 +33,7 @@ class Attaching:
         server: where they attach.
         config: the node's configuration.
         arena: its object store's memory.
+        files: descriptors of further files that processes map (`WorkerConfig.spill_fds`).
         raylet: the node.
         watch: has a callback called whenever a descriptor is readable.
         unwatch: the inverse of `watch`.
@@ -43,6 +44,7 @@ class Attaching:
         server: AttachServer,
         config: NodeConfig,
         arena: Arena,
+        files: Sequence[int],
         raylet: Raylet,
         watch: Watch,
         unwatch: Callable[[int], None],
@@ -50,6 +52,7 @@ class Attaching:
         self._server = server
         self._config = config
         self._arena = arena
+        self._files = files
         self._raylet = raylet
         self._watch = watch
         self._unwatch = unwatch
@@ -82,7 +85,7 @@ class Attaching:
         self._addresses[connection] = facts.address
         told = msgspec.to_builtins(facts, builtin_types=(bytes,))
         reply = {"facts": told, "arena_bytes": self._arena.size}
-        self._server.reply(connection, reply, [self._arena.fd])
+        self._server.reply(connection, reply, [self._arena.fd, *self._files])
         self._watch_process(connection)
 
     def _objection(self, hello: dict[str, Any]) -> str:

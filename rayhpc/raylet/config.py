@@ -10,7 +10,7 @@ import os
 
 import msgspec
 
-from rayhpc.wire.keys import ClusterKey
+from rayhpc.wire.keys import ClusterKey, KeyPair
 from rayhpc.wire.messages.common import UNIT, Resources
 
 # Exit codes of a node (all of them: `exit_codes`).
@@ -36,6 +36,9 @@ class NodeConfig(msgspec.Struct, kw_only=True):
     `prestart` workers are started before anyone asks.
     `runs_kept` is how many of its workers' runs (tasks and calls) the raylet keeps, at a little
     over 32 bytes each.
+    `ipc_key` is set where other users have our uid (`machine.shared_uid`): what this node's
+    processes prove to each other; `attach_from` is then the only kernel session (setsid) whose
+    processes may attach.
     """
 
     session_dir: str
@@ -60,6 +63,8 @@ class NodeConfig(msgspec.Struct, kw_only=True):
     counts_shared: bool = False
     prestart: int = 2
     runs_kept: int = RUNS_KEPT
+    ipc_key: KeyPair | None = None
+    attach_from: int = 0
 
     @property
     def cpus(self) -> int:

@@ -11,16 +11,19 @@ import os
 import signal
 import socket
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
 from rayhpc.machine.processes import reap_child
 from rayhpc.raylet import forkserver_messages as messages
+from rayhpc.raylet.objects.spill import SHARED_FILES
 
 ENTRY = "rayhpc.runtime.worker.main:main"
 # The numbers of the shared descriptors in every worker: above anything opened at start.
 _FIRST_SHARED = 64
+# The arena, the slots, and files that are spilled to.
+_SHARED = 2 + SHARED_FILES
 _BUFFER_BYTES = 1 << 20
 
 
@@ -95,15 +98,16 @@ class ForkServer(Channel):
     `shared` are the numbers under which workers find the descriptors given to `share`.
     """
 
-    def __init__(self, end: socket.socket, pid: int, shared: tuple[int, int]) -> None:
+    def __init__(self, end: socket.socket, pid: int, shared: list[int]) -> None:
         super().__init__(end)
         self.pid = pid
         self.shared = shared
 
-    def share(self, descriptors: tuple[int, int]) -> None:
-        """Give every worker these descriptors (the arena's and the slots'), as `shared`."""
+    def share(self, descriptors: Sequence[int]) -> None:
+        """Give every worker these descriptors (the arena's, the slots', files'), as `shared`."""
         copies = [fcntl.fcntl(x, fcntl.F_DUPFD_CLOEXEC, 3) for x in descriptors]
-        self.send(messages.Share(list(self.shared)), copies)
+        self.shared = self.shared[: len(copies)]
+        self.send(messages.Share(self.shared), copies)
 
     def finish(self, timeout: float) -> bool:
         """Have every worker ended and the server exit; the session's directory stays."""
@@ -148,12 +152,11 @@ def start(session_dir: str, entry: str = ENTRY, present: int = -1) -> ForkServer
     return ForkServer(mine, pid, shared)
 
 
-def _free_numbers() -> tuple[int, int]:
-    """Two descriptor numbers that are free here, and so in the fork; occupied until closed."""
+def _free_numbers() -> list[int]:
+    """Descriptor numbers that are free here, and so in the fork; occupied until closed."""
     nowhere = os.open(os.devnull, os.O_RDONLY)
     try:
-        first = fcntl.fcntl(nowhere, fcntl.F_DUPFD_CLOEXEC, _FIRST_SHARED)
-        second = fcntl.fcntl(nowhere, fcntl.F_DUPFD_CLOEXEC, first + 1)
+        # Each is the first free one, so they ascend.
+        return [fcntl.fcntl(nowhere, fcntl.F_DUPFD_CLOEXEC, _FIRST_SHARED) for _ in range(_SHARED)]
     finally:
         os.close(nowhere)
-    return first, second

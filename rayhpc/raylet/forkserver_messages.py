@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 PACKET_BYTES = 150_000
-DESCRIPTORS_MAX = 4
+DESCRIPTORS_MAX = 8
 
 
 class Share(msgspec.Struct, array_like=True, tag=1):

@@ -34,6 +34,7 @@ from rayhpc.raylet.logs import LogFile
 from rayhpc.raylet.memory_monitor import MemoryMonitor, Readings, private_bytes
 from rayhpc.raylet.node import Raylet
 from rayhpc.raylet.objects import ObjectManager
+from rayhpc.raylet.objects.spill import open_for_all
 from rayhpc.raylet.os_io import OsIO
 from rayhpc.raylet.routing import Router
 from rayhpc.store.arena import Arena
@@ -135,7 +136,10 @@ class _RayletProcess:
             most=WORKERS_MAX,
         )
         self._slots = SlotTable.create(workers)
-        server.share((self._arena.fd, self._slots.fd))
+        # Where our descriptors are closed to our own processes, too, these get copies of them.
+        hidden = config.ipc_key is not None
+        self._spill_files = open_for_all(config.spill_dirs) if hidden else []
+        server.share([self._arena.fd, self._slots.fd, *(x.fd for x in self._spill_files)])
         self._links = Links(self._context, config.cluster.node)
         self._head = HeadLink(self._context, config.cluster)
         # What was there before us is our launcher's (the head); all else that we inherit is ours.
@@ -168,7 +172,7 @@ class _RayletProcess:
     def _open(self, registered: cluster.Registered) -> None:
         config, me = self._config, raylet_of(registered.number)
         router = self._router = Router(
-            self._context, me, config.session_dir, self._links, self._head
+            self._context, me, config.session_dir, self._links, self._head, config.ipc_key
         )
         io = self._io = OsIO(
             config,
@@ -197,9 +201,10 @@ class _RayletProcess:
         )
         io.belong_to(raylet)
         attaching = Attaching(
-            AttachServer(f"{config.session_dir}/raylet.sock"),
+            AttachServer(f"{config.session_dir}/raylet.sock", config.attach_from),
             config,
             self._arena,
+            [x.fd for x in self._spill_files],
             raylet,
             self._descriptors.watch,
             self._descriptors.unwatch,
@@ -216,6 +221,7 @@ class _RayletProcess:
             random.Random(),
             self._pid_of,
             plane=DataPlane(self._arena, self._config.bind, self._config.ports, self._channels),
+            spill_files=self._spill_files,
         )
         if store.wake_fd >= 0:
             self._descriptors.watch(store.wake_fd, store.on_time)
@@ -233,9 +239,12 @@ class _RayletProcess:
             "",
             bind=config.bind,
             ports=config.ports,
+            ipc_key=config.ipc_key,
         )
-        arena_fd, slots_fd = self._server.shared
-        return WorkerConfig(facts, arena_fd, self._arena.size, slots_fd, 0, config.gpu_variable)
+        arena_fd, slots_fd, *spill_fds = self._server.shared
+        return WorkerConfig(
+            facts, arena_fd, self._arena.size, slots_fd, 0, config.gpu_variable, spill_fds
+        )
 
     # -- serving ----------------------------------------------------------------------------------
     def serve(self) -> tuple[int, str]:

@@ -16,6 +16,7 @@ import zmq
 from rayhpc.wire import codec, sockets
 from rayhpc.wire.address import Address, NodeNumber, node_of, raylet_of, routing_id
 from rayhpc.wire.head_link import HeadLink
+from rayhpc.wire.keys import KeyPair
 from rayhpc.wire.links import Links
 from rayhpc.wire.messages.leases import NodeGone
 from rayhpc.wire.transport import socket_path
@@ -34,6 +35,7 @@ class Router:
         session_dir: the session's directory, where its processes find it.
         links: the links to other raylets.
         head: the link to the head.
+        ipc_key: what the processes of this node prove to each other; None: the directory is enough.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class Router:
         session_dir: str,
         links: Links,
         head: HeadLink,
+        ipc_key: KeyPair | None = None,
     ) -> None:
         self._me = me
         self._node = node_of(me)
@@ -52,6 +55,8 @@ class Router:
         self._names: dict[Address, bytes] = {}
         self._to_myself: deque[bytes] = deque()
         self._local = sockets.make_router(context, routing_id=routing_id(me))
+        if ipc_key is not None:
+            sockets.protect_server(self._local, ipc_key)
         sockets.bind_ipc(self._local, socket_path(session_dir, 0))
         links.named(me)
 

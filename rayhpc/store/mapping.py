@@ -15,6 +15,7 @@ import sys
 import threading
 import weakref
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 from rayhpc.store import kernel
@@ -31,13 +32,16 @@ class Mapping:
     Args:
         fd: the arena's descriptor (the caller keeps ownership).
         size: the arena's bytes.
+        files: descriptors of further files, ours from now on, named by their index where a path is
+            expected.
 
     Raises:
         OSError, ValueError: it cannot be mapped.
     """
 
-    def __init__(self, fd: int, size: int) -> None:
+    def __init__(self, fd: int, size: int, files: Sequence[int] = ()) -> None:
         self.size = size
+        self._files = files
         self._read = mmap.mmap(fd, size, prot=mmap.PROT_READ)
         self._write = mmap.mmap(fd, size)
         for memory in (self._read, self._write):
@@ -76,7 +80,7 @@ class Mapping:
         Raises:
             OSError: it cannot be mapped.
         """
-        memory, start = _map_file(path, offset, size, writable=True)
+        memory, start = self._map_file(path, offset, size, writable=True)
         return memoryview(memory)[start : start + size]
 
     def export_file(
@@ -87,12 +91,30 @@ class Mapping:
         Raises:
             OSError: it cannot be mapped.
         """
-        memory, start = _map_file(path, offset, size, writable=False)
+        memory, start = self._map_file(path, offset, size, writable=False)
         return _exporter(memory, kernel.address_of(memory), start, size, unpinned, oid)
 
     def close(self) -> None:
         """Release the mappings; views that are still alive keep their memory mapped."""
         del self._read, self._write
+        for descriptor in self._files:
+            os.close(descriptor)
+        self._files = ()
+
+    def _map_file(
+        self, path: str, offset: int, size: int, *, writable: bool
+    ) -> tuple[mmap.mmap, int]:
+        """A mapping of a part of a file, and the offset of that part within it."""
+        first = offset // mmap.ALLOCATIONGRANULARITY * mmap.ALLOCATIONGRANULARITY
+        flags = (os.O_RDWR if writable else os.O_RDONLY) | os.O_CLOEXEC
+        fd = os.dup(self._files[int(path)]) if path.isdigit() else os.open(path, flags)
+        try:
+            prot = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
+            memory = mmap.mmap(fd, offset - first + size, prot=prot, offset=first)
+        finally:
+            os.close(fd)
+        memory.madvise(mmap.MADV_DONTDUMP)
+        return memory, offset - first
 
     def _populate_ahead(self, offset: int, size: int) -> None:
         steps = range(offset // _STEP, (offset + size - 1) // _STEP + 1)
@@ -129,16 +151,3 @@ def _exporter(
         exporter.memory = memory  # keeps it mapped
     weakref.finalize(exporter, unpinned.append, oid).atexit = False
     return exporter
-
-
-def _map_file(path: str, offset: int, size: int, *, writable: bool) -> tuple[mmap.mmap, int]:
-    """A mapping of a part of a file, and the offset of that part within it."""
-    first = offset // mmap.ALLOCATIONGRANULARITY * mmap.ALLOCATIONGRANULARITY
-    fd = os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | os.O_CLOEXEC)
-    try:
-        prot = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
-        memory = mmap.mmap(fd, offset - first + size, prot=prot, offset=first)
-    finally:
-        os.close(fd)
-    memory.madvise(mmap.MADV_DONTDUMP)
-    return memory, offset - first

@@ -2,7 +2,9 @@
 
 `attach` is called by `runtime.driver` and the CLI; `AttachServer` runs in the raylet's poll loop.
 The peer is identified by its uid, which the kernel reports, and only the session's own user is
-admitted, so the exchange needs no key.  The server never waits for a peer and never unpickles.
+admitted, so the exchange needs no key.  Where others have that uid, too, both sides ask for the
+peer's session of the kernel (`machine.shared_uid`).  The server never waits for a peer and never
+unpickles.
 
 On the wire: a length (4 bytes, big endian), then a msgpack map; once in each direction.  File
 descriptors come with the first byte of the reply.  After that the connection is silent; when it
@@ -24,6 +26,7 @@ from typing import Any
 import msgspec
 
 from rayhpc.exceptions import RaySystemError
+from rayhpc.machine.shared_uid import is_admitted
 from rayhpc.wire.sockets import check_ipc_path
 
 logger = logging.getLogger("rayhpc")
@@ -84,13 +87,15 @@ class AttachServer:
 
     Args:
         path: where to listen, in the session's directory.
+        session: the only session of the kernel's that is admitted; 0: all.
 
     Attributes:
         fd: poll it for reading, then call `accept` and `ended`.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, session: int = 0) -> None:
         check_ipc_path(path)
+        self._session = session
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         self._listener.bind(path)
         os.chmod(path, 0o600)
@@ -174,6 +179,10 @@ class AttachServer:
                 logger.warning("rejected process %d of user %d: not this session's user", pid, uid)
                 sock.close()
                 continue
+            if not is_admitted(pid, self._session):
+                logger.warning("rejected process %d: it belongs to another container", pid)
+                sock.close()
+                continue
             if len(self._strangers) >= _STRANGERS_MAX:
                 self.close_connection(next(iter(self._strangers.values())))
             self._strangers[sock.fileno()] = Connection(sock, pid)
@@ -192,7 +201,7 @@ class AttachServer:
 
 
 def attach(
-    path: str, hello: dict[str, Any], timeout_s: float
+    path: str, hello: dict[str, Any], timeout_s: float, session: int = 0
 ) -> tuple[dict[str, Any], list[int], socket.socket]:
     """Join the node whose raylet listens on `path`.
 
@@ -200,6 +209,7 @@ def attach(
         path: the session's `raylet.sock`.
         hello: the message to send.
         timeout_s: the limit for all of it, in seconds.
+        session: the kernel's session in which the raylet has to be; 0: any.
 
     Returns:
         The reply, the descriptors that came with it (close-on-exec), and the connection, which
@@ -214,7 +224,8 @@ def attach(
         deadline = time.monotonic() + timeout_s
         sock.settimeout(timeout_s)
         sock.connect(path)
-        if peer_of(sock)[1] != os.geteuid():
+        pid, uid = peer_of(sock)
+        if uid != os.geteuid() or not is_admitted(pid, session):
             raise AttachError(f"The session at {path} is not yours.")
         data = msgspec.msgpack.encode(hello)
         sock.sendall(_LENGTH.pack(len(data)) + data)

@@ -43,7 +43,7 @@ class Guard:
         except Exception as error:
             self.count += 1
             shown = _shown(what)
-            self.last = f"{type(error).__name__}: {error} ({shown[:_SHOWN // 5]})"
+            self.last = f"{type(error).__name__}: {error} ({shown[: _SHOWN // 5]})"
             self._logger.exception("an error while handling %s", shown)
             return error
         return None

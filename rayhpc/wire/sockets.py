@@ -51,6 +51,27 @@ def make_router(context: Context, *, routing_id: bytes) -> Socket:
     return sock
 
 
+def protect_server(sock: Socket, key: KeyPair) -> None:
+    """Let only processes that know `key` connect to this ROUTER for ipc; before `bind_ipc`.
+
+    Where an ipc path's owner and mode protect nothing.  Its public half is as secret as the other:
+    who does not know it cannot complete a handshake.  So no process has to answer ZAP's questions,
+    which one that is busy with user code could not.
+    """
+    sock.setsockopt(zmq.CURVE_SERVER, 1)
+    sock.setsockopt(zmq.CURVE_SECRETKEY, key.secret)
+    sock.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE)
+    # With an empty domain that is enforced, ZAP is not asked.
+    sock.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
+
+
+def protect_client(sock: Socket, key: KeyPair) -> None:
+    """Connect this ROUTER only to processes that know `key`; before `connect_ipc`."""
+    sock.setsockopt(zmq.CURVE_SERVERKEY, key.public)
+    sock.setsockopt(zmq.CURVE_PUBLICKEY, key.public)
+    sock.setsockopt(zmq.CURVE_SECRETKEY, key.secret)
+
+
 def bind_ipc(sock: Socket, path: str) -> None:
     """Listen on a path in the session's private directory.
 

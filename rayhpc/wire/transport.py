@@ -31,6 +31,7 @@ from rayhpc.wire.address import (
 )
 from rayhpc.wire.direct_links import DirectLinks
 from rayhpc.wire.direct_sockets import DirectSockets
+from rayhpc.wire.keys import KeyPair
 from rayhpc.wire.windows import Windows
 
 # Connections to ended processes that are kept, since their messages may still be unread.
@@ -57,6 +58,7 @@ class Transport:
         session_dir: the session's private directory on this node.
         ips: where to listen for direct links, best first.
         ports: first and last port to listen on (None: the system's choice).
+        ipc_key: what the processes of this node prove to each other; None: the directory is enough.
 
     Attributes:
         windows: how much may be in flight to each process.
@@ -73,6 +75,7 @@ class Transport:
         session_dir: str,
         ips: Sequence[str] = (),
         ports: sockets.PortRange = None,
+        ipc_key: KeyPair | None = None,
     ) -> None:
         self.me = me
         self.windows = Windows(me, self._transmit)
@@ -88,6 +91,9 @@ class Transport:
         name = routing_id(me)
         self._bound = sockets.make_router(context, routing_id=name)
         self._connected = sockets.make_router(context, routing_id=name)
+        if ipc_key is not None:
+            sockets.protect_server(self._bound, ipc_key)
+            sockets.protect_client(self._connected, ipc_key)
         sockets.bind_ipc(self._bound, socket_path(session_dir, process_of(me)))
         self._routes: dict[Address, tuple[zmq.Socket[bytes], bytes]] = {}
         self._open(self._raylet)

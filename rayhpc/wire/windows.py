@@ -81,9 +81,7 @@ class Windows:
 
     def has_room(self, destination: Address) -> bool:
         """Whether a message sent now goes out at once."""
-        return (
-            destination not in self._waiting and self._sent.get(destination, 0) < self._size
-        )
+        return destination not in self._waiting and self._sent.get(destination, 0) < self._size
 
     def is_behind(self, destination: Address) -> bool:
         """Whether so much waits for this receiver that it is to be sent nothing new.

@@ -21,8 +21,8 @@ from rayhpc.wire.bootstrap import AttachError, AttachServer, Connection, attach
 class Raylet:
     """A server that answers in its own thread, as a raylet's loop does."""
 
-    def __init__(self, path: str) -> None:
-        self.server = AttachServer(path)
+    def __init__(self, path: str, session: int = 0) -> None:
+        self.server = AttachServer(path, session)
         self.path = path
         self.answer: Callable[[Connection], tuple[dict[str, Any], list[int]]] = lambda c: (
             {"echo": c.hello, "pid": c.pid},
@@ -162,3 +162,36 @@ def test_a_raylet_that_does_not_answer(tmp_path: Path) -> None:
 def test_a_path_that_is_too_long_is_refused_with_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="shorter name"):
         AttachServer(str(tmp_path / ("x" * 120)))
+
+
+def in_another_session(action: Callable[[], object]) -> str:
+    """What `action` raises in a process of ours that is in a kernel's session of its own."""
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        said = "nothing"
+        try:
+            os.setsid()
+            action()
+        except BaseException as error:
+            said = f"{type(error).__name__}: {error}"
+        os.write(write, said.encode())
+        os._exit(0)
+    os.close(write)
+    os.waitpid(pid, 0)
+    with os.fdopen(read, "rb") as file:
+        return file.read().decode()
+
+
+def test_a_shared_uid_is_not_enough(tmp_path: Path) -> None:
+    mine = os.getsid(0)
+    raylet = Raylet(str(tmp_path / "raylet.sock"), mine)
+    try:
+        said = in_another_session(lambda: attach(raylet.path, {}, 10.0))
+        assert "cannot be reached" in said
+        assert attach(raylet.path, {"role": "driver"}, 10.0, mine)[0]["pid"] == os.getpid()
+        # Nor does a program speak to a raylet that somebody else has put there.
+        said = in_another_session(lambda: attach(raylet.path, {}, 10.0, os.getsid(0)))
+        assert said == f"AttachError: The session at {raylet.path} is not yours."
+    finally:
+        raylet.close()

@@ -13,20 +13,23 @@ import zmq
 
 from rayhpc.wire import codec, sockets
 from rayhpc.wire.address import make_address, raylet_of
+from rayhpc.wire.keys import KeyPair, new_key_pair
 from rayhpc.wire.messages.leases import Leaving
+from rayhpc.wire.monitor import BAD_PROTOCOL, CLOSED, DOWN, NO_HANDSHAKE, REFUSED, UP, Monitor
 from rayhpc.wire.transport import Transport
 from tests.wire.helpers import poll_until
 
 NODE = 5
+_FAILED = BAD_PROTOCOL | NO_HANDSHAKE | REFUSED
 
 
 class Party:
     """One process's transport, and what it has brought."""
 
-    def __init__(self, number: int, session: str) -> None:
+    def __init__(self, number: int, session: str, ipc_key: KeyPair | None = None) -> None:
         self.context = zmq.Context()
         self.me = make_address(NODE, number)
-        self.transport = Transport(self.context, self.me, session)
+        self.transport = Transport(self.context, self.me, session, ipc_key=ipc_key)
         self.frames: list[bytes] = []
 
     def send(self, to: int, text: str) -> None:
@@ -53,19 +56,26 @@ class Party:
 class Session:
     """Some processes of one node; number 0 stands for the raylet."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, ipc_key: KeyPair | None) -> None:
         (folder / "p").mkdir()
         self.folder = str(folder)
+        self.ipc_key = ipc_key
         self.parties: list[Party] = []
 
     def add(self, number: int) -> Party:
-        self.parties.append(Party(number, self.folder))
+        self.parties.append(Party(number, self.folder, self.ipc_key))
+        return self.parties[-1]
+
+    def add_stranger(self, number: int, ipc_key: KeyPair | None) -> Party:
+        """One of our uid that does not know the session's key."""
+        self.parties.append(Party(number, self.folder, ipc_key))
         return self.parties[-1]
 
 
-@pytest.fixture
-def session(tmp_path: Path) -> Iterator[Session]:
-    session = Session(tmp_path)
+@pytest.fixture(params=["by its directory", "by a key"])
+def session(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Session]:
+    """A session that is protected in this way."""
+    session = Session(tmp_path, new_key_pair() if request.param == "by a key" else None)
     session.add(0)
     yield session
     for party in session.parties:
@@ -154,7 +164,7 @@ def test_what_a_dead_process_said_last_arrives(session: Session) -> None:
     pid = os.fork()
     if not pid:
         try:
-            dying = Party(2, session.folder)
+            dying = Party(2, session.folder, session.ipc_key)
             os.write(write, b"!")
             dying.expect(["go"])
             for text in numbers(100):
@@ -179,7 +189,7 @@ def test_processes_come_and_go_without_end(session: Session) -> None:
     """libzmq aborts the process if a peer's name is used twice; nobody's ever is."""
     one = session.add(1)
     for number in range(2, 60):
-        party = Party(number, session.folder)
+        party = Party(number, session.folder, session.ipc_key)
         one.send(party.me, "hello")
         party.expect(["hello"])
         party.send(one.me, "hello")
@@ -200,7 +210,7 @@ def test_processes_that_end_unseen_are_forgotten_in_time(session: Session) -> No
     one.send(stays.me, "first")
     stays.expect(["first"])
     for number in range(3, 300):
-        party = Party(number, session.folder)
+        party = Party(number, session.folder, session.ipc_key)
         if number % 2:
             one.send(party.me, "hello")
             party.expect(["hello"])
@@ -219,7 +229,7 @@ def test_a_process_that_was_killed_stops_nobody(session: Session) -> None:
     read, write = os.pipe()
     pid = os.fork()
     if not pid:
-        Party(2, session.folder)
+        Party(2, session.folder, session.ipc_key)
         os.write(write, b"!")
         signal.pause()
     assert os.read(read, 1)
@@ -241,3 +251,25 @@ def test_a_frame_that_nobody_would_take_is_refused(
     monkeypatch.setattr(sockets, "MAX_FRAME_BYTES", 1000)
     with pytest.raises(ValueError, match=r"rayhpc\.put"):
         one.send(raylet_of(NODE), "x" * 2000)
+
+
+@pytest.mark.parametrize("with_a_key", [False, True])
+@pytest.mark.parametrize("session", ["by a key"], indirect=True)
+def test_who_does_not_know_the_key_gets_nothing_through(session: Session, with_a_key: bool) -> None:
+    raylet, one = session.parties[0], session.add(1)
+    stranger = session.add_stranger(2, new_key_pair() if with_a_key else None)
+    monitor = Monitor(stranger.transport.sockets[1], UP | DOWN | CLOSED | _FAILED)
+    seen: list[int] = []
+    stranger.send(raylet.me, "take this")
+    stranger.send(one.me, "and this")
+    look = lambda: seen.extend(x.kind for x in monitor.events())  # noqa: E731
+    assert poll_until(lambda: bool(seen), (monitor.socket,), look)
+    assert UP not in seen
+    # Nor does it hear what is meant for the process whose place it has taken.
+    one.send(stranger.me, "for number 2")
+    one.send(raylet.me, "last")
+    raylet.expect(["last"])
+    for party in (one, stranger):
+        party.turn()
+        assert party.frames == []
+    monitor.close()

@@ -20,6 +20,7 @@ from rayhpc.api.session import runtime_env
 from rayhpc.api.session.session_context import RayContext, address_info
 from rayhpc.api.tasks.given import wrong_type
 from rayhpc.exceptions import NotServedError, RaySystemError
+from rayhpc.machine import shared_uid
 from rayhpc.runtime.process import current
 from rayhpc.runtime.process.interrupts import inside
 
@@ -171,16 +172,18 @@ def _join(where: str, sizes: dict[str, Any], job: _Job) -> None:
 
             session = _session.embedded = embedded.start(**sizes, meanwhile=_load_driver)
             session_dir, head = session.session_dir, session.address
+            kernel_session = session.kernel_session
         else:
             from rayhpc.launch import sessions
 
             record = sessions.find(where)
             session_dir, head = record.session_dir, record.address
+            kernel_session = shared_uid.expected_session(os.environ)
             _say_that_it_exists(sizes)
     except LaunchError as error:
         raise _translated(error) from error
     try:
-        _attach(session_dir, head, job)
+        _attach(session_dir, head, job, kernel_session)
     except BaseException:
         shutdown()
         raise
@@ -191,7 +194,7 @@ def _load_driver() -> None:
     import rayhpc.runtime.process.driver  # noqa: F401
 
 
-def _attach(session_dir: str, head: str, job: _Job) -> None:
+def _attach(session_dir: str, head: str, job: _Job, kernel_session: int) -> None:
     import rayhpc
     from rayhpc.runtime.process import driver
 
@@ -203,6 +206,7 @@ def _attach(session_dir: str, head: str, job: _Job) -> None:
         log_to_driver=job.log_to_driver,
         detached=job.detached,
         version=rayhpc.__version__,
+        kernel_session=kernel_session,
     )
     inside.take_sigint()
     runtime_env.send_packages(client, fields, found)

@@ -44,7 +44,7 @@ class Application(msgspec.Struct, frozen=True, kw_only=True):
     else in the container's own; `options` go to `rayhpc run`; memory is in MiB.  `needed` of
     `nodes` are enough to start.  `managers` is where the ResourceManagers serve
     ApplicationMasters, for nodes without configuration files.  A container whose head was lost
-    waits `hold_s` seconds for another attempt of the ApplicationMaster to take it over. 
+    waits `hold_s` seconds for another attempt of the ApplicationMaster to take it over.
     `counts_shared`: see `memory_rule`.
     """
 

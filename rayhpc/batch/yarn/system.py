@@ -89,17 +89,22 @@ class Yarn(BatchSystem):
 
         return open_link(environ)
 
+    def shares_uid(self, environ: Mapping[str, str]) -> bool:
+        """Without LinuxContainerExecutor every YARN user runs as the NodeManager's uid."""
+        return environ.get("USER", _user_name()) != _user_name()
+
     def advice(
         self, environ: Mapping[str, str], allocation: Allocation, size: NodeSize
     ) -> list[str]:
-        """Without LinuxContainerExecutor every YARN user runs as the node manager's uid."""
-        owner = _user_name()
-        user = environ.get("USER", owner)
-        if user == owner:
+        """Where containers share a uid: what is protected from other users, and what is not."""
+        if not self.shares_uid(environ):
             return []
         sentence = (
-            f"this container of {user} runs as {owner}, as may those of all other users: files and "
-            "local sockets here are not protected from them by their owner"
+            f"this container of {environ['USER']} runs as {_user_name()}, as may those of all "
+            "other users (YARN without LinuxContainerExecutor). rayhpc encrypts its local sockets "
+            "and closes its memory and object store to them. Not protected from them: files (the "
+            "program, what it writes, logs, YARN's tokens in the container's folder and with them "
+            "the cluster's key), signals, and the memory of programs that yours starts"
         )
         return [sentence]
 

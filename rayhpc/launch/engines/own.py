@@ -15,6 +15,7 @@ from rayhpc.launch.missing import lost_nodes, skewed_clocks
 from rayhpc.launch.rendezvous import Record
 from rayhpc.launch.sessions import SessionRecord
 from rayhpc.launch.spawn import NodeProcess
+from rayhpc.machine import shared_uid
 
 if TYPE_CHECKING:
     from rayhpc.batch.system import Resizer
@@ -85,7 +86,9 @@ class OwnEngine:
 
     def environment(self, environ: Mapping[str, str]) -> dict[str, str]:
         """With RAYHPC_ADDRESS."""
-        return {**environ, "RAYHPC_ADDRESS": self.address()}
+        place = self._run.place
+        marks = {shared_uid.VARIABLE: "1"} if place.system.shares_uid(place.environ) else {}
+        return {**environ, **marks, "RAYHPC_ADDRESS": self.address()}
 
     def resize_with(self, resizer: Resizer) -> None:
         """Start a thread that passes on what programs want (`resizing`)."""

@@ -13,7 +13,7 @@ clock, the transport and randomness come from outside, slow work goes to a `cont
 from __future__ import annotations
 
 import random as random_module
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rayhpc.raylet.objects.background import Background
@@ -27,7 +27,7 @@ from rayhpc.raylet.objects.pulls import Puller
 from rayhpc.raylet.objects.reclaim import Reclaimer
 from rayhpc.raylet.objects.report import Report
 from rayhpc.raylet.objects.serving import Server
-from rayhpc.raylet.objects.spill import Spiller
+from rayhpc.raylet.objects.spill import SpillDirectory, Spiller
 from rayhpc.raylet.objects.table import ObjectTable
 from rayhpc.store.arena import Arena
 from rayhpc.wire.address import Address, NodeNumber, node_of, owner_node_of
@@ -50,6 +50,7 @@ class ObjectManager:
         node: this node's number.
         arena: the store's memory.
         spill_dirs: node-local directories to spill to (may be empty).
+        spill_files: instead of these, directories whose files every process here has.
         send: puts a message on its way to an address.
         now: the clock, in seconds.
         random: chooses among copies.
@@ -69,11 +70,13 @@ class ObjectManager:
         pid_of: Callable[[Address], int] = lambda process: 0,
         executor: Executor | None = None,
         plane: Plane | None = None,
+        spill_files: Sequence[SpillDirectory] = (),
     ) -> None:
         self._executor = Background() if executor is None else executor
         context = self._context = StoreContext(node, send, now, random, self._executor)
         self._memory = Memory(arena, context)
-        self._spiller = Spiller(spill_dirs, context)
+        directories = spill_files or [SpillDirectory(path) for path in spill_dirs]
+        self._spiller = Spiller(directories, context)
         reclaimer = Reclaimer(context, arena, self._memory, self._spiller)
         table = self._table = ObjectTable(context, self._memory, reclaimer, self._spiller)
         self._plane: Plane = NoPlane() if plane is None else plane

@@ -8,13 +8,17 @@ the raylet's own thread.
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 import zlib
+from collections.abc import Sequence
 
 from rayhpc.raylet.objects.context import StoreContext
 from rayhpc.store import kernel
 from rayhpc.store.allocator import Allocator
+
+logger = logging.getLogger("rayhpc")
 
 # Objects are read back, and checked, in pieces of this size (that of a chunk between nodes).
 PIECE = 2**20
@@ -23,6 +27,8 @@ _ENDLESS = 1 << 62
 _KEEP_FREE = 256 * 2**20
 _KEEP_SHARE = 50
 _BLOCKED_SECONDS = 30.0
+# At most so many files are given to every process.
+SHARED_FILES = 4
 
 
 class SpillPlace:
@@ -42,7 +48,12 @@ class SpillPlace:
 
     @property
     def path(self) -> str:
-        """The path this node's processes open to map it: the file itself has no name."""
+        """What this node's processes map: the file itself has no name.
+
+        A path, or the number of a file that they all have (`store.mapping.Mapping`).
+        """
+        if self.directory.number is not None:
+            return str(self.directory.number)
         return f"/proc/{os.getpid()}/fd/{self.directory.fd}"
 
     def corrupt(self) -> str:
@@ -54,10 +65,14 @@ class SpillPlace:
 
 
 class SpillDirectory:
-    """One spill directory: its file (opened when first needed) and its allocations."""
+    """One spill directory: its file (opened when first needed) and its allocations.
+
+    `number`: every process of this node is given the file when it starts, as this one of several.
+    """
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self.number: int | None = None
         self.fd = -1
         self.places = Allocator(_ENDLESS)
         self.blocked_until = 0.0
@@ -92,6 +107,25 @@ class SpillDirectory:
         return fd
 
 
+def open_for_all(paths: Sequence[str]) -> list[SpillDirectory]:
+    """Directories whose files are open, to be given to every process of this node.
+
+    Where they may not open each other's descriptors (`machine.shared_uid`).  The unusable ones are
+    left out, and those for which a message has no room.
+    """
+    found: list[SpillDirectory] = []
+    for path in paths:
+        directory = SpillDirectory(path)
+        try:
+            directory.open()
+        except OSError as error:
+            logger.warning("nothing is spilled to %s: %s", path, error.strerror)
+            continue
+        directory.number = len(found)
+        found.append(directory)
+    return found[:SHARED_FILES]
+
+
 _NO_TMPFILE = (95, 22)  # EOPNOTSUPP, EINVAL: a file system without O_TMPFILE
 
 
@@ -99,16 +133,16 @@ class Spiller:
     """Allocates space on disk and frees it.
 
     Args:
-        paths: the directories, best first.
+        directories: where to, best first.
         context: our node.
     """
 
-    def __init__(self, paths: list[str], context: StoreContext) -> None:
+    def __init__(self, directories: Sequence[SpillDirectory], context: StoreContext) -> None:
         self.spilled = 0
         self.placed = 0
         self.placed_bytes = 0
-        self.problem = "" if paths else "there is no directory to spill to"
-        self._directories = [SpillDirectory(path) for path in paths]
+        self.problem = "" if directories else "there is no directory to spill to"
+        self._directories = directories
         self._context = context
 
     def place(self, size: int) -> SpillPlace | None:

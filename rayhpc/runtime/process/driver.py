@@ -16,6 +16,7 @@ import msgspec
 
 from rayhpc.exceptions import LocalRayletDiedError, RayError
 from rayhpc.machine import limits
+from rayhpc.machine.shared_uid import hide_memory
 from rayhpc.runtime.process import current, job_setup
 from rayhpc.runtime.process.client import Client
 from rayhpc.runtime.process.log_printer import LogPrinter
@@ -121,6 +122,7 @@ def connect(
     log_to_driver: bool,
     version: str,
     detached: bool = False,
+    kernel_session: int = 0,
 ) -> Client:
     """Attach this process to the node whose session directory is given, as a new job.
 
@@ -131,6 +133,7 @@ def connect(
         log_to_driver: print what workers print.
         version: rayhpc's.
         detached: its actors live on without their owner, unless their options say otherwise.
+        kernel_session: in which the raylet has to be (`machine.shared_uid`); 0: any.
 
     Raises:
         RaySystemError: there is no such session, or it refuses (another version).
@@ -155,12 +158,13 @@ def connect(
     # A connection to each process of this node that it calls.
     limits.raise_nofile()
     path = os.path.join(session_dir, "raylet.sock")
-    reply, fds, connection = bootstrap.attach(path, hello, ATTACH_TIMEOUT_S)
+    reply, fds, connection = bootstrap.attach(path, hello, ATTACH_TIMEOUT_S, kernel_session)
     facts = msgspec.convert(reply["facts"], Facts)
-    mapping = Mapping(fds[0], reply["arena_bytes"])
+    if facts.ipc_key is not None:
+        hide_memory()
+    mapping = Mapping(fds[0], reply["arena_bytes"], fds[1:])
     # The mapping has its own; kept open, this one would hold the store's memory after the end.
-    for descriptor in fds:
-        os.close(descriptor)
+    os.close(fds[0])
     driver = Driver(facts, mapping, connection, log_to_driver)
     current.set_client(driver.client)
     driver.start()

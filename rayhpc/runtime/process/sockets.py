@@ -45,7 +45,12 @@ class Sockets:
     def __init__(self, facts: Facts) -> None:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
         self.transport = Transport(
-            self._context, facts.address, facts.session_dir, facts.bind, facts.ports
+            self._context,
+            facts.address,
+            facts.session_dir,
+            facts.bind,
+            facts.ports,
+            ipc_key=facts.ipc_key,
         )
         self.transport.on_socket = self._add
         self.transport.links.deliver = self._take_frame

@@ -35,7 +35,7 @@ def main(worker_number: int, args: bytes) -> None:
     config = _decode(args)
     current.allow_in_forked_worker()
     output.name_lines()
-    mapping = Mapping(config.arena_fd, config.arena_bytes)
+    mapping = Mapping(config.arena_fd, config.arena_bytes, config.spill_fds)
     slot = Slot(config.slots_fd, config.slot)
     threads = ProcessThreads()
     process = Process(config.facts, mapping, Sockets(config.facts))

@@ -220,6 +220,4 @@ def _bind(sock: socket.socket, ip: str, wanted: int, ports: PortRange) -> int:
             continue
         return int(sock.getsockname()[1])
     where = f"all ports from {ports[0]} to {ports[1]} are taken" if ports else "no port is free"
-    raise OSError(
-        errno.EADDRINUSE, f"{where} on {ip}; give a wider range with --port-range"
-    )
+    raise OSError(errno.EADDRINUSE, f"{where} on {ip}; give a wider range with --port-range")

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import msgspec
 
+from rayhpc.wire.keys import KeyPair
+
 
 class Facts(msgspec.Struct):
     """Who and where a process is; `job` 0 and an empty namespace come later, with its job.
 
     `detached`: the job's actors outlive their owner, unless their options say otherwise.
     `bind` and `ports` are where it may listen for processes of other nodes (`wire.direct_sockets`).
+    `ipc_key` (secret): what the processes of this node prove to each other; None: they need not.
     """
 
     address: int
@@ -27,12 +30,14 @@ class Facts(msgspec.Struct):
     detached: bool = False
     bind: list[str] = []
     ports: tuple[int, int] | None = None
+    ipc_key: KeyPair | None = None
 
 
 class WorkerConfig(msgspec.Struct):
     """What a worker needs; the descriptors are inherited through the fork server.
 
     `gpu_variable` is the environment variable that names the GPUs a program may see.
+    `spill_fds` are files of spilled objects, where their paths cannot be opened.
     """
 
     facts: Facts
@@ -41,3 +46,4 @@ class WorkerConfig(msgspec.Struct):
     slots_fd: int
     slot: int
     gpu_variable: str = "CUDA_VISIBLE_DEVICES"
+    spill_fds: list[int] = []

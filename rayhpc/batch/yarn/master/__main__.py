@@ -17,14 +17,18 @@ from rayhpc.batch.yarn.link import TOKEN_FILE
 from rayhpc.batch.yarn.master.attempt import Attempt
 from rayhpc.batch.yarn.master.rank_zero import RankZero, save_tokens
 from rayhpc.batch.yarn.master.wakeup import Wakeup
+from rayhpc.batch.yarn.system import SYSTEM
 from rayhpc.hadoop.configuration import Configuration
 from rayhpc.hadoop.errors import ConfigurationError
 from rayhpc.hadoop.resource_managers import MASTERS, addresses
 from rayhpc.hadoop.tokens import AMRM_KIND, Credentials
+from rayhpc.machine.shared_uid import hide_memory
 
 
 def main() -> int:
     """Run one attempt of the application."""
+    if SYSTEM.shares_uid(os.environ):
+        hide_memory()
     application = decode(Path(FILE).read_bytes())
     credentials = Credentials.load(os.environ[TOKEN_FILE])
     token = credentials.of_kind(AMRM_KIND)
