@@ -205,6 +205,8 @@ class Raylet:
             self._head_heard = self._now()
         if roles.admits(source, message, self.send):
             handler(source, message)
+        if self.heartbeats.are_overdue():
+            self.heartbeats.beat(self)
 
     def settle(self) -> None:
         """After each turn: grant what can be granted, tell the head what has changed."""

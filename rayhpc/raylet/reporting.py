@@ -19,6 +19,7 @@ from rayhpc.wire.messages import cluster, looking, task_runs
 
 BEAT_S = 1.0
 SOONEST_S = 0.05
+LATEST_S = 1.5
 # The most that is read of the log at once: reading holds up everything else here.
 LOG_PIECE_BYTES = 256 * 1024
 
@@ -81,6 +82,10 @@ class Heartbeats:
             raylet.draining.use(),
         )
         self._send(HEAD, message)
+
+    def are_overdue(self) -> bool:
+        """Whether a turn of the loop takes so long that the head may take the node for dead."""
+        return self._now() >= self._last + LATEST_S
 
     def deadline(self, raylet: NodeParts) -> float:
         """When `beat` must be called."""
