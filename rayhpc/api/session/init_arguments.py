@@ -21,7 +21,6 @@ WITHOUT_EFFECT = (
     "include_dashboard",
     "include_log_monitor",
     "local_mode",
-    "logging_config",
     "node_name",
     "system_reserved_cpu",
     "system_reserved_memory",

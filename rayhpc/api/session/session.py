@@ -21,7 +21,7 @@ from rayhpc.api.session.session_context import RayContext, address_info
 from rayhpc.api.tasks.given import wrong_type
 from rayhpc.exceptions import NotServedError, RaySystemError
 from rayhpc.machine import shared_uid
-from rayhpc.runtime.process import current
+from rayhpc.runtime.process import current, job_setup
 from rayhpc.runtime.process.interrupts import inside
 
 logger = logging.getLogger("rayhpc")
@@ -37,6 +37,7 @@ class _Job(NamedTuple):
     namespace: str | None
     environment: _Environment
     log_to_driver: bool
+    plain_lines: bool
     detached: bool
 
 
@@ -71,6 +72,7 @@ def init(
     logging_level: int | str = logging.INFO,
     logging_format: str | None = None,
     job_config: Any = None,
+    logging_config: Any = None,
     **further: Any,
 ) -> RayContext:
     """Join a cluster, or start a local one for this program only.
@@ -92,6 +94,7 @@ def init(
         logging_level: of rayhpc's own messages.
         logging_format: of rayhpc's own messages.
         job_config: a `JobConfig` with namespace, environment, default lifetime of actors.
+        logging_config: a `LoggingConfig`, for the program's own log records, also in its workers.
         further: arguments for Ray's own processes (dashboard, private ones), accepted without
             effect.
 
@@ -115,13 +118,15 @@ def init(
     if job_config is not None:
         namespace = namespace or getattr(job_config, "ray_namespace", None)
         runtime_env = runtime_env or getattr(job_config, "runtime_env", None)
-    _set_up_logging(logging_level, logging_format)
     with _session.lock:
         if current.is_connected():
             return _again(ignore_reinit_error)
+        _log_as(logging_config)
+        _set_up_logging(logging_level, logging_format)
         where = _address(address)
         detached = bool(getattr(job_config, "detached", False))
-        job = _Job(namespace, _environment(runtime_env), log_to_driver, detached)
+        plain_lines = logging_config is not None
+        job = _Job(namespace, _environment(runtime_env), log_to_driver, plain_lines, detached)
         _join(where, sizes, job)
         assert _session.context is not None
         return _session.context
@@ -204,6 +209,7 @@ def _attach(session_dir: str, head: str, job: _Job, kernel_session: int) -> None
         namespace=job.namespace or os.urandom(16).hex(),
         environment=runtime_env.canonical(fields),
         log_to_driver=job.log_to_driver,
+        plain_lines=job.plain_lines,
         detached=job.detached,
         version=rayhpc.__version__,
         kernel_session=kernel_session,
@@ -312,6 +318,16 @@ def _translated(error: Any) -> Exception:
     if error.code == ExitCode.CONFIGURATION:
         return ValueError(str(error))
     return RaySystemError(f"The local cluster could not be started: {error}")
+
+
+def _log_as(config: Any) -> None:
+    """Have the program's records look like this, here and in the job's workers."""
+    apply = "rayhpc.logging_config:apply"
+    if config is None:
+        job_setup.forget(apply)
+    else:
+        config.apply()
+        job_setup.register(apply, config.to_json())
 
 
 def _set_up_logging(level: int | str, text: str | None) -> None:

@@ -44,14 +44,18 @@ class Driver(Role):
         facts: who and where it is.
         mapping: its node's object store.
         connection: the attach connection; its end tells the raylet that we are gone.
-        log_to_driver: print what workers print.
+        printer: prints what workers print; None: nobody does.
 
     Attributes:
         client: what the API says to it.
     """
 
     def __init__(
-        self, facts: Facts, mapping: Mapping, connection: socket.socket, log_to_driver: bool
+        self,
+        facts: Facts,
+        mapping: Mapping,
+        connection: socket.socket,
+        printer: LogPrinter | None,
     ) -> None:
         process = Process(facts, mapping, Sockets(facts))
         super().__init__(process.loop)
@@ -60,7 +64,7 @@ class Driver(Role):
         self.client = process.client
         self._connection = connection
         self._loop.watch(connection.fileno(), self._on_connection_ended)
-        self._printer = LogPrinter() if log_to_driver else None
+        self._printer = printer
         # Characters that were printed and not told of yet, by raylet.
         self._taken: dict[Address, int] = {}
 
@@ -121,6 +125,7 @@ def connect(
     environment: bytes,
     log_to_driver: bool,
     version: str,
+    plain_lines: bool = False,
     detached: bool = False,
     kernel_session: int = 0,
 ) -> Client:
@@ -132,6 +137,7 @@ def connect(
         environment: the job's runtime environment as JSON.
         log_to_driver: print what workers print.
         version: rayhpc's.
+        plain_lines: print it as it is, without a prefix, and every line.
         detached: its actors live on without their owner, unless their options say otherwise.
         kernel_session: in which the raylet has to be (`machine.shared_uid`); 0: any.
 
@@ -165,7 +171,8 @@ def connect(
     mapping = Mapping(fds[0], reply["arena_bytes"], fds[1:])
     # The mapping has its own; kept open, this one would hold the store's memory after the end.
     os.close(fds[0])
-    driver = Driver(facts, mapping, connection, log_to_driver)
+    printer = LogPrinter(plain_lines) if log_to_driver else None
+    driver = Driver(facts, mapping, connection, printer)
     current.set_client(driver.client)
     driver.start()
     return driver.client

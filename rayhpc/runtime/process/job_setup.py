@@ -1,32 +1,38 @@
 """What the workers of a job call before its first task, so that its program finds the same setting
 as in the driver.
 
-Whatever serves the driver's program declares it with `register` (the shim for the name `ray` does);
-it is sent with the job, like its module path, and `job_environment` calls it.
+Whatever serves the driver's program declares it with `register` (the shim for the name `ray`, and
+`init` for its `logging_config`); it is sent with the job, like its module path, and
+`job_environment` calls it.
 """
 
 from __future__ import annotations
 
 import importlib
 
-
-class _Registered:
-    """The registered function of this process."""
-
-    function = ""
+# Function → its argument, as text on one line; empty: none.
+_registered: dict[str, str] = {}
 
 
-def register(function: str) -> None:
+def register(function: str, argument: str = "") -> None:
     """Have `function` (module:function) called in every worker of this process's job."""
-    _Registered.function = function
+    _registered[function] = argument
+
+
+def forget(function: str) -> None:
+    """Undo `register`, for later jobs."""
+    _registered.pop(function, None)
 
 
 def registered() -> str:
-    """The registered function; empty: none."""
-    return _Registered.function
+    """The registered functions, one per line; empty: none."""
+    return "\n".join(f"{name} {text}".rstrip() for name, text in _registered.items())
 
 
-def run(function: str) -> None:
-    """Call a job's function, in a worker."""
-    module, _, name = function.partition(":")
-    getattr(importlib.import_module(module), name)()
+def run(functions: str) -> None:
+    """Call a job's functions, in a worker."""
+    for line in functions.splitlines():
+        function, _, argument = line.partition(" ")
+        module, _, name = function.partition(":")
+        call = getattr(importlib.import_module(module), name)
+        call(*([argument] if argument else []))

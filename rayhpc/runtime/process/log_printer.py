@@ -35,10 +35,15 @@ class _Folded:
 
 
 class LogPrinter:
-    """Writes workers' lines to the driver's stdout and stderr."""
+    """Writes workers' lines to the driver's stdout and stderr.
 
-    def __init__(self) -> None:
-        self._fold = "0" not in (
+    Args:
+        is_plain: write every line as it is: programs read them.
+    """
+
+    def __init__(self, is_plain: bool = False) -> None:
+        self._is_plain = is_plain
+        self._fold = not is_plain and "0" not in (
             os.environ.get("RAYHPC_DEDUP_LOGS", "1"),
             os.environ.get("RAY_DEDUP_LOGS", "1"),
         )
@@ -48,7 +53,7 @@ class LogPrinter:
     def print(self, message: LogLines) -> None:
         """Print lines of one worker, or fold them into those of others."""
         out = sys.stderr if message.error else sys.stdout
-        prefix = _prefix(message, out)
+        prefix = "" if self._is_plain else _prefix(message, out)
         now = time.monotonic()
         lines = [x for x in message.lines if not board.take(x, f"{message.name} {message.pid} ")]
         with board.above():

@@ -69,8 +69,8 @@ class JobConfig(Record, frozen=True):
 
     `driver` is the driver's address; `path` its sys.path, `folder` its working directory,
     `preload` the modules it had imported, `environment` its runtime environment as JSON.  The
-    worker first calls `setup` (module:function; empty: nothing).  `detached`: its actors outlive
-    their owner, unless their options say otherwise.
+    worker first calls `setup` (lines of module:function, each with its argument, if it has one).
+    `detached`: its actors outlive their owner, unless their options say otherwise.
     """
 
     number: int

@@ -19,6 +19,10 @@ def prepare() -> None:
     called.append("now")
 
 
+def take(argument: str) -> None:
+    called.append(argument)
+
+
 def enter(jobs: list[JobConfig]) -> None:
     here = JobEnvironment("")
     for job in jobs:
@@ -38,10 +42,15 @@ def test_a_worker_calls_it_when_it_enters_the_job(monkeypatch: pytest.MonkeyPatc
 
 
 def test_what_serves_the_driver_registers_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job_setup._Registered, "function", "")
+    monkeypatch.setattr(job_setup, "_registered", {})
     assert job_setup.registered() == ""
     job_setup.register("some.module:prepare")
     assert job_setup.registered() == "some.module:prepare"
+    job_setup.register(f"{__name__}:take", '{"a": "1 2"}')
+    job_setup.forget("some.module:prepare")
+    called.clear()
+    job_setup.run(job_setup.registered())
+    assert called == ['{"a": "1 2"}']
 
 
 def test_the_runtime_names_nothing_that_stands_on_it() -> None:
