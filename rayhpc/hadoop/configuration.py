@@ -1,7 +1,7 @@
-"""A cluster's configuration, as its XML files tell it.
+"""A cluster's configuration, read from its XML files.
 
-Read by whoever needs an address or a switch.  Knows the files and `${name}`; what properties mean
-is the reader's business.
+Used by whatever needs an address or a switch.  Knows the files and `${name}` substitution; what the
+properties mean is up to the caller.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from rayhpc.hadoop.errors import ConfigurationError
 FILES = ("core-site.xml", "hdfs-site.xml", "yarn-site.xml")
 FOLDERS = ("YARN_CONF_DIR", "HADOOP_CONF_DIR")
 _VARIABLE = re.compile(r"\$\{([^{}$\s]+)\}")
-# As in Hadoop: so many substitutions in one value, then it is taken as it stands.
+# As in Hadoop: after this many substitutions a value is taken as it is.
 _MOST_SUBSTITUTIONS = 20
 _MOST_INCLUDES = 8
 
 
 class Configuration(Mapping[str, str]):
-    """The properties of one folder of configuration files, substitution done.
+    """The properties of one folder of configuration files, with substitution.
 
     Args:
-        properties: name and value as they stand in the files.
-        folder: where they are from, for messages; empty: made by hand.
+        properties: names and values as in the files.
+        folder: where they come from, for messages; empty: made by hand.
     """
 
     def __init__(self, properties: Mapping[str, str], folder: str = "") -> None:
@@ -36,10 +36,10 @@ class Configuration(Mapping[str, str]):
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> Configuration:
-        """From a folder.
+        """Load the configuration of a folder.
 
         Raises:
-            ConfigurationError: it has no yarn-site.xml, or one of its files is no such XML.
+            ConfigurationError: it has no yarn-site.xml, or one of its files is malformed.
         """
         path = Path(folder)
         if not (path / "yarn-site.xml").is_file():
@@ -60,10 +60,10 @@ class Configuration(Mapping[str, str]):
 
     @classmethod
     def of_environment(cls, environ: Mapping[str, str]) -> Configuration:
-        """From the folder that the environment names.
+        """Load the configuration of the folder that the environment names.
 
         Raises:
-            ConfigurationError: it names none, or see `load`.
+            ConfigurationError: it names none, or as for `load`.
         """
         folder = find_folder(environ)
         if folder is None:
@@ -83,7 +83,7 @@ class Configuration(Mapping[str, str]):
         return len(self._raw)
 
     def is_true(self, name: str, default: bool = False) -> bool:
-        """A switch.
+        """The value of a switch.
 
         Raises:
             ConfigurationError: the value is neither true nor false.
@@ -94,7 +94,7 @@ class Configuration(Mapping[str, str]):
         raise self.wrong(name, "true or false")
 
     def number(self, name: str, default: int) -> int:
-        """A whole number.  Raises ConfigurationError for any other value."""
+        """The value of a whole number.  Raises ConfigurationError for any other."""
         value = self.get(name, "").strip()
         try:
             return int(value) if value else default
@@ -102,13 +102,13 @@ class Configuration(Mapping[str, str]):
             raise self.wrong(name, "a whole number") from None
 
     def wrong(self, name: str, wanted: str) -> ConfigurationError:
-        """The error for a property whose value is not what it should be."""
+        """The error for a property with an invalid value."""
         place = f" in {self.folder}" if self.folder else ""
         return ConfigurationError(f"{name}={self[name]!r}{place} is not {wanted}: correct the file")
 
     @property
     def is_secure(self) -> bool:
-        """Whether the cluster wants Kerberos."""
+        """Whether the cluster requires Kerberos."""
         return self.get("hadoop.security.authentication", "simple").strip() == "kerberos"
 
     def _substitute(self, value: str) -> str:
@@ -123,7 +123,7 @@ class Configuration(Mapping[str, str]):
         return value
 
     def _lookup(self, name: str) -> str | None:
-        """A property, or as in Hadoop `env.NAME`, `env.NAME-default`, `env.NAME:-default`."""
+        """A property or, as in Hadoop, `env.NAME`, `env.NAME-default`, `env.NAME:-default`."""
         if not name.startswith("env."):
             return self._raw.get(name)
         variable, dash, default = name[len("env.") :].partition("-")

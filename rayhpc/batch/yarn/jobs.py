@@ -1,6 +1,6 @@
 """The submit side of YARN: applications by RPC, their output by HTTP, no Java.
 
-Made by `system`.  A job's folder stays on this machine: what the nodes write is fetched into it
+Created by `system`.  A job's folder stays on this machine: the nodes' output is fetched into it
 (`logs`), so that all commands for jobs find it where they look.
 """
 
@@ -45,19 +45,19 @@ from rayhpc.hadoop.ids import application_name, parse_application
 from rayhpc.hadoop.resource_managers import MASTERS, addresses
 from rayhpc.hadoop.resources import Size
 
-# What YARN has no word for.
+# States that YARN has no word for.
 _ELSEWHERE = (
     *("account", "qos", "reservation", "exclusive", "no_kill", "output"),
     *("conda", "modules", "setup", "container"),
 )
 _KILL_S = 30.0
 _KILL_PAUSE_S = 0.1
-# YARN starts a second ApplicationMaster seconds after the first one's end, if it notices that.
+# YARN starts a second ApplicationMaster seconds after the first one ended, once it notices.
 _HOLD_S = 60.0
 
 
 class YarnJobs(Jobs):
-    """Jobs of a YARN cluster."""
+    """The jobs of a YARN cluster."""
 
     without = _ELSEWHERE
 
@@ -66,7 +66,7 @@ class YarnJobs(Jobs):
         self._own_master: subprocess.Popen[bytes] | None = None
 
     def render(self, request: JobRequest, folder: JobFolder) -> str:
-        """The application's YAML."""
+        """Render the application's YAML."""
         for name in ("array", "dependency"):
             if getattr(request, name) is not None:
                 raise OptionError(f"--{name}: YARN has none; submit the tasks one after another")
@@ -79,7 +79,7 @@ class YarnJobs(Jobs):
             return rendering.render_yaml(template, request, options, kind)
 
     def submit(self, request: JobRequest, folder: JobFolder, script: str) -> str:
-        """Check, stage, hand over."""
+        """Check the request, stage its files, submit the application."""
         folder.script.write_text(script)
         wanted = document.read(script)
         options = words.parse(request.further.get(self.system.name, ()))
@@ -121,7 +121,7 @@ class YarnJobs(Jobs):
         return name
 
     def follow(self, folder: JobFolder, say: Say, quiet: bool = False) -> int:
-        """To the end; what the nodes write is fetched on the way."""
+        """Follow a job to its end, fetching the nodes' output meanwhile."""
         with _in_our_words():
             watch = Watch(folder, self._session(say), say)
         world = World(
@@ -146,7 +146,7 @@ class YarnJobs(Jobs):
             self._end_own_master(folder)
 
     def status(self, folders: Sequence[JobFolder]) -> dict[str, JobStatus]:
-        """What the ResourceManager says; of those that have ended, what the folder says."""
+        """The state from the ResourceManager; for jobs that have ended, from the folder."""
         found: dict[str, JobStatus] = {}
         for folder in folders:
             status = ended_status(folder) or self._ask(folder)
@@ -155,24 +155,24 @@ class YarnJobs(Jobs):
         return found
 
     def fetch_output(self, folder: JobFolder) -> None:
-        """What the nodes have written so far."""
+        """Fetch what the nodes have written so far."""
         with contextlib.suppress(HadoopError, OSError):
             Watch(folder, self._session(), lambda _: None).look()
 
     def cancel(self, folders: Sequence[JobFolder]) -> None:
-        """Have YARN kill them."""
+        """Have YARN kill the jobs."""
         with _in_our_words():
             client = self._session().client
             for folder in folders:
                 _kill(client, folder.record().id)
 
     def explain(self, folder: JobFolder) -> Explanation:
-        """From the application's report, its queue and the nodes."""
+        """Explain a job's state from its report, its queue and the nodes."""
         with _in_our_words():
             return explaining.explain(folder, self._session().client)
 
     def on_head(self, folder: JobFolder, command: Sequence[str], terminal: bool) -> list[str]:
-        """Here, if it is this machine, else by ssh: YARN itself runs nothing in a container."""
+        """Run a command on the head's node, by ssh if need be: YARN runs nothing in a container."""
         job = folder.record().id
         with _in_our_words():
             place = latest_attempt(self._session(), job)
@@ -184,14 +184,14 @@ class YarnJobs(Jobs):
         return ["ssh", *(["-t"] if terminal else []), host, "--", *command]
 
     def _watch_own_master(self, folder: JobFolder, watch: Watch, seconds: float) -> None:
-        """YARN would notice its death after ten minutes only."""
+        """Watch an unmanaged master: YARN would notice its death only after ten minutes."""
         assert self._own_master is not None
         watch.pause(seconds)
         if self._own_master.poll() is not None and not watch.has_ended():
             self.cancel([folder])
 
     def _end_own_master(self, folder: JobFolder) -> None:
-        """Nothing of it goes on without us; nor does the application without it."""
+        """End an unmanaged master, and with it the application."""
         assert self._own_master is not None
         self._own_master.terminate()
         try:
@@ -252,7 +252,7 @@ def _terms(wanted: Document) -> Terms:
 
 
 def _stage(place: Staging, wanted: Document, application: Application) -> list[Resource]:
-    """The files of every container."""
+    """Stage the files of every container."""
     shared = [place.put(FILE, application.encode())]
     for file in wanted.files:
         shared.append(place.put_file(file.name, Path(file.source), file.unpack))
@@ -260,7 +260,7 @@ def _stage(place: Staging, wanted: Document, application: Application) -> list[R
 
 
 def _kill(client: Client, job: str) -> None:
-    """Until it is done: YARN answers before."""
+    """Kill an application and wait until it is dead; YARN answers earlier."""
     deadline = time.monotonic() + _KILL_S
     while not client.kill(parse_application(job), "rayhpc cancel"):
         if time.monotonic() > deadline:
@@ -269,7 +269,7 @@ def _kill(client: Client, job: str) -> None:
 
 
 def _is_here(host: str) -> bool:
-    """Whether an address is this machine's."""
+    """Whether an address belongs to this machine."""
     try:
         with socket.socket() as probe:
             probe.bind((host, 0))
@@ -280,7 +280,7 @@ def _is_here(host: str) -> bool:
 
 @contextlib.contextmanager
 def _in_our_words() -> Iterator[None]:
-    """Hadoop's failures as the commands know them, with their exit codes."""
+    """Turn Hadoop's failures into the commands' errors, with their exit codes."""
     try:
         yield
     except ConfigurationError as error:

@@ -1,7 +1,7 @@
-"""YARN as a batch system: where its configuration is, and what it says inside a container.
+"""YARN as a batch system: where its configuration is, and what a container is told.
 
-Found by `registry`.  There is no step launcher: the application master starts a container for each
-rank and tells it its number.
+Found by `registry`.  There is no step launcher: the ApplicationMaster starts one container per rank
+and tells it its rank.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class Yarn(BatchSystem):
     signals_all = ("yarn",)
 
     def look(self, environ: Mapping[str, str], which: Which) -> Sign:
-        """Whether there is a configuration of a cluster whose ResourceManager is there.
+        """Whether there is a configuration of a cluster whose ResourceManager answers.
 
-        The one that comes with Hadoop's programs, or was left on a laptop, makes no plain submit
-        fail: each address is knocked at, for a second at most.
+        A configuration that came with Hadoop, or was left on a laptop, must not make a plain submit
+        fail: each address is tried, for a second at most.
         """
         from rayhpc.hadoop.configuration import FOLDERS, Configuration, find_folder
         from rayhpc.hadoop.errors import ConfigurationError
@@ -62,29 +62,29 @@ class Yarn(BatchSystem):
         )
 
     def jobs(self) -> YarnJobs:
-        """Its submit side."""
+        """The submit side."""
         from rayhpc.batch.yarn.jobs import YarnJobs
 
         return YarnJobs(self)
 
     def head_host(self, nodes: str) -> str | None:
-        """Not told: `jobs.on_head` asks."""
+        """Unknown here: `jobs.on_head` asks."""
         return None
 
     def is_inside(self, environ: Mapping[str, str]) -> bool:
-        """Whether this is a container."""
+        """Whether this process runs in a container."""
         return facts.present(environ)
 
     def facts(self, environ: Mapping[str, str], machine: MachineFacts) -> Allocation:
-        """What YARN and our application master say to this container."""
+        """What YARN and our ApplicationMaster tell this container."""
         return facts.read(environ, machine)
 
     def job_id(self, environ: Mapping[str, str]) -> str:
-        """The application's id, as it is in the container's."""
+        """The application's id, from the container's id."""
         return facts.application(environ) or ""
 
     def link(self, environ: Mapping[str, str]) -> SecretLink | None:
-        """YARN's credentials, in the containers of our own application master."""
+        """The link to our ApplicationMaster, from the container's credentials."""
         from rayhpc.batch.yarn.link import open_link
 
         return open_link(environ)

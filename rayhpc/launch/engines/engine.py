@@ -1,4 +1,4 @@
-"""What the ranks of `rayhpc run` ask of a cluster's runtime, whichever it is.
+"""What the ranks of `rayhpc run` need from a cluster's runtime, whichever it is.
 
 Implemented by `own` and `real_ray`; `choose` makes the one that the user names with `--engine`.
 """
@@ -21,46 +21,46 @@ NAMES = OWN, REAL_RAY = ENGINES
 
 @dataclass(frozen=True)
 class Joined:
-    """The nodes that are there, by number, and sentences about what is odd with them."""
+    """The nodes that have joined, by number, and sentences about anything odd."""
 
     nodes: frozenset[int]
     odd: tuple[str, ...] = ()
 
 
 class Engine(Protocol):
-    """This rank's node, from before it has a plan to its end."""
+    """This rank's node, from its start to its end."""
 
     def start_head(self) -> Record:
-        """Rank 0: start the node with the head, wait until it serves; what the others must know.
+        """Rank 0: start the node with the head and wait until it serves; returns what others need.
 
         Raises:
             LaunchError: it cannot start.
         """
 
     def join(self, record: Record) -> None:
-        """The others: start the node and wait until it has joined.
+        """Other ranks: start the node and wait until it has joined.
 
         Raises:
-            LaunchError: it cannot; HEAD_LOST: the record is of a head that is gone.
+            LaunchError: it cannot; HEAD_LOST: the record's head is gone.
         """
 
     def address(self) -> str:
-        """Rank 0: where the head listens, as programs take it."""
+        """Rank 0: the head's address in the form that programs expect."""
 
     def watch(self) -> AbstractContextManager[Callable[[], Joined]]:
-        """Rank 0: to ask, again and again, who has joined."""
+        """Rank 0: a function to ask repeatedly who has joined."""
 
     def environment(self, environ: Mapping[str, str]) -> dict[str, str]:
-        """Rank 0: `environ` for the program, which then finds the cluster."""
+        """Rank 0: `environ` with what the program needs to find the cluster."""
 
     def resize_with(self, resizer: Resizer) -> None:
-        """Rank 0: have programs ask `resizer` for nodes, if this runtime can grow and shrink."""
+        """Rank 0: let programs ask `resizer` for nodes, if this runtime can grow and shrink."""
 
     def losses(self) -> list[str]:
-        """Rank 0: a sentence for each node that was lost on the way."""
+        """Rank 0: one sentence for each node that was lost."""
 
     def session_dir(self) -> str:
-        """Rank 0: the session whose cluster can be asked what it did; empty: it cannot."""
+        """Rank 0: the session that can be asked what the cluster did; empty: there is none."""
 
     def poll(self) -> int | None:
         """The node's exit code, or None while it runs."""

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 
 class OwnEngine:
-    """One node of ours; with the methods of `engine.Engine`."""
+    """One node of our runtime, as an `engine.Engine`."""
 
     def __init__(self, run: RunContext) -> None:
-        # MPI has threads of its own, which no fork survives.
+        # MPI has threads of its own, which do not survive a fork.
         with_mpi = isinstance(run.channel, mpi_channel.MpiChannel)
         self._run = run
         self._node = NodeProcess(environ=run.environ, forked=not with_mpi)
@@ -52,7 +52,7 @@ class OwnEngine:
         return Record(key=self._session.completed(cluster.key))
 
     def join(self, record: Record) -> None:
-        """Start a raylet that joins the head of the record's key."""
+        """Start a raylet that joins the head named in the record."""
         this = self._run
         assert record.key is not None
         plan = node_config.make_plan(
@@ -67,12 +67,12 @@ class OwnEngine:
         self._node.wait_ready(this.startup.left(), this.startup.pause)
 
     def address(self) -> str:
-        """The head's, as RAYHPC_ADDRESS takes it."""
+        """The head's address, in the form of RAYHPC_ADDRESS."""
         return self._here().address
 
     @contextmanager
     def watch(self) -> Iterator[Callable[[], Joined]]:
-        """Asks the head, through this node's raylet."""
+        """Ask the head, through this node's raylet."""
         from rayhpc.launch.observer import Observer
 
         with Observer(self._here().session_dir) as observer:
@@ -85,13 +85,13 @@ class OwnEngine:
             yield joined
 
     def environment(self, environ: Mapping[str, str]) -> dict[str, str]:
-        """With RAYHPC_ADDRESS."""
+        """`environ` with RAYHPC_ADDRESS."""
         place = self._run.place
         marks = {shared_uid.VARIABLE: "1"} if place.system.shares_uid(place.environ) else {}
         return {**environ, **marks, "RAYHPC_ADDRESS": self.address()}
 
     def resize_with(self, resizer: Resizer) -> None:
-        """Start a thread that passes on what programs want (`resizing`)."""
+        """Start a thread that passes on the programs' requests (`resizing`)."""
         from rayhpc.launch.resizing import Resizing
         from rayhpc.wire.messages.size import Unit
 
@@ -100,11 +100,11 @@ class OwnEngine:
         Resizing(self._here().session_dir, resizer, unit)
 
     def losses(self) -> list[str]:
-        """What the head says of nodes that are gone."""
+        """What the head says about nodes that are gone."""
         return lost_nodes(self._here().session_dir)
 
     def session_dir(self) -> str:
-        """This node's."""
+        """This node's session."""
         return self._here().session_dir
 
     def poll(self) -> int | None:
@@ -112,7 +112,7 @@ class OwnEngine:
         return self._node.poll()
 
     def stop(self) -> int:
-        """End the raylet, and with it the head where it is rank 0's."""
+        """End the raylet, and on rank 0 the head with it."""
         return self._node.stop()
 
     def _here(self) -> SessionRecord:

@@ -1,6 +1,6 @@
-"""Everything the process that keeps a node of the real Ray is told, and how it is found out.
+"""Everything that the process running a real Ray node is told, and where that comes from.
 
-Made by `real_ray`, read by `ray_node`.  Holds the cluster's secrets: it goes through a pipe.
+Created by `real_ray`, read by `ray_node`.  Contains secrets, so it goes through a pipe.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from rayhpc.wire.keys import ClusterKey, KeyPair
 # Ray refuses a smaller object store.
 _SMALLEST_STORE = 80 << 20
 _SHARED_MEMORY = "/dev/shm"
-# What else uses shared memory beside the object store.
+# What other uses of shared memory need beside the object store.
 _SHARE_OF_SHARED_MEMORY = 0.95
 _HIP, _ROCR = "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"
 
@@ -87,7 +87,7 @@ def make_plan(run: RunContext, install: RayInstall, key: ClusterKey) -> RayPlan:
     """The plan of a node that joins the cluster of `key`.
 
     Raises:
-        LaunchError: an option that cannot be, or no fit directory.
+        LaunchError: an option is impossible, or no directory is suitable.
     """
     place, options = run.place, run.options.node
     check_options(options, listeners=HEAD_LISTENERS)
@@ -115,7 +115,7 @@ def make_plan(run: RunContext, install: RayInstall, key: ClusterKey) -> RayPlan:
 
 
 def make_head_plan(run: RunContext, install: RayInstall, cluster: Cluster) -> RayPlan:
-    """The plan of rank 0's node.  Raises LaunchError as `make_plan`."""
+    """The plan of rank 0's node.  Raises LaunchError as `make_plan` does."""
     plan = make_plan(run, install, cluster.key)
     plan.server = cluster.head
     plan.token = secrets.token_hex(32)
@@ -132,7 +132,7 @@ def _words(run: RunContext, size: NodeSize, ip: str) -> list[str]:
         "--memory": size.task_memory,
         "--object-store-memory": _store(size.object_store_memory.value),
         "--resources": json.dumps(dict(options.resources)),
-        # 0 is one that is free.
+        # 0 means a free one.
         "--node-manager-port": 0,
         "--object-manager-port": 0,
         "--min-worker-port": 0,
@@ -148,7 +148,7 @@ def _words(run: RunContext, size: NodeSize, ip: str) -> list[str]:
 
 
 def _store(wanted: int) -> int:
-    """No more than fits into shared memory: Ray would put all of it on a disk instead."""
+    """At most what fits into shared memory: otherwise Ray would put all of it on disk."""
     try:
         space = os.statvfs(_SHARED_MEMORY)
     except OSError:
@@ -158,7 +158,7 @@ def _store(wanted: int) -> int:
 
 
 def _environ(environ: Mapping[str, str], size: NodeSize) -> dict[str, str]:
-    """For Ray's processes on this node: its GPUs by their ids, and nothing of other clusters."""
+    """The environment of Ray's processes here: GPUs by their ids, nothing of other clusters."""
     found = without_clusters(environ)
     found["PYTHONUNBUFFERED"] = "1"
     if len(size.gpus.value):
@@ -179,12 +179,12 @@ def with_names_of_ray(environ: Mapping[str, str], gpus: Gpus) -> dict[str, str]:
 
 
 def without_clusters(environ: Mapping[str, str]) -> dict[str, str]:
-    """`environ` without what leads to another cluster, and without news to Ray's makers."""
+    """`environ` without what leads to another cluster, and with usage reports turned off."""
     others = ("RAY_ADDRESS", "RAYHPC_ADDRESS", "RAY_AUTH_TOKEN", "RAY_TMPDIR")
     kept = {name: value for name, value in environ.items() if name not in others}
     return {**kept, "RAYHPC_AS_RAY": "0", "RAY_USAGE_STATS_ENABLED": "0"}
 
 
 def with_token(environ: Mapping[str, str], token_file: str) -> dict[str, str]:
-    """`environ` for a process that proves by the token in that file that it belongs here."""
+    """`environ` for a process that authenticates with the token in that file."""
     return {**environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": token_file}

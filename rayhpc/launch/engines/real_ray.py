@@ -1,6 +1,6 @@
-"""The real Ray as engine: a rank's end of the process that keeps its Ray node (`ray_node`).
+"""The real Ray as engine: a rank's side of the process that runs its Ray node (`ray_node`).
 
-Used by the ranks through `engine.Engine`.  Neither imports Ray nor speaks to it.
+Used by the ranks through `engine.Engine`.  Neither imports Ray nor connects to it.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 
 class RealRay:
-    """One node of the real Ray; with the methods of `engine.Engine`.
+    """One node of the real Ray, as an `engine.Engine`.
 
     Raises:
-        LaunchError: there is no Ray that could be started.
+        LaunchError: no Ray is installed that can be started.
     """
 
     def __init__(self, run: RunContext) -> None:
@@ -43,7 +43,7 @@ class RealRay:
         self._lost: list[str] = []
 
     def start_head(self) -> Record:
-        """Start Ray's head, and our listener that tells the others of it."""
+        """Start Ray's head, and our listener that tells the other ranks about it."""
         cluster = node_config.new_cluster()
         plan = ray_plan.make_head_plan(self._run, self._install(), cluster)
         self._start(plan)
@@ -59,17 +59,17 @@ class RealRay:
         return Record(key=key, engine=REAL_RAY)
 
     def join(self, record: Record) -> None:
-        """Start a node of Ray's that joins the head that rank 0 tells of."""
+        """Start a Ray node that joins the head named by rank 0."""
         assert record.key is not None
         self._start(ray_plan.make_plan(self._run, self._install(), record.key))
 
     def address(self) -> str:
-        """That of Ray's head, as RAY_ADDRESS takes it."""
+        """The address of Ray's head, in the form of RAY_ADDRESS."""
         return self._address
 
     @contextmanager
     def watch(self) -> Iterator[Callable[[], Joined]]:
-        """What the nodes tell rank 0's."""
+        """What the nodes report to rank 0."""
 
         def joined() -> Joined:
             self._listen()
@@ -78,7 +78,7 @@ class RealRay:
         yield joined
 
     def environment(self, environ: Mapping[str, str]) -> dict[str, str]:
-        """With RAY_ADDRESS, and where the token lies."""
+        """`environ` with RAY_ADDRESS and the path of the token."""
         assert self._plan is not None
         this = self._run
         gpus = node_config.size_of(this.place, this.options.node).gpus.value
@@ -87,23 +87,23 @@ class RealRay:
         return {**found, "RAY_ADDRESS": self._address}
 
     def resize_with(self, resizer: Resizer) -> None:
-        """A job of this engine keeps its size."""
+        """Do nothing: a job of this engine keeps its size."""
 
     def losses(self) -> list[str]:
-        """What the nodes said, or that they were heard no more."""
+        """What lost nodes said last, or that they fell silent."""
         self._listen()
         return list(self._lost)
 
     def session_dir(self) -> str:
-        """None: Ray's own dashboard shows what its clusters do."""
+        """Empty: Ray's own dashboard shows what its clusters do."""
         return ""
 
     def poll(self) -> int | None:
-        """The exit code of the process that keeps the node."""
+        """The exit code of the process that runs the node."""
         return self._process.poll()
 
     def stop(self) -> int:
-        """End the node, and where it is rank 0's the cluster."""
+        """End the node, and on rank 0 the cluster."""
         return self._process.stop()
 
     def _install(self) -> ray_install.RayInstall:
@@ -121,7 +121,7 @@ class RealRay:
         self._process.wait_ready(startup.left(), startup.pause)
 
     def _listen(self) -> None:
-        """Take what the process has said since: who has joined, who is lost."""
+        """Read what the process has reported since: who has joined, who is lost."""
         output = self._process.output
         while output is not None and readable(output, 0.0):
             data = os.read(output, 1 << 16)
@@ -141,10 +141,10 @@ class RealRay:
 
 
 class _RayNodeProcess(NodeProcess):
-    """The process of `ray_node`, which says more than that it serves.
+    """The process of `ray_node`, which reports more than that it serves.
 
     Attributes:
-        said: what it said when it was ready.
+        said: what it reported when it was ready.
     """
 
     _MODULE = "rayhpc.launch.engines.ray_node"
@@ -155,7 +155,7 @@ class _RayNodeProcess(NodeProcess):
 
     @property
     def output(self) -> int | None:
-        """Where it says more; None: it has been stopped."""
+        """The pipe for further reports; None: it has been stopped."""
         out = self._process.stdout
         return None if out is None or out.closed else out.fileno()
 
@@ -164,5 +164,5 @@ class _RayNodeProcess(NodeProcess):
         return self.said
 
     def _give_up(self) -> None:
-        """It has children to end, and to say what they said."""
+        """Give it time to end its children and to report their last output."""
         self._hang_up()

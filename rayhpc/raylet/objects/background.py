@@ -1,8 +1,8 @@
-"""A few threads for what would hold up the raylet's loop: disk, and clearing memory.
+"""A few threads for work that would block the raylet's loop: disk I/O, clearing memory.
 
 Used by `manager`; the parts know it as `context.Executor`.  Threads start when there is work.
-Decides nothing: results are handed to callbacks in the raylet's own thread, and so is what other
-threads (those of the data plane) have to say.
+Decides nothing: results go to callbacks in the raylet's own thread, and so do events from other
+threads (those of the data plane).
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ class Background:
         os.eventfd_write(self.wake_fd, 1)
 
     def run_done(self) -> None:
-        """Call `done` of all that is finished, and what was told."""
+        """Call `done` for everything finished, and every action passed to `tell`."""
         try:
             os.eventfd_read(self.wake_fd)
         except BlockingIOError:
-            pass  # nothing finished since last time; there may still be some left to call
+            pass  # Nothing has finished since last time; some may still be left to call.
         while self._done:
             done, result = self._done.popleft()
             self.busy -= 1
@@ -60,7 +60,7 @@ class Background:
             self._told.popleft()()
 
     def close(self) -> None:
-        """Stop the threads, after what they are doing now."""
+        """Stop the threads once they finish what they are doing."""
         while not self._todo.empty():
             self._todo.get()
         for _ in self._threads:

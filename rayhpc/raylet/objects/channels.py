@@ -1,11 +1,10 @@
-"""Which channels of the data plane lead here, from which nodes, and what is under way on each.
+"""The data plane's channels into this node: from which nodes, and what is under way on each.
 
-Used by `pulls`.  A state machine: agrees on channels over the control plane, has `plane` dial them,
-asks for spans, and closes what has stalled.  Knows tokens, not objects.
+Used by `pulls`.  A state machine: negotiates channels over the control plane, has `plane` dial
+them, requests spans, and closes channels that stall.  Knows tokens, not objects.
 
-Of a node that cannot be reached so, or whose channels break one after the other, nothing more is
-asked over channels for REFUSED_S: objects then come over the control plane, in chunks.  The log
-says that once for each node.
+If a node cannot be reached this way, or its channels keep breaking, no channels are used for it
+for REFUSED_S: objects then come over the control plane, in chunks.  The log says so once per node.
 """
 
 from __future__ import annotations
@@ -22,24 +21,24 @@ from rayhpc.wire.messages import objects
 
 logger = logging.getLogger("rayhpc")
 
-# What `way` says: bytes may come so; that is not known yet (`changed` follows); they may not.
+# Results of `way`: channels can be used; not known yet (`changed` follows); they cannot.
 OPEN, WAITING, NONE = range(3)
 
-# Channels from one node, and spans under way on each.
+# Channels from one node, and spans under way on each of them.
 CHANNELS_EACH = 2
 _SPANS_EACH = 2
-# How long it may take until the first channel can be used.
+# How long it may take until the first channel is usable.
 _OPEN_S = 3.0
-# A channel over which nothing has come for so long, though it should, is closed.
+# A channel that should deliver but has been silent for this long is closed.
 STALL_S = 2.5
 _WATCH_S = 0.5
-# Channels that broke, one after the other, with no span between them.
+# How many channels may break in a row without delivering a span.
 _BREAKS_MAX = 2 * CHANNELS_EACH
 REFUSED_S = 60.0
 
 
 class _Flow:
-    """One channel that can be used: which tokens are under way, and when something last came."""
+    """One usable channel: the tokens under way on it, and when it last delivered."""
 
     __slots__ = ("heard", "moved", "tokens")
 
@@ -57,17 +56,17 @@ class _Source:
     def __init__(self) -> None:
         self.flows: dict[Channel, _Flow] = {}
         self.dialled: set[Channel] = set()
-        self.asked = 0  # for so many channels, that have not been offered yet
+        self.asked = 0  # requested channels that have not been offered yet
         self.breaks = 0
         self.refused_until = 0.0
         self.said = False
 
 
 class Channels:
-    """All channels that lead here.
+    """All channels into this node.
 
-    Set by their user: `arrived(token, edition)`; `lost(tokens)`, which will not come over their
-    channel any more; `refused(token, why)`; `changed(node)`: `way(node)` may say something new.
+    Callbacks set by the user: `arrived(token, edition)`; `lost(tokens)`: they will not come over
+    their channel any more; `refused(token, why)`; `changed(node)`: ask `way(node)` again.
     """
 
     def __init__(self, context: StoreContext, plane: Plane) -> None:
@@ -85,7 +84,7 @@ class Channels:
 
     # -- for `pulls` -------------------------------------------------------------------------------
     def way(self, node: NodeNumber) -> int:
-        """Whether bytes of a node may come over channels; opens some if there are none."""
+        """Whether channels from a node can be used; opens some if there are none."""
         source = self._sources.get(node)
         if source is None:
             source = self._sources[node] = _Source()
@@ -99,7 +98,7 @@ class Channels:
     def ask(
         self, node: NodeNumber, oid: ObjectId, size: int, start: int, length: int, offset: int
     ) -> int:
-        """Ask for a span over the channel with least under way.
+        """Request a span over the channel with the least under way.
 
         Args:
             node: the source.
@@ -107,10 +106,10 @@ class Channels:
             size: its bytes.
             start: of the span in it.
             length: of the span.
-            offset: where in the arena it goes; must stay so until it has arrived or is lost.
+            offset: where in the arena it goes; reserved until it has arrived or is lost.
 
         Returns:
-            The token that names it from now on; 0: every channel has enough under way.
+            The span's token; 0: every channel has enough under way.
         """
         source = self._sources[node]
         channel, flow = min(source.flows.items(), key=lambda x: (len(x[1].tokens), x[0]))
@@ -128,7 +127,7 @@ class Channels:
         return token
 
     def on_node_gone(self, node: NodeNumber) -> None:
-        """Nothing comes from there any more."""
+        """A node is gone: nothing arrives from it any more."""
         source = self._sources.get(node)
         if source is not None:
             for channel in [*source.flows, *source.dialled]:
@@ -137,7 +136,7 @@ class Channels:
 
     # -- messages ----------------------------------------------------------------------------------
     def on_offer(self, message: objects.ChannelOffer) -> None:
-        """A node lets us dial it, or says why not."""
+        """A node offers channels to dial, or says why not."""
         source = self._sources.get(message.node)
         if source is None or not source.asked:
             return
@@ -152,14 +151,14 @@ class Channels:
         self._plane.dial(message.node, offer)
 
     def on_refused(self, message: objects.SpanRefused) -> None:
-        """A node does not send a span over a channel."""
+        """A node refuses to send a span over a channel."""
         channel = (message.node, message.channel)
         source = self._sources.get(message.node)
         flow = None if source is None else source.flows.get(channel)
         if flow is None or message.token not in flow.tokens:
             return
         if message.why == objects.NO_CHANNEL:
-            self._plane.hang_up(channel)  # it has ended there: what is under way comes no more
+            self._plane.hang_up(channel)  # It has ended there: what is under way will not arrive.
             return
         flow.tokens.discard(message.token)
         self._plane.forget(channel, message.token)
@@ -167,14 +166,14 @@ class Channels:
 
     # -- the data plane's events -------------------------------------------------------------------
     def opened(self, channel: Channel) -> None:
-        """A channel can be used."""
+        """A channel is usable."""
         source = self._sources[channel[0]]
         source.dialled.discard(channel)
         source.flows[channel] = _Flow()
         self.changed(channel[0])
 
     def on_arrived(self, channel: Channel, token: int, edition: int) -> None:
-        """A span is here."""
+        """A span has arrived."""
         source = self._sources[channel[0]]
         flow = source.flows[channel]
         flow.tokens.discard(token)
@@ -183,11 +182,11 @@ class Channels:
         self.arrived(token, edition)
 
     def closed(self, channel: Channel, why: str) -> None:
-        """A channel has ended, or could not be opened; nothing is written for it any more."""
+        """A channel has ended, or could not be opened; it writes nothing any more."""
         node = channel[0]
         source = self._sources[node]
         flow = source.flows.pop(channel, None)
-        if why:  # its other end may not notice before it has something to send
+        if why:  # Its other end may not notice until it has something to send.
             closed = objects.ChannelClosed(self._context.node, channel[1])
             self._context.post(node, closed)
         if flow is None:

@@ -1,6 +1,6 @@
-"""What the object manager asks of the data plane (`wire.data_plane.DataPlane`, or a simulation's).
+"""The data plane as the object manager sees it (`wire.data_plane.DataPlane`, or a simulated one).
 
-Used by `channels` (bytes that come here) and `serving` (bytes that others have asked for).
+Used by `channels` (bytes received here) and `serving` (bytes that others have requested).
 """
 
 from __future__ import annotations
@@ -14,89 +14,89 @@ from rayhpc.wire.data_plane.sending import Span
 
 
 class Plane(Protocol):
-    """Moves bytes between arenas, apart from the raylet's loop."""
+    """Moves bytes between arenas, outside the raylet's loop."""
 
     def attach(self, tell: Callable[[Callable[[], None]], None], events: Events) -> None:
-        """Say who hears of channels, and how; before anything else."""
+        """Register who is told about channels; call this first."""
 
     def prepare(self) -> str:
-        """Make ready to receive; why that cannot be, or nothing.  For a background thread."""
+        """Prepare to receive; returns why it cannot, or empty.  For a background thread."""
 
     def listen(self) -> str:
-        """Make ready to send; why that cannot be, or nothing.  For a background thread."""
+        """Prepare to send; returns why it cannot, or empty.  For a background thread."""
 
     def dial(self, node: NodeNumber, offer: Offer) -> None:
-        """Take an offer up; `opened` or `closed` follows."""
+        """Accept an offer; `opened` or `closed` follows."""
 
     def expect(self, channel: Channel, token: int, start: int, length: int, offset: int) -> None:
-        """Have a span's bytes put there when they come."""
+        """Have a span's bytes put there when they arrive."""
 
     def forget(self, channel: Channel, token: int) -> None:
-        """A span will not come."""
+        """A span is no longer expected."""
 
     def moved(self, channel: Channel) -> int:
-        """A number that changes whenever something has come over a channel."""
+        """A number that changes whenever a channel has delivered something."""
 
     def hang_up(self, channel: Channel) -> None:
-        """Close a channel that leads here; `closed` follows."""
+        """Close a channel into this node; `closed` follows."""
 
     def offer(self, node: NodeNumber) -> Offer:
-        """A channel for another node."""
+        """Offer a channel to another node."""
 
     def leads_to(self, number: int) -> NodeNumber:
-        """The node at the other end of a channel of ours; 0: there is no such channel."""
+        """The node at the other end of an outgoing channel; 0: there is no such channel."""
 
     def send(self, number: int, span: Span) -> None:
-        """Send a span; `sent` or `ended` follows, until when its bytes must stay."""
+        """Send a span; its bytes must stay until `sent` or `ended` follows."""
 
     def end(self, number: int) -> None:
-        """Close a channel of ours; `ended` follows."""
+        """Close an outgoing channel; `ended` follows."""
 
     def close(self) -> None:
         """End everything."""
 
 
 class NoPlane:
-    """A node without: everything goes over the control plane."""
+    """A node without a data plane: everything goes over the control plane."""
 
     def attach(self, tell: Callable[[Callable[[], None]], None], events: Events) -> None:
-        """Nothing will be heard."""
+        """There are no events."""
 
     def prepare(self) -> str:
-        """It never is."""
+        """It cannot receive."""
         return "this node has no data plane"
 
     listen = prepare
 
     def dial(self, node: NodeNumber, offer: Offer) -> None:
-        """Never asked to."""
+        """Never called: there is no channel."""
 
     def expect(self, channel: Channel, token: int, start: int, length: int, offset: int) -> None:
-        """Never asked to."""
+        """Never called: there is no channel."""
 
     def forget(self, channel: Channel, token: int) -> None:
-        """Never asked to."""
+        """Never called: there is no channel."""
 
     def moved(self, channel: Channel) -> int:
-        """Nothing has."""
+        """Nothing is ever delivered."""
         return -1
 
     def hang_up(self, channel: Channel) -> None:
-        """Nothing to close."""
+        """There is no channel."""
 
     def offer(self, node: NodeNumber) -> Offer:
-        """There is none."""
+        """There is no channel to offer."""
         return Offer(text="it has no data plane")
 
     def leads_to(self, number: int) -> NodeNumber:
-        """Nowhere."""
+        """There is no channel."""
         return 0
 
     def send(self, number: int, span: Span) -> None:
-        """Never asked to."""
+        """Never called: there is no channel."""
 
     def end(self, number: int) -> None:
-        """Nothing to end."""
+        """There is no channel."""
 
     def close(self) -> None:
-        """Nothing to end."""
+        """There is no channel."""

@@ -1,10 +1,10 @@
-"""How far an object on its way here has come: which parts are here, and which are to be asked for.
+"""Progress of one transfer: which parts of the object are here, and which are still to request.
 
-Used by `pulls`.  Pure bookkeeping.  What is under way belongs to whoever took it, until he says
-that it has `arrived` or puts it `back`.
+Used by `pulls`.  Pure bookkeeping.  A part under way belongs to whoever took it, until it has
+`arrived` or is `put_back`.
 
-Parts may come from several sources, but only of one edition: if a part of another comes, those
-that are here already are to be asked for again.
+Parts may come from several sources, but only of one edition: if a part of another arrives, those
+that are here already are requested again.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from collections import deque
 
 
 class Progress:
-    """Of one object.
+    """The progress of one object.
 
     Args:
         size: the object's bytes.
 
     Attributes:
-        edition: which one is coming (0: not known).
+        edition: the edition being received (0: not known).
     """
 
     __slots__ = ("_here", "_left", "_missing", "edition")
@@ -32,21 +32,21 @@ class Progress:
 
     @property
     def is_whole(self) -> bool:
-        """Whether everything is here."""
+        """Whether the object is complete."""
         return not self._left
 
     @property
     def has_begun(self) -> bool:
-        """Whether something is here."""
+        """Whether any part is here."""
         return bool(self._here)
 
     @property
     def wants_more(self) -> bool:
-        """Whether something is to be asked for."""
+        """Whether any part is still to be requested."""
         return bool(self._missing)
 
     def take(self, most: int) -> tuple[int, int]:
-        """The next part to ask for (start, length), of at most `most` bytes."""
+        """Take the next part to request (start, length), at most `most` bytes."""
         start, length = self._missing.popleft()
         if length > most:
             self._missing.appendleft((start + most, length - most))
@@ -54,11 +54,11 @@ class Progress:
         return start, length
 
     def put_back(self, start: int, length: int) -> None:
-        """A part that was taken does not come: it is to be asked for again."""
+        """A part that was taken does not arrive: request it again."""
         self._missing.appendleft((start, length))
 
     def arrived(self, start: int, length: int, edition: int) -> None:
-        """A part that was taken is here."""
+        """A part that was taken has arrived."""
         if edition != self.edition:
             for part in self._here:
                 self._missing.append(part)

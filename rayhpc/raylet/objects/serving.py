@@ -1,6 +1,6 @@
-"""What other nodes read of this node's objects: over channels of the data plane, or in chunks.
+"""Sends this node's objects to others: over channels of the data plane, or in chunks.
 
-Used by `manager`.  An object that is being sent over a channel is pinned, in our own name, until
+Used by `manager`.  An object being sent over a channel is pinned, in the raylet's own name, until
 its bytes have gone or the channel has ended.
 """
 
@@ -23,7 +23,7 @@ logger = logging.getLogger("rayhpc")
 
 
 class Server:
-    """Sends what others ask for."""
+    """Sends what other nodes request."""
 
     def __init__(
         self, context: StoreContext, arena: Arena, table: ObjectTable, plane: Plane
@@ -32,7 +32,7 @@ class Server:
         self._arena = arena
         self._table = table
         self._plane = plane
-        # None: not tried yet; empty: it listens; else why not.
+        # None: not tried yet; empty: it listens; otherwise why it cannot.
         self._problem: str | None = None
         self._asked: list[objects.AskChannels] = []
         # Channel → token → the object that is pinned for it.
@@ -40,7 +40,7 @@ class Server:
 
     # -- channels ----------------------------------------------------------------------------------
     def on_ask_channels(self, message: objects.AskChannels) -> None:
-        """A node wants channels from here."""
+        """A node asks for channels from here."""
         if self._problem == "":
             self._offer(message)
             return
@@ -49,7 +49,7 @@ class Server:
             self._context.executor.submit(self._plane.listen, self._listening)
 
     def on_read_span(self, message: objects.ReadSpan) -> None:
-        """A node wants some bytes over a channel."""
+        """A node requests bytes over a channel."""
         oid, channel = message.oid, message.channel
         obj = self._table.get(oid)
         if obj is None:
@@ -69,7 +69,7 @@ class Server:
             self._plane.send(channel, span)
 
     def on_channel_closed(self, message: objects.ChannelClosed) -> None:
-        """A node reads a channel no longer."""
+        """A node no longer reads a channel."""
         if self._plane.leads_to(message.channel) == message.node:
             self._plane.end(message.channel)
 
@@ -78,11 +78,11 @@ class Server:
         self._table.unpin(self._context.me, [self._sending[number].pop(token)])
 
     def ended(self, number: int) -> None:
-        """A channel has ended, whatever was to go over it."""
+        """A channel has ended: release everything that was to go over it."""
         self._table.unpin(self._context.me, self._sending.pop(number, {}).values())
 
     def on_node_gone(self, node: NodeNumber) -> None:
-        """Nobody is there to take anything."""
+        """A node is gone: its channels have ended."""
         for number in list(self._sending):
             if self._plane.leads_to(number) == node:
                 self._plane.end(number)
@@ -121,7 +121,7 @@ class Server:
 
     # -- chunks ------------------------------------------------------------------------------------
     def on_read_chunk(self, message: objects.ReadChunk) -> None:
-        """Another raylet wants a piece of an object."""
+        """Another raylet requests a piece of an object."""
         oid, start = message.oid, message.start
         obj = self._table.get(oid)
         if obj is None:
