@@ -14,6 +14,7 @@ from typing import NoReturn
 
 import click
 
+from rayhpc.cli.cluster_names import is_cluster
 from rayhpc.cli.job_access import job_dir_option, jobs_of, one_cluster, say
 from rayhpc.exit_codes import ExitCode, LaunchError
 
@@ -25,13 +26,39 @@ print("connected to {address}; `ray` is rayhpc")
 
 
 @click.command()
-@click.argument("job", required=False, metavar="[last|ID|ID_TASK]")
+@click.argument("job", required=False, metavar="[last|ID|ID_TASK|CLUSTER.YAML|NAME]")
+@click.option("--tmux", is_flag=True, help="In a tmux that outlives the connection (clusters).")
+@click.option("--screen", is_flag=True, help="In a screen, likewise (clusters).")
+@click.option(
+    "-p",
+    "--port-forward",
+    "ports",
+    multiple=True,
+    type=click.IntRange(1, 65535),
+    help="A port to reach at this machine's localhost (clusters; repeatable).",
+)
 @click.option("--here", hidden=True, is_flag=True, help="Already on the head's node.")
 @job_dir_option
-def attach(job: str | None, here: bool, job_dir: Path | None) -> None:
-    """Open a Python shell connected to a running job's cluster."""
+def attach(
+    job: str | None,
+    tmux: bool,
+    screen: bool,
+    ports: tuple[int, ...],
+    here: bool,
+    job_dir: Path | None,
+) -> None:
+    """Open a Python shell connected to a running job's cluster.
+
+    Of a cluster that `rayhpc up` has made: open a shell on its head's machine.
+    """
     if here:
         _become_python(job_address(job or ""))
+    if job is not None and is_cluster(job):
+        from rayhpc.cli.on_head import attach_to
+
+        attach_to(job, tmux=tmux, screen=screen, forwards=ports)
+    if tmux or screen or ports:
+        raise click.UsageError("--tmux, --screen and -p are for clusters that `rayhpc up` has made")
     folder = one_cluster(job, job_dir)
     command = [*folder.record().rayhpc, "attach", "--here", folder.record().id]
     become(jobs_of(folder).on_head(folder, command, terminal=sys.stdin.isatty()))

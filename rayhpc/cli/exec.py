@@ -5,26 +5,64 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import click
 
 from rayhpc.cli.attach import become, job_address
+from rayhpc.cli.cluster_names import is_cluster
 from rayhpc.cli.job_access import job_dir_option, jobs_of, one_cluster
 
 
 @click.command("exec", context_settings={"allow_interspersed_args": False})
+@click.option("--start", is_flag=True, help="Bring the cluster up first (clusters).")
+@click.option("--stop", is_flag=True, help="End the cluster afterwards (clusters).")
+@click.option("--tmux", is_flag=True, help="In the background, in a tmux (clusters).")
+@click.option("--screen", is_flag=True, help="In the background, in a screen (clusters).")
+@click.option(
+    "-p",
+    "--port-forward",
+    "ports",
+    multiple=True,
+    type=click.IntRange(1, 65535),
+    help="A port to reach at this machine's localhost (clusters; repeatable).",
+)
 @click.option("--here", hidden=True, is_flag=True, help="Already on the head's node.")
 @job_dir_option
-@click.argument("job", metavar="last|ID|ID_TASK")
+@click.argument("job", metavar="last|ID|ID_TASK|CLUSTER.YAML|NAME")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
-def exec_(here: bool, job_dir: Path | None, job: str, command: tuple[str, ...]) -> None:
+def exec_(
+    start: bool,
+    stop: bool,
+    tmux: bool,
+    screen: bool,
+    ports: tuple[int, ...],
+    here: bool,
+    job_dir: Path | None,
+    job: str,
+    command: tuple[str, ...],
+) -> int:
     """Run COMMAND on the node of a job's head, connected to its cluster.
 
     \b
     rayhpc exec last -- python look.py
     rayhpc exec 12_3 -- hostname            of task 3 of the array job 12
+    rayhpc exec cluster.yaml 'python look.py | sort'
     """
+    given = {"--start": start, "--stop": stop, "--tmux": tmux, "--screen": screen}
+    switches = {name for name, is_given in given.items() if is_given}
+    if not here and is_cluster(job):
+        from rayhpc.cli.on_head import exec_on
+
+        return exec_on(job, command, switches, ports)
+    if switches or ports:
+        listed = ", ".join(sorted(switches)) or "-p"
+        raise click.UsageError(f"{listed}: only for clusters that `rayhpc up` has made")
     words = list(command[1:] if command[0] == "--" else command)
+    return _of_job(job, words, here, job_dir)
+
+
+def _of_job(job: str, words: list[str], here: bool, job_dir: Path | None) -> NoReturn:
     if here:
         os.environ["RAYHPC_ADDRESS"] = job_address(job)
         become(words)

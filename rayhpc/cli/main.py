@@ -35,6 +35,23 @@ COMMANDS: dict[str, tuple[str, str, str, str]] = {
     "forward": ("forward", "forward", "Show how to reach a job from a laptop.", "Jobs"),
     "template": ("template", "template", "Show ready-made job scripts and templates.", "Jobs"),
     "profile": ("profile", "profile", "List, show and choose profiles.", "Jobs"),
+    "up": ("up", "up", "Create or update a cluster of machines from Ray's YAML.", "Clusters"),
+    "down": ("down", "down", "End a cluster that `up` has made.", "Clusters"),
+    "monitor": ("monitor", "monitor", "Follow the head's logs of such a cluster.", "Clusters"),
+    "rsync-up": ("rsync", "rsync_up", "Copy files to such a cluster's machines.", "Clusters"),
+    "rsync-down": ("rsync", "rsync_down", "Copy files from its head's machine.", "Clusters"),
+    "get-head-ip": (
+        "cluster_addresses",
+        "get_head_ip",
+        "Print its head's address.",
+        "Clusters",
+    ),
+    "get-worker-ips": (
+        "cluster_addresses",
+        "get_worker_ips",
+        "Print its workers' addresses.",
+        "Clusters",
+    ),
     "run": ("run", "run", "Run one rank: what a launcher starts on every node.", "Clusters"),
     "start": ("start", "start", "Start a head on this machine, or join one.", "Clusters"),
     "stop": ("stop", "stop", "End your sessions on this machine.", "Clusters"),
@@ -52,6 +69,8 @@ COMMANDS: dict[str, tuple[str, str, str, str]] = {
         "This machine",
     ),
 }
+# Called by rayhpc itself on other machines, and in no help.
+_HIDDEN = {"_machine": ("machine", "machine")}
 
 
 class Commands(click.Group):
@@ -63,9 +82,10 @@ class Commands(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of that name; None if there is none."""
-        if cmd_name not in COMMANDS:
+        row = _HIDDEN.get(cmd_name) or COMMANDS.get(cmd_name)
+        if row is None:
             return None
-        module, attribute, _, _ = COMMANDS[cmd_name]
+        module, attribute = row[:2]
         command: click.Command = getattr(importlib.import_module(f"rayhpc.cli.{module}"), attribute)
         return command
 
@@ -74,7 +94,7 @@ class Commands(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """As in click, but the error suggests the closest name."""
         name = args[0] if args else ""
-        if name and not name.startswith("-") and name not in COMMANDS:
+        if name and not name.startswith("-") and name not in {**COMMANDS, **_HIDDEN}:
             import difflib
 
             near = difflib.get_close_matches(name, COMMANDS, n=1)

@@ -22,7 +22,7 @@ _SHOWN_APART = ("CPU", "GPU", "memory", "object_store_memory")
 
 
 @click.command()
-@click.argument("jobs", nargs=-1, metavar="[last|all|ID|ID_TASK|FROM-TO]...")
+@click.argument("jobs", nargs=-1, metavar="[CLUSTER.YAML|NAME]|[last|all|ID|ID_TASK|FROM-TO]...")
 @click.option(
     "--address", metavar="HOST:PORT", help="The cluster to ask (default: yours on this node)."
 )
@@ -33,9 +33,16 @@ def status(
 ) -> int:
     """Show a cluster's nodes, resources and actors, and what is pending and why.
 
-    If jobs are named, show the state of these batch jobs, as `rayhpc jobs` does.
+    If jobs are named, show the state of these batch jobs, as `rayhpc jobs` does; if a cluster is
+    that `rayhpc up` has made, show its machines, too.
     """
     if jobs:
+        from rayhpc.cli.cluster_names import is_cluster
+
+        if len(jobs) == 1 and is_cluster(jobs[0]):
+            from rayhpc.cli.cluster_status import show
+
+            return show(jobs[0], as_json)
         from rayhpc.cli import jobs as of_jobs
 
         context.invoke(of_jobs.jobs, jobs=jobs, job_dir=None, as_json=as_json)

@@ -24,6 +24,7 @@ from rayhpc.batch.registry import names
 from rayhpc.batch.rendering import inside
 from rayhpc.batch.request import JobRequest
 from rayhpc.batch.system import Jobs
+from rayhpc.cli.cluster_names import is_cluster
 from rayhpc.cli.job_access import job_dir_option, json_option, print_json, say
 from rayhpc.cli.submit_options import job_options, request_from
 from rayhpc.exit_codes import ExitCode
@@ -39,6 +40,9 @@ _NO_FOLDER = "JOB"
 @click.option("--dry-run", is_flag=True, help="Print the script without submitting it.")
 @click.option("--test", is_flag=True, help="Ask whether and when it would run; submit nothing.")
 @click.option("--detach", is_flag=True, help="Submit and return at once.")
+@click.option("--start", is_flag=True, help="Bring the cluster up first (clusters of `up`).")
+@click.option("--stop", is_flag=True, help="End the cluster afterwards (clusters of `up`).")
+@click.option("--tmux", is_flag=True, help="In the background, in a tmux (clusters of `up`).")
 @job_dir_option
 @json_option
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="-- COMMAND...")
@@ -48,6 +52,9 @@ def submit(
     dry_run: bool,
     test: bool,
     detach: bool,
+    start: bool,
+    stop: bool,
+    tmux: bool,
     job_dir: Path | None,
     as_json: bool,
     command: tuple[str, ...],
@@ -58,8 +65,18 @@ def submit(
     \b
     rayhpc submit --nodes 8 --time 30 -- python train.py --epochs 3
     rayhpc submit train.py          takes options from its #RAYHPC lines
+    rayhpc submit cluster.yaml train.py --epochs 3     on a cluster that `rayhpc up` has made
     """
     context = click.get_current_context()
+    given = {"--start": start, "--stop": stop, "--tmux": tmux}
+    switches = {name for name, is_given in given.items() if is_given}
+    if len(command) > 1 and is_cluster(command[0]):
+        from rayhpc.cli.on_head import submit_to
+
+        context.exit(submit_to(command[0], command[1:], switches))
+    if switches:
+        listed = ", ".join(sorted(switches))
+        raise click.UsageError(f"{listed}: only for clusters that `rayhpc up` has made")
     choice = choose(os.environ, told)
     jobs = choice.system.jobs()
     request = request_from(context, command, os.environ, profile, say)

@@ -21,11 +21,6 @@ _ELSEWHERE = {
     "logs": "rayhpc logs (of a job), or the folder logs/ of the session that rayhpc status --json "
     "names",
     "job": "rayhpc submit, rayhpc jobs, rayhpc logs, rayhpc cancel",
-    "up": "rayhpc submit, or rayhpc start on each machine",
-    "down": "rayhpc stop on each machine, or rayhpc cancel",
-    "submit": "rayhpc submit",
-    "exec": "rayhpc exec",
-    "attach": "rayhpc attach",
     "dashboard": alternative_to("ray.dashboard") or "",
     "serve": alternative_to("ray.serve") or "",
     "stack": "py-spy dump --pid PID, with the pids of rayhpc list workers",
@@ -50,8 +45,21 @@ _WITHOUT_EFFECT = {
     },
     "stop": dict.fromkeys(("--force", "-f", "--verbose", "-v"), False),
     "status": {"--redis_password": True, "--verbose": False, "-v": False},
+    **dict.fromkeys(
+        ("up", "down", "exec", "attach", "submit", "rsync-up", "rsync-down", "monitor"),
+        dict.fromkeys(
+            (
+                *("--no-config-cache", "--redirect-command-output", "--use-login-shells"),
+                *("--use-normal-shells", "--disable-usage-stats", "--log-new-style"),
+            ),
+            False,
+        ),
+    ),
 }
 _SAME = {"stop": {"--grace-period": "--grace", "-g": "--grace"}}
+# Ray takes both spellings.
+_SPELT = {name.replace("-", "_"): name for name in ("rsync-up", "rsync-down")}
+_SPELT |= {name.replace("-", "_"): name for name in ("get-head-ip", "get-worker-ips")}
 _FLAGS_TOO = ("--include-dashboard", "--ray-debugger-external")
 
 
@@ -62,6 +70,7 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
         print(f"ray, version {shim.RAY_VERSION} (served by rayhpc)")
         sys.exit(0)
     name = words[0] if words else "--help"
+    name = _SPELT.get(name, name)
     if name in _ELSEWHERE:
         _say(f"rayhpc does not serve `ray {name}`; use {_ELSEWHERE[name]}")
         sys.exit(ExitCode.CONFIGURATION)

@@ -54,7 +54,7 @@ def test_a_cluster_with_the_words_of_ray(shell: Shell) -> None:
 @pytest.mark.parametrize(
     ("words", "instead"),
     [
-        (["up", "cluster.yaml"], "rayhpc start"),
+        (["stack"], "py-spy"),
         (["job", "submit", "--", "python", "x.py"], "rayhpc submit"),
         (["dashboard", "x"], "rayhpc status"),
     ],
@@ -63,6 +63,13 @@ def test_what_is_not_served_says_what_to_use(words: list[str], instead: str) -> 
     done = _ray(*words)
     assert done.returncode == ExitCode.CONFIGURATION
     assert instead in done.stderr
+
+
+@pytest.mark.parametrize("command", ["up", "down", "get_head_ip", "rsync_up"])
+def test_the_cluster_launcher_is_rayhpcs(command: str) -> None:
+    done = _ray(command, "no-such-file.yaml")
+    assert done.returncode == ExitCode.CONFIGURATION
+    assert "no-such-file.yaml: No such file or directory" in done.stderr
 
 
 def test_a_command_that_is_none() -> None:

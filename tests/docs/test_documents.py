@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("*.md", "docs/**/*.md", "slurm/**/*.md", "yarn/**/*.md")
+FOLDERS = ("*.md", "docs/**/*.md", "slurm/**/*.md", "yarn/**/*.md", "ssh/**/*.md")
 PAGES = sorted(page for pattern in FOLDERS for page in ROOT.glob(pattern))
 LINK = re.compile(r"\]\(([^)#\s]+)(#[^)]*)?\)")
 

@@ -1,0 +1,207 @@
+"""`rayhpc up`: create a cluster from Ray's YAML, or bring it up to date."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+import click
+import msgspec
+
+from rayhpc.cli.cluster_access import (
+    Cluster,
+    cluster_argument,
+    complain,
+    confirm,
+    find,
+    refuse_unserved,
+    remembered,
+    tell,
+    worst_code,
+    yes_option,
+)
+from rayhpc.cli.saying import say
+from rayhpc.clusters.bring_up import BringUp, Outcome
+from rayhpc.clusters.cloud_plan import cloud_rows
+from rayhpc.clusters.hosts import Host
+from rayhpc.clusters.ignored import FIXED
+from rayhpc.clusters.launcher import Launcher
+from rayhpc.clusters.plan import Action, Found, Row, Wanted, Wishes, make_plan
+from rayhpc.exit_codes import ExitCode, LaunchError
+
+
+@click.command()
+@click.option("--dry-run", is_flag=True, help="Show what would be done to each machine, and why.")
+@click.option("--no-restart", is_flag=True, help="Do not restart nodes that run.")
+@click.option("--restart-only", is_flag=True, help="Restart every node without setting it up.")
+@click.option("--min-workers", type=click.IntRange(0), help="Instead of the file's.")
+@click.option("--max-workers", type=click.IntRange(0), help="Instead of the file's.")
+@click.option("--cluster-name", "-n", metavar="NAME", help="Instead of the file's.")
+@yes_option
+@cluster_argument
+def up(
+    cluster: str,
+    dry_run: bool,
+    no_restart: bool,
+    restart_only: bool,
+    min_workers: int | None,
+    max_workers: int | None,
+    cluster_name: str | None,
+    yes: bool,
+) -> int:
+    """Create or update a cluster of machines, as Ray's YAML describes it.
+
+    \b
+    rayhpc up cluster.yaml --dry-run     what would be done, and why
+    rayhpc up cluster.yaml -y
+    """
+    if no_restart and restart_only:
+        raise click.UsageError("--no-restart and --restart-only exclude each other")
+    chosen = _with_options(find(cluster), min_workers, max_workers, cluster_name)
+    for sentence in chosen.file.ignored:
+        say(sentence)
+    if dry_run and chosen.file.config.provider_type not in FIXED:
+        _show(chosen, cloud_rows(chosen.file.config))
+        return 0
+    refuse_unserved(chosen.file)
+    wishes = Wishes(no_restart, restart_only)
+    if dry_run:
+        return _dry_run(chosen, wishes)
+    with chosen.folder.locked():
+        return _bring_up(chosen, wishes, yes)
+
+
+def _dry_run(cluster: Cluster, wishes: Wishes) -> int:
+    hosts, surplus = _chosen_hosts(cluster)
+    with cluster.launcher([*hosts, *surplus], quiet=True) as launcher:
+        _, _, rows = _plan(launcher, hosts, surplus, wishes)
+    _show(cluster, rows)
+    return 0 if all(row.action is not Action.UNKNOWN for row in rows) else _unreachable()
+
+
+def _unreachable() -> int:
+    return int(ExitCode.TOO_FEW_NODES)
+
+
+def _bring_up(cluster: Cluster, wishes: Wishes, yes: bool) -> int:
+    hosts, surplus = _chosen_hosts(cluster)
+    with cluster.launcher([*hosts, *surplus]) as launcher:
+        cluster.folder.write(remembered(cluster, [*hosts, *surplus]))
+        wanted, found, rows = _plan(launcher, hosts, surplus, wishes)
+        _show(cluster, rows)
+        if rows[0].action is Action.UNKNOWN:
+            raise LaunchError(
+                f"the head's machine {rows[0].name}: {rows[0].why}", ExitCode.HEAD_LOST
+            )
+        if not any(row.acts or row.action is Action.UNKNOWN for row in rows):
+            say(f"cluster {cluster.name} is as its file says")
+            _explain(cluster, hosts)
+            return 0
+        confirm("Go ahead?", yes)
+        with launcher.cluster_lock():
+            work = BringUp(launcher, wanted, tell)
+            outcomes = work.run(rows, found)
+        _remember(cluster, hosts, [x for x in surplus if found[x.name].trouble], work.address)
+    return _report(cluster, hosts, outcomes, work.address)
+
+
+def _remember(
+    cluster: Cluster, hosts: Sequence[Host], unknown: Sequence[Host], address: str
+) -> None:
+    """What it has now; machines that it has no more are forgotten once they could be asked."""
+    before = cluster.folder.read()
+    after = remembered(cluster, [*hosts, *unknown])
+    after.conditions = before.conditions if before is not None else {}
+    after.address = address
+    cluster.folder.write(after)
+
+
+def _plan(
+    launcher: Launcher, hosts: Sequence[Host], surplus: Sequence[Host], wishes: Wishes
+) -> tuple[list[Wanted], dict[str, Found], list[Row]]:
+    wanted = launcher.wanted(hosts)
+    found = launcher.ask_all()
+    return wanted, found, make_plan(wanted, [each.name for each in surplus], found, wishes)
+
+
+def _chosen_hosts(cluster: Cluster) -> tuple[list[Host], list[Host]]:
+    """The machines that are to have a node, and the others that may have one."""
+    config = cluster.file.config
+    hosts = cluster.hosts()
+    head, workers = hosts[0], hosts[1:]
+    least = len(workers) if config.min_workers is None else config.min_workers
+    if least > len(workers):
+        sentence = f"min_workers is {least}, and the list has {len(workers)} machines for workers"
+        raise cluster.file.fault(("min_workers",), sentence)
+    count = min(least, len(workers) if config.max_workers is None else config.max_workers)
+    if count < len(workers):
+        say(
+            f"{count} of {len(workers)} workers: machines of a list are started by `up` alone, not "
+            "by demand; --min-workers starts more"
+        )
+    chosen = [head, *workers[:count]]
+    return chosen, [*workers[count:], *cluster.hosts_gone(hosts)]
+
+
+def _with_options(
+    cluster: Cluster, least: int | None, most: int | None, name: str | None
+) -> Cluster:
+    from dataclasses import replace
+
+    from rayhpc.clusters.record import RecordFolder
+
+    config = cluster.file.config
+    if least is not None:
+        config = msgspec.structs.replace(config, min_workers=least)
+    if most is not None:
+        config = msgspec.structs.replace(config, max_workers=most)
+    folder, before = cluster.folder, cluster.record
+    if name is not None:
+        import os
+
+        config = msgspec.structs.replace(config, cluster_name=name)
+        folder = RecordFolder(os.environ, name)
+        before = folder.read()
+    return Cluster(replace(cluster.file, config=config), folder, before)
+
+
+def _show(cluster: Cluster, rows: Sequence[Row]) -> None:
+    """The plan, on standard output."""
+    kind = cluster.file.config.provider_type
+    click.echo(f"cluster {cluster.name}, provider {kind}:")
+    width = max(len(row.name) for row in rows)
+    for row in rows:
+        role = "head" if row.is_head else "worker"
+        click.echo(f"  {row.name:{width}}  {role:6}  {row.action.value:11}  {row.why}")
+
+
+def _report(
+    cluster: Cluster, hosts: Sequence[Host], outcomes: Sequence[Outcome], address: str
+) -> int:
+    errors = [each.error for each in outcomes if each.error is not None]
+    for error in errors:
+        complain(error, error.tail)
+    running = sum(each.error is None and each.row.action is not Action.STOP for each in outcomes)
+    if not address:
+        say(f"the head of cluster {cluster.name} does not run")
+        return worst_code([x.error for x in outcomes if x.error and x.row.is_head] or errors)
+    missing = "" if not errors else f", {len(errors)} not: `rayhpc up` tries them again"
+    click.echo(f"Cluster {cluster.name}: {running} of {len(hosts)} nodes run{missing}.")
+    _explain(cluster, hosts)
+    return worst_code(errors) if errors else 0
+
+
+def _explain(cluster: Cluster, hosts: Sequence[Host]) -> None:
+    name = cluster.name
+    whom = f"{hosts[0].user}@" if hosts[0].user else ""
+    port = f" -p {hosts[0].port}" if hosts[0].port else ""
+    key = cluster.file.config.auth.ssh_private_key
+    identity = f" -i {shlex.quote(key)}" if key and not key.startswith("~") else ""
+    identity = identity or (f" -i {key}" if key else "")
+    click.echo(
+        f"To run a program on it:     rayhpc submit {name} script.py\n"
+        f"To run a command:           rayhpc exec {name} 'python script.py'\n"
+        f"To log in to its head:      rayhpc attach {name}\n"
+        f"    or:                     ssh{port}{identity} {whom}{hosts[0].login}\n"
+        f"To see it, and to end it:   rayhpc status {name}; rayhpc down {name}"
+    )

@@ -1,0 +1,32 @@
+"""What a cluster's YAML may say that has no effect here, and why.
+
+Called by `read`.  Only what the file really has is mentioned, and only where leaving it out would
+surprise: a list that is empty, or a switch that is off, is not.
+"""
+
+from __future__ import annotations
+
+from rayhpc.clusters.schema import ClusterConfig
+from rayhpc.clusters.yaml_lines import Document
+
+# Lists of machines: nothing there can be asked for more.
+FIXED = ("local", "ssh")
+
+
+def without_effect(config: ClusterConfig, document: Document) -> tuple[str, ...]:
+    """One sentence for each, in the order of the file."""
+    found: list[tuple[int, str]] = []
+
+    def note(key: str, why: str) -> None:
+        line = document.line((key,))
+        found.append((line, f"{key} (line {line}) has no effect: {why}"))
+
+    if config.provider_type in FIXED:
+        if config.docker.image or config.docker.head_image or config.docker.worker_image:
+            note("docker", "commands run on the machines themselves, not in a container")
+        for key in ("upscaling_speed", "idle_timeout_minutes"):
+            if (key,) in document.lines:
+                note(key, "the machines of the list are started once and stay")
+    if config.file_mounts_sync_continuously:
+        note("file_mounts_sync_continuously", "`rayhpc up` copies what has changed")
+    return tuple(sentence for _, sentence in sorted(found))

@@ -1,0 +1,102 @@
+"""The commands for launched clusters, as far as no machine is needed."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from rayhpc.cli import on_head
+from rayhpc.exit_codes import ExitCode
+from tests.cli.shell import Shell
+from tests.clusters import files
+
+
+@pytest.fixture
+def state(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_STATE_HOME", str(home / "state"))
+    return home / "state"
+
+
+def test_a_dry_run_shows_what_a_cloud_would_be_asked_for(shell: Shell, state: Path) -> None:
+    file = shell.home / "c.yaml"
+    file.write_text(files.AWS_FULL)
+    done = shell("up", "--dry-run", str(file))
+    assert done.returncode == 0, done.stderr
+    head, worker = done.stdout.splitlines()[1:]
+    assert head.split(None, 3) == [
+        *("ray.head.default", "head", "start", "would ask for a machine m6i.large")
+    ]
+    assert worker.split(None, 4)[:4] == ["ray.worker.default", "1", "worker", "start"]
+    assert not state.exists()
+
+
+@pytest.mark.parametrize("text", [files.AWS_FULL, files.GCP_FULL, files.AZURE_MINIMAL])
+@pytest.mark.parametrize("command", ["up", "down"])
+def test_a_provider_that_is_not_served_is_named_with_what_is(
+    shell: Shell, state: Path, text: str, command: str
+) -> None:
+    file = shell.home / "c.yaml"
+    file.write_text(text)
+    done = shell(command, "-y", str(file))
+    assert done.returncode == ExitCode.CONFIGURATION
+    assert "it serves local and ssh" in done.stderr
+    assert f"{file}, line " in done.stderr
+
+
+def test_a_name_that_was_never_brought_up(shell: Shell, state: Path) -> None:
+    done = shell("down", "-y", "nowhere")
+    assert done.returncode == ExitCode.CONFIGURATION
+    assert "no cluster 'nowhere' was brought up from here: name its YAML file" in done.stderr
+
+
+def test_without_a_terminal_nothing_is_done_unasked(shell: Shell, state: Path) -> None:
+    file = shell.home / "c.yaml"
+    file.write_text(files.LOCAL_MINIMAL)
+    done = shell("down", str(file), stdin=-3)
+    assert done.returncode == ExitCode.CONFIGURATION
+    assert "add -y to go ahead" in done.stderr
+
+
+def test_more_workers_than_machines(shell: Shell, state: Path) -> None:
+    file = shell.home / "c.yaml"
+    file.write_text(files.LOCAL_MINIMAL + "min_workers: 3\n")
+    done = shell("up", "-y", str(file))
+    assert done.returncode == ExitCode.CONFIGURATION
+    assert "line 8: min_workers is 3, and the list has 2 machines" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["exec", "--tmux", "last", "--", "true"],
+        ["attach", "--screen", "last"],
+        ["submit", "--stop", "x.py"],
+    ],
+)
+def test_options_for_launched_clusters_are_for_these(
+    shell: Shell, state: Path, words: list[str]
+) -> None:
+    done = shell(*words)
+    assert done.returncode == ExitCode.CONFIGURATION
+    assert "clusters that `rayhpc up` has made" in done.stderr
+
+
+def test_options_behind_the_command_are_ours_unless_it_says_where_it_begins() -> None:
+    switches: set[str] = set()
+    words = on_head.without_switches(["python x.py", "--stop", "--tmux"], switches)
+    assert (words, switches) == (["python x.py"], {"--stop", "--tmux"})
+    words = on_head.without_switches(["--start", "python x.py", "--stop"], switches)
+    assert (words, switches) == (["python x.py"], {"--start", "--stop", "--tmux"})
+    switches.clear()
+    words = on_head.without_switches(["--", "sh", "x", "--stop"], switches)
+    assert (words, switches) == (["sh", "x", "--stop"], set())
+
+
+def test_the_hidden_command_is_in_no_help(shell: Shell) -> None:
+    assert "_machine" not in shell("--help").stdout
+    done = shell("_machine", "stop")
+    assert done.returncode == ExitCode.CONFIGURATION
+    assert "RAYHPC_UP is missing" in done.stderr
+    assert sys.executable not in done.stderr
