@@ -17,7 +17,7 @@ from rayhpc.machine.facts import MachineFacts
 
 def around(environ: Mapping[str, str]) -> BatchSystem:
     """The batch system whose allocation this process runs in; `local` if there is none."""
-    return next((each for each in systems() if each.is_inside(environ)), system("local"))
+    return next((each for each in systems(environ) if each.is_inside(environ)), system("local"))
 
 
 def detect(

@@ -21,9 +21,7 @@ from pathlib import Path
 
 import msgspec
 
-from rayhpc.batch.detect import around
 from rayhpc.exit_codes import ExitCode
-from rayhpc.launch import host_names
 from rayhpc.machine import processes, scratch
 from rayhpc.machine.removal import RECORD as RECORD
 from rayhpc.wire.keys import ClusterKey
@@ -272,6 +270,8 @@ def _is_at(record: SessionRecord, hosts: set[str], port: str) -> bool:
 
 
 def _addresses_of(host: str) -> set[str]:
+    from rayhpc.launch import host_names
+
     bare = host.strip("[]")
     try:
         return {bare, *host_names.addresses_of(bare)}
@@ -283,6 +283,8 @@ def _only(found: list[SessionRecord], environ: Mapping[str, str]) -> SessionReco
     """The cluster that `auto` means: this job's, else the newest one started by hand (as in Ray),
     else the one that one of our programs has started for itself.
     """
+    from rayhpc.batch.detect import around
+
     job = around(environ).job_id(environ)
     for chosen in (
         [each for each in found if job and each.job == job],

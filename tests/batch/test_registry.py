@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from rayhpc.batch import registry
+from rayhpc.batch.detect import around
 from rayhpc.batch.system import BatchSystem
 
 if sys.version_info >= (3, 11):
@@ -45,14 +46,30 @@ def test_ranks_find_theirs_without_the_submit_side() -> None:
     code = """
         import sys
         from rayhpc.batch.detect import around
-        assert around({"SLURM_JOB_ID": "7"}).name == "slurm"
         assert around({}).name == "local"
+        loaded = [name for name in sys.modules if "slurm" in name or "yarn" in name]
+        assert not loaded, loaded
+        assert around({"SLURM_JOB_ID": "7"}).name == "slurm"
         heavy = [name for name in sys.modules if name.startswith("rayhpc.batch.") and "job" in name]
         assert not heavy, heavy
         others = {"importlib.metadata", "jinja2", "click", "email"} & set(sys.modules)
         assert not others, others
     """
     subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("name", "environ"),
+    [
+        ("slurm", {"SLURM_JOB_ID": "7"}),
+        ("slurm", {"SLURM_JOBID": "7"}),
+        ("sge", {"JOB_ID": "7", "SGE_TASK_ID": "undefined"}),
+        ("pbs", {"PBS_JOBID": "7.pbs", "PBS_NODEFILE": "/nodes"}),
+        ("yarn", {"CONTAINER_ID": "container_1_1_1_1", "NM_HOST": "here"}),
+    ],
+)
+def test_each_is_found_by_the_least_it_sets(name: str, environ: dict[str, str]) -> None:
+    assert around(environ).name == name
 
 
 @pytest.fixture(scope="module")
