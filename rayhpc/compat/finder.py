@@ -74,6 +74,31 @@ class AliasFinder(importlib.abc.MetaPathFinder):
         raise not_served.NotServedModuleError(fullname, instead)
 
 
+class LastFinder(importlib.abc.MetaPathFinder):
+    """Asked when nobody has a module: says what `from ray.util import spark` lacks.
+
+    The import system looks for it below the module's own name, as `rayhpc.util.spark`.
+    """
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None = None,
+        target: ModuleType | None = None,
+    ) -> ModuleSpec | None:
+        """None, unless a name of Ray's is being imported: then it raises."""
+        parent, _, name = fullname.rpartition(".")
+        asked = statement.under_way("ray.") if parent else None
+        if asked is None or name not in asked.names:
+            return None
+        module = sys.modules.get(asked.module)
+        if module is None or module.__name__ != parent or asked.module == parent:
+            return None
+        wanted = f"{asked.module}.{name}"
+        instead = not_served.alternative_to(wanted) or not_served.UNKNOWN
+        raise not_served.NotServedModuleError(wanted, instead)
+
+
 class _AliasLoader(importlib.abc.Loader):
     """Returns a module that exists under its other name."""
 
@@ -125,6 +150,7 @@ def install() -> None:
     """Serve Ray's names from now on."""
     if not any(isinstance(x, AliasFinder) for x in sys.meta_path):
         sys.meta_path.insert(0, AliasFinder())
+        sys.meta_path.append(LastFinder())
 
 
 def _is_package(spec: ModuleSpec) -> bool:

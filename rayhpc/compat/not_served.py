@@ -24,13 +24,13 @@ ALTERNATIVES = {
     "ray.client_builder": "run the program on a node of the cluster (rayhpc submit, rayhpc attach)",
     "ray.cpp_function": f"{_REAL}, or Python",
     "ray.cross_language": f"{_REAL}, or Python",
-    "ray.dashboard": "use rayhpc status, rayhpc list or rayhpc memory",
+    "ray.dashboard": f"{_REAL}, or rayhpc status, rayhpc list and rayhpc memory",
     "ray.data": f"{_REAL}, Modin, Dask (rayhpc.util.dask), or tasks over files",
     "ray.experimental.channel": f"{_REAL}, or pass references between actors",
     "ray.experimental.collective": "call ray.util.collective in actors, or NCCL through PyTorch",
     "ray.java_actor_class": f"{_REAL}, or Python",
     "ray.java_function": f"{_REAL}, or Python",
-    "ray.job_submission": "use rayhpc submit",
+    "ray.job_submission": f"{_REAL}, or rayhpc submit",
     "ray.llm": f"{_REAL}, or the framework's own servers in actors",
     "ray.rllib": f"{_REAL}, or the framework's own training loop in tasks and actors",
     "ray.serve": f"{_REAL}, or a web server in your job, with actors behind it",
@@ -41,9 +41,9 @@ ALTERNATIVES = {
     "ray.util.disconnect": "call rayhpc.shutdown()",
     "ray.util.iter": "use a generator task (num_returns='streaming')",
     "ray.util.rpdb": f"{_REAL}, or a debugger in the task's own process, or print",
-    "ray.util.pdb": "use a debugger in the task's own process, or print",
+    "ray.util.pdb": f"{_REAL}, or a debugger in the task's own process, or print",
     "ray.util.spark": f"{_REAL}, or start Spark with its own launcher",
-    "ray.workflow": "use tasks that write their results to files",
+    "ray.workflow": f"{_REAL} if it still has it, or tasks that write their results to files",
 }
 
 

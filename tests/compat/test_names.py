@@ -244,6 +244,31 @@ def test_a_module_that_nobody_knows_may_be_one_of_the_real_ray(program: Program)
     assert "rayhpc run --engine ray" in program(code)
 
 
+def test_whatever_of_ray_is_not_there_is_found_with_the_real_one(program: Program) -> None:
+    code = """
+        import ray.util
+        for text in (
+            "from ray.util import spark",
+            "from ray.util import nosuch",
+            "from ray.util.state import nosuch",
+            "from ray.tune import Tuner",
+            "from ray.train.torch import TorchTrainer",
+            "import ray.rllib.algorithms",
+            "from ray.job_submission import JobSubmissionClient",
+            "import ray.serve",
+            "import ray.data.preprocessors",
+        ):
+            try:
+                exec(text)
+            except ImportError as error:
+                print(error)
+        from ray.util import ActorPool, queue
+    """
+    lines = program(code).splitlines()
+    assert len(lines) == 9
+    assert all("rayhpc run --engine ray" in line for line in lines), lines
+
+
 def test_what_is_not_served_says_so_at_the_call(program: Program) -> None:
     code = """
         import ray, ray.dag, ray.util
