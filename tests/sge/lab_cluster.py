@@ -14,6 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.lab_keeper import LabKeeper
 from tests.slurm.fake.cluster import ROOT, clean_environ, write_rayhpc
 
 SCRIPT = ROOT / "sge" / "lab" / "sgelab.sh"
@@ -56,6 +57,8 @@ class SgeCluster:
         self.home = self.base / "home" / "sgeuser"
         # The user cannot write beside the sources: without this each process compiles them anew.
         compileall.compile_dir(ROOT / "rayhpc", quiet=2)
+        environ = {**clean_environ(), **self._settings}
+        self._keeper = LabKeeper(self.base, [str(SCRIPT), "down"], environ)
         try:
             self.verb("up", str(hosts))
         except BaseException:
@@ -119,5 +122,4 @@ class SgeCluster:
 
     def close(self) -> None:
         """Take it down, and remove what it wrote."""
-        self.verb("down")
-        shutil.rmtree(self.base, ignore_errors=True)
+        self._keeper.end()

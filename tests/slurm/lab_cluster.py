@@ -14,6 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.lab_keeper import LabKeeper
 from tests.slurm.fake.cluster import ROOT, clean_environ, write_rayhpc
 
 SCRIPT = ROOT / "slurm" / "lab" / "slurmlab.sh"
@@ -61,6 +62,8 @@ class LabCluster:
         self.home = self.base / "home" / "hpcuser"
         # The user cannot write beside the sources: without this each process compiles them anew.
         compileall.compile_dir(ROOT / "rayhpc", quiet=2)
+        environ = {**clean_environ(), **self._settings}
+        self._keeper = LabKeeper(self.base, [str(SCRIPT), "down"], environ)
         try:
             self.verb("up", str(nodes))
         except BaseException:
@@ -108,5 +111,4 @@ class LabCluster:
 
     def close(self) -> None:
         """Take it down, and remove what it wrote."""
-        self.verb("down")
-        shutil.rmtree(self.base, ignore_errors=True)
+        self._keeper.end()

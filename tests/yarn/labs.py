@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.lab_keeper import LabKeeper
 from yarn.lab import jars, kerberos
 from yarn.lab.errors import LabError
 from yarn.lab.jars import DEFAULT_VERSION, VERSIONS
@@ -41,9 +42,9 @@ def lab_of(version: str, **options: object) -> Iterator[Lab]:
         pytest.skip(reason)
     folder = Path(tempfile.mkdtemp(prefix="yarnlab-"))
     wanted = Options(hadoop=version, net=free_net(), **options)  # type: ignore[arg-type]
-    lab = Lab.up(folder / "run", wanted)
+    down = [sys.executable, "-m", "yarn.lab", "down"]
+    keeper = LabKeeper(folder, down, {**os.environ, "YARNLAB_RUN": str(folder / "run")})
     try:
-        yield lab
+        yield Lab.up(folder / "run", wanted)
     finally:
-        lab.down()
-        shutil.rmtree(folder, ignore_errors=True)
+        keeper.end()
