@@ -23,6 +23,43 @@ print("found", len(found), flush=True)
 {after}
 """
 
+# It becomes as large as three nodes of a CPU each, works there, and becomes one again.
+RESIZE = """
+from rayhpc.compat.served.autoscaler.sdk import request_resources
+
+def alive():
+    return sum(node["Alive"] for node in rayhpc.nodes())
+
+request_resources(num_cpus=3)
+while alive() < 3:
+    time.sleep(0.05)
+
+@rayhpc.remote
+class Count:
+    started = 0
+    def start(self):
+        self.started += 1
+    def all(self):
+        return self.started
+
+count = Count.options(num_cpus=0).remote()
+
+@rayhpc.remote(num_cpus=1, scheduling_strategy="SPREAD", max_retries=0)
+def long():
+    rayhpc.get(count.start.remote())
+    time.sleep(1.5)
+    return os.environ["CONTAINER_ID"]
+
+works = [long.remote() for _ in range(3)]
+while rayhpc.get(count.all.remote()) < 3:
+    time.sleep(0.05)
+request_resources(bundles=[{"CPU": 1}])
+print("worked on", len(set(rayhpc.get(works))), flush=True)
+while alive() > 1:
+    time.sleep(0.05)
+print("shrunk", flush=True)
+"""
+
 
 def program(nodes: int, before: str = "", after: str = "") -> str:
     """Its text: it goes on until it has run on so many containers."""

@@ -13,7 +13,7 @@ import pytest
 from rayhpc.hadoop.messages.records import FinalApplicationStatusProto
 from tests.yarn.applications import Submitted, wait_until
 from tests.yarn.fake.cluster import FakeYarn
-from tests.yarn.programs import program, waiting_for
+from tests.yarn.programs import RESIZE, program, waiting_for
 
 SUCCEEDED = FinalApplicationStatusProto.APP_SUCCEEDED
 FAILED = FinalApplicationStatusProto.APP_FAILED
@@ -155,44 +155,12 @@ def test_the_second_attempt_takes_the_containers_over_and_runs_the_program_again
     wait_until(lambda: yarn.running() == [], 5.0)
 
 
-def test_a_job_grows_and_shrinks_and_no_task_is_lost(yarn: FakeYarn, tmp_path: Path) -> None:
-    resize = """
-from rayhpc.compat.served.autoscaler.sdk import request_resources
-
-def alive():
-    return sum(node["Alive"] for node in rayhpc.nodes())
-
-request_resources(num_cpus=3)
-while alive() < 3:
-    time.sleep(0.05)
-
-@rayhpc.remote
-class Count:
-    started = 0
-    def start(self):
-        self.started += 1
-    def all(self):
-        return self.started
-
-count = Count.options(num_cpus=0).remote()
-
-@rayhpc.remote(num_cpus=1, scheduling_strategy="SPREAD", max_retries=0)
-def long():
-    rayhpc.get(count.start.remote())
-    time.sleep(1.5)
-    return os.environ["CONTAINER_ID"]
-
-works = [long.remote() for _ in range(3)]
-while rayhpc.get(count.all.remote()) < 3:
-    time.sleep(0.05)
-request_resources(bundles=[{"CPU": 1}])
-print("worked on", len(set(rayhpc.get(works))), flush=True)
-while alive() > 1:
-    time.sleep(0.05)
-print("shrunk", flush=True)
-"""
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_a_job_grows_and_shrinks_and_no_task_is_lost(
+    yarn: FakeYarn, tmp_path: Path, nodes: int
+) -> None:
     go = tmp_path / "go"
-    job = submit(yarn, tmp_path, program(2, after=resize + waiting_for(go)), 2)
+    job = submit(yarn, tmp_path, program(nodes, after=RESIZE + waiting_for(go)), nodes)
     wait_until(lambda: "shrunk" in output(tmp_path))
     assert "worked on 3\n" in output(tmp_path)
     wait_until(lambda: len(yarn.running()) == 1, 10.0)

@@ -23,6 +23,11 @@ _SCRIPT = """#!/bin/sh
 [ -e "$0.$1" ] && echo "ERROR the test says so"
 exit 0
 """
+_TAKES = {
+    "physical": "data = b'x' * (900 << 20)",
+    # Of the addresses that it takes nothing is used: 0x4022 is private, anonymous, no reserve.
+    "virtual": "import mmap; data = mmap.mmap(-1, 200 << 30, flags=0x4022)",
+}
 GREEDY = """
 import subprocess, sys
 from rayhpc.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -32,8 +37,7 @@ other = next(n["NodeID"] for n in rayhpc.nodes() if n["Alive"] and n["NodeID"] !
 
 @rayhpc.remote(max_retries=0, scheduling_strategy=NodeAffinitySchedulingStrategy(other, soft=False))
 def greedy():
-    code = "data = b'x' * (900 << 20); import time; time.sleep(60)"
-    subprocess.run([sys.executable, "-c", code])
+    subprocess.run([sys.executable, "-c", "TAKES; import time; time.sleep(60)"])
 
 try:
     rayhpc.get(greedy.remote())
@@ -56,6 +60,9 @@ def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         # Else YARN leaves the check to control groups, which are not used here.
         "yarn.nodemanager.resource.memory.enforced": "false",
         "yarn.nodemanager.container-monitor.interval-ms": "500",
+        # What a sound job reserves is far below that.
+        "yarn.nodemanager.vmem-check-enabled": "true",
+        "yarn.nodemanager.vmem-pmem-ratio": "300",
         f"{_HEALTH}.interval-ms": "500",
         "yarn.log-aggregation-enable": "true",
         "yarn.nodemanager.remote-app-log-dir": "${hadoop.tmp.dir}/collected",
@@ -105,14 +112,16 @@ def test_a_label_chooses_the_nodes(lab: Lab, user: Terminal) -> None:
     assert "--constraint small: no node label of this cluster's; there are big" in done.stderr
 
 
+@pytest.mark.parametrize("kind", _TAKES)
 @pytest.mark.timeout(120)
-def test_a_container_that_takes_too_much_memory_is_named(user: Terminal) -> None:
-    user.write("train.py", program(2, after=GREEDY))
+def test_a_container_that_takes_too_much_memory_is_named(user: Terminal, kind: str) -> None:
+    user.write("train.py", program(2, after=GREEDY.replace("TAKES", _TAKES[kind])))
     words = ["--nodes", "2", "--mem", "512M", "--", "python", "train.py"]
     done = user.run("submit", *words)
     assert done.returncode == 0, done.stderr
-    assert "killed by the NodeManager: more memory than it was given (" in done.stderr
-    assert "physical memory used" in done.stderr  # YARN's numbers
+    more = "more virtual memory" if kind == "virtual" else "more memory"
+    assert f"killed by the NodeManager: {more} than it was given (" in done.stderr
+    assert f"{kind} memory used" in done.stderr  # YARN's numbers
     assert "it is replaced (2 more may fail)" in done.stderr
 
 

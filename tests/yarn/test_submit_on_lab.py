@@ -203,10 +203,27 @@ def test_files_are_shipped_through_hdfs(tmp_path: Path) -> None:
             assert staged(lab) == []
 
 
+@pytest.mark.timeout(180)
+def test_files_are_shipped_through_a_secure_hdfs(tmp_path: Path) -> None:
+    with lab_of("3.4.3", nodes=2, hdfs=True, kerberos=True) as lab:
+        user = at(lab, tmp_path)
+        result = tmp_path / "result"
+        user.write("helper.py", "ANSWER = 42\n")
+        text = f"print(helper.ANSWER, __file__, file=open({str(result)!r}, 'w'))\n"
+        user.write("train.py", f"import helper\n{program(2)}{text}")
+        options = ["--nodes", "2", "--yarn", "--py-files helper.py"]
+        done = user.run("submit", *options, "--", "python", "train.py")
+        assert done.returncode == 0, done.stderr
+        number, path = result.read_text().split()
+        assert number == "42"
+        assert not path.startswith(str(user.folder))
+        assert staged(lab) == []
+
+
 def staged(lab: Lab) -> list[str]:
     """What is left of staged applications in the user's directory in HDFS."""
     configuration = Configuration.of_environment(lab.client_environment())
-    web = Web(secure=False, user=getpass.getuser())
+    web = Web(secure=configuration.is_secure, user=getpass.getuser())
     files = open_webhdfs(configuration, web)
     path = f"{files.home()}/.rayhpc"
     base = f"http://{lab.layout.address('nn')}:9870/webhdfs/v1{path}?op=LISTSTATUS"

@@ -171,6 +171,7 @@ def _write_hdfs(layout: Layout, folder: Path) -> None:
         "dfs.datanode.hostname": data_node,
         "dfs.client.use.datanode.hostname": "true",
         "dfs.datanode.use.datanode.hostname": "true",
+        **(kerberos.hdfs_site(layout) if layout.options.kerberos else {}),
     }
     _write_xml(folder / "hdfs-site.xml", site)
 

@@ -57,8 +57,9 @@ def make_realm(layout: Layout) -> None:
     folder = layout.run / "krb"
     folder.mkdir(mode=0o700)
     _write_files(layout, folder)
-    web = [layout.address(name) for name in (*layout.resource_managers, *layout.node_managers)]
-    services = ["rm/yarnlab", "nm/yarnlab", *(f"HTTP/{address}" for address in web)]
+    web = [layout.address(name) for name in layout.daemons if name not in ("kdc", "zk")]
+    services = [f"{short}/yarnlab" for short in ("rm", "nm", "nn", "dn")]
+    services += [f"HTTP/{address}" for address in web]
     orders = [_order(name, folder / "services.keytab") for name in services]
     orders.append(_order(getpass.getuser(), folder / "user.keytab"))
     password = os.urandom(16).hex()
@@ -82,7 +83,7 @@ def core_site(layout: Layout, name: str) -> dict[str, Any]:
     return {
         "hadoop.security.authentication": "kerberos",
         "hadoop.security.auth_to_local": (
-            f"RULE:[2:$1](rm|nm|HTTP)s/.*/{getpass.getuser()}/ DEFAULT"
+            f"RULE:[2:$1](rm|nm|nn|dn|HTTP)s/.*/{getpass.getuser()}/ DEFAULT"
         ),
         "hadoop.http.filter.initializers": (
             "org.apache.hadoop.security.AuthenticationFilterInitializer"
@@ -104,6 +105,24 @@ def yarn_site(layout: Layout) -> dict[str, Any]:
         site[f"yarn.{daemon}.keytab"] = keytab
         site[f"yarn.{daemon}.webapp.spnego-keytab-file"] = keytab
     return site
+
+
+def hdfs_site(layout: Layout) -> dict[str, Any]:
+    """Who the daemons of HDFS are."""
+    keytab = layout.run / "krb" / "services.keytab"
+    web = f"HTTP/{layout.address('nn')}@{REALM}"
+    return {
+        "dfs.block.access.token.enable": "true",
+        "dfs.namenode.kerberos.principal": f"nn/yarnlab@{REALM}",
+        "dfs.namenode.keytab.file": keytab,
+        "dfs.namenode.kerberos.internal.spnego.principal": web,
+        "dfs.datanode.kerberos.principal": f"dn/yarnlab@{REALM}",
+        "dfs.datanode.keytab.file": keytab,
+        "dfs.web.authentication.kerberos.principal": web,
+        "dfs.web.authentication.kerberos.keytab": keytab,
+        # A DataNode wants ports below 1024 or TLS otherwise.
+        "ignore.secure.ports.for.testing": "true",
+    }
 
 
 def daemon_site(layout: Layout, name: str) -> dict[str, Any]:

@@ -53,8 +53,8 @@ class Lab:
             if running:
                 raise LabError(f"already up ({', '.join(running)}): take it down first")
             shutil.rmtree(run)
-        if options.kerberos and (options.hdfs or options.ha):
-            raise LabError("Kerberos goes with neither HDFS nor high availability here")
+        if options.kerberos and options.ha:
+            raise LabError("Kerberos does not go with high availability here")
         jars.fetch(options.hadoop)
         for name in ("logs", "tmp", "rmstore"):
             (run / name).mkdir(parents=True)
@@ -157,17 +157,23 @@ class Lab:
     def _start_all(self, ready_s: float) -> None:
         layout = self.layout
         configuration.write(layout)
+        if layout.options.kerberos:
+            self._start_kerberos()
         if layout.options.hdfs:
             daemons.format_name_node(layout)
-        if layout.options.kerberos:
-            kerberos.make_realm(layout)
         for name in layout.daemons:
-            self._start(name)
-        if layout.options.kerberos:
-            if not wait_until(lambda: _answers(layout.address("kdc"), kerberos.PORT), 10.0):
-                raise LabError(f"the KDC does not answer:\n{layout.log_tail('kdc')}")
-            kerberos.log_in(layout)
+            if name not in self._processes:
+                self._start(name)
         self._await(layout.daemons, ready_s)
+
+    def _start_kerberos(self) -> None:
+        """A NameNode logs in to be formatted: all else comes later."""
+        layout = self.layout
+        kerberos.make_realm(layout)
+        self._start("kdc")
+        if not wait_until(lambda: _answers(layout.address("kdc"), kerberos.PORT), 10.0):
+            raise LabError(f"the KDC does not answer:\n{layout.log_tail('kdc')}")
+        kerberos.log_in(layout)
 
     def _start(self, name: str) -> None:
         self._processes[name] = daemons.start(self.layout, name)
