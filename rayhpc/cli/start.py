@@ -33,6 +33,11 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="The cluster's key: written by a head, read when joining (-: standard input).",
 )
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="With --head: start the head of your cluster on this machine again, if it has died.",
+)
 @click.option("--block", is_flag=True, help="Stay in the foreground until the node ends.")
 def start(
     head: bool,
@@ -40,12 +45,14 @@ def start(
     port: int | None,
     node: NodeOptions,
     key_file: str | None,
+    resume: bool,
     block: bool,
 ) -> int:
     """Start a head on this machine, or join this machine to one.
 
     Without --block one process stays in the background and supervises everything else; `rayhpc
-    stop` ends it.
+    stop` ends it. It also starts the head again when that dies, with all it knew; if it has given
+    that up, --head --resume has it try once more.
     """
     if head == (address is not None):
         raise wrong("give either --head, for a new cluster, or --address, to join one")
@@ -53,6 +60,8 @@ def start(
         raise wrong("--port is for a head; when joining, the port is part of --address")
     if head and key_file == "-":
         raise wrong("--key-file - is for joining; a head writes its key: name a file or omit it")
+    if resume:
+        return _resume(head)
     from rayhpc.launch import start_stop
     from rayhpc.machine.signals import Signals
 
@@ -74,6 +83,15 @@ def start(
         if block:
             return start_stop.block(started, signals)
         started.process.detach()
+    return 0
+
+
+def _resume(head: bool) -> int:
+    if not head:
+        raise wrong("--resume is for a head: rayhpc start --head --resume")
+    from rayhpc.launch.resuming import resume_head
+
+    click.echo(f"The head of the cluster at {resume_head(os.environ)} is back.")
     return 0
 
 

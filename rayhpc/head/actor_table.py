@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from rayhpc.head.ledger import Ledger, encode
 from rayhpc.head.nodes import NodeRecord
 from rayhpc.wire.address import Address, NodeNumber, ObjectId, node_of
 from rayhpc.wire.messages import actors
@@ -17,6 +18,31 @@ from rayhpc.wire.messages.actors import ActorRow, ActorSpec
 
 DEAD_KEPT = 10_000
 IDS_KEPT = 200_000
+
+
+class SavedActor(msgspec.Struct, array_like=True):
+    """What is kept of an actor beside its specification; `node` is a number, 0 for none."""
+
+    state: str
+    incarnation: int
+    node: NodeNumber
+    order: int
+    address: Address
+    pid: int
+    node_id: str
+    reason: str
+    has_lived: bool
+    error: bytes
+    unschedulable: bool
+    preempted: bool
+    restarts: int
+    unreferenced: bool
+    asked_to_restart: bool
+    tries: int
+    avoid: NodeNumber
+    started: float
+    ended: float
+    title: str
 
 
 class ActorRecord:
@@ -89,6 +115,19 @@ class ActorRecord:
         strategy = self.spec.placing.strategy
         return strategy.group if strategy.kind == "group" else b""
 
+    def saved(self) -> bytes:
+        """What is kept of it."""
+        values = (getattr(self, name) for name in SavedActor.__struct_fields__ if name != "node")
+        state, incarnation, *rest = values
+        number = 0 if self.node is None else self.node.number
+        return encode(SavedActor(state, incarnation, number, *rest))
+
+    def restore(self, saved: SavedActor) -> None:
+        """It is as an earlier life of the head knew it, except for its node."""
+        for name in SavedActor.__struct_fields__:
+            if name != "node":
+                setattr(self, name, getattr(saved, name))
+
     def message(self) -> actors.ActorIs:
         """What watchers are told; that it waits only if there is no end in sight."""
         alive = self.state == actors.ALIVE
@@ -135,9 +174,13 @@ class ActorTable:
     """All actors, and the indexes to find them.
 
     Up to `DEAD_KEPT` dead ones are kept, lightened; of older ones only the fact that they existed.
+
+    Args:
+        ledger: keeps them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
         self._all: dict[ObjectId, ActorRecord] = {}
         self._dead: deque[ObjectId] = deque()
         self._forgotten: dict[ObjectId, None] = {}
@@ -197,9 +240,16 @@ class ActorTable:
     def add(self, actor: ActorRecord) -> None:
         """Add a new actor."""
         spec = actor.spec
+        self._ledger.put("specs", actor.id, encode(spec))
+        self.touch(actor)
         self._all[actor.id] = actor
         self._count(actor.state, 1)
-        if spec.name:
+        self._index(actor)
+
+    def _index(self, actor: ActorRecord) -> None:
+        """Have a living actor found by everything that it is found by."""
+        spec = actor.spec
+        if spec.name and not actor.unreferenced:
             self._names[spec.namespace, spec.name] = actor
         if not spec.detached:
             owners = self._owned.setdefault(node_of(spec.owner), {})
@@ -207,11 +257,16 @@ class ActorTable:
         if actor.group:
             self._in_group.setdefault(actor.group, {})[actor.id] = actor
 
+    def touch(self, actor: ActorRecord) -> None:
+        """An actor has changed in what is kept of it."""
+        self._ledger.touch("actors", actor.id, actor.saved)
+
     def put_on(self, actor: ActorRecord, node: NodeRecord, order: int) -> None:
         """The actor has been sent to a node."""
         actor.node, actor.order, actor.node_id = node, order, node.info.node_id
         self._on_node.setdefault(node.number, {})[actor.id] = actor
         node.actors += 1
+        self.touch(actor)
 
     def take_off(self, actor: ActorRecord) -> None:
         """The actor is no longer on its node."""
@@ -222,17 +277,20 @@ class ActorTable:
                 del self._on_node[actor.node.number]
         self._by_address.pop(actor.address, None)
         actor.node, actor.address = None, 0
+        self.touch(actor)
 
     def settle_at(self, actor: ActorRecord, address: Address) -> None:
         """The actor runs in this process."""
         actor.address = address
         self._by_address[address] = actor
+        self.touch(actor)
 
     def set_state(self, actor: ActorRecord, state: str) -> None:
         """Change the state, and the counts per state."""
         self._count(actor.state, -1)
         self._count(state, 1)
         actor.state = state
+        self.touch(actor)
 
     def free_name(self, actor: ActorRecord) -> None:
         """Release its name for other actors."""
@@ -255,15 +313,51 @@ class ActorTable:
         self._by_address.pop(actor.address, None)
         actor.ended = ended
         actor.spec = msgspec.structs.replace(lightened(spec), methods=b"")
+        self._ledger.put("specs", actor.id, encode(actor.spec))
+        self.touch(actor)
         self._dead.append(actor.id)
         if len(self._dead) > DEAD_KEPT:
             self._forget(self._all.pop(self._dead.popleft()))
 
     def _forget(self, actor: ActorRecord) -> None:
         self._count(actor.state, -1)
+        self._ledger.drop("specs", actor.id)
+        self._ledger.drop("actors", actor.id)
         self._forgotten[actor.id] = None
+        self._ledger.put("forgotten_actors", actor.id, b"")
         if len(self._forgotten) > IDS_KEPT:
-            del self._forgotten[next(iter(self._forgotten))]
+            oldest = next(iter(self._forgotten))
+            del self._forgotten[oldest]
+            self._ledger.drop("forgotten_actors", oldest)
+
+    # -- an earlier life of the head -------------------------------------------------------------
+    def restore(self, nodes: dict[NodeNumber, NodeRecord]) -> None:
+        """Take over the actors that an earlier life of the head knew."""
+        saved = dict(self._ledger.rows("actors"))
+        for actor_id, spec in self._ledger.rows("specs"):
+            self._restore(_decode_spec(spec), _decode_saved(saved[actor_id]), nodes)
+        dead = sorted((a.ended, a.id) for a in self._all.values() if a.state == actors.DEAD)
+        self._dead.extend(actor_id for _, actor_id in dead)
+        self._forgotten = dict.fromkeys(key for key, _ in self._ledger.rows("forgotten_actors"))
+
+    def _restore(
+        self, spec: ActorSpec, saved: SavedActor, nodes: dict[NodeNumber, NodeRecord]
+    ) -> None:
+        actor = ActorRecord(spec, saved.started)
+        actor.restore(saved)
+        self._all[actor.id] = actor
+        self._count(actor.state, 1)
+        if actor.state != actors.DEAD:
+            self._index(actor)
+        node = nodes.get(saved.node)
+        if node is not None:
+            self.put_on(actor, node, saved.order)
+            if actor.state == actors.ALIVE:
+                self._by_address[actor.address] = actor
 
     def _count(self, state: str, by: int) -> None:
         self.counts[state] = self.counts.get(state, 0) + by
+
+
+_decode_spec = msgspec.msgpack.Decoder(ActorSpec).decode
+_decode_saved = msgspec.msgpack.Decoder(SavedActor).decode

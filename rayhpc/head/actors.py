@@ -14,6 +14,7 @@ import msgspec
 
 from rayhpc.head.actor_table import ActorRecord, ActorTable, lightened
 from rayhpc.head.groups import Groups
+from rayhpc.head.ledger import Ledger
 from rayhpc.head.nodes import NodeRecord, Nodes
 from rayhpc.head.starting import Starter
 from rayhpc.head.waiting import Waiting
@@ -39,6 +40,7 @@ class Actors:
         random: breaks ties between nodes.
         is_gone: whether a process is known to have ended.
         on_dead: called with each actor that has died for good.
+        ledger: keeps them.
     """
 
     def __init__(
@@ -51,19 +53,36 @@ class Actors:
         random: random.Random,
         is_gone: Callable[[Address], bool],
         on_dead: Callable[[ObjectId], None],
+        ledger: Ledger,
     ) -> None:
+        self._nodes = nodes
+        self._ledger = ledger
         self._send = send
         self._wall = wall
         self._is_gone = is_gone
         self._on_dead = on_dead
-        self.table = ActorTable()
+        self.table = ActorTable(ledger)
         self.waiting = Waiting(now)
-        self._watchers = Watchers()
+        self._watchers = Watchers(ledger, "actor_watchers")
         # Killed before their owners, still alive, have registered them; oldest first.
         self._killed_early: dict[ObjectId, None] = {}
         self._starter = Starter(
             self.table, self.waiting, nodes, groups, send, random, self._give_up, self._tell
         )
+        self._restore()
+
+    def _restore(self) -> None:
+        """What an earlier life of the head knew."""
+        self.table.restore(self._nodes.alive)
+        self._killed_early = dict.fromkeys(key for key, _ in self._ledger.rows("killed_early"))
+        for actor_id in (*self._watchers.subjects(), *self._killed_early):
+            if self.table.get(actor_id) is None:
+                self._watchers.expect(actor_id)
+        for actor in self.table:
+            if actor.node is not None:
+                self._starter.restore(actor)
+            elif actor.state != DEAD:
+                self.waiting.add(actor)
 
     # -- requests of processes -------------------------------------------------------------------
     def on_create(self, source: Address, message: actors.CreateActor) -> None:
@@ -82,7 +101,7 @@ class Actors:
         actor = ActorRecord(spec, self._wall())
         self.table.add(actor)
         if spec.actor in self._killed_early:
-            del self._killed_early[spec.actor]
+            self._no_longer_early(spec.actor)
             self._die(actor, _KILLED)
             return
         self.waiting.add(actor)
@@ -120,8 +139,13 @@ class Actors:
 
     def _never_came(self, expected: list[ObjectId]) -> None:
         for actor_id in expected:
-            self._killed_early.pop(actor_id, None)
+            self._no_longer_early(actor_id)
             self._tell_all(_unknown(actor_id))
+
+    def _no_longer_early(self, actor_id: ObjectId) -> None:
+        if actor_id in self._killed_early:
+            del self._killed_early[actor_id]
+            self._ledger.drop("killed_early", actor_id)
 
     def on_kill(self, _: Address, message: actors.KillActor) -> None:
         """Kill an actor's process at once, with or without a restart."""
@@ -134,6 +158,7 @@ class Actors:
             self._die(actor, _KILLED)
         elif actor.node is not None:
             actor.asked_to_restart = True
+            self.table.touch(actor)
             self._stop(actor, False, "it was killed by kill(no_restart=False)")
 
     def _kill_early(self, actor_id: ObjectId) -> None:
@@ -141,8 +166,9 @@ class Actors:
         if self.table.has_been(actor_id) or self._is_gone(owner_of(actor_id)):
             return
         self._killed_early[actor_id] = None
+        self._ledger.put("killed_early", actor_id, b"")
         if len(self._killed_early) > KILLED_EARLY_MAX:
-            del self._killed_early[next(iter(self._killed_early))]
+            self._no_longer_early(next(iter(self._killed_early)))
         self._tell_all(actors.ActorIs(actor_id, DEAD, 0, 0, _KILLED))
         # So that it is forgotten when its owner dies.
         self._watchers.expect(actor_id)
@@ -154,6 +180,7 @@ class Actors:
             return
         reason = "all handles to it have gone out of scope"
         actor.unreferenced = True
+        self.table.touch(actor)
         self.table.free_name(actor)
         if actor.node is None:
             self._die(actor, reason)
@@ -272,6 +299,7 @@ class Actors:
             return
         actor.asked_to_restart = False
         actor.reason = reason
+        self.table.touch(actor)
         if counts:
             actor.restarts -= actor.restarts > 0
         if counts or actor.state != PENDING:

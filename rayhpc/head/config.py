@@ -16,8 +16,9 @@ class HeadConfig(msgspec.Struct):
 
     `server` is the listener's own key pair, `node_public` the client key of the cluster's nodes.
     `bind` are the addresses to listen on.  `port` 0 means any free one; a port that is taken is
-    replaced by a free one; `ports` restricts the choice.  `version` is rayhpc's, `python` the
-    interpreter's major.minor: nodes must have the same.
+    replaced by a free one; `ports` restricts the choice.  `endpoints`, where an earlier life of the
+    head has listened, are taken instead, and its database in `session_dir` is resumed.
+    `version` is rayhpc's, `python` the interpreter's major.minor: nodes must have the same.
     """
 
     cluster_id: str
@@ -29,6 +30,7 @@ class HeadConfig(msgspec.Struct):
     python: str
     port: int = 0
     ports: tuple[int, int] | None = None
+    endpoints: list[tuple[str, int]] = []
 
 
 class HeadFacts(msgspec.Struct, frozen=True):

@@ -19,7 +19,7 @@ def excuse(message: Any, error: Exception) -> msgspec.Struct | None:
     """The answer to send; None: nobody waits for an answer to such a message."""
     text = _TEXT.format(error=f"{type(error).__name__}: {error}")
     match message:
-        case cluster.RegisterNode():
+        case cluster.RegisterNode() | cluster.RejoinNode():
             return cluster.RegistrationRefused(text)
         case cluster.Request():
             return cluster.Reply(message.token, error=text)

@@ -7,12 +7,35 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import msgspec
+
 from rayhpc.head.bundles import Bundle, Places
+from rayhpc.head.ledger import encode
 from rayhpc.wire.address import NodeNumber, ObjectId
 from rayhpc.wire.feasibility import add, conditions_of, subtract, sum_of
 from rayhpc.wire.messages import actors
 from rayhpc.wire.messages.cluster import WaitingGroup
 from rayhpc.wire.messages.common import Resources
+
+
+class SavedGroup(msgspec.Struct, array_like=True):
+    """What is kept of a group, as in `GroupRecord`."""
+
+    made: actors.CreateGroup
+    creator: ObjectId
+    begun: float
+    took: float
+    placings: int
+    state: str
+    text: str
+    hopeless: bool
+    nodes: list[NodeNumber]
+    attempt: int
+    chosen: dict[NodeNumber, list[int]]
+    asked: dict[NodeNumber, int]
+    ready: set[NodeNumber]
+    refused: bool
+    settles: bool
 
 
 class GroupRecord:
@@ -85,6 +108,23 @@ class GroupRecord:
     def id(self) -> bytes:
         """Its id."""
         return self.made.group
+
+    # -- an earlier life of the head ---------------------------------------------------------------
+    def saved(self) -> bytes:
+        """What is kept of it."""
+        return encode(SavedGroup(*(getattr(self, x) for x in SavedGroup.__struct_fields__)))
+
+    @classmethod
+    def restored(cls, row: bytes) -> GroupRecord:
+        """The group that was kept in a row."""
+        saved = _decode(row)
+        group = cls(saved.made, saved.creator, saved.begun)
+        for name in SavedGroup.__struct_fields__:
+            setattr(group, name, getattr(saved, name))
+        for index, number in enumerate(group.nodes):
+            if number:
+                group.by_node.setdefault(number, set()).add(index)
+        return group
 
     # -- bundles ---------------------------------------------------------------------------------
     def missing(self) -> list[int]:
@@ -201,3 +241,6 @@ class GroupRecord:
             placings=self.placings,
             took=self.took,
         )
+
+
+_decode = msgspec.msgpack.Decoder(SavedGroup).decode

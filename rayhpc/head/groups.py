@@ -13,11 +13,13 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from rayhpc.head.bundles import Bundle, Places, Used, choose, crowding
+from rayhpc.head.group_reasons import why_never
 from rayhpc.head.group_record import GroupRecord
+from rayhpc.head.ledger import Ledger
 from rayhpc.head.nodes import NodeRecord, Nodes
 from rayhpc.head.watchers import Watchers
 from rayhpc.wire.address import Address, NodeNumber, ObjectId, node_of, owner_of
-from rayhpc.wire.feasibility import explain, fits, in_words, sum_of
+from rayhpc.wire.feasibility import fits, in_words, sum_of
 from rayhpc.wire.messages import actors
 from rayhpc.wire.messages.cluster import WaitingGroup
 from rayhpc.wire.messages.common import Resources, Strategy
@@ -31,6 +33,7 @@ SPREAD_WAIT_S = 0.5
 # What one attempt costs per node of the cluster (measured), and its share of our time.
 TRY_S = 4e-6
 SHARE = 0.1
+_LIFE_SHIFT = 40
 
 
 class Verdict(enum.Enum):
@@ -53,6 +56,7 @@ class Groups:
         is_gone: whether a process is known to have ended.
         on_changed: called with a group's id when actors may now start in it.
         on_removed: called with the id of a group that has been removed.
+        ledger: keeps them.
     """
 
     def __init__(
@@ -64,7 +68,9 @@ class Groups:
         is_gone: Callable[[Address], bool],
         on_changed: Callable[[bytes], None],
         on_removed: Callable[[bytes], None],
+        ledger: Ledger,
     ) -> None:
+        self._ledger = ledger
         self._nodes = nodes
         self._send = send
         self._now = now
@@ -72,13 +78,31 @@ class Groups:
         self._is_gone = is_gone
         self._on_changed = on_changed
         self._on_removed = on_removed
-        self._watchers = Watchers()
+        self._watchers = Watchers(ledger, "group_watchers")
         self._groups: dict[bytes, GroupRecord] = {}
         self._names: dict[tuple[str, str], GroupRecord] = {}
         # Groups with bundles to place and no attempt in progress.
         self._open: dict[bytes, GroupRecord] = {}
         self._removed: dict[bytes, GroupRecord] = {}
-        self._attempts = 0
+        # No attempt of an earlier life has such a number.
+        self._attempts = ledger.life << _LIFE_SHIFT
+        self._restore()
+
+    def _restore(self) -> None:
+        """What an earlier life of the head knew."""
+        for _, row in self._ledger.rows("groups"):
+            group = GroupRecord.restored(row)
+            if group.state == actors.GROUP_REMOVED:
+                self._removed[group.id] = group
+                continue
+            self._groups[group.id] = group
+            if group.made.name:
+                self._names[group.made.namespace, group.made.name] = group
+            if group.missing() and not group.attempt:
+                self._open[group.id] = group
+        for group_id in self._watchers.subjects():
+            if self._known(group_id) is None:
+                self._watchers.expect(group_id)
 
     # -- requests of processes -------------------------------------------------------------------
     def on_create(self, _: Address, message: actors.CreateGroup) -> None:
@@ -88,6 +112,7 @@ class Groups:
         group = GroupRecord(message, self._creator_of(message.creator), self._now())
         self._watchers.came(group.id)
         self._groups[group.id] = group
+        self._touch(group)
         key = (message.namespace, message.name)
         if message.name and key in self._names:
             self._end(group, f"the name {message.name!r} is taken by another placement group")
@@ -131,6 +156,7 @@ class Groups:
         if group is None or group.attempt != message.attempt or number not in group.asked:
             return
         order = group.asked.pop(number)
+        self._touch(group)
         if message.ok:
             group.ready.add(number)
         else:
@@ -149,6 +175,7 @@ class Groups:
                 self._lost_node(group, node)
 
     def _lost_node(self, group: GroupRecord, node: NodeRecord) -> None:
+        self._touch(group)
         was_asked = group.asked.pop(node.number, None) is not None
         if was_asked or node.number in group.ready:
             group.ready.discard(node.number)
@@ -237,7 +264,8 @@ class Groups:
 
     def take(self, group_id: bytes, number: NodeNumber, holding: Resources) -> None:
         """An actor is sent to a node of its group."""
-        self._groups[group_id].take(number, holding)
+        if (group := self._groups.get(group_id)) is not None:
+            group.take(number, holding)
 
     def give_back(self, group_id: bytes, number: NodeNumber, holding: Resources) -> None:
         """An actor of a group has left its node."""
@@ -302,6 +330,7 @@ class Groups:
             return
         del self._open[group.id]
         self._attempts += 1
+        self._touch(group)
         group.placings += 1
         group.start_attempt(self._attempts, places)
         for number, indexes in group.chosen.items():
@@ -349,6 +378,7 @@ class Groups:
 
     def _conclude(self, group: GroupRecord) -> None:
         """All raylets have answered (or are gone)."""
+        self._touch(group)
         if group.refused:
             for number in group.ready:
                 chosen = group.chosen[number]
@@ -387,18 +417,22 @@ class Groups:
         if not group.hopeless:
             text = "it waits for nodes with enough room"
         else:
-            text = _why_never(strategy, wanted, nodes, len(used))
+            text = why_never(strategy, wanted, nodes, len(used))
         if text != group.text:
             group.text = text
+            self._touch(group)
             self._tell(group)
 
     # -- removal ---------------------------------------------------------------------------------
     def _end(self, group: GroupRecord, reason: str) -> None:
         if self._groups.pop(group.id, None) is None:
             return
+        self._touch(group)
         self._removed[group.id] = group
         if len(self._removed) > REMOVED_KEPT:
-            del self._removed[next(iter(self._removed))]
+            oldest = next(iter(self._removed))
+            del self._removed[oldest]
+            self._ledger.drop("groups", oldest)
         group.state, group.text = actors.GROUP_REMOVED, reason
         self._open.pop(group.id, None)
         if self._names.get((group.made.namespace, group.made.name)) is group:
@@ -423,6 +457,9 @@ class Groups:
         node.charge({name: -amount for name, amount in amounts.items()})
         self._nodes.grown.add(node.number)
         self._send(node.raylet, message)
+
+    def _touch(self, group: GroupRecord) -> None:
+        self._ledger.touch("groups", group.id, group.saved)
 
     def _known(self, group_id: bytes) -> GroupRecord | None:
         return self._groups.get(group_id) or self._removed.get(group_id)
@@ -450,21 +487,3 @@ def _total(node: NodeRecord) -> Resources:
 def _is_spread(places: Places, used: Used) -> bool:
     """Whether no two bundles of the group would share a node."""
     return crowding(places, used) == len(places) + sum(used.values())
-
-
-def _why_never(strategy: str, wanted: list[Bundle], nodes: list[NodeRecord], used: int) -> str:
-    infos = [node.info for node in nodes]
-    for bundle in wanted:
-        text = explain(infos, bundle.resources, Strategy("labels", hard=list(bundle.conditions)))
-        if text:
-            return f"bundle {bundle.number}: {text}"
-    if strategy == "STRICT_PACK":
-        total = sum_of(bundle.resources for bundle in wanted)
-        text = explain(infos, total, Strategy())
-        return f"STRICT_PACK requires all bundles on one node: {text or 'the labels allow none'}"
-    if strategy == "STRICT_SPREAD":
-        return (
-            f"STRICT_SPREAD requires a separate node for each of {len(wanted) + used} bundles, but "
-            f"the cluster has {len(nodes)} suitable nodes; add nodes or ask for fewer bundles"
-        )
-    return "its bundles together are more than the whole cluster has; add nodes or ask for less"

@@ -2,7 +2,12 @@
 
 Used by `main` (with sockets) and by the simulation.  A state machine: messages, lost nodes and
 the passage of time go in, messages come out through `send`; clock and randomness are passed in.
-After each batch of messages the caller calls `advance`, and again at `deadline`.
+After each batch of messages the caller calls `advance`, and again at `deadline`; then it commits
+the ledger, and only then does what was sent leave the process.
+
+A head whose ledger has an earlier life's rows goes on where that life was: its tables read
+themselves back, and its nodes have to come back (`membership`) as with the earlier head's death
+they have lost their connections.
 """
 
 from __future__ import annotations
@@ -19,13 +24,14 @@ from rayhpc.head.config import HeadFacts
 from rayhpc.head.groups import Groups
 from rayhpc.head.jobs import Jobs
 from rayhpc.head.kv import Kv
+from rayhpc.head.ledger import Ledger, encode, number_key, number_of
 from rayhpc.head.membership import Membership
 from rayhpc.head.nodes import NodeRecord, Nodes
 from rayhpc.head.questions import Questions
 from rayhpc.wire import roles
 from rayhpc.wire.address import Address, NodeNumber, ObjectId, node_of, process_of
 from rayhpc.wire.messages import actors, cluster
-from rayhpc.wire.messages.leases import Shutdown
+from rayhpc.wire.messages.leases import NodeGone, Shutdown
 
 # Messages accepted only from raylets.
 _RAYLETS_ONLY = (
@@ -40,6 +46,7 @@ _RAYLETS_ONLY = (
     actors.BundlesPrepared,
 )
 ENDED_KEPT = 20_000
+_ENDED = b"ended"
 
 
 class Head:
@@ -52,6 +59,8 @@ class Head:
         wall: seconds since the epoch.
         random: breaks ties.
         errors: how many errors have occurred inside the head, and the last one.
+        ledger: keeps what must outlive this process.
+        forget: called with a node that is gone: nothing need be kept for it any more.
     """
 
     def __init__(
@@ -62,15 +71,18 @@ class Head:
         wall: Callable[[], float],
         random: random.Random,
         errors: Callable[[], tuple[int, str]] = lambda: (0, ""),
+        ledger: Ledger | None = None,
+        forget: Callable[[NodeNumber], None] = lambda number: None,
     ) -> None:
         self._send = send
-        self.ended: Shutdown | None = None
-        self.nodes = Nodes()
-        self._gone: dict[Address, None] = {}
-        started = wall()
-        self.membership = Membership(facts, self.nodes, send, now, wall, self._node_gone)
-        self.jobs = Jobs(send, wall)
-        self.kv = Kv()
+        self._forget = forget
+        ledger = self._ledger = Ledger() if ledger is None else ledger
+        self.ended = _ended_before(ledger)
+        self.nodes = Nodes(ledger)
+        self._gone = dict.fromkeys(number_of(key) for key, _ in ledger.rows("ended_processes"))
+        self.membership = Membership(facts, self.nodes, send, now, wall, self._node_gone, ledger)
+        self.jobs = Jobs(send, wall, ledger)
+        self.kv = Kv(ledger)
         self.groups = Groups(
             self.nodes,
             send,
@@ -79,6 +91,7 @@ class Head:
             self._is_gone,
             on_changed=self._group_changed,
             on_removed=self._group_removed,
+            ledger=ledger,
         )
         self.actors = Actors(
             self.nodes,
@@ -89,10 +102,11 @@ class Head:
             random,
             self._is_gone,
             on_dead=self.groups.actor_dead,
+            ledger=ledger,
         )
         questions = Questions(
             facts.cluster_id,
-            started,
+            self.membership.started,
             self.nodes,
             self.actors,
             self.groups,
@@ -132,6 +146,19 @@ class Head:
             return cluster.RegistrationRefused(f"The cluster has ended: {self.ended.reason}")
         return self.membership.join(message)
 
+    def rejoin(
+        self, message: cluster.RejoinNode, received: int
+    ) -> cluster.Rejoined | cluster.RegistrationRefused | NodeGone | Shutdown:
+        """The first message of a raylet whose connection has broken; answered like `join`.
+
+        Args:
+            message: what it says.
+            received: how many of its messages are on disk.
+        """
+        if self.ended is not None:
+            return self.ended
+        return self.membership.rejoin(message, received)
+
     def handle(self, source: Address, message: msgspec.Struct) -> None:
         """Any other message; if its node is not (any longer) a member, that node is told to end."""
         if self.ended is not None:
@@ -156,6 +183,7 @@ class Head:
         """End the cluster: tell all raylets, and do nothing more afterwards."""
         if self.ended is None:
             self.ended = Shutdown(reason, code)
+            self._ledger.put("meta", _ENDED, encode(self.ended))
             for node in self.nodes.alive.values():
                 self._send(node.raylet, self.ended)
 
@@ -183,8 +211,11 @@ class Head:
 
     def _process_gone(self, address: Address, reason: str) -> None:
         self._gone[address] = None
+        self._ledger.put("ended_processes", number_key(address), b"")
         if len(self._gone) > ENDED_KEPT:
-            del self._gone[next(iter(self._gone))]
+            oldest = next(iter(self._gone))
+            del self._gone[oldest]
+            self._ledger.drop("ended_processes", number_key(oldest))
         self.kv.processes_gone(0, address)
         self.groups.process_gone(address)
         self.actors.process_gone(address, reason)
@@ -200,6 +231,7 @@ class Head:
         self.actors.node_gone(node)
         for driver in self.jobs.drivers_on(node.number):
             self._process_gone(driver, reason)
+        self._forget(node.number)
 
     def _is_gone(self, address: Address) -> bool:
         return address in self._gone or node_of(address) not in self.nodes.alive
@@ -217,3 +249,12 @@ class Head:
     def _lives(self, actor_id: ObjectId) -> bool:
         actor = self.actors.table.get(actor_id)
         return actor is not None and actor.state != actors.DEAD
+
+
+def _ended_before(ledger: Ledger) -> Shutdown | None:
+    """The cluster's end, if an earlier life of the head has begun it."""
+    row = dict(ledger.rows("meta")).get(_ENDED)
+    return None if row is None else _decode_end(row)
+
+
+_decode_end = msgspec.msgpack.Decoder(Shutdown).decode

@@ -10,10 +10,13 @@ from collections.abc import Callable
 
 import msgspec
 
+from rayhpc.head.ledger import NUMBER_BYTES, Ledger, encode, number_key, number_of
 from rayhpc.wire.address import Address, NodeNumber, node_of
 from rayhpc.wire.messages.cluster import GetJob, JobIs, JobRow, JobStarted
 
 ENDED_KEPT = 1_000
+
+_decode_row = msgspec.msgpack.Decoder(JobRow).decode
 
 
 class Jobs:
@@ -22,11 +25,16 @@ class Jobs:
     Args:
         send: sends a message.
         wall: seconds since the epoch.
+        ledger: keeps them.
     """
 
     def __init__(
-        self, send: Callable[[Address, msgspec.Struct], None], wall: Callable[[], float]
+        self,
+        send: Callable[[Address, msgspec.Struct], None],
+        wall: Callable[[], float],
+        ledger: Ledger,
     ) -> None:
+        self._ledger = ledger
         self._send = send
         self._wall = wall
         self._rows: dict[int, JobRow] = {}
@@ -35,11 +43,12 @@ class Jobs:
         # The raylets that have asked about a job: they work for it.
         self._raylets: dict[int, dict[Address, None]] = {}
         self._ended: deque[int] = deque()
+        self._restore()
 
     def on_started(self, _: Address, message: JobStarted) -> None:
         """A driver has attached; whoever asked about its job is told."""
         job = message.job
-        self._rows[job.number] = JobRow(job, True, job.started or self._wall())
+        self._set(JobRow(job, True, job.started or self._wall()))
         self._by_driver[job.driver] = job.number
         for raylet in self._waiting.pop(job.number, ()):
             self._send(raylet, JobIs(job))
@@ -47,6 +56,7 @@ class Jobs:
     def on_get(self, source: Address, message: GetJob) -> None:
         """A raylet needs a job; it is answered once the job is known."""
         self._raylets.setdefault(message.number, {})[source] = None
+        self._ledger.put("job_raylets", number_key(message.number) + number_key(source), b"")
         row = self._rows.get(message.number)
         if row is not None:
             self._send(source, JobIs(row.job))
@@ -59,13 +69,34 @@ class Jobs:
         if number is None:
             return None
         row = self._rows[number]
-        self._rows[number] = JobRow(row.job, False, row.started, self._wall(), reason)
+        self._set(JobRow(row.job, False, row.started, self._wall(), reason))
         self._ended.append(number)
         if len(self._ended) > ENDED_KEPT:
             oldest = self._ended.popleft()
             self._rows.pop(oldest, None)
-            self._raylets.pop(oldest, None)
+            self._ledger.drop("jobs", number_key(oldest))
+            for raylet in self._raylets.pop(oldest, ()):
+                self._ledger.drop("job_raylets", number_key(oldest) + number_key(raylet))
         return number
+
+    def _set(self, row: JobRow) -> None:
+        self._rows[row.job.number] = row
+        self._ledger.put("jobs", number_key(row.job.number), encode(row))
+
+    def _restore(self) -> None:
+        """What an earlier life of the head knew; who asked about a new job still waits."""
+        for _, value in self._ledger.rows("jobs"):
+            row = _decode_row(value)
+            self._rows[row.job.number] = row
+            if row.alive:
+                self._by_driver[row.job.driver] = row.job.number
+        ended = sorted((x.ended, number) for number, x in self._rows.items() if not x.alive)
+        self._ended.extend(number for _, number in ended)
+        for key, _ in self._ledger.rows("job_raylets"):
+            number, raylet = number_of(key[:NUMBER_BYTES]), number_of(key[NUMBER_BYTES:])
+            self._raylets.setdefault(number, {})[raylet] = None
+            if number not in self._rows:
+                self._waiting.setdefault(number, {})[raylet] = None
 
     def drivers_on(self, number: NodeNumber) -> list[Address]:
         """The drivers on a node."""

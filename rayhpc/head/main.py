@@ -1,7 +1,8 @@
 """The head process: the loop between its sockets and `head.Head`.
 
 Called by the node process, in a child forked while it had no threads or sockets.  Decides
-nothing: it decodes, checks the sender, dispatches, and sends what the head wants sent.
+nothing: it decodes, checks the sender, dispatches, and sends what the head wants sent, after what
+the head has changed is in its database.
 """
 
 from __future__ import annotations
@@ -19,13 +20,17 @@ import msgspec
 import zmq
 
 from rayhpc.head.config import HeadConfig, HeadFacts
+from rayhpc.head.database import Database, DatabaseError
 from rayhpc.head.excuses import excuse
 from rayhpc.head.head import Head
+from rayhpc.head.ledger import TABLES, Ledger
+from rayhpc.head.peers import Peers
 from rayhpc.wire import codec, messages
-from rayhpc.wire.address import HEAD, Address, NodeNumber, node_of
+from rayhpc.wire.address import Address, node_of
 from rayhpc.wire.guard import Guard
 from rayhpc.wire.head_link import HeadServer
 from rayhpc.wire.messages import cluster
+from rayhpc.wire.messages.leases import NodeGone, Shutdown
 
 logger = logging.getLogger("rayhpc.head")
 
@@ -36,6 +41,10 @@ BATCH = 2_000
 ERROR_PAUSE_S = 0.1
 # The nodes' exit code when the head's own node is lost (one code per cause).
 HEAD_LOST = 71
+# The head's own when its database cannot be used: for the cluster it is lost.
+UNUSABLE = HEAD_LOST
+# With these it has ended for good; with any other it may be started again.
+FOR_GOOD = frozenset((0, HEAD_LOST))
 
 
 def run(config: HeadConfig, ready_fd: int, life_fd: int | None, *, signals: bool = True) -> int:
@@ -50,6 +59,12 @@ def run(config: HeadConfig, ready_fd: int, life_fd: int | None, *, signals: bool
     Returns:
         The process's exit code.
     """
+    try:
+        # First: a second head of one cluster must not even listen.
+        ledger = Ledger(_open_database(config))
+    except DatabaseError as error:
+        _report(ready_fd, {"error": str(error), "code": UNUSABLE})
+        return UNUSABLE
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
     server = HeadServer(context, config.server, config.node_public)
     try:
@@ -59,18 +74,32 @@ def run(config: HeadConfig, ready_fd: int, life_fd: int | None, *, signals: bool
         _report(ready_fd, {"error": f"The head cannot listen on {where}: {error}", "code": 78})
         server.close()
         context.destroy(linger=0)
+        ledger.close()
         return 78
-    process = HeadProcess(config, server, life_fd)
+    process = HeadProcess(config, server, life_fd, ledger)
     _report(ready_fd, {"ok": True, "endpoints": endpoints})
     try:
         return process.serve(signals)
     finally:
         process.close()
         context.destroy(linger=500)
+        ledger.close()
+
+
+def _open_database(config: HeadConfig) -> Database:
+    return Database(
+        config.session_dir,
+        TABLES,
+        config.cluster_id,
+        config.version,
+        resume=bool(config.endpoints),
+    )
 
 
 def _listen(server: HeadServer, config: HeadConfig) -> list[tuple[str, int]]:
-    """Listen on the wanted port, or on a free one if that is taken."""
+    """Listen where an earlier life did, on the wanted port, or on a free one if that is taken."""
+    if config.endpoints:
+        return [x for ip, port in config.endpoints for x in server.listen([ip], port, None)]
     if config.port:
         try:
             return server.listen(config.bind, config.port, config.ports)
@@ -91,26 +120,32 @@ class HeadProcess:
         config: the configuration.
         server: the listening socket.
         life_fd: end of file on it ends the cluster.
+        ledger: writes what the head changes.
     """
 
-    def __init__(self, config: HeadConfig, server: HeadServer, life_fd: int | None) -> None:
+    def __init__(
+        self, config: HeadConfig, server: HeadServer, life_fd: int | None, ledger: Ledger
+    ) -> None:
         self._server = server
+        self._ledger = ledger
+        self._peers = Peers(server.send_frame, ledger)
         self._life_fd = life_fd
         facts = HeadFacts(config.cluster_id, config.version, config.python)
-        guard = self._guard = Guard(logger)
+        self._guard = Guard(logger)
         self._head = Head(
             facts,
             self._send,
             time.monotonic,
             time.time,
             random.Random(),
-            lambda: (guard.count, guard.last),
+            self._errors,
+            ledger,
+            self._peers.forget,
         )
+        self._peers.flush()
+        if ledger.is_resumed:
+            logger.warning("the head has come back, for its life %d", ledger.life)
         self._decode = codec.Decoder(messages.HEAD_TAKES)
-        self._number_of: dict[bytes, NodeNumber] = {}
-        self._peer_of: dict[NodeNumber, bytes] = {}
-        self._last: msgspec.Struct | None = None
-        self._last_body = b""
         self._code = 0
         self._told_to_stop = False
         # After a failure in `advance` it is not called before this time.
@@ -150,9 +185,8 @@ class HeadProcess:
             self._on_life()
         self._receive()
         for peer in self._server.lost():
-            number = self._number_of.pop(peer, None)
+            number = self._peers.lost(peer)
             if number is not None:
-                self._peer_of.pop(number, None)
                 self._guard.run(
                     f"the loss of node {number}",
                     self._head.lost,
@@ -165,40 +199,59 @@ class HeadProcess:
         now = time.monotonic()
         if now >= self._pause_until and self._guard.run("what is due", self._head.advance):
             self._pause_until = now + ERROR_PAUSE_S
+        self._guard.run("a turn's end", self._peers.flush)
 
     def _receive(self) -> None:
         for peer, frame in itertools.islice(self._server.receive(), BATCH):
+            number = self._peers.number_of(peer)
+            if number is not None:
+                self._peers.count(number, frame)
             try:
                 message = self._decode(frame)
             except msgspec.DecodeError as error:
                 logger.warning("rejected a malformed message: %s", error)
                 continue
-            number = self._number_of.get(peer)
             source = codec.source_of(frame)
-            if isinstance(message, cluster.RegisterNode):
-                failure = self._guard.run(message, self._on_register, peer, message)
+            if isinstance(message, (cluster.RegisterNode, cluster.RejoinNode)):
+                failure = self._guard.run(message, self._on_greeting, peer, message)
                 refusal = None if failure is None else excuse(message, failure)
                 if refusal is not None:
-                    self._server.send_frame(peer, codec.encode(HEAD, HEAD, refusal))
+                    self._peers.answer(peer, refusal)
             elif number is None:
                 self._refuse_stranger(peer)
             elif node_of(source) == number:
+                if isinstance(message, cluster.Heartbeat):
+                    self._peers.confirm(number, message.received)
                 failure = self._guard.run(message, self._head.handle, source, message)
                 answer = None if failure is None else excuse(message, failure)
                 if answer is not None:
                     self._send(source, answer)
 
     # -- nodes -----------------------------------------------------------------------------------
-    def _on_register(self, peer: bytes, message: cluster.RegisterNode) -> None:
-        if peer in self._number_of:
+    def _on_greeting(
+        self, peer: bytes, message: cluster.RegisterNode | cluster.RejoinNode
+    ) -> None:
+        if self._peers.number_of(peer) is not None:
             return
-        answer = self._head.join(message)
-        if isinstance(answer, cluster.Registered):
-            self._number_of[peer] = answer.number
-            self._peer_of[answer.number] = peer
+        if isinstance(message, cluster.RegisterNode):
+            welcome = self._head.join(message)
+            if isinstance(welcome, cluster.Registered):
+                self._peers.welcome(peer, welcome)
+            else:
+                self._reject(peer, welcome)
+            return
+        answer = self._head.rejoin(message, self._peers.received(message.number))
+        if isinstance(answer, cluster.Rejoined):
+            logger.info("node %d has come back", message.number)
+            self._peers.resume(peer, message, answer)
         else:
-            logger.warning("rejected a node: %s", answer.reason)
-        self._server.send_frame(peer, codec.encode(HEAD, HEAD, answer))
+            self._reject(peer, answer)
+
+    def _reject(
+        self, peer: bytes, answer: cluster.RegistrationRefused | NodeGone | Shutdown
+    ) -> None:
+        logger.warning("rejected a node: %s", answer.reason)
+        self._peers.answer(peer, answer)
 
     def _refuse_stranger(self, peer: bytes) -> None:
         """A message from a peer that has not registered."""
@@ -207,23 +260,20 @@ class HeadProcess:
         refused = cluster.RegistrationRefused(
             "The head does not know this node. Start it again to join as a new node."
         )
-        self._server.send_frame(peer, codec.encode(HEAD, HEAD, refused))
+        self._peers.answer(peer, refused)
 
     def _send(self, address: Address, message: msgspec.Struct) -> None:
-        """Send; a message that goes to many nodes in a row is encoded once."""
-        peer = self._peer_of.get(node_of(address))
-        if peer is None:
-            return
-        if message is not self._last:
-            self._last = message
-            self._last_body = codec.encode(HEAD, HEAD, message)[codec.HEADER_BYTES :]
-        header = (address << 64 | HEAD).to_bytes(codec.HEADER_BYTES, "big")
         try:
-            self._server.send_frame(peer, header + self._last_body)
+            self._peers.send(address, message)
         except ValueError as error:
             logger.error("cannot send %s: %s", type(message).__name__, error)
             if isinstance(message, cluster.Reply):
                 self._send(address, cluster.Reply(message.token, error=str(error)))
+
+    def _errors(self) -> tuple[int, str]:
+        """How many errors have occurred, and the last one; a lost database is one."""
+        lost = self._ledger.lost
+        return self._guard.count + bool(lost), lost or self._guard.last
 
     # -- signals and life ------------------------------------------------------------------------
     def _catch_signals(self, act: bool) -> None:

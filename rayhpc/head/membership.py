@@ -1,7 +1,8 @@
 """Which nodes are in the cluster: registration, heartbeats, silence, departure.
 
-Used by `head`.  The only module that decides who is dead: a node whose connection breaks, or that
-is silent for `SILENT_S` seconds.  `head` passes on what a node's death means for actors and groups.
+Used by `head`.  The only module that decides who is dead: a node whose connection breaks, that is
+silent for `SILENT_S` seconds, or that has not come back `RETURN_S` after the head itself has.
+`head` passes on what a node's death means for actors and groups.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import msgspec
 from rayhpc.head.announcing import Announcer
 from rayhpc.head.config import HeadFacts
 from rayhpc.head.history import History
+from rayhpc.head.ledger import Ledger, encode
 from rayhpc.head.nodes import NodeRecord, Nodes
 from rayhpc.wire.address import Address, NodeNumber, node_of, raylet_of
 from rayhpc.wire.messages import cluster
@@ -29,6 +31,10 @@ DRAINING = "it is draining"
 GATHER_S = 0.5
 # A head that was itself suspended this long (stopped, or its machine asleep) blames nobody.
 AWAY_S = 2.0
+# A head that has come back gives nodes this long to do the same.  A raylet that cannot reach it has
+# by then ended by itself (`HEAD_PATIENCE_S`): what is started again elsewhere has one life.
+RETURN_S = cluster.HEAD_PATIENCE_S + 1.0
+_STARTED = b"started"
 
 
 class Membership:
@@ -41,8 +47,10 @@ class Membership:
         now: a monotonic clock, in seconds.
         wall: seconds since the epoch.
         on_gone: called with each node that is gone.
+        ledger: keeps what must outlive this process.
 
     Attributes:
+        started: when the cluster started, seconds since the epoch.
         history: what the nodes' heartbeats reported over time.
     """
 
@@ -54,13 +62,17 @@ class Membership:
         now: Callable[[], float],
         wall: Callable[[], float],
         on_gone: Callable[[NodeRecord], None],
+        ledger: Ledger,
     ) -> None:
         self._facts = facts
         self._nodes = nodes
         self._now = now
         self._wall = wall
         self._send = send
-        self._started = wall()
+        self._life = ledger.life
+        before = dict(ledger.rows("meta")).get(_STARTED)
+        self.started = wall() if before is None else msgspec.msgpack.decode(before, type=float)
+        ledger.put("meta", _STARTED, encode(self.started))
         self._on_gone = on_gone
         self._announcer = Announcer(nodes, send, now)
         # In the order they were last heard from, so that only the first entry must be checked.
@@ -68,6 +80,9 @@ class Membership:
         self._lost: dict[NodeNumber, str] = {}
         self._broken: dict[frozenset[NodeNumber], float] = {}
         self._checked = now()
+        # Those that an earlier life of the head knew and that have not come back.
+        self._awaited = set(nodes.alive)
+        self._return_by = now() + RETURN_S
         self.history = History()
 
     # -- joining ---------------------------------------------------------------------------------
@@ -75,19 +90,49 @@ class Membership:
         self, message: cluster.RegisterNode
     ) -> cluster.Registered | cluster.RegistrationRefused:
         """Admit a node, or say why not."""
-        reason = self._objection(message)
+        name = message.info.hostname or message.info.ip
+        reason = self._mismatch(message, name) or self._known(message.info.node_id, name)
         if reason:
             return cluster.RegistrationRefused(reason)
-        node = self._nodes.admit(message.info, self._wall())
+        # One that is awaited was admitted, but the answer never reached it.
+        known = self._nodes.by_id(message.info.node_id)
+        node = known or self._nodes.admit(message.info, self._wall())
+        self._awaited.discard(node.number)
         if message.clock:
             node.skew = message.clock - self._wall()
         self._heard[node.number] = self._now()
         self._announcer.joined(node)
         infos = [x.info for x in self._nodes.alive.values()]
-        return cluster.Registered(node.number, infos, self._started)
+        return cluster.Registered(node.number, infos, self.started, self._life)
 
-    def _objection(self, message: cluster.RegisterNode) -> str:
-        mine, name = self._facts, message.info.hostname or message.info.ip
+    def rejoin(
+        self, message: cluster.RejoinNode, received: int
+    ) -> cluster.Rejoined | cluster.RegistrationRefused | NodeGone:
+        """A node has lost its connection to the head, and asks to be taken back.
+
+        Args:
+            message: what it says.
+            received: how many of its messages are on disk.
+        """
+        reason = self._mismatch(message, f"node {message.number}")
+        if reason:
+            return cluster.RegistrationRefused(reason)
+        number, node = message.number, self._nodes.by_id(message.node_id)
+        if node is None or node.number != number:
+            return NodeGone(number, "the head does not know this node")
+        if number not in self._awaited:
+            # This head has not been away: a node's end is that its connection breaks.
+            self.lost(number, "its connection to the head broke")
+            return NodeGone(number, node.ended or "its connection to the head broke")
+        self._awaited.discard(number)
+        self._heard[number] = self._now()
+        node.report(message.usage)
+        self._announcer.joined(node)
+        infos = [x.info for x in self._nodes.alive.values()]
+        return cluster.Rejoined(received, self._life, infos)
+
+    def _mismatch(self, message: cluster.RegisterNode | cluster.RejoinNode, name: str) -> str:
+        mine = self._facts
         if message.cluster_id != mine.cluster_id:
             return (
                 f"This head serves cluster {mine.cluster_id[:8]}, but {name} has the key of "
@@ -104,15 +149,19 @@ class Membership:
                 f"The head runs Python {mine.python}, {name} runs Python {message.python}; pickled "
                 f"functions cannot pass between them. Start the node with Python {mine.python}."
             )
-        known = self._nodes.by_id(message.info.node_id)
-        if known is not None and known.ended:
+        return ""
+
+    def _known(self, node_id: str, name: str) -> str:
+        """Why a node that has registered before must not do so again; empty: it may."""
+        known = self._nodes.by_id(node_id)
+        if known is None or known.number in self._awaited:
+            return ""
+        if known.ended:
             return (
                 f"Node {known.number} ({name}) was declared dead: {known.ended}. Its work has been "
                 "given to others; start it again to join as a new node."
             )
-        if known is not None:
-            return f"Node {known.number} ({name}) is already registered. Start it again."
-        return ""
+        return f"Node {known.number} ({name}) is already registered. Start it again."
 
     # -- present ----------------------------------------------------------------------------------
     def heard(self, number: NodeNumber) -> bool:
@@ -133,8 +182,10 @@ class Membership:
         node.report(message.usage)
         if message.usage.draining and not node.leaving:
             node.leaving = DRAINING
+            node.touch()
         elif not message.usage.draining and node.leaving == DRAINING:
             node.leaving = ""
+            node.touch()
         self._nodes.grown.add(node.number)
         self._announcer.changed(node.number)
 
@@ -167,6 +218,7 @@ class Membership:
         """A node is about to leave: nothing new is placed on it, and the others are told."""
         node = self._nodes.alive[node_of(source)]
         node.leaving = message.reason or "it leaves"
+        node.touch()
         node.usage = msgspec.structs.replace(node.usage, draining=True)
         self._announcer.changed(node.number)
 
@@ -208,6 +260,10 @@ class Membership:
             if now - when < SILENT_S:
                 break
             self.lost(number, f"nothing was heard from it for {SILENT_S:g} s")
+        if self._awaited and now >= self._return_by:
+            reason = f"it did not come back within {RETURN_S:g} s after the head had"
+            self._lost.update(dict.fromkeys(sorted(self._awaited), reason))
+            self._awaited.clear()
         self._judge_links()
         self._bury_lost()
         self._announcer.advance()

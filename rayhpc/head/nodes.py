@@ -15,12 +15,27 @@ from collections.abc import Iterator
 
 import msgspec
 
+from rayhpc.head.ledger import Ledger, encode, number_key
 from rayhpc.wire.address import Address, NodeNumber, raylet_of
 from rayhpc.wire.feasibility import add, subtract
 from rayhpc.wire.messages.cluster import Heartbeat, NodeState, Usage
 from rayhpc.wire.messages.common import NodeInfo, Resources
 
 DEAD_KEPT = 2_000
+_LAST = b"last_node"
+
+_decode_number = msgspec.msgpack.Decoder(int).decode
+
+
+class SavedNode(msgspec.Struct, array_like=True):
+    """What is kept of a node; the rest comes from its raylet when that has come back."""
+
+    info: NodeInfo
+    leaving: str
+    ended: str
+    skew: float
+    joined: float
+    left: float
 
 
 class NodeRecord:
@@ -37,6 +52,7 @@ class NodeRecord:
 
     __slots__ = (
         "_charges",
+        "_ledger",
         "_sent",
         "actors",
         "announced",
@@ -56,7 +72,8 @@ class NodeRecord:
         "usage",
     )
 
-    def __init__(self, info: NodeInfo, joined: float = 0.0) -> None:
+    def __init__(self, info: NodeInfo, ledger: Ledger, joined: float = 0.0) -> None:
+        self._ledger = ledger
         self.info = info
         self.number: NodeNumber = info.number
         self.raylet: Address = raylet_of(info.number)
@@ -76,6 +93,21 @@ class NodeRecord:
         self._sent = 0
         self._charges: dict[int, Resources] = {}
 
+    def touch(self) -> None:
+        """It has changed in what is kept of it."""
+        self._ledger.touch("nodes", number_key(self.number), self._saved)
+
+    def restore(self, saved: SavedNode, orders: int) -> None:
+        """It is as an earlier life of the head knew it; it has not come back yet."""
+        self.leaving, self.ended, self.skew = saved.leaving, saved.ended, saved.skew
+        self.joined, self.left = saved.joined, saved.left
+        self._sent = orders
+
+    def _saved(self) -> bytes:
+        return encode(
+            SavedNode(self.info, self.leaving, self.ended, self.skew, self.joined, self.left)
+        )
+
     def takes_work(self) -> bool:
         """Whether new work may be placed here."""
         return self.announced and not self.leaving and not self.ended
@@ -83,6 +115,7 @@ class NodeRecord:
     def charge(self, resources: Resources) -> int:
         """Account for one order sent to the raylet; returns its number."""
         self._sent += 1
+        self._ledger.touch("orders", number_key(self.number), lambda: encode(self._sent))
         if resources:
             self._charges[self._sent] = resources
             subtract(self.free, resources)
@@ -137,35 +170,63 @@ class Nodes:
 
     `grown` are the nodes that may have more room than when last looked at; the head clears it after
     each turn.  `version` changes with every node that joins or leaves.
+
+    Args:
+        ledger: keeps them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
         self.alive: dict[NodeNumber, NodeRecord] = {}
         self.dead: deque[NodeRecord] = deque(maxlen=DEAD_KEPT)
         self.grown: set[NodeNumber] = set()
         self._by_id: dict[str, NodeRecord] = {}
         self._last_number = 0
         self.version = 0
+        self._restore()
 
     def admit(self, info: NodeInfo, joined: float = 0.0) -> NodeRecord:
         """Give a new node its number (starting at 1, never reused); it has joined now."""
         self._last_number += 1
         self.version += 1
-        node = NodeRecord(msgspec.structs.replace(info, number=self._last_number), joined)
+        numbered = msgspec.structs.replace(info, number=self._last_number)
+        node = NodeRecord(numbered, self._ledger, joined)
         self.alive[node.number] = node
         self._by_id[info.node_id] = node
+        self._ledger.put("meta", _LAST, encode(self._last_number))
+        node.touch()
         return node
 
     def bury(self, node: NodeRecord, reason: str, left: float = 0.0) -> None:
         """A node is gone for good, since now."""
         node.ended = reason
         node.left = left
+        node.touch()
         self.version += 1
         del self.alive[node.number]
         self.grown.discard(node.number)
         if len(self.dead) == self.dead.maxlen:
-            self._by_id.pop(self.dead[0].info.node_id, None)
+            oldest = self.dead[0]
+            self._by_id.pop(oldest.info.node_id, None)
+            self._ledger.drop("nodes", number_key(oldest.number))
         self.dead.append(node)
+        self._ledger.drop("orders", number_key(node.number))
+
+    def _restore(self) -> None:
+        """What an earlier life of the head knew."""
+        orders = dict(self._ledger.rows("orders"))
+        for key, value in self._ledger.rows("nodes"):
+            saved = _decode_node(value)
+            node = NodeRecord(saved.info, self._ledger)
+            sent = orders.get(key)
+            node.restore(saved, 0 if sent is None else _decode_number(sent))
+            self._by_id[saved.info.node_id] = node
+            if node.ended:
+                self.dead.append(node)
+            else:
+                self.alive[node.number] = node
+        last = dict(self._ledger.rows("meta")).get(_LAST)
+        self._last_number = 0 if last is None else _decode_number(last)
 
     def by_id(self, node_id: str) -> NodeRecord | None:
         """The node with that id, alive or recently dead."""
@@ -186,3 +247,6 @@ class Nodes:
             yield node.state()
         for node in self.alive.values():
             yield node.state()
+
+
+_decode_node = msgspec.msgpack.Decoder(SavedNode).decode

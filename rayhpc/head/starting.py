@@ -70,6 +70,14 @@ class Starter:
                 self._try_nodes(kind)
             kind.fresh = False
 
+    def restore(self, actor: ActorRecord) -> None:
+        """An earlier life of the head has placed it: take account of what it has there."""
+        if actor.node is None:
+            return
+        if actor.group:
+            self._groups.take(actor.group, actor.node.number, actor.spec.holding)
+        add(actor.node.lent, _excess(actor))
+
     def release(self, actor: ActorRecord) -> None:
         """An actor's process is gone, or never existed: its node gets back what it held."""
         node = actor.node

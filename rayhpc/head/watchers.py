@@ -7,22 +7,37 @@ arguments are ready.  So what is not known yet is *expected* for as long as its 
 
 from __future__ import annotations
 
+from rayhpc.head.ledger import NUMBER_BYTES, Ledger, number_key, number_of
 from rayhpc.wire.address import Address, NodeNumber, node_of, owner_of
 
 
 class Watchers:
-    """The watchers of one kind of thing."""
+    """The watchers of one kind of thing.
 
-    def __init__(self) -> None:
+    Args:
+        ledger: keeps them.
+        table: in this table.
+    """
+
+    def __init__(self, ledger: Ledger, table: str) -> None:
+        self._ledger = ledger
+        self._table = table
         self._of: dict[bytes, dict[Address, None]] = {}
         self._by_node: dict[NodeNumber, dict[Address, set[bytes]]] = {}
         self._expected: dict[NodeNumber, dict[Address, set[bytes]]] = {}
+        for key, _ in ledger.rows(table):
+            self.add(key[:-NUMBER_BYTES], number_of(key[-NUMBER_BYTES:]))
+
+    def subjects(self) -> list[bytes]:
+        """Everything that is watched."""
+        return list(self._of)
 
     def add(self, subject: bytes, watcher: Address) -> None:
         """`watcher` wants to be told about `subject`."""
         self._of.setdefault(subject, {})[watcher] = None
         on_node = self._by_node.setdefault(node_of(watcher), {})
         on_node.setdefault(watcher, set()).add(subject)
+        self._ledger.put(self._table, subject + number_key(watcher), b"")
 
     def of(self, subject: bytes) -> list[Address]:
         """The watchers of a subject."""
@@ -32,6 +47,7 @@ class Watchers:
         """There will be nothing more to report about it."""
         for watcher in self._of.pop(subject, ()):
             self._by_node[node_of(watcher)][watcher].discard(subject)
+            self._ledger.drop(self._table, subject + number_key(watcher))
 
     # -- subjects not known yet -------------------------------------------------------------------
     def expect(self, subject: bytes) -> None:
@@ -66,5 +82,6 @@ class Watchers:
         for subject in subjects:
             watchers = self._of[subject]
             del watchers[watcher]
+            self._ledger.drop(self._table, subject + number_key(watcher))
             if not watchers:
                 del self._of[subject]

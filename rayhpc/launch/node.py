@@ -22,6 +22,7 @@ from msgspec.structs import replace
 
 from rayhpc.exit_codes import ExitCode, LaunchError
 from rayhpc.launch import leftovers, sessions
+from rayhpc.launch.head_keeper import HeadKeeper
 from rayhpc.launch.node_plan import NodePlan, receive_plan
 from rayhpc.launch.private_fds import close_private, keep_private, release
 from rayhpc.machine import affinity, limits, process_title, processes, shared_uid
@@ -29,7 +30,6 @@ from rayhpc.machine.signals import take_all_again
 from rayhpc.wire import keys
 
 HEAD_START_S = 20.0
-HEAD_END_S = 5.0
 _LOG_BYTES = 1 << 20
 _DESCRIPTORS = 128
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -83,8 +83,9 @@ class _NodeProcess:
         self._ready = ready
         self._life = life
         self._path = Path(plan.base, plan.name)
-        self._head_pid = 0
-        self._head_life = -1
+        self._keeper = None
+        if plan.head is not None:
+            self._keeper = HeadKeeper(plan.head, plan.launcher is None)
 
     def run(self) -> int:
         _prepare_process(self._plan)
@@ -94,7 +95,8 @@ class _NodeProcess:
         try:
             return self._live()
         finally:
-            self._end_head()
+            if self._keeper is not None:
+                self._keeper.end()
             self._keep_logs()
             self._remove()
 
@@ -105,21 +107,29 @@ class _NodeProcess:
         self._write_record()
         _redirect(str(self._path / "logs" / "stderr.log"), os.O_WRONLY | os.O_CREAT, 2)
         os.dup2(2, 1)
-        head_ready = self._fork_head() if plan.head is not None else -1
+        keeper = self._keeper
+        head_ready = -1 if keeper is None else keeper.fork(self._become_head)
         # It shows our starter that a fork server which outlives us has finished cleaning up.
         workers = forkserver.start(str(self._path), present=release(self._ready))
         keep_private(self._ready)
         # Only from here on: the fork server keeps the user's umask, which is for the user's files.
         os.umask(0o077)
-        if head_ready >= 0:
+        if keeper is not None:
             endpoints = _endpoints(head_ready)
+            keeper.listens(endpoints)
             plan.raylet.cluster = replace(plan.raylet.cluster, head_endpoints=endpoints)
             self._write_record()
         life = self._life if plan.tied else None
         if life is None:
             close_private(self._life)
         signals = plan.launcher is None
-        return main.run(plan.raylet, workers, self._ready, life, signals=signals)
+        return main.run(
+            plan.raylet, workers, self._ready, life, signals=signals, keeper=keeper
+        )
+
+    def _become_head(self, ready: int, life: int) -> None:
+        os.umask(0o077)
+        _become(lambda: _run_head(self._plan, ready, life))
 
     def _write_record(self) -> None:
         plan = self._plan
@@ -140,30 +150,6 @@ class _NodeProcess:
             link = Path(plan.link_from, plan.name)
             if not link.is_symlink():
                 link.symlink_to(self._path)
-
-    def _fork_head(self) -> int:
-        """Fork the head; returns the descriptor from which its readiness is read."""
-        assert self._plan.head is not None
-        ready, ready_end = os.pipe()
-        life, life_end = os.pipe()
-        self._head_life = keep_private(life_end)
-        keep_private(ready)
-        self._head_pid = os.fork()
-        if self._head_pid == 0:
-            os.umask(0o077)
-            _become(lambda: _run_head(self._plan, ready_end, life))
-        os.close(ready_end)
-        os.close(life)
-        return ready
-
-    def _end_head(self) -> None:
-        """Close the head's life pipe and wait for it to end; it is our child, so kill is safe."""
-        if not self._head_pid:
-            return
-        close_private(self._head_life)
-        if not processes.reap_child(self._head_pid, HEAD_END_S):
-            os.kill(self._head_pid, signal.SIGKILL)
-            processes.reap_child(self._head_pid, HEAD_END_S)
 
     def _keep_logs(self) -> None:
         if self._plan.logs_to:
@@ -214,11 +200,11 @@ def _run_head(plan: NodePlan, ready: int, life: int) -> int:
 
     assert plan.head is not None
     process_title.show("rayhpc head")
-    try:
-        return main.run(plan.head, ready, life, signals=plan.launcher is None)
-    finally:
+    code = main.run(plan.head, ready, life, signals=plan.launcher is None)
+    if code in main.FOR_GOOD:
         # The raylet's process removes it as well, but may have been killed.
         keys.remove(plan.head.cluster_id)
+    return code
 
 
 def _become(body: Callable[[], int]) -> None:

@@ -56,6 +56,13 @@ class NodePlan(msgspec.Struct, kw_only=True):
     python_path: str | None = None
 
 
+class RestartPlan(msgspec.Struct):
+    """A head that is started again (`head_keeper`); with `signals` SIGTERM ends the cluster."""
+
+    head: HeadConfig
+    signals: bool
+
+
 def send_plan(descriptor: int, plan: msgspec.Struct) -> None:
     """Write a plan to a pipe, which stays open.
 

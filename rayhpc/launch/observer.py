@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import socket
 import time
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
@@ -58,7 +59,8 @@ class Observer:
     _role = "observer"
 
     def __init__(self, session_dir: str) -> None:
-        facts, self._connection = _attach(session_dir, self._role)
+        reply, self._connection = attach(session_dir, self._role)
+        facts = msgspec.convert(reply["facts"], Facts)
         self._me = facts.address
         self.raylet = raylet_of(node_of(facts.address))
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
@@ -175,7 +177,12 @@ class Operator(Observer):
         self._transport.send(whom, message)
 
 
-def _attach(session_dir: str, role: str) -> tuple[Facts, Any]:
+def attach(session_dir: str, role: str) -> tuple[dict[str, Any], socket.socket]:
+    """Attach to a session's raylet in a role; returns its reply, and the connection.
+
+    Raises:
+        LaunchError: nobody answers there, or we are refused.
+    """
     hello = {
         "protocol": PROTOCOL,
         "version": rayhpc_version(),
@@ -191,7 +198,7 @@ def _attach(session_dir: str, role: str) -> tuple[Facts, Any]:
         raise LaunchError(str(error), ExitCode.REFUSED) from None
     for descriptor in fds:
         os.close(descriptor)
-    return msgspec.convert(reply["facts"], Facts), connection
+    return reply, connection
 
 
 def _answer(reply: Reply, kind: type[T]) -> T:

@@ -15,10 +15,11 @@ import msgspec
 
 from rayhpc.machine.processes import open_pidfd
 from rayhpc.raylet.config import NodeConfig
+from rayhpc.raylet.keeper import Keeper
 from rayhpc.raylet.node import Raylet
 from rayhpc.store.arena import Arena
 from rayhpc.wire.address import Address
-from rayhpc.wire.bootstrap import AttachServer, Connection
+from rayhpc.wire.bootstrap import RESUME, AttachServer, Connection
 from rayhpc.wire.messages.cluster import PROTOCOL
 
 logger = logging.getLogger("rayhpc")
@@ -37,6 +38,7 @@ class Attaching:
         raylet: the node.
         watch: has a callback called whenever a descriptor is readable.
         unwatch: the inverse of `watch`.
+        keeper: keeps the head's process (None: it is on another node).
     """
 
     def __init__(
@@ -48,7 +50,9 @@ class Attaching:
         raylet: Raylet,
         watch: Watch,
         unwatch: Callable[[int], None],
+        keeper: Keeper | None = None,
     ) -> None:
+        self._keeper = keeper
         self._server = server
         self._config = config
         self._arena = arena
@@ -81,12 +85,23 @@ class Attaching:
             self._server.reply(connection, {"error": problem}, [])
             self._server.close_connection(connection)
             return
+        if hello.get("role") == RESUME:
+            self._server.reply(connection, self._resume(), [])
+            self._server.close_connection(connection)
+            return
         facts = self._raylet.attach(hello, connection.pid)
         self._addresses[connection] = facts.address
         told = msgspec.to_builtins(facts, builtin_types=(bytes,))
         reply = {"facts": told, "arena_bytes": self._arena.size}
         self._server.reply(connection, reply, [self._arena.fd, *self._files])
         self._watch_process(connection)
+
+    def _resume(self) -> dict[str, Any]:
+        """The user wants the head started again."""
+        if self._keeper is None:
+            return {"error": "The head of this cluster is on another machine: resume it there."}
+        problem = self._keeper.resume()
+        return {"error": problem} if problem else {}
 
     def _objection(self, hello: dict[str, Any]) -> str:
         """Why a process cannot be admitted; empty: it can."""

@@ -1,6 +1,6 @@
 """Joining the cluster: the first exchange with the head, before a raylet has a number.
 
-Used by `main`, once.
+Used by `main`, once; and what is said to a head that has come back.
 """
 
 from __future__ import annotations
@@ -15,12 +15,15 @@ import zmq
 from rayhpc.raylet.config import HEAD_LOST, INTERNAL, REFUSED, NodeConfig
 from rayhpc.raylet.descriptors import Descriptors
 from rayhpc.wire import codec
-from rayhpc.wire.address import HEAD
+from rayhpc.wire.address import HEAD, NodeNumber
 from rayhpc.wire.head_link import HeadLink
 from rayhpc.wire.messages import cluster
 from rayhpc.wire.messages.common import NodeInfo
 
 WITHIN_S = 15.0
+# A head that nobody finds may just be starting again; one that had answered before surely is.
+ABSENT_S = 2.0
+_PAUSE_MS = 100
 
 _decode = codec.Decoder((cluster.Registered, cluster.RegistrationRefused))
 
@@ -52,6 +55,29 @@ def node_info(config: NodeConfig, endpoints: list[tuple[str, int]], key: bytes) 
     )
 
 
+def rejoining(
+    config: NodeConfig, number: NodeNumber, usage: cluster.Usage, received: int
+) -> cluster.RejoinNode:
+    """What a node asks a head that has come back, to be taken back.
+
+    Args:
+        config: the node.
+        number: what it is called in the cluster.
+        usage: what is free on it.
+        received: how many of the head's counted messages have come.
+    """
+    return cluster.RejoinNode(
+        config.cluster.cluster_id,
+        cluster.PROTOCOL,
+        config.python,
+        config.version,
+        number,
+        config.node_id,
+        received,
+        usage,
+    )
+
+
 def join(
     config: NodeConfig, info: NodeInfo, head: HeadLink, descriptors: Descriptors
 ) -> tuple[cluster.Registered, deque[bytes]]:
@@ -68,20 +94,29 @@ def join(
         info,
         time.time(),
     )
-    head.send_frame(codec.encode(HEAD, 0, message))
+    frame = codec.encode(HEAD, 0, message)
+    head.send_frame(frame)
     poller = zmq.Poller()
     for each in (*head.sockets, descriptors.fileno()):
         poller.register(each, zmq.POLLIN)
-    deadline = time.monotonic() + WITHIN_S
+    begun, was_there = time.monotonic(), False
+    deadline = begun + WITHIN_S
     while (left := deadline - time.monotonic()) > 0:
         poller.poll(int(left * 1000) + 1)
         descriptors.serve()
         frames = deque(head.receive())
         if frames:
             return _welcome(frames.popleft()), frames
-        if head.is_lost():
+        was_there = was_there or head.is_up()
+        if not head.is_lost():
+            continue
+        if head.is_refused() or not (was_there or time.monotonic() < begun + ABSENT_S):
             code = REFUSED if head.is_refused() else HEAD_LOST
             raise JoinError(f"The head cannot be reached: {head.why()}.", code)
+        poller.poll(_PAUSE_MS)
+        descriptors.serve()
+        head.redial()
+        head.send_frame(frame)
     raise JoinError(
         f"The head has not answered within {WITHIN_S:g} s; its log says why.", HEAD_LOST
     )

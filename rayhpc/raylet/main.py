@@ -29,7 +29,9 @@ from rayhpc.raylet.descriptors import Descriptors
 from rayhpc.raylet.excuses import excuse
 from rayhpc.raylet.forkserver import ForkServer
 from rayhpc.raylet.forkserver_loop import end_children, own_children
-from rayhpc.raylet.joining import JoinError, join, node_info
+from rayhpc.raylet.head_line import HeadLine
+from rayhpc.raylet.joining import JoinError, join, node_info, rejoining
+from rayhpc.raylet.keeper import Keeper
 from rayhpc.raylet.logs import LogFile
 from rayhpc.raylet.memory_monitor import MemoryMonitor, Readings, private_bytes
 from rayhpc.raylet.node import Raylet
@@ -72,6 +74,7 @@ def run(
     life_fd: int | None,
     *,
     signals: bool = True,
+    keeper: Keeper | None = None,
 ) -> int:
     """Be the raylet of this process; returns the exit code.
 
@@ -82,6 +85,7 @@ def run(
             "code"}.
         life_fd: the session ends when its other end is closed; None: it lives by itself.
         signals: SIGTERM and SIGUSR1 end the node (False: they are the launcher's business).
+        keeper: keeps the head's process (None: it is on another node).
     """
     os.makedirs(f"{config.session_dir}/logs", mode=0o700, exist_ok=True)
     os.makedirs(f"{config.session_dir}/p", mode=0o700, exist_ok=True)
@@ -89,7 +93,7 @@ def run(
     logger.addHandler(log)
     logger.setLevel(logging.INFO)
     become_subreaper()
-    node = _RayletProcess(config, forkserver, log)
+    node = _RayletProcess(config, forkserver, log, keeper)
     try:
         node.start(life_fd, signals)
     except JoinError as error:
@@ -113,8 +117,11 @@ def run(
 class _RayletProcess:
     """The raylet's process."""
 
-    def __init__(self, config: NodeConfig, server: ForkServer, log: LogFile) -> None:
+    def __init__(
+        self, config: NodeConfig, server: ForkServer, log: LogFile, keeper: Keeper | None
+    ) -> None:
         self._config = config
+        self._keeper = keeper
         self._server = server
         self._log = log
         self._guard = Guard(logger)
@@ -166,13 +173,21 @@ class _RayletProcess:
         info = node_info(config, endpoints, self._links.public_key)
         registered, early = join(config, info, self._head, self._descriptors)
         self.number = registered.number
-        self._open(registered)
-        self._handle(early)
+        self._open(registered, early)
+        self._handle(self._router.receive())
 
-    def _open(self, registered: cluster.Registered) -> None:
+    def _open(self, registered: cluster.Registered, early: Iterable[bytes]) -> None:
         config, me = self._config, raylet_of(registered.number)
+        line = self._line = HeadLine(
+            self._head,
+            me,
+            time.monotonic,
+            self._rejoining,
+            self._head_lost,
+            early,
+        )
         router = self._router = Router(
-            self._context, me, config.session_dir, self._links, self._head, config.ipc_key
+            self._context, me, config.session_dir, self._links, line, config.ipc_key
         )
         io = self._io = OsIO(
             config,
@@ -208,8 +223,17 @@ class _RayletProcess:
             raylet,
             self._descriptors.watch,
             self._descriptors.unwatch,
+            self._keeper,
         )
+        if self._keeper is not None:
+            self._keeper.attach(
+                self._descriptors.watch, self._descriptors.unwatch, raylet.head.given_up
+            )
         self._closing = [attaching.close, store.close, router.close]
+
+    def _rejoining(self, received: int) -> cluster.RejoinNode:
+        usage = self._running.heartbeats.usage(self._running)
+        return rejoining(self._config, self.number, usage, received)
 
     def _make_store(self, router: Router) -> ObjectManager:
         store = ObjectManager(
@@ -278,6 +302,9 @@ class _RayletProcess:
 
     def _on_time(self) -> None:
         self._look_at_time()
+        self._line.on_time()
+        if self._keeper is not None:
+            self._keeper.on_time()
         if self._io is not None:
             self._io.on_time()
         self._running.on_time()
@@ -312,14 +339,18 @@ class _RayletProcess:
         for node in self._links.lost():
             self._guard.run(f"a broken link to node {node}", self._running.link_broken, node)
             any_ = True
-        if self._head.is_lost():
-            self._running.end(HEAD_LOST, f"the head is lost: {self._head.why()}")
-            any_ = True
         return any_
+
+    def _head_lost(self, why: str) -> None:
+        logger.warning("the head is lost, it is tried again: %s", why)
+        self._running.head.lost(why)
+        self._due = 0.0  # the next attempt is due earlier than anything else
 
     def _deadline(self) -> float:
         assert self._io is not None
-        deadline = min(self._running.deadline(), self._io.deadline())
+        deadline = min(self._running.deadline(), self._io.deadline(), self._line.deadline())
+        if self._keeper is not None:
+            deadline = min(deadline, self._keeper.deadline())
         return deadline if self._end_by is None else min(deadline, self._end_by[0])
 
     def _look_at_time(self) -> None:
@@ -383,7 +414,7 @@ class _RayletProcess:
             self._io.finish()
         else:
             self._server.finish(END_WITHIN_S)
-        end_children(self._others)
+        end_children(self._others if self._keeper is None else self._keeper.children())
         signal.set_wakeup_fd(-1)
         for close in (*self._closing, self._links.close, self._head.close):
             close()

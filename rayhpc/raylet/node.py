@@ -17,14 +17,16 @@ import msgspec
 
 from rayhpc.raylet import deaths
 from rayhpc.raylet.actors import HostedActors
+from rayhpc.raylet.broken_links import BrokenLinks
 from rayhpc.raylet.bundles import ReservedBundles
-from rayhpc.raylet.config import HEAD_LOST, NODE_LOST, NodeConfig
+from rayhpc.raylet.config import HEAD_LOST, NODE_LOST, REFUSED, NodeConfig
 from rayhpc.raylet.dispatch import Dispatch
 from rayhpc.raylet.draining import Draining
 from rayhpc.raylet.ended_workers import EndedWorkers
 from rayhpc.raylet.environments import Environments
 from rayhpc.raylet.garbage import GarbageCalls
 from rayhpc.raylet.groups import GroupOrders
+from rayhpc.raylet.head_contact import HeadContact
 from rayhpc.raylet.jobs import KnownJobs
 from rayhpc.raylet.leases import Leases
 from rayhpc.raylet.memory_monitor import MemoryMonitor
@@ -47,15 +49,6 @@ from rayhpc.wire.messages.start import Facts, WorkerConfig
 
 logger = logging.getLogger("rayhpc")
 
-# When a link to a living node breaks, how long the head may take to declare the node dead.
-LINK_PATIENCE_S = 6.0
-# If the head has not been heard for this long, it may have declared this node dead and given its
-# work to others: longer than the head's own limit, and than a suspended head is tolerated.
-HEAD_PATIENCE_S = cluster.NODE_SILENT_S + 2.0
-# A raylet that was itself suspended (stopped, or its machine asleep) first reads what has arrived.
-AWAY_S = 2.0
-READ_FIRST_S = 0.5
-
 Send = Callable[[Address, msgspec.Struct], None]
 
 
@@ -71,6 +64,9 @@ class Raylet:
         memory: the memory monitor.
         send: sends a message.
         now: the time in seconds, monotonic.
+
+    Attributes:
+        head: how long to go on without the head.
     """
 
     def __init__(
@@ -99,10 +95,10 @@ class Raylet:
         self._memory = memory
         self._numbers = ProcessNumbers()
         self._tokens = itertools.count(1)
-        self._broken_links: dict[NodeNumber, float] = {}
+        self._broken_links = BrokenLinks(now)
         self._watched: set[Address] = set()
         self._gone: set[NodeNumber] = set()
-        self._head_heard = self._turned = now()
+        self.head = HeadContact(now)
         self._make_parts(base)
         for info in registered.nodes:
             self._add_node(info)
@@ -162,6 +158,8 @@ class Raylet:
         return {
             **self.objects.handlers(),
             cluster.HeadAlive: lambda _, m: None,  # its arrival is all that matters
+            cluster.Rejoined: self._on_rejoined,
+            cluster.RegistrationRefused: lambda _, m: self.end(REFUSED, m.reason),
             cluster.NodeUp: self._on_node_up,
             cluster.View: self._on_view,
             cluster.Drain: lambda _, m: self.draining.begin(m.reason, m.deadline, stays=m.stays),
@@ -202,7 +200,7 @@ class Raylet:
             logger.warning("a message that means nothing here: %s", type(message).__name__)
             return
         if source == HEAD:
-            self._head_heard = self._now()
+            self.head.heard()
         if roles.admits(source, message, self.send):
             handler(source, message)
         if self.heartbeats.are_overdue():
@@ -210,7 +208,7 @@ class Raylet:
 
     def settle(self) -> None:
         """After each turn: grant what can be granted, tell the head what has changed."""
-        self._turned = self._now()
+        self.head.turned()
         if reason := self.draining.settle():
             self.end(0, reason)
         if self.dispatch.is_dirty:
@@ -220,18 +218,17 @@ class Raylet:
 
     def on_time(self) -> None:
         """Do everything that is due."""
-        now = self._now()
         self.environments.collect()
         self.workers.on_time()
         self.leases.on_time()
         self.actors.on_time()
         self.objects.on_time()
         self.dispatch.is_dirty = True
-        for node, since in list(self._broken_links.items()):
-            if now - since >= LINK_PATIENCE_S:
-                del self._broken_links[node]
-                self.send(HEAD, cluster.LinkBroken(node))
-        self._look_for_head(now)
+        for node in self._broken_links.overdue():
+            self.send(HEAD, cluster.LinkBroken(node))
+        verdict = self.head.verdict()
+        if verdict:
+            self.end(HEAD_LOST, verdict)
         self._look_at_memory()
 
     def deadline(self) -> float:
@@ -245,9 +242,9 @@ class Raylet:
             self.heartbeats.deadline(self),
             self._memory.deadline(),
             self.draining.deadline(),
-            self._head_heard + HEAD_PATIENCE_S,
+            self.head.deadline(),
+            self._broken_links.deadline(),
         ]
-        times += [x + LINK_PATIENCE_S for x in self._broken_links.values()]
         return min(x for x in times if x is not None)
 
     # -- processes of this node -----------------------------------------------------------------
@@ -309,7 +306,7 @@ class Raylet:
     # -- the cluster ----------------------------------------------------------------------------
     def node_gone(self, node: NodeNumber, reason: str) -> None:
         """A node is dead, and everything on it."""
-        self._broken_links.pop(node, None)
+        self._broken_links.gone(node)
         if node == self.number:
             self.end(NODE_LOST, f"the head has declared this node dead: {reason}")
             return
@@ -333,7 +330,7 @@ class Raylet:
     def link_broken(self, node: NodeNumber) -> None:
         """The connection to a raylet is gone: if the head does not explain it, it must choose."""
         if node in self.view.nodes:
-            self._broken_links.setdefault(node, self._now())
+            self._broken_links.add(node)
 
     def drain(self, reason: str, within: float | None = None) -> None:
         """Take no new work, and end once nothing is running, or after `within` seconds."""
@@ -353,6 +350,14 @@ class Raylet:
         if info.number != self.number:
             self.io.learn_node(info)
             self.leases.on_view_changed()
+
+    def _on_rejoined(self, _: Address, message: cluster.Rejoined) -> None:
+        """The head is back; it knows what it knew, but not what passed between us meanwhile."""
+        logger.warning("the head has come back, for its life %d", message.life)
+        for info in message.nodes:
+            self._add_node(info)
+        for node in self._broken_links.told:  # perhaps in vain
+            self.send(HEAD, cluster.LinkBroken(node))
 
     def _on_node_up(self, _: Address, message: cluster.NodeUp) -> None:
         for info in (message.info, *message.more):
@@ -447,17 +452,6 @@ class Raylet:
         if found is None or found.lease != lease:
             return None
         return self.leases.allocation_of(lease) or self.actors.allocation_of(lease)
-
-    def _look_for_head(self, now: float) -> None:
-        """End if the head may have declared this node dead without our hearing it."""
-        if now - self._turned > AWAY_S:
-            self._head_heard = max(self._head_heard, now - HEAD_PATIENCE_S + READ_FIRST_S)
-        if now - self._head_heard >= HEAD_PATIENCE_S:
-            self.end(
-                HEAD_LOST,
-                f"nothing was heard of the head for {HEAD_PATIENCE_S:g} s: by now it has declared "
-                "this node dead",
-            )
 
     def _look_at_memory(self) -> None:
         found = self._memory.look(list(self.workers.by_address.values()))

@@ -56,5 +56,8 @@ class NodeIO(Spawner, Protocol):
     def read_log(self, start: int, size: int) -> LogPiece:
         """A piece of the node's log; its end, if `start` is below 0."""
 
+    def heard_of_head(self) -> int:
+        """How many counted messages of the head have come (`wire.numbered`)."""
+
     def wake(self) -> None:
         """Make the loop run once (from another thread)."""

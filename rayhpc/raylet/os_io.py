@@ -130,6 +130,10 @@ class OsIO:
         """A piece of the node's log."""
         return self._log.read(start, size)
 
+    def heard_of_head(self) -> int:
+        """How many counted messages of the head have come."""
+        return self._router.head.received
+
     def finish(self) -> None:
         """End all processes; their last output is delivered."""
         self._processes.finish()

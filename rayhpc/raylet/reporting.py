@@ -55,19 +55,7 @@ class Heartbeats:
         state = self._state(raylet)
         if now < self._last + (BEAT_S if state == self._told else SOONEST_S):
             return
-        usage = None
-        if state != self._told:
-            self._version += 1
-            self._told = state
-            usage = cluster.Usage(
-                self._node,
-                {name: max(0, amount) for name, amount in self._pool.free.items()},
-                raylet.leases.waiting(),
-                self._version,
-                raylet.draining.is_on,
-                raylet.orders,
-                raylet.dispatch.revocable_in(self._pool),
-            )
+        usage = self.usage(raylet) if state != self._told else None
         self._last = now
         demand = raylet.leases.demand()
         message = cluster.Heartbeat(
@@ -80,12 +68,27 @@ class Heartbeats:
             raylet.objects.moved,
             [strategy for _, _, _, strategy in demand],
             raylet.draining.use(),
+            raylet.io.heard_of_head(),
         )
         self._send(HEAD, message)
 
     def are_overdue(self) -> bool:
         """Whether a turn of the loop takes so long that the head may take the node for dead."""
         return self._now() >= self._last + LATEST_S
+
+    def usage(self, raylet: NodeParts) -> cluster.Usage:
+        """What is free here now, for the head."""
+        self._version += 1
+        self._told = self._state(raylet)
+        return cluster.Usage(
+            self._node,
+            {name: max(0, amount) for name, amount in self._pool.free.items()},
+            raylet.leases.waiting(),
+            self._version,
+            raylet.draining.is_on,
+            raylet.orders,
+            raylet.dispatch.revocable_in(self._pool),
+        )
 
     def deadline(self, raylet: NodeParts) -> float:
         """When `beat` must be called."""

@@ -13,9 +13,9 @@ from collections.abc import Iterator
 import msgspec
 import zmq
 
+from rayhpc.raylet.head_line import HeadLine
 from rayhpc.wire import codec, sockets
 from rayhpc.wire.address import Address, NodeNumber, node_of, raylet_of, routing_id
-from rayhpc.wire.head_link import HeadLink
 from rayhpc.wire.keys import KeyPair
 from rayhpc.wire.links import Links
 from rayhpc.wire.messages.leases import NodeGone
@@ -34,7 +34,7 @@ class Router:
         me: its address.
         session_dir: the session's directory, where its processes find it.
         links: the links to other raylets.
-        head: the link to the head.
+        head: the line to the head.
         ipc_key: what the processes of this node prove to each other; None: the directory is enough.
     """
 
@@ -44,13 +44,13 @@ class Router:
         me: Address,
         session_dir: str,
         links: Links,
-        head: HeadLink,
+        head: HeadLine,
         ipc_key: KeyPair | None = None,
     ) -> None:
         self._me = me
         self._node = node_of(me)
         self._links = links
-        self._head = head
+        self.head = head
         self._gone: dict[NodeNumber, str] = {}
         self._names: dict[Address, bytes] = {}
         self._to_myself: deque[bytes] = deque()
@@ -63,7 +63,7 @@ class Router:
     @property
     def sockets(self) -> list[zmq.Socket[bytes]]:
         """Everything to poll for reading."""
-        return [self._local, *self._links.sockets, *self._head.sockets]
+        return [self._local, *self._links.sockets, *self.head.sockets]
 
     def send(self, destination: Address, message: msgspec.Struct) -> None:
         """Send a message from this raylet."""
@@ -80,7 +80,7 @@ class Router:
                 yield frame
             elif node_of(destination) == self._node:
                 self._pass_on(destination, frame)
-        for frame in self._head.receive():
+        for frame in self.head.receive():
             destination = codec.destination_of(frame)
             if destination == self._me:
                 yield frame
@@ -129,7 +129,7 @@ class Router:
             # A dead process is no error: everyone concerned is told of its death.
             sockets.send_to(self._local, name, frame)
         elif node == 0:
-            self._head.send_frame(frame)
+            self.head.send_frame(frame)
         elif node in self._gone:
             self._say_gone(codec.source_of(frame), node)
         else:

@@ -31,6 +31,8 @@ from rayhpc.wire.sockets import check_ipc_path
 
 logger = logging.getLogger("rayhpc")
 
+# The role of whoever wants nothing but the head started again.
+RESUME = "resume"
 HELLO_MAX = 16 * 1024 * 1024
 _STRANGERS_MAX = 64  # connections that have not sent a hello yet
 _FDS_MAX = 8

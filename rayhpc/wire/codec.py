@@ -16,6 +16,9 @@ import msgspec
 from rayhpc.wire.address import Address
 
 HEADER_BYTES = 16
+# msgpack's first bytes of an array of 16 parts or more, and of integers; up to _FIXINT_END a byte
+# is the integer itself.
+_ARRAY_16, _UINT_8, _UINT_16, _FIXINT_END = 0xDC, 0xCC, 0xCD, 0x80
 
 _encoder = msgspec.msgpack.Encoder()
 
@@ -34,6 +37,21 @@ def destination_of(frame: bytes) -> Address:
 def source_of(frame: bytes) -> Address:
     """The process that created a frame."""
     return int.from_bytes(frame[8:16], "big")
+
+
+def kind_of(frame: bytes) -> int:
+    """The number of a frame's kind of message (its tag), read without decoding it; -1: none."""
+    # An array's header (one byte, or three from 16 parts on), then an integer.
+    try:
+        at = HEADER_BYTES + (3 if frame[HEADER_BYTES] == _ARRAY_16 else 1)
+        first = frame[at]
+        if first == _UINT_8:
+            return frame[at + 1]
+        if first == _UINT_16:
+            return int.from_bytes(frame[at + 1 : at + 3], "big")
+    except IndexError:
+        return -1
+    return first if first < _FIXINT_END else -1
 
 
 class Decoder:

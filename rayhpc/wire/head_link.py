@@ -37,10 +37,20 @@ class HeadLink:
         self._in_use: dict[str, Dial] = {}
         self._waiting: list[bytes] = []
         self._why = ""
-        self._dial = Dial(
+        self._key = key
+        self._dial = self._start(rounds)
+        self.sockets = (self._sock, self._monitor.socket)
+
+    def _start(self, rounds: Sequence[int]) -> Dial:
+        key = self._key
+        return Dial(
             self._sock, key.head_endpoints, key.head_public, _new_name, self._in_use, rounds
         )
-        self.sockets = (self._sock, self._monitor.socket)
+
+    def redial(self) -> None:
+        """Try each of the head's addresses once more; until it is up, frames wait as at first."""
+        self._why = ""
+        self._dial = self._start(ROUNDS[:1])
 
     def send_frame(self, frame: bytes) -> None:
         """Send a frame to the head; only an answer proves that it arrived.
@@ -74,7 +84,7 @@ class HeadLink:
         return self._dial.state == CONNECTED and not self._why
 
     def is_lost(self) -> bool:
-        """Whether the head cannot be reached, or its connection has broken, for good."""
+        """Whether the head cannot be reached, or its connection has broken; see `redial`."""
         return bool(self._why)
 
     def why(self) -> str:

@@ -8,12 +8,16 @@ import signal
 import socket
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from rayhpc.exit_codes import ExitCode
 from rayhpc.launch import sessions
+from rayhpc.launch.head_keeping import MOST
 from rayhpc.machine import scratch
 from tests.cli.shell import FREE, HEAD, ONE, Shell
 from tests.launch.processes import family, left_of, names_in, wait_until_gone
@@ -147,6 +151,52 @@ def test_the_key_of_another_cluster_gets_nothing(shell: Shell) -> None:
     )
 
 
+def _heads(node: int) -> set[int]:
+    """The processes of a node process that are its head."""
+    found = set()
+    for child in psutil.Process(node).children():
+        try:
+            if child.cmdline()[0].startswith("rayhpc head"):
+                found.add(child.pid)
+        except (psutil.NoSuchProcess, IndexError):
+            continue
+    return found
+
+
+def _until(there: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20.0
+    while not there():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+def test_a_head_that_dies_too_often_is_resumed_by_hand(shell: Shell) -> None:
+    head = shell.start(*FREE)
+    done = shell("start", "--head", "--resume")
+    assert done.returncode != 0
+    assert "is running (process" in done.stderr
+    for _ in range(MOST + 1):
+        _until(lambda: bool(_heads(head.pid)))
+        (pid,) = _heads(head.pid)
+        os.kill(pid, signal.SIGKILL)
+        _until(lambda pid=pid: pid not in _heads(head.pid))
+    done = shell("start", "--head", "--resume")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"The head of the cluster at {head.address} is back." in done.stdout
+    assert len(json.loads(shell("status", "--json").stdout)["nodes"]) == 1
+    known = family(head.pid)
+    assert shell("stop").returncode == 0
+    assert left_of(known) == []
+    assert names_in(shell.keys) == []
+
+
+def test_there_is_nothing_to_resume(shell: Shell) -> None:
+    done = shell("start", "--head", "--resume")
+    assert done.returncode == ExitCode.CONFIGURATION
+    assert "no cluster of yours runs on this machine" in done.stderr
+    assert shell("start", "--resume").returncode == ExitCode.CONFIGURATION
+
+
 def test_nobody_listens_there(shell: Shell) -> None:
     key = shell.home / "key"
     head = shell.start(*FREE, "--key-file", str(key))
@@ -241,12 +291,11 @@ def test_the_next_command_removes_what_a_power_loss_left(shell: Shell) -> None:
     assert names_in(shell.base) == []
 
 
-@pytest.mark.parametrize("victims", ["raylet", "head", "all"])
+@pytest.mark.parametrize("victims", ["raylet", "all"])
 def test_no_key_outlives_its_head(shell: Shell, victims: str) -> None:
     record = shell.start(*FREE)
     known = family(record.pid)
-    head = int(Path(f"/proc/{record.pid}/task/{record.pid}/children").read_text().split()[0])
-    for pid in {"raylet": [record.pid], "head": [head], "all": list(known)}[victims]:
+    for pid in {"raylet": [record.pid], "all": list(known)}[victims]:
         os.kill(pid, signal.SIGKILL)
     assert left_of(known) == []
     if victims == "all":

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rayhpc.head.bundles import Bundle, choose, crowding
+from rayhpc.head.ledger import Ledger
 from rayhpc.head.nodes import NodeRecord
 from rayhpc.wire.feasibility import fits, subtract
 from rayhpc.wire.messages.common import Resources
@@ -22,7 +23,8 @@ _wanted = st.builds(lambda c, g: amounts(CPU=c, GPU=g), st.integers(0, 2), st.in
 def nodes_of(totals: list[Resources]) -> list[NodeRecord]:
     nodes = []
     for number, total in enumerate(totals, 1):
-        node = NodeRecord(node_info(f"n{number}", {k: v for k, v in total.items() if v}))
+        info = node_info(f"n{number}", {k: v for k, v in total.items() if v})
+        node = NodeRecord(info, Ledger())
         node.number = number
         nodes.append(node)
     return nodes

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -40,17 +41,30 @@ class HeadInAProcess:
     """A head, and the pipe that keeps it alive."""
 
     def __init__(self, port: int = 0) -> None:
+        self.folder = tempfile.TemporaryDirectory()
         self.server, self.node = keys.new_key_pair(), keys.new_key_pair()
-        config = HeadConfig(
+        self.config = HeadConfig(
             FACTS.cluster_id,
             self.server,
             self.node.public,
             ["127.0.0.1"],
-            "/nowhere",
+            self.folder.name,
             FACTS.version,
             FACTS.python,
             port,
         )
+        self._start()
+        endpoints = [tuple(x) for x in self.ready["endpoints"]]
+        self.config.endpoints = endpoints
+        self.key = keys.ClusterKey(FACTS.cluster_id, self.node, self.server.public, endpoints)
+        self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self.raylets: list[Raylet] = []
+
+    def resume(self) -> None:
+        """Start another one, for the cluster of the first."""
+        self._start()
+
+    def _start(self) -> None:
         ready, ready_write = os.pipe()
         life_read, self.life = os.pipe()
         self.process = subprocess.Popen(
@@ -61,14 +75,10 @@ class HeadInAProcess:
         os.close(ready_write)
         os.close(life_read)
         assert self.process.stdin is not None
-        self.process.stdin.write(msgspec.msgpack.encode(config))
+        self.process.stdin.write(msgspec.msgpack.encode(self.config))
         self.process.stdin.close()
         with os.fdopen(ready) as file:
             self.ready: dict[str, Any] = json.loads(file.readline())
-        endpoints = [tuple(x) for x in self.ready["endpoints"]]
-        self.key = keys.ClusterKey(FACTS.cluster_id, self.node, self.server.public, endpoints)
-        self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self.raylets: list[Raylet] = []
 
     def raylet(self, key: keys.ClusterKey | None = None) -> Raylet:
         raylet = Raylet(HeadLink(self.context, key or self.key), f"node-{len(self.raylets)}")
@@ -82,6 +92,7 @@ class HeadInAProcess:
         for raylet in self.raylets:
             raylet.link.close()
         self.context.destroy(linger=0)
+        self.folder.cleanup()
 
 
 class Raylet:
@@ -243,6 +254,43 @@ def test_sigterm_ends_it_sigint_does_not(head: HeadInAProcess) -> None:
     raylet.link.close()
     head.raylets.clear()
     assert head.process.wait(PATIENCE_S) == 0
+
+
+def test_a_killed_head_comes_back_with_what_it_had_acknowledged(head: HeadInAProcess) -> None:
+    raylet = head.raylet()
+    raylet.register()
+    raylet.say(cluster.Request(1, cluster.KvPut("s", b"k", b"v")), process=9)
+    assert _reply(raylet).token == 1
+    head.process.kill()
+    head.process.wait(PATIENCE_S)
+    poller = zmq.Poller()
+    for sock in raylet.link.sockets:
+        poller.register(sock, zmq.POLLIN)
+    while not raylet.link.is_lost():
+        poller.poll(100)
+        assert not list(raylet.link.receive())
+    head.resume()
+    raylet.link.redial()
+    raylet.say(
+        cluster.RejoinNode(
+            FACTS.cluster_id, cluster.PROTOCOL, FACTS.python, FACTS.version, 1, raylet.name, 1,
+            cluster.Usage(1, amounts(CPU=1)),
+        )
+    )
+    back = raylet.wait_for(cluster.Rejoined)
+    assert (back.life, back.received, [x.number for x in back.nodes]) == (2, 1, [1])
+    raylet.say(cluster.Request(2, cluster.KvGet("s", b"k")), process=9)
+    assert msgspec.msgpack.decode(_reply(raylet).data) == b"v"
+    assert head.raylet().register().number == 2
+
+
+def test_a_second_head_is_refused_while_the_first_runs(head: HeadInAProcess) -> None:
+    first = head.process
+    head.resume()
+    assert (head.process.wait(PATIENCE_S), head.ready["code"]) == (71, 71)
+    assert f"is running (process {first.pid})" in head.ready["error"]
+    head.process = first
+    assert head.raylet().register().number == 1
 
 
 def test_a_taken_port_is_replaced_by_a_free_one() -> None:

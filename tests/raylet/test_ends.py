@@ -120,12 +120,29 @@ def test_the_fork_server_is_killed(scene: Scene) -> None:
     assert scene.driver_says()[0] == 5
 
 
-def test_the_head_is_killed(scene: Scene) -> None:
+def test_the_head_is_killed_and_another_takes_its_place(scene: Scene) -> None:
     os.kill(scene.head, signal.SIGKILL)
+    assert gone(scene.head)
+    known = {scene.server, scene.head}
+    assert until(lambda: bool(set(children(scene.raylet)) - known))
+    scene.processes += set(children(scene.raylet)) - known
+    assert scene.session.is_running()
+    assert scene.driver.poll() is None
+    scene.session.stop()
     assert scene.nothing_is_left()
     code, words = scene.driver_says()
     assert code == 5
-    assert "head" in words
+    assert "ended" in words
+
+
+def test_the_raylet_is_killed_when_the_head_has_come_back(scene: Scene) -> None:
+    os.kill(scene.head, signal.SIGKILL)
+    assert gone(scene.head)
+    known = {scene.server, scene.head}
+    assert until(lambda: bool(set(children(scene.raylet)) - known))
+    scene.processes += set(children(scene.raylet)) - known
+    os.kill(scene.raylet, signal.SIGKILL)
+    assert scene.nothing_is_left()
 
 
 def test_the_node_is_terminated(scene: Scene) -> None:

@@ -70,6 +70,9 @@ class Paper:
     def errors(self) -> tuple[int, str]:
         return 3, "an error"
 
+    def heard_of_head(self) -> int:
+        return 0
+
     def wake(self) -> None:
         self.done.append(("wake", 0))
 

@@ -8,23 +8,20 @@ from __future__ import annotations
 
 import gc
 import random
-from typing import Any
+import tempfile
 
 import msgspec
 
-from rayhpc.head.config import HeadFacts
 from rayhpc.head.head import Head
-from rayhpc.wire import messages
-from rayhpc.wire.address import HEAD, Address, node_of, process_of
+from rayhpc.wire.address import Address, node_of, process_of
 from rayhpc.wire.messages import leases
 
+from .line import SimHead
 from .node import ARENA_BYTES, KILLED, SimNode
 from .plane import PlaneNet
 from .process import SimProcess
 from .worker import SimWorker
 from .world import World
-
-FACTS = HeadFacts("sim", "0", "3")
 
 
 class Cluster:
@@ -39,21 +36,23 @@ class Cluster:
     def __init__(self, seed: int, nodes: int = 3, cpus: int = 2) -> None:
         self.world = World(seed)
         self.planes = PlaneNet(self.world.after, random.Random(self.world.random.random()))
-        now, ties = self.world.now, random.Random(self.world.random.random())
-        self.head = Head(FACTS, self._send, now, now, ties)
-        self._timer = float("inf")
-        self.world.join(HEAD, messages.HEAD_TAKES, self._receive)
+        self._folder = tempfile.TemporaryDirectory()
+        self.server = SimHead(self.world, self._folder.name, resume=False)
+        self.world.to_head = lambda number, frame: self.nodes[number].to_head(frame)
         self.world.answer_for = self._answer_for
         self.nodes: dict[int, SimNode] = {}
         for index in range(nodes):
             self.add_node(index, cpus)
-        self._settle()
+
+    @property
+    def head(self) -> Head:
+        """The head's tables, of its present or last life."""
+        return self.server.head
 
     def add_node(self, index: int, cpus: int) -> SimNode:
         """A node joins."""
         node = SimNode(self, index, cpus)
         self.nodes[node.number] = node
-        self._settle()
         return node
 
     def _answer_for(self, source: Address, destination: Address) -> msgspec.Struct | None:
@@ -63,23 +62,19 @@ class Cluster:
             return None
         return leases.NodeGone(there, "it is gone")
 
-    def _send(self, destination: Address, message: msgspec.Struct) -> None:
-        self.world.send(HEAD, destination, message)
+    def kill_head(self, after: int, back_in: float | None) -> None:
+        """The head is killed after so many messages more.
 
-    def _receive(self, source: Address, message: Any) -> None:
-        self.head.handle(source, message)
-        self._settle()
+        `back_in`: it comes back so many seconds later (None: never).
+        """
+        server = self.server
+        server.dies_after = after
+        if back_in is not None:
+            server.died = lambda: self.world.after(back_in, self._resume_head)
 
-    def _settle(self) -> None:
-        self.head.advance()
-        deadline = self.head.deadline()
-        if deadline < self._timer - 1e-9:
-            self._timer = deadline
-            self.world.at(deadline, self._on_timer)
-
-    def _on_timer(self) -> None:
-        self._timer = float("inf")
-        self._settle()
+    def _resume_head(self) -> None:
+        self.world.note("-- the head comes back")
+        self.server = SimHead(self.world, self._folder.name, resume=True)
 
     # -- processes --------------------------------------------------------------------------------
     def driver(self, number: int = 1) -> SimProcess:
@@ -122,6 +117,7 @@ class Cluster:
         node.alive = False
         self.planes.kill(node.number)
         self.world.leave(node.me)
+        node.link.end()
         for process in [*node.workers.values(), *node.drivers.values()]:
             process.end()
         for other in self.nodes.values():
@@ -132,8 +128,7 @@ class Cluster:
                 )
 
         def lost() -> None:
-            self.head.lost(node.number, reason)
-            self._settle()
+            self.server.lost(node.number, reason)
 
         wait = self.world.random.uniform(0.001, 0.05) if told_after is None else told_after
         self.world.after(wait, lost)
@@ -179,4 +174,6 @@ class Cluster:
                 process.end()
             node.objects.close()
             node.arena.close()
+        self.server.close()
+        self._folder.cleanup()
         gc.collect()

@@ -13,23 +13,28 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from rayhpc.raylet.config import NodeConfig
+from rayhpc.raylet.head_line import HeadLine
+from rayhpc.raylet.joining import rejoining
 from rayhpc.raylet.node import Raylet
 from rayhpc.raylet.objects import ObjectManager
 from rayhpc.store.arena import Arena
-from rayhpc.wire import messages
-from rayhpc.wire.address import Address, make_address, process_of, raylet_of
+from rayhpc.wire import codec, messages
+from rayhpc.wire.address import HEAD, Address, describe, make_address, process_of, raylet_of
 from rayhpc.wire.keys import ClusterKey, KeyPair
 from rayhpc.wire.messages import cluster
 from rayhpc.wire.messages.common import UNIT, NodeInfo
 from rayhpc.wire.messages.start import Facts, WorkerConfig
 
+from .line import SimLink
 from .plane import SimPlane
 from .process import SimProcess
 from .worker import SimSlot, SimWorker
+from .world import _BEATS
 
 if TYPE_CHECKING:
     from .cluster import Cluster
 
+_decode = codec.Decoder(messages.RAYLET_TAKES)
 ARENA_BYTES = 4 * 2**20
 SLOTS = 64
 KILLED = signal.SIGKILL  # a status as waitpid gives it
@@ -96,10 +101,11 @@ class SimNode:
         info = NodeInfo(
             0, f"{index:056x}", "", "sim", [], b"", total, {}, ARENA_BYTES, index == 0, 0, ""
         )
-        registered = sim.head.join(cluster.RegisterNode("sim", 1, "3", "0", info))
-        assert isinstance(registered, cluster.Registered), registered
+        link = self.link = SimLink(sim, 0, self._turn)
+        registered = sim.server.admit(link, cluster.RegisterNode("sim", 1, "3", "0", info))
         self.number = registered.number
         self.me = raylet_of(self.number)
+        self.line = HeadLine(link, self.me, self.world.now, self._rejoining, self._head_lost)
         self.objects = ObjectManager(
             self.number,
             self.arena,
@@ -140,8 +146,39 @@ class SimNode:
     # -- the raylet's loop ------------------------------------------------------------------------
     def send(self, destination: Address, message: msgspec.Struct) -> None:
         """Send, while alive."""
-        if self.alive:
+        if self.alive and destination == HEAD:
+            self.line.send_frame(codec.encode(HEAD, self.me, message))
+        elif self.alive:
             self.world.send(self.me, destination, message)
+
+    def to_head(self, frame: bytes) -> None:
+        """Pass on what a process says to the head."""
+        if self.alive:
+            self.line.send_frame(frame)
+
+    def _rejoining(self, received: int) -> cluster.RejoinNode:
+        usage = self.raylet.heartbeats.usage(self.raylet)
+        return rejoining(self.raylet.config, self.number, usage, received)
+
+    def _head_lost(self, why: str) -> None:
+        self.raylet.head.lost(why)
+
+    def _turn(self) -> None:
+        """Something has come from the head, or its connection has broken."""
+        if not self.alive or self._stopped:
+            return
+        for frame in self.line.receive():
+            destination = codec.destination_of(frame)
+            if process_of(destination):
+                self.world._hop(self.me, destination, frame)
+                continue
+            message = _decode(frame)
+            # The welcome was handed over at once (`SimHead.admit`).
+            if not isinstance(message, cluster.Registered):
+                if type(message) not in _BEATS:
+                    self.world.note(f"head → {describe(self.me)} {message}")
+                self.raylet.handle(HEAD, message)
+        self.settle()
 
     def receive(self, source: Address, message: Any) -> None:
         """One turn of the loop."""
@@ -162,6 +199,7 @@ class SimNode:
         self._stopped = False
         while self._unread and self.alive:
             self.raylet.handle(*self._unread.popleft())
+        self._turn()
         self._on_timer()
 
     def settle(self) -> None:
@@ -172,7 +210,7 @@ class SimNode:
         if self.raylet.ended is not None:
             self.sim.kill_node(self, f"its raylet ended: {self.raylet.ended[1]}")
             return
-        deadline = self.raylet.deadline()
+        deadline = min(self.raylet.deadline(), self.line.deadline())
         if deadline < self._timer - 1e-9:
             self._timer = deadline
             self.world.at(deadline, self._on_timer)
@@ -180,6 +218,7 @@ class SimNode:
     def _on_timer(self) -> None:
         self._timer = float("inf")
         if self.alive and not self._stopped:
+            self.line.on_time()
             self.raylet.on_time()
             self.settle()
 
@@ -263,6 +302,10 @@ class SimNode:
     def errors(self) -> tuple[int, str]:
         """Errors are raised here, not counted."""
         return 0, ""
+
+    def heard_of_head(self) -> int:
+        """As the real one."""
+        return self.line.received
 
     def wake(self) -> None:
         """Have the loop turn once."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rayhpc.exceptions import RayError
-from rayhpc.raylet.node import HEAD_PATIENCE_S
-from rayhpc.wire.messages.cluster import NODE_SILENT_S
+from rayhpc.wire.messages.cluster import HEAD_PATIENCE_S, NODE_SILENT_S
 
 from .checks import nothing_left, outcomes, submit, values
 from .cluster import Cluster

@@ -15,7 +15,15 @@ from typing import Any
 import msgspec
 
 from rayhpc.wire import codec, sockets
-from rayhpc.wire.address import Address, NodeNumber, describe, node_of, process_of, raylet_of
+from rayhpc.wire.address import (
+    HEAD,
+    Address,
+    NodeNumber,
+    describe,
+    node_of,
+    process_of,
+    raylet_of,
+)
 from rayhpc.wire.messages.cluster import HeadAlive, Heartbeat, View
 from rayhpc.wire.windows import WINDOW_BYTES
 
@@ -76,6 +84,8 @@ class World:
         self._severed: set[frozenset[NodeNumber]] = set()
         self._losing: set[tuple[NodeNumber, NodeNumber]] = set()
         # (source, destination) → what the source's raylet answers for a destination that is gone.
+        # Takes what raylets pass on to the head: the line between them is `line.SimLink`.
+        self.to_head: Callable[[NodeNumber, bytes], None] = lambda number, frame: None
         self.answer_for: Callable[[Address, Address], msgspec.Struct | None] = lambda s, d: None
 
     def now(self) -> float:
@@ -128,6 +138,10 @@ class World:
         self._receivers.pop(address, None)
         self.direct.leave(address)
         self._died[address] = self.time
+
+    def is_losing(self, source: NodeNumber, destination: NodeNumber) -> bool:
+        """Whether everything from one node to another gets lost."""
+        return (source, destination) in self._losing
 
     def is_there(self, address: Address) -> bool:
         """Whether somebody with this address takes part."""
@@ -199,6 +213,9 @@ class World:
             return
         if to == destination:
             self.when_it_reads(to, lambda: self._deliver(frame, *found))
+            return
+        if destination == HEAD:
+            self.to_head(node_of(to), frame)
             return
         source = codec.source_of(frame)
         answer = self.answer_for(source, destination)

@@ -18,6 +18,7 @@ from rayhpc.wire.messages import (
 
 HEAD_TAKES = (
     cluster.RegisterNode,
+    cluster.RejoinNode,
     cluster.Heartbeat,
     cluster.Leave,
     cluster.LinkBroken,
@@ -40,6 +41,7 @@ HEAD_TAKES = (
 
 RAYLET_TAKES = (
     cluster.Registered,
+    cluster.Rejoined,
     cluster.RegistrationRefused,
     cluster.HeadAlive,
     cluster.NodeUp,

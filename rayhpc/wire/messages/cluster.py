@@ -21,42 +21,10 @@ from rayhpc.wire.messages.task_runs import TaskRuns
 PROTOCOL = 1
 # A node that the head has not heard from for this many seconds is dead.
 NODE_SILENT_S = 5.0
-
-
-class RegisterNode(Message):
-    """Raylet to head, its first message (it has no address yet: the source is 0).
-
-    `info.number` is 0: the head assigns it.  `python` is major.minor, `version` rayhpc's, `clock`
-    this node's, in seconds since the epoch (0: unknown).
-    """
-
-    cluster_id: str
-    protocol: int
-    python: str
-    version: str
-    info: NodeInfo
-    clock: float = 0.0
-
-
-class Registered(Message):
-    """Head to the new raylet: your number, and all nodes (including you)."""
-
-    number: int
-    nodes: list[NodeInfo]
-    head_started: float
-
-
-class RegistrationRefused(Message):
-    """Head to a raylet it does not admit: the text says why and what to do."""
-
-    reason: str
-
-
-class NodeUp(Message):
-    """Head to raylets: a node has joined, and `more` (many at once while a cluster starts)."""
-
-    info: NodeInfo
-    more: list[NodeInfo] = []
+# A raylet that has not heard of the head for this long ends: the head may have declared it dead and
+# given its work to others.  Longer than the head's own limit, and than a suspended head is
+# tolerated.
+HEAD_PATIENCE_S = NODE_SILENT_S + 2.0
 
 
 class Usage(Record, frozen=True):
@@ -75,6 +43,75 @@ class Usage(Record, frozen=True):
     draining: bool = False
     taken: int = 0
     leased: Resources = {}
+
+
+class RegisterNode(Message):
+    """Raylet to head, its first message (it has no address yet: the source is 0).
+
+    `info.number` is 0: the head assigns it.  `python` is major.minor, `version` rayhpc's, `clock`
+    this node's, in seconds since the epoch (0: unknown).
+    """
+
+    cluster_id: str
+    protocol: int
+    python: str
+    version: str
+    info: NodeInfo
+    clock: float = 0.0
+
+
+class Registered(Message):
+    """Head to the new raylet: your number, and all nodes (including you).
+
+    `life` counts the head's lives, from 1.
+    """
+
+    number: int
+    nodes: list[NodeInfo]
+    head_started: float
+    life: int = 1
+
+
+class RejoinNode(Message):
+    """Raylet to a head that has come back (or to which its connection broke): I am still here.
+
+    `number` and `node_id` are those it registered with; `cluster_id`, `protocol`, `python` and
+    `version` as in `RegisterNode`.  `received` is how many counted messages of the head it has
+    (`wire.numbered`), `usage` what is free on it.
+    """
+
+    cluster_id: str
+    protocol: int
+    python: str
+    version: str
+    number: int
+    node_id: str
+    received: int
+    usage: Usage
+
+
+class Rejoined(Message):
+    """Head to that raylet: I have `received` of your messages on disk; send what follows them.
+
+    `life` counts the head's lives, from 1; `nodes` are all living nodes.
+    """
+
+    received: int
+    life: int
+    nodes: list[NodeInfo]
+
+
+class RegistrationRefused(Message):
+    """Head to a raylet it does not admit: the text says why and what to do."""
+
+    reason: str
+
+
+class NodeUp(Message):
+    """Head to raylets: a node has joined, and `more` (many at once while a cluster starts)."""
+
+    info: NodeInfo
+    more: list[NodeInfo] = []
 
 
 class Moved(Record, frozen=True):
@@ -107,6 +144,7 @@ class Heartbeat(Message):
     `demand` lists (resources, number waiting, reason in words).  `errors` counts the errors inside
     the raylet, `last_error` is the last one.  `moved` is what the store has moved so far.
     `strategies` says of each entry of `demand` where it may run.
+    `received` is how many counted messages of the head it has (`wire.numbered`).
     """
 
     usage: Usage | None = None
@@ -119,10 +157,16 @@ class Heartbeat(Message):
     moved: Moved = Moved()
     strategies: list[Strategy] = []
     use: NodeUse = NodeUse()
+    received: int = 0
 
 
 class HeadAlive(Message):
-    """Head to raylet, about once a second in answer to its heartbeats: I hear you."""
+    """Head to raylet, about once a second in answer to its heartbeats: I hear you.
+
+    `received` is how many counted messages of the raylet it has on disk (`wire.numbered`).
+    """
+
+    received: int = 0
 
 
 class View(Message):

@@ -1,0 +1,66 @@
+"""How long a raylet goes on without the head.
+
+Used by `node`.  A head that is gone may come back within moments (its node's supervisor starts it
+again), and until then everything that needs no head goes on.  But if nothing is heard of it for
+`HEAD_PATIENCE_S` it may be alive and have given this node's work to others, or be gone with its
+machine: then the node ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rayhpc.wire.messages.cluster import HEAD_PATIENCE_S
+
+# A raylet that was itself suspended (stopped, or its machine asleep) first reads what has arrived.
+AWAY_S = 2.0
+READ_FIRST_S = 0.5
+
+
+class HeadContact:
+    """What is known of the head's presence.
+
+    Args:
+        now: the time in seconds, monotonic.
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._heard = now()
+        self._turned = now()
+        self._lost = ""
+
+    def heard(self) -> None:
+        """Something has come from the head."""
+        self._heard = self._now()
+        self._lost = ""
+
+    def lost(self, why: str) -> None:
+        """The connection to the head has broken, or another one could not be made."""
+        self._lost = self._lost or why
+
+    def given_up(self, why: str) -> None:
+        """Nobody starts the head again, for this reason."""
+        self._lost = why
+
+    def turned(self) -> None:
+        """The raylet's loop has made a turn."""
+        self._turned = self._now()
+
+    def deadline(self) -> float:
+        """When `verdict` must be asked for."""
+        return self._heard + HEAD_PATIENCE_S
+
+    def verdict(self) -> str:
+        """Why the node must end (empty: it need not)."""
+        now = self._now()
+        if now - self._turned > AWAY_S:
+            self._heard = max(self._heard, now - HEAD_PATIENCE_S + READ_FIRST_S)
+        if now - self._heard < HEAD_PATIENCE_S:
+            return ""
+        if self._lost:
+            return f"the head is lost and has not come back in {HEAD_PATIENCE_S:g} s: {self._lost}"
+        return (
+            f"nothing was heard of the head for {HEAD_PATIENCE_S:g} s: by now it has declared this "
+            "node dead"
+        )

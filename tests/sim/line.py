@@ -1,0 +1,248 @@
+"""The simulated connections between raylets and the head, and the head's process around its tables.
+
+Used by `cluster` and `node`.  Both ends' counting and keeping (`raylet.head_line`, `head.peers`) is
+the real code, and so is the database; what is simulated are sockets, time and the head's death.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from rayhpc.head.config import HeadFacts
+from rayhpc.head.database import Database
+from rayhpc.head.head import Head
+from rayhpc.head.ledger import TABLES, Ledger
+from rayhpc.head.peers import Peers
+from rayhpc.wire import codec, messages
+from rayhpc.wire.address import Address, describe
+from rayhpc.wire.messages import cluster
+
+if TYPE_CHECKING:
+    from .world import World
+
+FACTS = HeadFacts("sim", "0", "3")
+# What was sent within this time before a death may never have left the process.
+LOSS_S = 0.0001
+
+_decode = codec.Decoder(messages.HEAD_TAKES)
+
+
+class SimConnection:
+    """One TCP connection: what is sent arrives in order, until an end dies."""
+
+    def __init__(self, world: World, head: SimHead, link: SimLink, name: bytes) -> None:
+        self.world = world
+        self.head = head
+        self.link = link
+        self.name = name
+        self.broken_at = float("inf")
+        self._last = {True: 0.0, False: 0.0}
+
+    def send(self, frame: bytes, up: bool) -> None:
+        """Send to the head (`up`) or to the raylet."""
+        world, sent = self.world, self.world.time
+        arrival = sent + world.random.uniform(0.00002, world.delay)
+        arrival = self._last[up] = max(arrival, self._last[up] + 1e-9)
+        world.after(arrival - sent, lambda: self._arrive(frame, up, sent))
+
+    def _arrive(self, frame: bytes, up: bool, sent: float) -> None:
+        number = self.link.number
+        way = (number, 0) if up else (0, number)
+        cut = min(self.broken_at, self.link.cut_at) if up else self.broken_at
+        if sent > cut or self.world.is_losing(*way):
+            return
+        if not up:
+            self.link.arrive(self, frame)
+        elif self.head.alive:
+            self.head.arrive(self, frame)
+
+    def break_off(self) -> None:
+        """The head has died: of what it sent last a part is lost; then the raylet notices."""
+        self.broken_at = self.world.time - self.world.random.uniform(0, LOSS_S)
+        end = max(self._last[False], self.world.time) - self.world.time
+        self.world.after(end + 1e-6, lambda: self.link.broken(self))
+
+
+class SimLink:
+    """A raylet's connections to the head, one after another (`raylet.head_line.Link`)."""
+
+    def __init__(self, sim: Any, number: int, turn: Callable[[], None]) -> None:
+        self._sim = sim
+        self.number = number
+        self._turn = turn
+        self._came: deque[bytes] = deque()
+        self._why = ""
+        self._connection: SimConnection | None = None
+        # What the raylet sent from then on has never left it.
+        self.cut_at = float("inf")
+        self.sockets = ()
+
+    def redial(self) -> None:
+        """Connect to the head that is there now, if any."""
+        head = self._sim.server
+        self._why = "" if head.alive else "nothing listens there"
+        self._connection = head.connect(self) if head.alive else None
+        if self._why:
+            self._sim.world.after(1e-6, self._turn)
+
+    def send_frame(self, frame: bytes) -> None:
+        """Send, if connected."""
+        if self._connection is not None:
+            self._connection.send(frame, True)
+
+    def receive(self) -> Iterator[bytes]:
+        """What has come."""
+        while self._came:
+            yield self._came.popleft()
+
+    def is_lost(self) -> bool:
+        """Whether the connection has broken."""
+        return bool(self._why)
+
+    def why(self) -> str:
+        """Why."""
+        return self._why
+
+    def end(self) -> None:
+        """The raylet is dead: of what it sent last a random part is lost."""
+        self.cut_at = self._sim.world.time - self._sim.world.random.uniform(0, LOSS_S)
+
+    def arrive(self, connection: SimConnection, frame: bytes) -> None:
+        """A frame has come."""
+        if connection is self._connection:
+            self._came.append(frame)
+            self._turn()
+
+    def broken(self, connection: SimConnection) -> None:
+        """The head is gone."""
+        if connection is self._connection:
+            self._connection, self._why = None, "the connection broke"
+            self._turn()
+
+
+class SimHead:
+    """One life of the head.
+
+    Args:
+        world: its clock.
+        folder: where its database is.
+        resume: it takes over from an earlier life.
+        dies_after: it is killed after so many messages more (None: never), before or after what
+            follows from the last one is written.
+        died: called when that has happened.
+    """
+
+    def __init__(self, world: World, folder: str, resume: bool) -> None:
+        self.world = world
+        self.alive = True
+        self.dies_after: int | None = None
+        self.died: Callable[[], None] = lambda: None
+        self._database = Database(folder, TABLES, "sim", "0", resume=resume)
+        ledger = Ledger(self._database)
+        self.peers = Peers(self._transmit, ledger)
+        self._connections: dict[bytes, SimConnection] = {}
+        now, ties = world.now, random.Random(world.random.random())
+        self.head = Head(
+            FACTS, self.peers.send, now, now, ties, ledger=ledger, forget=self.peers.forget
+        )
+        self._timer = float("inf")
+        self.settle()
+
+    def connect(self, link: SimLink) -> SimConnection:
+        """A raylet connects."""
+        name = self.world.random.randbytes(8)
+        self._connections[name] = made = SimConnection(self.world, self, link, name)
+        return made
+
+    def admit(self, link: SimLink, message: cluster.RegisterNode) -> cluster.Registered:
+        """A node registers, and gets its answer at once."""
+        welcome = self.head.join(message)
+        assert isinstance(welcome, cluster.Registered), welcome
+        link.number = welcome.number
+        link.redial()
+        assert link._connection is not None
+        self.peers.welcome(link._connection.name, welcome)
+        self.settle()
+        return welcome
+
+    def arrive(self, connection: SimConnection, frame: bytes) -> None:
+        """A turn of its loop, as in `head.main`."""
+        name, number = connection.name, self.peers.number_of(connection.name)
+        if number is not None:
+            self.peers.count(number, frame)
+        source, message = codec.source_of(frame), _decode(frame)
+        self._note(source, message)
+        if isinstance(message, cluster.RejoinNode):
+            answer = self.head.rejoin(message, self.peers.received(message.number))
+            if isinstance(answer, cluster.Rejoined):
+                self.peers.resume(name, message, answer)
+            else:
+                self.peers.answer(name, answer)
+        elif number is not None:
+            if isinstance(message, cluster.Heartbeat):
+                self.peers.confirm(number, message.received)
+            self.head.handle(source, message)
+        if self._is_to_die():
+            if self.world.random.random() < 0.5:
+                self.head.advance()
+                self.peers.flush()
+            self.die()
+            return
+        self.settle()
+
+    def _is_to_die(self) -> bool:
+        if self.dies_after is None:
+            return False
+        self.dies_after -= 1
+        return self.dies_after < 0
+
+    def _note(self, source: Address, message: msgspec.Struct) -> None:
+        if not isinstance(message, cluster.Heartbeat):
+            self.world.note(f"{describe(source)} → head {message}")
+
+    def _transmit(self, name: bytes, frame: bytes) -> None:
+        self._connections[name].send(frame, False)
+
+    def lost(self, number: int, reason: str) -> None:
+        """A node's connection is gone."""
+        for name, connection in list(self._connections.items()):
+            if connection.link.number == number:
+                del self._connections[name]
+                self.peers.lost(name)
+        self.head.lost(number, reason)
+        self.settle()
+
+    def die(self) -> None:
+        """Be killed; what this turn would have written and sent is lost."""
+        self.world.note("-- the head is killed")
+        self.alive = False
+        self._database.close()
+        for connection in self._connections.values():
+            connection.break_off()
+        self.died()
+
+    def close(self) -> None:
+        """Give back what it has open."""
+        if self.alive:
+            self.alive = False
+            self._database.close()
+
+    def settle(self) -> None:
+        """End a turn, and be called again when something is due."""
+        if not self.alive:
+            return
+        self.head.advance()
+        self.peers.flush()
+        deadline = self.head.deadline()
+        if deadline < self._timer - 1e-9:
+            self._timer = deadline
+            self.world.at(deadline, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = float("inf")
+        self.settle()
