@@ -26,7 +26,10 @@ def is_again(call: tasks.Call) -> bool:
 
 def has_far(call: tasks.Call) -> bool:
     """Whether arguments of a call must come from a store."""
-    return any(dep.value is None for dep in call.deps)
+    for dep in call.deps:  # noqa: SIM110 - a generator takes 0.3 µs, of every call with a reference
+        if dep.value is None:
+            return True
+    return False
 
 
 class FirstReady(Generic[Item]):

@@ -76,10 +76,10 @@ def arguments(
 
 def _fetched(access: Objects, deps: Sequence[tasks.Dependency]) -> dict[ObjectId, Any]:
     """What lies in a store, brought here."""
-    views: dict[ObjectId, Any] = {}
-    for dep in deps:
-        if dep.value is None:
-            views[dep.oid] = access.core.store.view(dep.oid)
+    named = [dep.oid for dep in deps if dep.value is None]
+    if not named:
+        return {}
+    views: dict[ObjectId, Any] = {oid: access.core.store.view(oid) for oid in named}
     far = [oid for oid, view in views.items() if view is None]
     if far:
         views.update(access.fetch_views(far, None))
