@@ -175,9 +175,11 @@ class DirectSockets:
         elif self._monitor is not None and sock is self._monitor.socket:
             yield from self._look_at_dials()
         elif self._listener is not None:
-            for name, frame in self._listener.receive():
+            listener = self._listener
+            receive = listener.read if sock is listener.sock else listener.receive
+            for name, frame in receive():
                 yield from self._take(name, frame)
-            for name in self._listener.lost():
+            for name in listener.lost():
                 self.links.broke(peer_named(name), name)
 
     def _read_dialled(self) -> Iterator[bytes]:

@@ -100,10 +100,16 @@ class Listener:
             if not self._parted:
                 return
 
+    def read(self) -> Iterator[tuple[bytes, bytes]]:
+        """As `receive`, when `sock` alone was found readable: admits nobody."""
+        yield from self._read()
+        if self._parted:
+            yield from self.receive()
+
     def lost(self) -> Iterator[bytes]:
         """The peers that have sent something and whose connections have broken, once each.
 
-        Detected by `receive`, which has returned everything they sent.
+        Detected by `receive` and `read`, which have returned everything they sent.
         """
         while self._lost:
             yield self._lost.popleft()
@@ -124,13 +130,16 @@ class Listener:
         self._zap.close()
 
     def _read(self) -> Iterator[tuple[bytes, bytes]]:
-        while sockets.has_input(self.sock):
-            head = self.sock.recv(copy=False)
-            frame = self.sock.recv()
-            sockets.skip_rest(self.sock)
-            name = head.bytes
-            if name not in self._known:
-                self._meet(name, int(str(head.get(_DESCRIPTOR))))
+        sock, known = self.sock, self._known
+        while sockets.has_input(sock):
+            name = sock.recv()
+            if name in known:
+                frame = sock.recv()
+            else:
+                first = sock.recv(copy=False)
+                self._meet(name, int(str(first.get(_DESCRIPTOR))))
+                frame = first.bytes
+            sockets.skip_rest(sock)
             yield name, frame
 
     def _meet(self, name: bytes, descriptor: int) -> None:

@@ -25,7 +25,7 @@ import sys
 
 from rayhpc.wire.address import OBJECT_ID_BYTES
 
-SLOT_BYTES = 256 * 1024  # a multiple of every page size; two results of the largest inline size
+SLOT_BYTES = 256 * 1024  # a multiple of every page size; two of the largest inline results
 _JOURNAL = 80
 _IDS = {1: 16, 2: 48}
 _WHICH, _USED = 0, 1

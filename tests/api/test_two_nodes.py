@@ -24,6 +24,9 @@ from rayhpc.api.groups.strategies import (
     NodeLabelSchedulingStrategy,
     PlacementGroupSchedulingStrategy,
 )
+from rayhpc.runtime.owner.entries import INLINE, STORED
+from rayhpc.runtime.process import current
+from rayhpc.runtime.values.serialization import FAR_BYTES
 from tests.api.actors.counter import Counter, wait_for
 
 FAR = {"resources": {"far": 0.1}}
@@ -372,3 +375,25 @@ def test_what_actors_made_on_a_lost_node_they_make_again(nodes: Any) -> None:
     assert [int(x.sum()) // 50_000 for x in found] == [7, 6, 5, 6, 0, 1, 2]
     with pytest.raises(exceptions.ActorDiedError, match="cannot be made again"):
         ray.get(lost, timeout=40)
+
+
+# -- what goes along with a task -------------------------------------------------------------------
+@ray.remote
+class Echo:
+    def same(self, data: np.ndarray) -> np.ndarray:
+        return data.copy()
+
+
+def test_a_hundred_kib_go_along_with_a_call_and_its_answer_to_another_node(nodes: Any) -> None:
+    core = current._client._core  # type: ignore[union-attr]
+    far, near = Echo.options(**FAR).remote(), Echo.options(**NEAR).remote()
+    links = core._transport.links
+    for _ in range(20):
+        assert ray.get(far.same.remote(np.ones(1))) == 1
+    wait_for(lambda: links.count() > 0)
+    middle = np.full(100 * 1024, 7, dtype=np.uint8)
+    there, here = far.same.remote(middle), near.same.remote(middle)
+    assert all((x == middle).all() for x in ray.get([there, here]))
+    states = [core.ownership.table[x.binary()].state for x in (there, here)]
+    assert states == [INLINE, STORED]
+    assert current._client._objects.most_argument() == FAR_BYTES  # type: ignore[union-attr]

@@ -97,7 +97,7 @@ def set_arguments(
 
 def _fits(client: Client, size: int) -> bool:
     """Whether arguments of this size fit into messages."""
-    return size <= serialization.INLINE_BYTES and client.has_room(size)
+    return size <= client.most_argument() and client.has_room(size)
 
 
 def _unpicklable(

@@ -71,7 +71,7 @@ class InlineValues:
 
     def has_room(self, size: int) -> bool:
         """Whether a value or an argument of this size may stay in this process."""
-        noted = len(self.noted) * serialization.INLINE_BYTES  # at most
+        noted = len(self.noted) * serialization.FAR_BYTES  # at most
         return size <= COUNTED_BYTES or self.total + noted + size <= BUDGET_BYTES
 
     # -- the leading thread -----------------------------------------------------------------------

@@ -245,6 +245,10 @@ class Client:
         """Whether an argument of this size may stay in this process until it is sent."""
         return self._objects.has_room(size)
 
+    def most_argument(self) -> int:
+        """The largest argument, in bytes, that travels with its task or call."""
+        return self._objects.most_argument()
+
     def get(self, refs: Sequence[ObjectRef[Any]], timeout: float | None) -> list[Any]:
         """The values of `refs`, in order; `timeout` in seconds.
 

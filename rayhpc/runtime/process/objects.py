@@ -18,9 +18,9 @@ from rayhpc.runtime.process.core import Core
 from rayhpc.runtime.process.loop import Loop
 from rayhpc.runtime.values import serialization, stored
 from rayhpc.runtime.values.references import ObjectRef
-from rayhpc.runtime.values.serialization import COUNTED_BYTES, INLINE_BYTES, Serialized
+from rayhpc.runtime.values.serialization import COUNTED_BYTES, FAR_BYTES, INLINE_BYTES, Serialized
 from rayhpc.runtime.values.store_client import Tickets
-from rayhpc.wire.address import ObjectId, node_of
+from rayhpc.wire.address import ObjectId, node_of, owner_of
 from rayhpc.wire.messages.common import Stored
 
 
@@ -76,6 +76,18 @@ class Objects:
             core.look_for(ref)
             if core.ended is not None:
                 core.fail_what_is_pending()
+
+    def most_inline(self, oid: ObjectId) -> int:
+        """The largest value, in bytes, that travels to the object's owner in a message."""
+        is_far = node_of(owner_of(oid)) != node_of(self.core.me)
+        return FAR_BYTES if is_far else INLINE_BYTES
+
+    def most_argument(self) -> int:
+        """The largest argument, in bytes, that travels with its task.
+
+        Whether it goes to another node is not known yet: probably, if others do.
+        """
+        return FAR_BYTES if self.loop.transport.links.count() else INLINE_BYTES
 
     # -- values on their way in ------------------------------------------------------------------
     def put(self, packed: Serialized) -> ObjectRef[Any]:

@@ -28,6 +28,9 @@ from rayhpc.runtime.values.references import ObjectRef, collector
 
 # Values up to this size stay in their owner's table and travel inside messages.
 INLINE_BYTES = 100 * 1024
+# The same for what has to go to another node anyway: it saves two stores and six messages.  Two
+# results of this size fit into a worker's journal (`wire.slots`); what does not is less safe.
+FAR_BYTES = 120 * 1024
 # Smaller ones are not counted against the budget of inline values: their row is what costs.
 COUNTED_BYTES = 1024
 DEFINITION_ID_BYTES = 16

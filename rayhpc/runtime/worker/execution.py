@@ -211,13 +211,14 @@ def pack(
     access: Objects, oid: ObjectId, value: Any
 ) -> tuple[bytes | Stored, Sequence[ObjectRef[Any]]]:
     """A result as it travels: its bytes, or where it was stored; and the references inside."""
+    most = access.most_inline(oid)
     if type(value) in serialization.ATOMS:
         pickled = serialization.dumps(value, 5)
-        if len(pickled) <= serialization.INLINE_BYTES:
+        if len(pickled) <= most:
             return pickled, ()
     with outside:
         packed = serialization.serialize(value)
-    if packed.nbytes <= serialization.INLINE_BYTES:
+    if packed.nbytes <= most:
         return serialization.to_inline(packed), packed.refs
     return access.store(oid, packed), packed.refs
 
