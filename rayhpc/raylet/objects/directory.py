@@ -27,6 +27,8 @@ _TURN_SECONDS, _TURN_BYTES_PER_SECOND = 2.0, 200e6
 _NAMED = 8
 # The owner says "stored" but nothing is: how long the writer's message may still take.
 _GRACE = 2.0
+# Freed objects of which no copy was known: so many are remembered.
+_FREED_EARLY = 10_000
 
 
 class DirectoryEntry:
@@ -78,6 +80,9 @@ class Directory:
         self._owners: dict[bytes, dict[ObjectId, DirectoryEntry]] = {}
         # Freed objects: the nodes that were told of a copy and have not reported the outcome.
         self._leaving: dict[ObjectId, set[NodeNumber]] = {}
+        # Freed before the first copy was heard of: a result may come straight from another node,
+        # and be dropped, before that node's raylet has said where it is.
+        self._freed_early: dict[ObjectId, None] = {}
 
     # -- copies come and go ------------------------------------------------------------------------
     def on_object_at(self, message: objects.ObjectAt) -> None:
@@ -89,6 +94,10 @@ class Directory:
             self._context.post(node, objects.DropCopies([oid]))
             return
         entry = self._entry(oid)
+        if oid in self._freed_early and node != self._context.node:
+            del self._freed_early[oid]
+            self._context.post(node, objects.DropCopies([oid]))
+            return
         if node == self._context.node:
             if entry is not None:
                 entry.arrived_at(node, message.size)
@@ -155,6 +164,12 @@ class Directory:
     def on_free(self, source: Address, oids: Iterable[ObjectId]) -> None:
         """Nobody refers to these objects any more."""
         mine = [oid for oid in oids if owner_of(oid) == source]
+        table, early = self._table, self._freed_early
+        for oid in mine:
+            if not (self._entry(oid) or table.get(oid) or oid in table.writing):
+                early[oid] = None
+                if len(early) > _FREED_EARLY:
+                    del early[next(iter(early))]
         self._drop_everywhere(mine, owner_died=False)
 
     def on_process_died(self, owner: Address) -> None:
