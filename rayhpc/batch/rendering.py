@@ -126,6 +126,10 @@ def run_options(request: JobRequest) -> list[str]:
         words.append("--as-ray" if request.as_ray else "--no-as-ray")
     if request.engine is not None:
         words += ["--engine", request.engine]
+    if request.max_nodes is not None:
+        words += ["--elastic", str(request.max_nodes)]
+    if request.idle_timeout is not None:
+        words += ["--idle-timeout", f"{request.idle_timeout:g}"]
     if not request.report:
         words.append("--no-report")
     return words

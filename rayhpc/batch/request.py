@@ -30,6 +30,8 @@ class JobRequest:
 
     command: tuple[str, ...]
     nodes: int = 1
+    max_nodes: int | None = None
+    idle_timeout: float | None = None
     cpus_per_node: int | None = None
     gpus_per_node: str | None = None
     mem: str | None = None
@@ -100,6 +102,7 @@ def check(request: JobRequest) -> JobRequest:
     if any("\0" in word for word in request.command):
         raise OptionError("the command contains a NUL")
     values.count("--nodes", request.nodes)
+    _check_growth(request)
     _check_texts(request)
     request = _check_amounts(request)
     _check_environment(request)
@@ -113,6 +116,24 @@ def check(request: JobRequest) -> JobRequest:
             "at most a year"
         )
     return request
+
+
+def _check_growth(request: JobRequest) -> None:
+    least, most = request.nodes, request.max_nodes
+    if most is None:
+        if request.idle_timeout is not None:
+            raise OptionError("--idle-timeout is for a job that grows: --nodes 1:16")
+        return
+    if most < least:
+        raise OptionError(
+            f"--nodes {least}:{most}: the first number is the least and must not be above the "
+            f"second: --nodes {most}:{least}"
+        )
+    values.count("--nodes", most)
+    if request.engine == "ray":
+        raise OptionError("--nodes MIN:MAX is for rayhpc's own runtime: leave out --engine ray")
+    if request.array is not None:
+        raise OptionError("--nodes MIN:MAX and --array exclude each other: give one of them")
 
 
 def _check_texts(request: JobRequest) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
@@ -49,6 +49,34 @@ class Whole(click.ParamType):  # type: ignore[type-arg]
         if match is None:
             self.fail(f"{shortened(value)} is not a whole number like 4", param, ctx)
         return int(match[1])
+
+
+class Span(NamedTuple):
+    """A number of nodes, or from which to which it may change."""
+
+    least: int
+    most: int | None = None
+
+    def __str__(self) -> str:
+        return str(self.least) if self.most is None else f"{self.least}:{self.most}"
+
+
+class Nodes(click.ParamType):  # type: ignore[type-arg]
+    """A number of nodes, `8`, or the least and the most of them, `1:16`."""
+
+    name = "INTEGER[:MAX]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Span:
+        """Both; the most is None where there is one number."""
+        if isinstance(value, (int, Span)):
+            return Span(value) if isinstance(value, int) else value
+        least, colon, most = value.partition(":")
+        whole = Whole()
+        if not colon:
+            return Span(whole.convert(value, param, ctx))
+        if not (_WHOLE.fullmatch(least.strip()) and _WHOLE.fullmatch(most.strip())):
+            self.fail(f"{shortened(value)} is not a range of nodes like 1:16", param, ctx)
+        return Span(whole.convert(least, param, ctx), whole.convert(most, param, ctx))
 
 
 class Seconds(click.ParamType):  # type: ignore[type-arg]

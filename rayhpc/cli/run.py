@@ -54,6 +54,20 @@ from rayhpc.launch.options import NodeOptions
     help="What runs the cluster: rayhpc's own runtime, or the installed Ray.",
 )
 @click.option(
+    "--elastic",
+    type=Whole(),
+    metavar="NODES",
+    help="Grow up to so many nodes in all as work waits, by asking the batch system for more, and "
+    "shrink when they are idle.",
+)
+@click.option(
+    "--idle-timeout",
+    type=Seconds(zero=True),
+    default=60.0,
+    show_default=True,
+    help="Seconds after which an added node that is idle is given back (with --elastic).",
+)
+@click.option(
     "--report",
     type=click.Path(dir_okay=False),
     help="Write a report of the program there, however short it was (default: into the job's "
@@ -74,6 +88,8 @@ def run(
     node: NodeOptions,
     as_ray: bool | None,
     engine: str,
+    elastic: int | None,
+    idle_timeout: float,
     report: str | None,
     no_report: bool,
     quiet: bool,
@@ -90,6 +106,8 @@ def run(
     if report and no_report:
         raise click.UsageError("--report and --no-report: give one.")
     if engine == REAL_RAY:
+        if elastic is not None:
+            raise click.UsageError("--elastic is for rayhpc's own runtime, not for --engine ray.")
         if as_ray:
             raise click.UsageError("--engine ray and --as-ray exclude each other: give only one.")
         as_ray = False
@@ -116,6 +134,8 @@ def run(
         port=port,
         quiet=quiet,
         engine=engine,
+        elastic=elastic,
+        idle_timeout_s=idle_timeout,
         report=os.path.abspath(report) if report else None,
         records=not no_report,
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rayhpc.cli import showing
+from rayhpc.cli import elastic_status, showing
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -52,12 +52,16 @@ def status(
     record = showing.chosen_session(address)
     with Observer(record.session_dir) as observer:
         state = observer.state()
+        growth = elastic_status.asked(observer)
     if as_json:
-        click.echo(json.dumps(to_json(record, state), indent=2))
+        page = {**to_json(record, state), "elastic": elastic_status.to_json(growth)}
+        click.echo(json.dumps(page, indent=2))
         return 0
     from rich.console import Console
 
-    render(record, state, Console(highlight=False))
+    console = Console(highlight=False)
+    render(record, state, console)
+    elastic_status.render(growth, console)
     return 0
 
 

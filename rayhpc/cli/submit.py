@@ -23,11 +23,12 @@ from rayhpc.batch.folder import JobFolder, JobRecord
 from rayhpc.batch.registry import names
 from rayhpc.batch.rendering import inside
 from rayhpc.batch.request import JobRequest
-from rayhpc.batch.system import Jobs
+from rayhpc.batch.system import BatchSystem, Jobs
 from rayhpc.cli.cluster_names import is_cluster
 from rayhpc.cli.job_access import job_dir_option, json_option, print_json, say
 from rayhpc.cli.submit_options import job_options, request_from
 from rayhpc.exit_codes import ExitCode
+from rayhpc.providers import registry as providers
 
 # Stands in a script that is only shown for the folder that a real one gets.
 _NO_FOLDER = "JOB"
@@ -80,6 +81,7 @@ def submit(
     choice = choose(os.environ, told)
     jobs = choice.system.jobs()
     request = request_from(context, command, os.environ, profile, say)
+    _check_growth(request, choice.system)
     base = job_folders.jobs_base(os.environ, job_dir)
     if dry_run or test:
         script = jobs.render(request, JobFolder(base / _NO_FOLDER))
@@ -94,6 +96,17 @@ def submit(
         )
     if not detach:
         context.exit(_follow(jobs, folder, as_json))
+
+
+def _check_growth(request: JobRequest, system: BatchSystem) -> None:
+    """Refuse a job that is to grow where nothing gives a running job more nodes."""
+    if request.max_nodes is None or system.name in providers.names():
+        return
+    able = ", ".join(providers.names())
+    raise OptionError(
+        f"--nodes {request.nodes}:{request.max_nodes}: {system.title} gives a running job no more "
+        f"nodes (these can: {able}); give one number"
+    )
 
 
 def _show(script: str, as_json: bool) -> None:

@@ -19,12 +19,19 @@ from rayhpc.batch import directives, profiles, values
 from rayhpc.batch.errors import OptionError
 from rayhpc.batch.registry import systems
 from rayhpc.batch.request import ENGINES, RUNTIMES, JobRequest, check, program_of
-from rayhpc.cli.option_types import Seconds, Whole
+from rayhpc.cli.option_types import Nodes, Seconds, Span, Whole
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _SIZE = (
-    click.option("--nodes", "-N", type=Whole(), default=1, show_default=True, help="Nodes."),
+    click.option(
+        "--nodes",
+        "-N",
+        type=Nodes(),
+        default=1,
+        show_default=True,
+        help="Nodes; 1:16: as many of them as there is work for.",
+    ),
     click.option("--cpus-per-node", type=Whole(), help="CPUs on each node."),
     click.option("--gpus-per-node", metavar="[KIND:]N", help="GPUs on each node: 4 or a100:4."),
     click.option("--mem", metavar="SIZE", help="Memory on each node: 64G; 0: all of it."),
@@ -71,6 +78,11 @@ _ENVIRONMENT = (
 )
 _RUN = (
     click.option("--min-nodes", type=Whole(), help="Start with this many nodes; default: all."),
+    click.option(
+        "--idle-timeout",
+        type=Seconds(zero=True),
+        help="Time after which an idle node is given back, with --nodes 1:16 (default: 60 s).",
+    ),
     click.option("--start-timeout", type=Seconds(zero=False), help="Time for nodes to join."),
     click.option("--as-ray/--no-as-ray", default=None, help="Serve `import ray` from rayhpc."),
     click.option("--engine", type=click.Choice(ENGINES), help="rayhpc's own, or the real Ray."),
@@ -163,6 +175,9 @@ def merge(layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
                 merged[name] = (*value, *merged.get(name, ()))
             else:
                 merged.setdefault(name, value)
+    nodes = merged.get("nodes")
+    if isinstance(nodes, Span):
+        merged["nodes"], merged["max_nodes"] = nodes
     if "env" in merged:
         merged["env"] = dict(values.variable("--env", each) for each in merged["env"])
     merged["further"] = {

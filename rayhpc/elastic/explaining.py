@@ -25,10 +25,14 @@ _WORDS = {
 
 
 def explain(
-    book: Book, packing: Packing, asks: Sequence[Ask], nodes: Mapping[str, NodeView]
+    book: Book,
+    packing: Packing,
+    asks: Sequence[Ask],
+    drains: Sequence[str],
+    nodes: Mapping[str, NodeView],
 ) -> tuple[Line, ...]:
     """The sentences."""
-    lines = [*_asked(asks), *_unserved(book, packing, nodes)]
+    lines = [*_asked(asks), *_drained(book, drains), *_unserved(book, packing)]
     for name in book.types:
         lines += _trouble(book, name)
         lines += _coming_and_going(book, name)
@@ -41,23 +45,33 @@ def _asked(asks: Sequence[Ask]) -> Iterator[Line]:
         yield Line(f"asked for {', '.join(ask.names)}: {ask.why}", ask.node_type)
 
 
-def _unserved(book: Book, packing: Packing, nodes: Mapping[str, NodeView]) -> Iterator[Line]:
+def _drained(book: Book, drains: Sequence[str]) -> Iterator[Line]:
+    for name, kind in book.types.items():
+        mine = [each for each in drains if book.rows[each].node_type == name]
+        if mine:
+            shown = ", ".join(mine)
+            yield Line(f"giving back {shown}: idle for {kind.idle_seconds:g} s", name)
+
+
+def _unserved(book: Book, packing: Packing) -> Iterator[Line]:
     for demand, count in packing.left:
         one = Demand(demand.resources, 1, demand.conditions, waits_for=demand.waits_for)
         able = [name for name in book.types if _fits_type(book, name, demand)]
         if able:
-            why = "; ".join(_why_no_more(book, name) for name in able)
-            yield Line(f"nothing more is asked for: {why}", detail=words_for(demand, count))
+            why = "; ".join(filter(None, (_why_no_more(book, name) for name in able)))
+            if why:
+                yield Line(f"nothing more is asked for: {why}", detail=words_for(demand, count))
         elif not any(place.total and _could(place.total, demand) for place in packing.bins):
             yield Line(
                 f"{_plural(one)} fit no node type, so nothing is asked for them: "
                 f"{_closest(book, demand)}"
             )
     for gang in packing.left_gangs:
-        yield Line(
-            f"{gang_in_words(gang)} does not fit into what may still be asked for: "
-            + "; ".join(_why_no_more(book, name) for name in book.types)
-        )
+        limits = [
+            _why_no_more(book, name) or f"there may be {kind.max_nodes} nodes of {name}"
+            for name, kind in book.types.items()
+        ]
+        yield Line(f"{gang_in_words(gang)} is more than may be asked for: {'; '.join(limits)}")
 
 
 def _fits_type(book: Book, name: str, demand: Demand) -> bool:
@@ -108,7 +122,7 @@ def _why_no_more(book: Book, name: str) -> str:
         return f"{name} has all of its {kind.max_nodes} nodes, or they are on their way"
     if not book.resources(name):
         return f"the first {name} will show what it has"
-    return f"{name}: one step after the other"
+    return ""
 
 
 def _trouble(book: Book, name: str) -> Iterator[Line]:
@@ -130,7 +144,8 @@ def _coming_and_going(book: Book, name: str) -> Iterator[Line]:
     for (phase, reason), rows in groups.items():
         oldest = min(row.since for row in rows)
         said = f"{_names(rows)} {_WORDS[phase]}" + (f": {reason}" if reason else "")
-        yield Line(said, name, f"for {book.now - oldest:.0f} s")
+        is_news = phase is Phase.PENDING and bool(reason)
+        yield Line(said, name, f"for {book.now - oldest:.0f} s", is_news)
 
 
 def _idle(book: Book, name: str, nodes: Mapping[str, NodeView]) -> Iterator[Line]:
@@ -141,7 +156,8 @@ def _idle(book: Book, name: str, nodes: Mapping[str, NodeView]) -> Iterator[Line
         if node is None or node.busy:
             continue
         what = f"given back after {kind.idle_seconds:g} s" if spare else "kept as one of the least"
-        yield Line(f"{row.name} is idle", name, f"since {node.idle_seconds:.0f} s; {what}")
+        detail = f"since {node.idle_seconds:.0f} s; {what}"
+        yield Line(f"{row.name} is idle", name, detail, is_news=False)
 
 
 def _names(rows: Sequence[Row]) -> str:

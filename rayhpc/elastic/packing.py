@@ -100,7 +100,7 @@ class Packing:
                 place.take(demand.resources, count)
                 left -= count
         while left:
-            why = f"{words_for(demand, left)} find no room"
+            why = f"{words_for(demand, left)} {'find' if left > 1 else 'finds'} no room"
             opened = self._open(demand.resources, demand.conditions, why)
             if opened is None:
                 self.left.append((demand, left))
@@ -190,8 +190,10 @@ def waste(wanted: Resources, resources: Resources) -> tuple[int, float]:
 
 def words_for(demand: Demand, count: int) -> str:
     """A demand in words: `37 tasks that need 1 CPU each`."""
-    each = " each" if count != 1 else ""
-    return f"{count} {demand.waits_for} that need {in_words(demand.resources)}{each}"
+    wanted = in_words(demand.resources)
+    if count == 1:
+        return f"1 {demand.waits_for.removesuffix('s')} that needs {wanted}"
+    return f"{count} {demand.waits_for} that need {wanted} each"
 
 
 def gang_in_words(gang: Gang) -> str:

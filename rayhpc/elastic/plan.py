@@ -51,7 +51,7 @@ def plan(seen: Seen, types: Sequence[NodeType], now: float, state: State) -> tup
     cancels = _cancel(book, used)
     drains = _drain(book, nodes, used)
     releases = _release(book, nodes)
-    lines = explain(book, packing, asks, nodes)
+    lines = explain(book, packing, asks, drains, nodes)
     return Plan(asks, cancels, drains, undrains, releases, lines), book.state()
 
 

@@ -197,12 +197,13 @@ class Line:
 
     `node_type` is what it is about (empty: the whole cluster).  `detail` is what changes from one
     plan to the next although nothing has happened, such as for how long: a `text` that the plan
-    before had as well is not logged again.
+    before had as well is not logged again.  `is_news`: worth a line of the log, not only of status.
     """
 
     text: str
     node_type: str = ""
     detail: str = ""
+    is_news: bool = True
 
 
 @dataclass(frozen=True)

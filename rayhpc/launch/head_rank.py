@@ -25,6 +25,8 @@ from rayhpc.machine.limits import DESCRIPTORS, THREADS_PER_CPU, check_budget, re
 from rayhpc.machine.signals import Arrival
 
 if TYPE_CHECKING:
+    from rayhpc.launch.elastic import Growing
+    from rayhpc.launch.rendezvous import Record
     from rayhpc.launch.run_context import RunContext
 
 # How long a program may continue after its node has died; its calls fail at once.
@@ -48,6 +50,7 @@ class HeadRank:
         self._drain_s = 0.0
         self._lost: int | None = None
         self._reach: SignalReach | None = None
+        self._growing: Growing | None = None
 
     def run(self) -> int:
         """Start, run the program, end.  Raises LaunchError if it cannot start."""
@@ -56,8 +59,9 @@ class HeadRank:
         try:
             if this.channel is not None:
                 this.channel.prepare()
-            node = self._start_node()
+            node, record = self._start_node()
             self._wait_for_others(node)
+            self._growing = node.grow(record)
         except BaseException as error:
             self._give_up(error)
             raise
@@ -78,13 +82,13 @@ class HeadRank:
         return code
 
     # -- the start
-    def _start_node(self) -> Engine:
+    def _start_node(self) -> tuple[Engine, Record]:
         this = self._run
         node = self._node = engine_of(this)
         record = node.start_head()
         if this.channel is not None:
             this.channel.publish(record)
-        return node
+        return node, record
 
     def _wait_for_others(self, node: Engine) -> None:
         """Wait until enough nodes have joined.
@@ -242,6 +246,8 @@ class HeadRank:
 
     def _end(self) -> None:
         assert self._node is not None
+        if self._growing is not None:
+            self._growing.end()
         self._node.stop()
         if self._run.channel is not None:
             self._run.channel.leave()

@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rayhpc.elastic.types import MACHINE_LABEL
 from rayhpc.exit_codes import LaunchError
 from rayhpc.launch.election import Role
 from rayhpc.launch.rendezvous import Report
@@ -60,10 +61,16 @@ def lost_nodes(session_dir: str) -> list[str]:
 
     try:
         with Observer(session_dir) as observer:
-            gone = [each for each in observer.nodes() if not each.alive]
+            gone = [each for each in observer.nodes() if _is_lost(each)]
     except LaunchError:
         return []
     return [f"node {each.info.hostname} ({each.info.ip}) was lost: {each.ended}" for each in gone]
+
+
+def _is_lost(node: NodeState) -> bool:
+    """Whether it is gone and nobody has sent it away, as is done with nodes that were added."""
+    added = MACHINE_LABEL in node.info.labels
+    return not node.alive and not (added and node.ended.startswith("it left"))
 
 
 def _row(host: str, report: Report | None, node: int, log_folder: str) -> list[str]:

@@ -128,7 +128,7 @@ def _channel(
         return SystemChannel(link)
     if launcher == "mpiexec" and mpi_channel.is_available():
         return mpi_channel.MpiChannel()
-    directories = list(dict.fromkeys(_shared_directories(place.allocation, environ)))
+    directories = list(dict.fromkeys(shared_directories(place.allocation, environ)))
     if launcher == "explicit" or not directories:
         raise LaunchError(
             f"{role.size} ranks need a directory to meet in: name one that all of them see with "
@@ -144,7 +144,7 @@ def _growing(place: Place, environ: Mapping[str, str]) -> Channel | None:
     return None if link is None or link.resizer() is None else SystemChannel(link)
 
 
-def _shared_directories(allocation: Allocation, environ: Mapping[str, str]) -> list[Path]:
+def shared_directories(allocation: Allocation, environ: Mapping[str, str]) -> list[Path]:
     """Directories that the nodes of a job usually share; whether they do is found out by trying."""
     if environ.get(JOB_FOLDER):
         return [Path(environ[JOB_FOLDER], "rendezvous").absolute()]
@@ -160,6 +160,12 @@ def _check_nodes(options: RunOptions, role: Role) -> None:
             f"--nodes is {options.nodes}, but the launcher has started this on {role.nodes} "
             "node(s): ask the launcher for as many (srun --nodes, sbatch --nodes), or use "
             f"`rayhpc submit --nodes {options.nodes}`, which starts them",
+            ExitCode.CONFIGURATION,
+        )
+    if options.elastic is not None and options.elastic < role.nodes:
+        raise LaunchError(
+            f"--elastic {options.elastic}, but this job has {role.nodes} node(s) already: give the "
+            "number of nodes in all that it may grow to",
             ExitCode.CONFIGURATION,
         )
     wanted = options.min_nodes

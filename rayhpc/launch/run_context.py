@@ -27,7 +27,9 @@ class RunOptions:
     `environ` is the program's environment.  `drain_s` is how long it may continue after the job is
     told to end; None: as the batch system allows.  No command: a cluster to attach to.  `engine`
     is what runs its nodes, one of `engines.engine.NAMES`.  `report` is where to write a report
-    (None: the usual place), `records` whether to keep what the program did at all.
+    (None: the usual place), `records` whether to keep what the program did at all.  `elastic` is to
+    how many nodes in all the cluster may grow (None: it keeps its size), `idle_timeout_s` after how
+    long an added node that is idle is given back.
     """
 
     command: tuple[str, ...] = ()
@@ -45,6 +47,8 @@ class RunOptions:
     engine: str = "rayhpc"
     report: str | None = None
     records: bool = True
+    elastic: int | None = None
+    idle_timeout_s: float = 60.0
 
 
 @dataclass

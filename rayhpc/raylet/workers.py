@@ -468,8 +468,7 @@ class WorkerPool:
         """Have an idle worker exit, unless it owns objects that others hold."""
         worker.state = LEAVING
         worker.is_asked_to_end = True
-        is_over = self._jobs.is_over(worker.key[0])
-        self._send(worker.address, leases.ExitIfIdle(is_over))
+        self._send(worker.address, leases.ExitIfIdle(self._jobs.is_over(worker.key[0])))
 
     def _surplus(self, now: float) -> list[WorkerProcess]:
         idle = sorted(

@@ -110,8 +110,17 @@ def save(key: ClusterKey) -> Path:
     Raises:
         KeyFileError: the directory is accessible to others, or the file exists already.
     """
-    folder = _make_folder()
-    path = folder / key.cluster_id
+    path = _make_folder() / key.cluster_id
+    write(path, key)
+    return path
+
+
+def write(path: Path, key: ClusterKey) -> None:
+    """Write a cluster's key to a new file that nobody else can read.
+
+    Raises:
+        KeyFileError: it exists already, or cannot be created.
+    """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         fd = os.open(path, flags, 0o600)
@@ -123,7 +132,6 @@ def save(key: ClusterKey) -> Path:
         file.write(encode(key))
         file.flush()
         os.fsync(file.fileno())
-    return path
 
 
 def load(path: str) -> ClusterKey:

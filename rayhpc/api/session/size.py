@@ -12,6 +12,8 @@ import msgspec
 
 from rayhpc.runtime.process import current
 from rayhpc.wire.messages.cluster import KvGet, KvPut
+from rayhpc.wire.messages.common import UNIT
+from rayhpc.wire.messages.elastic import ELASTIC_SPACE, FLOOR_KEY, STATUS_KEY
 from rayhpc.wire.messages.size import SIZE_SPACE, UNIT_KEY, WANTED_KEY, Unit
 
 
@@ -23,6 +25,11 @@ def want_resources(cpus: float, bundles: Sequence[Mapping[str, float]]) -> bool:
         bundles: what is to have room at the same time, each on one node; CPU and GPU count.
     """
     client = current.client()
+    if client.ask_head(KvGet(ELASTIC_SPACE, STATUS_KEY), bytes | None) is not None:
+        floor = [{"CPU": UNIT}] * math.ceil(cpus)
+        floor += [{name: round(n * UNIT) for name, n in each.items()} for each in bundles]
+        client.ask_head(KvPut(ELASTIC_SPACE, FLOOR_KEY, msgspec.json.encode(floor)), bool)
+        return True
     found = client.ask_head(KvGet(SIZE_SPACE, UNIT_KEY), bytes | None)
     if found is None:
         return False

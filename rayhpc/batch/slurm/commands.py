@@ -41,7 +41,7 @@ def attempt(
             stdin=stdin,
             seconds=seconds,
             drop=drop,
-            more={"SLURM_TIME_FORMAT": "standard"},
+            more={"SLURM_TIME_FORMAT": "standard", "SLURM_BITSTR_LEN": "0"},
         )
     except programs.NoAnswerError as error:
         raise SchedulerError(f"{error} (`scontrol ping` shows whether it is up)") from error

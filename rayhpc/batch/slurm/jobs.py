@@ -66,7 +66,7 @@ class SlurmJobs(Jobs):
         folder.script.write_text(script)
         folder.script.chmod(0o700)
         # sbatch copies its environment into the job.
-        drop = ("SLURM_TIME_FORMAT", *_of_another_allocation(os.environ))
+        drop = ("SLURM_TIME_FORMAT", *of_another_allocation(os.environ))
         try:
             said = call(["sbatch", "--parsable", str(folder.script)], drop=drop)
         except SchedulerError as error:
@@ -105,7 +105,7 @@ class SlurmJobs(Jobs):
         """A separate step beside the running one, on the job's first node."""
         overlap = ["--overlap"] if installed_version().steps_exclude_each_other else []
         pty = ["--pty"] if terminal else []
-        foreign = _of_another_allocation(os.environ)
+        foreign = of_another_allocation(os.environ)
         return [
             *("env", *(word for name in foreign for word in ("-u", name))),
             *("srun", f"--jobid={_number_of(folder)}", *overlap, "--mpi=none", "--quiet"),
@@ -135,7 +135,7 @@ def _number_of(folder: JobFolder) -> str:
     )
 
 
-def _of_another_allocation(environ: Iterable[str]) -> list[str]:
+def of_another_allocation(environ: Iterable[str]) -> list[str]:
     """Variables by which an allocation around us would influence the new job."""
     keep = ("SLURM_CONF", "SLURM_CLUSTERS")
     return [name for name in environ if name.startswith(("SLURM_", "SRUN_")) and name not in keep]

@@ -15,6 +15,7 @@ from rayhpc.launch.rendezvous import Record
 
 if TYPE_CHECKING:
     from rayhpc.batch.system import Resizer
+    from rayhpc.launch.elastic import Growing
 
 NAMES = OWN, REAL_RAY = ENGINES
 
@@ -55,6 +56,13 @@ class Engine(Protocol):
 
     def resize_with(self, resizer: Resizer) -> None:
         """Rank 0: let programs ask `resizer` for nodes, if this runtime can grow and shrink."""
+
+    def grow(self, record: Record) -> Growing | None:
+        """Rank 0: add nodes as work waits, if the user wants that; what ends it.
+
+        Raises:
+            LaunchError: this runtime, or this batch system, cannot.
+        """
 
     def losses(self) -> list[str]:
         """Rank 0: one sentence for each node that was lost."""

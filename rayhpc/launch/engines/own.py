@@ -19,6 +19,7 @@ from rayhpc.machine import shared_uid
 
 if TYPE_CHECKING:
     from rayhpc.batch.system import Resizer
+    from rayhpc.launch.elastic import Growing
     from rayhpc.launch.run_context import RunContext
 
 
@@ -98,6 +99,15 @@ class OwnEngine:
         size = node_config.size_of(self._run.place, self._run.options.node)
         unit = Unit(size.cpus.value, len(size.gpus.value))
         Resizing(self._here().session_dir, resizer, unit)
+
+    def grow(self, record: Record) -> Growing | None:
+        """Start a thread that asks the batch system for nodes (`elastic`)."""
+        if self._run.options.elastic is None:
+            return None
+        from rayhpc.launch.elastic import Growing
+
+        assert record.key is not None
+        return Growing(self._run, self.session_dir(), self.address(), record.key)
 
     def losses(self) -> list[str]:
         """What the head says about nodes that are gone."""

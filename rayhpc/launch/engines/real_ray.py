@@ -23,6 +23,7 @@ from rayhpc.wire.keys import ClusterKey
 
 if TYPE_CHECKING:
     from rayhpc.batch.system import Resizer
+    from rayhpc.launch.elastic import Growing
     from rayhpc.launch.run_context import RunContext
 
 
@@ -88,6 +89,10 @@ class RealRay:
 
     def resize_with(self, resizer: Resizer) -> None:
         """Do nothing: a job of this engine keeps its size."""
+
+    def grow(self, record: Record) -> Growing | None:
+        """Refused before anything starts."""
+        return None
 
     def losses(self) -> list[str]:
         """What lost nodes said last, or that they fell silent."""

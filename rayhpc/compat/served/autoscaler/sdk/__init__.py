@@ -19,7 +19,8 @@ def request_resources(
 ) -> None:
     """Resize the cluster to fit; where its size is fixed, warn once per program.
 
-    Jobs on YARN grow and shrink; what runs on a node that leaves may finish first.
+    Jobs on YARN and those of `rayhpc submit --nodes MIN:MAX` grow and shrink; what runs on a node
+    that leaves may finish first.
 
     Args:
         num_cpus: CPUs that the program would like.

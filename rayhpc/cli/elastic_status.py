@@ -1,0 +1,48 @@
+"""What `rayhpc status` says of a cluster that grows: asked for, pending, idle, and why no more.
+
+Used by `status`.  The cluster's own loop has left the sentences with the head.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from rayhpc.wire.messages.cluster import KvGet
+from rayhpc.wire.messages.elastic import ELASTIC_SPACE, STATUS_KEY, ElasticStatus
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from rayhpc.launch.observer import Observer
+
+
+def asked(observer: Observer) -> ElasticStatus | None:
+    """What the loop said last; None: this cluster keeps its size."""
+    found = observer.ask(KvGet(ELASTIC_SPACE, STATUS_KEY), object)
+    return msgspec.json.decode(found, type=ElasticStatus) if isinstance(found, bytes) else None
+
+
+def to_json(status: ElasticStatus | None) -> dict[str, Any] | None:
+    """As plain values."""
+    if status is None:
+        return None
+    types = {
+        name: {"up": up, "machines": machines, "min": least, "max": most}
+        for name, (up, machines, least, most) in status.types.items()
+    }
+    lines = [{"text": text, "detail": detail} for text, detail in status.lines]
+    return {"types": types, "lines": lines, "at": status.at}
+
+
+def render(status: ElasticStatus | None, console: Console) -> None:
+    """Print it."""
+    if status is None:
+        return
+    for name, (up, machines, least, most) in status.types.items():
+        coming = f", {machines - up} on their way" if machines > up else ""
+        console.print(f"{name}: {up} up{coming}; {least} to {most}")
+    for text, detail in status.lines:
+        shown = f"  {text}" + (f" ({detail})" if detail else "")
+        console.print(shown, markup=False, soft_wrap=True)

@@ -1,0 +1,218 @@
+"""A job that grows and shrinks with its program's work: `rayhpc run --elastic`.
+
+Used by rank 0 (`head_rank`).  Runs `elastic.loop` in a thread, with the provider of the batch
+system that the job runs on; the nodes it adds are jobs of their own that join with the cluster's
+key, which lies in a private folder that they see.  What has been added ends with the program.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from rayhpc.allocation.sizing import NodeSize
+from rayhpc.batch.errors import OptionError
+from rayhpc.elastic.loop import Loop
+from rayhpc.elastic.types import NodeType, check_types
+from rayhpc.exit_codes import ExitCode, LaunchError
+from rayhpc.launch import node_config
+from rayhpc.launch.observer import Operator
+from rayhpc.launch.options import NodeOptions
+from rayhpc.launch.run import shared_directories
+from rayhpc.providers import registry
+from rayhpc.providers.base import ClusterFacts, ProviderKind
+from rayhpc.wire import keys
+from rayhpc.wire.address import raylet_of
+from rayhpc.wire.keys import ClusterKey
+from rayhpc.wire.messages.cluster import (
+    ClusterLoad,
+    Drain,
+    KvGet,
+    KvPut,
+    Load,
+    Undrain,
+)
+from rayhpc.wire.messages.common import Resources
+from rayhpc.wire.messages.elastic import (
+    ELASTIC_SPACE,
+    FLOOR_KEY,
+    STATE_KEY,
+    STATUS_KEY,
+    ElasticStatus,
+)
+
+if TYPE_CHECKING:
+    from rayhpc.launch.run_context import RunContext
+
+WORKER = "worker"
+_KEY = "key"
+# The head may be started again; whether the cluster is over is for rank 0 to say.
+_WITHOUT_HEAD_S = 1.0
+# How long a turn in progress may take when the program has ended.
+_END_S = 30.0
+
+
+class Growing:
+    """The thread, and what it needs.
+
+    Args:
+        run: rank 0's.
+        session_dir: this node's session.
+        address: the head's.
+        key: the cluster's.
+
+    Raises:
+        LaunchError: this batch system gives no nodes, or there is no folder that they would see.
+    """
+
+    def __init__(self, run: RunContext, session_dir: str, address: str, key: ClusterKey) -> None:
+        self._run = run
+        kind = _kind(run)
+        types = [_worker_type(run)]
+        self._folder = _folder(run, key.cluster_id)
+        keys.write(self._folder / _KEY, key)
+        facts = ClusterFacts(
+            name=f"rayhpc-{_job_name(run)}",
+            address=address,
+            key_file=self._folder / _KEY,
+            folder=self._folder,
+            work_dir=os.getcwd(),
+        )
+        try:
+            provider = kind.open(facts, types)
+        except BaseException:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            raise
+        self._operator = Operator(session_dir)
+        head = _Head(self._operator)
+        self._loop = Loop(types, provider, head, kind.look_seconds, run.progress.note)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="growing", daemon=True)
+        self._thread.start()
+
+    def end(self) -> None:
+        """The program has ended: give back what was added, and leave no key behind."""
+        self._stop.set()
+        self._thread.join(_END_S)
+        # First: a node that starts now finds no key, and ends.
+        (self._folder / _KEY).unlink(missing_ok=True)
+        self._loop.end()
+        shutil.rmtree(self._folder, ignore_errors=True)
+        if not self._thread.is_alive():
+            self._operator.close()
+
+    def _work(self) -> None:
+        pause = 0.0
+        while not self._stop.wait(pause):
+            try:
+                pause = self._loop.turn()
+            except LaunchError:
+                pause = _WITHOUT_HEAD_S
+
+
+class _Head:
+    """Implements `loop.Head` by asking through this node's raylet."""
+
+    def __init__(self, operator: Operator) -> None:
+        self._operator = operator
+        self._numbers: dict[str, int] = {}
+
+    def load(self) -> ClusterLoad:
+        """One question."""
+        found = self._operator.ask(Load(), ClusterLoad)
+        self._numbers = {each.info.node_id: each.info.number for each in found.nodes}
+        return found
+
+    def floor(self) -> Sequence[Resources]:
+        """What programs have left there."""
+        found = self._operator.ask(KvGet(ELASTIC_SPACE, FLOOR_KEY), bytes | None)  # type: ignore[arg-type]
+        return [] if found is None else msgspec.json.decode(found, type=list[Resources])
+
+    def drain(self, node_id: str) -> None:
+        """To its raylet."""
+        number = self._numbers[node_id]
+        self._operator.tell(raylet_of(number), Drain("it is idle", 0.0, stays=True))
+
+    def undrain(self, node_id: str) -> None:
+        """To its raylet."""
+        self._operator.tell(raylet_of(self._numbers[node_id]), Undrain())
+
+    def remember(self, state: bytes) -> None:
+        """In the head's key-value store."""
+        self._operator.ask(KvPut(ELASTIC_SPACE, STATE_KEY, state), bool)
+
+    def remembered(self) -> bytes | None:
+        """From there."""
+        return self._operator.ask(KvGet(ELASTIC_SPACE, STATE_KEY), bytes | None)  # type: ignore[arg-type]
+
+    def show(self, status: ElasticStatus) -> None:
+        """There, too."""
+        put = KvPut(ELASTIC_SPACE, STATUS_KEY, msgspec.json.encode(status))
+        self._operator.ask(put, bool)
+
+
+def _kind(run: RunContext) -> ProviderKind:
+    system = run.place.system
+    try:
+        return registry.provider(system.name)
+    except OptionError:
+        able = ", ".join(registry.names())
+        raise LaunchError(
+            f"--elastic: {system.title} gives a running job no more nodes (these can: {able}); "
+            "leave it out, or run inside a job of one of them",
+            ExitCode.CONFIGURATION,
+        ) from None
+
+
+def _worker_type(run: RunContext) -> NodeType:
+    """One more node like this one."""
+    options = run.options
+    assert options.elastic is not None
+    size = node_config.size_of(run.place, options.node)
+    kind = NodeType(
+        WORKER,
+        _resources(size),
+        {**options.node.labels},
+        max_nodes=options.elastic - run.role.nodes,
+        idle_seconds=options.idle_timeout_s,
+    )
+    check_types([kind])
+    return kind
+
+
+def _resources(size: NodeSize) -> Resources:
+    """What such a node is expected to have; the first that joins corrects it."""
+    found = node_config.resources_of(size, NodeOptions(), "", is_head=False)
+    return {name: amount for name, amount in found.items() if not name.startswith("node:")}
+
+
+def _job_name(run: RunContext) -> str:
+    return re.sub(r"[^A-Za-z0-9]+", "-", run.role.name).strip("-")
+
+
+def _folder(run: RunContext, cluster_id: str) -> Path:
+    """A private folder that new nodes see as well.
+
+    Raises:
+        LaunchError: none can be made.
+    """
+    problems = []
+    for base in shared_directories(run.place.allocation, run.environ):
+        path = base.parent / f".rayhpc-elastic-{cluster_id[:12]}"
+        try:
+            path.mkdir(mode=0o700)
+            return path
+        except OSError as error:
+            problems.append(f"{path}: {error.strerror}")
+    raise LaunchError(
+        "--elastic needs a directory that new nodes see as well "
+        f"({'; '.join(problems) or 'there is none'}): name one with RAYHPC_SHARED_DIR",
+        ExitCode.RENDEZVOUS,
+    )

@@ -1,0 +1,155 @@
+"""The loop: written down before it acts, found again by name, every trouble said once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rayhpc.elastic.loop import Loop
+from rayhpc.elastic.types import Machine, MachineState, NodeType
+from rayhpc.providers.base import ProviderError, RefusedError
+from rayhpc.wire.messages.cluster import ClusterLoad, Waiting
+from rayhpc.wire.messages.common import DEFAULT_STRATEGY, UNIT, Resources
+from rayhpc.wire.messages.elastic import ElasticStatus
+
+CPU = {"CPU": UNIT}
+WORKER = NodeType("worker", {"CPU": UNIT}, max_nodes=4)
+
+
+class Killed(Exception):
+    """The process that runs the loop is gone."""
+
+
+class Head:
+    """A head on which so many tasks wait."""
+
+    def __init__(self, waiting: int) -> None:
+        self.waiting = waiting
+        self.kept: bytes | None = None
+        self.status: ElasticStatus | None = None
+
+    def load(self) -> ClusterLoad:
+        waiting = [Waiting(CPU, self.waiting, DEFAULT_STRATEGY)] if self.waiting else []
+        return ClusterLoad([], waiting, [])
+
+    def floor(self) -> Sequence[Resources]:
+        return []
+
+    def drain(self, node_id: str) -> None: ...
+
+    def undrain(self, node_id: str) -> None: ...
+
+    def remember(self, state: bytes) -> None:
+        self.kept = state
+
+    def remembered(self) -> bytes | None:
+        return self.kept
+
+    def show(self, status: ElasticStatus) -> None:
+        self.status = status
+
+
+class Place:
+    """A provider that fails as it is told to."""
+
+    def __init__(self) -> None:
+        self.machines: dict[str, Machine] = {}
+        self.asked: list[tuple[str, ...]] = []
+        self.error: Exception | None = None
+        self.after: Exception | None = None
+        self.released: list[str] = []
+
+    def ask(self, node_type: NodeType, names: Sequence[str]) -> None:
+        self.asked.append(tuple(names))
+        if self.error is not None:
+            raise self.error
+        for name in names:
+            self.machines[name] = Machine(name, node_type.name, MachineState.PENDING)
+        if self.after is not None:
+            raise self.after
+
+    def cancel(self, names: Sequence[str]) -> None: ...
+
+    def list(self) -> Sequence[Machine]:
+        return list(self.machines.values())
+
+    def release(self, names: Sequence[str]) -> None:
+        self.released += names
+
+    def explain(self, name: str) -> str:
+        return ""
+
+
+class Scene:
+    """A loop, and what it said."""
+
+    def __init__(self, waiting: int = 1) -> None:
+        self.now = 1000.0
+        self.head, self.place = Head(waiting), Place()
+        self.said: list[str] = []
+        self.loop = self.another()
+
+    def another(self) -> Loop:
+        return Loop([WORKER], self.place, self.head, 30.0, self.said.append, lambda: self.now)
+
+    def run(self, seconds: float) -> None:
+        end = self.now + seconds
+        while self.now < end:
+            self.now += self.loop.turn()
+
+
+def test_what_waits_is_asked_for_and_said_once() -> None:
+    scene = Scene()
+    scene.run(5.0)
+    assert scene.place.asked == [("worker-1",)]
+    asked = [text for text in scene.said if text.startswith("asked for worker-1")]
+    assert asked == ["asked for worker-1: 1 task that needs 1 CPU finds no room"]
+    assert scene.head.status is not None
+    assert scene.head.status.types == {"worker": (0, 1, 0, 4)}
+
+
+def test_killed_between_ask_and_answer_it_is_found_again() -> None:
+    scene = Scene()
+    scene.place.after = Killed()
+    try:
+        scene.run(5.0)
+    except Killed:
+        pass
+    scene.place.after = None
+    scene.loop = scene.another()
+    scene.run(60.0)
+    assert set(scene.place.machines) == {"worker-1"}
+
+
+def test_no_answer_is_asked_again_under_the_same_name() -> None:
+    scene = Scene()
+    scene.place.error = ProviderError("the controller does not answer")
+    scene.run(5.0)
+    scene.place.error = None
+    scene.run(20.0)
+    assert set(scene.place.asked) == {("worker-1",)}
+    assert len(scene.place.asked) == 2
+    assert scene.said.count("worker: the controller does not answer") == 1
+
+
+def test_a_refusal_pauses_the_type_and_is_quoted() -> None:
+    scene = Scene()
+    scene.place.error = RefusedError("sbatch: invalid partition")
+    scene.run(600.0)
+    assert len(scene.place.asked) == 1
+    assert "worker is paused: sbatch: invalid partition" in scene.said
+    assert len(scene.said) == len(set(scene.said))
+
+
+def test_the_end_gives_everything_back() -> None:
+    scene = Scene(waiting=3)
+    scene.run(5.0)
+    scene.loop.end()
+    assert (
+        set(scene.place.released)
+        == set(scene.place.machines)
+        == {
+            "worker-1",
+            "worker-2",
+            "worker-3",
+        }
+    )
