@@ -131,6 +131,26 @@ def test_private_flags_can_be_set(program: Program) -> None:
     assert program(code).split() == ["True", "None", "False"]
 
 
+def test_the_node_of_a_process(program: Program) -> None:
+    code = """
+        import os, ray
+        assert ray._private.worker.global_worker.node is None
+        ray.init("local", num_cpus=1)
+
+        @ray.remote
+        def there():
+            node = ray._private.worker.global_worker.node
+            return node.unique_id, node.node_ip_address, node.address_info
+
+        (known,) = ray.nodes()
+        for id, ip, info in (there._function(), ray.get(there.remote())):
+            assert id == info["node_id"] == known["NodeID"]
+            assert ip == info["node_ip_address"] == known["NodeManagerAddress"]
+            assert os.path.isdir(info["session_dir"])
+    """
+    program(code)
+
+
 @pytest.mark.parametrize(
     "module", ["data", "train", "tune", "serve", "rllib", "experimental.collective"]
 )

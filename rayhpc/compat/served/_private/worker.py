@@ -33,8 +33,40 @@ class BaseContext(abc.ABC):
 BaseContext.register(RayContext)
 
 
+class Node:
+    """The node that this process runs on, with the attributes that programs read."""
+
+    @property
+    def unique_id(self) -> str:
+        """The node's id in hex."""
+        return current.client().facts.node_id
+
+    @property
+    def node_ip_address(self) -> str:
+        """The node's address."""
+        return current.client().facts.node_ip
+
+    @property
+    def address_info(self) -> dict[str, str]:
+        """The node's id and address, and its session's directory."""
+        return {
+            "node_id": self.unique_id,
+            "node_ip_address": self.node_ip_address,
+            "session_dir": self.get_session_dir_path(),
+        }
+
+    def get_session_dir_path(self) -> str:
+        """The session's directory on this node."""
+        return current.client().facts.session_dir
+
+
 class Worker:
     """This process, with the attributes that libraries read."""
+
+    @property
+    def node(self) -> Node | None:
+        """Its node; None: not connected."""
+        return Node() if current.is_connected() else None
 
     @property
     def mode(self) -> int | None:
