@@ -244,6 +244,8 @@ def run(
             up.
     """
     become_subreaper()
+    # Whoever kills the raylet's whole group (a NodeManager) leaves us to end what is in others.
+    os.setpgid(0, 0)
     process_title.show("rayhpc fork server")
     forkserver_child.ignore_job_signals()
     if not die_with_parent(parent, _PARENT_ENDED):

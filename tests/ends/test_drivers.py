@@ -42,6 +42,14 @@ def test_the_driver_is_killed(scene: Start) -> None:
     assert made.left() == []
 
 
+def test_the_whole_group_is_killed(scene: Start) -> None:
+    """As YARN kills a container: what the workers have started is in groups of its own."""
+    made = scene("main-get")
+    os.killpg(made.program.pid, signal.SIGKILL)
+    assert made.ends() == -signal.SIGKILL
+    assert made.left() == []
+
+
 def test_everything_is_killed_at_once(scene: Start, base: Path) -> None:
     made = scene("main-get")
     for pid, started in made.known.items():
