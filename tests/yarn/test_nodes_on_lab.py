@@ -11,10 +11,11 @@ import pytest
 
 from tests.yarn.applications import wait_until
 from tests.yarn.labs import SLOW_ON, lab_of
-from tests.yarn.programs import program, waiting_for
+from tests.yarn.programs import RESIZE, program, waiting_for
 from tests.yarn.terminal import Terminal
 from yarn.lab import jars
 from yarn.lab.lab import Lab
+from yarn.lab.processes import of_containers
 
 ROOT = Path(__file__).parents[2]
 _QUEUES = "yarn.scheduler.capacity.root"
@@ -114,7 +115,9 @@ def test_a_label_chooses_the_nodes(lab: Lab, user: Terminal) -> None:
 
 @pytest.mark.parametrize("kind", _TAKES)
 @pytest.mark.timeout(120)
-def test_a_container_that_takes_too_much_memory_is_named(user: Terminal, kind: str) -> None:
+def test_a_container_that_takes_too_much_memory_is_named(
+    lab: Lab, user: Terminal, kind: str
+) -> None:
     user.write("train.py", program(2, after=GREEDY.replace("TAKES", _TAKES[kind])))
     words = ["--nodes", "2", "--mem", "512M", "--", "python", "train.py"]
     done = user.run("submit", *words)
@@ -123,6 +126,27 @@ def test_a_container_that_takes_too_much_memory_is_named(user: Terminal, kind: s
     assert f"killed by the NodeManager: {more} than it was given (" in done.stderr
     assert f"{kind} memory used" in done.stderr  # YARN's numbers
     assert "it is replaced (2 more may fail)" in done.stderr
+    wait_until(lambda: not of_containers(lab.layout.run), 5.0)
+
+
+@pytest.mark.timeout(120)
+def test_a_job_of_one_node_grows_and_shrinks(lab: Lab, user: Terminal, tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    user.write("train.py", program(1, after=RESIZE + waiting_for(go)))
+    follower = user.start("submit", "--mem", "512M", "--", "python", "train.py")
+    wait_until((tmp_path / "go.started").exists, 90)
+    wait_until(lambda: len(hosts_of(lab)) == 1, 10)
+    go.touch()
+    out, said = follower.communicate(timeout=60)
+    assert follower.returncode == 0, said
+    assert out == "found 1\nworked on 3\nshrunk\n"
+
+
+def hosts_of(lab: Lab) -> set[str]:
+    """The hosts on which containers have processes."""
+    names = lab.layout.node_managers
+    addresses = [lab.layout.address(name) for name in names]
+    return {each for each in addresses if of_containers(lab.layout.run, each)}
 
 
 @pytest.mark.timeout(120)
