@@ -8,12 +8,14 @@ import { toggle, useTheme } from "./theme";
 import { TimelineView } from "./TimelineView";
 import type { Advice, FailureRow, Losses, Overview, Usage, Stores, Views } from "./views";
 
-export function Report({ views }: { views: Views }) {
+/** Where it is on the page, its title, whether there is any of it, and it. */
+export type Part = [string, string, boolean, ComponentChildren];
+
+export function reportParts(views: Views): Part[] {
   const { overview, critical_path: path, losses } = views;
-  const theme = useTheme();
   const hasRuns = overview.tasks + overview.calls > 0;
   const lost = losses.nodes.length + losses.workers.length + losses.remade.length > 0;
-  const parts: [string, string, boolean, ComponentChildren][] = [
+  return [
     ["usage", "Asked, given, used", true, <UsagePart usage={views.usage} />],
     ["timeline", "Timeline", hasRuns, <TimelineView timeline={views.timeline} functions={views.functions} span={overview.seconds} />],
     ["functions", "Functions", hasRuns, <Functions rows={views.functions} />],
@@ -25,7 +27,11 @@ export function Report({ views }: { views: Views }) {
     ["losses", "Lost and made again", lost, <LossesPart losses={losses} />],
     ["notes", "Notes", overview.notes.length + overview.pending.length + overview.dropped > 0, <Notes overview={overview} />],
   ];
-  const shown = parts.filter(([, , isThere]) => isThere);
+}
+
+export function Report({ views }: { views: Views }) {
+  const { overview } = views;
+  const theme = useTheme();
   return (
     <>
       <a class="skip" href="#main">To the figures</a>
@@ -36,12 +42,24 @@ export function Report({ views }: { views: Views }) {
         </div>
         <button type="button" onClick={toggle}>{theme === "dark" ? "Light" : "Dark"} theme</button>
       </header>
-      <nav aria-label="Parts of the report">
+      <Sections parts={reportParts(views)} name="Parts of the report">
+        <Figures overview={overview} />
+        <AdvicePart advice={views.advice} overview={overview} />
+      </Sections>
+    </>
+  );
+}
+
+/** The parts that there are, below what comes first, with links to them above. */
+export function Sections({ parts, name, children }: { parts: Part[]; name: string; children: ComponentChildren }) {
+  const shown = parts.filter(([, , isThere]) => isThere);
+  return (
+    <>
+      <nav aria-label={name}>
         {shown.map(([id, title]) => <a key={id} href={`#${id}`}>{title}</a>)}
       </nav>
       <main id="main">
-        <Figures overview={overview} />
-        <AdvicePart advice={views.advice} overview={overview} />
+        {children}
         {shown.map(([id, title, , content]) => (
           <section key={id} id={id} aria-labelledby={`${id}-title`}>
             <h2 id={`${id}-title`}>{title}</h2>
@@ -53,7 +71,7 @@ export function Report({ views }: { views: Views }) {
   );
 }
 
-function Figure({ value, of, name, warns }: { value: string; of?: string; name: string; warns?: boolean }) {
+export function Figure({ value, of, name, warns }: { value: string; of?: string; name: string; warns?: boolean }) {
   return <div class={warns ? "figure warns" : "figure"}><dt>{name}</dt><dd><b>{value}</b>{of && <span> {of}</span>}</dd></div>;
 }
 
@@ -127,7 +145,7 @@ function StoresPart({ stores }: { stores: Stores }) {
   );
 }
 
-function Failures({ rows }: { rows: FailureRow[] }) {
+export function Failures({ rows }: { rows: FailureRow[] }) {
   return (
     <>
       {rows.map((row, i) => (

@@ -3,10 +3,10 @@ import { bytes, count, seconds, share } from "./format";
 import { Table } from "./Table";
 import type { ActorRow, CriticalPath, FunctionRow, LongRun, Step, StoreRow } from "./views";
 
-const some = (value: number, text: string) => (value ? text : <span class="faint">–</span>);
+export const some = (value: number, text: string) => (value ? text : <span class="faint">–</span>);
 
 /** A number with a bar behind it, for the share of the largest. */
-function Bar({ part, text }: { part: number; text: string }) {
+export function Bar({ part, text }: { part: number; text: string }) {
   return <span class="bar"><i style={{ width: `${Math.max(0, Math.min(1, part)) * 100}%` }} /><b>{text}</b></span>;
 }
 
@@ -31,10 +31,10 @@ export function Functions({ rows }: { rows: FunctionRow[] }) {
   );
 }
 
-export function Longest({ rows }: { rows: LongRun[] }) {
-  const top = rows[0]?.seconds || 1;
+export function Longest({ rows, caption = "The longest runs" }: { rows: LongRun[]; caption?: string }) {
+  const top = Math.max(1e-9, ...rows.map((x) => x.seconds));
   return (
-    <Table rows={rows} caption="The longest runs" columns={[
+    <Table rows={rows} caption={caption} columns={[
       { name: "function", show: (x) => <code>{x.function}</code>, wide: true },
       { name: "took", sort: (x) => x.seconds, show: (x) => <Bar part={x.seconds / top} text={seconds(x.seconds)} /> },
       { name: "from", sort: (x) => x.start, show: (x) => seconds(Math.max(0, x.start)) },

@@ -39,13 +39,28 @@ def forward(
     if status is None or status.state is not State.RUNNING:
         word = "unknown" if status is None else status.state.value
         raise LaunchError(f"job {job} is {word}: only a running job has ports", ExitCode.HEAD_LOST)
-    jump = f"{getpass.getuser()}@{login or socket.getfqdn()}"
     host = system(folder.record().scheduler).head_host(status.nodes)
-    here = f"{local_port or port}:localhost:{port}"
-    words = ["ssh", "-N", "-L", here]
-    words += ["-J", jump, f"{getpass.getuser()}@{host}"] if host else [jump]
-    line = shlex.join(words)
+    line = ssh_line(str(port), str(local_port or port), host, login or socket.getfqdn())
     if as_json:
         print_json({"command": line, "url": f"http://localhost:{local_port or port}"})
         return
     click.echo(line)
+
+
+def ssh_line(place: str, local_port: str, host: str | None, login: str | None) -> str:
+    """The command that forwards a port or Unix socket of a node to a laptop.
+
+    Args:
+        place: the port there, or the socket's path.
+        local_port: the port on the laptop.
+        host: the node (None: it is the login node itself).
+        login: the login node as seen from the laptop (None: the node is reached directly).
+    """
+    user = getpass.getuser()
+    there = f"localhost:{place}" if place.isdigit() else place
+    words = ["ssh", "-N", "-L", f"{local_port}:{there}"]
+    if login and host:
+        words += ["-J", f"{user}@{login}", f"{user}@{host}"]
+    else:
+        words.append(f"{user}@{host or login}")
+    return shlex.join(words)

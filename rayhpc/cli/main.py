@@ -57,6 +57,12 @@ COMMANDS: dict[str, tuple[str, str, str, str]] = {
     "stop": ("stop", "stop", "End your sessions on this machine.", "Clusters"),
     "status": ("status", "status", "Show a cluster's nodes and activity.", "Clusters"),
     "top": ("top", "top", "Show what a cluster does now, on a terminal.", "Clusters"),
+    "dashboard": (
+        "dashboard",
+        "dashboard",
+        "Show what a cluster does now, in a browser.",
+        "Clusters",
+    ),
     "list": ("listing", "list_", "List nodes, actors, tasks, objects, …", "Clusters"),
     "memory": ("listing", "memory", "Show what occupies the object stores.", "Clusters"),
     "metrics": ("metrics", "metrics", "Write metrics in Prometheus text format.", "Clusters"),

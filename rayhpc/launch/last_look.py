@@ -60,7 +60,7 @@ def take_down(
         job=job,
         nodes=state.nodes,
         history=history,
-        actors=[_facts(x) for x in actors],
+        actors=[actor_facts(x) for x in actors],
         ended_workers=[x for rows in workers.values() for x in rows if x.state == "dead"],
         demand=state.demand,
         pages=pages,
@@ -111,7 +111,8 @@ def _left(deadline: float) -> float:
     return max(0.05, deadline - time.monotonic())
 
 
-def _facts(row: ActorRow) -> ActorFacts:
+def actor_facts(row: ActorRow) -> ActorFacts:
+    """What a recording has of an actor."""
     spec = row.spec
     return ActorFacts(
         spec.actor,

@@ -92,9 +92,18 @@ def functions(snapshot: Snapshot) -> list[FunctionRow]:
 
 def longest(snapshot: Snapshot) -> list[LongRun]:
     """The longest runs, the longest first."""
+    return _runs(snapshot, np.argsort(-snapshot.runs.seconds, kind="stable")[:_LONGEST])
+
+
+def latest(snapshot: Snapshot) -> list[LongRun]:
+    """The runs that ended last, the last one first."""
+    return _runs(snapshot, np.argsort(-snapshot.runs.end, kind="stable")[:_LONGEST])
+
+
+def _runs(snapshot: Snapshot, chosen: Column) -> list[LongRun]:
     runs, names = snapshot.runs, node_names(snapshot)
     found = []
-    for i in np.argsort(-runs.seconds, kind="stable")[:_LONGEST].tolist():
+    for i in chosen.tolist():
         worker = snapshot.workers[int(runs.worker[i])]
         row = LongRun(
             function=snapshot.functions[int(runs.function[i])],

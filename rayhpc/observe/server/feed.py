@@ -1,0 +1,86 @@
+"""What there is to show now, and who waits for news of it.
+
+Filled by the watcher's thread, read by `pages`.  Only the latest views are kept: whoever reads
+slowly gets the sum of what has changed, so memory does not grow with readers or with time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+
+import msgspec
+
+from rayhpc.observe.live.changes import Changes, changes
+from rayhpc.observe.live.now import KEYS, Now
+from rayhpc.observe.views.everything import Views
+
+# How long a silent stream waits before it says that it is still there.
+_SILENCE_S = 15.0
+
+
+class Feed:
+    """The latest views.
+
+    Args:
+        on_readers: called with the number of readers whenever it has changed.
+    """
+
+    def __init__(self, on_readers: Callable[[int], None]) -> None:
+        self.readers = 0
+        self.now: Now | None = None
+        self.views: Views | None = None
+        self.ended = ""
+        self._on_readers = on_readers
+        self._news = asyncio.Event()
+
+    def put(self, now: Now, views: Views | None) -> None:
+        """There is something new (`views` None: they are as before)."""
+        self.now = now
+        self.views = views or self.views
+        self._tell()
+
+    def end(self, reason: str) -> None:
+        """The cluster has ended; what was seen last stays."""
+        self.ended = reason
+        self._tell()
+
+    async def stream(self) -> AsyncIterator[bytes]:
+        """Server-sent events: all that there is, then whatever changes, until the end."""
+        now: Now | None = None
+        views: Views | None = None
+        with self._reading():
+            while True:
+                news = self._news
+                if self.now is not None and self.now is not now:
+                    yield _event("now", changes(now, self.now, KEYS))
+                    now = self.now
+                if self.views is not None and self.views is not views:
+                    yield _event("views", changes(views, self.views, {}))
+                    views = self.views
+                if self.ended:
+                    yield _event("ended", self.ended)
+                    return
+                try:
+                    await asyncio.wait_for(news.wait(), _SILENCE_S)
+                except asyncio.TimeoutError:
+                    yield b": still here\n\n"
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        self.readers += 1
+        self._on_readers(self.readers)
+        try:
+            yield
+        finally:
+            self.readers -= 1
+            self._on_readers(self.readers)
+
+    def _tell(self) -> None:
+        news, self._news = self._news, asyncio.Event()
+        news.set()
+
+
+def _event(name: str, data: Changes | str) -> bytes:
+    return b"event: %s\ndata: %s\n\n" % (name.encode(), msgspec.json.encode(data))
