@@ -109,7 +109,7 @@ class ActorHost:
 
     def release_held(self) -> None:
         """Start the calls of callers that read their replies again (leading thread)."""
-        if self.calls.is_holding:
+        if self.calls.held.by_caller:
             self.calls.release_held()
 
     # -- the main thread -------------------------------------------------------------------------
@@ -157,7 +157,7 @@ class ActorHost:
     def _take(self) -> Item | None:
         """The call to run next, now counted as started."""
         calls = self.calls
-        if self._must_look_at_callers():
+        if self._windows.waiting_bytes > limits.AHEAD_BYTES or calls.held.by_caller:
             with self.worker.process.loop.lead():
                 calls.hold_back_waiting()
         first = calls.waiting[0] if calls.waiting else None
@@ -347,13 +347,10 @@ class ActorHost:
 
     def hold_back(self, item: Item) -> bool:
         """Whether a call must not start yet, since its caller leaves its replies unread."""
-        if not self._must_look_at_callers():
+        if self._windows.waiting_bytes <= limits.AHEAD_BYTES and not self.calls.held.by_caller:
             return False
         with self.worker.process.loop.lead():
             return self.calls.hold_back(item)
-
-    def _must_look_at_callers(self) -> bool:
-        return self._windows.waiting_bytes > limits.AHEAD_BYTES or self.calls.is_holding
 
     def end_call(
         self, caller: Address, tid: ObjectId, outcome: execution.Outcome | None

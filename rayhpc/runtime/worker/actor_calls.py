@@ -88,7 +88,7 @@ class ActorCalls:
         # Whether a call was ever cancelled while it ran: a look without a call, after each.
         self.has_cancelled = False
         self._groups = {name: _Group(limit) for name, limit in limits.items()}
-        self._held: HeldCalls[Item] = HeldCalls(is_behind)
+        self.held: HeldCalls[Item] = HeldCalls(is_behind)
         self._store = store
         self._reply_cancelled = reply_cancelled
         self._lanes: Lanes | None = None
@@ -109,7 +109,7 @@ class ActorCalls:
 
     def cancel(self, caller: Address, tid: ObjectId) -> None:
         """What has not started never will; what runs can ask, and a coroutine is cancelled."""
-        if self._forget_waiting(tid) or self._forget_far(tid) or self._held.forget(tid):
+        if self._forget_waiting(tid) or self._forget_far(tid) or self.held.forget(tid):
             self._reply_cancelled(caller, tid)
         elif tid in self._started:
             self._started[tid] = self.has_cancelled = True
@@ -146,7 +146,7 @@ class ActorCalls:
         """The actor ends now: no call starts any more."""
         self._is_over = True
         self.waiting.clear()
-        self._held.clear()
+        self.held.clear()
         for group in self._groups.values():
             group.far.clear()
             for _, tickets in group.fetching.values():
@@ -156,26 +156,21 @@ class ActorCalls:
             self._lanes.clear()
 
     # -- callers that do not read their replies ----------------------------------------------------
-    @property
-    def is_holding(self) -> bool:
-        """Whether calls are held back (any thread)."""
-        return bool(self._held)
-
     def hold_back(self, item: Item) -> bool:
         """A lane is about to run this call: it does not while its caller is behind."""
-        if not self._held.add(item):
+        if not self.held.add(item):
             return False
         self._started.pop(item.call.tid, None)
         return True
 
     def hold_back_waiting(self) -> None:
         """The main thread is about to run the first call: first those of callers not behind."""
-        while self.waiting and self._held.add(self.waiting[0]):
+        while self.waiting and self.held.add(self.waiting[0]):
             self.waiting.popleft()
 
     def release_held(self) -> None:
         """Start the calls of callers that have caught up."""
-        items = self._held.released()
+        items = self.held.released()
         if self._lanes is None:
             self.waiting.extendleft(reversed(items))
             return
@@ -198,7 +193,7 @@ class ActorCalls:
         """Whether the actor is to end, and its calls have ended."""
         return (
             self.ending is not None
-            and not (self.waiting or self._started or self._held)
+            and not (self.waiting or self._started or self.held.by_caller)
             and not any(group.far or group.fetching for group in self._groups.values())
         )
 

@@ -26,43 +26,43 @@ class HeldCalls(Generic[T]):
 
     Args:
         is_behind: whether a caller leaves so many replies unread that none is to be added.
+
+    Attributes:
+        by_caller: the calls held back, in order; read by any thread, also before each call.
     """
 
     def __init__(self, is_behind: Callable[[Address], bool]) -> None:
         self._is_behind = is_behind
-        self._calls: dict[Address, deque[T]] = {}
-
-    def __bool__(self) -> bool:
-        return bool(self._calls)
+        self.by_caller: dict[Address, deque[T]] = {}
 
     def add(self, item: T) -> bool:
         """Hold a call back; False: its caller reads its replies, and has no call here."""
-        calls = self._calls.get(item.caller)
+        calls = self.by_caller.get(item.caller)
         if calls is None:
             if not self._is_behind(item.caller):
                 return False
-            calls = self._calls[item.caller] = deque()
+            calls = self.by_caller[item.caller] = deque()
         calls.append(item)
         return True
 
     def released(self) -> list[T]:
         """The calls of those callers that have caught up; they are here no more."""
         found: list[T] = []
-        for caller in [x for x in self._calls if not self._is_behind(x)]:
-            found.extend(self._calls.pop(caller))
+        for caller in [x for x in self.by_caller if not self._is_behind(x)]:
+            found.extend(self.by_caller.pop(caller))
         return found
 
     def forget(self, tid: ObjectId) -> bool:
         """A call was cancelled; False: it is not here."""
-        for caller, calls in self._calls.items():
+        for caller, calls in self.by_caller.items():
             for item in calls:
                 if item.call.tid == tid:
                     calls.remove(item)
                     if not calls:
-                        del self._calls[caller]
+                        del self.by_caller[caller]
                     return True
         return False
 
     def clear(self) -> None:
         """No call starts any more."""
-        self._calls.clear()
+        self.by_caller.clear()

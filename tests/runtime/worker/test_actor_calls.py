@@ -197,4 +197,4 @@ def test_a_lane_gives_back_the_call_of_a_caller_that_is_behind() -> None:
     side.calls.release_held()
     assert side.lanes is not None
     assert side.lanes.started == [("io", 1), ("io", 1)]
-    assert not side.calls.is_holding
+    assert not side.calls.held.by_caller
