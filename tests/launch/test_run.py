@@ -210,6 +210,29 @@ def test_a_killed_rank_leaves_nothing_of_itself(ranks: Ranks, victim: int) -> No
         assert names_in(ranks.base) == []
 
 
+KILL_THE_HEAD = """
+import os, psutil, signal
+import rayhpc as ray
+from rayhpc.launch import sessions
+ray.init(log_to_driver=False)
+node = psutil.Process(sessions.find("auto").pid)
+(head,) = [x for x in node.children() if x.cmdline()[0].startswith("rayhpc head")]
+os.kill(head.pid, signal.SIGKILL)
+@ray.remote(num_cpus=0, scheduling_strategy="SPREAD")
+class Actor:
+    def seven(self):
+        return 7
+print(ray.get([Actor.remote().seven.remote() for _ in range(2)]), len(ray.nodes()))
+"""
+
+
+def test_a_program_goes_on_when_the_head_is_killed(ranks: Ranks) -> None:
+    head, other = ranks.start_all(2, program=python(KILL_THE_HEAD))
+    code, out, _ = finished(head)
+    assert (code, out) == (0, "[7, 7] 2\n")
+    assert finished(other)[0] == 0
+
+
 def test_killing_everything_at_once_leaves_nothing_running(ranks: Ranks) -> None:
     started = ranks.start_all(2, program=python(SAY_AND_WAIT))
     assert started[0].stdout is not None
