@@ -118,6 +118,12 @@ def test_a_refusal_is_told_apart(
     assert len(slurm.heard()) == (2 if kind is CapacityError else 1)
 
 
+def test_a_full_disk_is_tried_again(provider: SlurmProvider, tmp_path: Path) -> None:
+    (tmp_path / "worker.sh").mkdir()
+    with pytest.raises(ProviderError, match="worker.sh: Is a directory"):
+        provider.ask(WORKER, ["worker-1"])
+
+
 def test_what_is_over_already_does_no_harm(slurm: Controller, provider: SlurmProvider) -> None:
     provider.ask(WORKER, ["worker-1", "worker-2"])
     slurm.fails("scontrol", "12_1 (12): Job has already finished")

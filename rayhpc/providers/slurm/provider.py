@@ -133,7 +133,10 @@ class SlurmProvider:
     def _sbatch(self, kind: NodeType, base: int, size: int, count: int, *, last: bool) -> str:
         """The job's id; empty: too large, something smaller may be accepted."""
         script = self._cluster.folder / f"{kind.name}.sh"
-        script.write_text(job.script_for(self._cluster, kind))
+        try:
+            script.write_text(job.script_for(self._cluster, kind))
+        except OSError as error:
+            raise ProviderError(f"{script}: {error.strerror}") from error
         words = [
             *("--parsable", f"--array=1-{size}%{count}", "--nodes=1", "--ntasks=1"),
             *(f"--job-name={self._names[kind.name]}", f"--comment=rayhpc base={base} size={size}"),
