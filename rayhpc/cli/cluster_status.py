@@ -96,7 +96,9 @@ def _of_head(cluster: Cluster, launcher: Launcher, found: dict[str, Found], as_j
     text = f"{identity(cluster, head.host)}\nrayhpc _machine do '{what}'"
     taken: list[bytes] = []
     try:
-        done = head.connection.run(scripts.command(text), within_s=_ASK_S, sink=taken.append)
+        done = head.connection.run(
+            scripts.command(text), within_s=_ASK_S, sink=taken.append, beats=True
+        )
     except RemoteError as error:
         return "null" if as_json else f"{error}\n"
     output = b"".join(taken).decode(errors="replace")

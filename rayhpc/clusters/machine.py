@@ -199,7 +199,8 @@ class Machine:
         for number, text in enumerate(commands, 1):
             with self._step(phase, text) as check:
                 self._tell(self.host.name, f"{phase} {number}/{len(commands)}: {_first(text)}")
-                check(self._connection.run(scripts.command(text), within_s=COMMAND_S))
+                done = self._connection.run(scripts.command(text), within_s=COMMAND_S, beats=True)
+                check(done)
 
     @contextmanager
     def _step(self, phase: str, command: str = "") -> Iterator[Callable[[Finished], None]]:

@@ -93,6 +93,7 @@ class Connection:
         stdin: bytes = b"",
         feed: Callable[[IO[bytes]], None] | None = None,
         sink: Callable[[bytes], None] | None = None,
+        beats: bool = False,
     ) -> Finished:
         """Run a script in a login bash there.
 
@@ -102,6 +103,7 @@ class Connection:
             stdin: what it reads, small.
             feed: writes what it reads after that, from a thread.
             sink: takes all its output as it comes, instead of only the end being kept.
+            beats: send a line each BEAT_S seconds while it runs.
 
         Raises:
             RemoteError: the connection broke, the shell did not run the script, or time was up.
@@ -109,7 +111,9 @@ class Connection:
         """
         exchange = _Exchange(self.login, self._start(), sink)
         try:
-            exchange.send(script, stdin, feed)
+            exchange.send(script, stdin, feed, close=not beats)
+            if beats:
+                exchange.beat()
             finished = exchange.finish(within_s)
             assert finished is not None
             return finished
@@ -172,6 +176,7 @@ class _Exchange:
         self._kept = b""
         self._errors = b""
         self._fed: Exception | None = None
+        self._over = threading.Event()
 
     def send(
         self,
@@ -201,15 +206,20 @@ class _Exchange:
 
         threading.Thread(target=write, daemon=True).start()
 
-    def say(self, data: bytes) -> bool:
-        """Write more, of which there may be little at a time; False: nobody reads it any more."""
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(data)
-            self._process.stdin.flush()
-        except (OSError, ValueError):
-            return False
-        return True
+    def beat(self) -> None:
+        """From now on, send a line each BEAT_S seconds until the end."""
+        stdin = self._process.stdin
+        assert stdin is not None
+
+        def send() -> None:
+            while not self._over.wait(BEAT_S):
+                try:
+                    stdin.write(b"\n")
+                    stdin.flush()
+                except (OSError, ValueError):
+                    return  # nobody reads it any more
+
+        threading.Thread(target=send, daemon=True).start()
 
     def finish(self, within_s: float, until: bytes | None = None) -> Finished | None:
         """Read to the script's end; None if it has printed `until` before."""
@@ -242,6 +252,7 @@ class _Exchange:
 
     def end(self) -> None:
         """Nothing of this ssh stays."""
+        self._over.set()
         process = self._process
         process.kill()
         process.wait()
@@ -283,17 +294,8 @@ class Held:
 
     def __init__(self, exchange: _Exchange) -> None:
         self._exchange = exchange
-        self._over = threading.Event()
-        self._beats = threading.Thread(target=self._beat, daemon=True)
-        self._beats.start()
+        exchange.beat()
 
     def release(self) -> None:
         """Let it end."""
-        self._over.set()
         self._exchange.end()
-        self._beats.join()
-
-    def _beat(self) -> None:
-        while not self._over.wait(BEAT_S):
-            if not self._exchange.say(b"\n"):
-                return

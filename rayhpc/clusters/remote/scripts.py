@@ -16,7 +16,7 @@ import shlex
 from collections.abc import Mapping
 
 LOCKED = 75
-# A lock's holder that was not heard of for this long is gone, whatever TCP says.
+# Whoever was not heard of for this long is gone, whatever TCP says.
 _SILENCE_S = 60
 _FOLDER = '"${XDG_STATE_HOME:-$HOME/.local/state}"/rayhpc/clusters/'
 
@@ -75,8 +75,18 @@ def forget(cluster: str, machine: str) -> str:
 
 
 def command(text: str, exports: Mapping[str, str] = {}) -> str:
-    """One of the user's commands, in the home directory, reading nothing."""
-    return f"exec </dev/null 2>&1\n{_exports(exports)}cd\n{text}"
+    """One of the user's commands, in the home directory, reading nothing.
+
+    It ends with us: lines come on standard input while it is wanted (`Connection.run(beats=True)`),
+    and without them it is ended, so that no later try finds it still at work.
+    """
+    return (
+        f"exec 3<&0 </dev/null 2>&1\n{_exports(exports)}cd\nset -m\n"
+        f"( exec 3<&-; eval {shlex.quote(text)} ) &\njob=$!\n"
+        f"( while read -r -t {_SILENCE_S} -u 3; do :; done\n"
+        "  kill -TERM -- -$job; sleep 5; kill -KILL -- -$job ) >/dev/null 2>&1 &\nwatch=$!\n"
+        "wait $job; code=$?\nkill -KILL -- -$watch\nexit $code"
+    )
 
 
 def start(text: str, exports: Mapping[str, str]) -> str:
@@ -96,7 +106,7 @@ def start(text: str, exports: Mapping[str, str]) -> str:
         '    printf \'%s\\n\' "$rayhpc_key" | command rayhpc _machine ray "$@"\n}\n'
         "rayhpc() {\n"
         '    case "$1" in start|stop) ray "$@";; *) command rayhpc "$@";; esac\n}\n'
-        f"cd\n{text}"
+        f"cd\neval {shlex.quote(text)}"
     )
 
 
