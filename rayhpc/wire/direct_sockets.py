@@ -13,18 +13,22 @@ import functools
 import itertools
 import logging
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import msgspec
 import zmq
 
 from rayhpc.wire import sockets
 from rayhpc.wire.address import Address, routing_id
-from rayhpc.wire.dialing import FAILED, KINDS, Dial, advance
 from rayhpc.wire.direct_links import DirectLinks, Via, peer_named
 from rayhpc.wire.keys import KeyPair, new_key_pair
-from rayhpc.wire.listener import Listener
-from rayhpc.wire.monitor import Monitor
 from rayhpc.wire.sockets import Context, PortRange, Socket
+
+if TYPE_CHECKING:
+    # Loaded when first needed: 2 to 5 ms of the start of every program.
+    from rayhpc.wire.dialing import Dial
+    from rayhpc.wire.listener import Listener
+    from rayhpc.wire.monitor import Monitor
 
 logger = logging.getLogger("rayhpc")
 
@@ -93,6 +97,8 @@ class DirectSockets:
         return self._endpoints, self._server_keys.public
 
     def _open_listener(self) -> None:
+        from rayhpc.wire.listener import Listener
+
         ports = self._ports
         if ports is not None:
             ports = (ports[0] + PORTS_LEFT, ports[1])
@@ -128,6 +134,8 @@ class DirectSockets:
 
     def dial(self, peer: Address, endpoints: list[tuple[str, int]], key: bytes) -> None:
         """Connect to a process; `connected` or `broke` of the links follows."""
+        from rayhpc.wire.dialing import FAILED, Dial
+
         if self._client is None:
             self._open_client()
         assert self._client is not None
@@ -139,6 +147,9 @@ class DirectSockets:
             self.links.broke(peer, dial.name)
 
     def _open_client(self) -> None:
+        from rayhpc.wire.dialing import KINDS
+        from rayhpc.wire.monitor import Monitor
+
         self._client = sockets.make_tcp_client(
             self._context, zmq.ROUTER, self._client_keys, routing_id=self._me
         )
@@ -192,6 +203,8 @@ class DirectSockets:
             yield from self._take(name, frame)
 
     def _look_at_dials(self) -> Iterator[bytes]:
+        from rayhpc.wire.dialing import FAILED, advance
+
         assert self._monitor is not None
         ended: list[Dial] = []
         for dial in advance(self._monitor.events(), self._in_use):
