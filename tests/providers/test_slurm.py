@@ -124,10 +124,17 @@ def test_a_full_disk_is_tried_again(provider: SlurmProvider, tmp_path: Path) -> 
         provider.ask(WORKER, ["worker-1"])
 
 
-def test_what_is_over_already_does_no_harm(slurm: Controller, provider: SlurmProvider) -> None:
+@pytest.mark.parametrize(
+    "said", ["12_1 (12): Job has already finished", "12_1,3-7: No error", "12_1 (12): No error"]
+)
+def test_what_is_over_already_does_no_harm(
+    slurm: Controller, provider: SlurmProvider, said: str
+) -> None:
     provider.ask(WORKER, ["worker-1", "worker-2"])
-    slurm.fails("scontrol", "12_1 (12): Job has already finished")
+    slurm.fails("scontrol", said)
+    slurm.heard()
     provider.release(["worker-1"])
+    assert slurm.heard()[-1] == "scancel 12_[1]"
 
 
 def test_what_rayhpc_decides_no_type_may(slurm: Controller, tmp_path: Path) -> None:

@@ -33,7 +33,8 @@ _MOST_TASKS = 1000
 _OF_OUR_JOB = ("RAYHPC_JOB_DIR", "RAYHPC_EXIT_FILE", "RAYHPC_ADDRESS", "SLURM_TIME_FORMAT")
 _NO_ANSWER = re.compile(r"Unable to contact|Connection refused|timed out|connection failure", re.I)
 _TOO_MANY = re.compile(r"accounting/QOS policy|MaxSubmit|array spec|MaxArraySize|temporarily", re.I)
-_HARMLESS = re.compile(r"already (?:finished|completing|completed)|Invalid job id", re.I)
+# `2_1,3-7: No error`, with exit code 1, is what scontrol says of a changed array with ended tasks.
+_HARMLESS = re.compile(r"already (?:finished|completing|completed)|Invalid job id|: No error", re.I)
 
 
 class SlurmProvider:
