@@ -124,3 +124,20 @@ def _check_updates(desk: Desk, data: Path) -> None:
     done = desk.up("--max-workers", "1", "--min-workers", "1")
     assert "10.88.0.3  worker  stop" in done.stdout, done.stdout + done.stderr
     assert desk.lab.processes("h3") == []
+
+
+def test_machines_behind_a_jump_host_are_reached(desk: Desk) -> None:
+    options = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"
+    through = f"ssh -i {desk.lab.key} {options} -l hpc -W %h:%p 10.88.0.1"
+    key = f"ssh_user: hpc, ssh_private_key: {desk.lab.key}"
+    desk.file.write_text(
+        "cluster_name: lab\n"
+        "provider: {type: local, head_ip: 10.88.0.2, worker_ips: [10.88.0.3]}\n"
+        f"auth: {{{key}, ssh_proxy_command: '{through}'}}\n"
+    )
+    log = desk.lab.folder / "h1/log"
+    before = log.read_text().count("Accepted publickey")
+    done = desk.rayhpc("up", "--dry-run", str(desk.file))
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.count("no node has been started there") == 2
+    assert log.read_text().count("Accepted publickey") == before + 2
