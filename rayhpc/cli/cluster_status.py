@@ -41,11 +41,8 @@ def show(word: str, as_json: bool) -> int:
     else:
         _print(cluster, rows)
         click.echo(page, nl=False)
-    return 0 if all(row["state"] in ("running", "off") for row in rows) else _unwell()
-
-
-def _unwell() -> int:
-    return int(ExitCode.TOO_FEW_NODES)
+    well = all(row["state"] in ("running", "off") for row in rows)
+    return 0 if well else int(ExitCode.TOO_FEW_NODES)
 
 
 def _row(host: Host, found: Found, condition: Condition | None) -> dict[str, Any]:

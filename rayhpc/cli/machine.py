@@ -11,6 +11,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -18,6 +19,9 @@ import msgspec
 from rayhpc.clusters.machine import NodeNote
 from rayhpc.clusters.record import clusters_folder
 from rayhpc.exit_codes import ExitCode, LaunchError
+
+if TYPE_CHECKING:
+    from rayhpc.launch.sessions import SessionRecord
 
 _VARIABLE = "RAYHPC_UP"
 _STOP_S = 30.0
@@ -170,10 +174,7 @@ def _told() -> Told:
         raise click.UsageError(f"{_VARIABLE} is missing: this is for `rayhpc up`") from None
 
 
-def _note(told: Told, record: object) -> None:
-    from rayhpc.launch.sessions import SessionRecord
-
-    assert isinstance(record, SessionRecord)
+def _note(told: Told, record: SessionRecord) -> None:
     note = NodeNote(record.cluster_id, record.address, record.node_ip, record.session_dir)
     told.file("json").parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     told.file("json").write_bytes(msgspec.json.encode(note))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 
 import click
 import msgspec
@@ -27,6 +29,7 @@ from rayhpc.clusters.hosts import Host
 from rayhpc.clusters.ignored import FIXED
 from rayhpc.clusters.launcher import Launcher
 from rayhpc.clusters.plan import Action, Found, Row, Wanted, Wishes, make_plan
+from rayhpc.clusters.record import RecordFolder
 from rayhpc.exit_codes import ExitCode, LaunchError
 
 
@@ -76,11 +79,8 @@ def _dry_run(cluster: Cluster, wishes: Wishes) -> int:
     with cluster.launcher([*hosts, *surplus], quiet=True) as launcher:
         _, _, rows = _plan(launcher, hosts, surplus, wishes)
     _show(cluster, rows)
-    return 0 if all(row.action is not Action.UNKNOWN for row in rows) else _unreachable()
-
-
-def _unreachable() -> int:
-    return int(ExitCode.TOO_FEW_NODES)
+    known = all(row.action is not Action.UNKNOWN for row in rows)
+    return 0 if known else int(ExitCode.TOO_FEW_NODES)
 
 
 def _bring_up(cluster: Cluster, wishes: Wishes, yes: bool) -> int:
@@ -146,10 +146,6 @@ def _chosen_hosts(cluster: Cluster) -> tuple[list[Host], list[Host]]:
 def _with_options(
     cluster: Cluster, least: int | None, most: int | None, name: str | None
 ) -> Cluster:
-    from dataclasses import replace
-
-    from rayhpc.clusters.record import RecordFolder
-
     config = cluster.file.config
     if least is not None:
         config = msgspec.structs.replace(config, min_workers=least)
@@ -157,8 +153,6 @@ def _with_options(
         config = msgspec.structs.replace(config, max_workers=most)
     folder, before = cluster.folder, cluster.record
     if name is not None:
-        import os
-
         config = msgspec.structs.replace(config, cluster_name=name)
         folder = RecordFolder(os.environ, name)
         before = folder.read()
@@ -196,8 +190,7 @@ def _explain(cluster: Cluster, hosts: Sequence[Host]) -> None:
     whom = f"{hosts[0].user}@" if hosts[0].user else ""
     port = f" -p {hosts[0].port}" if hosts[0].port else ""
     key = cluster.file.config.auth.ssh_private_key
-    identity = f" -i {shlex.quote(key)}" if key and not key.startswith("~") else ""
-    identity = identity or (f" -i {key}" if key else "")
+    identity = f" -i {shlex.quote(os.path.expanduser(key))}" if key else ""
     click.echo(
         f"To run a program on it:     rayhpc submit {name} script.py\n"
         f"To run a command:           rayhpc exec {name} 'python script.py'\n"

@@ -7,7 +7,7 @@ are what `up` shows before it does anything.  Knows no ssh and no clock.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 
@@ -173,8 +173,6 @@ def _needs_setup(changed: Mapping[str, str]) -> bool:
 
 def _with_its_head(row: Row, seen: Found, head: Row, head_seen: Found) -> Row:
     """A worker's row, given what happens to the head: a new head needs new workers."""
-    from dataclasses import replace
-
     if row.action not in (Action.KEEP, Action.UPDATE):
         return row
     if head.starts:

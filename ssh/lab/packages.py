@@ -70,10 +70,8 @@ def _fetch(folder: Path) -> None:
         raise LabError("the ssh lab needs sshd: install openssh-server (no Debian here to get it)")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as fresh:
-        commands = [["apt-get", "download", "-qq", *_PACKAGES]]
         try:
-            for command in commands:
-                _run(command, fresh)
+            _run(["apt-get", "download", "-qq", *_PACKAGES], fresh)
             for package in sorted(Path(fresh).glob("*.deb")):
                 _run(["dpkg", "-x", str(package), f"{fresh}/unpacked"], fresh)
         except (subprocess.SubprocessError, OSError) as error:
