@@ -37,8 +37,15 @@ class NodeView:
         return not self.draining and not shortage(self.available, demand)
 
     def may_have_room(self, demand: Resources) -> bool:
-        """Whether it could serve the demand once it has recalled what leases have."""
-        lack = shortage(self.available, demand)
+        """Whether it could serve the demand once it has recalled what leases have.
+
+        What was sent there since its report will be leased then, and can be recalled like the rest.
+        """
+        available = dict(self.available)
+        for _, sent in self.debits:
+            for name, amount in sent.items():
+                available[name] = available.get(name, 0) + amount
+        lack = shortage(available, demand)
         return not self.draining and not shortage(self.leased, lack)
 
     def could_ever(self, demand: Resources) -> bool:

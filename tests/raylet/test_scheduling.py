@@ -180,3 +180,15 @@ def test_tasks_go_where_their_data_is_while_there_is_room() -> None:
     # Its workers may be idle: they can be called back.
     view.update(Usage(2, units(CPU=0, GPU=2), 0, 2, leased=units(CPU=1)))
     assert choose(view, near, True) == (2, True)
+
+
+def test_what_was_just_sent_to_where_the_data_is_can_be_recalled_as_well() -> None:
+    """The task that makes the data was sent there, and the node's report says nothing new."""
+    view = cluster(1, 1)
+    near = msgspec.structs.replace(wanted(CPU=1), near=2)
+    view.update(Usage(2, units(CPU=0), 0, 1, leased=units(CPU=1)))
+    view.debit(2, units(CPU=1), 0.0)
+    assert choose(view, near, here=True) == (2, True)
+    view.update(Usage(2, units(CPU=0), 0, 2))
+    view.debit(2, units(CPU=1), 0.0)
+    assert choose(view, near, here=True) == (1, True)
