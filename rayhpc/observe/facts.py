@@ -1,6 +1,6 @@
 """A recording as a snapshot: the packed runs become columns.
 
-Used by whoever shows something.  Loops over batches of runs, never over runs.
+Used by everything that shows a cluster.  Loops over batches of runs, never over single runs.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _MASK = np.uint64(SEQUENCE_MASK)
 
 
 def snapshot(recording: Recording) -> Snapshot:
-    """What a recording says, ready to be looked at."""
+    """The snapshot of what a recording says."""
     found = _Reader()
     for batch in packed.batches(recording.pages):
         found.add(batch)
@@ -49,7 +49,7 @@ def snapshot(recording: Recording) -> Snapshot:
 
 
 class _Reader:
-    """Gathers the groups of runs, and puts what they hold together once."""
+    """Collects the groups of runs, and concatenates their contents once."""
 
     def __init__(self) -> None:
         self.functions: dict[str, int] = {}
@@ -59,11 +59,11 @@ class _Reader:
         self.tracebacks: dict[str, str] = {}
         self.sent: dict[int, tuple[int, int]] = {}
         self._groups: list[RunGroup] = []
-        # What all runs of a group share: one row for each group.
+        # The values that all runs of a group share: one row per group.
         self._shared: list[tuple[float, ...]] = []
 
     def add(self, batch: RunBatch) -> None:
-        """One report of one worker."""
+        """Add one report of one worker."""
         if batch.tracebacks:
             self.tracebacks.update(batch.tracebacks)
         worker = self.workers.setdefault((batch.worker, batch.pid), len(self.workers))
@@ -82,7 +82,7 @@ class _Reader:
         return offset, function, worker, group.attempt, failure, actor, group.cpus, group.gpus
 
     def runs(self) -> Runs:
-        """All of them as columns, by worker and start."""
+        """All runs as columns, by worker and start."""
         groups = self._groups
         sizes = np.array([len(x.starts) // 8 for x in groups], dtype=np.int64)
         shared = np.array(self._shared, dtype=np.float64).reshape(-1, 8)
@@ -117,7 +117,7 @@ class _Reader:
 
 
 def is_whole(group: RunGroup) -> bool:
-    """Whether its arrays fit together: user code may have written over a worker's memory."""
+    """Whether its arrays are consistent: user code may have corrupted a worker's memory."""
     size = len(group.starts)
     if size % 8 or size != len(group.seconds) or 2 * size != len(group.tids):
         return False
@@ -132,7 +132,7 @@ def is_whole(group: RunGroup) -> bool:
 
 
 def _filled(parts: list[bytes], sizes: Column, width: int) -> bytes:
-    """The parts of all groups, nothing but zeros for those that have none."""
+    """The parts of all groups, with zeros for groups that have none."""
     if not any(parts):
         return bytes(int(sizes.sum()) * width)
     whole = zip(parts, sizes.tolist(), strict=True)
@@ -140,7 +140,7 @@ def _filled(parts: list[bytes], sizes: Column, width: int) -> bytes:
 
 
 def _keys(data: bytes, width: int) -> Column:
-    """A number for each task's id, the same for all its results; 0 for no id."""
+    """A number for each task id, the same for all results of a task; 0 for no id."""
     words = np.frombuffer(data, dtype=np.uint8).reshape(-1, width)[:, :16]
     numbers = np.ascontiguousarray(words).view(">u8").astype(np.uint64)
     with np.errstate(over="ignore"):
@@ -148,7 +148,7 @@ def _keys(data: bytes, width: int) -> Column:
 
 
 def _reordered(values: Column, counts: Column, order: Any) -> tuple[Column, Column]:
-    """The values of rows of different lengths, rows in another order; and where each row begins."""
+    """The values of rows of varying length, with the rows reordered; and where each row begins."""
     before = np.concatenate(([0], np.cumsum(counts)))
     first = np.concatenate(([0], np.cumsum(counts[order])))
     if not len(values):

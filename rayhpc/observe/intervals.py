@@ -1,7 +1,7 @@
-"""Sums over many stretches of time without a loop over them.
+"""Sums over many stretches of time, without looping over them.
 
-Used by the views.  A stretch has a start, an end and a weight; how much weight is in force over
-time is the sum of all.
+Used by the views.  A stretch has a start, an end and a weight; the weight in force at a moment is
+the sum over all stretches that cover it.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ class Stretches(NamedTuple):
 def busy(snapshot: Snapshot) -> Stretches:
     """When each worker ran something, with the CPUs it had for that.
 
-    Runs at the same time in one process (an actor's threads) are one stretch.  What a run waited
-    for others is taken off its weight.  Whoever was given no CPU takes one while it runs.
+    Runs that overlap in one process (an actor's threads) are one stretch.  The time a run waited
+    for others reduces its weight.  A worker that was given no CPU counts with one while it runs.
     """
     runs = snapshot.runs
     if not len(runs):
         none = np.zeros(0)
         return Stretches(none, none, none, np.zeros(0, dtype=np.int32))
-    # Workers one after the other on one axis, so that none reaches into the next.
+    # Workers one after another on one axis, so that their stretches never overlap.
     origin = runs.start.min()
     width = (runs.end.max() - origin) + 1.0
     shift = runs.worker * width - origin
@@ -53,14 +53,14 @@ def busy(snapshot: Snapshot) -> Stretches:
 
 
 def mean_over(edges: Column, stretches: Stretches) -> Column:
-    """The mean weight in force between each two neighbouring edges."""
+    """The mean weight in force between each pair of neighbouring edges."""
     total = _integral(edges, stretches.start, stretches.weight)
     total = total - _integral(edges, stretches.end, stretches.weight)
     return np.diff(total) / np.diff(edges)
 
 
 def _integral(at: Column, begins: Column, weights: Column) -> Column:
-    """Up to each moment the sum of weight times the time since each beginning before it."""
+    """For each moment, the sum over all earlier starts of weight times the time since the start."""
     order = np.argsort(begins)
     origin = at[0]
     sorted_begins, sorted_weights = begins[order] - origin, weights[order]

@@ -1,8 +1,8 @@
-"""The views as one HTML file that needs nothing else: no other file, no host, no server.
+"""The views as one self-contained HTML file: no other file, no host, no server.
 
-Used by `rayhpc report`.  The front end in `static/` is built from `dashboard/`.  What a program can
-name (functions, nodes, errors) is data to the page, never markup: it travels as JSON in which no
-character ends a script, and the page's policy lets no script run but this one.
+Used by `rayhpc report`.  The front end in `static/` is built from `dashboard/`.  Whatever a program
+can name (functions, nodes, errors) is data to the page, never markup: it is embedded as JSON in
+which nothing can end a script, and the page's policy lets no other script run.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _PAGE = """<!doctype html>
 
 
 def page(views: Views) -> str:
-    """The whole file."""
+    """The whole HTML file."""
     static = resources.files("rayhpc.observe") / "static"
     script = (static / "report.js").read_text("utf-8")
     style = (static / "report.css").read_text("utf-8")
@@ -57,7 +57,7 @@ def _hash(text: str) -> str:
 
 
 def _in_short(views: Views) -> str:
-    """What readers without scripts see (a mail's preview, say)."""
+    """What readers without scripts see (an email preview, say)."""
     seen = views.overview
     runs = f"{seen.tasks + seen.calls:,} runs, {seen.failed:,} failed"
     nodes = f"{seen.nodes_used:.1f} of {seen.nodes_given} nodes"

@@ -1,7 +1,7 @@
-"""A cluster's own figures as Prometheus reads them.
+"""A cluster's own figures in Prometheus' terms.
 
 Used by `rayhpc metrics`.  A pure function of what the head says; rows are those of `util.metrics`,
-so that a program's own metrics stand beside them.
+so that they can be combined with a program's own metrics.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from rayhpc.util.metrics import Series
 from rayhpc.wire.messages.cluster import ClusterState, NodeHistory, NodeState
 from rayhpc.wire.messages.common import UNIT
 
-# What only names a node is no amount of anything.
+# Resources that merely name a node are not an amount of anything.
 _NAMES_A_NODE = "node:"
 
 
 def rows(state: ClusterState, history: list[NodeHistory]) -> list[Series]:
-    """All figures, those of one metric together; each has the tag `cluster`."""
+    """All figures, grouped by metric; each has the tag `cluster`."""
     found = [*_of_cluster(state), *_of_nodes(state.nodes), *_moved(state.nodes, history)]
     found.sort(key=lambda row: row.name)
     for row in found:
@@ -72,7 +72,7 @@ def _of_nodes(nodes: list[NodeState]) -> Iterator[Series]:
 
 
 def _moved(nodes: list[NodeState], history: list[NodeHistory]) -> Iterator[Series]:
-    """What the stores have moved since they started."""
+    """How much the stores have pulled and spilled since they started."""
     living = {x.info.number: x.info for x in nodes if x.alive}
     for row in history:
         info = living.get(row.node)

@@ -1,6 +1,6 @@
-"""The raw facts of one cluster's life, and the file in which they outlive it.
+"""The raw facts of one cluster's life, and the file that keeps them afterwards.
 
-Made by `launch.last_look`, read by `facts`.  Runs stay packed as the raylets kept them.
+Made by `launch.last_look`, read by `facts`.  Runs stay packed, as the raylets kept them.
 """
 
 from __future__ import annotations
@@ -20,9 +20,8 @@ VERSION = 1
 class JobFacts(msgspec.Struct, frozen=True):
     """The program and what it ran on; times in seconds since 1970.
 
-    `asked_nodes` is what was asked for (0: nobody said), `exit_code` None while it runs,
-    `time_limit` when the allocation ends (0: never), `scheduler` and `id` as the job's folder has
-    them.
+    `asked_nodes` is how many were requested (0: unknown), `exit_code` is None while it runs,
+    `time_limit` when the allocation ends (0: never), `scheduler` and `id` as in the job's folder.
     """
 
     command: list[str]
@@ -52,10 +51,10 @@ class ActorFacts(msgspec.Struct, frozen=True):
 
 
 class Recording(msgspec.Struct, frozen=True):
-    """All that is known of one cluster.
+    """Everything known about one cluster.
 
     `ended_workers` are those that ended before the cluster did; `demand` lists (resources, how many
-    waited, reason) at the end; `notes` are sentences about what is missing here.
+    waited, reason) at the end; `notes` are sentences about data that is missing.
     """
 
     version: int
@@ -70,15 +69,15 @@ class Recording(msgspec.Struct, frozen=True):
 
 
 def write(recording: Recording, path: Path) -> None:
-    """Write it, for this user alone, at once or not at all.  Raises OSError."""
+    """Write it atomically, readable by this user only.  Raises OSError."""
     whole_file.write(path, msgspec.msgpack.encode(recording))
 
 
 def read(path: Path) -> Recording:
-    """Read one.
+    """Read a recording.
 
     Raises:
-        LaunchError: it is none, or another version's.
+        LaunchError: it is not a recording, or is of another version.
         OSError: it cannot be read.
     """
     try:

@@ -1,7 +1,7 @@
 """A cluster's life as typed columns: what every view is a function of.
 
-Made by `facts`.  Only data: one numpy array for each property of the runs, so that a million of
-them cost a few dozen megabytes and no loop.
+Made by `facts`.  Only data: one numpy array for each property of the runs, so that a million runs
+cost a few dozen megabytes and no loops.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ class Runs:
     """All runs, in the order of worker and start; columns of the same length.
 
     `start`, `seconds` and `waited` are in seconds, `start` since 1970; `function`, `worker` and
-    `failure` number the snapshot's lists (failure -1: none), `actor` its actors' ids (-1: a task).
-    `key` names the task or call (all its attempts alike), `parent` the one that submitted it (0:
-    a driver).  The references that run i took are `sources[first_source[i]:first_source[i + 1]]`,
-    keys of what made them.
+    `failure` index the snapshot's lists (failure -1: none), `actor` its actors' ids (-1: a task).
+    `key` identifies the task or call (the same for all attempts), `parent` the one that submitted
+    it (0: a driver).  The references that run i took are
+    `sources[first_source[i]:first_source[i + 1]]`, as keys of the tasks that made them.
     """
 
     start: Column
@@ -55,7 +55,7 @@ class Runs:
 
     @property
     def end(self) -> Column:
-        """When each ended."""
+        """When each run ended."""
         return self.start + self.seconds
 
 
@@ -67,13 +67,13 @@ class Sent:
     size: int
 
 
-# Compared and hashed by identity, so that what views share is worked out once (`lru_cache`).
+# Compared and hashed by identity, so that what views share is computed once (`lru_cache`).
 @dataclass(frozen=True, eq=False)
 class Snapshot:
     """What a cluster did until `end`; times in seconds since 1970.
 
-    `begin` is the program's start.  `dropped` counts runs that were not remembered, `sent` has the
-    large arguments by function.
+    `begin` is the program's start.  `dropped` counts runs that were not kept, `sent` has the large
+    arguments by function.
     """
 
     job: JobFacts
@@ -100,5 +100,5 @@ class Snapshot:
         return max(1e-6, self.end - self.begin)
 
     def total(self, resource: str) -> float:
-        """How much of a resource the nodes had together."""
+        """How much of a resource the nodes had in total."""
         return sum(x.info.total.get(resource, 0) for x in self.nodes) / UNIT

@@ -9,7 +9,7 @@ class Advice(msgspec.Struct, frozen=True):
     """What is slow, by how much, and what to do.
 
     `kind` is the module's name, `finding` a sentence with its figures, `remedy` a sentence.
-    `saves` is roughly what it costs, in seconds of the program's time.
+    `saves` is roughly what the fault costs, in seconds of the program's time.
     """
 
     kind: str

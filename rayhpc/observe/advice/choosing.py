@@ -24,7 +24,7 @@ from rayhpc.observe.advice.advice import Advice
 from rayhpc.observe.snapshot import Snapshot
 
 SHOWN = 3
-# What saves less than this part of the program's time is not worth a sentence.
+# Advice that would save less than this share of the program's time is left out.
 WORTH = 0.02
 
 LOOKS: tuple[Callable[[Snapshot], Advice | None], ...] = (
@@ -38,12 +38,12 @@ LOOKS: tuple[Callable[[Snapshot], Advice | None], ...] = (
     driver_alone.look,
     idle_cpus.look,
 )
-# Each is the consequence of the other where both are found.
+# Where both are found, one is a consequence of the other.
 _FOLLOWS = {"idle_cpus": ("one_at_a_time", "long_tail", "idle_nodes", "driver_alone", "tiny_tasks")}
 
 
 def advice(snapshot: Snapshot) -> list[Advice]:
-    """At most three, the one that saves most first; none for a program without a fault."""
+    """At most three pieces, the largest saving first; none for a program without a fault."""
     if not len(snapshot.runs):
         return []
     found = [x for look in LOOKS if (x := look(snapshot)) is not None]

@@ -16,7 +16,7 @@ _PAUSE_S = 0.05
 
 
 def look(snapshot: Snapshot) -> Advice | None:
-    """Whether for much of the time no run was under way."""
+    """Whether no run was in progress for much of the time."""
     stretches = busy(snapshot)
     order = np.argsort(stretches.start)
     start, reach = stretches.start[order], np.maximum.accumulate(stretches.end[order])

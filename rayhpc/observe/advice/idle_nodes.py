@@ -1,4 +1,4 @@
-"""Nodes that had no work while others did, for want of what the tasks ask for."""
+"""Nodes that had no work while others did, for lack of the resources that the tasks need."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _reason(snapshot: Snapshot, idle: list[NodeUsage]) -> tuple[str, str]:
 
 
 def _named(snapshot: Snapshot) -> str:
-    """A resource of its own that what waited at the end asked for."""
+    """A custom resource that tasks still pending at the end asked for."""
     names = {name for wanted, _, _ in snapshot.demand for name in wanted}
     held = {name for x in snapshot.nodes for name, amount in x.info.total.items() if amount >= UNIT}
     return ", ".join(sorted(names & held - {"CPU", "GPU", "memory", "object_store_memory"}))

@@ -1,4 +1,4 @@
-"""The same large value given to many calls, and sent with each of them."""
+"""The same large value passed to many calls, and sent with each of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _BYTES_A_SECOND = 0.5e9
 
 
 def look(snapshot: Snapshot) -> Advice | None:
-    """The function whose arguments were the most bytes."""
+    """The function whose large arguments had the most bytes in total."""
     if not snapshot.sent:
         return None
     number, sent = max(snapshot.sent.items(), key=lambda item: item[1].size)

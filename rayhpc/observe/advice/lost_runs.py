@@ -13,7 +13,7 @@ _LEAST = 0.05
 
 
 def look(snapshot: Snapshot) -> Advice | None:
-    """Whether much of the work was in vain."""
+    """Whether much of the work was wasted."""
     runs = snapshot.runs
     total = float(runs.seconds.sum())
     failed = runs.failure >= 0

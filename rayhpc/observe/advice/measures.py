@@ -1,4 +1,4 @@
-"""Figures that several kinds of advice rest on, and how they are put into words."""
+"""Figures that several kinds of advice are based on, and how they are formatted."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _BINS = 400
 
 
 class AtWork(NamedTuple):
-    """How many CPUs were at work over time, from the first run to the last; `step` in seconds."""
+    """How many CPUs were busy over time, from the first run to the last; `step` in seconds."""
 
     begin: float
     step: float
@@ -26,7 +26,7 @@ class AtWork(NamedTuple):
 
 
 def at_work(snapshot: Snapshot) -> AtWork:
-    """The cluster while it had work; there must be a run."""
+    """The busy CPUs while the cluster had work; there must be a run."""
     runs = snapshot.runs
     begin, end = float(runs.start.min()), float(runs.end.max())
     edges = np.linspace(begin, max(end, begin + 1e-6), _BINS + 1)
@@ -35,7 +35,7 @@ def at_work(snapshot: Snapshot) -> AtWork:
 
 
 def function_with_most(snapshot: Snapshot, chosen: Column) -> tuple[str, Column]:
-    """Of the chosen runs the function with most time, and which of them are its."""
+    """The function that took most time among the chosen runs, and which of them are its runs."""
     runs = snapshot.runs
     time = np.bincount(runs.function[chosen], runs.seconds[chosen])
     number = int(np.argmax(time))

@@ -14,7 +14,7 @@ _TAKES = 0.5
 
 
 def look(snapshot: Snapshot) -> Advice | None:
-    """Whether never more than one ran at the same time, and why."""
+    """Whether runs hardly ever overlapped, and why."""
     runs, cpus = snapshot.runs, snapshot.total("CPU")
     if len(runs) < _RUNS_LEAST or cpus < 2:
         return None

@@ -1,4 +1,4 @@
-"""Stores that were too small, so that objects went to disk and came back."""
+"""Stores that were too small, so that objects were spilled to disk and restored."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from rayhpc.observe.advice.measures import in_bytes
 from rayhpc.observe.snapshot import Snapshot
 from rayhpc.observe.views.stores import stores
 
-# To a node's disk, and back from it; the nodes do it at the same time.
+# To a node's disk and back; the nodes do this in parallel.
 _BYTES_A_SECOND = 0.25e9
 
 

@@ -1,4 +1,4 @@
-"""Tasks so short that handing them over takes longer."""
+"""Tasks so short that submitting them takes longer than running them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from rayhpc.observe.snapshot import Snapshot
 
 _RUNS_LEAST = 1_000
 _TINY_S = 0.001
-# What one more task costs its submitter; measured: 20 to 40 µs.
+# What each task costs its submitter; measured: 20 to 40 µs.
 _OVERHEAD_S = 30e-6
-# Of this length the overhead is a matter of a percent.
+# For tasks of this length the overhead is about a percent.
 _GOOD_S = 0.01
 
 
 def look(snapshot: Snapshot) -> Advice | None:
-    """The function with most of such tasks."""
+    """The function with the most such tasks."""
     runs = snapshot.runs
     counts = np.bincount(runs.function, minlength=len(snapshot.functions))
     for number in np.argsort(-counts).tolist():

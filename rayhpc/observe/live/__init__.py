@@ -1,4 +1,4 @@
-"""A cluster as it is now: what `rayhpc top` and `rayhpc dashboard` show again and again.
+"""A cluster as it is now: what `rayhpc top` and `rayhpc dashboard` show and refresh.
 
     tally     what has run so far by function and by actor, in bounded memory
     look      one look at the cluster: the snapshot that the views are functions of

@@ -2,7 +2,7 @@
 
 Used by the dashboard, which sends its page the first view whole and then only changes.  A part is
 an attribute of a view; of a part that is a list of named rows (`keys` says by which attribute) only
-the rows that have changed are told, and their order where it has.
+the rows that have changed are sent, and their order if it has changed.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ class RowChanges(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Changes(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Parts that are told whole, and parts of which only rows are told."""
+    """Parts that are sent whole, and parts of which only rows are sent."""
 
     parts: dict[str, Any] = {}
     rows: dict[str, RowChanges] = {}
 
 
 def changes(before: V | None, after: V, keys: Mapping[str, str]) -> Changes:
-    """What makes the first view the second; without a first all of the second."""
+    """What turns the first view into the second; without a first, all of the second."""
     parts: dict[str, Any] = {}
     rows: dict[str, RowChanges] = {}
     for name in after.__struct_fields__:
@@ -49,7 +49,7 @@ def changes(before: V | None, after: V, keys: Mapping[str, str]) -> Changes:
 
 
 def applied(before: V, told: Changes, keys: Mapping[str, str]) -> V:
-    """The view that the changes lead to."""
+    """The view with the changes applied."""
     found: dict[str, Any] = dict(told.parts)
     for name, part in told.rows.items():
         key = keys[name]

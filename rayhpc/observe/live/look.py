@@ -13,7 +13,7 @@ from rayhpc.wire.messages.cluster import ClusterState, JobRow, NodeHistory
 
 
 class Look(NamedTuple):
-    """What was seen.
+    """The state of the cluster at one moment.
 
     Attributes:
         at: when, in seconds since 1970.

@@ -1,7 +1,7 @@
-"""The live views: what a cluster has and does at this moment, as rows.
+"""The live views: what a cluster has and is doing at this moment, as rows.
 
-Used by `rayhpc top` and `rayhpc dashboard`.  A pure function of one look; rows come in an order
-that does not change from look to look, whoever shows them sorts them.
+Used by `rayhpc top` and `rayhpc dashboard`.  A pure function of one look; the order of rows does
+not change from look to look, sorting is left to the caller.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ KEYS = {"nodes": "number", "functions": "name", "actors": "actor", "programs": "
 class ClusterNow(msgspec.Struct, frozen=True):
     """The cluster in figures; times in seconds, memory in bytes.
 
-    `rate` is runs that ended in a second lately, `waiting` what waits for resources, `behind` how
-    many nodes have older runs that are still being read, `time_left` of the allocation (None: no
-    limit is known).
+    `rate` is the recent number of runs ended per second, `waiting` what waits for resources,
+    `behind` how many nodes have older runs that are still being read, `time_left` that of the
+    allocation (None: no limit is known).
     """
 
     address: str
@@ -59,7 +59,7 @@ class NodeNow(msgspec.Struct, frozen=True):
     """One node; amounts as in `ClusterNow`, `memory` as tasks request it.
 
     `state` is alive, draining or gone, `ended` why it is gone; `pulled` and `spilled_ever` are
-    bytes that came from other nodes and went to disk since it started.
+    the bytes pulled from other nodes and spilled to disk since it started.
     """
 
     number: int
@@ -86,9 +86,9 @@ class NodeNow(msgspec.Struct, frozen=True):
 
 
 class FunctionNow(msgspec.Struct, frozen=True):
-    """One function or method since the cluster's start; times in seconds, `rate` in runs a second.
+    """One function or method since the cluster's start; times in seconds, `rate` in runs/second.
 
-    `p50` and `p99` are right within a tenth of themselves.
+    `p50` and `p99` are accurate to within a tenth.
     """
 
     name: str
@@ -121,7 +121,7 @@ class ActorNow(msgspec.Struct, frozen=True):
 
 
 class PendingNow(msgspec.Struct, frozen=True):
-    """What waits: so many that want the same, in units (CPUs, bytes), and why they wait."""
+    """What is pending: how many want the same, in units (CPUs, bytes), and why they wait."""
 
     wants: dict[str, float]
     count: int
@@ -140,7 +140,7 @@ class ProgramNow(msgspec.Struct, frozen=True):
 
 
 class Now(msgspec.Struct, frozen=True):
-    """All of it."""
+    """All live views."""
 
     cluster: ClusterNow
     nodes: list[NodeNow]
@@ -152,7 +152,7 @@ class Now(msgspec.Struct, frozen=True):
 
 
 def now(look: Look) -> Now:
-    """What the cluster is and does."""
+    """The live views of a look."""
     moved = {x.node: x for x in look.history}
     names = names_of(look.state.nodes)
     nodes = [_node(x, names, moved.get(x.info.number)) for x in look.state.nodes]
@@ -280,7 +280,7 @@ def _actor(row: ActorRow, look: Look, names: dict[int, str]) -> ActorNow:
 
 def _pending(demand: list[tuple[dict[str, int], int, str]]) -> list[PendingNow]:
     def plain(wants: dict[str, int]) -> dict[str, Any]:
-        # What only names a node says nothing to a reader.
+        # Resources that merely name a node tell a reader nothing.
         return {k: v / UNIT for k, v in wants.items() if not k.startswith("node:")}
 
     return [PendingNow(plain(wants), count, reason) for wants, count, reason in demand]

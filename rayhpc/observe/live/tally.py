@@ -1,7 +1,7 @@
 """What has run so far, by function and by actor, in memory that does not grow with the runs.
 
-Fed by `launch.live_look` with what the raylets have reported since the last time; read by `now`.
-How long runs took is kept as counts in bins an eighth of an octave wide.
+Fed by `launch.live_look` with what the raylets have reported since the last look; read by `now`.
+Run times are kept as counts in bins an eighth of an octave wide.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from rayhpc.wire.messages.task_runs import RunGroup, RunPage
 
 FUNCTIONS_MOST = 500
 ACTORS_MOST = 10_000
-# Functions beyond the most that are kept are counted under this name.
+# Functions beyond the maximum number are counted under this name.
 OTHERS = "(other functions)"
 # Rates are means over this many seconds.
 RATE_S = 5.0
@@ -38,7 +38,7 @@ class FunctionTally:
         self.bins: Column = np.zeros(_BINS, dtype=np.int64)
 
     def add(self, group: RunGroup) -> None:
-        """Runs of it that have ended."""
+        """Add runs that have ended."""
         seconds = np.frombuffer(group.seconds)
         many = len(seconds)
         self.count += many
@@ -53,7 +53,7 @@ class FunctionTally:
         np.add.at(self.bins, place, 1)
 
     def quantile(self, part: float) -> float:
-        """What this part of the runs took at the most, within a tenth of it."""
+        """The time within which this share of the runs ended, to within a tenth."""
         if not self.count:
             return 0.0
         place = int(np.searchsorted(np.cumsum(self.bins), part * self.count, side="left"))
@@ -62,7 +62,7 @@ class FunctionTally:
 
 
 class ActorTally:
-    """One actor's calls; seconds together."""
+    """One actor's calls; `seconds` is their total."""
 
     __slots__ = ("calls", "failed", "seconds")
 
@@ -72,7 +72,7 @@ class ActorTally:
 
 
 class _Marked(NamedTuple):
-    """One look: when it was, and the runs by function that were new in it."""
+    """One look: when it was, and how many runs of each function were new in it."""
 
     at: float
     counts: dict[str, int]
@@ -96,7 +96,7 @@ class Tally:
         self._looks: deque[_Marked] = deque()
 
     def add(self, page: RunPage, is_news: bool) -> None:
-        """Runs that a raylet has reported; they count for the rates if they are news."""
+        """Add runs that a raylet has reported; they count for the rates if they are news."""
         before = self.runs
         for batch in packed.batches([page]):
             for group in batch.groups:
@@ -105,14 +105,14 @@ class Tally:
         self._keep(page, self.runs - before)
 
     def mark(self, at: float) -> None:
-        """A look has ended, at this time (in seconds)."""
+        """Note that a look has ended, at this time (in seconds)."""
         self._looks.append(_Marked(at, self._new))
         self._new = {}
         while len(self._looks) > 2 and at - self._looks[1].at >= RATE_S:
             self._looks.popleft()
 
     def rates(self) -> dict[str, float]:
-        """How many runs of each function ended in a second, lately."""
+        """How many runs of each function ended per second recently."""
         if len(self._looks) < 2:
             return {}
         span = max(1e-3, self._looks[-1].at - self._looks[0].at)
@@ -123,7 +123,7 @@ class Tally:
         return found
 
     def recent(self) -> list[RunPage]:
-        """The latest runs, as they came; those before them count as dropped."""
+        """The latest runs, as they were reported; earlier ones count as dropped."""
         pages = [page for _, page in self._recent]
         return [*pages, RunPage([], dropped=self.runs - self._kept)]
 

@@ -1,4 +1,4 @@
-"""Who is let in: a link works once and leaves a cookie; names and origins must be ours.
+"""Access control: a link works once and sets a cookie; host names and origins must be ours.
 
 Used by `pages` for every request.  Knows nothing of HTTP beyond the few headers it is given.
 """
@@ -10,17 +10,17 @@ from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-# By which names a browser can mean this machine; the port is whatever ssh forwards.
+# The names a browser may use for this machine; the port is whatever ssh forwards.
 _OURS = ("localhost", "127.0.0.1", "::1")
 _LINKS_MOST = 16
 _SECRET_BYTES = 32
 
 
 class Verdict(NamedTuple):
-    """What becomes of a request.
+    """The decision about a request.
 
     Attributes:
-        refusal: why it is refused, for the user (empty: it is let in).
+        refusal: why it is refused, for the user (empty: it is admitted).
         cookie: the cookie to set, because the link was good (empty: none).
     """
 
@@ -32,28 +32,28 @@ class Door:
     """The door of one dashboard.
 
     Args:
-        behind_proxy: whoever comes was let in by a proxy (JupyterHub's) through a socket that is
-            this user's alone: no link is needed, and the proxy's name is as good as ours.
+        behind_proxy: every client was admitted by a proxy (JupyterHub's) through a socket that only
+            this user can access: no link is needed, and the proxy's host name is as good as ours.
     """
 
     def __init__(self, behind_proxy: bool = False) -> None:
         self._behind_proxy = behind_proxy
         self._links: list[str] = []
         self._secret = secrets.token_urlsafe(_SECRET_BYTES)
-        # Cookies know no ports: another dashboard of this user has another name.
+        # Cookies ignore ports: each dashboard of this user needs a cookie name of its own.
         self.cookie_name = f"rayhpc-{secrets.token_hex(4)}"
 
     def new_link(self) -> str:
-        """A token that lets in one browser, once."""
+        """Make a token that admits one browser, once."""
         token = secrets.token_urlsafe(_SECRET_BYTES)
         self._links = [*self._links[1 - _LINKS_MOST :], token]
         return token
 
     def judge(self, headers: Mapping[str, str], cookie: str, token: str | None) -> Verdict:
-        """Whether to let somebody in.
+        """Decide whether to admit a request.
 
         Args:
-            headers: the request's, names in small letters.
+            headers: the request's, with names in lower case.
             cookie: the value of our cookie (empty: none came).
             token: the token in the address (None: none came).
         """

@@ -1,7 +1,7 @@
-"""What there is to show now, and who waits for news of it.
+"""The latest views, and the streams that wait for changes.
 
-Filled by the watcher's thread, read by `pages`.  Only the latest views are kept: whoever reads
-slowly gets the sum of what has changed, so memory does not grow with readers or with time.
+Filled by the watcher's thread, read by `pages`.  Only the latest views are kept: a slow reader gets
+all changes since its last read as one, so memory does not grow with readers or with time.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from rayhpc.observe.live.changes import Changes, changes
 from rayhpc.observe.live.now import KEYS, Now
 from rayhpc.observe.views.everything import Views
 
-# How long a silent stream waits before it says that it is still there.
+# How long a stream may be silent before it sends a sign of life.
 _SILENCE_S = 15.0
 
 
@@ -36,18 +36,18 @@ class Feed:
         self._news = asyncio.Event()
 
     def put(self, now: Now, views: Views | None) -> None:
-        """There is something new (`views` None: they are as before)."""
+        """Replace the views (`views` None: they are unchanged)."""
         self.now = now
         self.views = views or self.views
         self._tell()
 
     def end(self, reason: str) -> None:
-        """The cluster has ended; what was seen last stays."""
+        """Note that the cluster has ended; the last views stay."""
         self.ended = reason
         self._tell()
 
     async def stream(self) -> AsyncIterator[bytes]:
-        """Server-sent events: all that there is, then whatever changes, until the end."""
+        """Server-sent events: first everything, then whatever changes, until the end."""
         now: Now | None = None
         views: Views | None = None
         with self._reading():

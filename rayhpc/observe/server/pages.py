@@ -1,7 +1,7 @@
-"""The application: the page, its events, and what it asks for on its way.
+"""The application: the page, its events, and its queries.
 
-Made by `serving`.  Every request passes the door first; nothing here changes anything.  All
-addresses in the page are relative, so that it works at any path of a proxy.
+Made by `serving`.  Every request passes the door first; nothing here changes any state.  All
+addresses in the page are relative, so that it works under any path of a proxy.
 """
 
 from __future__ import annotations
@@ -54,10 +54,10 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 
 class Looker(Protocol):
-    """What can be asked of the cluster beside the views; each answer is JSON's plain values."""
+    """Queries to the cluster beside the views; answers consist of plain JSON values."""
 
     async def log(self, text: str, most: int) -> Any:
-        """Log lines in which a text is."""
+        """Log lines that contain a text."""
 
     async def workers(self, node: int) -> Any:
         """A node's processes."""
@@ -66,18 +66,18 @@ class Looker(Protocol):
         """Where the threads of a process are now."""
 
     async def function(self, name: str) -> Any:
-        """All about one function."""
+        """Everything about one function."""
 
     async def actor(self, actor: str) -> Any:
-        """All about one actor."""
+        """Everything about one actor."""
 
 
 def application(door: Door, feed: Feed, looker: Looker) -> Starlette:
-    """The whole of it."""
+    """Make the whole application."""
 
     async def page(request: Request) -> Response:
         if "token" in request.query_params:
-            # Without the token in the address line, the history and the log of a proxy.
+            # Keeps the token out of the address bar, the history and a proxy's log.
             return RedirectResponse("./", 303)
         text = "<noscript>This page needs scripts; the report does not.</noscript>"
         return Response(_PAGE.format(text=text), media_type="text/html")
@@ -121,7 +121,7 @@ def application(door: Door, feed: Feed, looker: Looker) -> Starlette:
 
 
 def _guarded(door: Door, handler: Handler) -> Handler:
-    """Whoever is not let in is told why, in words, and nothing else."""
+    """Answer requests that are refused with the reason, and nothing else."""
 
     async def guarded(request: Request) -> Response:
         token = request.query_params.get("token")

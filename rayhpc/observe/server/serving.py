@@ -1,7 +1,7 @@
 """The listener of one dashboard, on loopback or a Unix socket, and when it ends.
 
 Used by `rayhpc dashboard`.  It ends when no page has been open for ten minutes, soon after the
-cluster, and on Ctrl-C.
+cluster ends, and on Ctrl-C.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ import uvicorn
 from rayhpc.exit_codes import ExitCode, LaunchError
 
 CLOSED_S = 600.0
-# Pages that are open hear of the cluster's end before we go.
+# Open pages are told of the cluster's end before we exit.
 _LAST_WORDS_S = 2.0
 _HOST = "127.0.0.1"
 
 
 def listener(port: int, path: str | None) -> socket.socket:
-    """The socket, which nobody can reach but from this machine; a Unix socket only this user.
+    """The socket, reachable only from this machine; a Unix socket only by this user.
 
     Raises:
-        LaunchError: it cannot be had.
+        LaunchError: it cannot be opened.
     """
     try:
         if path is None:
             sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.bind((_HOST, port))
-            # Before anybody is told where.
+            # Before anybody learns its path.
             sock.listen()
             return sock
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
@@ -56,7 +56,7 @@ class Ending:
     Args:
         stop: ends the server.
         say: tells the user why.
-        closed_s: how long no page may be open, in seconds.
+        closed_s: how long to go on without an open page, in seconds.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Ending:
         self._is_over = False
 
     def readers(self, count: int) -> None:
-        """So many pages are open now."""
+        """Note how many pages are open now."""
         if self._is_over:  # the pages are being told, and go
             return
         if self._timer is not None:
@@ -80,7 +80,7 @@ class Ending:
             self._later(self._closed, words)
 
     def over(self, reason: str) -> None:
-        """The cluster has ended."""
+        """Note that the cluster has ended."""
         self._is_over = True
         if self._timer is not None:
             self._timer.cancel()
@@ -95,7 +95,7 @@ class Ending:
 
 
 def server(application: Any) -> uvicorn.Server:
-    """The server of an application, silent but for errors: the first request has the token."""
+    """The server of an application; logs only errors, as the first request has the token."""
     return uvicorn.Server(
         uvicorn.Config(
             application,
@@ -113,7 +113,7 @@ def server(application: Any) -> uvicorn.Server:
 
 
 def on_enter(call: Callable[[], None]) -> None:
-    """Have something called for every line at the terminal, if there is one."""
+    """Have a function called for every line typed at the terminal, if there is one."""
     if not sys.stdin.isatty():
         return
     loop = asyncio.get_running_loop()

@@ -12,8 +12,8 @@ _ROWS_MOST = 300
 
 
 class ActorRow(msgspec.Struct, frozen=True):
-    """One actor; `busy` is the share of its life in which a call ran (0 to 1; of an actor that
-    runs several at once their sum, which may be more).
+    """One actor; `busy` is the share of its life in which a call ran (0 to 1; for an actor that
+    runs several at once the sum, which may be more).
     """
 
     class_name: str

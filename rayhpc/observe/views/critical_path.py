@@ -1,9 +1,9 @@
 """The chain of runs that the program's end waited for, from its first to its last.
 
-Walks back from the run that ended last.  Before a run there was what it took longest to wait for:
-the run that made its last argument, the run that had its worker until then, or the run that
-submitted it.  Failing all of these, the driver submitted it when the last run before it had ended,
-wherever that ran.  What lies between is time in which the driver, or rayhpc, was at work.
+Walks back from the run that ended last.  The step before a run is whatever it waited for longest:
+the run that made its last argument, the run that had occupied its worker, or the run that submitted
+it.  If there is none of these, the driver submitted it once the last run before it had ended,
+wherever that ran.  The gaps are time in which the driver, or rayhpc, was at work.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rayhpc.observe.views.naming import name_of, node_names
 
 _STEPS_MOST = 20_000
 _STEPS_SHOWN = 60
-# A worker that another run left so shortly before was what was waited for.
+# If another run left the worker this shortly before, the worker is what was waited for.
 _AT_ONCE_S = 0.005
 
 ARGUMENT, ROOM, PARENT, DRIVER = "argument", "room", "parent", "driver"
@@ -28,8 +28,8 @@ ARGUMENT, ROOM, PARENT, DRIVER = "argument", "room", "parent", "driver"
 class Step(msgspec.Struct, frozen=True):
     """A run on the path: the part of it that was waited for, in seconds since the start.
 
-    `waited_for` is what it could not begin before: an argument, room on its worker, the task that
-    submitted it, or the driver.  `gap` is the time since that, in seconds.
+    `waited_for` is what it had to wait for to begin: an argument, room on its worker, the task
+    that submitted it, or the driver.  `gap` is the time since then, in seconds.
     """
 
     function: str
@@ -41,7 +41,7 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class PathShare(msgspec.Struct, frozen=True):
-    """What of the path was runs of one function."""
+    """The share of the path that was runs of one function."""
 
     function: str
     seconds: float
@@ -49,7 +49,7 @@ class PathShare(msgspec.Struct, frozen=True):
 
 
 class CriticalPath(msgspec.Struct, frozen=True):
-    """The path; times in seconds.  `steps` are the longest of `count`, in their order.
+    """The path; times in seconds.  `steps` are the longest of its `count` steps, in order.
 
     `before`, `between` and `after` are the time before its first run, between its runs, and after
     its last.
@@ -126,9 +126,9 @@ def _walk(snapshot: Snapshot) -> list[_Link]:
 def _before(
     runs: Runs, end: Column, made: Column, parents: Column, run: int, start: float
 ) -> tuple[int, float, str]:
-    """What a run waited for last: the run, when that was over, and what it was.
+    """What a run waited for last: the run, when that ended, and the kind of wait.
 
-    DRIVER: for none of those that the recording links it to.
+    DRIVER: it waited for none of the runs that the recording links it to.
     """
     found = (-1, start, DRIVER)
     sources = made[runs.first_source[run] : runs.first_source[run + 1]]

@@ -19,7 +19,7 @@ from rayhpc.observe.views.usage import Usage, usage
 
 
 class Views(msgspec.Struct, frozen=True):
-    """Everything that is shown of a cluster."""
+    """Everything that is shown about a cluster."""
 
     overview: Overview
     advice: list[Advice]

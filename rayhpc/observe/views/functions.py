@@ -17,8 +17,8 @@ _LONGEST = 25
 class FunctionRow(msgspec.Struct, frozen=True):
     """One function or method; times in seconds.
 
-    `waiting` is what its runs spent in get and wait.  `for_room` is how long they waited for a
-    worker after their arguments were there, known of the `for_room_of` runs that took references.
+    `waiting` is the time its runs spent in get and wait.  `for_room` is how long they waited for a
+    worker once their arguments were ready, known for the `for_room_of` runs that took references.
     `large_calls` counts the calls whose arguments were too large for a message, `large_bytes` their
     bytes.
     """
@@ -51,7 +51,7 @@ class LongRun(msgspec.Struct, frozen=True):
 
 
 def functions(snapshot: Snapshot) -> list[FunctionRow]:
-    """All functions, the one with most time first."""
+    """All functions, the one that took most time first."""
     runs = snapshot.runs
     many = len(snapshot.functions)
     order = np.lexsort((runs.seconds, runs.function))
@@ -118,7 +118,7 @@ def _runs(snapshot: Snapshot, chosen: Column) -> list[LongRun]:
 
 
 def ready_at(snapshot: Snapshot) -> Column:
-    """When the last reference that a run took was made; not a number where nothing is known."""
+    """When the last reference that a run took was made; NaN where unknown."""
     runs = snapshot.runs
     counts = np.diff(runs.first_source)
     ready = np.full(len(runs), np.nan)
@@ -140,7 +140,7 @@ def source_makers(snapshot: Snapshot) -> Column:
 
 
 def maker_of(snapshot: Snapshot, keys: Column) -> Column:
-    """The run that made what each key names (the last of its attempts); -1: none is known."""
+    """The run that made the object of each key (the last of its attempts); -1: unknown."""
     runs = snapshot.runs
     if not len(runs):
         return np.full(len(keys), -1)

@@ -1,4 +1,4 @@
-"""What was lost on the way: nodes, workers, and the runs that had to be done again."""
+"""What was lost during the program: nodes, workers, and the runs that had to be repeated."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class LostNode(msgspec.Struct, frozen=True):
 
 
 class LostWorkers(msgspec.Struct, frozen=True):
-    """Workers of one node that ended alike without being asked to."""
+    """Workers of one node that ended unexpectedly in the same way."""
 
     node: str
     reason: str
@@ -35,7 +35,7 @@ class Remade(msgspec.Struct, frozen=True):
     """A function of which runs were repeated.
 
     `retried` counts further attempts, `made_again` tasks that finished more than once because
-    their results were lost; `seconds` is the time of both.
+    their results were lost; `seconds` is the time both took.
     """
 
     function: str
@@ -45,7 +45,7 @@ class Remade(msgspec.Struct, frozen=True):
 
 
 class Losses(msgspec.Struct, frozen=True):
-    """All that was lost."""
+    """Everything that was lost."""
 
     nodes: list[LostNode]
     workers: list[LostWorkers]
@@ -54,7 +54,7 @@ class Losses(msgspec.Struct, frozen=True):
 
 @lru_cache(maxsize=1)
 def losses(snapshot: Snapshot) -> Losses:
-    """What was lost, and what was made again for it."""
+    """What was lost, and what was repeated because of it."""
     names = node_names(snapshot)
     died = Counter(
         (name_of(names, node_of(x.address)), x.exit_detail)

@@ -22,5 +22,5 @@ def names_of(nodes: list[NodeState]) -> dict[int, str]:
 
 
 def name_of(names: dict[int, str], number: int) -> str:
-    """A node's name, also of one that nobody remembers."""
+    """A node's name, even if the node is no longer known."""
     return names.get(number) or f"node {number}"

@@ -1,4 +1,4 @@
-"""The page of one function, and of one actor: the same views, of its runs alone."""
+"""The page of one function, and of one actor: the same views, of its runs only."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rayhpc.observe.views.functions import FunctionRow, LongRun, functions, late
 
 
 class FunctionPage(msgspec.Struct, frozen=True):
-    """One function or method; `functions` has one row, or none if nothing of it is remembered."""
+    """One function or method; `functions` has one row, or none if none of its runs is kept."""
 
     name: str
     functions: list[FunctionRow]
@@ -24,7 +24,7 @@ class FunctionPage(msgspec.Struct, frozen=True):
 
 
 class ActorPage(msgspec.Struct, frozen=True):
-    """One actor; `actors` has one row, or none if nobody remembers it; `functions` its methods."""
+    """One actor; `actors` has one row, or none if it is unknown; `functions` has its methods."""
 
     actor: str
     actors: list[ActorRow]
@@ -35,7 +35,7 @@ class ActorPage(msgspec.Struct, frozen=True):
 
 
 def function_page(snapshot: Snapshot, name: str) -> FunctionPage:
-    """All about one function."""
+    """Everything about one function."""
     number = snapshot.functions.index(name) if name in snapshot.functions else -1
     own = _only(snapshot, snapshot.runs.function == number)
     return FunctionPage(
@@ -48,7 +48,7 @@ def function_page(snapshot: Snapshot, name: str) -> FunctionPage:
 
 
 def actor_page(snapshot: Snapshot, actor: str) -> ActorPage:
-    """All about one actor, named by its id in hex.  Raises ValueError if that is none."""
+    """Everything about one actor, given its id in hex.  Raises ValueError if that is malformed."""
     key = bytes.fromhex(actor)
     number = snapshot.actor_ids.index(key) if key in snapshot.actor_ids else -2
     own = _only(snapshot, snapshot.runs.actor == number)
@@ -64,7 +64,7 @@ def actor_page(snapshot: Snapshot, actor: str) -> ActorPage:
 
 
 def _only(snapshot: Snapshot, chosen: Column) -> Snapshot:
-    """The same with some of the runs, which then know no more what they took."""
+    """The same snapshot with only some of the runs, without the references they took."""
     runs = snapshot.runs
     columns = {x.name: getattr(runs, x.name) for x in dataclasses.fields(Runs)}
     kept = {name: column[chosen] for name, column in columns.items() if len(column) == len(chosen)}

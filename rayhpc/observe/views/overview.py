@@ -1,4 +1,4 @@
-"""The program in one line of figures: what was asked for, given and used."""
+"""The program in one line of figures: what was requested, granted and used."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Overview(msgspec.Struct, frozen=True):
     """The figures at the top.
 
     `started` is in seconds since 1970; `cpus_used` and `gpus_used` are means over the whole time,
-    `nodes_used` is the sum of the nodes' busy shares; memory is in bytes.  `time_left` is what
-    was left of the allocation at the end, in seconds (None: no limit).
+    `nodes_used` is the sum of the nodes' busy shares; memory is in bytes.  `time_left` is the
+    time left in the allocation at the end, in seconds (None: no limit).
     """
 
     command: str

@@ -1,4 +1,4 @@
-"""What a node's samples say of other moments than their own."""
+"""What a node's samples say about the moments between them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rayhpc.wire.messages.cluster import NodeHistory, NodeSample
 
 
 def in_force(history: NodeHistory, at: Column, value: Callable[[NodeSample], float]) -> Column:
-    """At each moment the value of the sample that had begun last; 0 before the first."""
+    """At each moment, the value of the latest sample up to then; 0 before the first."""
     samples = history.samples
     if not samples:
         return np.zeros(len(at))

@@ -17,7 +17,7 @@ _NODES_MOST = 256
 
 
 class StoreRow(msgspec.Struct, frozen=True):
-    """One node's store, in bytes: its size, the most that was in it and on disk, and what moved."""
+    """One node's store, in bytes: its size, its peak use in memory and on disk, and transfers."""
 
     node: str
     size: int
@@ -30,7 +30,7 @@ class StoreRow(msgspec.Struct, frozen=True):
 
 
 class Stores(msgspec.Struct, frozen=True):
-    """All stores together over time, in bytes, in bins of `step` seconds; and each by itself."""
+    """All stores together over time, in bytes, in bins of `step` seconds; and each on its own."""
 
     step: float
     size: int

@@ -1,7 +1,7 @@
 """What every worker ran when, in as many segments as can be drawn and sent.
 
-A few runs are shown each by itself; of many those that a worker began within one short stretch are
-one segment, which says how many they are, how busy they kept it, and which function most of it was.
+A few runs are shown individually; of many, those that a worker began within one short stretch form
+one segment, which says how many they are, how busy they kept it, and which function took most time.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _FAILED = 128
 
 
 class Lane(msgspec.Struct, frozen=True):
-    """One worker: its node, its process, and how many segments are its."""
+    """One worker: its node, its process, and how many segments it has."""
 
     node: str
     pid: int
@@ -34,9 +34,9 @@ class Timeline(msgspec.Struct, frozen=True):
     """The segments of all lanes, lane by lane.
 
     `columns` is zlib's deflate of these columns, in base64, each of `segments` little-endian
-    numbers: u32 ticks from the lane's previous start (the first: from the program's), u32 ticks of
-    its length, u32 how many runs it is, u16 number of the function that most of it was, u8 percent
-    of it that was run, plus 128 if a run failed.  A tick is `tick` seconds.  `is_merged` says that
+    numbers: u32 ticks since the lane's previous start (for the first: since the program's), u32
+    length in ticks, u32 number of runs, u16 number of the function that took most of it, u8 percent
+    of it that was busy, plus 128 if a run failed.  A tick is `tick` seconds.  `is_merged` says that
     a segment may be several runs.
     """
 
@@ -75,7 +75,7 @@ def timeline(snapshot: Snapshot) -> Timeline:
 
 
 def _merged(snapshot: Snapshot, chosen: Column) -> Column:
-    """Where each segment begins, if what starts in one stretch on one worker is one segment."""
+    """Where each segment begins, if runs that start in one stretch on one worker are merged."""
     runs = snapshot.runs
     lanes = min(len(snapshot.workers), _LANES_MOST)
     stretch = snapshot.span * lanes / SEGMENTS_MOST

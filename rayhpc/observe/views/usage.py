@@ -1,4 +1,4 @@
-"""CPUs and GPUs over time, of the cluster and of each node: given, reserved, at work."""
+"""CPUs and GPUs over time, of the cluster and of each node: granted, reserved, busy."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NODES_MOST = 256
 
 
 class NodeUsage(msgspec.Struct, frozen=True):
-    """One node: how busy it was in each bin, in percent of its CPUs, and in the mean (0 to 1)."""
+    """One node: how busy it was in each bin, in percent of its CPUs, and on average (0 to 1)."""
 
     name: str
     cpus: float
@@ -30,9 +30,9 @@ class NodeUsage(msgspec.Struct, frozen=True):
 class Usage(msgspec.Struct, frozen=True):
     """The cluster over time, in bins of `step` seconds.
 
-    `at_work` are CPUs that ran something, `reserved` those that tasks, actors and groups held at
-    the most (empty: not recorded).  `nodes` are the first of all, `nodes_left_out` counts others,
-    `nodes_used` is the sum of the busy shares of all.
+    `at_work` are CPUs that were busy, `reserved` the most that tasks, actors and groups held
+    (empty: not recorded).  `nodes` are the first nodes, `nodes_left_out` counts the others,
+    `nodes_used` is the sum of the busy shares of all nodes.
     """
 
     step: float
@@ -69,7 +69,7 @@ def usage(snapshot: Snapshot) -> Usage:
 def _at_work(snapshot: Snapshot, edges: Column) -> Column:
     """The CPUs at work on each node in each bin.
 
-    Never more than it has: of tasks that sleep or wait more may be under way than it has CPUs.
+    Never more than the node has: with tasks that sleep or wait, more may run than it has CPUs.
     """
     busy = intervals.busy(snapshot)
     node = np.array([x.node for x in snapshot.workers], dtype=np.int64)[busy.worker]
