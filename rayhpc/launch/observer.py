@@ -1,8 +1,8 @@
 """Queries a running cluster from a process that is not a driver: status, listings, who has joined.
 
 Used by the CLI, and by rank 0 while it waits for its nodes.  Attaches to this machine's raylet
-through the session's private socket; runs no task, owns no object.  From an observer the cluster
-takes nothing but questions; rank 0's `Operator` may also command.
+through the session's private socket; runs no task, owns no object.  The cluster accepts only
+queries from an observer; rank 0's `Operator` may also send commands.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class Observer:
     def ask(
         self, question: Question, kind: type[T], whom: Address = HEAD, timeout_s: float = ANSWER_S
     ) -> T:
-        """The answer to a question.
+        """Ask a question and return the answer.
 
         Args:
             question: what to ask.
@@ -117,7 +117,7 @@ class Observer:
         kind: type[T],
         timeout_s: float = ANSWER_S,
     ) -> dict[Address, T]:
-        """The answers of many, asked at the same time; who is silent or cannot answer is not there.
+        """Ask many at the same time; those that are silent or cannot answer are left out.
 
         Raises:
             LaunchError: the cluster has ended.
@@ -136,7 +136,7 @@ class Observer:
         return found
 
     def wait(self, seconds: float) -> None:
-        """Let so much time go by.
+        """Wait for some time.
 
         Raises:
             LaunchError: the cluster has ended, at once when it does.
@@ -158,7 +158,7 @@ class Observer:
             message = self._decode(frame)
             if isinstance(message, Shutdown):
                 raise LaunchError(f"the cluster ends: {message.reason}", ExitCode.HEAD_LOST)
-            if isinstance(message, DirectAsk):  # it has none: a few questions are not worth it
+            if isinstance(message, DirectAsk):  # it has none: a few questions do not need one
                 self._transport.links.on_ask(source_of(frame), message)
             else:
                 found.append(message)
@@ -168,12 +168,12 @@ class Observer:
 
 
 class Operator(Observer):
-    """An attached process that also commands: rank 0, on behalf of the batch system."""
+    """An attached process that also sends commands: rank 0, on behalf of the batch system."""
 
     _role = "operator"
 
     def tell(self, whom: Address, message: msgspec.Struct) -> None:
-        """Send a message that nobody answers."""
+        """Send a message that has no answer."""
         self._transport.send(whom, message)
 
 

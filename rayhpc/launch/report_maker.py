@@ -1,8 +1,8 @@
-"""Rank 0's last work: keep what the program did, and have the report made, in a second at most.
+"""Rank 0's last work: record what the program did, and have the report made, in at most a second.
 
-Used by `head_rank`.  The cluster is asked while it still lives; the report is made by a process of
-its own while the cluster ends.  What is not done in time stays a recording in the job's folder, of
-which `rayhpc report` makes the report later.  Never fails the job.
+Used by `head_rank`.  The cluster is asked while it still runs; the report is made by a separate
+process while the cluster ends.  If it is not done in time, a recording stays in the job's folder,
+from which `rayhpc report` makes the report later.  Never fails the job.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from rayhpc.launch.spawn import interpreter_options, make_importable
 if TYPE_CHECKING:
     from rayhpc.launch.run_context import RunContext
 
-# A program that ran for so long gets a report by itself.
+# A program that ran for at least this long gets a report automatically.
 LONG_S = 60.0
-# What the exit code waits for all of it together.
+# How long the exit code is delayed by all of this together.
 WITHIN_S = 1.0
 _ASKING_S = 0.6
 
@@ -33,9 +33,9 @@ class ReportMaker:
     """The process that makes one report.
 
     Args:
-        process: it.
+        process: the process.
         report: where the report will be.
-        recording: what it is made of.
+        recording: what it is made from.
         is_kept: whether the recording stays afterwards.
         spent: how long the exit code has waited so far, in seconds.
     """
@@ -58,7 +58,7 @@ class ReportMaker:
     def begin(
         cls, run: RunContext, session_dir: str, code: int, began: float
     ) -> ReportMaker | None:
-        """Record what the program did; None if no report is wanted, or nothing can be told.
+        """Record what the program did; None if no report is wanted, or nothing is known.
 
         Args:
             run: this run.
@@ -84,7 +84,7 @@ class ReportMaker:
         return cls(process, report, recording, folder is not None, time.monotonic() - clock)
 
     def finish(self, say: Callable[[str], None]) -> None:
-        """Wait for the report for what is left of its time, and say where it is."""
+        """Wait for the report for the rest of its time, and say where it is."""
         try:
             code = self._process.wait(self._left if self._is_kept else None)
         except subprocess.TimeoutExpired:
@@ -141,7 +141,7 @@ def _start(recording: Path, report: Path) -> subprocess.Popen[bytes]:
     words = ["report", "--recording", str(recording), "-o", str(report)]
     return subprocess.Popen(
         [sys.executable, *interpreter_options(), "-m", "rayhpc.cli.main", *words],
-        # A folder of the user's on the module path would hide modules of Python's own.
+        # A folder of the user's on the module path could shadow Python's own modules.
         cwd="/",
         env=environ,
         stdin=subprocess.DEVNULL,

@@ -1,8 +1,8 @@
-"""A job that grows and shrinks while its program runs, where the batch system has a way for that.
+"""Grows and shrinks a job while its program runs, where the batch system can do that.
 
 Used by rank 0 (`head_rank`).  A program says in the head's key-value store how many nodes it wants
 (`api.session.size`); the thread here passes that on, and drains the nodes that are to leave: they
-take no new work, and go when what runs there has ended.
+take no new work, and leave when their running work has ended.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from rayhpc.wire.messages.cluster import Drain as DrainNode
 from rayhpc.wire.messages.cluster import KvGet, KvPut, NodeState
 from rayhpc.wire.messages.size import SIZE_SPACE, UNIT_KEY, WANTED_KEY, Unit
 
-# Between two looks at what the program wants and at who has left.
+# How often to check what the program wants and which nodes have left.
 _LOOK_S = 0.5
-# What runs on a node that is to leave may take so long.
+# How long running work on a node that is to leave may take.
 _DRAIN_S = 120.0
 _REASON = "the job shrinks"
 
 
 class Resizing:
-    """The thread that does it, until the cluster or whoever gives nodes is gone.
+    """The thread that resizes the job, until the cluster or the resizer is gone.
 
     Args:
         session_dir: of this node's session.
-        resizer: who gives nodes and takes them.
+        resizer: adds and removes nodes.
         unit: what one node has.
     """
 
@@ -49,7 +49,7 @@ class Resizing:
                 while True:
                     self._turn(operator)
         except (LaunchError, EOFError):
-            return  # it is over
+            return  # the cluster has ended
 
     def _turn(self, operator: Operator) -> None:
         rank = self._resizer.leaving(_LOOK_S)
@@ -68,5 +68,5 @@ class Resizing:
 
 
 def _node_of(observer: Observer, rank: int) -> NodeState | None:
-    """The living node of a rank."""
+    """The live node of a rank."""
     return next((x for x in observer.nodes() if x.alive and x.info.rank == rank), None)

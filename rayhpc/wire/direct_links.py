@@ -1,20 +1,20 @@
-"""Which way a process's messages to processes of other nodes take: through the raylets, or over a
-direct link; a state machine apart from sockets.
+"""Which route a process's messages to processes of other nodes take: through the raylets, or over
+a direct link; a state machine apart from sockets.
 
-Used by `transport`, and by the simulation.  `direct_sockets` does what it decides.  Both ways carry
-frames in order, and the way changes without a frame lost, doubled or overtaken:
+Used by `transport`, and by the simulation.  `direct_sockets` carries out its decisions.  Both
+routes keep frames in order, and the route changes without a frame lost, duplicated or overtaken:
 
 * To a link.  After `ASK_AFTER` frames the sender asks the receiver where it listens (`DirectAsk`,
   `DirectOffer`), and dials.  Meanwhile everything goes through the raylets.  Once each end has
   heard the other on the link (`DirectHello`), each says so through the raylets (`DirectBegins`)
   and sends over the link from then on.  The receiver holds back what comes over the link until it
-  has read `DirectBegins`, the last that comes the other way.
+  has read `DirectBegins`, the last frame to come through the raylets.
 * Back.  Each end counts the frames it reads from the link, and keeps those it sends until the other
   has acknowledged them.  An end that notices that the link is broken, or is told so, closes it,
   tells its count through the raylets (`DirectEnded`), and holds its frames back.  When it has the
-  other's count it sends again what is missing, then what it held back, through the raylets.
+  other's count it resends what is missing, then what it held back, through the raylets.
 
-Whether a process has died is not decided here: `forget` ends everything that concerns it.
+Whether a process has died is not decided here: `forget` ends everything about it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ ASK_AFTER = 8
 # After a link has failed or ended, frames until the next is tried; doubled each time.
 ASK_AGAIN_AFTER = 256
 _DOUBLED_MOST = 10
-# A receiver acknowledges after so many frames or bytes.
+# A receiver acknowledges after this many frames or bytes.
 ACK_FRAMES = 32
 ACK_BYTES = 256 * 1024
 # The destination of frames that concern the link itself.
@@ -51,7 +51,7 @@ _decode = codec.Decoder((direct.DirectHello, direct.DirectAck))
 
 
 class LinkIO(Protocol):
-    """What direct links need of the outside world."""
+    """What direct links need from the outside world."""
 
     def listen(self) -> tuple[list[tuple[str, int]], bytes]:
         """Where this process listens (opened when first asked for), and the listener's public key.
@@ -61,10 +61,10 @@ class LinkIO(Protocol):
         """
 
     def admit(self, key: bytes) -> None:
-        """Let in whoever shows this client key."""
+        """Admit the client with this key."""
 
     def dismiss(self, key: bytes) -> None:
-        """Let in nobody with this client key any more."""
+        """Stop admitting the client with this key."""
 
     def client_key(self) -> bytes:
         """The public half of the key with which this process dials."""
@@ -80,7 +80,7 @@ class LinkIO(Protocol):
 
 
 class _Peer:
-    """A process to which there is, or was, or may soon be a link."""
+    """A process to which there is, was, or may soon be a link."""
 
     __slots__ = (
         "acknowledged",
@@ -126,7 +126,7 @@ class DirectLinks:
         me: this process's address.
         relay: sends a frame through the raylets; False: nobody can receive it.
         io: listens, dials, sends.
-        most: how many links there may be at a time.
+        most: the most links at a time.
 
     Attributes:
         deliver: called with each frame that was held back, in order.
@@ -150,7 +150,7 @@ class DirectLinks:
         self.on_trouble: Callable[[str], None] = _nothing
 
     def handlers(self) -> dict[type, Callable[[Address, Any], None]]:
-        """What is done with each message that comes through the raylets."""
+        """The handlers of messages that come through the raylets."""
         return {
             direct.DirectAsk: self.on_ask,
             direct.DirectOffer: self._on_offer,
@@ -233,7 +233,7 @@ class DirectLinks:
             self.on_trouble(message.text)
 
     def connected(self, address: Address, via: Via) -> None:
-        """A process that was dialled has been reached: prove that it can be spoken with."""
+        """A process that was dialled has been reached: check that it can be talked to."""
         peer = self._peers.get(address)
         if peer is not None and peer.stage == DIALING:
             self._send_control(via, direct.DirectHello(peer.number))
@@ -258,7 +258,7 @@ class DirectLinks:
 
     # -- receiving --------------------------------------------------------------------------------
     def take(self, via: Via, frame: bytes) -> bytes | None:
-        """A frame has come over a link; returns it if it can be handled now."""
+        """Take a frame that came over a link; returns it if it can be handled now."""
         peer = self._by_via.get(via)
         if frame[:8] == _CONTROL:
             self._take_control(via, peer, frame)
@@ -302,7 +302,7 @@ class DirectLinks:
     def broke(self, address: Address, via: Via, why: str = "") -> None:
         """A connection has ended and everything that came over it was taken, or dialling failed.
 
-        `why` is for the user, if something is to be mended.
+        `why` is for the user, if there is something to fix.
         """
         peer = self._peers.get(address)
         if peer is None or (peer.via != via if peer.stage == UP else peer.stage != DIALING):
@@ -329,7 +329,7 @@ class DirectLinks:
         self._tell(peer.address, direct.DirectEnded(peer.number, peer.received))
 
     def _relay_all(self, peer: _Peer, received: int) -> None:
-        """Everything that the other end has not read goes through the raylets."""
+        """Send everything that the other end has not read through the raylets."""
         _drop_until(peer, received)
         waiting = [*peer.kept, *peer.held]
         peer.kept.clear()
@@ -389,7 +389,7 @@ def peer_named(via: Via) -> Address:
 
 
 def _drop_until(peer: _Peer, received: int) -> None:
-    """The other end has read this many frames."""
+    """Drop what the other end has read: this many frames."""
     kept = peer.kept
     while kept and peer.kept_from < received:
         kept.popleft()
@@ -397,4 +397,4 @@ def _drop_until(peer: _Peer, received: int) -> None:
 
 
 def _nothing(_: Any) -> None:
-    """The default: nobody wants to be told."""
+    """The default callback: does nothing."""

@@ -1,7 +1,7 @@
 """The sockets of direct links: a listener for those who dial this process, a socket that dials.
 
 Used by `transport`, which polls `sockets`; both are opened when first needed, so a process that
-talks to no other node has neither.  Does what `direct_links` decides, and tells it what happens.
+talks to no other node has neither.  Carries out what `direct_links` decides, and reports events.
 Each process has key pairs of its own, one as listener, one as client.  It admits only the clients
 that have told it their keys through the raylets, and dials listeners whose keys came that way.
 """
@@ -34,7 +34,7 @@ logger = logging.getLogger("rayhpc")
 
 # Milliseconds for each attempt, in each round: the raylets carry everything meanwhile.
 ROUNDS = (1_000, 3_000)
-# So many ports at the start of the range are left to the head, the raylets and their data planes.
+# This many ports at the start of the range are left to the head, the raylets and their data planes.
 PORTS_LEFT = 8
 # The first byte of our names for connections that we have made; a caller's name starts with "@".
 _DIALLED = b">"
@@ -50,7 +50,7 @@ class DirectSockets:
         ports: first and last port to listen on (None: the system's choice).
 
     Attributes:
-        links: what decides; set it before use.
+        links: the state machine that decides; set it before use.
         on_socket: called with each socket that is to be polled from now on.
     """
 
@@ -118,12 +118,12 @@ class DirectSockets:
             self.on_socket(sock)
 
     def admit(self, key: bytes) -> None:
-        """Let in whoever shows this client key."""
+        """Admit the client with this key."""
         assert self._listener is not None
         self._listener.admit(key)
 
     def dismiss(self, key: bytes) -> None:
-        """Let in nobody with this client key any more."""
+        """Stop admitting the client with this key."""
         assert self._listener is not None
         self._listener.dismiss(key)
 
@@ -180,7 +180,7 @@ class DirectSockets:
             dial.close()
 
     def receive_from(self, sock: Socket) -> Iterator[bytes]:
-        """The frames that can be handled, after one of our sockets was found readable."""
+        """The frames that can be handled, after one of our sockets has become readable."""
         if sock is self._client:
             yield from self._read_dialled()
         elif self._monitor is not None and sock is self._monitor.socket:

@@ -1,4 +1,4 @@
-"""What every part of the object manager is handed: who we are, clock, timers, ways to send.
+"""What every part of the object manager is given: who we are, clock, timers, ways to send.
 
 Made by `manager`.  Holds no object.  A message to our own raylet is looped back and handled when
 the current one is done, so that no part is entered twice.
@@ -26,7 +26,7 @@ class Executor(Protocol):
 
     @property
     def busy(self) -> int:
-        """How much was handed in and is not finished."""
+        """How much work was submitted and is not finished."""
 
     def submit(self, work: Callable[[], T], done: Callable[[T], None]) -> None:
         """Run `work` somewhere (it must not raise), then `done` with its result in `run_done`."""
@@ -35,14 +35,14 @@ class Executor(Protocol):
         """Call `action` in `run_done` (any thread)."""
 
     def run_done(self) -> None:
-        """Call `done` of all that is finished, and what was told."""
+        """Call `done` for all finished work, and the actions given to `tell`."""
 
     def close(self) -> None:
-        """Stop; what runs is waited for."""
+        """Stop, waiting for running work."""
 
 
 class Timers:
-    """Things to do later.
+    """Actions to run later.
 
     Args:
         now: the clock, in seconds.
@@ -54,15 +54,15 @@ class Timers:
         self._numbers = itertools.count()
 
     def after(self, seconds: float, action: Callable[[], None]) -> None:
-        """Run `action` that much later; it must see for itself whether it is still wanted."""
+        """Run `action` after this delay; it must check for itself whether it is still wanted."""
         heapq.heappush(self._heap, (self._now() + seconds, next(self._numbers), action))
 
     def deadline(self) -> float | None:
-        """When the next is due."""
+        """When the next action is due."""
         return self._heap[0][0] if self._heap else None
 
     def run(self) -> None:
-        """Do what is due."""
+        """Run the actions that are due."""
         now = self._now()
         while self._heap and self._heap[0][0] <= now:
             heapq.heappop(self._heap)[2]()
@@ -87,20 +87,20 @@ class StoreContext:
         self.executor = executor
         self.timers = Timers(now)
         self.looped: deque[msgspec.Struct] = deque()
-        # Processes of this node, and nodes, that have ended: addresses are never used again.
+        # Processes of this node, and nodes, that have ended: addresses are never reused.
         self.dead: set[Address] = set()
         self.gone_nodes: set[NodeNumber] = set()
         self._editions = itertools.count(node << 32 | 1)
 
     def new_edition(self) -> int:
-        """A number for what a process has written: copies of one edition are equal in every byte.
+        """A number for what a process has written: copies of one edition are byte for byte equal.
 
-        An object that is made again is another edition, even if it has the same id and size.
+        A reconstructed object is another edition, even if it has the same id and size.
         """
         return next(self._editions)
 
     def post(self, node: NodeNumber, message: msgspec.Struct) -> None:
-        """Send to the raylet of a node, which may be this one."""
+        """Send a message to the raylet of a node, which may be this one."""
         if node == self.node:
             self.looped.append(message)
         elif node not in self.gone_nodes:

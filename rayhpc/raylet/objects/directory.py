@@ -20,23 +20,23 @@ from rayhpc.wire.address import Address, NodeNumber, ObjectId, id_prefix, node_o
 from rayhpc.wire.messages import objects
 
 _PULLERS_PER_COPY = 2
-# From this size on pullers take turns; a turn ends with the copy, or after about this long.
+# From this size on, pullers take turns; a turn ends with the copy, or after about this long.
 _TURNS_FROM = 4 * 2**20
 _TURN_SECONDS, _TURN_BYTES_PER_SECOND = 2.0, 200e6
 # No answer names more copies than this.
 _NAMED = 8
-# The owner says "stored" but nothing is: how long the writer's message may still take.
+# The owner says "stored" but no copy is known: how long the writer's message may still take.
 _GRACE = 2.0
-# Freed objects of which no copy was known: so many are remembered.
+# How many freed objects without a known copy are remembered.
 _FREED_EARLY = 10_000
 
 
 class DirectoryEntry:
-    """What is known about one object beyond what the table knows.
+    """What is known about one object, beyond what the table knows.
 
     `nodes` have a copy; `keeper` has the primary copy, which must not be evicted (0: ours, or
-    none). `waiting` want to know, `told` were told and may be about to have a copy (until their
-    turn ends).
+    none). `waiting` want to know where copies are, `told` were told and may be about to have one
+    (until their turn ends).
     """
 
     __slots__ = ("asked", "eager", "keeper", "nodes", "size", "timer", "told", "waiting")
@@ -52,12 +52,12 @@ class DirectoryEntry:
         self.timer = False
 
     def arrived_at(self, node: NodeNumber, size: int) -> None:
-        """A node has a copy, so it no longer looks for one."""
+        """Note that a node has a copy, so it no longer looks for one."""
         self.size = size
         self.looks_no_more(node)
 
     def looks_no_more(self, node: NodeNumber) -> None:
-        """A node no longer looks for it."""
+        """Note that a node no longer looks for the object."""
         self.waiting.pop(node, None)
         self.eager.discard(node)
         self.told.pop(node, None)
@@ -80,7 +80,7 @@ class Directory:
         self._owners: dict[bytes, dict[ObjectId, DirectoryEntry]] = {}
         # Freed objects: the nodes that were told of a copy and have not reported the outcome.
         self._leaving: dict[ObjectId, set[NodeNumber]] = {}
-        # Freed before the first copy was heard of: a result may come straight from another node,
+        # Freed before the first copy was known: a result may come straight from another node,
         # and be dropped, before that node's raylet has said where it is.
         self._freed_early: dict[ObjectId, None] = {}
 
@@ -144,7 +144,7 @@ class Directory:
             self._tidy(oid, entry)
 
     def on_tell(self, source: Address, message: objects.Tell) -> None:
-        """An owner says what became of its object."""
+        """An owner reports the state of its object."""
         oid = message.oid
         entry = self._entry(oid)
         if entry is None or owner_of(oid) != source:
@@ -179,7 +179,7 @@ class Directory:
         self._table.drop_of(prefix)
 
     def on_node_gone(self, node: NodeNumber) -> None:
-        """All copies there are gone, and nobody there waits any more."""
+        """All copies on a node are gone, and nobody there waits any more."""
         for oid in [oid for oid, nodes in self._leaving.items() if node in nodes]:
             self._has_left(oid, node)
         for oid, entry in [pair for owned in self._owners.values() for pair in owned.items()]:
@@ -197,7 +197,7 @@ class Directory:
         return [self._context.node, *nodes] if self._table.get(oid) is not None else nodes
 
     def give_up(self, oid: ObjectId, node: NodeNumber) -> bool:
-        """A node is about to leave: another copy is the one to keep; False: there is no other."""
+        """Keep another copy than the one on a node about to leave; False: there is no other."""
         if self.copies(oid) in ([], [node]):
             return False
         self._copy_gone(oid, node)
@@ -217,7 +217,7 @@ class Directory:
             self._tidy(oid, entry)
 
     def _choose_keeper(self, oid: ObjectId, entry: DirectoryEntry) -> None:
-        """The primary copy is gone: another one must not be evicted from now on."""
+        """Choose another copy that must not be evicted, as the primary copy is gone."""
         entry.keeper = 0
         if self._table.get(oid) is not None:
             self._table.promote(oid)
@@ -235,7 +235,7 @@ class Directory:
             self._tidy(oid, entry)
 
     def _serve(self, oid: ObjectId, entry: DirectoryEntry) -> None:
-        """Answer as many of those waiting as may pull now."""
+        """Answer as many of the waiting nodes as may pull now."""
         if not entry.waiting:
             return
         copies = self.copies(oid)
@@ -264,7 +264,7 @@ class Directory:
     def _located(
         self, oid: ObjectId, size: int, named: list[NodeNumber], eager: bool
     ) -> objects.Located:
-        """The answer to who looks for copies: where they are, and at best the object itself."""
+        """The answer to a node that looks for copies: where they are, or even the object itself."""
         obj = self._table.get(oid) if eager and size <= spill.PIECE else None
         if obj is None or obj.offset < 0:
             return objects.Located(oid, objects.STORED, size, named)

@@ -1,10 +1,10 @@
 """Who on this node waits for which object, and how each gets here: from disk or another node.
 
 Used by `manager`.  A state machine over `Want`s.  The bytes are moved by `pulls` (from other nodes)
-and `reclaim` (from disk); where copies are is asked of the owner's raylet (`directory`).
+and `reclaim` (from disk); the owner's raylet (`directory`) is asked where copies are.
 
 A `Located` that names copies is closed by exactly one message of ours: `ObjectAt`, `LocateCancel`
-or another `Locate`.  So the directory knows at any time who may be about to hold a copy.
+or another `Locate`, so the directory knows at any time who may be about to hold a copy.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from rayhpc.raylet.objects.table import ObjectTable
 from rayhpc.wire.address import Address, NodeNumber, ObjectId, owner_node_of
 from rayhpc.wire.messages import objects
 
-# Objects, of a chunk at most, that may come along with the answer to where they are.
+# Objects, of one chunk at most, that may come along with the answer to a `Locate`.
 _EAGER = 16
 
 # Want.state
@@ -32,7 +32,7 @@ _PAUSE_MIN, _PAUSE_MAX = 0.01, 1.0
 class Want:
     """An object that is waited for here; `waiters` are (process, whether it wants a pin).
 
-    `source` is the node it was last asked of, `avoid` those that did not send it.
+    `source` is the node it was last requested from, `avoid` those that did not send it.
     """
 
     __slots__ = ("avoid", "oid", "pause", "request", "source", "state", "waiters")
@@ -48,7 +48,7 @@ class Want:
 
     @property
     def urgent(self) -> bool:
-        """Whether somebody wants to read it, not just to have it near."""
+        """Whether somebody wants to read it, not just to have it on this node."""
         return any(pin for _, pin in self.waiters)
 
 
@@ -73,7 +73,7 @@ class Fetcher:
         self._memory = memory
         self._puller = puller
         self._wants: dict[ObjectId, Want] = {}
-        # Those for which that was asked and whose bytes may be on their way, or wait for room.
+        # Those requested that way whose bytes may be on their way, or waiting for room.
         self._eager: set[ObjectId] = set()
 
     # -- this node's processes ---------------------------------------------------------------------
@@ -104,7 +104,7 @@ class Fetcher:
                     self._give_up(want)
 
     def on_process_died(self, process: Address) -> None:
-        """It waits for nothing any more."""
+        """Drop what a dead process waited for."""
         for want in list(self._wants.values()):
             want.waiters.pop((process, True), None)
             want.waiters.pop((process, False), None)
@@ -148,10 +148,10 @@ class Fetcher:
 
     # -- other raylets -----------------------------------------------------------------------------
     def on_located(self, message: objects.Located) -> None:
-        """Where the copies are, or what there is instead of the object."""
+        """Take the answer: where the copies are, or what there is instead of the object."""
         want = self._wants.get(message.oid)
         if want is None or want.state != LOCATING:
-            return  # answers a question that was taken back
+            return  # answers a question that was withdrawn
         if message.kind != objects.STORED:
             self._fail(want, message.kind, message.value, message.text)
             return
@@ -172,7 +172,7 @@ class Fetcher:
         self._puller.start(want.oid, message.size, want.source, want.urgent, others, came)
 
     def on_dropped(self, oid: ObjectId) -> None:
-        """The object goes, here and everywhere: the directory is asked why."""
+        """The object is dropped, here and everywhere: ask the directory why."""
         want = self._wants.get(oid)
         if want is not None and want.state in (PULLING, RESTORING):
             self._stop(want)
@@ -230,12 +230,12 @@ class Fetcher:
         self._answer(process, answer)
 
     def _answer(self, process: Address, answer: objects.Fetched | objects.FetchFailed) -> None:
-        """Tell who waited; what the raylet itself wants here is wanted by no process."""
+        """Tell the processes that waited; what only the raylet itself wants has none."""
         if process != self._context.me:
             self._context.send(process, answer)
 
     def _no_room(self, want: Want, size: int) -> None:
-        """Readers hear that it does not fit; who only looked, that it exists."""
+        """Tell readers that it does not fit, and those that only looked that it exists."""
         del self._wants[want.oid]
         self._eager.discard(want.oid)
         text = self.full(size)
@@ -265,9 +265,9 @@ class Fetcher:
         if want.request is not None:
             self._memory.withdraw(want.request)
             want.request = None
-        self._puller.abort(want.oid)  # even if it does not come now, something may be kept of it
+        self._puller.abort(want.oid)  # even if it is not pulled now, part of it may have been kept
 
 
 def _is_mapped(obj: LocalObject) -> bool:
-    """Whether somebody reads it where it lies on disk: then others may as well."""
+    """Whether somebody reads it from its mapping on disk: then others may as well."""
     return obj.pins > 0 and obj.disk is not None and obj.disk.checked

@@ -1,6 +1,6 @@
-"""A node's object store as its raylet sees it: the parts put together, and the messages they take.
+"""A node's object store in its raylet: the parts put together, and the messages they handle.
 
-Made by the raylet's main loop, which hands in messages, deaths and the time.  A state machine: the
+Made by the raylet's main loop, which passes in messages, deaths and the time.  A state machine: the
 clock, the transport and randomness come from outside, slow work goes to a `context.Executor`.
 
     table      what lies here                 memory   room in the arena
@@ -37,9 +37,9 @@ from rayhpc.wire.messages.cluster import Moved, ObjectRow
 
 Handler = Callable[[Address, Any], None]
 
-# Where there is no `wake_fd` to poll, finished work is looked for this often.
+# How often to look for finished work where there is no `wake_fd` to poll.
 _LOOK_SECONDS = 0.02
-# A node that drains gives its objects away by so many.
+# How many objects a draining node moves away at a time.
 _MOVED_AT_ONCE = 200
 
 
@@ -55,7 +55,7 @@ class ObjectManager:
         now: the clock, in seconds.
         random: chooses among copies.
         pid_of: the pid of a process of this node (for messages to people), 0 if unknown.
-        executor: does slow work; threads unless told.
+        executor: does slow work; threads by default.
         plane: moves large objects between nodes; without one they go over the control plane.
     """
 
@@ -100,11 +100,11 @@ class ObjectManager:
 
     # -- for the raylet's loop ---------------------------------------------------------------------
     def handlers(self) -> dict[type, Handler]:
-        """What to call with (source, message), by the message's type."""
+        """The handlers to call with (source, message), by message type."""
         return {kind: self._entering(handler) for kind, handler in self._parts.items()}
 
     def on_process_died(self, address: Address, reason: str) -> None:
-        """A process of this node has ended; others are no concern of ours."""
+        """A process of this node has ended; processes of other nodes are ignored."""
         if node_of(address) != self._context.node or address in self._context.dead:
             return
         self._context.dead.add(address)
@@ -128,7 +128,7 @@ class ObjectManager:
         self._handle_looped()
 
     def deadline(self) -> float | None:
-        """When `on_time` wants to be called (by the clock handed in)."""
+        """When `on_time` must be called next (by the clock passed in)."""
         deadline = self._context.timers.deadline()
         if self._executor.busy and self.wake_fd < 0:
             soon = self._context.now() + _LOOK_SECONDS
@@ -136,14 +136,14 @@ class ObjectManager:
         return deadline
 
     def on_time(self) -> None:
-        """Take note of finished work and do what is due."""
+        """Handle finished work and do what is due."""
         self._executor.run_done()
         self._context.timers.run()
         self._handle_looped()
 
     @property
     def wake_fd(self) -> int:
-        """Readable when slow work is finished: call `on_time` then. -1: there is none."""
+        """Readable when slow work is finished: call `on_time` then.  -1: there is none."""
         return getattr(self._executor, "wake_fd", -1)
 
     @property
@@ -163,12 +163,12 @@ class ObjectManager:
 
     @property
     def moved(self) -> Moved:
-        """What has come from other nodes and gone to disk so far."""
+        """What has been pulled from other nodes and spilled to disk so far."""
         pulls, spiller = self._puller, self._spiller
         return Moved(pulls.arrived, pulls.arrived_bytes, spiller.placed, spiller.placed_bytes)
 
     def move_away(self) -> None:
-        """Have the owners' nodes see to copies elsewhere of what only this node keeps."""
+        """Have the owners' nodes arrange other copies of the objects that only this node keeps."""
         by_node: dict[NodeNumber, list[bytes]] = {}
         for oid in self._table.kept_for_others(_MOVED_AT_ONCE):
             by_node.setdefault(owner_node_of(oid), []).append(oid)
@@ -220,7 +220,7 @@ class ObjectManager:
         if owner_node_of(message.oid) == self._context.node:
             self._directory.on_object_at(message)
         else:
-            self._table.promote(message.oid)  # the directory made ours the copy to keep
+            self._table.promote(message.oid)  # the directory made our copy the one to keep
 
     def _on_move_away(self, _: Address, message: objects.MoveAway) -> None:
         mine = [oid for oid in message.oids if owner_node_of(oid) == self._context.node]
@@ -252,7 +252,7 @@ class ObjectManager:
 
 
 class _PlaneEvents:
-    """What the data plane has to say, passed to the parts (in the raylet's thread)."""
+    """Passes the data plane's events to the parts (in the raylet's thread)."""
 
     def __init__(self, channels: Channels, server: Server) -> None:
         self.opened: Callable[[Channel], None] = channels.opened

@@ -17,14 +17,14 @@ from rayhpc.store.allocator import Allocator
 from rayhpc.store.arena import Arena
 from rayhpc.wire.address import Address
 
-# Committed in the loop itself: takes less than a millisecond.
+# Small enough to be committed in the loop itself: takes less than a millisecond.
 _AT_ONCE = 2 * 2**20
 _AHEAD_MIN, _AHEAD_MAX = 16 * 2**20, 64 * 2**20
 # A request is refused when nothing at all has become free for this long.
 WRITER_PATIENCE = 5.0
 READER_PATIENCE = 30.0
 _CHECK_EVERY = 0.5
-# Nothing has become free for this long, and nothing is being spilled: no room is coming.
+# If nothing has become free for this long, and nothing is being spilled, no room is coming.
 STALLED = 0.1
 # When to try again after the machine had no memory left.
 _GROW_AGAIN = 5.0
@@ -38,7 +38,7 @@ class RoomRequest:
         process: who will write or read there (its death ends the request).
         granted: called with the offset.
         refused: called when it has waited in vain.
-        stalled: called when no room is coming; True: it is served elsewhere, and stops waiting.
+        stalled: called when no room is coming; True: it is served elsewhere and stops waiting.
         reader: a copy that someone waits to read; served before writers, and waits longer.
     """
 
@@ -98,7 +98,7 @@ class Memory:
 
     @property
     def capacity(self) -> int:
-        """The most bytes there can be: less than the arena while the machine has no more memory."""
+        """The most bytes available: less than the arena while the machine has no more memory."""
         return self._allocator.capacity
 
     @property
@@ -107,7 +107,7 @@ class Memory:
         return self._allocator.capacity - self._allocator.used
 
     def take(self, size: int, process: Address) -> int | None:
-        """Room that is free now, or None; waiting requests are not overtaken."""
+        """Take room that is free now, or None; never overtakes waiting requests."""
         if self._writers or self._readers:
             return None
         offset = self._allocator.allocate(size, process)
@@ -123,7 +123,7 @@ class Memory:
         return offset
 
     def ask(self, request: RoomRequest) -> None:
-        """Get room as soon as there is some; `granted` or `refused` may be called at once."""
+        """Request room as soon as there is some; `granted` or `refused` may be called at once."""
         request.asked = self._context.now()
         (self._readers if request.reader else self._writers).append(request)
         self._context.timers.after(STALLED, lambda: self._look_elsewhere(request))
@@ -137,7 +137,7 @@ class Memory:
             self._context.timers.after(_CHECK_EVERY, self._check)
 
     def ask_now(self, request: RoomRequest) -> bool:
-        """Room that is free now: `granted` will be called; or False, at once."""
+        """Request room only if it is free now: `granted` will be called; else False, at once."""
         offset = self._allocator.allocate(request.size, request.process)
         if offset is None:
             return False
@@ -145,7 +145,7 @@ class Memory:
         return True
 
     def withdraw(self, request: RoomRequest) -> None:
-        """The request is no longer wanted; neither callback will be called."""
+        """Withdraw a request that is no longer wanted; neither callback will be called."""
         request.withdrawn = True
         queue = self._readers if request.reader else self._writers
         if request in queue:
@@ -201,7 +201,7 @@ class Memory:
         self._commit_wanted()
 
     def _look_elsewhere(self, request: RoomRequest) -> None:
-        """A request has waited for a moment: if no room is coming, try the disk."""
+        """Try the disk for a request that has waited for a moment, if no room is coming."""
         queue = self._readers if request.reader else self._writers
         if request.withdrawn or request not in queue:
             return
@@ -274,7 +274,7 @@ class Memory:
                 self._to_commit.append((offset, request))
 
     def _on_no_memory(self) -> None:
-        """The machine has no more: make do with what there is, and try again later."""
+        """The machine has no more memory: make do with what there is, and try again later."""
         waiting, self._to_commit = self._to_commit, []
         for offset, request in reversed(waiting):
             self._allocator.free(offset)

@@ -1,11 +1,11 @@
-"""Objects on their way here from other nodes: admitted, asked for in parts, a bounded number each.
+"""Objects on their way here from other nodes: admitted, requested in parts, with bounded numbers.
 
 Used by `fetching` (start, hurry, abort) and `manager` (messages).  Knows nothing of waiters.
 
-An object that takes more than one chunk comes in spans over channels of the data plane (`channels`)
-where its source can be reached so, else in chunks over the control plane; so does what finds room
-on disk only.  What fails keeps its room and what has come for a moment: it may go on from another
-copy, if that is of the same edition (`progress`).
+An object of more than one chunk comes in spans over channels of the data plane (`channels`) if its
+source can be reached that way, else in chunks over the control plane; so do objects that find room
+only on disk.  A failed pull keeps its room and what has arrived for a moment: it may continue from
+another copy, if that is of the same edition (`progress`).
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ from rayhpc.wire.address import Address, NodeNumber, ObjectId, node_of
 from rayhpc.wire.messages import objects
 
 CHUNK = spill.PIECE
-# A span's bytes at most; an object is cut into about four, so that both channels have some ahead.
+# The most bytes of a span; an object is cut into about four, so that both channels stay busy.
 SPAN = 8 * CHUNK
 _SPANS_EACH = 4
-# Objects being pulled at a time, chunks under way for all of them, and for one.
+# Objects being pulled at a time, chunks in flight for all of them, and for one.
 _PULLS = 16
 _CHUNKS = 16
 _CHUNKS_EACH = 4
-# A node that lives but sends no chunk for so long is given up as a source: soon if there is
-# another copy, else when nothing can be hoped for (it may have to read from a slow disk).
+# A live node that sends no chunk for this long is given up as a source: soon if there is another
+# copy, else only when there is no hope left (it may have to read from a slow disk).
 _SILENCE, _SILENCE_WITH_OTHERS = 15.0, 3.0
 _WATCH_S = 1.0
-# How long a failed pull keeps its room, so as to go on from another copy.
+# How long a failed pull keeps its room, to continue from another copy.
 _PARKED_S = 2.0
 
 
 class Pull:
     """One object on its way here.
 
-    `others`: more nodes have a copy.  `chunks` under way by their start, `spans` by their token.
-    `by_chunks`: its source has said that it cannot send spans.  `came` (bytes, edition): it has
-    been sent along with the word where it is, and only room is missing.
+    `others`: more nodes have a copy.  `chunks` in flight by their start, `spans` by their token.
+    `by_chunks`: its source has said that it cannot send spans.  `came` (bytes, edition): it was
+    sent along with its location, and only room is missing.
     """
 
     __slots__ = (
@@ -75,7 +75,7 @@ class Pull:
         self.others = others
         self.request: RoomRequest | None = None
         self.offset = -1
-        # Memory had no room: it comes to disk.
+        # There was no room in memory: it goes to disk.
         self.place: SpillPlace | None = None
         self.progress = Progress(size)
         self.chunks: dict[int, int] = {}
@@ -88,8 +88,8 @@ class Pull:
 class Puller:
     """Transfers to this node.
 
-    `ended(oid, size, full)`, set by the manager, hears of pulls that failed: no room here, or
-    (full False) no copy there.  A pull that succeeds puts its object into the table.
+    `ended(oid, size, full)`, set by the manager, is called for pulls that failed: no room here,
+    or (full False) no copy there.  A pull that succeeds puts its object into the table.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class Puller:
         self._patient: dict[ObjectId, Pull] = {}
         self._active: dict[ObjectId, Pull] = {}
         self._parked: dict[ObjectId, Pull] = {}
-        # Also of pulls that have ended: their room stays taken until nothing is written there.
+        # Also of pulls that have ended: their room stays taken until nothing is written to it.
         self._tokens: dict[int, Pull] = {}
         self.arrived = 0
         self.arrived_bytes = 0
@@ -135,7 +135,7 @@ class Puller:
         others: bool = False,
         came: tuple[bytes, int] | None = None,
     ) -> None:
-        """Pull an object; those that somebody waits to read (urgent) come first.
+        """Pull an object; those that somebody waits to read (urgent) are pulled first.
 
         Args:
             oid: the object.
@@ -143,7 +143,7 @@ class Puller:
             source: a node that has it.
             urgent: somebody waits to read it.
             others: further nodes have it.
-            came: its bytes and their edition, if they have come already.
+            came: its bytes and their edition, if they have arrived already.
         """
         parked = self._parked.pop(oid, None)
         if parked is not None and parked.size == size:
@@ -161,14 +161,14 @@ class Puller:
         self._admit()
 
     def hurry(self, oid: ObjectId) -> None:
-        """Somebody waits to read it now."""
+        """Make a pull urgent: somebody waits to read the object now."""
         pull = self._patient.pop(oid, None)
         if pull is not None:
             pull.urgent = True
             self._urgent[oid] = pull
 
     def abort(self, oid: ObjectId) -> None:
-        """The object is no longer wanted, or is here by other means."""
+        """Stop a pull: the object is no longer wanted, or got here by other means."""
         for pulls in (self._urgent, self._patient, self._active, self._parked):
             pull = pulls.get(oid)
             if pull is not None:
@@ -176,13 +176,13 @@ class Puller:
                 self._admit()
 
     def on_node_gone(self, node: NodeNumber) -> None:
-        """What comes from there does not come any more."""
+        """Fail the pulls from a node that has ended."""
         everything = [*self._urgent.values(), *self._patient.values(), *self._active.values()]
         self._fail([pull for pull in everything if pull.source == node])
 
     # -- what comes --------------------------------------------------------------------------------
     def on_chunk(self, source: Address, message: objects.Chunk) -> None:
-        """A piece of an object, or word that there is none."""
+        """Take a chunk of an object, or the answer that there is none."""
         pull = self._active.get(message.oid)
         if pull is None or pull.source != node_of(source) or message.start not in pull.chunks:
             return
@@ -204,7 +204,7 @@ class Puller:
         self._take(pull, start, length, edition)
 
     def _on_spans_lost(self, tokens: list[int]) -> None:
-        """The channel has broken: another copy, if there is one, or the same once more."""
+        """The channel has broken: try another copy, if there is one, or the same one again."""
         hit: dict[ObjectId, Pull] = {}
         for token in tokens:
             pull = self._tokens.pop(token)
@@ -227,7 +227,7 @@ class Puller:
             self._fail([pull])
 
     def _take(self, pull: Pull, start: int, length: int, edition: int) -> None:
-        """A part is here, in its place."""
+        """Note that a part has arrived and is in its place."""
         pull.progress.arrived(start, length, edition)
         pull.heard = self._context.now()
         is_wanted = pull in (self._active.get(pull.oid), self._parked.get(pull.oid))
@@ -290,7 +290,7 @@ class Puller:
         if pull.urgent:
             self._memory.ask(request)
             return
-        # Fetched ahead of need: takes what is free, or what others have done with.
+        # Fetched ahead of need: takes what is free, or copies that have been read already.
         while not self._memory.ask_now(request):
             if not self._reclaimer.evict_seen():
                 self._release(pull)
@@ -298,7 +298,7 @@ class Puller:
                 return
 
     def _to_disk(self, pull: Pull) -> bool:
-        """Have it come to a spill file, to be mapped there; False: there is no room either."""
+        """Pull it into a spill file, to be mapped there; False: there is no room there either."""
         place = self._spiller.place(pull.size)
         if place is None:
             return False
@@ -330,7 +330,7 @@ class Puller:
 
     # -- asking ------------------------------------------------------------------------------------
     def _pour(self) -> None:
-        """Ask for parts, as many as may be under way."""
+        """Request as many parts as may be in flight."""
         for pull in list(self._active.values()):
             if pull.offset < 0 or not pull.progress.wants_more:
                 continue
@@ -401,7 +401,7 @@ class Puller:
 
     # -- what does not come ------------------------------------------------------------------------
     def _fail(self, pulls: list[Pull]) -> None:
-        """These sources do not have the objects, or are gone, or do not send them."""
+        """Fail pulls whose sources do not have the objects, are gone, or do not send them."""
         for pull in pulls:
             if pull.progress.has_begun and pull.place is None:
                 self._park(pull)
@@ -417,7 +417,7 @@ class Puller:
         self._admit()
 
     def _park(self, pull: Pull) -> None:
-        """Keep what has come, for a moment: another copy may be found."""
+        """Keep what has arrived for a moment: another copy may be found."""
         self._take_out(pull)
         self._parked[pull.oid] = pull
 
@@ -448,7 +448,7 @@ class Puller:
         pull.chunks.clear()
 
     def _tidy(self, pull: Pull) -> None:
-        """Give the room of a pull that has ended back once nothing is written there any more."""
+        """Release the room of a pull that has ended once nothing is written there any more."""
         if pull.offset >= 0 and not pull.spans and self._parked.get(pull.oid) is not pull:
             self._memory.free(pull.offset)
             pull.offset = -1

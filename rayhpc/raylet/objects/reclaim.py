@@ -1,10 +1,10 @@
-"""What goes when the arena is full: evict copies first, then spill, largest first; and restoring.
+"""Room when the arena is full: evict copies first, then spill, largest first; and restoring.
 
 Used by `memory` (through `make_room`), `table` (objects that become idle or busy) and `fetching`
 (restoring).  Never touches a pinned object.
 
 Evictable at once, least recently used first: copies that others have too, and objects that are also
-on disk.  Among these, objects that have been read go before those fetched for a future reader.
+on disk.  Of these, objects that have been read go before those fetched for a future reader.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Reclaimer:
 
     # -- candidates --------------------------------------------------------------------------------
     def idle(self, obj: LocalObject) -> None:
-        """Nobody reads the object, which is in memory: it may go."""
+        """Nobody reads the object, which is in memory: it may be evicted or spilled."""
         if obj.primary and obj.disk is None:
             self._unsaved.add(obj, obj.size)
         else:
@@ -89,7 +89,7 @@ class Reclaimer:
             return True
         while self._jobs < _JOBS:
             enough = self._memory.unused + self._job_bytes >= size
-            # Enough room in total, but no allocation: the gaps are too small.
+            # Enough room in total, but not in one piece: the gaps are too small.
             if (enough and self._jobs) or not self._spill_largest():
                 break
         return False

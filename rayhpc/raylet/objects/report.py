@@ -1,4 +1,4 @@
-"""What the object store reports about itself: rows for `list_objects`, and who occupies it.
+"""What the object store reports about itself: rows for `list_objects`, and what fills it.
 
 Used by `manager`.  Read-only.
 """
@@ -58,7 +58,7 @@ class Report:
         return rows[:limit]
 
     def full(self, size: int) -> str:
-        """Why there is no room for `size` bytes, who occupies it, and what to do."""
+        """Why there is no room for `size` bytes, what fills the store, and what to do."""
         used, capacity = self._memory.used, self._memory.capacity
         if size > self._memory.size:
             return (

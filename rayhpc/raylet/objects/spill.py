@@ -23,11 +23,11 @@ logger = logging.getLogger("rayhpc")
 # Objects are read back, and checked, in pieces of this size (that of a chunk between nodes).
 PIECE = 2**20
 _ENDLESS = 1 << 62
-# How much is left free on a disk: others write there too.
+# How much is left free on a disk, for others that write there too.
 _KEEP_FREE = 256 * 2**20
 _KEEP_SHARE = 50
 _BLOCKED_SECONDS = 30.0
-# At most so many files are given to every process.
+# The most files that are given to every process.
 SHARED_FILES = 4
 
 
@@ -50,14 +50,14 @@ class SpillPlace:
     def path(self) -> str:
         """What this node's processes map: the file itself has no name.
 
-        A path, or the number of a file that they all have (`store.mapping.Mapping`).
+        A path, or the number of a file that all of them have open (`store.mapping.Mapping`).
         """
         if self.directory.number is not None:
             return str(self.directory.number)
         return f"/proc/{os.getpid()}/fd/{self.directory.fd}"
 
     def corrupt(self) -> str:
-        """The message when its contents are not what was written."""
+        """The message for contents that are not what was written."""
         return (
             f"its only copy, in a spill file in {self.directory.path}, is corrupt: it is not what "
             "was written there. The disk may be failing; nothing else was lost by it"
@@ -67,7 +67,7 @@ class SpillPlace:
 class SpillDirectory:
     """One spill directory: its file (opened when first needed) and its allocations.
 
-    `number`: every process of this node is given the file when it starts, as this one of several.
+    `number`: every process of this node is given the file when it starts, under this number.
     """
 
     def __init__(self, path: str) -> None:
@@ -96,7 +96,7 @@ class SpillDirectory:
             self.fd = self._open_and_unlink()
 
     def room(self) -> int:
-        """Bytes that can still be written."""
+        """How many bytes can still be written."""
         space = os.fstatvfs(self.fd)
         total, free = space.f_blocks * space.f_frsize, space.f_bavail * space.f_frsize
         return free - min(_KEEP_FREE, total // _KEEP_SHARE)
@@ -110,8 +110,8 @@ class SpillDirectory:
 def open_for_all(paths: Sequence[str]) -> list[SpillDirectory]:
     """Directories whose files are open, to be given to every process of this node.
 
-    Where they may not open each other's descriptors (`machine.shared_uid`).  The unusable ones are
-    left out, and those for which a message has no room.
+    For nodes where processes may not open each other's descriptors (`machine.shared_uid`).  Leaves
+    out unusable directories, and those for which a message has no room.
     """
     found: list[SpillDirectory] = []
     for path in paths:
@@ -133,7 +133,7 @@ class Spiller:
     """Allocates space on disk and frees it.
 
     Args:
-        directories: where to, best first.
+        directories: where to spill, best first.
         context: our node.
     """
 
@@ -146,7 +146,7 @@ class Spiller:
         self._context = context
 
     def place(self, size: int) -> SpillPlace | None:
-        """Space for `size` bytes in the directory with most room; None if there is none."""
+        """Allocate `size` bytes in the directory with the most room; None if there is none."""
         best: SpillDirectory | None = None
         best_room = size - 1
         now = self._context.now()
@@ -173,7 +173,7 @@ class Spiller:
         return SpillPlace(best, offset, size)
 
     def failed(self, place: SpillPlace, reason: str) -> None:
-        """Writing there failed: avoid that directory for a while."""
+        """Avoid a directory for a while, as writing there failed."""
         self._block(place.directory, reason)
         self.release(place)
 
@@ -200,7 +200,7 @@ class Spiller:
 
 
 def write(place: SpillPlace, view: memoryview) -> str:
-    """Write an object's bytes; returns empty, or why that failed.  For a background thread."""
+    """Write an object's bytes; returns why that failed, or "".  For a background thread."""
     try:
         for start in range(0, place.size, PIECE):
             piece = view[start : start + PIECE]

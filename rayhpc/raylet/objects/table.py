@@ -1,10 +1,10 @@
 """The objects that lie on this node: being written, sealed, pinned, dropped.
 
 Used by `manager` (messages of this node's processes) and by `fetching`, `pulls`, `directory`.  A
-state machine; where the memory comes from is `memory`'s business, what goes first `reclaim`'s.
+state machine; `memory` decides where the memory comes from, `reclaim` what is evicted first.
 
-Rules: what is unsealed goes with its writer.  A freed object with pins is *doomed*: it takes no new
-readers and goes with its last pin.  The first sealed copy of an object that has readers stays.
+Rules: an unsealed object goes with its writer.  A freed object with pins is *doomed*: it takes no
+new readers and goes with its last pin.  The first sealed copy of an object with readers stays.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from rayhpc.wire.messages import objects
 class ObjectTable:
     """This node's objects.
 
-    Set by the manager: `arrived` is called with each object that can be read from now on,
-    `dropped` with each id that goes; `full` makes the sentence for a writer that waited in vain.
+    Set by the manager: `arrived` is called with each object that becomes readable, `dropped` with
+    each id that is dropped; `full` makes the message for a writer that waited in vain.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class ObjectTable:
         )
 
     def _create_on_disk(self, process: Address, oid: ObjectId, size: int) -> bool:
-        """Memory has no room: a place in a spill file, to be mapped; False: nor has any disk."""
+        """Memory is full: find a place in a spill file, to be mapped; False: the disks are too."""
         place = self._spiller.place(size)
         if place is None:
             return False
@@ -115,7 +115,7 @@ class ObjectTable:
         )
 
     def _note_sums(self, place: SpillPlace) -> None:
-        """What was written through a mapping is summed up now, to be checked when it is read."""
+        """Compute the checksums of what was written through a mapping, to be checked on reading."""
 
         def noted(sums: list[int] | None) -> None:
             place.sums = sums or []
@@ -131,7 +131,7 @@ class ObjectTable:
         disk: SpillPlace | None = None,
         edition: int = 0,
     ) -> None:
-        """A complete object lies at `offset`, or on disk: readable from now on."""
+        """Add a complete object at `offset`, or on disk: it is readable from now on."""
         obj = self.objects.get(oid)
         if obj is not None and (obj.pins or obj.job):
             self._give_back(Writing(offset, size, disk))
@@ -148,7 +148,7 @@ class ObjectTable:
 
     # -- reading -----------------------------------------------------------------------------------
     def pin(self, obj: LocalObject, process: Address) -> None:
-        """A reader has a view of the object from now on."""
+        """Pin an object: a reader has a view of it from now on."""
         if not obj.pins:
             self._reclaimer.busy(obj)
         obj.pins += 1
@@ -157,7 +157,7 @@ class ObjectTable:
         mine[obj.oid] = mine.get(obj.oid, 0) + 1
 
     def unpin(self, process: Address, oids: Iterable[ObjectId]) -> None:
-        """Views of a reader are gone."""
+        """Unpin objects: views of a reader are gone."""
         mine = self.pins.get(process)
         if mine is None:
             return
@@ -175,7 +175,7 @@ class ObjectTable:
 
     # -- going -------------------------------------------------------------------------------------
     def drop(self, oid: ObjectId) -> None:
-        """Nobody refers to the object any more: it goes, with its last pin at the latest."""
+        """Drop an object that nobody refers to any more, at the latest with its last pin."""
         for writing in self.writing.get(oid, _NONE).values():
             writing.doomed = True
         obj = self.objects.get(oid)
@@ -186,7 +186,7 @@ class ObjectTable:
         self.dropped(oid)
 
     def drop_of(self, owner_prefix: bytes) -> None:
-        """All objects of owners whose address begins so: the owner or its node has ended."""
+        """Drop all objects of owners with this address prefix: the owner or its node has ended."""
         for prefix in [p for p in self._by_owner if p.startswith(owner_prefix)]:
             for oid in sorted(self._by_owner[prefix]):
                 self.drop(oid)
@@ -194,7 +194,7 @@ class ObjectTable:
             self.drop(oid)
 
     def lose(self, obj: LocalObject, why: str = "") -> None:
-        """Our copy is evicted, or turned out to be damaged (`why`): the owner's raylet is told."""
+        """Remove our copy, evicted or found damaged (`why`), and tell the owner's raylet."""
         if self.objects.get(obj.oid) is obj:
             self._remove(obj)
             gone = objects.ObjectGone(obj.oid, self._context.node, why)
@@ -211,7 +211,7 @@ class ObjectTable:
         return itertools.islice(kept, limit)
 
     def promote(self, oid: ObjectId) -> None:
-        """Ours is the copy to keep from now on."""
+        """Make ours the copy to keep from now on."""
         obj = self.objects.get(oid)
         if obj is not None and not obj.primary:
             self._reclaimer.busy(obj)
@@ -219,11 +219,11 @@ class ObjectTable:
             self._settle(obj)
 
     def on_process_died(self, process: Address) -> None:
-        """Its pins and what it was writing go."""
+        """Drop a dead process's pins and what it was writing."""
         for oid in [oid for oid, writers in self.writing.items() if process in writers]:
             self._abandon(oid, process)
             if oid not in self.objects:
-                # It may have told the owner that the object is there.
+                # It may have told the owner that the object exists.
                 self._context.post(owner_node_of(oid), objects.ObjectGone(oid, self._context.node))
         for oid, count in self.pins.pop(process, {}).items():
             self._let_go(self.objects[oid], count)
@@ -244,7 +244,7 @@ class ObjectTable:
         self._give_back(writing)
 
     def _give_back(self, writing: Writing) -> None:
-        """Nobody will read what lies there."""
+        """Release the room of an object that nobody will read."""
         if writing.disk is not None:
             self._spiller.release(writing.disk)
         else:

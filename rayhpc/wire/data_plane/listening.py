@@ -1,7 +1,7 @@
-"""The data plane's listener: who shows a ticket of ours comes in, and nobody else.
+"""The data plane's listener: admits only peers that show a ticket of ours.
 
 Made by `plane` when a node is first asked for a channel.  Its thread reads a hello of fixed size
-and answers nothing to whoever has no ticket; what a stranger sends is never parsed.  Tickets are
+and never answers a peer without a ticket; what a stranger sends is never parsed.  Tickets are
 agreed over the control plane, under CURVE, and each admits one connection, within TICKET_S.
 """
 
@@ -25,10 +25,10 @@ from rayhpc.wire.sockets import PortRange
 TICKET_BYTES = 16
 HELLO_BYTES = TICKET_BYTES + sealing.TAG_BYTES
 GREETING_BYTES = sealing.TAG_BYTES
-# What both ends bind their first record to.
+# The associated data of both ends' first record.
 PURPOSE = b"rayhpc data plane 1"
 TICKET_S = 10.0
-# How long somebody may take for his hello, and how many may be at it at a time.
+# How long a peer may take for its hello, and how many may be at that stage at a time.
 _HELLO_S = 5.0
 _STRANGERS = 256
 _LOOK_S = 1.0
@@ -38,7 +38,7 @@ _LOOK_S = 1.0
 class Ticket:
     """What admits one connection: the channel's number, for whom, and the keys of both directions.
 
-    `secret` is shown in the open and only names the ticket: that the caller has `up` is the proof.
+    `secret` is sent in the clear and only names the ticket: the proof is that the caller has `up`.
     """
 
     number: int
@@ -58,7 +58,7 @@ def hello(ticket: bytes, up: bytes) -> bytes:
 
 
 class Listener:
-    """Listens, and hands over the connections of those who are let in.
+    """Listens, and hands over the connections of the peers it admits.
 
     Args:
         admitted: called in the listener's thread with a ticket and a blocking socket.
@@ -103,7 +103,7 @@ class Listener:
         return found
 
     def expect(self, ticket: Ticket) -> None:
-        """Let in whoever shows this ticket (once)."""
+        """Admit the peer that shows this ticket (once)."""
         with self._lock:
             now = time.monotonic()
             for secret in [x.secret for x in self._tickets.values() if x.until < now]:
@@ -111,7 +111,7 @@ class Listener:
             self._tickets[ticket.secret] = ticket
 
     def close(self) -> None:
-        """Let nobody in any more."""
+        """Stop listening."""
         self._wake_write.send(b"\0")
         if self._thread.is_alive():
             self._thread.join()

@@ -1,7 +1,7 @@
 """One node's data plane: its listener, and the channels from and to other nodes.
 
-Made by the raylet's `main`, used by its object manager from the raylet's own thread.  All that
-takes time happens in other threads; what they have to say comes back by `tell`, in order.
+Made by the raylet's `main`, used by its object manager from the raylet's own thread.  Everything
+slow happens in other threads; their events come back through `tell`, in order.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from rayhpc.wire.sockets import PortRange
 # A channel that leads here: the node it comes from, and that node's number for it.
 Channel = tuple[NodeNumber, int]
 
-# Channels out of a node and into it, unless told otherwise; each is a thread and a descriptor.
+# Default number of channels out of a node and into it; each costs a thread and a descriptor.
 CHANNELS_MAX = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """How a node may be dialled for one channel; no endpoints: it may not, and `text` says why."""
+    """How to dial a node for one channel; no endpoints: it cannot be dialled, `text` says why."""
 
     channel: int = 0
     endpoints: list[tuple[str, int]] = field(default_factory=list)
@@ -41,22 +41,22 @@ class Offer:
 
 
 class Events(Protocol):
-    """Who hears what becomes of channels (called in the raylet's thread)."""
+    """Receives the events of channels (called in the raylet's thread)."""
 
     def opened(self, channel: Channel, /) -> None:
         """A channel that was dialled can be used."""
 
     def arrived(self, channel: Channel, token: int, edition: int, /) -> None:
-        """A span is here."""
+        """A span has arrived."""
 
     def closed(self, channel: Channel, why: str, /) -> None:
-        """A channel is closed (why empty: in good order); nothing is written here any more."""
+        """A channel is closed (`why` empty: normally); it writes nothing here any more."""
 
     def sent(self, number: int, token: int, /) -> None:
         """A span of ours has been sent."""
 
     def ended(self, number: int, /) -> None:
-        """A channel of ours has ended; nothing is read here for it any more."""
+        """A channel of ours has ended; it reads nothing here any more."""
 
 
 class DataPlane:
@@ -66,7 +66,7 @@ class DataPlane:
         arena: the node's store.
         ips: the addresses to listen on, best first.
         ports: first and last port to listen on (None: the system's choice).
-        channels: at most so many into the node, and so many out of it.
+        channels: the most channels into the node, and out of it.
     """
 
     def __init__(
@@ -88,17 +88,17 @@ class DataPlane:
         self._closed = False
 
     def attach(self, tell: Callable[[Callable[[], None]], None], events: Events) -> None:
-        """Say who hears of channels, and how threads call it; before anything else."""
+        """Set who receives events, and how threads call it; before anything else."""
         self._tell = tell
         self._events = events
 
     # -- in a background thread --------------------------------------------------------------------
     def prepare(self) -> str:
-        """Make ready to receive; why that cannot be, or nothing."""
+        """Prepare to receive; returns why that is impossible, or an empty text."""
         return sealing.problem()
 
     def listen(self) -> str:
-        """Make ready to send; why that cannot be, or nothing."""
+        """Prepare to send; returns why that is impossible, or an empty text."""
         problem = sealing.problem()
         if problem or self._listener is not None:
             return problem
@@ -115,7 +115,7 @@ class DataPlane:
 
     # -- receiving ---------------------------------------------------------------------------------
     def dial(self, node: NodeNumber, offer: Offer) -> None:
-        """Take an offer up; `opened` or `closed` follows."""
+        """Dial the node of an offer; `opened` or `closed` follows."""
         channel = (node, offer.channel)
         if len(self._receivers) >= self._channels:
             self._say(lambda events: events.closed(channel, "there are too many channels here"))
@@ -135,19 +135,19 @@ class DataPlane:
         receiver.start()
 
     def expect(self, channel: Channel, token: int, start: int, length: int, offset: int) -> None:
-        """Have a span's bytes put there when they come; before they are asked for."""
+        """Say where a span's bytes go when they arrive; call before asking for them."""
         receiver = self._receivers.get(channel)
         if receiver is not None:
             receiver.expect(token, start, length, offset)
 
     def forget(self, channel: Channel, token: int) -> None:
-        """A span will not come: its source has said so."""
+        """Stop expecting a span: its source has said that it will not come."""
         receiver = self._receivers.get(channel)
         if receiver is not None:
             receiver.forget(token)
 
     def moved(self, channel: Channel) -> int:
-        """A number that changes whenever something has come over a channel."""
+        """A number that changes whenever something has arrived over a channel."""
         receiver = self._receivers.get(channel)
         return -1 if receiver is None else receiver.moved
 
@@ -159,7 +159,7 @@ class DataPlane:
 
     # -- sending -----------------------------------------------------------------------------------
     def offer(self, node: NodeNumber) -> Offer:
-        """A channel for another node, which has TICKET_S to dial it."""
+        """Offer another node a channel, which it has TICKET_S to dial."""
         now = time.monotonic()
         self._promised = {n: until for n, until in self._promised.items() if until > now}
         if self._listener is None:
@@ -177,7 +177,7 @@ class DataPlane:
         return 0 if sender is None else sender.node
 
     def send(self, number: int, span: Span) -> None:
-        """Send a span; `sent` or `ended` follows, until when its bytes must stay."""
+        """Send a span; its bytes must stay until `sent` or `ended` follows."""
         self._senders[number].send(span)
 
     def end(self, number: int) -> None:
@@ -187,7 +187,7 @@ class DataPlane:
             sender.close()
 
     def close(self) -> None:
-        """End everything, and wait for the threads (a little)."""
+        """End everything, and wait a little for the threads."""
         self._closed = True
         if self._listener is not None:
             self._listener.close()
@@ -197,7 +197,7 @@ class DataPlane:
             each.close()
         for each in ends:
             each.join()
-        self._tell = _say_nothing  # who dials just now may still have something to say
+        self._tell = _say_nothing  # a thread that is dialling may still report something
 
     # -- details -----------------------------------------------------------------------------------
     def _admit(self, ticket: Ticket, sock: socket.socket) -> None:
@@ -232,4 +232,4 @@ class DataPlane:
 
 
 def _say_nothing(_: Callable[[], None]) -> None:
-    """Nobody hears any more."""
+    """Discard an event: nobody receives it any more."""

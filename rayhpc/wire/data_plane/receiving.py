@@ -1,8 +1,8 @@
-"""The asking node's end of a channel: a thread that opens what comes straight into the arena.
+"""The asking node's end of a channel: a thread that opens records straight into the arena.
 
 Made by `plane` for each offer of another node.  It dials, proves that it has the ticket, has the
-source prove the same, and then only reads.  What was asked for must have been announced with
-`expect` first: bytes that nobody expects, or that are not what the source sealed, end the channel.
+source prove the same, and then only reads.  Spans that are asked for must first be announced with
+`expect`: bytes that nobody expects, or that are not what the source sealed, end the channel.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from rayhpc.wire.data_plane import sealing
 from rayhpc.wire.data_plane.listening import GREETING_BYTES, PURPOSE, hello
 from rayhpc.wire.data_plane.sending import HEADER, HEADER_RECORD_BYTES
 
-# What is shut down ends at once.
+# A socket that is shut down ends at once.
 JOIN_S = 1.0
 _CONNECT_S = 1.0
 _GREETING_S = 2.0
@@ -30,14 +30,14 @@ class Receiver:
         arena: where the bytes go.
         endpoints: where the source listens, best first.
         ticket: what is shown there.
-        up: the key of what we say.
-        down: the key of what comes.
-        opened: called in the channel's thread when both sides have proved themselves.
-        arrived: called there with token and edition of each span that is here as a whole.
-        closed: called there at the end, with why: nothing is written to the arena any more.
+        up: the key of what we send.
+        down: the key of what we receive.
+        opened: called in the channel's thread when both sides have authenticated.
+        arrived: called there with token and edition of each span that has arrived whole.
+        closed: called there at the end, with the reason: the arena is not written any more.
 
     Attributes:
-        moved: counts what has come, to see whether it still does.
+        moved: counts what has arrived, to see whether there is progress.
     """
 
     def __init__(
@@ -67,19 +67,19 @@ class Receiver:
         self._thread = threading.Thread(target=self._run, name="rayhpc-receive", daemon=True)
 
     def start(self) -> None:
-        """Dial, and receive what was asked for."""
+        """Dial, and receive the spans that are asked for."""
         self._thread.start()
 
     def expect(self, token: int, start: int, length: int, offset: int) -> None:
-        """A span will come: `length` bytes from `start`, for that place; before it is asked for."""
+        """Expect a span of `length` bytes from `start`; call before asking for it."""
         self._expected[token] = (start, length, offset)
 
     def forget(self, token: int) -> None:
-        """A span will not come."""
+        """Stop expecting a span."""
         self._expected.pop(token, None)
 
     def close(self) -> None:
-        """End the channel, soon: `closed` is called."""
+        """End the channel soon; `closed` is called then."""
         self._closing = True
         sock = self._sock
         if sock is not None:
@@ -87,7 +87,7 @@ class Receiver:
                 sock.shutdown(socket.SHUT_RDWR)
 
     def join(self) -> None:
-        """Wait for the thread's end, unless it is dialling."""
+        """Wait for the thread to end, unless it is dialling."""
         self._thread.join(JOIN_S)
 
     # -- its thread --------------------------------------------------------------------------------
@@ -126,7 +126,7 @@ class Receiver:
             raise OSError("it did not let us in")
         opener = sealing.Opener(self._down)
         opener.open(greeting, memoryview(bytearray()), PURPOSE + self._ticket)
-        # From here on the loop watches whether bytes come, and closes the channel if none do.
+        # From here on the loop watches whether bytes arrive, and closes the channel if none do.
         sock.settimeout(None)
         return opener
 

@@ -1,11 +1,11 @@
 """Records: bytes sealed with AES-128-GCM under the key of one direction of one connection.
 
 Used by `listening`, `sending` and `receiving`.  The nonce is a counter that both ends keep, so a
-record that is changed, left out, sent twice or out of order cannot be opened.  A key is used for
+record that is changed, left out, repeated or out of order cannot be opened.  A key is used for
 one connection only, and for no more than KEY_BYTES_MAX: the sender then ends the connection.
 
-Sealing and opening need the package `cryptography`, which is imported here when first needed (it
-takes some 40 ms and 6 MiB), in whatever thread asks.  They leave the interpreter's lock to others.
+Sealing and opening need the package `cryptography`, which is imported here on first use (about
+40 ms and 6 MiB), in whichever thread needs it.  Both release the GIL.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import Any
 
 KEY_BYTES = 16
 TAG_BYTES = 16
-# What is sealed at a time: it stays in the cache between sealing and sending.
+# The size of a record: small enough to stay in the cache between sealing and sending.
 PIECE_BYTES = 256 * 1024
-# 2^32 blocks: far below what AES-GCM may be used for with one key.
+# 2^32 blocks: far below AES-GCM's limit for one key.
 KEY_BYTES_MAX = 2**36
 
 _MODULE = "cryptography.hazmat.primitives.ciphers.aead"
@@ -29,7 +29,7 @@ class SealError(Exception):
 
 
 def problem() -> str:
-    """Why nothing can be sealed here; empty: it can."""
+    """Why records cannot be sealed here; empty: they can."""
     try:
         aead = importlib.import_module(_MODULE)
     except ImportError as error:
@@ -56,8 +56,8 @@ class Sealer:
 
         Args:
             plain: its bytes.
-            into: gets them, TAG_BYTES longer.
-            also: what is not sent with it and must be the same at the other end.
+            into: where the sealed record goes, TAG_BYTES longer.
+            also: associated data: not sent, but must be the same at the other end.
         """
         nonce = self._count.to_bytes(12, "big")
         self._count += 1
@@ -77,8 +77,8 @@ class Opener:
         """Read a record (the arguments are those of `Sealer.seal`).
 
         Raises:
-            SealError: it is not the one that was sealed as this direction's next.  What is in
-                `into` then means nothing.
+            SealError: it is not the next record that was sealed in this direction.  The contents
+                of `into` are then meaningless.
         """
         nonce = self._count.to_bytes(12, "big")
         self._count += 1

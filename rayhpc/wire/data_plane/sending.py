@@ -1,9 +1,9 @@
 """The source's end of a channel: a thread that seals spans out of the arena into the socket.
 
-Made by `plane` for each connection that the listener let in.  Nothing is ever read from that
-socket: what is to be sent is asked for over the control plane.  A span is a header, then pieces,
-each a record of its own.  The channel ends when it has idled, when its key has been used enough,
-when nobody takes what it sends, and when it is told to.
+Made by `plane` for each connection that the listener admitted.  Nothing is ever read from that
+socket: spans are requested over the control plane.  A span is a header, then pieces, each a record
+of its own.  The channel ends when it has been idle, when its key has been used enough, when the
+peer does not read what it sends, and when it is told to.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ HEADER = struct.Struct("!QQQQ")
 HEADER_RECORD_BYTES = HEADER.size + sealing.TAG_BYTES
 
 _IDLE_S = 60.0
-# What was sent and is not acknowledged for so long has found nobody (milliseconds).
+# The peer is gone if what was sent is not acknowledged for this long (milliseconds).
 _USER_TIMEOUT = 10_000
 _TCP_USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", 18)
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Some bytes of an object: `length` from its `start`, which are at `offset` in the arena."""
+    """Part of an object: `length` bytes from its `start`, at `offset` in the arena."""
 
     token: int
     edition: int
@@ -46,10 +46,10 @@ class Sender:
 
     Args:
         arena: where the bytes are.
-        ticket: with which the peer came in.
+        ticket: the one that the peer showed.
         sock: its connection.
         sent: called in the channel's thread with a token, when its span's bytes are not needed.
-        ended: called there at the end, with why: no span that has not been sent ever will be.
+        ended: called there at the end, with the reason: spans not sent by then never will be.
     """
 
     def __init__(
@@ -74,21 +74,21 @@ class Sender:
         self._thread = threading.Thread(target=self._run, name="rayhpc-send", daemon=True)
 
     def start(self) -> None:
-        """Greet the peer, and send what is handed over."""
+        """Greet the peer, and send the spans handed to `send`."""
         self._thread.start()
 
     def send(self, span: Span) -> None:
-        """Send a span after those that were handed over before."""
+        """Send a span, after those handed over before."""
         self._spans.put(span)
 
     def close(self) -> None:
-        """End the channel; `ended` is called when nothing of the arena is used any more."""
+        """End the channel; `ended` is called when the arena is not used any more."""
         self._spans.put(None)
         with contextlib.suppress(OSError):
             self._sock.shutdown(socket.SHUT_RDWR)
 
     def join(self) -> None:
-        """Wait for the thread's end."""
+        """Wait for the thread to end."""
         self._thread.join()
 
     # -- its thread --------------------------------------------------------------------------------
