@@ -1,8 +1,8 @@
-"""What the words of `rayhpc.api` and the utilities say to the runtime: submit, call, put, get,
-wait, cancel, watch, ask.  The one way in.
+"""The interface of `rayhpc.api` and the utilities to the runtime: submit, call, put, get, wait,
+cancel, watch, ask.  The only way in.
 
 Made by `driver` and `worker`, found with `current.client()`.  Every method may be called from any
-thread of the user's; what must happen in the leading thread this arranges.
+user thread; this module moves what must happen there to the leading thread.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ Thing = TypeVar("Thing", bound=Waitable)
 
 
 class Known(NamedTuple):
-    """What this process knows of an object.
+    """What this process knows about an object.
 
-    `size` in bytes (None: not known); `node` whose store it lies in (None: none); `error`,
-    pickled, if it failed.
+    `size` in bytes (None: unknown); `node` whose store it is in (None: in none); `error`, pickled,
+    if it failed.
     """
 
     is_there: bool
@@ -62,12 +62,12 @@ class Client:
 
     Args:
         core: its tables.
-        loop: what serves them.
-        objects: how it reads and writes objects.
+        loop: serves them.
+        objects: reads and writes objects.
 
     Attributes:
         questions: asks the head, raylets and other processes.
-        generators: what its generators' readers do.
+        generators: what the readers of its generators do.
         groups: placement groups that somebody here waits for.
     """
 
@@ -80,7 +80,7 @@ class Client:
         self.questions = Questions(core, loop)
         self.generators = Generators(core, loop, objects)
         self.groups = WatchedGroups(core, loop, objects)
-        # Asked for by every call.
+        # Needed by every call.
         self.new_id = core.new_id
         self.new_actor_id = core.new_actor_id
         self.new_group_id = core.new_group_id
@@ -112,11 +112,11 @@ class Client:
         return self._core.role.is_worker
 
     def actor_order(self) -> actors.Construct | None:
-        """The order by which this process is an actor; None: it is none."""
+        """The order that made this process an actor; None: it is not an actor."""
         return self._core.role.construct()
 
     def title(self) -> str:
-        """How the actor that this process is shows itself; empty: by its class's name, or none."""
+        """How this process's actor is shown; empty: by its class's name, or it is not an actor."""
         return self._core.role.title()
 
     def is_cancelled(self, tid: ObjectId) -> bool:
@@ -129,11 +129,11 @@ class Client:
         return self._core.submitter.queue_for(wanted)
 
     def the_one(self, definition: Definition) -> Definition:
-        """A function or class as tasks and actors name it: one object for each content."""
+        """A function or class as tasks and actors refer to it: one object for each content."""
         return self._core.submitter.definitions.the_one(definition)
 
     def submit(self, pending: Pending) -> None:
-        """Have a task run; its results are in the table from here on."""
+        """Submit a task; its results are in the table from here on."""
         if pending.returns == 1:  # `_enter` written out, as in `call`
             self._table[pending.tid] = Entry(pending)
         else:
@@ -142,7 +142,7 @@ class Client:
         inbox = self._core.submitter.inbox
         inbox.append(pending)
         gather = BATCH if queue is None else queue.gather
-        # With more than one the background looks within 4 ms.
+        # With more than one, the background thread looks within 4 ms.
         if len(inbox) >= gather or (gather == GATHER and self._loop.handover.background_waits()):
             self._loop.flush()
 
@@ -188,10 +188,10 @@ class Client:
         return target.calls_waiting()
 
     def create_actor(self, spec: actors.ActorSpec, pending: Pending) -> ObjectRef[Any] | None:
-        """Have an actor made; what keeps it alive (None: it is detached).
+        """Create an actor; returns what keeps it alive (None: it is detached).
 
         Args:
-            spec: the actor, its constructor's arguments excepted.
+            spec: the actor, without its constructor's arguments.
             pending: the constructor's arguments.
         """
         creation = self._creation(spec, pending)
@@ -203,10 +203,10 @@ class Client:
     def create_named_actor(
         self, spec: actors.ActorSpec, pending: Pending, get_if_exists: bool
     ) -> tuple[ObjectRef[Any] | None, actors.ActorSpec | None]:
-        """`create_actor` for one with a name; with `get_if_exists` the actor of that name counts.
+        """`create_actor` with a name; with `get_if_exists` an actor of that name is used instead.
 
         Returns:
-            What keeps it alive, and the spec of the one that was there.
+            What keeps it alive, and the spec of the actor that existed already.
 
         Raises:
             ActorAlreadyExistsError: the name is taken (a ValueError).
@@ -234,10 +234,10 @@ class Client:
 
     # -- objects ---------------------------------------------------------------------------------
     def put(self, packed: Serialized) -> ObjectRef[Any]:
-        """Make an object of a serialized value.
+        """Make an object from a serialized value.
 
         Raises:
-            ObjectStoreFullError: no room, with what holds it.
+            ObjectStoreFullError: there is no room; says what occupies it.
         """
         return self._objects.put(packed)
 
@@ -253,7 +253,7 @@ class Client:
         """The values of `refs`, in order; `timeout` in seconds.
 
         Raises:
-            GetTimeoutError: not all were there in time.
+            GetTimeoutError: not all were ready in time.
             RayError: the first error among them, as soon as it is known.
         """
         return get_values(self._objects, refs, timeout)
@@ -261,12 +261,12 @@ class Client:
     def wait(
         self, things: Sequence[Thing], count: int, fetch_local: bool, timeout: float | None
     ) -> tuple[list[Any], list[Any]]:
-        """Wait until `count` of these are there or the time (seconds) is over; (ready, the rest).
+        """Wait until `count` of these are ready or the time (seconds) is up; (ready, the rest).
 
         Args:
             things: references and generators, each once.
             count: how many are enough.
-            fetch_local: count an object only when it lies on this node.
+            fetch_local: count an object only once it is on this node.
             timeout: None: for ever.
         """
         return Wait(self._objects, things, count, fetch_local).run(timeout)
@@ -282,11 +282,11 @@ class Client:
         return self._futures.awaitable_of(ref, loop)
 
     def when_done(self, ref: ObjectRef[Any], callback: Callable[[], object]) -> None:
-        """Run `callback`, in a thread for such, once the object is there or has failed."""
+        """Run `callback`, in a thread for callbacks, once the object is ready or has failed."""
         self._futures.when_done(ref, callback)
 
     def known(self, ref: ObjectRef[Any]) -> Known:
-        """What this process knows of an object, without asking anybody.
+        """What this process knows about an object, without asking anybody.
 
         Raises:
             RaySystemError: it belongs to a cluster that this process has left.
@@ -354,12 +354,12 @@ class Client:
 
     # -- the rest --------------------------------------------------------------------------------
     def send(self, address: Address, message: msgspec.Struct) -> None:
-        """Send a message, after what was submitted before."""
+        """Send a message, after everything submitted before."""
         self._loop.flush()
         self._loop.send(address, message)
 
     def answer(self, question: Any) -> list[Any]:
-        """What this process would answer to a question of another."""
+        """What this process would answer if another one asked."""
         return self._core.answer(question)
 
     def close(self) -> None:
@@ -369,12 +369,12 @@ class Client:
         self._futures.close()
 
     def abandon(self) -> None:
-        """In a child that the user's code forked: never touch the parent's sockets."""
+        """Leave in a child that the user's code forked: never touch the parent's sockets."""
         self._loop.abandon()
 
     # -- details ---------------------------------------------------------------------------------
     def _enter(self, pending: Pending, can_run_again: bool) -> None:
-        """Rows of the table for the results of a task or call."""
+        """Add rows to the table for the results of a task or call."""
         if pending.returns in tasks.GENERATORS:
             window = pending.more.window if pending.more is not None else 0
             maker = pending if can_run_again else None

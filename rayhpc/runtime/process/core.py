@@ -1,8 +1,8 @@
 """The decisions of one process that takes part in a cluster, apart from its sockets and threads.
 
 Driven by `loop.py` (threads, waiting) and, with the same code, by `tests/sim`; what only a driver
-or a worker does is its `role`'s.  Messages in, messages out through `send`, time
-through `now`.  Everything here runs in the thread that leads, but for what says otherwise.
+or only a worker does is left to its `role`.  Messages in, messages out through `send`, time
+through `now`.  Everything here runs in the leading thread, unless stated otherwise.
 """
 
 from __future__ import annotations
@@ -69,15 +69,15 @@ class Endable(Protocol):
     """Something that waits for an object to be brought here."""
 
     def end(self) -> None:
-        """The cluster has ended before."""
+        """The cluster has ended before the object came."""
 
 
 class Transport(Protocol):
     """How other processes are reached (`wire.transport.Transport`).
 
     Attributes:
-        windows: puts messages on their way, as far as there is room.
-        links: decides which way they take to other nodes.
+        windows: sends messages, as far as there is room.
+        links: decides which route they take to other nodes.
     """
 
     windows: Windows
@@ -91,7 +91,7 @@ class Transport(Protocol):
 
 
 class Core:
-    """The tables of one driver or worker, and what it does with each message.
+    """The tables of one driver or worker, and how it handles each message.
 
     Args:
         facts: who and where it is.
@@ -100,13 +100,13 @@ class Core:
         now: the time in seconds, monotonic.
 
     Attributes:
-        handlers: what is done with each message.
-        role: what only a driver or a worker does.
-        wake_leader: has the thread that polls do its round; the loop sets it.
-        unfinished: what is told if the cluster ends before it has what it has asked a store for.
+        handlers: the handler of each message.
+        role: what only a driver or only a worker does.
+        wake_leader: has the polling thread do its round; the loop sets it.
+        unfinished: waiters for a store's objects, which are told if the cluster ends before.
     """
 
-    # What only a worker does, or only a driver: set by `Process`.
+    # What only a worker or only a driver does: set by `Process`.
     role: Role
 
     def __init__(
@@ -139,7 +139,7 @@ class Core:
         self.callers = Callers(
             self.me, self.ownership, self.results, send, windows.has_room, now
         )
-        # A receiver that has ended gives no credit: then what waits for it goes.
+        # A receiver that has ended gives no credit: then what waits for it is dropped.
         windows.on_full = self.ownership.watch
         windows.on_room = self.callers.on_room
         transport.links.on_peer = self.ownership.watch
@@ -150,7 +150,7 @@ class Core:
         self.group_watchers: dict[bytes, list[Callable[[actors.GroupIs], None]]] = {}
         self._prefix = id_prefix(self.me)
         self._sequence = itertools.count(1)
-        # Of actors and groups, whose ids have less room for a number.
+        # For actors and groups, whose ids have less room for a number.
         self._short = itertools.count(1)
         self._tokens = itertools.count(1)
         self._actions: deque[Callable[[], None]] = deque()
@@ -160,7 +160,7 @@ class Core:
         self.handlers = self.make_handlers()
 
     def make_handlers(self) -> dict[type, Callable[[Address, Any], None]]:
-        """What is done with each message; the role adds its own."""
+        """The handler of each message; the role adds its own."""
         own, sub, res = self.ownership, self.submitter, self.results
         return {
             Credit: self.windows.on_credit,
@@ -203,12 +203,12 @@ class Core:
 
     @property
     def is_worker(self) -> bool:
-        """Whether this process runs tasks of others."""
+        """Whether this process runs tasks for others."""
         return self.role.is_worker
 
     # -- the turn ---------------------------------------------------------------------------------
     def later(self, action: Callable[[], None]) -> None:
-        """Run `action` in the leading thread, soon; for finalizers and foreign threads."""
+        """Run `action` in the leading thread soon; for finalizers and foreign threads."""
         self._actions.append(action)
         if self.wake_leader is not None:
             self.wake_leader()
@@ -229,7 +229,7 @@ class Core:
         self.role.advance()
 
     def next_deadline(self) -> float | None:
-        """When `on_time` wants to be called."""
+        """When `on_time` must be called next."""
         due = self.submitter.deadline()
         for other in (
             self.callers.deadline(),
@@ -260,7 +260,7 @@ class Core:
         return make_group_id(self.me, next(self._short), self._nonce)
 
     def new_token(self) -> int:
-        """A fresh number for a question of ours."""
+        """A fresh number for one of our questions."""
         return next(self._tokens)
 
     def environment(self) -> bytes:
@@ -275,7 +275,7 @@ class Core:
             logger.warning("%s", text)
 
     def _say_relayed(self, why: str) -> None:
-        """Messages to some processes of other nodes go through the raylets for good."""
+        """Say that messages to some processes of other nodes go through the raylets for good."""
         text = (
             "Processes of different nodes cannot all connect to each other directly; their "
             "messages pass through the raylets, which is slower"
@@ -286,7 +286,7 @@ class Core:
 
     # -- messages --------------------------------------------------------------------------------
     def take(self, source: Address, message: Any, size: int) -> None:
-        """Handle a message that came in a frame of `size` bytes."""
+        """Handle a message that arrived in a frame of `size` bytes."""
         kind = type(message)
         if kind not in UNCOUNTED:
             self.windows.on_received(source, size)
@@ -324,12 +324,12 @@ class Core:
         self.on_peers_gone(lambda address: node_of(address) == message.node)
 
     def on_shutdown(self, _: Address, message: leases.Shutdown) -> None:
-        """The cluster ends: whoever waits gets an error."""
+        """The cluster ends: everything that waits gets an error."""
         self.end(message.reason)
         self.role.on_shutdown(message.reason)
 
     def end(self, reason: str, kind: type[RayError] = RaySystemError) -> None:
-        """There is no cluster any more: what is not there yet never comes (leading thread)."""
+        """The cluster is gone: objects not here yet will never come (leading thread)."""
         if self.ended is None:
             self.ended = reason
             self._ended_as = kind
@@ -340,18 +340,18 @@ class Core:
                 arrival.end()
 
     def end_error(self) -> RayError:
-        """What to raise where somebody needs the cluster that has ended."""
+        """The error to raise where the ended cluster is needed."""
         return self._ended_as(f"The cluster has ended: {self.ended}")
 
     def close(self) -> None:
-        """This process has left the cluster: rings go that the garbage collector does not see."""
+        """This process has left the cluster: break cycles that the garbage collector cannot see."""
         makers = self.streams.makers()
         for pending in itertools.chain(self._all_unfinished(), makers):
             pending.let_go()
         self.ownership.close()
 
     def fail_what_is_pending(self) -> None:
-        """Let everything that is not there yet fail with `end_error`."""
+        """Let everything that is still pending fail with `end_error`."""
         error = dump_system_error(self.end_error())
         for oid, entry in list(self.ownership.table.items()):
             if entry.state != PENDING:
@@ -363,13 +363,13 @@ class Core:
                 self.ownership.resolve(oid, ERROR, error)
 
     def on_request(self, source: Address, message: cluster.Request) -> None:
-        """A question to this process."""
+        """Handle a question to this process."""
         data = self.answer(message.question)
         reply = cluster.Reply(message.token, msgspec.msgpack.encode(data))
         self.send_now(source, reply)
 
     def answer(self, question: Any) -> list[Any]:
-        """The rows a question asks for."""
+        """The rows that a question asks for."""
         if isinstance(question, cluster.OwnedObjects):
             return list(inspection.objects(self.ownership, question.limit))
         if isinstance(question, cluster.OwnedTasks):
@@ -441,7 +441,7 @@ class Core:
 
     # -- objects ----------------------------------------------------------------------------------
     def look_for(self, ref: ObjectRef[Any]) -> None:
-        """Have a foreign object's state found out (leading thread)."""
+        """Have the state of a foreign object looked up (leading thread)."""
         oid = ref.binary()
         entry = self.ownership.table.get(oid)
         if entry is None or entry.state != PENDING or self.ownership.is_mine(oid):

@@ -31,9 +31,9 @@ from rayhpc.wire.messages.cluster import PROTOCOL
 from rayhpc.wire.messages.start import Facts
 
 ATTACH_TIMEOUT_S = 10.0
-# Nodes that have not passed on what was printed by then have other troubles.
+# Nodes that have not forwarded what was printed by then have other problems.
 OUTPUT_TIMEOUT_S = 2.0
-# A part of what a raylet lets be on its way (`raylet.output`), so that one that prints never waits.
+# Part of what a raylet may have in flight (`raylet.output`), so that no printing process waits.
 TAKEN_EVERY = 1 << 20
 
 
@@ -44,10 +44,10 @@ class Driver(Role):
         facts: who and where it is.
         mapping: its node's object store.
         connection: the attach connection; its end tells the raylet that we are gone.
-        printer: prints what workers print; None: nobody does.
+        printer: prints what workers print; None: it is not printed.
 
     Attributes:
-        client: what the API says to it.
+        client: the API's interface to it.
     """
 
     def __init__(
@@ -65,19 +65,19 @@ class Driver(Role):
         self._connection = connection
         self._loop.watch(connection.fileno(), self._on_connection_ended)
         self._printer = printer
-        # Characters that were printed and not told of yet, by raylet.
+        # Characters that were printed but not acknowledged yet, by raylet.
         self._taken: dict[Address, int] = {}
 
     def start(self) -> None:
-        """Let the background thread serve while nobody waits."""
+        """Let the background thread serve the sockets while nobody waits."""
         self._loop.start()
 
     def handlers(self) -> Handlers:
-        """Drivers print what workers print."""
+        """The messages that only drivers get: what workers print."""
         return {leases.LogLines: self._on_log_lines}
 
     def _on_connection_ended(self, descriptor: int) -> None:
-        """The attach connection: nothing more is said on it, so this is its end."""
+        """The attach connection is readable: nothing is sent on it any more, so it has ended."""
         self._loop.unwatch(descriptor)
         self._core.end(
             "this node's raylet has ended without a word (killed, or crashed); what it printed "
@@ -86,7 +86,7 @@ class Driver(Role):
         )
 
     def _on_log_lines(self, source: Address, message: leases.LogLines) -> None:
-        """Print what workers print, and tell its raylet how much."""
+        """Print what workers print, and tell their raylet how much."""
         if self._printer is not None:
             self._printer.print(message)
         taken = self._taken[source] = self._taken.get(source, 0) + message.size
@@ -95,14 +95,14 @@ class Driver(Role):
             self._taken[source] = 0
 
     def close(self) -> None:
-        """Leave the cluster: leases go back, what we own is freed."""
+        """Leave the cluster: return leases, free what we own."""
         try:
             if self._printer is not None:
-                # The cluster may be gone, or about to go.
+                # The cluster may have ended, or be about to.
                 with contextlib.suppress(RayError):
                     self._collect_output()
                 self._printer.flush()
-            # Else their workers are killed for us, with what they have not told of their runs.
+            # Else their workers are killed on our account, with the runs they have not reported.
             if self._core.ended is None:
                 self._loop.tidy(self._core.submitter.give_back_idle)
         finally:
@@ -110,7 +110,7 @@ class Driver(Role):
             self._connection.close()
 
     def _collect_output(self) -> None:
-        """Have printed here what was printed anywhere before the results that we have."""
+        """Collect and print what was printed anywhere before the results that we have."""
         job = self._core.facts.job
         questions = self.client.questions
         raylets = questions.ask_head(cluster.JobRaylets(job), list[Address], OUTPUT_TIMEOUT_S)
@@ -133,13 +133,13 @@ def connect(
 
     Args:
         session_dir: the node's session directory.
-        namespace: of the job's names.
+        namespace: the namespace of the job's names.
         environment: the job's runtime environment as JSON.
         log_to_driver: print what workers print.
-        version: rayhpc's.
-        plain_lines: print it as it is, without a prefix, and every line.
-        detached: its actors live on without their owner, unless their options say otherwise.
-        kernel_session: in which the raylet has to be (`machine.shared_uid`); 0: any.
+        version: rayhpc's version.
+        plain_lines: print every line unchanged, without a prefix.
+        detached: its actors outlive their owner, unless their options say otherwise.
+        kernel_session: the session the raylet must be in (`machine.shared_uid`); 0: any.
 
     Raises:
         RaySystemError: there is no such session, or it refuses (another version).
@@ -161,7 +161,7 @@ def connect(
         "setup": job_setup.registered(),
         "detached": detached,
     }
-    # A connection to each process of this node that it calls.
+    # One connection to each process of this node that it calls.
     limits.raise_nofile()
     path = os.path.join(session_dir, "raylet.sock")
     reply, fds, connection = bootstrap.attach(path, hello, ATTACH_TIMEOUT_S, kernel_session)
@@ -169,7 +169,7 @@ def connect(
     if facts.ipc_key is not None:
         hide_memory()
     mapping = Mapping(fds[0], reply["arena_bytes"], fds[1:])
-    # The mapping has its own; kept open, this one would hold the store's memory after the end.
+    # The mapping has its own descriptor; this one, kept open, would hold the store's memory.
     os.close(fds[0])
     printer = LogPrinter(plain_lines) if log_to_driver else None
     driver = Driver(facts, mapping, connection, printer)
@@ -179,14 +179,14 @@ def connect(
 
 
 def _module_path() -> list[str]:
-    """Where the driver finds modules: its script's folder and what PYTHONPATH added."""
+    """Where the driver finds modules: its script's folder and the entries of PYTHONPATH."""
     script = sys.path[0] if sys.path else ""
     folders = dict.fromkeys([script, *sys.path])
     return [os.path.abspath(x) for x in folders if os.path.isdir(x or ".")]
 
 
 def _imported() -> list[str]:
-    """The top-level modules of others that the driver has imported, for the workers' template."""
+    """The modules, other than rayhpc's, that the driver has imported, for the workers' template."""
     main = sys.modules.get("__main__")
     named = vars(main).values() if main is not None else ()
     found: dict[str, None] = {}

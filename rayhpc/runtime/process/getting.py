@@ -1,6 +1,6 @@
 """`get`: the values of references, from the table, the node's store, or wherever they are.
 
-Used by `client` and `futures`.  Runs in user threads; takes the lead only to ask for what is not
+Used by `client` and `futures`.  Runs in user threads; takes the lead only to request what is not
 here.  Values are decoded in the calling thread, large ones in place (read-only views).
 """
 
@@ -28,7 +28,7 @@ def get_values(
     """The values of `refs`, in order.
 
     Raises:
-        GetTimeoutError: not all were there within `timeout` seconds.
+        GetTimeoutError: not all were ready within `timeout` seconds.
         RayError: the first error among them, as soon as it is known.
     """
     deadline = None if timeout is None else time.monotonic() + timeout
@@ -40,7 +40,7 @@ def get_values(
         if entry is not None:
             value = entry.value  # first: it may be on its way to the store
             if entry.state == INLINE:
-                # Most are plain pickles: `from_inline` written out, for lists of thousands.
+                # Most are plain pickles: `from_inline` inlined, for lists of thousands.
                 is_plain = value[0] == serialization.PICKLE
                 values.append(loads(value) if is_plain else serialization.from_inline(value))
                 continue
@@ -51,7 +51,7 @@ def get_values(
 
 
 class _Getter:
-    """One `get` that found something not simply here."""
+    """One `get` that found a value that is not simply here."""
 
     def __init__(
         self, objects: Objects, refs: Sequence[ObjectRef[Any]], deadline: float | None
@@ -60,12 +60,12 @@ class _Getter:
         self._core = objects.core
         self._refs = refs
         self._deadline = deadline
-        # How many failures the process knew when the references were last looked through.
+        # How many failures the process knew of when the references were last scanned.
         self._seen = -1
         self._asked = False
 
     def value(self, i: int) -> Any:
-        """The value of reference number `i`; all before it are done."""
+        """The value of reference `i`; all before it are done."""
         core = self._core
         ref = self._refs[i]
         oid = ref.binary()
@@ -88,7 +88,7 @@ class _Getter:
             return stored.read(view)
 
     def _fetch_with_followers(self, i: int) -> Any:
-        """Fetch reference `i`; those behind it that must come from a store start as well."""
+        """Fetch reference `i`; start fetching those behind it that must come from a store."""
         core = self._core
         table = core.ownership.table
         oid = self._refs[i].binary()
@@ -138,7 +138,7 @@ class _Getter:
                 raise load_error(other.value)
 
     def _ask_for_foreign(self, i: int) -> None:
-        """Have the state of what others own found out, all at once."""
+        """Have the state of objects that others own looked up, all at once."""
         mine = self._core.ownership.is_mine
         foreign = [ref for ref in self._refs[i:] if not mine(ref.binary())]
         if foreign:

@@ -1,8 +1,8 @@
-"""Progress bars at the foot of the driver's terminal, of the driver itself and of its workers.
+"""Progress bars at the bottom of the driver's terminal, of the driver itself and of its workers.
 
 Used by `log_printer` (workers' bars arrive as marked lines; other lines go above the bars) and by
-`util.progress_bars` and `util.tqdm_ray` (the driver's own).  Where stderr is no terminal, a bar is
-a line now and then.
+`util.progress_bars` and `util.tqdm_ray` (the driver's own).  If stderr is not a terminal, a bar is
+printed as a line now and then.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from contextlib import contextmanager
 
 import msgspec
 
-# What a worker's line starts with if it is the state of a bar.
+# The prefix of a worker's line that holds the state of a bar.
 MARK = "__rayhpc_bar__:"
 REDRAW_S = 0.1
 LINE_EVERY_S = 10.0
@@ -25,7 +25,7 @@ _CLEAR_BELOW = "\r\x1b[J"
 
 
 class Bar(msgspec.Struct):
-    """The state of one bar; `started` is in seconds since the epoch, `note` stands at its end."""
+    """The state of one bar; `started` is in seconds since the epoch, `note` is shown at its end."""
 
     key: str
     text: str
@@ -82,7 +82,7 @@ class Board:
         return True
 
     def show(self, bar: Bar) -> None:
-        """A bar has moved, appeared or (`closed`) come to its end."""
+        """Show a bar that has moved, appeared or (`closed`) ended."""
         with self._lock:
             if not sys.stderr.isatty():
                 self._say(bar)
@@ -101,7 +101,7 @@ class Board:
                 self._draw(now)
 
     def drop(self, key: str) -> None:
-        """Take a bar away without a word."""
+        """Remove a bar silently."""
         with self._lock:
             if self._bars.pop(key, None) is not None:
                 self._erase()
@@ -109,7 +109,7 @@ class Board:
 
     @contextmanager
     def above(self) -> Iterator[None]:
-        """Print other lines meanwhile: they come above the bars."""
+        """Print other lines above the bars."""
         if not self._bars:
             yield
             return
@@ -124,7 +124,7 @@ class Board:
         width = _width()
         lines = [bar.line(width, now) for bar in self._bars.values()]
         if lines:
-            # The cursor goes back to the first bar: what the program prints pushes them down.
+            # The cursor returns to the first bar: the program's output pushes the bars down.
             back = f"\x1b[{len(lines) - 1}A" if len(lines) > 1 else ""
             _write("\n".join(lines) + back + "\r")
         self._drawn = len(lines)
@@ -136,7 +136,7 @@ class Board:
             self._drawn = 0
 
     def _say(self, bar: Bar) -> None:
-        """No terminal: a line at the end and now and then before."""
+        """Without a terminal: print a line now and then, and at the end."""
         now = time.time()
         last = self._said.setdefault(bar.key, bar.started)
         if bar.closed:

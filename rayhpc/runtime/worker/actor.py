@@ -1,8 +1,8 @@
 """An actor in its worker: its construction, its instance, and running its calls.
 
-Made by `worker` when its raylet says `Construct`.  Which call runs when is decided by
-`actor_calls`; here user code is called.  Synchronous actors run in the worker's main thread, others
-in the lanes that `threads` hands in.
+Made by `worker` when its raylet says `Construct`.  `actor_calls` decides which call runs when; user
+code is called here.  Synchronous actors run in the worker's main thread, others in the lanes that
+`threads` provides.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from rayhpc.wire.messages import actors, tasks
 from rayhpc.wire.messages.common import Grant
 from rayhpc.wire.messages.task_runs import TaskEvent
 
-# The first call may wait so long for its arguments before the others are looked at.
+# How long the first call may wait for its arguments before the others are considered.
 PATIENCE_S = 0.001
-# So many concurrent calls may have ended without a reply: a result is 100 KB at most.
+# How many concurrent calls may have ended without a reply: a result is 100 KB at most.
 ENDED_MAX = 64
 
 
@@ -40,13 +40,13 @@ class ActorHost:
 
     Args:
         worker: the worker.
-        order: the raylet's, to be this actor.
+        order: the raylet's order to become this actor.
 
     Attributes:
         spec: what the actor is.
         calls: which of its calls run.
         instance: the user's object; None until it is constructed.
-        title: how its lines are headed if its class says how it is shown; empty: by its name.
+        title: the heading of its lines if its class defines one; empty: its name is used.
     """
 
     def __init__(self, worker: WorkerParts, order: actors.Construct) -> None:
@@ -72,9 +72,9 @@ class ActorHost:
             spec.placing.environment,
         )
         self._methods = Methods(self)
-        # Those of calls without a name of their own, by method.
+        # The names of calls without a name of their own, by method.
         self._names: dict[str, str] = {}
-        # What each call asks for: looked up once.
+        # What each call needs: looked up once.
         self._now = worker.process.core.now
         self._windows = worker.process.core.windows
         self._objects = worker.process.objects
@@ -87,12 +87,12 @@ class ActorHost:
     # -- the leading thread ----------------------------------------------------------------------
     def lease_if_holding(self) -> int | None:
         """The lease whose CPUs a waiting call gives back; None: it holds none."""
-        # Until it is constructed it holds what it was placed with.
+        # Until it is constructed it holds the resources it was placed with.
         holds = not self.calls.is_constructed or self.spec.holding.get("CPU")
         return self._lease if holds else None
 
     def queued(self, limit: int) -> list[TaskEvent]:
-        """The calls that have not started, at most so many (leading thread)."""
+        """The calls that have not started, up to a limit (leading thread)."""
         spec = self.spec
         return [
             queued_row(item.call, self.name_of(item.call), spec.actor, spec.job)
@@ -108,7 +108,7 @@ class ActorHost:
                 self.worker.replies.add(caller, outcome)
 
     def release_held(self) -> None:
-        """Start the calls of callers that read their replies again (leading thread)."""
+        """Start the calls of callers that are reading their replies again (leading thread)."""
         if self.calls.held.by_caller:
             self.calls.release_held()
 
@@ -139,7 +139,7 @@ class ActorHost:
             worker.leave(calls.ending)
 
     def shut_down(self) -> None:
-        """The process leaves in order: the class may have something to put away (as in Ray).
+        """The process exits normally: let the class clean up (as in Ray).
 
         Not called when it is killed, nor when the cluster ends.
         """
@@ -182,7 +182,7 @@ class ActorHost:
                 process.objects.wait(first.has_news)
         with process.loop.lead():
             first.close()
-        # What several calls in a row are given is brought here once.
+        # Arguments that several calls in a row share are fetched once.
         self._held = first if found is not None else None
         return found
 
@@ -223,7 +223,7 @@ class ActorHost:
         with process.loop.lead():
             process.core.ownership.settle()
             constructed = actors.Constructed(spec.actor, error, self.title)
-            if error:  # of what it was given it keeps nothing
+            if error:  # keep no reference to its arguments
                 process.core.send_now(process.core.raylet, constructed)
             else:
                 process.core.ownership.after_borrows(process.core.raylet, constructed)
@@ -247,15 +247,15 @@ class ActorHost:
 
     # -- calls -----------------------------------------------------------------------------------
     def run(self, item: Item, name: str = "") -> execution.Outcome | None:
-        """Run a call in the calling thread; None: the actor leaves by it.
+        """Run a call in the calling thread; None: the call ends the actor.
 
-        `name`: its name in logs and errors, if the caller has asked for that already.
+        `name`: its name in logs and errors, if the caller has looked it up already.
         """
         call, now, spec = item.call, self._now, self.spec
         name = name or self.name_of(call)
         error_kind = LEFT
         start = now()
-        # `_context` written out, as in `run_async`.
+        # `_context` inlined, as in `run_async`.
         context = TaskContext(
             call.tid, name, self._grant, call.attempt, spec.actor, spec.capture_group
         )
@@ -269,7 +269,7 @@ class ActorHost:
             else:
                 args, kwargs = execution.NO_ARGUMENTS
             method = context.function = self._methods.get(call.method)
-            # As `with outside`, written out: it is a part of every call.
+            # `with outside`, inlined: this is part of every call.
             thread.depth = 0
             try:
                 value = method(*args, **kwargs)
@@ -282,7 +282,7 @@ class ActorHost:
                 args = kwargs = None  # type: ignore[assignment]
                 outcome = execution.succeeded(self._objects, call, value, micros)
             error_kind = ""
-            # It could not be interrupted, and nobody waits for what it came to.
+            # It could not be interrupted, and nobody waits for its outcome.
             if self.calls.has_cancelled and self.calls.is_cancelled(call.tid):
                 return execution.cancelled(call)
             return outcome
@@ -299,7 +299,7 @@ class ActorHost:
             self._note_run(call, name, start, now() - start, spec.job, spec.actor, error_kind)
 
     async def run_async(self, item: Item) -> execution.Outcome | None:
-        """Run a call in an event loop; None: the actor leaves by it.
+        """Run a call in an event loop; None: the call ends the actor.
 
         Raises:
             asyncio.CancelledError: it was cancelled.
@@ -318,7 +318,7 @@ class ActorHost:
             args, kwargs = execution.arguments(self._objects, call, item.views)
             method = context.function = self._methods.get(call.method)
             value = method(*args, **kwargs)
-            # What can be awaited besides (an ObjectRef, a future) is what the method returns.
+            # Any other awaitable (an ObjectRef, a future) is the method's return value.
             if inspect.iscoroutine(value):
                 value = await value
             if call.returns in tasks.GENERATORS:
@@ -346,7 +346,7 @@ class ActorHost:
             self._note_run(call, name, start, now() - start, spec.job, spec.actor, error_kind)
 
     def hold_back(self, item: Item) -> bool:
-        """Whether a call must not start yet, since its caller leaves its replies unread."""
+        """Whether a call must not start yet, since its caller does not read its replies."""
         if self._windows.waiting_bytes <= limits.AHEAD_BYTES and not self.calls.held.by_caller:
             return False
         with self.worker.process.loop.lead():
@@ -355,10 +355,10 @@ class ActorHost:
     def end_call(
         self, caller: Address, tid: ObjectId, outcome: execution.Outcome | None
     ) -> None:
-        """A concurrent call has ended, with something to reply or nothing (any thread).
+        """A concurrent call has ended, with or without something to reply (any thread).
 
-        Of many that end together the first alone wakes the leader, which then finds the others.
-        If it does not keep up with them, it is not left to it.
+        When many end together only the first wakes the leader, which then finds the others.  If
+        the leader does not keep up, the replies are not left to it.
         """
         loop = self.worker.process.loop
         self._ended.append((caller, tid, outcome))
@@ -369,7 +369,7 @@ class ActorHost:
                 self.reply_to_ended()
 
     def terminate(self) -> None:
-        """`__ray_terminate__`: end in good order.
+        """`__ray_terminate__`: end normally.
 
         Raises:
             ActorExit: always.
@@ -403,7 +403,7 @@ class ActorHost:
         return execution.failed(call, error, name, process.core.facts.node_ip, shown, micros)
 
     def leave_by(self, error: BaseException, name: str) -> None:
-        """A call has ended the actor: `exit_actor`, or an exception that is not an Exception."""
+        """A call has ended the actor: by `exit_actor`, or an exception that is not an Exception."""
         process = self.worker.process
         with process.loop.lead():
             self.calls.stop()
@@ -423,11 +423,11 @@ def _name(cls: type[Any]) -> None:
 
 
 def _own_title(instance: Any) -> str:
-    """What `__repr__` says in one line, if the user wrote one."""
+    """What the user's `__repr__` returns, if there is one, in one line."""
     if getattr(type(instance), "__repr__", None) is object.__repr__:
         return ""
     try:
         with outside:
             return " ".join(repr(instance).split())[:100]
-    except Exception:  # it may want what only later calls bring
+    except Exception:  # it may need what only later calls provide
         return ""

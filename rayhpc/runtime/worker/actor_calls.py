@@ -1,12 +1,12 @@
 """Which calls of an actor run, in what order and where, and when the actor ends: a state machine.
 
 Fed by `worker` with messages and by `actor` with what becomes of calls, also in the simulation;
-where calls run (the main thread, threads, event loops) is handed in as `Lanes`.  Runs in the
-leading thread, but for `take` and `has_work`, which the main thread calls.
+where calls run (the main thread, threads, event loops) is passed in as `Lanes`.  Runs in the
+leading thread, except for `take` and `has_work`, which the main thread calls.
 
-An actor that runs its calls one by one takes them in their order (`call_order` says when another
-one goes first).  In one with threads or event loops a call starts as soon as its arguments are on
-this node and its concurrency group has room: it overtakes those whose arguments are on their way.
+An actor that runs its calls one by one takes them in order (`call_order` says when another one
+goes first).  In one with threads or event loops a call starts as soon as its arguments are on this
+node and its concurrency group has room: it overtakes those whose arguments are on their way.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from rayhpc.runtime.worker.held_calls import HeldCalls
 from rayhpc.wire.address import Address, ObjectId
 from rayhpc.wire.messages import tasks
 
-# Arguments of so many calls of a group are brought here at the same time: they are pinned.
+# How many calls of a group have their arguments fetched at the same time: they are pinned.
 FETCHING_MAX = 64
 
 
@@ -36,10 +36,10 @@ class Item(msgspec.Struct, eq=False, gc=False):
 
 
 class Lanes(Protocol):
-    """Where calls run that run beside each other: threads or event loops."""
+    """Where concurrent calls run: threads or event loops."""
 
     def constructor(self, cls: Any) -> Callable[..., Any]:
-        """What makes the instance, called in the main thread."""
+        """The function that makes the instance, called in the main thread."""
 
     def start(self, group: str, items: list[Item]) -> None:
         """Run calls of a concurrency group, in this order, as soon as it has room."""
@@ -70,7 +70,7 @@ class ActorCalls:
         limits: how many calls of each concurrency group run at a time.
         store: brings arguments here.
         reply_cancelled: answers for a call that was cancelled before it started.
-        is_behind: whether a caller leaves so many replies unread that none is to be added.
+        is_behind: whether a caller has too many unread replies to add another.
     """
 
     def __init__(
@@ -80,12 +80,12 @@ class ActorCalls:
         reply_cancelled: Callable[[Address, ObjectId], None],
         is_behind: Callable[[Address], bool],
     ) -> None:
-        # Those that the main thread runs one by one; before the constructor has ended, all.
+        # The calls that the main thread runs one by one; before the constructor has ended, all.
         self.waiting: deque[Item] = deque()
         self.is_constructed = False
         # Why the actor leaves as soon as its calls have ended; None: it does not.
         self.ending: str | None = None
-        # Whether a call was ever cancelled while it ran: a look without a call, after each.
+        # Whether a call was ever cancelled while it ran: read as an attribute after each call.
         self.has_cancelled = False
         self._groups = {name: _Group(limit) for name, limit in limits.items()}
         self.held: HeldCalls[Item] = HeldCalls(is_behind)
@@ -98,9 +98,9 @@ class ActorCalls:
 
     # -- messages ----------------------------------------------------------------------------------
     def enqueue(self, caller: Address, calls: Sequence[tasks.Call]) -> None:
-        """Calls have come."""
+        """Take calls that have arrived."""
         if self._is_over:
-            return  # whoever calls is told of the end
+            return  # the callers are told of the end
         items = [Item(caller, call) for call in calls]
         if self._lanes is None:
             self.waiting.extend(items)
@@ -108,7 +108,10 @@ class ActorCalls:
             self._admit(items)
 
     def cancel(self, caller: Address, tid: ObjectId) -> None:
-        """What has not started never will; what runs can ask, and a coroutine is cancelled."""
+        """Cancel a call; one that has not started never will.
+
+        A running call can ask whether it was cancelled, and a coroutine is cancelled.
+        """
         if self._forget_waiting(tid) or self._forget_far(tid) or self.held.forget(tid):
             self._reply_cancelled(caller, tid)
         elif tid in self._started:
@@ -118,7 +121,7 @@ class ActorCalls:
                 self._reply_cancelled(caller, tid)
 
     def end_when_done(self, reason: str) -> None:
-        """Nobody can call any more: leave when the calls that are here have ended."""
+        """Leave when the calls that are here have ended: nobody can call any more."""
         self.ending = reason
 
     # -- what becomes of them ----------------------------------------------------------------------
@@ -157,14 +160,14 @@ class ActorCalls:
 
     # -- callers that do not read their replies ----------------------------------------------------
     def hold_back(self, item: Item) -> bool:
-        """A lane is about to run this call: it does not while its caller is behind."""
+        """Hold back a call that a lane is about to run, if its caller is behind."""
         if not self.held.add(item):
             return False
         self._started.pop(item.call.tid, None)
         return True
 
     def hold_back_waiting(self) -> None:
-        """The main thread is about to run the first call: first those of callers not behind."""
+        """Hold back, before the main thread runs the first call, those whose callers are behind."""
         while self.waiting and self.held.add(self.waiting[0]):
             self.waiting.popleft()
 
@@ -200,22 +203,22 @@ class ActorCalls:
     def take(self) -> Item | None:
         """The first call, which counts as started from now on; None: there is none."""
         try:
-            # First this: at no moment may a call be neither here nor there.
+            # This comes first: a call must be in one place or the other at every moment.
             first = self.waiting[0]
             self._started[first.call.tid] = False
             item = self.waiting.popleft()
         except IndexError:
             return None
-        if item is not first:  # cancelled in this moment
+        if item is not first:  # cancelled at this very moment
             self._started.pop(first.call.tid, None)
             self._started[item.call.tid] = False
         return item
 
     # -- details -----------------------------------------------------------------------------------
     def _admit(self, items: list[Item]) -> None:
-        """Start what has its arguments here, have those of the others fetched."""
+        """Start the calls whose arguments are here, have those of the others fetched."""
         if len(self._groups) == 1 and not any(item.call.deps for item in items):
-            self._start("", items)  # the rule: a third of the time of what follows
+            self._start("", items)  # the usual case: a third of the time of what follows
             return
         ready: dict[str, list[Item]] = {}
         for item in items:
@@ -224,7 +227,7 @@ class ActorCalls:
             if not call.deps or not has_far(call):
                 ready.setdefault(name, []).append(item)
             elif is_again(call):
-                self._fetch(name, item)  # what others wait for may be what it makes
+                self._fetch(name, item)  # others may be waiting for what it makes
             else:
                 self._groups[name].far.append(item)
         for name, found in ready.items():
@@ -249,7 +252,7 @@ class ActorCalls:
         self._store.bring(tickets)
 
     def _arrived(self, name: str, tid: ObjectId) -> None:
-        """The arguments of a call are here, or what cannot be had is known."""
+        """The arguments of a call are here, or it is known which are unavailable."""
         found = self._groups[name].fetching.pop(tid, None)
         if found is None:
             return
@@ -263,7 +266,7 @@ class ActorCalls:
             if item.call.tid == tid:
                 try:
                     self.waiting.remove(item)
-                except ValueError:  # started in this moment
+                except ValueError:  # started at this very moment
                     return False
                 return True
         return False

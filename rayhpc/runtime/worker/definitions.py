@@ -31,8 +31,8 @@ class Definitions:
     """Pickled and loaded functions, by id.
 
     Args:
-        load: makes a function of what arrives.
-        collect_garbage: has the garbage collector run, apart from the leading thread.
+        load: makes a function from what arrives.
+        collect_garbage: has the garbage collector run outside the leading thread.
     """
 
     def __init__(
@@ -42,20 +42,20 @@ class Definitions:
         self._collect_garbage = collect_garbage
         self._blobs: dict[bytes, bytes] = {}
         self._loaded: dict[bytes, Any] = {}
-        # The one of this id, if it is loaded: a look without a call, for each task.
+        # The function of an id, if it is loaded: an attribute, as it is read for each task.
         self.loaded = self._loaded.get
-        # Who has sent which, and has tasks of it left.
+        # Which submitter has sent which function, and still has tasks of it.
         self._senders: dict[bytes, set[Address]] = {}
 
     def learn(self, submitter: Address, definitions: dict[bytes, bytes]) -> None:
-        """Functions have arrived (leading thread)."""
+        """Take functions that have arrived (leading thread)."""
         for key, blob in definitions.items():
             self._senders.setdefault(key, set()).add(submitter)
             if key not in self._loaded:
                 self._blobs.setdefault(key, blob)
 
     def forget(self, submitter: Address, message: tasks.Forget) -> None:
-        """A submitter has no task of these left (leading thread)."""
+        """Forget functions of which a submitter has no task left (leading thread)."""
         was_loaded = False
         for key in message.definitions:
             senders = self._senders.get(key, set())
@@ -65,8 +65,8 @@ class Definitions:
                 self._blobs.pop(key, None)
                 was_loaded |= self._loaded.pop(key, None) is not None
         if was_loaded and message.with_refs:
-            # A class, or a function that calls itself, is a ring of references, and an idle
-            # worker makes no garbage that would have the collector come by itself.
+            # A class, or a function that calls itself, is a reference cycle, and an idle
+            # worker makes no garbage that would trigger the collector.
             self._collect_garbage()
 
     def __contains__(self, key: bytes) -> bool:

@@ -49,7 +49,7 @@ def arguments(
     Args:
         access: how the process where it runs reads objects.
         task: the task or call.
-        views: what came of its arguments that lie in a store; None: they are fetched here.
+        views: its arguments that are in a store, as fetched; None: they are fetched here.
 
     Raises:
         ArgumentError: a referenced object failed or is lost.
@@ -58,7 +58,7 @@ def arguments(
         return NO_ARGUMENTS
     if task.deps and not views:
         views = _fetched(access, task.deps)
-    # Values may be of classes of the user's.  `with outside` written out: a part of every task.
+    # Values may be of user classes.  `with outside` is inlined: this is part of every task.
     thread = inside.thread
     thread.depth -= 1
     try:
@@ -75,7 +75,7 @@ def arguments(
 
 
 def _fetched(access: Objects, deps: Sequence[tasks.Dependency]) -> dict[ObjectId, Any]:
-    """What lies in a store, brought here."""
+    """The arguments that are in a store, brought here."""
     named = [dep.oid for dep in deps if dep.value is None]
     if not named:
         return {}
@@ -105,7 +105,7 @@ def _dependencies(deps: Sequence[tasks.Dependency], views: Mapping[ObjectId, Any
 
 
 def _lost_error(failed: objects.FetchFailed) -> bytes:
-    """The pickled error for what came instead of an object."""
+    """The pickled error for what arrived instead of an object."""
     if failed.kind in (objects.ERROR, objects.VALUE):
         return failed.value
     return failures.lost(failed.kind, failed.oid, failed.text)
@@ -116,7 +116,7 @@ class PartlyFailedError(Exception):
 
     Args:
         error: what the user's code raised.
-        made: those that there are; of a generator, whose items have gone already, their number.
+        made: the results made so far; for a generator, whose items were sent already, their number.
     """
 
     def __init__(self, error: Exception, made: Made) -> None:
@@ -126,28 +126,28 @@ class PartlyFailedError(Exception):
 
 
 class Made(msgspec.Struct):
-    """Results as they travel, the references inside each, and these references."""
+    """Results in wire form, the ids of references inside each, and these references."""
 
     outs: list[bytes | Stored] = []
     inners: list[list[bytes]] = []
     kept: list[ObjectRef[Any]] = []
 
     def add(self, access: Objects, oid: ObjectId, value: Any) -> None:
-        """One more result, as object `oid`."""
+        """Add one more result, as object `oid`."""
         out, refs = pack(access, oid, value)
         self.outs.append(out)
         self.inners.append([x.binary() for x in refs])
         self.kept += refs
 
     def result(self, task: Runnable, status: int, micros: int, retry: bool = False) -> Outcome:
-        """These as the outcome of a task."""
+        """These results as the outcome of a task."""
         inner = self.inners if self.kept else []
         made = tasks.Result(task.tid, status, self.outs, micros, inner=inner, retry=retry)
         return Outcome(made, self.kept)
 
 
 class Outcome(msgspec.Struct, gc=False):
-    """What a task came to, and the references inside its results (kept until `Adopted`)."""
+    """The outcome of a task, and the references inside its results (kept until `Adopted`)."""
 
     result: tasks.Result
     kept: Sequence[ObjectRef[Any]] = ()
@@ -188,7 +188,7 @@ def failed(
         given = load_error(error.error)
         if isinstance(given, RayTaskError):
             return Outcome(tasks.Result(task.tid, tasks.FAILED, [error.error], micros), [])
-        # What was lost is the cause of this one's failure.
+        # The lost object is the cause of this task's failure.
         error = given
     data = dump_error(
         error,
@@ -210,7 +210,7 @@ def cancelled(task: Runnable, micros: int = 0) -> Outcome:
 def pack(
     access: Objects, oid: ObjectId, value: Any
 ) -> tuple[bytes | Stored, Sequence[ObjectRef[Any]]]:
-    """A result as it travels: its bytes, or where it was stored; and the references inside."""
+    """A result in wire form: its bytes, or where it was stored; and the references inside."""
     most = access.most_inline(oid)
     if type(value) in serialization.ATOMS:
         pickled = serialization.dumps(value, 5)
@@ -243,7 +243,7 @@ def _several(task: Runnable, value: Any) -> list[Any]:
 def _add_generated(
     access: Objects, task: Runnable, values: Iterator[Any], made: Made
 ) -> None:
-    """The first results of a generator, as many as the task has; it is asked for no more.
+    """Add the first results of a generator, as many as the task has; no more are requested.
 
     Raises:
         PartlyFailedError: it raised, or yielded fewer.
@@ -263,7 +263,7 @@ def _add_generated(
 
 
 def iterated(items: Iterator[Any]) -> Iterator[Any]:
-    """The items, each made in the user's code."""
+    """The items, each produced in user code."""
     while True:
         with outside:
             try:

@@ -1,8 +1,8 @@
 """Generators at the worker that runs them: each item goes to the owner as it is yielded.
 
 Used by `worker` (tasks) and `actor` (methods).  The owner's half is `streams.py`.  With a
-window the producer waits until items have been taken.  One whose reader has gone runs to its end,
-as in Ray: what it does besides yielding may matter to somebody.
+window the producer waits until items have been taken.  A generator whose reader has gone runs to
+its end, as in Ray: what it does besides yielding may matter to somebody.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ class Producers:
         self._worker = worker
         self._taken: dict[ObjectId, int] = {}
         self._owners: dict[ObjectId, Address] = {}
-        # What is called when there is news for an asynchronous one.
+        # What to call when there is news for an asynchronous one.
         self._wakers: dict[ObjectId, Callable[[], object]] = {}
-        # The names of those of which it was said that nobody reads them.
+        # The names of those about which the user was told that nobody reads them.
         self._said: set[str] = set()
 
     def on_taken(self, message: tasks.StreamTaken) -> None:
@@ -179,6 +179,6 @@ def _items(task: execution.Runnable, values: Any) -> Iterator[Any]:
 
 
 def _raised_after(count: int, error: Exception) -> execution.PartlyFailedError:
-    """The owner is told how many items there were: the last ones may not reach it."""
+    """Tell the owner how many items there were: the last ones may not reach it."""
     made = execution.Made(outs=[msgspec.msgpack.encode(count)])
     return execution.PartlyFailedError(error, made)

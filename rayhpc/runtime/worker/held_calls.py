@@ -1,7 +1,7 @@
-"""Calls of an actor that do not start, since their caller leaves its replies unread.
+"""Calls of an actor that do not start because their caller does not read its replies.
 
 Used by `actor_calls`, in the leading thread.  A caller that is stopped, or slow, must not fill this
-process's memory with replies, nor keep the actor from serving others.  Their order stays.
+process's memory with replies, nor keep the actor from serving others.  Calls keep their order.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class HeldCalls(Generic[T]):
     """The calls that are held back, by caller.
 
     Args:
-        is_behind: whether a caller leaves so many replies unread that none is to be added.
+        is_behind: whether a caller has too many unread replies to add another.
 
     Attributes:
         by_caller: the calls held back, in order; read by any thread, also before each call.
@@ -36,7 +36,7 @@ class HeldCalls(Generic[T]):
         self.by_caller: dict[Address, deque[T]] = {}
 
     def add(self, item: T) -> bool:
-        """Hold a call back; False: its caller reads its replies, and has no call here."""
+        """Hold a call back; False: its caller reads its replies and has no call held."""
         calls = self.by_caller.get(item.caller)
         if calls is None:
             if not self._is_behind(item.caller):
@@ -46,14 +46,14 @@ class HeldCalls(Generic[T]):
         return True
 
     def released(self) -> list[T]:
-        """The calls of those callers that have caught up; they are here no more."""
+        """Remove and return the calls of callers that have caught up."""
         found: list[T] = []
         for caller in [x for x in self.by_caller if not self._is_behind(x)]:
             found.extend(self.by_caller.pop(caller))
         return found
 
     def forget(self, tid: ObjectId) -> bool:
-        """A call was cancelled; False: it is not here."""
+        """Forget a cancelled call; False: it is not here."""
         for caller, calls in self.by_caller.items():
             for item in calls:
                 if item.call.tid == tid:
@@ -64,5 +64,5 @@ class HeldCalls(Generic[T]):
         return False
 
     def clear(self) -> None:
-        """No call starts any more."""
+        """Forget all: no call starts any more."""
         self.by_caller.clear()

@@ -1,8 +1,8 @@
-"""What a leased worker has been given and has not started, and what it runs: a state machine.
+"""The tasks that a leased worker has not started, and the one it runs: a state machine.
 
 Fed by `worker` with messages and with what its main thread does, also in the simulation; answers
 with messages through `send`.  `take` and `ended` are called by the main thread, everything else by
-the leading one: between the two only the ends of one deque and single words are shared.
+the leading one: the two share only the ends of one deque and single words.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ class Queued(msgspec.Struct, eq=False, gc=False):
 
 
 class LeaseQueue:
-    """The tasks of the lease that is in force.
+    """The tasks of the current lease.
 
     Args:
-        grant: what holds before the first lease.
-        send: puts a message on its way.
+        grant: what is granted before the first lease.
+        send: sends a message.
         interrupt: has the main thread interrupted, if it is in user code.
         revoked: called when a revoked lease has ended, by its number; by any thread.
 
@@ -70,28 +70,28 @@ class LeaseQueue:
         """The task to run next, which counts as running from now on; None: there is none."""
         waiting = self.waiting
         try:
-            # First this: at no moment may a task be neither here nor there.
+            # This comes first: a task must be in one place or the other at every moment.
             self.running = waiting[0].task.tid
             item = waiting.popleft()
-        except IndexError:  # recalled in this moment
+        except IndexError:  # recalled at this very moment
             self.running = b""
             return None
         self.running = item.task.tid
         return item
 
     def ended(self) -> None:
-        """What ran has ended."""
+        """The running task has ended."""
         self.running = b""
         if self._ending and not self.waiting:
             self._on_revoked(self._ending)
 
     def is_cancelled(self, tid: ObjectId) -> bool:
-        """Whether the task that runs was cancelled (any thread)."""
+        """Whether the running task was cancelled (any thread)."""
         return self.cancelled == tid
 
     # -- messages ----------------------------------------------------------------------------------
     def push(self, submitter: Address, message: tasks.Push) -> None:
-        """Take tasks of a lease, unless it has been taken back or what runs waits."""
+        """Take tasks of a lease, unless it was taken back or the running task waits."""
         lease = message.lease
         ended = lease <= self._revoked or self.is_closed
         if not ended and message.grant is not None:
@@ -108,7 +108,7 @@ class LeaseQueue:
     def recall(self, submitter: Address, message: tasks.Recall) -> None:
         """Give back the newest tasks of this submitter's lease; others' stay where they are.
 
-        The lease may have been taken back since the message was sent, and the worker be another's.
+        The lease may have been taken back since the message was sent, and another hold the worker.
         """
         waiting = self.waiting
         back: list[ObjectId] = []
@@ -124,7 +124,7 @@ class LeaseQueue:
         self._send(submitter, tasks.Refused(message.lease, back))
 
     def revoke(self, message: leases.Revoke) -> None:
-        """The lease is taken back: what has not started is refused, what runs ends first."""
+        """Take back the lease: tasks not started are refused, the running one ends first."""
         self._revoked = max(self._revoked, message.lease)
         self._refuse_all(message.lease)
         self._ending = message.lease
@@ -139,7 +139,10 @@ class LeaseQueue:
         return True
 
     def cancel(self, source: Address, tid: ObjectId) -> None:
-        """What waits never starts, what runs is interrupted; what is unknown here has ended."""
+        """Cancel a task: one that waits never starts, a running one is interrupted.
+
+        A task that is unknown here has ended.
+        """
         for item in list(self.waiting):
             if item.task.tid == tid:
                 try:
@@ -153,19 +156,19 @@ class LeaseQueue:
             self._interrupt()
 
     def lend(self) -> None:
-        """What runs waits for others: what is queued behind it goes elsewhere."""
+        """The running task waits for others: the tasks queued behind it go elsewhere."""
         self.is_lent = True
         lease = self.grant.lease
         for submitter, tids in self._take_all().items():
             self._send(submitter, tasks.Refused(lease, tids, blocked=True))
 
     def close(self) -> None:
-        """The process leaves: what has not started is refused, and the lease is over."""
+        """The process leaves: tasks not started are refused, and the lease ends."""
         self.is_closed = True
         self._refuse_all(self.grant.lease)
 
     def _refuse_all(self, lease: int) -> None:
-        """Refuse what has not started; the holder is also told of a lease that idles."""
+        """Refuse the tasks not started; the holder is told even if there are none."""
         unstarted = self._take_all()
         if self._holder:
             unstarted.setdefault(self._holder, [])
@@ -173,7 +176,7 @@ class LeaseQueue:
             self._send(submitter, tasks.Refused(lease, tids, ended=True))
 
     def _take_all(self) -> dict[Address, list[ObjectId]]:
-        """What has not started, by submitter; it is here no longer."""
+        """Remove and return the tasks not started, by submitter."""
         found: dict[Address, list[ObjectId]] = {}
         while True:
             try:

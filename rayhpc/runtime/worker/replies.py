@@ -1,7 +1,7 @@
-"""What a worker answers: results on their way, and the references inside until these are taken.
+"""A worker's replies: results on their way, and the references inside until these are adopted.
 
 Used by `worker`, `actor` and `generators`, also in the simulation.  Threads that run user code add
-results; the leading one sends them (`outbox`), and keeps what is inside until the owner has it.
+results; the leading one sends them (`outbox`), and keeps the references until the owner has them.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class Replies:
 
     Args:
         core: the tables of the process they leave from.
-        loop: what serves it.
-        journal: where they are noted until they have gone.
+        loop: serves it.
+        journal: where results are noted until they have been sent.
     """
 
     def __init__(self, core: Core, loop: Loop, journal: Journal) -> None:
@@ -51,7 +51,7 @@ class Replies:
             self.flush()
 
     def flush(self) -> None:
-        """Send the results that wait."""
+        """Send the waiting results."""
         if self.outbox:
             with self._loop.lead():
                 self.outbox.send()
@@ -64,7 +64,7 @@ class Replies:
             if not ownership.borrows_pending():
                 return False
             self.outbox.add(submitter, msgspec.structs.replace(result, borrowing=True))
-            # At once: the release must not overtake it.
+            # Sent at once: the release must not overtake it.
             self.outbox.send()
             ownership.after_borrows(submitter, tasks.Release([result.tid]))
         return True
@@ -81,7 +81,7 @@ class Replies:
             self._ownership.watch(owner)
 
     def watch_owners(self) -> None:
-        """This process outlives its lease: be told when owners end who have not borrowed yet."""
+        """Watch owners that have not adopted yet, as this process outlives its lease."""
         self.outlives_owners = True
         for owner, _ in self._kept.values():
             self._ownership.watch(owner)
@@ -92,7 +92,7 @@ class Replies:
             self._kept.pop(tid, None)
 
     def on_owners_gone(self, is_gone: Callable[[Address], bool]) -> None:
-        """Nobody will borrow what is inside these processes' results."""
+        """Drop the references inside these processes' results: nobody will borrow them."""
         for tid in [tid for tid, (owner, _) in self._kept.items() if is_gone(owner)]:
             del self._kept[tid]
 

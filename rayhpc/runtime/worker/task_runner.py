@@ -1,6 +1,6 @@
-"""Runs the tasks of a lease in a worker's main thread, one after the other.
+"""Runs the tasks of a lease in a worker's main thread, one after another.
 
-Used by `worker`.  What to run is decided by `lease_queue`, what becomes of results by `replies`.
+Used by `worker`.  `lease_queue` decides what to run, `replies` handles the results.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class TaskRunner:
     """Runs tasks.
 
     Args:
-        worker: whose tasks they are.
+        worker: the worker whose tasks they are.
     """
 
     def __init__(self, worker: WorkerParts) -> None:
@@ -30,7 +30,7 @@ class TaskRunner:
         self._queue = worker.queue
         self._now = worker.process.core.now
         self._windows = worker.process.core.windows
-        # What each task asks for: looked up once.
+        # What each task needs: looked up once.
         self._loaded = worker.definitions.loaded
         self._title = worker.threads.title
         self._outbox = worker.replies.outbox
@@ -40,7 +40,7 @@ class TaskRunner:
         self._seconds = 1.0
 
     def run_next(self) -> None:
-        """Run the first task that waits, if it has not been recalled in this moment."""
+        """Run the first waiting task, unless it has been recalled at this very moment."""
         worker = self._worker
         if self._windows.waiting_bytes > limits.AHEAD_BYTES:
             self._wait_for_room()
@@ -57,13 +57,13 @@ class TaskRunner:
         outcome = self._run(task, item)
         if outcome is not None:
             worker.replies.add(item.submitter, outcome)
-        # Not before: an answer may be sent at once, and the lease end after it.
+        # Not earlier: an answer may be sent at once, and the lease end after it.
         queue.ended()
         if task.more is not None and task.more.max_calls:
             self._count_call(task, task.more.max_calls)
 
     def _wait_for_room(self) -> None:
-        """Those who get our results may not take them in."""
+        """Wait for room: the receivers of our results may not be reading them."""
         windows, waiting = self._windows, self._queue.waiting
         self._process.loop.wait_until(
             lambda: windows.waiting_bytes <= limits.AHEAD_BYTES or not waiting
@@ -95,7 +95,7 @@ class TaskRunner:
                 start = now()
             else:
                 args, kwargs = execution.NO_ARGUMENTS
-            # As `with outside`, written out: it is a part of every task.
+            # `with outside`, inlined: this is part of every task.
             thread.depth = 0
             try:
                 if inside.pending:
@@ -129,7 +129,7 @@ class TaskRunner:
     def _failure(
         self, task: tasks.Task, error: BaseException, name: str, micros: int
     ) -> execution.Outcome:
-        # A wait of the runtime's that was interrupted ends in an error of its own.
+        # An interrupted wait inside the runtime ends in an error of its own.
         interrupted = isinstance(error, KeyboardInterrupt) or self._worker.threads.asked()
         if interrupted and self._queue.is_cancelled(task.tid):
             return execution.cancelled(task, micros)

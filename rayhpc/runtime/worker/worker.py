@@ -38,7 +38,7 @@ from rayhpc.wire.messages.common import Grant
 logger = logging.getLogger("rayhpc")
 
 JOB_TIMEOUT_S = 30.0
-# An actor that leaves waits so long for what it has submitted: its callers wait, too.
+# How long an actor that leaves waits for what it has submitted: its callers wait, too.
 UNFINISHED_WITHIN_S = 30.0
 # A task that waits for longer lends its CPUs to others.
 LEND_AFTER_S = 0.001
@@ -50,14 +50,14 @@ class Worker(Role):
     Args:
         process: the process.
         slot: where it notes what it starts and finishes, for the raylet to read after a crash.
-        threads: those it runs user code in.
-        environment: what a lease makes of the process.
-        load: makes functions and classes of what arrives.
+        threads: those that run user code.
+        environment: sets up the process for a lease.
+        load: makes functions and classes from what arrives.
 
     Attributes:
         leaving: why it ends; None: it serves.
-        exit_code: what it ends with.
-        actor: the one it is, if it is one.
+        exit_code: the code it exits with.
+        actor: the actor in this process, if there is one.
     """
 
     is_worker = True
@@ -119,7 +119,7 @@ class Worker(Role):
     # -- the main thread -------------------------------------------------------------------------
     def run(self) -> int:
         """Serve until told to leave; returns the exit code."""
-        inside.thread.depth += 1  # in the runtime, but for user code
+        inside.thread.depth += 1  # in the runtime, except in user code
         self.process.loop.send(self.process.core.raylet, leases.WorkerReady(self.threads.pid))
         waiting = self.queue.waiting
         while self.leaving is None:
@@ -141,13 +141,13 @@ class Worker(Role):
         return self.exit_code
 
     def leave(self, reason: str, code: int = 0) -> None:
-        """End this process after what runs now (any thread)."""
+        """End this process after the current task or call (any thread)."""
         self.exit_code = code
         self.leaving = reason
         self.process.loop.handover.wake_waiters()
 
     def enter_job_of(self, grant: Grant) -> None:
-        """Be what a lease or actor says (its job, GPUs, threads), once the job has been told."""
+        """Set up what a lease or actor needs (its job, GPUs, threads), once the job is known."""
         self.queue.grant = grant
         self.log.uses = (grant.resources.get("CPU", 0), grant.resources.get("GPU", 0))
         here = self._environment
@@ -190,9 +190,9 @@ class Worker(Role):
                 process.core.send_now(process.core.raylet, leases.Leaving(self.leaving or ""))
 
     def _stay_while_needed(self) -> None:
-        """Others hold objects of ours, or are about to: they are served until they let go.
+        """Serve others that hold objects of ours, or are about to, until they let go.
 
-        What our tasks have submitted ends with this process, too.
+        What our tasks have submitted would end with this process, too.
         """
         with self.process.loop.lead():
             self.replies.watch_owners()
@@ -201,7 +201,7 @@ class Worker(Role):
         )
 
     def _stay_while_unfinished(self) -> None:
-        """What the actor has submitted gets its time to end, as in Ray."""
+        """Give what the actor has submitted time to end, as in Ray."""
         unfinished = self.process.core.has_unfinished
         self.process.loop.wait_until(
             lambda: self._is_shut_down or not unfinished(), UNFINISHED_WITHIN_S
@@ -215,7 +215,7 @@ class Worker(Role):
         return not self._is_job_over and core.has_unfinished()
 
     def _wait_until_read(self) -> None:
-        """What was said must be known before it is known that this process has ended."""
+        """Wait until our messages are read: they must be known before our end is."""
         farewell, wait_until = self._farewell, self.process.loop.wait_until
         with self.process.loop.lead():
             farewell.begin(self.replies.outbox.latest_receivers())
@@ -226,7 +226,7 @@ class Worker(Role):
 
     # -- the turn --------------------------------------------------------------------------------
     def advance(self) -> None:
-        """Send what has been left to the leading thread."""
+        """Send what other threads have left to the leading thread."""
         if self.actor is not None:
             self.actor.reply_to_ended()
         outbox = self.replies.outbox
@@ -241,18 +241,18 @@ class Worker(Role):
             self._report_runs()
 
     def next_deadline(self) -> float | None:
-        """A worker without work tells what it has run, too."""
+        """The next deadline; an idle worker reports its runs, too."""
         return self.log.deadline()
 
     def _report_runs(self) -> None:
-        """Tell the raylet what was run (leading thread)."""
+        """Report runs to the raylet (leading thread)."""
         process = self.process
         report = self.log.report(self.threads.pid, process.core.me)
         if report.count or report.dropped:
             process.core.send_now(process.core.raylet, report)
 
     def _lease_revoked(self, lease: int) -> None:
-        """A lease that was taken back has ended: its last results go before that is said."""
+        """A lease that was taken back has ended: its last results are sent before saying so."""
         self.process.core.later(lambda: self._say_revoked(lease))
         self.process.loop.handover.wake_waiters()
 
@@ -263,7 +263,7 @@ class Worker(Role):
 
     # -- messages --------------------------------------------------------------------------------
     def _on_push(self, submitter: Address, message: tasks.Push) -> None:
-        # Kept even if the tasks are refused: they do not come with the next push again.
+        # Kept even if the tasks are refused: they are not sent again with the next push.
         self.definitions.learn(submitter, message.definitions)
         if self.leaving is not None:
             self.queue.is_closed = True
@@ -290,13 +290,13 @@ class Worker(Role):
         return None
 
     def on_peers_gone(self, is_gone: Callable[[Address], bool]) -> None:
-        """Nobody takes their generators' items, or borrows what is in their results."""
+        """Processes have ended: nobody takes items or borrows references in results for them."""
         self._farewell.on_peers_gone(is_gone)
         self.replies.on_owners_gone(is_gone)
         self.producers.on_owners_gone(is_gone)
 
     def on_sigterm(self) -> None:
-        """SIGTERM has come, maybe to all processes of the job: the raylet knows (its handler)."""
+        """The handler of SIGTERM, maybe sent to all processes of the job: the raylet knows."""
         core = self.process.core
         core.later(lambda: core.send_now(core.raylet, leases.SentSigterm()))
         # The main thread may be the one that polls, and a poll continues after a signal.
@@ -332,7 +332,7 @@ class Worker(Role):
 
     # -- waiting, cancelling ---------------------------------------------------------------------
     def wait_blocking(self, done: Callable[[], bool], timeout: float | None) -> bool:
-        """Wait; after a millisecond the task's CPUs go to others until it is over."""
+        """Wait; after a millisecond the task's CPUs are lent to others until the wait is over."""
         if done():
             return True
         if self.threads.asked():
@@ -355,11 +355,11 @@ class Worker(Role):
                     self.queue.is_lent = False
 
     def construct(self) -> actors.Construct | None:
-        """The order by which this process is an actor; None: it runs tasks."""
+        """The order that made this process an actor; None: it runs tasks."""
         return self.actor.order if self.actor is not None else None
 
     def title(self) -> str:
-        """How the actor shows itself, if its class says so."""
+        """How the actor is shown, if its class defines that."""
         return self.actor.title if self.actor is not None else ""
 
     def is_cancelled(self, tid: ObjectId) -> bool:
