@@ -189,7 +189,7 @@ class Leases:
         """A placement group is gone: its leases end, and requests waiting for it are refused."""
         text = "The placement group was removed."
         for request in list(self._requests.values()):
-            if request.wanted.strategy.group == group and request.resource_request is not None:
+            if request.wanted.strategy.group == group:  # also where only a worker is missing
                 self._refuse(request, leases.GROUP_REMOVED, text)
         for lease in list(self._leases.values()):
             if self._bundles.index_of(group, lease.revocable.allocation.pool) >= 0:

@@ -47,6 +47,20 @@ def test_a_bundle_serves_its_own_and_nobody_else() -> None:
     assert n.granted() == []
 
 
+def test_a_request_that_only_lacks_a_worker_ends_with_its_group() -> None:
+    n = node(CPU=2)
+    assert n.bundles.set_aside(GROUP, {0: units(CPU=1)})
+    n.bundles.state_of(GROUP)
+    created(n, [NODE])
+    n.request(1, in_group(0))  # type: ignore[arg-type]
+    n.leases.on_group_removed(GROUP)
+    assert [m.kind for m in n.take(leases.LeaseRefused)] == [leases.GROUP_REMOVED]
+    n.bundles.give_back(GROUP, [])
+    n.boot()
+    assert n.granted() == []
+    assert n.pool.free == n.pool.total
+
+
 def test_a_bundle_elsewhere_is_asked_for_there() -> None:
     n = node()
     n.join(2)
