@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 
 import psutil
 import pytest
 
 from rayhpc.launch.signal_reach import SignalReach
+
+
+@pytest.fixture
+def new_children() -> Callable[[], list[psutil.Process]]:
+    """Asks for the children that this process has had since the test began."""
+    before = psutil.Process().children()
+    return lambda: [x for x in psutil.Process().children() if x not in before]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
@@ -18,19 +26,21 @@ def test_a_signal_that_came_to_us_alone(number: int) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
-def test_a_signal_that_came_to_all(number: int) -> None:
+def test_a_signal_that_came_to_all(
+    number: int, new_children: Callable[[], list[psutil.Process]]
+) -> None:
     reach = SignalReach()
     for _ in range(2):
-        (child,) = psutil.Process().children()
+        (child,) = new_children()
         child.send_signal(number)
         assert reach.was_everywhere(number)
     reach.close()
-    assert psutil.Process().children() == []
+    assert new_children() == []
 
 
-def test_another_signal_is_none() -> None:
+def test_another_signal_is_none(new_children: Callable[[], list[psutil.Process]]) -> None:
     reach = SignalReach()
-    (child,) = psutil.Process().children()
+    (child,) = new_children()
     child.send_signal(signal.SIGTERM)
     assert not reach.was_everywhere(signal.SIGUSR1)
     reach.close()
