@@ -18,20 +18,46 @@ pytest.importorskip("ipykernel", reason="the kernel of notebooks: pip install nb
 ROOT = Path(__file__).parents[2]
 CELLS = re.findall(r"```python\n(.*?)```", (ROOT / "docs/notebooks.md").read_text(), re.DOTALL)
 
-# Runs the cells that come through standard input; prints the outputs of each as JSON.
+# Runs the cells that come through standard input; prints each one's outputs, and all that was
+# printed, as JSON.
 _RUNNER = """
-import json, sys
+import json, queue, sys
 import nbformat
+from jupyter_client import BlockingKernelClient
 from nbclient import NotebookClient
 
 cells = json.load(sys.stdin)
 book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(x) for x in cells])
-NotebookClient(book, timeout=60, allow_errors=True, kernel_name="python3").execute()
-print("OUTPUTS " + json.dumps([cell.outputs for cell in book.cells]))
+client = NotebookClient(book, timeout=60, allow_errors=True, kernel_name="python3")
+listener = BlockingKernelClient()
+
+
+def listen(**_):
+    listener.load_connection_file(client.km.connection_file)
+    listener.start_channels(shell=False, stdin=False, hb=False, control=False)
+
+
+client.on_notebook_start = listen
+client.execute()
+# nbclient drops what is printed between two cells; a page shows it below the earlier one.
+printed = ""
+try:
+    while True:
+        message = listener.get_iopub_msg(timeout=1)
+        if message["msg_type"] == "stream":
+            printed += message["content"]["text"]
+except queue.Empty:
+    listener.stop_channels()
+found = {"cells": [cell.outputs for cell in book.cells], "printed": printed}
+print("OUTPUTS " + json.dumps(found))
 """
 
 
-def _outputs(cells: list[str], tmp_path: Path, *launcher: str) -> list[list[dict[str, Any]]]:
+Outputs = list[list[dict[str, Any]]]
+
+
+def _outputs(cells: list[str], tmp_path: Path, *launcher: str) -> tuple[Outputs, str]:
+    """The outputs of each cell, and all that was printed, also between two cells."""
     runner = tmp_path / "runner.py"
     # Under a launcher standard input is closed.
     runner.write_text(_RUNNER.replace("json.load(sys.stdin)", repr(cells)))
@@ -53,11 +79,11 @@ def _outputs(cells: list[str], tmp_path: Path, *launcher: str) -> list[list[dict
     )
     assert done.returncode == 0, done.stderr
     (line,) = [x for x in done.stdout.splitlines() if x.startswith("OUTPUTS ")]
-    found: list[list[dict[str, Any]]] = json.loads(line.removeprefix("OUTPUTS "))
-    return found
+    found = json.loads(line.removeprefix("OUTPUTS "))
+    return found["cells"], found["printed"]
 
 
-def _cell(outputs: list[list[dict[str, Any]]], part: str, cells: list[str]) -> dict[str, Any]:
+def _cell(outputs: Outputs, part: str, cells: list[str]) -> dict[str, Any]:
     """What the cell with `part` in it gave: its value, all that was printed, its error."""
     (index,) = [i for i, cell in enumerate(cells) if part in cell]
     found: dict[str, Any] = {"value": None, "text": "", "error": None}
@@ -71,7 +97,7 @@ def _cell(outputs: list[list[dict[str, Any]]], part: str, cells: list[str]) -> d
     return found
 
 
-def _check_page(outputs: list[list[dict[str, Any]]], cells: list[str]) -> None:
+def _check_page(outputs: Outputs, printed: str, cells: list[str]) -> None:
     first = _cell(outputs, "for i in range(4)", cells)
     assert first["value"] == "[0, 2, 4, 6]"
     assert _cell(outputs, "await double.remote(21)", cells)["value"] == "42"
@@ -84,7 +110,6 @@ def _check_page(outputs: list[list[dict[str, Any]]], cells: list[str]) -> None:
     assert "in the task" in text
     assert "in fails" in text
     assert _cell(outputs, "still here", cells)["value"] == "['still here', 'still here']"
-    printed = "".join(x.get("text", "") for cell in outputs for x in cell)
     for i in range(4):
         assert re.search(rf"\(double pid=\d+.*\) doubling {i}\n", printed)
     errors = [x for cell in outputs for x in cell if x["output_type"] == "error"]
@@ -94,7 +119,7 @@ def _check_page(outputs: list[list[dict[str, Any]]], cells: list[str]) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_the_pages_cells_with_a_cluster_of_the_kernels_own(tmp_path: Path) -> None:
-    _check_page(_outputs(CELLS, tmp_path), CELLS)
+    _check_page(*_outputs(CELLS, tmp_path), CELLS)
 
 
 @pytest.mark.slow
@@ -102,8 +127,9 @@ def test_the_pages_cells_with_a_cluster_of_the_kernels_own(tmp_path: Path) -> No
 def test_the_pages_cells_in_a_job_of_two_nodes(tmp_path: Path) -> None:
     cells = [*CELLS[:-1], "print(len(ray.nodes()), 'nodes')", CELLS[-1]]
     submit = [sys.executable, "-m", "rayhpc.cli.main", "submit", "--scheduler", "local"]
-    outputs = _outputs(cells, tmp_path, *submit, "--nodes", "2", "--cpus-per-node", "1", "--")
-    _check_page(outputs, cells)
+    size = ("--nodes", "2", "--cpus-per-node", "1")
+    outputs, printed = _outputs(cells, tmp_path, *submit, *size, "--")
+    _check_page(outputs, printed, cells)
     assert "2 nodes\n" in _cell(outputs, "'nodes')", cells)["text"]
 
 
