@@ -140,12 +140,28 @@ def test_a_fail_over_in_mid_run_leaves_the_answer_right(ha_lab: Lab, tmp_path: P
     follower = user.start("submit", "--nodes", "2", "--", "python", "long.py")
     wait_until((tmp_path / "go.started").exists, 60)
     ha_lab.kill(ha_lab.active_manager())
-    wait_until(lambda: "registering again" in user.run("logs").stderr, 60)
+    assert eventually_says(user, "registering again", 100.0)
     go.touch()
     out, said = follower.communicate(timeout=60)
     assert follower.returncode == 0, said
     assert out == "found 2\n"
     wait_until(lambda: not of_containers(ha_lab.layout.run), 5.0)
+
+
+def eventually_says(user: Terminal, text: str, limit_s: float) -> bool:
+    """Whether a job's log comes to have this text; shows the log if it does not."""
+    log = [""]
+
+    def says() -> bool:
+        log[0] = user.run("logs").stderr
+        return text in log[0]
+
+    try:
+        wait_until(says, limit_s)
+    except AssertionError:
+        print(log[0])
+        return False
+    return True
 
 
 @pytest.mark.parametrize("version", SLOW_ON)
