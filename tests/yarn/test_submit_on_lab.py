@@ -133,6 +133,7 @@ def test_four_addresses_with_two_managers(ha_lab: Lab, tmp_path: Path) -> None:
     check_the_seeds_program(ha_lab, tmp_path)
 
 
+@pytest.mark.timeout(240)
 def test_a_fail_over_in_mid_run_leaves_the_answer_right(ha_lab: Lab, tmp_path: Path) -> None:
     user = at(ha_lab, tmp_path)
     go = tmp_path / "go"
