@@ -26,7 +26,7 @@ from rayhpc.head.head import Head
 from rayhpc.head.ledger import TABLES, Ledger
 from rayhpc.head.peers import Peers
 from rayhpc.wire import codec, messages
-from rayhpc.wire.address import Address, node_of
+from rayhpc.wire.address import HEAD, Address, node_of, raylet_of
 from rayhpc.wire.guard import Guard
 from rayhpc.wire.head_link import HeadServer
 from rayhpc.wire.messages import cluster
@@ -245,13 +245,16 @@ class HeadProcess:
             logger.info("node %d has come back", message.number)
             self._peers.resume(peer, message, answer)
         else:
-            self._reject(peer, answer)
+            self._reject(peer, answer, raylet_of(message.number))
 
     def _reject(
-        self, peer: bytes, answer: cluster.RegistrationRefused | NodeGone | Shutdown
+        self,
+        peer: bytes,
+        answer: cluster.RegistrationRefused | NodeGone | Shutdown,
+        address: Address = HEAD,
     ) -> None:
         logger.warning("rejected a node: %s", answer.reason)
-        self._peers.answer(peer, answer)
+        self._peers.answer(peer, answer, address)
 
     def _refuse_stranger(self, peer: bytes) -> None:
         """A message from a peer that has not registered."""

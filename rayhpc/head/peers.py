@@ -15,7 +15,7 @@ import msgspec
 
 from rayhpc.head.ledger import NUMBER_BYTES, Ledger, encode, number_key, number_of
 from rayhpc.wire import codec, sockets
-from rayhpc.wire.address import HEAD, Address, NodeNumber, node_of
+from rayhpc.wire.address import HEAD, Address, NodeNumber, node_of, raylet_of
 from rayhpc.wire.messages import cluster
 from rayhpc.wire.numbered import PASSING, Numbered, is_passing
 
@@ -117,7 +117,7 @@ class Peers:
         self._connect(peer, message.number)
         line = self._lines[message.number]
         line.confirm(message.received)
-        self.answer(peer, answer)
+        self.answer(peer, answer, raylet_of(message.number))
         self._out.extend((peer, frame) for frame in line.numbered.missing(message.received))
 
     def _connect(self, peer: bytes, number: NodeNumber) -> None:
@@ -152,9 +152,12 @@ class Peers:
         if line is not None:
             line.confirm(received)
 
-    def answer(self, peer: bytes, message: msgspec.Struct) -> None:
-        """Say something to whoever is at the other end of a connection."""
-        self._out.append((peer, codec.encode(HEAD, HEAD, message)))
+    def answer(self, peer: bytes, message: msgspec.Struct, address: Address = HEAD) -> None:
+        """Say something to whoever is at the other end of a connection.
+
+        `address`: the raylet's, once it has one: it routes every frame by that.
+        """
+        self._out.append((peer, codec.encode(address, HEAD, message)))
 
     def send(self, address: Address, message: msgspec.Struct) -> None:
         """Send at the turn's end; a message that goes to many nodes in a row is encoded once.

@@ -22,7 +22,7 @@ from rayhpc.wire.messages.common import NodeInfo
 
 WITHIN_S = 15.0
 # A head that nobody finds may just be starting again; one that had answered before surely is.
-ABSENT_S = 2.0
+ABSENT_S = 5.0
 _PAUSE_MS = 100
 
 _decode = codec.Decoder((cluster.Registered, cluster.RegistrationRefused))

@@ -116,9 +116,11 @@ def test_the_notice_ends_the_program_in_good_order(user: User, lab: SgeCluster) 
         "signal.signal(signal.SIGTERM, end)\n"
         "@ray.remote\ndef work():\n    time.sleep(100)\n"
         "refs = [work.remote() for _ in range(4)]\n"
+        "print('ready', flush=True)\n"
         "time.sleep(100)"
     )
     job = running(user, "--nodes", "2", "--", "python", program(user, body))
+    assert eventually(lambda: "ready\n" in user.rayhpc("logs", job).stdout, 10), job
     told = time.monotonic()
     user.run("qdel", job, check=True)
     assert eventually(lambda: lab.processes() == [], NOTIFY_S), lab.processes()

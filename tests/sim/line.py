@@ -19,7 +19,7 @@ from rayhpc.head.head import Head
 from rayhpc.head.ledger import TABLES, Ledger
 from rayhpc.head.peers import Peers
 from rayhpc.wire import codec, messages
-from rayhpc.wire.address import Address, describe
+from rayhpc.wire.address import Address, describe, raylet_of
 from rayhpc.wire.messages import cluster
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ class SimHead:
             if isinstance(answer, cluster.Rejoined):
                 self.peers.resume(name, message, answer)
             else:
-                self.peers.answer(name, answer)
+                self.peers.answer(name, answer, raylet_of(message.number))
         elif number is not None:
             if isinstance(message, cluster.Heartbeat):
                 self.peers.confirm(number, message.received)

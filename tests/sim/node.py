@@ -175,6 +175,7 @@ class SimNode:
             message = _decode(frame)
             # The welcome was handed over at once (`SimHead.admit`).
             if not isinstance(message, cluster.Registered):
+                assert destination == self.me, "a real raylet passes it to nobody"
                 if type(message) not in _BEATS:
                     self.world.note(f"head → {describe(self.me)} {message}")
                 self.raylet.handle(HEAD, message)

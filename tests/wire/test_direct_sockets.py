@@ -153,6 +153,7 @@ def test_too_few_ports_mean_that_raylets_relay(tmp_path: Path) -> None:
     try:
         pair.talk(60)
         assert pair.raylets[5].relayed >= 60
+        pair.run_until(lambda: bool(pair.one.troubles + pair.two.troubles))
         assert "--port-range" in (pair.one.troubles + pair.two.troubles)[0]
     finally:
         pair.close()
