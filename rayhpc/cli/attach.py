@@ -14,6 +14,7 @@ from typing import NoReturn
 
 import click
 
+from rayhpc.cli.become import become
 from rayhpc.cli.cluster_names import is_cluster
 from rayhpc.cli.job_access import job_dir_option, jobs_of, one_cluster, say
 from rayhpc.exit_codes import ExitCode, LaunchError
@@ -82,17 +83,6 @@ def job_address(job_id: str) -> str:
             ExitCode.HEAD_LOST,
         )
     return heads[0].address
-
-
-def become(command: list[str]) -> NoReturn:
-    """Replace this process.  Raises LaunchError if there is no such program."""
-    sys.stdout.flush()
-    try:
-        os.execvp(command[0], command)
-    except OSError as error:
-        raise LaunchError(
-            f"{command[0]} cannot be started: {error.strerror}", ExitCode.SCHEDULER
-        ) from error
 
 
 def _become_python(address: str) -> NoReturn:

@@ -9,7 +9,8 @@ from typing import NoReturn
 
 import click
 
-from rayhpc.cli.attach import become, job_address
+from rayhpc.cli.attach import job_address
+from rayhpc.cli.become import become
 from rayhpc.cli.cluster_names import is_cluster
 from rayhpc.cli.job_access import job_dir_option, jobs_of, one_cluster
 

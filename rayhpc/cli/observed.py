@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from rayhpc.cli import showing
-from rayhpc.cli.attach import become, job_address
+from rayhpc.cli.attach import job_address
+from rayhpc.cli.become import become
 from rayhpc.cli.job_access import every, jobs_of, one_cluster
 from rayhpc.exit_codes import ExitCode, LaunchError
 from rayhpc.launch.sessions import SessionNotFoundError

@@ -15,7 +15,7 @@ from typing import NoReturn
 
 import click
 
-from rayhpc.cli.attach import become
+from rayhpc.cli.become import become
 from rayhpc.cli.cluster_access import Cluster, find, identity
 from rayhpc.cli.saying import say
 from rayhpc.clusters.copying import send
