@@ -25,7 +25,7 @@ from rayhpc.exit_codes import ExitCode, LaunchError
 from rayhpc.launch import node_config
 from rayhpc.launch.observer import Operator
 from rayhpc.launch.options import NodeOptions
-from rayhpc.launch.run import shared_directories
+from rayhpc.launch.shared_directories import shared_directories
 from rayhpc.providers import registry
 from rayhpc.providers.base import ClusterFacts, ProviderKind
 from rayhpc.wire import keys

@@ -6,13 +6,11 @@ Called by `cli.run`.  Examines the machine, determines its role, finds the other
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from rayhpc.allocation.allocation import Allocation
 from rayhpc.allocation.local_ranks import local_facts, merge_local_ranks
 from rayhpc.exit_codes import ExitCode, LaunchError
 from rayhpc.launch import drain, failed_start, local_ranks, mpi_channel, node_config
@@ -20,8 +18,9 @@ from rayhpc.launch.channel import Channel
 from rayhpc.launch.election import Role, elect
 from rayhpc.launch.node_config import Place
 from rayhpc.launch.progress import Progress
-from rayhpc.launch.rendezvous import FOLDER, Rendezvous
-from rayhpc.launch.run_context import JOB_FOLDER, RunContext, RunOptions
+from rayhpc.launch.rendezvous import Rendezvous
+from rayhpc.launch.run_context import RunContext, RunOptions
+from rayhpc.launch.shared_directories import shared_directories
 from rayhpc.launch.startup import Startup
 from rayhpc.launch.system_channel import SystemChannel
 from rayhpc.machine.shared_uid import hide_memory
@@ -142,16 +141,6 @@ def _growing(place: Place, environ: Mapping[str, str]) -> Channel | None:
     """The channel of a job that begins with one node and can become larger."""
     link = place.system.link(environ)
     return None if link is None or link.resizer() is None else SystemChannel(link)
-
-
-def shared_directories(allocation: Allocation, environ: Mapping[str, str]) -> list[Path]:
-    """Directories that the nodes of a job usually share; whether they do is found out by trying."""
-    if environ.get(JOB_FOLDER):
-        return [Path(environ[JOB_FOLDER], "rendezvous").absolute()]
-    if environ.get("RAYHPC_SHARED_DIR"):
-        return [Path(environ["RAYHPC_SHARED_DIR"]).absolute() / FOLDER]
-    named = [allocation.shared_dir.value, environ.get("HOME")]
-    return [Path(each) / FOLDER for each in named if each and os.path.isdir(each)]
 
 
 def _check_nodes(options: RunOptions, role: Role) -> None:
