@@ -20,9 +20,9 @@ from collections.abc import Callable
 
 from rayhpc.head.config import HeadConfig
 from rayhpc.launch.head_keeping import HeadKeeping
+from rayhpc.launch.interpreter import interpreter_options, make_importable
 from rayhpc.launch.node_plan import RestartPlan, send_plan
 from rayhpc.launch.private_fds import close_private, keep_private
-from rayhpc.launch.spawn import interpreter_options, make_importable
 from rayhpc.machine import processes
 
 logger = logging.getLogger("rayhpc")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from rayhpc.batch.folder import JobFolder
 from rayhpc.exit_codes import LaunchError
-from rayhpc.launch.spawn import interpreter_options, make_importable
+from rayhpc.launch.interpreter import interpreter_options, make_importable
 
 if TYPE_CHECKING:
     from rayhpc.launch.run_context import RunContext

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from rayhpc.exit_codes import ExitCode, LaunchError
 from rayhpc.launch.fork import become_node
+from rayhpc.launch.interpreter import interpreter_options, make_importable
 from rayhpc.launch.private_fds import close_private, keep_private
 from rayhpc.raylet.config import IN_ORDER
 
@@ -262,20 +263,3 @@ def _wait(seconds: float, descriptor: int) -> bool:
     from rayhpc.machine.processes import readable
 
     return readable(descriptor, seconds)
-
-
-def make_importable(environment: dict[str, str]) -> None:
-    """Let the new interpreter find the same rayhpc that this one runs, wherever it is."""
-    parent = str(Path(__file__).resolve().parents[2])
-    installed = parent.endswith(("site-packages", "dist-packages"))
-    if installed and parent.startswith((sys.prefix, sys.base_prefix)):
-        return  # found anyway; in PYTHONPATH it would come before Python's own modules
-    before = environment.get("PYTHONPATH")
-    environment["PYTHONPATH"] = f"{parent}{os.pathsep}{before}" if before else parent
-
-
-def interpreter_options() -> list[str]:
-    """The options of this interpreter that its workers should have as well."""
-    # The standard library's own function for this (multiprocessing, test.support).
-    options: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
-    return options
