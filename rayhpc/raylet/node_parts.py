@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import msgspec
 
@@ -22,9 +22,7 @@ from rayhpc.raylet.objects.manager import ObjectManager
 from rayhpc.raylet.watches import Watches
 from rayhpc.raylet.workers import WorkerPool
 from rayhpc.wire.address import Address
-
-if TYPE_CHECKING:
-    from rayhpc.raylet.draining import Draining
+from rayhpc.wire.messages.cluster import NodeUse
 
 
 @dataclass(eq=False, slots=True)
@@ -38,11 +36,26 @@ class Attached:
     started: float = field(default_factory=time.time)
 
 
+class DrainState(Protocol):
+    """Whether this node takes work (`draining.Draining`).
+
+    Attributes:
+        is_on: nothing new is placed here.
+    """
+
+    is_on: bool
+
+    def is_busy(self) -> bool:
+        """Whether anything runs here, waits here, or has reserved something."""
+
+    def use(self) -> NodeUse:
+        """What it is in use for."""
+
+
 class NodeParts(Protocol):
     """One node's parts.
 
     Attributes:
-        draining: whether anything new is placed here.
         orders: how many of the head's orders it has received.
         attached: the drivers and observers on this node.
     """
@@ -57,7 +70,6 @@ class NodeParts(Protocol):
     dispatch: Dispatch
     groups: GroupOrders
     bundles: ReservedBundles
-    draining: Draining
     orders: int
     attached: dict[Address, Attached]
 
@@ -69,3 +81,7 @@ class NodeParts(Protocol):
 
     def pass_on_output(self, job: int) -> None:
         """Deliver what a job's workers have printed by now."""
+
+    @property
+    def draining(self) -> DrainState:
+        """Whether anything new is placed here, and what it is in use for."""
