@@ -16,7 +16,14 @@ import click
 
 from rayhpc.cli.become import become
 from rayhpc.cli.cluster_names import is_cluster
-from rayhpc.cli.job_access import job_dir_option, jobs_of, one_cluster, say
+from rayhpc.cli.job_access import (
+    here_option,
+    job_dir_option,
+    jobs_of,
+    one_cluster,
+    port_forward_option,
+    say,
+)
 from rayhpc.exit_codes import ExitCode, LaunchError
 
 _CONNECT = """
@@ -30,15 +37,8 @@ print("connected to {address}; `ray` is rayhpc")
 @click.argument("job", required=False, metavar="[last|ID|ID_TASK|CLUSTER.YAML|NAME]")
 @click.option("--tmux", is_flag=True, help="In a tmux that outlives the connection (clusters).")
 @click.option("--screen", is_flag=True, help="In a screen, likewise (clusters).")
-@click.option(
-    "-p",
-    "--port-forward",
-    "ports",
-    multiple=True,
-    type=click.IntRange(1, 65535),
-    help="A port to reach at this machine's localhost (clusters; repeatable).",
-)
-@click.option("--here", hidden=True, is_flag=True, help="Already on the head's node.")
+@port_forward_option
+@here_option
 @job_dir_option
 def attach(
     job: str | None,

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rayhpc.cli import forward, observed
-from rayhpc.cli.job_access import job_dir_option
+from rayhpc.cli.job_access import here_option, job_dir_option
 from rayhpc.cli.saying import say
 from rayhpc.exit_codes import ExitCode, LaunchError
 
@@ -29,10 +29,8 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("job", required=False, metavar="[last|ID|ID_TASK]")
-@click.option(
-    "--address", metavar="HOST:PORT", help="The cluster there (auto: yours on this node)."
-)
+@observed.job_argument
+@observed.address_option
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
@@ -51,7 +49,7 @@ if TYPE_CHECKING:
     help="Whoever comes through --unix-socket was let in by a proxy (JupyterHub's): no link.",
 )
 @click.option("--login", metavar="HOST", help="The login node's name as seen from a laptop.")
-@click.option("--here", hidden=True, is_flag=True, help="Already on the head's node.")
+@here_option
 @job_dir_option
 def dashboard(
     job: str | None,

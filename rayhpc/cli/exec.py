@@ -12,7 +12,13 @@ import click
 from rayhpc.cli.attach import job_address
 from rayhpc.cli.become import become
 from rayhpc.cli.cluster_names import is_cluster
-from rayhpc.cli.job_access import job_dir_option, jobs_of, one_cluster
+from rayhpc.cli.job_access import (
+    here_option,
+    job_dir_option,
+    jobs_of,
+    one_cluster,
+    port_forward_option,
+)
 
 
 @click.command("exec", context_settings={"allow_interspersed_args": False})
@@ -20,15 +26,8 @@ from rayhpc.cli.job_access import job_dir_option, jobs_of, one_cluster
 @click.option("--stop", is_flag=True, help="End the cluster afterwards (clusters).")
 @click.option("--tmux", is_flag=True, help="In the background, in a tmux (clusters).")
 @click.option("--screen", is_flag=True, help="In the background, in a screen (clusters).")
-@click.option(
-    "-p",
-    "--port-forward",
-    "ports",
-    multiple=True,
-    type=click.IntRange(1, 65535),
-    help="A port to reach at this machine's localhost (clusters; repeatable).",
-)
-@click.option("--here", hidden=True, is_flag=True, help="Already on the head's node.")
+@port_forward_option
+@here_option
 @job_dir_option
 @click.argument("job", metavar="last|ID|ID_TASK|CLUSTER.YAML|NAME")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)

@@ -29,6 +29,17 @@ job_dir_option = click.option(
     type=click.Path(path_type=Path, file_okay=False),
     help="Directory of all jobs' folders; default: RAYHPC_JOBS or ~/.local/state/rayhpc/jobs.",
 )
+here_option = click.option(
+    "--here", hidden=True, is_flag=True, help="Already on the head's node."
+)
+port_forward_option = click.option(
+    "-p",
+    "--port-forward",
+    "ports",
+    multiple=True,
+    type=click.IntRange(1, 65535),
+    help="A port to reach at this machine's localhost (clusters; repeatable).",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 selectors_argument = click.argument("jobs", nargs=-1, metavar="[last|all|ID|ID_TASK|FROM-TO]...")
 

@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+import click
+
 from rayhpc.cli import showing
 from rayhpc.cli.attach import job_address
 from rayhpc.cli.become import become
@@ -20,6 +22,11 @@ from rayhpc.launch.sessions import SessionNotFoundError
 if TYPE_CHECKING:
     from rayhpc.batch.folder import JobFolder
     from rayhpc.launch.sessions import SessionRecord
+
+job_argument = click.argument("job", required=False, metavar="[last|ID|ID_TASK]")
+address_option = click.option(
+    "--address", metavar="HOST:PORT", help="The cluster there (auto: yours on this node)."
+)
 
 
 def session(
@@ -45,8 +52,6 @@ def session(
         SessionNotFoundError: there is no such cluster here.
         UsageError: both a job and an address are given.
     """
-    import click
-
     if job and address:
         raise click.UsageError("give JOB or --address, not both")
     if here:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rayhpc.cli import observed
-from rayhpc.cli.job_access import job_dir_option
+from rayhpc.cli.job_access import here_option, job_dir_option
 from rayhpc.exit_codes import ExitCode, LaunchError
 
 if TYPE_CHECKING:
@@ -26,10 +26,8 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("job", required=False, metavar="[last|ID|ID_TASK]")
-@click.option(
-    "--address", metavar="HOST:PORT", help="The cluster there (auto: yours on this node)."
-)
+@observed.job_argument
+@observed.address_option
 @click.option(
     "--every",
     type=click.FloatRange(0.25, 60),
@@ -37,7 +35,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Seconds between two looks.",
 )
-@click.option("--here", hidden=True, is_flag=True, help="Already on the head's node.")
+@here_option
 @click.option("--json", "as_json", is_flag=True, help="Print one look as JSON.")
 @job_dir_option
 def top(

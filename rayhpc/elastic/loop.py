@@ -19,9 +19,9 @@ from rayhpc.elastic.plan import plan
 from rayhpc.elastic.reading import seen_in
 from rayhpc.elastic.types import Ask, Machine, NodeType, Plan
 from rayhpc.providers.base import CapacityError, Provider, ProviderError, RefusedError
-from rayhpc.wire.messages.cluster import ClusterLoad
 from rayhpc.wire.messages.common import Resources
 from rayhpc.wire.messages.elastic import ElasticStatus
+from rayhpc.wire.messages.load import ClusterLoad
 
 # Between two looks at the head; each node makes them rarer by so much.
 LOOK_S, LOOK_S_PER_NODE = 0.25, 0.002

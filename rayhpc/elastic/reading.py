@@ -17,8 +17,8 @@ from rayhpc.elastic.types import (
     Seen,
     Wanted,
 )
-from rayhpc.wire.messages.cluster import ClusterLoad, NodeLoad, Waiting, WaitingGroup
 from rayhpc.wire.messages.common import Resources
+from rayhpc.wire.messages.load import ClusterLoad, NodeLoad, Waiting, WaitingGroup
 
 
 def seen_in(

@@ -14,8 +14,8 @@ from rayhpc.head.ledger import encode
 from rayhpc.wire.address import NodeNumber, ObjectId
 from rayhpc.wire.feasibility import add, conditions_of, subtract, sum_of
 from rayhpc.wire.messages import actors
-from rayhpc.wire.messages.cluster import WaitingGroup
 from rayhpc.wire.messages.common import Resources
+from rayhpc.wire.messages.load import WaitingGroup
 
 
 class SavedGroup(msgspec.Struct, array_like=True):

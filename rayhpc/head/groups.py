@@ -21,8 +21,8 @@ from rayhpc.head.watchers import Watchers
 from rayhpc.wire.address import Address, NodeNumber, ObjectId, node_of, owner_of
 from rayhpc.wire.feasibility import fits, in_words, sum_of
 from rayhpc.wire.messages import actors
-from rayhpc.wire.messages.cluster import WaitingGroup
 from rayhpc.wire.messages.common import Resources, Strategy
+from rayhpc.wire.messages.load import WaitingGroup
 
 REMOVED_KEPT = 10_000
 RETRY_S = 0.02

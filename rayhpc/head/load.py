@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from rayhpc.head.actors import Actors
 from rayhpc.head.groups import Groups
 from rayhpc.head.nodes import Nodes
-from rayhpc.wire.messages.cluster import ClusterLoad, NodeLoad, Waiting
 from rayhpc.wire.messages.common import DEFAULT_STRATEGY, Strategy
+from rayhpc.wire.messages.load import ClusterLoad, NodeLoad, Waiting
 
 
 def load_of(nodes: Nodes, actors: Actors, groups: Groups) -> ClusterLoad:

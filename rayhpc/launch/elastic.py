@@ -31,14 +31,7 @@ from rayhpc.providers.base import ClusterFacts, ProviderKind
 from rayhpc.wire import keys
 from rayhpc.wire.address import raylet_of
 from rayhpc.wire.keys import ClusterKey
-from rayhpc.wire.messages.cluster import (
-    ClusterLoad,
-    Drain,
-    KvGet,
-    KvPut,
-    Load,
-    Undrain,
-)
+from rayhpc.wire.messages.cluster import Drain, KvGet, KvPut, Load, Undrain
 from rayhpc.wire.messages.common import Resources
 from rayhpc.wire.messages.elastic import (
     ELASTIC_SPACE,
@@ -47,6 +40,7 @@ from rayhpc.wire.messages.elastic import (
     STATUS_KEY,
     ElasticStatus,
 )
+from rayhpc.wire.messages.load import ClusterLoad
 
 if TYPE_CHECKING:
     from rayhpc.launch.run_context import RunContext

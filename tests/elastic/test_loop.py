@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from rayhpc.elastic.loop import Loop
 from rayhpc.elastic.types import Machine, MachineState, NodeType
 from rayhpc.providers.base import ProviderError, RefusedError
-from rayhpc.wire.messages.cluster import ClusterLoad, Waiting
 from rayhpc.wire.messages.common import DEFAULT_STRATEGY, UNIT, Resources
 from rayhpc.wire.messages.elastic import ElasticStatus
+from rayhpc.wire.messages.load import ClusterLoad, Waiting
 
 CPU = {"CPU": UNIT}
 WORKER = NodeType("worker", {"CPU": UNIT}, max_nodes=4)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from rayhpc.machine import processes
@@ -57,6 +57,14 @@ def wait_until_gone(paths: Iterable[Path], within_s: float = 15.0) -> list[Path]
     while (left := [path for path in waiting if path.exists()]) and time.monotonic() < deadline:
         time.sleep(0.01)
     return left
+
+
+def until(condition: Callable[[], bool], within_s: float = 30) -> None:
+    """Wait for something that other processes bring about."""
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def _ends(pid: int, started: int, deadline: float) -> bool:

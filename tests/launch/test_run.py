@@ -13,7 +13,6 @@ import termios
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -21,7 +20,7 @@ import pytest
 from rayhpc.exit_codes import ExitCode
 from rayhpc.launch import leftovers, sessions
 from rayhpc.machine import processes, scratch
-from tests.launch.processes import Known, family, left_of, names_in
+from tests.launch.processes import Known, family, left_of, names_in, until
 
 SAY_AND_WAIT = "import sys, time; print('here', flush=True); time.sleep(120)"
 
@@ -494,11 +493,3 @@ def test_a_cluster_without_a_program_serves_until_it_is_told_to_end(ranks: Ranks
     head.send_signal(signal.SIGINT)
     assert finished(head)[0] == 0
     nothing_left(ranks, known)
-
-
-def until(condition: Any, within_s: float = 30) -> None:
-    """Wait for something that other processes bring about."""
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)

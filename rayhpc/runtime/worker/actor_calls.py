@@ -183,7 +183,8 @@ class ActorCalls:
 
     def queued(self) -> list[Item]:
         """The calls whose arguments are here, but which have not started."""
-        return list(self.waiting) if self._lanes is None else self._lanes.queued()
+        held = [item for items in self.held.by_caller.values() for item in items]
+        return held + (list(self.waiting) if self._lanes is None else self._lanes.queued())
 
     # -- the main thread ---------------------------------------------------------------------------
     def has_work(self) -> bool:

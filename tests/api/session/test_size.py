@@ -10,9 +10,10 @@ import pytest
 
 from rayhpc.api.session.size import want_resources
 from rayhpc.runtime.process import current
-from rayhpc.wire.messages.cluster import ClusterLoad, KvDelete, KvGet, KvPut, Load
+from rayhpc.wire.messages.cluster import KvDelete, KvGet, KvPut, Load
 from rayhpc.wire.messages.common import UNIT
 from rayhpc.wire.messages.elastic import ELASTIC_SPACE, FLOOR_KEY, STATUS_KEY
+from rayhpc.wire.messages.load import ClusterLoad
 
 
 def ask(question: Any, kind: Any) -> Any:

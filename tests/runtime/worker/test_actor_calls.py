@@ -173,6 +173,7 @@ def test_the_calls_of_a_caller_that_is_behind_wait_in_their_order() -> None:
     assert item is not None
     assert item.call is other
     side.calls.ended(b"\x09")
+    assert [x.call.tid[0] for x in side.calls.queued()] == [1, 2, 3]
     side.calls.cancel(CALLER, b"\x02")
     side.calls.end_when_done("the last handle is gone")
     assert not side.calls.may_leave()
