@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from rayhpc.allocation.sizing import NodeSize
+from rayhpc.batch import registry as systems
 from rayhpc.batch.errors import OptionError
 from rayhpc.elastic.loop import Loop
 from rayhpc.elastic.types import NodeType, check_types
@@ -157,7 +158,7 @@ def _kind(run: RunContext) -> ProviderKind:
     try:
         return registry.provider(system.name)
     except OptionError:
-        able = ", ".join(registry.names())
+        able = ", ".join(sorted({*registry.names()} & {*systems.names()}))
         raise LaunchError(
             f"--elastic: {system.title} gives a running job no more nodes (these can: {able}); "
             "leave it out, or run inside a job of one of them",
