@@ -125,10 +125,11 @@ class FakeApi:
         status = {"containerStatuses": [{"name": "ray-node", "image": "no/such:1", "state": state}]}
         self.store.change("pods", self.pod_of(job)["metadata"]["name"], {"status": status})
 
-    def end(self, job: str, code: int = 0, reason: str = "", **status: str) -> None:
-        """Its container ends; `status`: what the pod's own status says."""
+    def end(self, job: str, code: int = 0, reason: str = "", *status: str) -> None:
+        """Its container ends; `status`: reason and message of the pod itself."""
         ended = {"terminated": {"exitCode": code, "reason": reason}}
-        made: Object = {"phase": "Succeeded" if code == 0 else "Failed", **status}
+        made: Object = {"phase": "Succeeded" if code == 0 else "Failed"}
+        made |= dict(zip(("reason", "message"), status, strict=False))
         made["containerStatuses"] = [{"name": "ray-node", "state": ended}]
         self.store.change("pods", self.pod_of(job)["metadata"]["name"], {"status": made})
 
