@@ -20,7 +20,6 @@ GROUP = "rayhpc.providers"
 # Ours, by the module that has each; they are in pyproject.toml as well.
 OURS = {
     "aws": "rayhpc.providers.aws.provider",
-    "kubernetes": "rayhpc.providers.kubernetes.provider",
     "slurm": "rayhpc.providers.slurm.provider",
 }
 

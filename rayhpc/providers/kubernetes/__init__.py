@@ -1,1 +1,0 @@
-"""Kubernetes as a place that machines come from: a Job for each, no operator and no CRD."""

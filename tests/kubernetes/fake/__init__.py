@@ -1,1 +1,0 @@
-"""A strict API server in Python, with the controllers that matter here."""
