@@ -35,7 +35,7 @@ class NodeConfig(msgspec.Struct, kw_only=True):
     control group's limit counts; with `counts_shared` shared memory counts once for each process.
     `prestart` workers are started before anyone asks.
     `runs_kept` is how many of its workers' runs (tasks and calls) the raylet keeps, at a little
-    over 32 bytes each.
+    over 40 bytes each.
     `ipc_key` is set where other users have our uid (`machine.shared_uid`): what this node's
     processes prove to each other; `attach_from` is then the only kernel session (setsid) whose
     processes may attach (None: all).

@@ -92,7 +92,7 @@ class Raylet:
         self.attached: dict[Address, Attached] = {}
         self._facts = base.facts
         self._now = now
-        self._memory = memory
+        self.memory = memory
         self._numbers = ProcessNumbers()
         self._tokens = itertools.count(1)
         self._broken_links = BrokenLinks(now)
@@ -240,7 +240,7 @@ class Raylet:
             self.dispatch.deadline(),
             self.objects.deadline(),
             self.heartbeats.deadline(self),
-            self._memory.deadline(),
+            self.memory.deadline(),
             self.draining.deadline(),
             self.head.deadline(),
             self._broken_links.deadline(),
@@ -454,7 +454,7 @@ class Raylet:
         return self.leases.allocation_of(lease) or self.actors.allocation_of(lease)
 
     def _look_at_memory(self) -> None:
-        found = self._memory.look(list(self.workers.by_address.values()))
+        found = self.memory.look(list(self.workers.by_address.values()))
         if found is not None:
             worker, reason = found
             logger.warning("worker %d: %s", worker.pid, reason)
