@@ -17,6 +17,7 @@ import msgspec
 
 from rayhpc.raylet import deaths
 from rayhpc.raylet.actors import HostedActors
+from rayhpc.raylet.argument_loans import ArgumentLoans
 from rayhpc.raylet.broken_links import BrokenLinks
 from rayhpc.raylet.bundles import ReservedBundles
 from rayhpc.raylet.config import HEAD_LOST, NODE_LOST, REFUSED, NodeConfig
@@ -143,6 +144,14 @@ class Raylet:
             now,
             self.leases.new_number,
         )
+        self.loans = ArgumentLoans(
+            self.dispatch,
+            send,
+            now,
+            self._allocation,
+            self.objects.is_to_be_made,
+            self.actors.place_again,
+        )
         self.groups = GroupOrders(
             self.pool, self.bundles, self.dispatch, self.leases, self.actors, send, now
         )
@@ -181,6 +190,8 @@ class Raylet:
             leases.WorkerReady: lambda source, m: workers.on_ready(source, m.pid),
             leases.Blocked: self._on_blocked,
             leases.Unblocked: self._on_unblocked,
+            leases.ArgumentsMissing: self.loans.on_missing,
+            leases.ArgumentsHere: self.loans.on_here,
             leases.Leaving: self._on_leaving,
             windows.Flush: lambda source, _: self.send(source, windows.Flushed()),
             leases.StillNeeded: lambda source, m: workers.on_still_needed(source),
