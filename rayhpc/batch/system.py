@@ -207,8 +207,11 @@ class Jobs(ABC):
     def on_head(self, folder: JobFolder, command: Sequence[str], terminal: bool) -> list[str]:
         """The command line that runs `command` on the node of the job's head."""
 
-    def fetch_output(self, folder: JobFolder) -> None:
-        """Fetch what the job has written so far into its folder, if it is not there already."""
+    def fetch_output(self, folder: JobFolder, say: Say) -> None:
+        """Fetch what the job has written so far into its folder, if it is not there already.
+
+        If it cannot be fetched, what is there can still be shown: `say` is called with the reason.
+        """
         return
 
     def test(self, script: str) -> str:

@@ -58,7 +58,7 @@ def logs(
         return
     if follow and node is None and len(tasks) == 1:
         context.exit(jobs_of(folder).follow(tasks[0], say))
-    jobs_of(folder).fetch_output(folder)
+    jobs_of(folder).fetch_output(folder, say)
     for path in files:
         stream = "stderr" if path.name.startswith("stderr") else "stdout"
         if len(files) > 2 or node == "all":

@@ -49,9 +49,11 @@ class Client:
     Args:
         addresses: those of the ResourceManagers.
         user: on whose behalf we call, if the cluster does not check.
-        token: a delegation token, if it does.
+        token: gives a delegation token, if it does.
         patience_s: how long to wait for a ResourceManager, in seconds.
         on_outage: called once per outage, with what went wrong.
+        renew: called when the cluster no longer knows the token; whether `token` gives another one
+            now.
     """
 
     def __init__(
@@ -59,18 +61,20 @@ class Client:
         addresses: Sequence[tuple[str, int]],
         *,
         user: str | None = None,
-        token: Token | None = None,
+        token: Callable[[], Token | None] = lambda: None,
         patience_s: float = 120.0,
         on_outage: Callable[[str], None] = lambda _: None,
+        renew: Callable[[], bool] = lambda: False,
     ) -> None:
         self._service = Service(
             "ResourceManager",
             addresses,
             PROTOCOL,
-            token=lambda: token,
+            token=token,
             user=user,
             patience_s=patience_s,
             on_outage=on_outage,
+            renew=renew,
         )
 
     def new_application(self) -> GetNewApplicationResponseProto:

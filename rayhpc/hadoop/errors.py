@@ -18,14 +18,14 @@ class RemoteError(HadoopError):
 
     def __init__(self, java_class: str, message: str = "") -> None:
         first_line = message.partition("\n")[0]
-        super().__init__(f"{java_class.rpartition('.')[2]}: {first_line}")
         self.java_class = java_class
         self.message = message
+        super().__init__(f"{self.name}: {first_line}")
 
     @property
     def name(self) -> str:
-        """The exception's name without its package."""
-        return self.java_class.rpartition(".")[2]
+        """The exception's name without its package and the class around it."""
+        return self.java_class.rpartition(".")[2].rpartition("$")[2]
 
 
 class AuthenticationError(HadoopError, ConnectionError):

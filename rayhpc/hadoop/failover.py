@@ -20,6 +20,8 @@ M = TypeVar("M", bound=Message)
 
 # Exceptions of a server that is not active, or not ready yet.
 _PASSING = ("StandbyException", "RetriableException", "ServerNotActiveException")
+# That of a server which does not know our token, or no longer.
+INVALID_TOKEN = "InvalidToken"
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 2.0
 
@@ -40,6 +42,8 @@ class Service:
         patience_s: how long to go on without any answer, in seconds.
         pause: waits so many seconds; may raise to give up.
         on_outage: told once per outage, with what was wrong.
+        renew: called once per call if the servers no longer know the token; whether `token` gives
+            another one now.
     """
 
     def __init__(
@@ -53,12 +57,14 @@ class Service:
         patience_s: float = 120.0,
         pause: Callable[[float], None] = time.sleep,
         on_outage: Callable[[str], None] = lambda _: None,
+        renew: Callable[[], bool] = lambda: False,
     ) -> None:
         self._name = name
         self._addresses = list(addresses)
         self._protocol = protocol
         self._token, self._user = token, user
         self._patience_s, self._pause, self._on_outage = patience_s, pause, on_outage
+        self._renew = renew
         self._connection: Connection | None = None
 
     @property
@@ -75,12 +81,17 @@ class Service:
             ServiceLostError: no server has answered in time.
         """
         outage: _Outage | None = None
+        is_renewed = False
         while True:
             try:
                 return self._connected().call(method, request, answer)
             except AuthenticationError:
                 raise
             except RemoteError as error:
+                if error.name == INVALID_TOKEN and not is_renewed and self._renew():
+                    is_renewed = True
+                    self.close()
+                    continue
                 if error.name not in _PASSING:
                     raise
                 problem: Exception = error

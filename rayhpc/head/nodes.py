@@ -162,9 +162,6 @@ class NodeRecord:
             last_error=last.last_error,
             joined=self.joined,
             left=self.left,
-            memory=last.memory,
-            memory_limit=last.memory_limit,
-            moved=last.moved,
         )
 
 

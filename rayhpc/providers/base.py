@@ -111,17 +111,6 @@ class ProviderKind(ABC):
     title: str
     #: Seconds between two looks at the place while anything is pending there (`Provider.list`).
     look_seconds: float = 30.0
-    #: The batch system whose jobs its machines are, so that heads can be such jobs, too, and the
-    #: machines see the user's files.  None: it gives machines of another kind.
-    batch_system: str | None = None
-
-    def job_words(self, node_type: NodeType) -> list[str]:
-        """A node type's options as arguments of the program that submits `batch_system`'s jobs.
-
-        Raises:
-            OptionError: an option is decided by rayhpc.
-        """
-        raise NotImplementedError
 
     @abstractmethod
     def open(self, cluster: ClusterFacts, types: Sequence[NodeType]) -> Provider:

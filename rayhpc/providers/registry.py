@@ -18,10 +18,7 @@ from rayhpc.providers.base import ProviderKind
 
 GROUP = "rayhpc.providers"
 # Ours, by the module that has each; they are in pyproject.toml as well.
-OURS = {
-    "aws": "rayhpc.providers.aws.provider",
-    "slurm": "rayhpc.providers.slurm.provider",
-}
+OURS = {"slurm": "rayhpc.providers.slurm.provider"}
 
 
 @cache

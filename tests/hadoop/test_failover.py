@@ -100,6 +100,24 @@ def test_other_exceptions_are_passed_on() -> None:
         say(service(RpcServer({"m": odd})))
 
 
+def test_a_forgotten_token_is_replaced_by_another_once() -> None:
+    tokens = [Token(b"new", b"password", "K"), Token(b"forgotten", b"password", "K")]
+    known = {b"new": b"password"}
+    server = RpcServer({"m": answering("served")}, known.get)
+
+    def renew() -> bool:
+        return bool(tokens.pop())
+
+    found = service(server, token=lambda: tokens[-1], renew=renew)
+    assert say(found) == "served"
+    assert [each.identifier for each in tokens] == [b"new"]
+    known.clear()
+    server.cut()
+    tokens.append(Token(b"forgotten too", b"password", "K"))
+    with pytest.raises(RemoteError, match=r"^InvalidToken: "):
+        say(found)
+
+
 def test_pauses_grow_with_every_round() -> None:
     class Enough(Exception):
         pass

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from rayhpc.batch.yarn import document
 from tests.yarn.fake.cluster import FakeYarn
 from tests.yarn.terminal import Terminal
 
@@ -70,6 +71,16 @@ def test_ready_files_run(user: Terminal, spec: Path) -> None:
     done = user.run("submit", "--template", str(spec), "--", "python", name)
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{1 if spec.stem == 'queue' else 2} of us\n"
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda path: path.stem)
+def test_ready_files_ship_the_program_where_nodes_do_not_see_it(user: Terminal, spec: Path) -> None:
+    name = user.write("train.py", "")
+    options = ["--dry-run", "--template", str(spec), "--yarn", "--staging webhdfs"]
+    done = user.run("submit", *options, "--", "python", name)
+    assert done.returncode == 0, done.stderr
+    shipped = document.read(done.stdout).files
+    assert [(each.name, each.source) for each in shipped] == [(name, str(user.folder / name))]
 
 
 def test_all_ready_files_are_told() -> None:

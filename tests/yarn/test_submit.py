@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.hadoop.kerberos_files import PRINCIPAL, realm, write_ticket
 from tests.yarn.applications import wait_until
 from tests.yarn.fake.cluster import FakeYarn
 from tests.yarn.programs import program, waiting_for
@@ -130,6 +132,44 @@ def test_a_wrong_configuration_is_named(user: Terminal, tmp_path: Path) -> None:
         done = user.run("submit", "--scheduler", "yarn", "--", "true")
         assert done.returncode == 78
         assert says in done.stderr
+
+
+def test_an_expired_ticket_is_named_and_nothing_submitted(
+    user: Terminal, yarn: FakeYarn, tmp_path: Path
+) -> None:
+    secure = tmp_path / "conf"
+    shutil.copytree(yarn.configuration, secure)
+    (secure / "core-site.xml").write_text(
+        "<configuration><property><name>hadoop.security.authentication</name>"
+        "<value>kerberos</value></property></configuration>"
+    )
+    site = (secure / "yarn-site.xml").read_text()
+    principal = "<name>yarn.resourcemanager.principal</name><value>rm/_HOST@EXAMPLE.ORG</value>"
+    (secure / "yarn-site.xml").write_text(
+        site.replace("</configuration>", f"<property>{principal}</property></configuration>")
+    )
+    user.environ |= {"HADOOP_CONF_DIR": str(secure), **realm(tmp_path, "127.0.0.1:1")}
+    write_ticket(tmp_path, -60)
+    done = user.run("submit", "--scheduler", "yarn", "--", "true")
+    assert done.returncode == 75, done.stderr
+    assert f"Kerberos: the ticket of {PRINCIPAL} expired on " in done.stderr
+    assert ": kinit gets a new one\n" in done.stderr
+    assert not list(user.folder.glob("jobs/*"))
+    assert yarn.running() == []
+
+
+def test_a_job_that_yarn_has_forgotten_is_not_waited_for(
+    user: Terminal, yarn: FakeYarn, tmp_path: Path
+) -> None:
+    go = tmp_path / "go"
+    name = user.write("long.py", program(1, before=waiting_for(go)))
+    follower = user.start("submit", "--", "python", name)
+    wait_until((tmp_path / "go.started").exists)
+    yarn.forget_applications()
+    go.touch()
+    _, said = follower.communicate(timeout=30)
+    assert follower.returncode == 75, said
+    assert "YARN no longer knows the job" in said
 
 
 def test_the_whole_submission_is_shown(user: Terminal) -> None:

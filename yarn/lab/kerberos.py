@@ -67,10 +67,12 @@ def make_realm(layout: Layout) -> None:
     _run(layout, "kadmin.local", ["-r", REALM], "".join(orders))
 
 
-def log_in(layout: Layout) -> None:
-    """A ticket for the user, where clients look for it."""
+def log_in(layout: Layout, cache: str = "", lifetime_s: int | None = None) -> None:
+    """A ticket for the user: in `cache`, else where clients look for it; for a day, if not told."""
     keytab = str(layout.run / "krb" / "user.keytab")
-    _run(layout, "kinit", ["-k", "-t", keytab, getpass.getuser()])
+    options = ["-c", cache or environment(layout)["KRB5CCNAME"]]
+    options += [] if lifetime_s is None else ["-l", f"{lifetime_s}s"]
+    _run(layout, "kinit", [*options, "-k", "-t", keytab, getpass.getuser()])
 
 
 def core_site(layout: Layout, name: str) -> dict[str, Any]:

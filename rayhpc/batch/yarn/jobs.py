@@ -7,6 +7,7 @@ Created by `system`.  A job's folder stays on this machine: the nodes' output is
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import signal
@@ -40,7 +41,7 @@ from rayhpc.batch.yarn.staging import Staging
 from rayhpc.batch.yarn.submission import Terms, submission_context
 from rayhpc.batch.yarn.watching import STAGED, Watch
 from rayhpc.hadoop.client import Client
-from rayhpc.hadoop.errors import ConfigurationError, HadoopError, RemoteError
+from rayhpc.hadoop.errors import ConfigurationError, HadoopError
 from rayhpc.hadoop.ids import application_name, parse_application
 from rayhpc.hadoop.resource_managers import MASTERS, addresses
 from rayhpc.hadoop.resources import Size
@@ -65,6 +66,13 @@ class YarnJobs(Jobs):
         super().__init__(system)
         self._own_master: subprocess.Popen[bytes] | None = None
 
+    @functools.cached_property
+    def _session(self) -> Session:
+        """One for all that is asked: with Kerberos it begins with a token, which then lasts a day,
+        whatever becomes of the ticket.
+        """
+        return Session(os.environ)
+
     def render(self, request: JobRequest, folder: JobFolder) -> str:
         """Render the application's YAML."""
         for name in ("array", "dependency"):
@@ -74,7 +82,7 @@ class YarnJobs(Jobs):
         kind = options.staging
         with _in_our_words():
             if kind == "auto":
-                kind = staging.choose(kind, self._session().configuration)
+                kind = staging.choose(kind, self._session.configuration)
             template = self.system.template
             return rendering.render_yaml(template, request, options, kind)
 
@@ -84,7 +92,7 @@ class YarnJobs(Jobs):
         wanted = document.read(script)
         options = words.parse(request.further.get(self.system.name, ()))
         with _in_our_words():
-            session = self._session()
+            session = self._session
             if options.unmanaged and session.configuration.is_secure:
                 raise OptionError(
                     "--yarn --unmanaged: with Kerberos YARN does not hand out the "
@@ -111,8 +119,8 @@ class YarnJobs(Jobs):
                     unmanaged=options.unmanaged,
                 )
                 session.client.submit(context)
-            except BaseException:
-                place.remove()
+            except BaseException as error:
+                _remove(place, below, error)
                 raise
         if options.unmanaged:
             from rayhpc.batch.yarn import unmanaged
@@ -123,9 +131,12 @@ class YarnJobs(Jobs):
     def follow(self, folder: JobFolder, say: Say, quiet: bool = False) -> int:
         """Follow a job to its end, fetching the nodes' output meanwhile."""
         with _in_our_words():
-            watch = Watch(folder, self._session(say), say)
+            self._session.say = say
+            watch = Watch(folder, self._session, say)
+            if not ended_status(folder):
+                _ = self._session.client  # without a ticket it ends here, not again and again
         world = World(
-            watch.status,
+            _in_our_words()(watch.status),
             lambda: self.cancel([folder]),
             nowhere if quiet else emit,
             say,
@@ -154,28 +165,30 @@ class YarnJobs(Jobs):
                 found[folder.record().id] = status
         return found
 
-    def fetch_output(self, folder: JobFolder) -> None:
+    def fetch_output(self, folder: JobFolder, say: Say) -> None:
         """Fetch what the nodes have written so far."""
-        with contextlib.suppress(HadoopError, OSError):
-            Watch(folder, self._session(), lambda _: None).look()
+        try:
+            Watch(folder, self._session, say).look()
+        except (HadoopError, OSError) as error:
+            say(f"what is shown may not be all: {error}")
 
     def cancel(self, folders: Sequence[JobFolder]) -> None:
         """Have YARN kill the jobs."""
         with _in_our_words():
-            client = self._session().client
+            client = self._session.client
             for folder in folders:
                 _kill(client, folder.record().id)
 
     def explain(self, folder: JobFolder) -> Explanation:
         """Explain a job's state from its report, its queue and the nodes."""
         with _in_our_words():
-            return explaining.explain(folder, self._session().client)
+            return explaining.explain(folder, self._session.client)
 
     def on_head(self, folder: JobFolder, command: Sequence[str], terminal: bool) -> list[str]:
         """Run a command on the head's node, by ssh if need be: YARN runs nothing in a container."""
         job = folder.record().id
         with _in_our_words():
-            place = latest_attempt(self._session(), job)
+            place = latest_attempt(self._session, job)
         if place is None:
             raise SchedulerError(f"job {job} has no container: it waits, or has ended")
         host = place.web.rpartition(":")[0]
@@ -200,18 +213,9 @@ class YarnJobs(Jobs):
             self._own_master.kill()
         self.cancel([folder])
 
-    def _session(self, say: Say = lambda _: None) -> Session:
-        return Session(os.environ, say)
-
     def _ask(self, folder: JobFolder) -> JobStatus | None:
         with _in_our_words():
-            try:
-                status = Watch(folder, self._session(), lambda _: None).look()
-            except RemoteError as error:
-                if error.name == "ApplicationNotFoundException":
-                    return None
-                raise
-        return status
+            return Watch(folder, self._session, lambda _: None).look()
 
 
 def _application(wanted: Document, session: Session) -> Application:
@@ -257,6 +261,17 @@ def _stage(place: Staging, wanted: Document, application: Application) -> list[R
     for file in wanted.files:
         shared.append(place.put_file(file.name, Path(file.source), file.unpack))
     return shared
+
+
+def _remove(place: Staging, below: str, why: BaseException) -> None:
+    """Remove what was staged for a submission that has failed.
+
+    Raises SchedulerError with the reason `why`, and what is left, if that does not work either.
+    """
+    try:
+        place.remove()
+    except (HadoopError, OSError, SchedulerError):
+        raise SchedulerError(f"{why}; what was staged for it is still at {below}") from None
 
 
 def _kill(client: Client, job: str) -> None:

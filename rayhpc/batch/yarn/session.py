@@ -37,7 +37,7 @@ class Session:
 
     Args:
         environ: names the configuration's folder, and possibly the user.
-        say: called when no ResourceManager answers.
+        say: called when no ResourceManager answers; may be replaced at any time.
 
     Raises:
         ConfigurationError: the configuration is missing or wrong.
@@ -48,7 +48,7 @@ class Session:
     ) -> None:
         self.configuration = Configuration.of_environment(environ)
         self.user = environ.get(_USER) or getpass.getuser()
-        self._say = say
+        self.say = say
         self._client: Client | None = None
         self._token: Token | None = None
 
@@ -72,9 +72,10 @@ class Session:
             self._client = Client(
                 addresses(self.configuration, CLIENTS),
                 user=self.user,
-                token=self._token,
+                token=lambda: self._token,
                 patience_s=_PATIENCE_S,
-                on_outage=self._say,
+                on_outage=self._say_outage,
+                renew=self._renew,
             )
         return self._client
 
@@ -82,12 +83,11 @@ class Session:
         """The credentials of a new application's containers; no token where nobody checks."""
         found = Credentials(secrets={SHARED_SECRET: os.urandom(_SHARED_BYTES)})
         if self.configuration.is_secure:
-            _ = self.client
-            assert self._token is not None
             host, port = addresses(self.configuration, CLIENTS)[0]
             # REST leaves the service empty, and the ResourceManager does not renew such a token.
             service = f"{socket.gethostbyname(host)}:{port}"
-            token = self._token
+            # Not the one that we use ourselves: YARN cancels this one when the application ends.
+            token = self._fetch_token()
             found.tokens[service] = Token(token.identifier, token.password, token.kind, service)
             if staging.is_on_hdfs(self.configuration):
                 # To fetch the files, and for NodeManagers to store the logs.
@@ -119,6 +119,16 @@ class Session:
             return open_webhdfs(self.configuration, self.web).read(path)
         with open(path, "rb") as file:
             return file.read()
+
+    def _say_outage(self, sentence: str) -> None:
+        self.say(sentence)
+
+    def _renew(self) -> bool:
+        """Fetch another token: after a day the ResourceManager has forgotten ours."""
+        if self._token is None:
+            return False
+        self._token = self._fetch_token()
+        return True
 
     def _renewer(self) -> str:
         renewer = self.configuration.get("yarn.resourcemanager.principal", "")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from rayhpc.batch.errors import OptionError, SchedulerError
 from rayhpc.batch.yarn.application import Resource
+from rayhpc.hadoop import spnego
 from rayhpc.hadoop.configuration import Configuration
 from rayhpc.hadoop.webhdfs import WebHdfs, open_webhdfs
 
@@ -112,6 +113,7 @@ class HdfsCommand(Staging):
         parts = urllib.parse.urlsplit(configuration.get("fs.defaultFS", ""))
         self._host, self._port = parts.hostname or "", parts.port or 0
         self._scheme = parts.scheme
+        self._is_secure = configuration.is_secure
         home = self._run("-ls", "-d", ".").split()[-1] if not folder.startswith("/") else ""
         self._folder = folder if folder.startswith("/") else f"{_path(home)}/{folder}"
         self._is_made = False
@@ -148,6 +150,8 @@ class HdfsCommand(Staging):
         )
 
     def _run(self, *words: str, data: bytes | None = None) -> str:
+        if self._is_secure:
+            spnego.check_ticket()  # `hdfs` would try for minutes
         try:
             done = subprocess.run(
                 ["hdfs", "dfs", *words],

@@ -17,13 +17,15 @@ from rayhpc.batch.yarn import staging
 from rayhpc.batch.yarn.logs import Mirror
 from rayhpc.batch.yarn.reports import status_of
 from rayhpc.batch.yarn.session import Session
-from rayhpc.hadoop.errors import HadoopError
+from rayhpc.hadoop.errors import HadoopError, RemoteError
 from rayhpc.hadoop.ids import parse_application
 from rayhpc.hadoop.messages.applications import (
     ApplicationReportProto,
     LogAggregationStatusProto,
 )
 
+# The ResourceManager's exception for an application that it does not know (any more).
+_FORGOTTEN = "ApplicationNotFoundException"
 # In the job's folder: where its files were staged.
 STAGED = "staged.json"
 # Between two queries: at first, and when nothing has happened for a while.
@@ -56,19 +58,21 @@ class Watch:
         self._next = 0.0
         self._every = _FIRST_S
         self._last: JobStatus | None = None
-        self._is_told = False
+        self._is_forgotten = False
+        self._told: set[str] = set()
 
     def status(self) -> JobStatus | None:
-        """The state as of the last query; queries if there was none."""
-        return self._last or self.look()
+        """The state as of the last query, as `look` returns it; queries if there was none."""
+        return None if self._is_forgotten else self._last or self.look()
 
     def has_ended(self) -> bool:
         """Whether the application is over, according to a query now."""
-        return self.look().state.ended
+        self.look()
+        return self.is_over()
 
     def is_over(self) -> bool:
-        """Whether the application was over at the last query."""
-        return self._last is not None and self._last.state.ended
+        """Whether the application was over, or forgotten, at the last query."""
+        return self._is_forgotten or (self._last is not None and self._last.state.ended)
 
     def pause(self, seconds: float) -> None:
         """Wait, and query when it is time."""
@@ -82,13 +86,19 @@ class Watch:
             self._every = _FIRST_S if self._last != before else min(self._every * 1.2, _LONGEST_S)
             self._next = time.monotonic() + self._every
 
-    def look(self) -> JobStatus:
-        """Query the state, fetch the output.
+    def look(self) -> JobStatus | None:
+        """Query the state, fetch the output; None: the ResourceManager does not know the job.
 
         Raises:
-            HadoopError: the ResourceManager does not know the job, or does not answer.
+            HadoopError: the ResourceManager does not answer, or there is no ticket.
         """
-        report = self._session.client.report(self._number)
+        try:
+            report = self._session.client.report(self._number)
+        except RemoteError as error:
+            if error.name != _FORGOTTEN:
+                raise
+            self._is_forgotten = True
+            return None
         self._last = status_of(report)
         self._fetch(report)
         if self._last.state.ended:
@@ -157,6 +167,6 @@ class Watch:
 
     def _tell(self, sentence: str) -> None:
         """Say it once: the job continues."""
-        if not self._is_told:
-            self._is_told = True
+        if sentence not in self._told:
+            self._told.add(sentence)
             self._say(sentence)

@@ -309,7 +309,6 @@ class Callers:
                     pending.attempt,
                     pending.group,
                     pending.more,
-                    pending.submitted,
                 )
             )
         if batch:

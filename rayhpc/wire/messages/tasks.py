@@ -55,10 +55,7 @@ class TaskMore(Record, frozen=True):
 
 
 class Task(Record, frozen=True):
-    """One task: `tid` is the id of its first result, `definition` its function's id.
-
-    `submitted` is when, in seconds since the epoch (0: unknown).
-    """
+    """One task: `tid` is the id of its first result, `definition` its function's id."""
 
     tid: bytes
     definition: bytes
@@ -67,7 +64,6 @@ class Task(Record, frozen=True):
     returns: int = 1
     attempt: int = 0
     more: TaskMore | None = None
-    submitted: float = 0.0
 
 
 class Call(Record, frozen=True):
@@ -81,7 +77,6 @@ class Call(Record, frozen=True):
     attempt: int = 0
     group: str = ""
     more: TaskMore | None = None
-    submitted: float = 0.0
 
 
 class Result(Record, frozen=True):

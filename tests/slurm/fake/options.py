@@ -46,8 +46,6 @@ def _common(parser: Parser) -> None:
         "-d --dependency",
         "--signal",
         "--comment",
-        "--deadline",
-        "--time-min",
     ):
         add(*name.split())
     for name in ("--exclusive", "--requeue", "--no-requeue"):

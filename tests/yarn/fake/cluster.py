@@ -156,6 +156,14 @@ class FakeYarn:
                 report = _report(node, NodeStateProto.NS_LOST)
                 application.news.append(report)
 
+    def forget_applications(self) -> None:
+        """It was restarted without its state, and ends what it does not know."""
+        with self._lock:
+            self._applications.clear()
+        for node in self.nodes:
+            for name in node.running():
+                node.kill(name)
+
     def node_of(self, host: str) -> FakeNode:
         """The node at an address."""
         return next(node for node in self.nodes if node.host == host)
@@ -381,7 +389,9 @@ class FakeYarn:
     def _on_end(self, number: ContainerIdProto, status: int) -> None:
         with self._lock:
             assert number.app_id is not None
-            application = self._applications[application_name(number.app_id)]
+            application = self._applications.get(application_name(number.app_id))
+            if application is None:
+                return
             name = container_name(number)
             if application.master_id is not None and number == application.master_id:
                 self._on_master_end(application, status)

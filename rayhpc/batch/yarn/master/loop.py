@@ -25,6 +25,7 @@ from rayhpc.batch.yarn.master.starter import Starter
 from rayhpc.batch.yarn.master.wakeup import Wakeup
 from rayhpc.exit_codes import ExitCode, in_words
 from rayhpc.hadoop.errors import RemoteError
+from rayhpc.hadoop.failover import INVALID_TOKEN
 from rayhpc.hadoop.ids import container_name
 from rayhpc.hadoop.master import ANY_HOST, Master
 from rayhpc.hadoop.messages.records import (
@@ -47,7 +48,7 @@ _LEAVE_BEAT_S = 0.1
 _KILL_S = 5.0
 _WELL = (NodeStateProto.NS_RUNNING, NodeStateProto.NS_NEW)
 # The ResourceManager has given us up: another attempt may already be running.
-_GIVEN_UP = ("ApplicationAttemptNotFoundException", "InvalidToken")
+_GIVEN_UP = ("ApplicationAttemptNotFoundException", INVALID_TOKEN)
 
 
 class GivenUpError(Exception):

@@ -1,1 +1,0 @@
-"""Amazon EC2 as a place that machines come from."""
