@@ -1,4 +1,6 @@
-"""What befalls nodes and containers of the real YARN: labels, memory, logs, a sick node."""
+"""What befalls nodes and containers of the real YARN: labels, memory, logs, a sick node,
+a queue that takes back what is its own.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,23 @@ from yarn.lab.lab import Lab
 from yarn.lab.processes import of_containers
 
 ROOT = Path(__file__).parents[2]
-_QUEUES = "yarn.scheduler.capacity.root"
+_ROOT = "yarn.scheduler.capacity.root"
+# `default` may take all that is free; `urgent` takes back its half.
+_QUEUES = {
+    f"{_ROOT}.queues": "default,urgent",
+    f"{_ROOT}.default.capacity": "50",
+    f"{_ROOT}.default.user-limit-factor": "10",
+    f"{_ROOT}.urgent.capacity": "50",
+    f"{_ROOT}.urgent.user-limit-factor": "10",
+}
+_PREEMPTION = "yarn.resourcemanager.monitor.capacity.preemption"
+_AT_ONCE = {
+    "yarn.resourcemanager.scheduler.monitor.enable": "true",
+    f"{_PREEMPTION}.monitoring_interval": "500",
+    f"{_PREEMPTION}.max_wait_before_kill": "500",
+    f"{_PREEMPTION}.total_preemption_per_round": "1.0",
+    f"{_PREEMPTION}.natural_termination_factor": "1.0",
+}
 _HEALTH = "yarn.nodemanager.health-checker"
 _SCRIPT = """#!/bin/sh
 [ -e "$0.$1" ] && echo "ERROR the test says so"
@@ -51,7 +69,9 @@ while len({n["NodeID"] for n in rayhpc.nodes() if n["Alive"]} - {other}) < 2:
 
 @pytest.fixture(scope="module", params=SLOW_ON)
 def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """Two of five nodes are labelled; memory is checked; a script says how a node is."""
+    """Two of five nodes are labelled; memory is checked; a script says how a node is; one queue is
+    more urgent than the other.
+    """
     script = tmp_path_factory.mktemp("health") / "check.sh"
     script.write_text(_SCRIPT)
     script.chmod(0o755)
@@ -69,9 +89,10 @@ def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         "yarn.nodemanager.remote-app-log-dir": "${hadoop.tmp.dir}/collected",
         f"{_HEALTH}.script.path": str(script),
         f"{_HEALTH}.script.opts": "${yarn.nodemanager.hostname}",
+        **_AT_ONCE,
     }
-    capacity = {}
-    for queue in (_QUEUES, f"{_QUEUES}.default"):
+    capacity = dict(_QUEUES)
+    for queue in (_ROOT, f"{_ROOT}.default"):
         capacity[f"{queue}.accessible-node-labels"] = "*"
         capacity[f"{queue}.accessible-node-labels.big.capacity"] = "100"
     with lab_of(request.param, nodes=5, yarn_site=site, capacity=capacity) as found:
@@ -197,3 +218,24 @@ while len(seen) < 2:
         mark.unlink()
     assert follower.returncode == 0, said
     assert out.endswith("found 2\n")
+
+
+@pytest.mark.timeout(150)
+def test_a_preempted_container_costs_no_restart(user: Terminal, tmp_path: Path) -> None:
+    """The three nodes without a label are full, until a job of the other queue comes."""
+    go, started = tmp_path / "go", tmp_path / "go.started"
+    user.write("long.py", program(3, before=waiting_for(go)))
+    words = ["--nodes", "3", "--mem", "7G", "--yarn", "--restarts 0", "--", "python", "long.py"]
+    follower = user.start("submit", *words)
+    wait_until(started.exists, 60)
+    (first,) = json.loads(user.run("jobs", "--json").stdout)
+    user.write("short.py", "print('here')\n")
+    done = user.run("submit", "--partition", "urgent", "--mem", "6G", "--", "python", "short.py")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "here\n"
+    why = "ended: preempted: the scheduler gave its capacity to another queue or user"
+    wait_until(lambda: why in user.run("logs", first["id"]).stderr)
+    go.touch()
+    out, said = follower.communicate(timeout=60)
+    assert follower.returncode == 0, said
+    assert out == "found 3\n"
