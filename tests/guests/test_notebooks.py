@@ -56,6 +56,51 @@ print("OUTPUTS " + json.dumps(found))
 Outputs = list[list[dict[str, Any]]]
 
 
+# Prints, as JSON, what each cell has displayed, updates included.
+_DISPLAYS = """
+import json, sys
+from jupyter_client.manager import start_new_kernel
+
+manager, client = start_new_kernel(kernel_name="python3")
+try:
+    for cell in json.loads(sys.argv[1]):
+        shown = []
+
+        def note(message):
+            if message["msg_type"] in ("display_data", "update_display_data"):
+                shown.append(message["content"])
+            elif message["msg_type"] == "error":
+                sys.exit(str(message["content"]))
+
+        client.execute_interactive(cell, timeout=60, output_hook=note)
+        print(json.dumps(shown))
+finally:
+    client.stop_channels()
+    manager.shutdown_kernel(now=True)
+"""
+WAITS = [
+    """
+import os, time
+import rayhpc as ray
+from rayhpc.api.objects import waiting_line
+ray.init(num_cpus=1)
+
+@ray.remote
+def slow():
+    time.sleep(2.6)
+
+never = ray.remote(num_cpus=7)(lambda: None).remote()
+""",
+    "ray.get([ray.put(1), slow.remote()])",
+    """
+ray.shutdown()
+os.environ[waiting_line.VARIABLE] = "0"
+ray.init(num_cpus=1)
+assert waiting_line.line() is None
+""",
+]
+
+
 def _outputs(cells: list[str], tmp_path: Path, *launcher: str) -> tuple[Outputs, str]:
     """The outputs of each cell, and all that was printed, also between two cells."""
     runner = tmp_path / "runner.py"
@@ -131,6 +176,30 @@ def test_the_pages_cells_in_a_job_of_two_nodes(tmp_path: Path) -> None:
     outputs, printed = _outputs(cells, tmp_path, *submit, *size, "--")
     _check_page(outputs, printed, cells)
     assert "2 nodes\n" in _cell(outputs, "'nodes')", cells)["text"]
+
+
+def test_a_cell_that_waits_shows_a_bar_that_goes_with_the_wait(tmp_path: Path) -> None:
+    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    environ = {**os.environ, "PYTHONPATH": path, "IPYTHONDIR": str(tmp_path / "ipython")}
+    done = subprocess.run(
+        [sys.executable, "-c", _DISPLAYS, json.dumps(WAITS)],
+        env=environ,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    before, (first, *more), off = map(json.loads, done.stdout.splitlines())
+    assert (before, off) == ([], [])
+    assert "waiting:  50%|" in first["data"]["text/plain"]
+    assert '<progress value="1" max="2"></progress>' in first["data"]["text/html"]
+    assert "1 of 2 ready" in first["data"]["text/html"]
+    assert "1 pending" in first["data"]["text/html"]
+    # The same place, which is empty in the end.
+    assert {x["transient"]["display_id"] for x in more} == {first["transient"]["display_id"]}
+    assert more[-1]["data"] == {"text/plain": "", "text/html": ""}
 
 
 def test_the_page_names_commands_and_names_that_exist() -> None:

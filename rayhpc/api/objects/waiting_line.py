@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol
 
+from rayhpc.api.objects.notebook_line import NotebookDisplay
 from rayhpc.runtime.process import current
 from rayhpc.runtime.process.progress_bars import Bar, board
 from rayhpc.runtime.values.references import ObjectRef
@@ -138,31 +139,6 @@ class WaitingLine:
         with self._lock:
             self._shown = None
             self._display.drop(_key(waited))
-
-
-class NotebookDisplay:
-    """A line below the cell, by IPython's own display, which each look replaces."""
-
-    def __init__(self) -> None:
-        self._handles: dict[str, Any] = {}
-
-    def show(self, bar: Bar) -> None:
-        """Show it below the cell that runs."""
-        import IPython.display
-
-        display: Callable[..., Any] = IPython.display.display
-        line = {"text/plain": bar.line(100, time.time())}
-        handle = self._handles.get(bar.key)
-        if handle is None:
-            self._handles[bar.key] = display(line, raw=True, display_id=True)
-        else:
-            handle.update(line, raw=True)
-
-    def drop(self, key: str) -> None:
-        """Leave nothing of it."""
-        handle = self._handles.pop(key, None)
-        if handle is not None:
-            handle.update({"text/plain": ""}, raw=True)
 
 
 def enable(environ: Mapping[str, str]) -> None:

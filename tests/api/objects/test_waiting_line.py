@@ -14,6 +14,7 @@ import pytest
 
 import rayhpc
 from rayhpc.api.objects import waiting_line
+from rayhpc.api.objects.notebook_line import as_html
 from rayhpc.api.objects.waiting_line import WaitingLine
 from rayhpc.runtime.process.progress_bars import Bar
 
@@ -108,6 +109,13 @@ def test_wait_shows_it_too_and_a_wait_that_fails_leaves_none(shown: Shown, pipe:
     pipe.write_text("")
     assert waiting_line._line is not None
     assert waiting_line._line._waits == {}
+
+
+def test_a_notebook_is_shown_words_of_the_program_as_text() -> None:
+    bar = Bar("k", "waiting", 3, 4, "", 100.0, note="  1 pending: <img src=x>")
+    shown = as_html(bar, 106.0)
+    assert '<progress value="3" max="4"></progress> waiting 6 s: 3 of 4 ready, 0.5/s' in shown
+    assert "1 pending: &lt;img src=x&gt;" in shown
 
 
 def errors_of(environ: dict[str, str], *, at_terminal: bool) -> str:
