@@ -1,32 +1,34 @@
-// How busy each node was over time: a strip for each, and its mean in figures.
-import { useEffect, useRef, useState } from "preact/hooks";
-import { amount, share } from "./format";
-import { useTheme } from "./theme";
-import type { NodeUsage } from "./views";
+// How full something was of each node over time: a strip for each, and figures.
+import { useMemo, useState } from "preact/hooks";
 
 const FIRST = 16;
 
-export function Heat({ nodes, leftOut }: { nodes: NodeUsage[]; leftOut: number }) {
+export interface HeatRow { name: string; figures: string[]; percent: number[] }
+
+export function Heat({ caption, heads, rows, leftOut }: { caption: string; heads: string[]; rows: HeatRow[]; leftOut: number }) {
   const [all, setAll] = useState(false);
-  const shown = all ? nodes : nodes.slice(0, FIRST);
+  const shown = all ? rows : rows.slice(0, FIRST);
   return (
     <>
       <table class="heat">
-        <caption class="hidden">How busy each node was</caption>
-        <thead><tr><th scope="col">node</th><th scope="col" class="number">CPUs</th><th scope="col" class="number">in use</th><th scope="col">over time</th></tr></thead>
+        <caption class="hidden">{caption}</caption>
+        <thead><tr>
+          <th scope="col">node</th>
+          {heads.map((head) => <th key={head} scope="col" class="number">{head}</th>)}
+          <th scope="col">over time</th>
+        </tr></thead>
         <tbody>
-          {shown.map((node) => (
-            <tr key={node.name}>
-              <th scope="row">{node.name}</th>
-              <td class="number">{amount(node.cpus)}{node.gpus ? ` + ${amount(node.gpus)} GPU` : ""}</td>
-              <td class="number">{share(node.busy)}</td>
-              <td class="strip"><Strip percent={node.percent} /></td>
+          {shown.map((row) => (
+            <tr key={row.name}>
+              <th scope="row">{row.name}</th>
+              {row.figures.map((figure, i) => <td key={i} class="number">{figure}</td>)}
+              <td class="strip"><Strip percent={row.percent} /></td>
             </tr>
           ))}
         </tbody>
       </table>
-      {nodes.length > FIRST && (
-        <button type="button" class="more" onClick={() => setAll(!all)}>{all ? "Show fewer" : `Show all ${nodes.length} nodes`}</button>
+      {rows.length > FIRST && (
+        <button type="button" class="more" onClick={() => setAll(!all)}>{all ? "Show fewer" : `Show all ${rows.length} nodes`}</button>
       )}
       {leftOut > 0 && <p class="faint">{leftOut} further nodes are not drawn.</p>}
     </>
@@ -35,16 +37,10 @@ export function Heat({ nodes, leftOut }: { nodes: NodeUsage[]; leftOut: number }
 
 /** The height says it, not the colour. */
 function Strip({ percent }: { percent: number[] }) {
-  const canvas = useRef<HTMLCanvasElement>(null);
-  const theme = useTheme();
-  useEffect(() => {
-    const context = canvas.current?.getContext("2d");
-    if (!context) return;
-    const width = percent.length * 4, height = 40;
-    context.canvas.width = width;
-    context.canvas.height = height;
-    context.fillStyle = getComputedStyle(document.documentElement).getPropertyValue("--c0");
-    percent.forEach((value, i) => context.fillRect(i * 4, height * (1 - value / 100), 4, (height * value) / 100));
-  }, [percent, theme]);
-  return <canvas ref={canvas} aria-hidden="true" />;
+  const path = useMemo(() => percent.map((value, i) => `${i ? "V" : "M0 "}${100 - Math.min(100, value)}H${i + 1}`).join(""), [percent]);
+  return (
+    <svg viewBox={`0 0 ${percent.length} 100`} preserveAspectRatio="none" aria-hidden="true">
+      <path d={`${path}V100H0Z`} />
+    </svg>
+  );
 }

@@ -6,12 +6,11 @@ import { follow, type ClusterNow, type Now, type Seen } from "./now";
 import { ActorsNow, FunctionsNow, Nodes, Pending, Programs } from "./nowTables";
 import { One } from "./One";
 import { Figure, reportParts, Sections, type Part } from "./Report";
-import { toggle, useTheme } from "./theme";
+import { ThemeButton } from "./ThemeButton";
 
 export function Live() {
   const [seen, setSeen] = useState<Seen>({ now: null, views: null, ended: "", isConnected: false });
   const [place, setPlace] = useState(location.hash);
-  const theme = useTheme();
   useEffect(() => follow(setSeen), []);
   useEffect(() => {
     const moved = () => setPlace(location.hash);
@@ -28,7 +27,7 @@ export function Live() {
           <p class="faint">rayhpc dashboard</p>
           <h1>{now ? <>cluster <code>{now.cluster.address}</code></> : "looking …"}</h1>
         </div>
-        <button type="button" onClick={toggle}>{theme === "dark" ? "Light" : "Dark"} theme</button>
+        <ThemeButton />
       </header>
       <div role="status">{state(seen)}</div>
       {kind ? <One kind={kind} name={decodeURIComponent(name)} /> : now && <Everything seen={seen} now={now} />}

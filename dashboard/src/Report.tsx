@@ -1,12 +1,12 @@
 // The whole page: what matters most first.
 import type { ComponentChildren } from "preact";
 import { Chart, type Series } from "./Chart";
-import { amount, bytes, count, seconds } from "./format";
+import { amount, bytes, count, seconds, share } from "./format";
 import { Heat } from "./Heat";
 import { Actors, Functions, Longest, Path, StoreTable } from "./tables";
-import { toggle, useTheme } from "./theme";
+import { ThemeButton } from "./ThemeButton";
 import { TimelineView } from "./TimelineView";
-import type { Advice, FailureRow, Losses, Overview, Usage, Stores, Views } from "./views";
+import type { Advice, FailureRow, Losses, Memory, Overview, Usage, Stores, Views } from "./views";
 
 /** Where it is on the page, its title, whether there is any of it, and it. */
 export type Part = [string, string, boolean, ComponentChildren];
@@ -17,6 +17,7 @@ export function reportParts(views: Views): Part[] {
   const lost = losses.nodes.length + losses.workers.length + losses.remade.length > 0;
   return [
     ["usage", "Asked, given, used", true, <UsagePart usage={views.usage} />],
+    ["memory", "Memory", views.memory.nodes.length > 0, <MemoryPart memory={views.memory} />],
     ["timeline", "Timeline", hasRuns, <TimelineView timeline={views.timeline} functions={views.functions} span={overview.seconds} />],
     ["functions", "Functions", hasRuns, <Functions rows={views.functions} />],
     ["path", "Critical path", path !== null, path && <Path path={path} />],
@@ -25,13 +26,13 @@ export function reportParts(views: Views): Part[] {
     ["stores", "Object stores", views.stores.nodes.length > 0, <StoresPart stores={views.stores} />],
     ["failures", "Failures", views.failures.length > 0, <Failures rows={views.failures} />],
     ["losses", "Lost and made again", lost, <LossesPart losses={losses} />],
+    ["warnings", "Warnings", overview.warnings.length > 0, <List lines={overview.warnings} />],
     ["notes", "Notes", overview.notes.length + overview.pending.length + overview.dropped > 0, <Notes overview={overview} />],
   ];
 }
 
 export function Report({ views }: { views: Views }) {
   const { overview } = views;
-  const theme = useTheme();
   return (
     <>
       <a class="skip" href="#main">To the figures</a>
@@ -40,7 +41,7 @@ export function Report({ views }: { views: Views }) {
           <p class="faint">rayhpc report{overview.job && `, job ${overview.job}`}</p>
           <h1><code>{overview.command || "a cluster"}</code></h1>
         </div>
-        <button type="button" onClick={toggle}>{theme === "dark" ? "Light" : "Dark"} theme</button>
+        <ThemeButton />
       </header>
       <Sections parts={reportParts(views)} name="Parts of the report">
         <Figures overview={overview} />
@@ -84,7 +85,9 @@ function Figures({ overview: x }: { overview: Overview }) {
       <Figure name="nodes used" value={amount(x.nodes_used)} of={`of ${x.nodes_given}${asked}`} />
       <Figure name="CPUs used" value={amount(x.cpus_used)} of={`of ${amount(x.cpus_given)}`} />
       {x.gpus_given > 0 && <Figure name="GPUs used" value={amount(x.gpus_used)} of={`of ${amount(x.gpus_given)}`} />}
-      <Figure name="memory" value={bytes(x.memory_given)} of={`and ${bytes(x.store_given)} for objects`} />
+      {x.memory_used > 0
+        ? <Figure name="memory used" value={bytes(x.memory_used)} of={`at the most, of ${bytes(x.memory_limit)}`} />
+        : <Figure name="memory" value={bytes(x.memory_given)} of={`and ${bytes(x.store_given)} for objects`} />}
       <Figure name="runs" value={count(x.tasks + x.calls)} of={x.calls ? `${count(x.calls)} of actors` : "of tasks"} />
       <Figure name="failed" value={count(x.failed)} of={x.retried ? `${count(x.retried)} tried again` : undefined} warns={x.failed > 0} />
       {x.time_left !== null && <Figure name="time left" value={seconds(Math.max(0, x.time_left))} of="of the allocation" warns={x.time_left < 60} />}
@@ -127,7 +130,24 @@ function UsagePart({ usage }: { usage: Usage }) {
           { name: "given", values: Array(bins).fill(usage.gpus), kind: "line" },
         ]} />
       )}
-      <Heat nodes={usage.nodes} leftOut={usage.nodes_left_out} />
+      <Heat caption="How busy each node was" heads={["CPUs", "in use"]} leftOut={usage.nodes_left_out} rows={usage.nodes.map((x) => ({
+        name: x.name, figures: [`${amount(x.cpus)}${x.gpus ? ` + ${amount(x.gpus)} GPU` : ""}`, share(x.busy)], percent: x.percent,
+      }))} />
+    </>
+  );
+}
+
+function MemoryPart({ memory }: { memory: Memory }) {
+  const bins = memory.used.length;
+  return (
+    <>
+      <Chart step={memory.step} label="Memory used and its limit over time" format={bytes} series={[
+        { name: "used by the nodes' processes and stores", values: memory.used, kind: "area" },
+        { name: "limit", values: Array(bins).fill(memory.limit), kind: "line" },
+      ]} />
+      <Heat caption="Memory of each node" heads={["limit", "most used"]} leftOut={memory.left_out} rows={memory.nodes.map((x) => ({
+        name: x.node, figures: [bytes(x.limit), `${bytes(x.used_most)}, ${share(x.used_most / x.limit)}`], percent: x.percent,
+      }))} />
     </>
   );
 }
@@ -174,6 +194,10 @@ function LossesPart({ losses }: { losses: Losses }) {
       ))}
     </ul>
   );
+}
+
+function List({ lines }: { lines: string[] }) {
+  return <ul>{lines.map((x, i) => <li key={i}>{x}</li>)}</ul>;
 }
 
 function Notes({ overview }: { overview: Overview }) {

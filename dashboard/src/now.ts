@@ -10,13 +10,13 @@ export interface ClusterNow {
 }
 export interface NodeNow {
   number: number; name: string; ip: string; is_head: boolean; state: string; ended: string;
-  cpus: number; cpus_used: number; gpus: number; gpus_used: number; memory: number; memory_used: number;
+  cpus: number; cpus_used: number; gpus: number; gpus_used: number; memory: number; memory_used: number; memory_held: number;
   store: number; store_used: number; spilled: number; workers: number; waiting: number;
   pulled: number; spilled_ever: number; errors: number; last_error: string;
 }
 export interface FunctionNow {
   name: string; rate: number; count: number; failed: number; retried: number; seconds: number;
-  waited: number; p50: number; p99: number; longest: number;
+  waited: number; queued: number; p50: number; p99: number; longest: number;
 }
 export interface ActorNow {
   actor: string; class_name: string; name: string; state: string; node: string; pid: number;

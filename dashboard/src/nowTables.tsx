@@ -14,6 +14,7 @@ export function Nodes({ rows }: { rows: NodeNow[] }) {
       { name: "state", show: (x) => (x.ended ? `${x.state}: ${x.ended}` : x.state), wide: true },
       { name: "CPUs", sort: (x) => x.cpus_used, show: (x) => of(x.cpus_used, x.cpus) },
       { name: "GPUs", unless: (x) => x.gpus > 0, sort: (x) => x.gpus_used, show: (x) => of(x.gpus_used, x.gpus) },
+      { name: "memory", unless: (x) => x.memory > 0, title: "What the node's processes use of its limit", sort: (x) => x.memory_used, show: (x) => <Bar part={x.memory_used / Math.max(1, x.memory)} text={`${bytes(x.memory_used)} / ${bytes(x.memory)}`} /> },
       { name: "store", sort: (x) => x.store_used, show: (x) => <Bar part={x.store_used / Math.max(1, x.store)} text={`${bytes(x.store_used)} / ${bytes(x.store)}`} /> },
       { name: "on disk", unless: (x) => x.spilled > 0, sort: (x) => x.spilled, show: (x) => some(x.spilled, bytes(x.spilled)) },
       { name: "from others", unless: (x) => x.pulled > 0, title: "Bytes that came from other nodes", sort: (x) => x.pulled, show: (x) => some(x.pulled, bytes(x.pulled)) },
@@ -37,6 +38,7 @@ export function FunctionsNow({ rows }: { rows: FunctionNow[] }) {
       { name: "p50", title: "Half of the runs took at most about this", sort: (x) => x.p50, show: (x) => seconds(x.p50) },
       { name: "p99", title: "99 of 100 runs took at most about this", sort: (x) => x.p99, show: (x) => seconds(x.p99) },
       { name: "longest", sort: (x) => x.longest, show: (x) => seconds(x.longest) },
+      { name: "queued", title: "What a run waited on average to begin, from its submission", sort: (x) => x.queued, show: (x) => some(x.queued, seconds(x.queued)) },
     ]} />
   );
 }

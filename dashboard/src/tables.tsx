@@ -10,6 +10,9 @@ export function Bar({ part, text }: { part: number; text: string }) {
   return <span class="bar"><i style={{ width: `${Math.max(0, Math.min(1, part)) * 100}%` }} /><b>{text}</b></span>;
 }
 
+const forArguments = (x: FunctionRow) => x.for_arguments / Math.max(1, x.for_room_of);
+const forRoom = (x: FunctionRow) => x.for_room / Math.max(1, x.for_room_of);
+
 export function Functions({ rows }: { rows: FunctionRow[] }) {
   return (
     <Table rows={rows} caption="Tasks and calls by function" columns={[
@@ -23,8 +26,12 @@ export function Functions({ rows }: { rows: FunctionRow[] }) {
       { name: "retried", unless: (x) => x.retried > 0, sort: (x) => x.retried, show: (x) => some(x.retried, count(x.retried)) },
       { name: "in get", unless: (x) => x.waiting > 0.001, title: "What the runs waited for other tasks, in get and wait", sort: (x) => x.waiting, show: (x) => some(x.waiting, seconds(x.waiting)) },
       {
-        name: "for room", unless: (x) => x.for_room_of > 0, title: "What runs waited for a worker after their arguments were there (known of runs that took references)",
-        sort: (x) => x.for_room, show: (x) => some(x.for_room_of, seconds(x.for_room)),
+        name: "for arguments", unless: (x) => x.for_arguments > 0, title: "What a run waited on average, from its submission, until the references that it took were there",
+        sort: forArguments, show: (x) => some(x.for_arguments, seconds(forArguments(x))),
+      },
+      {
+        name: "for room", unless: (x) => x.for_room_of > 0, title: "What a run then waited on average for a worker or, a call, for its actor",
+        sort: forRoom, show: (x) => some(x.for_room_of, seconds(forRoom(x))),
       },
       { name: "large arguments", unless: (x) => x.large_calls > 0, title: "Bytes of arguments that were too large for a message", sort: (x) => x.large_bytes, show: (x) => some(x.large_calls, `${count(x.large_calls)} × ${bytes(x.large_bytes / Math.max(1, x.large_calls))}`) },
     ]} />

@@ -4,9 +4,9 @@ export interface Overview {
   command: string; job: string; started: number; seconds: number; end: string;
   nodes_asked: number; nodes_given: number; nodes_used: number;
   cpus_given: number; cpus_used: number; gpus_given: number; gpus_used: number;
-  memory_given: number; store_given: number;
+  memory_given: number; memory_used: number; memory_limit: number; store_given: number;
   tasks: number; calls: number; failed: number; retried: number;
-  time_left: number | null; dropped: number; pending: string[]; notes: string[];
+  time_left: number | null; dropped: number; pending: string[]; warnings: string[]; notes: string[];
 }
 export interface Advice { kind: string; finding: string; remedy: string; saves: number }
 export interface NodeUsage { name: string; cpus: number; gpus: number; busy: number; percent: number[] }
@@ -14,6 +14,8 @@ export interface Usage {
   step: number; cpus: number; gpus: number; at_work: number[]; reserved: number[];
   gpus_at_work: number[]; nodes: NodeUsage[]; nodes_left_out: number; nodes_used: number;
 }
+export interface MemoryRow { node: string; limit: number; used_most: number; percent: number[] }
+export interface Memory { step: number; limit: number; used: number[]; nodes: MemoryRow[]; left_out: number }
 export interface Lane { node: string; pid: number; segments: number }
 export interface Timeline {
   tick: number; segments: number; is_merged: boolean; functions: string[]; lanes: Lane[];
@@ -21,8 +23,8 @@ export interface Timeline {
 }
 export interface FunctionRow {
   name: string; count: number; failed: number; retried: number; total: number; p50: number;
-  p99: number; longest: number; share: number; waiting: number; for_room: number;
-  for_room_of: number; large_calls: number; large_bytes: number;
+  p99: number; longest: number; share: number; waiting: number; for_arguments: number;
+  for_room: number; for_room_of: number; large_calls: number; large_bytes: number;
 }
 export interface LongRun {
   function: string; seconds: number; start: number; node: string; pid: number; failed: boolean;
@@ -55,7 +57,7 @@ export interface FailureRow {
   seconds: number; traceback: string;
 }
 export interface Views {
-  overview: Overview; advice: Advice[]; usage: Usage; timeline: Timeline; functions: FunctionRow[];
+  overview: Overview; advice: Advice[]; usage: Usage; memory: Memory; timeline: Timeline; functions: FunctionRow[];
   longest: LongRun[]; critical_path: CriticalPath | null;
   actors: { rows: ActorRow[]; left_out: number };
   stores: Stores; losses: Losses; failures: FailureRow[];

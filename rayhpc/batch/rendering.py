@@ -117,7 +117,7 @@ def inside(request: JobRequest) -> list[str]:
 
 def run_options(request: JobRequest) -> list[str]:
     """The options of the request that concern `rayhpc run`."""
-    words: list[str] = []
+    words = list(request.run_words)
     if request.min_nodes is not None:
         words += ["--min-nodes", str(request.min_nodes)]
     if request.start_timeout is not None:

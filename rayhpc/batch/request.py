@@ -25,13 +25,15 @@ class JobRequest:
     """What to run, where and on how much; None means the batch system's default.
 
     `further` has extra arguments for a batch system's own program, word by word, by the batch
-    system's name.
+    system's name.  `run_words` are further options of `rayhpc run`, for the head of a cluster
+    of `rayhpc up`; that job has no command.
     """
 
     command: tuple[str, ...]
     nodes: int = 1
     max_nodes: int | None = None
     idle_timeout: float | None = None
+    run_words: tuple[str, ...] = ()
     cpus_per_node: int | None = None
     gpus_per_node: str | None = None
     mem: str | None = None

@@ -5,13 +5,16 @@ from __future__ import annotations
 import click
 
 from rayhpc.cli.cluster_access import cluster_argument, find
+from rayhpc.cli.cluster_kinds import verbs_of
 
 
 @click.command("get-head-ip")
 @cluster_argument
 def get_head_ip(cluster: str) -> None:
     """Print how the head's machine is reached from here."""
-    click.echo(find(cluster).hosts()[0].login)
+    chosen = find(cluster)
+    verbs = verbs_of(chosen)
+    click.echo(verbs.head_ip(chosen) if verbs is not None else chosen.hosts()[0].login)
 
 
 @click.command("get-worker-ips")
@@ -19,6 +22,11 @@ def get_head_ip(cluster: str) -> None:
 def get_worker_ips(cluster: str) -> None:
     """Print the machines on which workers' nodes run, one on a line."""
     chosen = find(cluster)
+    verbs = verbs_of(chosen)
+    if verbs is not None:
+        for address in verbs.worker_ips(chosen):
+            click.echo(address)
+        return
     with chosen.launcher(chosen.hosts()[1:], quiet=True) as launcher:
         found = launcher.ask_all()
     for name, each in found.items():

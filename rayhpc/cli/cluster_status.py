@@ -14,6 +14,7 @@ import click
 
 from rayhpc.cli import showing
 from rayhpc.cli.cluster_access import Cluster, find, identity
+from rayhpc.cli.cluster_kinds import verbs_of
 from rayhpc.clusters.hosts import Host
 from rayhpc.clusters.launcher import Launcher
 from rayhpc.clusters.plan import Found
@@ -28,6 +29,9 @@ _ASK_S = 60.0
 def show(word: str, as_json: bool) -> int:
     """Print the page; the exit code is 0 if every machine runs its node."""
     cluster = find(word)
+    verbs = verbs_of(cluster)
+    if verbs is not None:
+        return verbs.show_status(cluster, as_json)
     hosts = cluster.hosts()
     hosts += cluster.hosts_gone(hosts)
     with cluster.launcher(hosts, quiet=True) as launcher:

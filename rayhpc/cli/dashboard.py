@@ -78,6 +78,7 @@ def dashboard(
                 "pip install 'rayhpc[dashboard]' (`rayhpc report` needs nothing)",
                 ExitCode.CONFIGURATION,
             )
+    observed.give_way()
     asyncio.run(_serve(record, port, unix_socket, behind_proxy, login))
     return 0
 

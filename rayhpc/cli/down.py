@@ -16,6 +16,7 @@ from rayhpc.cli.cluster_access import (
     worst_code,
     yes_option,
 )
+from rayhpc.cli.cluster_kinds import verbs_of
 from rayhpc.cli.saying import say
 from rayhpc.clusters.hosts import Host
 from rayhpc.clusters.record import ClusterRecord, known
@@ -30,6 +31,9 @@ from rayhpc.clusters.take_down import take_down
 def down(cluster: str, workers_only: bool, keep_min_workers: bool, yes: bool) -> int:
     """End a cluster: its nodes on all its machines, also of one that is only half there."""
     chosen = find(cluster)
+    verbs = verbs_of(chosen)
+    if verbs is not None:
+        return verbs.down(chosen, workers_only=workers_only, keep=keep_min_workers, yes=yes)
     hosts = chosen.hosts()
     ending = _ending(chosen, hosts, workers_only, keep_min_workers)
     if not ending:

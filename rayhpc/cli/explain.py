@@ -7,22 +7,31 @@ from pathlib import Path
 
 import click
 
+from rayhpc.cli.cluster_names import is_cluster
 from rayhpc.cli.job_access import (
     chosen,
     job_dir_option,
     jobs_of,
     json_option,
     print_json,
-    selectors_argument,
 )
+from rayhpc.exit_codes import ExitCode, LaunchError
 
 
 @click.command()
-@selectors_argument
+@click.argument("jobs", nargs=-1, metavar="[CLUSTER.YAML|NAME]|[last|all|ID|ID_TASK|FROM-TO]...")
 @job_dir_option
 @json_option
-def explain(jobs: tuple[str, ...], job_dir: Path | None, as_json: bool) -> None:
-    """Say why a job is pending or how it ended, and what would start sooner."""
+@click.pass_context
+def explain(
+    context: click.Context, /, jobs: tuple[str, ...], job_dir: Path | None, as_json: bool
+) -> None:
+    """Say why a job is pending or how it ended, and what would start sooner.
+
+    Of a cluster that `rayhpc up` has made and that grows: why it has no more nodes.
+    """
+    if len(jobs) == 1 and is_cluster(jobs[0]):
+        context.exit(_of_cluster(jobs[0], as_json))
     found = [(folder, jobs_of(folder).explain(folder)) for folder in chosen(jobs, job_dir)]
     if as_json:
         print_json([{"id": folder.record().id, **asdict(each)} for folder, each in found])
@@ -30,3 +39,18 @@ def explain(jobs: tuple[str, ...], job_dir: Path | None, as_json: bool) -> None:
     for _, explanation in found:
         for sentence in (*explanation.why, *explanation.sooner):
             click.echo(sentence)
+
+
+def _of_cluster(word: str, as_json: bool) -> int:
+    from rayhpc.cli.cluster_access import find
+    from rayhpc.cli.cluster_kinds import verbs_of
+
+    cluster = find(word)
+    verbs = verbs_of(cluster)
+    if verbs is not None:
+        return verbs.explain(cluster, as_json)
+    raise LaunchError(
+        f"cluster {cluster.name} asks for no nodes: it is a list of machines, and `rayhpc status "
+        f"{cluster.name}` says how each fares",
+        ExitCode.CONFIGURATION,
+    )

@@ -7,7 +7,6 @@ where a user's own `ray stop` would end all of the user's nodes on that machine.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -19,15 +18,13 @@ import msgspec
 from rayhpc.clusters.machine import NodeNote
 from rayhpc.clusters.record import clusters_folder
 from rayhpc.exit_codes import ExitCode, LaunchError
+from rayhpc.providers.node_words import node_words
 
 if TYPE_CHECKING:
     from rayhpc.launch.sessions import SessionRecord
 
 _VARIABLE = "RAYHPC_UP"
 _STOP_S = 30.0
-# Resources that `ray start` has options for.
-_OPTIONS = {"CPU": "--num-cpus", "GPU": "--num-gpus", "memory": "--memory"}
-_OPTIONS["object_store_memory"] = "--object-store-memory"
 
 
 class Told(msgspec.Struct, frozen=True):
@@ -114,6 +111,28 @@ def do(text: str) -> None:
 
 
 @machine.command()
+@click.argument("session_dir")
+def alive(session_dir: str) -> int:
+    """Exit with 0 if a session's node runs on this machine, else with 1."""
+    from rayhpc.launch import sessions
+
+    record = sessions.read_record(Path(session_dir))
+    return 0 if record is not None and sessions.is_running(record) else 1
+
+
+@machine.command("at", context_settings={"ignore_unknown_options": True, "help_option_names": []})
+@click.argument("address")
+@click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED)
+def at(address: str, words: tuple[str, ...]) -> None:
+    """Replace this process by a program that is connected to the cluster at ADDRESS."""
+    from rayhpc.cli.become import become
+    from rayhpc.compat import shim
+
+    os.environ.update(shim.environment(os.environ, None), RAYHPC_ADDRESS=address)
+    become(list(words))
+
+
+@machine.command()
 @click.argument("lines", type=int)
 def logs(lines: int) -> None:
     """Become a `tail` of the node's logs, which ends with the node."""
@@ -140,15 +159,9 @@ def completed(told: Told, words: list[str]) -> list[str]:
         ]
         if not _has(words, "--key-file"):
             more += ["--key-file", "-"]
-    others = dict(told.resources)
-    for name, option in _OPTIONS.items():
-        amount = others.pop(name, None)
-        if amount is not None and not _has(words, option):
-            more.append(f"{option}={amount:.0f}")
-    if others and not _has(words, "--resources"):
-        more.append(f"--resources={json.dumps(others)}")
-    if told.labels and not _has(words, "--labels"):
-        more.append(f"--labels={json.dumps(told.labels)}")
+    for option, value in node_words(told.resources, told.labels).items():
+        if not _has(words, option):
+            more.append(f"{option}={value}")
     return more
 
 

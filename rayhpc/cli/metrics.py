@@ -49,12 +49,10 @@ def metrics(address: str | None, textfile: Path | None) -> int:
 def _text(observer: Observer) -> str:
     from rayhpc.observe import prometheus
     from rayhpc.util import metrics
-    from rayhpc.wire.messages.cluster import KvGet, KvKeys, NodeHistory, NodesOverTime
+    from rayhpc.wire.messages.cluster import KvGet, KvKeys
 
-    history = observer.ask(NodesOverTime(), list[NodeHistory])
-    own = prometheus.rows(observer.state(), history)
+    own = prometheus.rows(observer.state())
     published: dict[bytes, bytes] = {}
     for key in observer.ask(KvKeys(metrics.SPACE, b""), list[bytes]):
         published[key] = observer.ask(KvGet(metrics.SPACE, key), bytes | None) or b""  # type: ignore[arg-type]
     return metrics.text_of([*own, *metrics.summed(published)])
-

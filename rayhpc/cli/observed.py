@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from rayhpc.batch.folder import JobFolder
     from rayhpc.launch.sessions import SessionRecord
 
+# A tenth of the weight of a process that works; less would make keys slow on a busy node.
+_NICE = 10
+
 job_argument = click.argument("job", required=False, metavar="[last|ID|ID_TASK]")
 address_option = click.option(
     "--address", metavar="HOST:PORT", help="The cluster there (auto: yours on this node)."
@@ -60,6 +63,11 @@ def session(
     if found is None:
         _go_there(one_cluster(job, job_dir), words, is_screen and sys.stdin.isatty())
     return found
+
+
+def give_way() -> None:
+    """Let the cluster's processes go first, on whose node this one looks."""
+    os.nice(_NICE)
 
 
 def time_limit() -> float:

@@ -17,6 +17,7 @@ import click
 
 from rayhpc.cli.become import become
 from rayhpc.cli.cluster_access import Cluster, find, identity
+from rayhpc.cli.cluster_kinds import verbs_of
 from rayhpc.cli.saying import say
 from rayhpc.clusters.copying import send
 from rayhpc.clusters.remote import interactive
@@ -35,6 +36,9 @@ def exec_on(
     if not words:
         raise click.UsageError("give the command to run, such as 'python script.py'")
     cluster = _started(word, switches)
+    verbs = verbs_of(cluster)
+    if verbs is not None:
+        return verbs.exec_on(cluster, words, switches, forwards)
     text = words[0] if len(words) == 1 else shlex.join(words)
     return _run(cluster, text, switches, forwards)
 
@@ -46,6 +50,9 @@ def submit_to(word: str, words: Sequence[str], switches: set[str]) -> int:
     if not script.is_file():
         raise click.UsageError(f"there is no script {name}")
     cluster = _started(word, switches)
+    verbs = verbs_of(cluster)
+    if verbs is not None:
+        return verbs.submit_to(cluster, [name, *arguments], switches)
     with cluster.launcher(cluster.hosts()[:1], quiet=True) as launcher:
         launcher.open(launcher.head)
         mount = Mount(f"~/{script.name}", str(script))
@@ -63,6 +70,9 @@ def attach_to(word: str, *, tmux: bool, screen: bool, forwards: tuple[int, ...])
     if tmux and screen:
         raise click.UsageError("--tmux and --screen exclude each other")
     cluster = find(word)
+    verbs = verbs_of(cluster)
+    if verbs is not None:
+        verbs.attach_to(cluster, tmux=tmux, screen=screen, ports=forwards)
     name = f"rayhpc-{cluster.name}"
     shell = "exec bash -i"
     if tmux:
@@ -82,6 +92,9 @@ def attach_to(word: str, *, tmux: bool, screen: bool, forwards: tuple[int, ...])
 def follow_logs(word: str, lines: int) -> NoReturn:
     """Become a `tail` of the head's logs."""
     cluster = find(word)
+    verbs = verbs_of(cluster)
+    if verbs is not None:
+        verbs.follow_logs(cluster, lines)
     script = (
         f"{identity(cluster, cluster.hosts()[0])}\nstty -onlcr; exec rayhpc _machine logs {lines}"
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from rayhpc.cli.cluster_access import Cluster, cluster_argument, complain, find, worst_code
+from rayhpc.cli.cluster_kinds import verbs_of
 from rayhpc.clusters.copying import fetch, send
 from rayhpc.clusters.machine import Machine
 from rayhpc.clusters.remote.trouble import RemoteError
@@ -26,6 +27,9 @@ def rsync_up(cluster: str, source: str | None, target: str | None, all_nodes: bo
     if (source is None) != (target is None):
         raise click.UsageError("give SOURCE and TARGET, or neither")
     chosen = find(cluster)
+    verbs = verbs_of(chosen)
+    if verbs is not None:
+        return verbs.rsync(chosen, up=True)
     hosts = chosen.hosts()
     mounts = [Mount(target, source)] if source is not None and target is not None else None
     with chosen.launcher(hosts if all_nodes else hosts[:1]) as launcher:
@@ -53,15 +57,19 @@ def rsync_up(cluster: str, source: str | None, target: str | None, all_nodes: bo
 @cluster_argument
 @click.argument("source", required=False)
 @click.argument("target", required=False, type=click.Path(path_type=Path))
-def rsync_down(cluster: str, source: str | None, target: Path | None) -> None:
+def rsync_down(cluster: str, source: str | None, target: Path | None) -> int:
     """Copy SOURCE on the head's machine to TARGET here; without them, the file's file_mounts."""
     if (source is None) != (target is None):
         raise click.UsageError("give SOURCE and TARGET, or neither")
     chosen = find(cluster)
+    verbs = verbs_of(chosen)
+    if verbs is not None:
+        return verbs.rsync(chosen, up=False)
     with chosen.launcher(chosen.hosts()[:1]) as launcher:
         launcher.open(launcher.head)
         for theirs, ours in _pairs(chosen, source, target):
             fetch(launcher.head.connection, theirs, ours, launcher.patterns)
+    return 0
 
 
 def _pairs(cluster: Cluster, source: str | None, target: Path | None) -> list[tuple[str, Path]]:

@@ -67,6 +67,7 @@ from rayhpc.launch.options import NodeOptions
     show_default=True,
     help="Seconds after which an added node that is idle is given back (with --elastic).",
 )
+@click.option("--growth", hidden=True, help="How a cluster of `rayhpc up` grows: its file.")
 @click.option(
     "--report",
     type=click.Path(dir_okay=False),
@@ -90,6 +91,7 @@ def run(
     engine: str,
     elastic: int | None,
     idle_timeout: float,
+    growth: str | None,
     report: str | None,
     no_report: bool,
     quiet: bool,
@@ -136,6 +138,7 @@ def run(
         engine=engine,
         elastic=elastic,
         idle_timeout_s=idle_timeout,
+        growth=growth,
         report=os.path.abspath(report) if report else None,
         records=not no_report,
     )

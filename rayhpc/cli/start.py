@@ -34,6 +34,11 @@ if TYPE_CHECKING:
     help="The cluster's key: written by a head, read when joining (-: standard input).",
 )
 @click.option(
+    "--join-token",
+    metavar="FILE",
+    help="When joining: a one-time token, which is traded for the cluster's key.",
+)
+@click.option(
     "--resume",
     is_flag=True,
     help="With --head: start the head of your cluster on this machine again, if it has died.",
@@ -45,6 +50,7 @@ def start(
     port: int | None,
     node: NodeOptions,
     key_file: str | None,
+    join_token: str | None,
     resume: bool,
     block: bool,
 ) -> int:
@@ -60,6 +66,8 @@ def start(
         raise wrong("--port is for a head; when joining, the port is part of --address")
     if head and key_file == "-":
         raise wrong("--key-file - is for joining; a head writes its key: name a file or omit it")
+    if join_token is not None and (head or key_file is not None):
+        raise wrong("--join-token is for joining, and takes the place of --key-file")
     if resume:
         return _resume(head)
     from rayhpc.launch import start_stop
@@ -70,6 +78,7 @@ def start(
         port=start_stop.DEFAULT_PORT if port is None else port,
         node=node,
         key_file=key_file,
+        join_token=join_token,
         block=block,
     )
     with Signals() as signals:

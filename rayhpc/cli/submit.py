@@ -102,7 +102,7 @@ def _check_growth(request: JobRequest, system: BatchSystem) -> None:
     """Refuse a job that is to grow where nothing gives a running job more nodes."""
     if request.max_nodes is None or system.name in providers.names():
         return
-    able = ", ".join(providers.names())
+    able = ", ".join(sorted({*names()} & {*providers.names()}))
     raise OptionError(
         f"--nodes {request.nodes}:{request.max_nodes}: {system.title} gives a running job no more "
         f"nodes (these can: {able}); give one number"

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @click.option(
     "--every",
     type=click.FloatRange(0.25, 60),
-    default=1.0,
+    default=2.0,
     show_default=True,
     help="Seconds between two looks.",
 )
@@ -69,6 +69,7 @@ def top(
 
     # Its movements would cost a slow line more than the figures do.
     os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
+    observed.give_way()
     Top(lambda: _Source(record.session_dir, record.address), every).run(mouse=False)
     return 0
 

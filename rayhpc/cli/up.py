@@ -22,6 +22,7 @@ from rayhpc.cli.cluster_access import (
     worst_code,
     yes_option,
 )
+from rayhpc.cli.cluster_kinds import verbs_of
 from rayhpc.cli.saying import say
 from rayhpc.clusters.bring_up import BringUp, Outcome
 from rayhpc.clusters.cloud_plan import cloud_rows
@@ -63,11 +64,14 @@ def up(
     chosen = _with_options(find(cluster), min_workers, max_workers, cluster_name)
     for sentence in chosen.file.ignored:
         say(sentence)
+    wishes = Wishes(no_restart, restart_only)
+    verbs = verbs_of(chosen)
+    if verbs is not None:
+        return verbs.up(chosen, wishes, dry_run=dry_run, yes=yes)
     if dry_run and chosen.file.config.provider_type not in FIXED:
         _show(chosen, cloud_rows(chosen.file.config))
         return 0
     refuse_unserved(chosen.file)
-    wishes = Wishes(no_restart, restart_only)
     if dry_run:
         return _dry_run(chosen, wishes)
     with chosen.folder.locked():

@@ -115,10 +115,14 @@ class Book:
         state: what was remembered.
         types: the node types there are.
         now: the time.
+        most: how many machines of all types together there may be; None: as the types say.
     """
 
-    def __init__(self, state: State, types: Iterable[NodeType], now: float) -> None:
+    def __init__(
+        self, state: State, types: Iterable[NodeType], now: float, most: int | None = None
+    ) -> None:
         self.now = now
+        self.most = most
         self.types = {each.name: each for each in types}
         self.rows = dict(state.rows)
         self.memory = {name: state.types.get(name, TypeState()) for name in self.types}
@@ -149,6 +153,12 @@ class Book:
         if memory.paused or self.now < memory.not_before or not self.adopted:
             return 0
         return max(0, kind.max_nodes - self.count(node_type))
+
+    def room_for_all(self) -> int:
+        """How many more machines of all types together there may be."""
+        if self.most is None:
+            return sum(kind.max_nodes for kind in self.types.values())
+        return max(0, self.most - len(self.rows))
 
     def resources(self, node_type: str) -> Resources:
         """What a node of a type has, as far as is known."""

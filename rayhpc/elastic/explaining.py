@@ -120,6 +120,8 @@ def _why_no_more(book: Book, name: str) -> str:
         return f"{name} has failed {memory.failures} times in a row"
     if book.count(name) >= kind.max_nodes:
         return f"{name} has all of its {kind.max_nodes} nodes, or they are on their way"
+    if not book.room_for_all():
+        return f"the cluster has all of its {book.most} nodes, or they are on their way"
     if not book.resources(name):
         return f"the first {name} will show what it has"
     return ""

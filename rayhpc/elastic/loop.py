@@ -38,6 +38,9 @@ class Head(Protocol):
     def floor(self) -> Sequence[Resources]:
         """Room that programs want in any case."""
 
+    def resumed(self) -> Sequence[str]:
+        """Node types whose trouble is over, says the user; each is told once."""
+
     def drain(self, node_id: str) -> None:
         """Have a node take no new work."""
 
@@ -64,6 +67,7 @@ class Loop:
         look_s: seconds between two looks at the provider while anything is pending there.
         say: takes a sentence for the user; each is said once.
         now: seconds since 1970.
+        most: how many machines of all types together there may be; None: as the types say.
     """
 
     def __init__(
@@ -74,9 +78,10 @@ class Loop:
         look_s: float,
         say: Callable[[str], None],
         now: Callable[[], float] = time.time,
+        most: int | None = None,
     ) -> None:
         self._types, self._provider, self._head = types, provider, head
-        self._look_s, self._say, self._now = look_s, say, now
+        self._look_s, self._say, self._now, self._most = look_s, say, now, most
         written = head.remembered()
         self.state = State() if written is None else msgspec.json.decode(written, type=State)
         self._looked = float("-inf")
@@ -90,11 +95,12 @@ class Loop:
         Raises:
             LaunchError: the cluster is over.
         """
+        self._resume()
         machines = self._look()
         load = self._head.load()
         seen = seen_in(load, self._head.floor(), machines)
         before = self.state
-        found, self.state = plan(seen, self._types, self._now(), before)
+        found, self.state = plan(seen, self._types, self._now(), before, self._most)
         if found.acts:
             self._head.remember(msgspec.json.encode(self.state))
             by_machine = {node.machine: node.node_id for node in seen.nodes if node.machine}
@@ -105,6 +111,15 @@ class Loop:
     def end(self) -> None:
         """The cluster ends: give everything back that is not known to be over."""
         self._try(lambda: self._provider.release(list(self.state.rows)))
+
+    def _resume(self) -> None:
+        troubled = {x for x, each in self.state.types.items() if each.paused or each.failures}
+        if not troubled:
+            return
+        for name in troubled.intersection(self._head.resumed()):
+            self.state = answers.resumed(self.state, self._types, name, self._now())
+            self._said = frozenset()
+            self._say(f"{name} is asked for again: the user has resumed it")
 
     # -- the provider ----------------------------------------------------------------------------
     def _look(self) -> list[Machine] | None:

@@ -56,6 +56,7 @@ class Packing:
         types: node types, of which new bins may be opened.
         resources: what a node of each type has.
         room: how many new ones of each type there may be.
+        room_for_all: how many new ones of all types together; None: as the types say.
 
     Attributes:
         new: how many of each type are needed.
@@ -71,11 +72,13 @@ class Packing:
         types: Iterable[NodeType],
         resources: Mapping[str, Resources],
         room: Mapping[str, int],
+        room_for_all: int | None = None,
     ) -> None:
         self.bins = bins
         self._types = list(types)
         self._resources = resources
         self._room = dict(room)
+        self._room_for_all = sum(room.values()) if room_for_all is None else room_for_all
         self.new: Counter[str] = Counter()
         self.together: Counter[str] = Counter()
         self.why: dict[str, str] = {}
@@ -112,14 +115,14 @@ class Packing:
     def put_gang(self, gang: Gang) -> None:
         """All bundles, or none."""
         before = [(place, dict(place.free), place.used) for place in self.bins]
-        room, new = dict(self._room), Counter(self.new)
+        room, new, of_all = dict(self._room), Counter(self.new), self._room_for_all
         if self._put_bundles(gang):
             self.together += self.new - new
             return
         self.bins = [place for place, _, _ in before]
         for place, free, used in before:
             place.free, place.used = free, used
-        self._room, self.new = room, new
+        self._room, self.new, self._room_for_all = room, new, of_all
         self.left_gangs.append(gang)
 
     def _put_bundles(self, gang: Gang) -> bool:
@@ -146,13 +149,14 @@ class Packing:
         found = [
             (waste(wanted, self._resources[kind.name]), kind.name, kind)
             for kind in self._types
-            if self._room.get(kind.name, 0) > 0
+            if min(self._room.get(kind.name, 0), self._room_for_all) > 0
             and can_hold(kind, self._resources[kind.name], wanted, conditions)
         ]
         if not found:
             return None
         kind = min(found)[2]
         self._room[kind.name] -= 1
+        self._room_for_all -= 1
         self.new[kind.name] += 1
         opened = bin_of_type(kind, self._resources[kind.name])
         opened.is_new = True

@@ -29,7 +29,9 @@ TELL_AGAIN_S = 30.0
 NODE_AGAIN_S = 5.0
 
 
-def plan(seen: Seen, types: Sequence[NodeType], now: float, state: State) -> tuple[Plan, State]:
+def plan(
+    seen: Seen, types: Sequence[NodeType], now: float, state: State, most: int | None = None
+) -> tuple[Plan, State]:
     """What to do now.
 
     Args:
@@ -37,11 +39,12 @@ def plan(seen: Seen, types: Sequence[NodeType], now: float, state: State) -> tup
         types: the node types there are.
         now: the time in seconds, of any clock that outlives the process that plans.
         state: what was remembered; `State()` at first.
+        most: how many machines of all types together there may be; None: as the types say.
 
     Returns:
         The plan, and what is to be remembered.  Remember it before acting on the plan.
     """
-    book = Book(state, types, now)
+    book = Book(state, types, now, most)
     observe(book, seen.nodes, seen.machines)
     nodes = {node.machine: node for node in seen.nodes if node.machine}
     packing = _pack(book, seen)
@@ -59,7 +62,8 @@ def plan(seen: Seen, types: Sequence[NodeType], now: float, state: State) -> tup
 def _pack(book: Book, seen: Seen) -> Packing:
     resources = {name: book.resources(name) for name in book.types}
     room = {name: _room(book, name) for name in book.types}
-    packing = Packing(_bins(book, seen.nodes), book.types.values(), resources, room)
+    bins, left = _bins(book, seen.nodes), book.room_for_all()
+    packing = Packing(bins, book.types.values(), resources, room, left)
     packing.put_all(seen.wanted.gangs, seen.wanted.tasks)
     _put_floor(packing, [Demand(each, waits_for="requested bundles") for each in seen.wanted.floor])
     return packing
@@ -123,7 +127,8 @@ def _ask(book: Book, packing: Packing) -> tuple[Ask, ...]:
         _note_unmet(book, name, needed)
         short = max(0, kind.min_nodes - book.staying(name))
         at_once = max(short, packing.together[name])
-        count = min(_room(book, name), max(needed, short), max(at_once, _step(book, name)))
+        room = min(_room(book, name), book.room_for_all())
+        count = min(room, max(needed, short), max(at_once, _step(book, name)))
         if count > 0:
             if count > at_once:
                 step = 2 * book.memory[name].step

@@ -40,6 +40,7 @@ class NodeType:
             for so long.
         life_seconds: how long a machine lives from its start; None: without limit.
         options: the provider's own words for it, such as `node_config` of a cluster's YAML.
+        setup: shell commands that its machines run before their nodes start.
     """
 
     name: str
@@ -53,6 +54,7 @@ class NodeType:
     keep_pending_seconds: float = 300.0
     life_seconds: float | None = None
     options: Mapping[str, object] = field(default_factory=dict)
+    setup: tuple[str, ...] = ()
 
 
 class MachineState(Enum):

@@ -11,13 +11,13 @@ from array import array
 from rayhpc.wire.address import NodeNumber
 from rayhpc.wire.messages.cluster import Moved, NodeHistory, NodeSample
 
-# 80 bytes each.
+# 96 bytes each.
 SAMPLES_MOST = 256
 FIRST_EVERY_S = 1.0
 # Including dead nodes; the oldest are dropped.
 _NODES_MOST = 2_000
 # How two samples are merged, for each of a sample's numbers.
-_TOGETHER = (min, min, min, max, max, max, max, max, max, max)
+_TOGETHER = (min, min, min, *[max] * 9)
 _WIDTH = len(_TOGETHER)
 
 
@@ -92,9 +92,11 @@ def _flat(sample: NodeSample) -> list[float]:
         moved.pulled_bytes,
         moved.spilled,
         moved.spilled_bytes,
+        sample.memory,
+        sample.memory_limit,
     ]
 
 
 def _sample(row: list[float]) -> NodeSample:
-    at, (cpus, gpus, used, spilled, pending, *moved) = row[0], [int(x) for x in row[1:]]
-    return NodeSample(at, cpus, gpus, used, spilled, pending, Moved(*moved))
+    at, (cpus, gpus, used, spilled, pending, *more) = row[0], [int(x) for x in row[1:]]
+    return NodeSample(at, cpus, gpus, used, spilled, pending, Moved(*more[:4]), *more[4:])

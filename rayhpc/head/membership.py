@@ -200,6 +200,8 @@ class Membership:
             message.store_spilled,
             usage.pending,
             message.moved,
+            message.memory,
+            message.memory_limit,
         )
         self.history.add(node.number, sample)
 

@@ -162,6 +162,9 @@ class NodeRecord:
             last_error=last.last_error,
             joined=self.joined,
             left=self.left,
+            memory=last.memory,
+            memory_limit=last.memory_limit,
+            moved=last.moved,
         )
 
 

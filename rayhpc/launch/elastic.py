@@ -1,8 +1,9 @@
-"""A job that grows and shrinks with its program's work: `rayhpc run --elastic`.
+"""A cluster that grows and shrinks with its work: `rayhpc run --elastic` and `--growth`.
 
-Used by rank 0 (`head_rank`).  Runs `elastic.loop` in a thread, with the provider of the batch
-system that the job runs on; the nodes it adds are jobs of their own that join with the cluster's
-key, which lies in a private folder that they see.  What has been added ends with the program.
+Used by rank 0 (`head_rank`).  Runs `elastic.loop` in a thread.  A job grows by nodes like its own,
+from its batch system; a cluster of `rayhpc up` as its growth file says.  The nodes are machines of
+their own that join with the cluster's key, which lies in a private folder.  What has been added
+ends with the program.
 """
 
 from __future__ import annotations
@@ -12,17 +13,19 @@ import re
 import shutil
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from rayhpc.allocation.sizing import NodeSize
+from rayhpc.batch import registry as systems
 from rayhpc.batch.errors import OptionError
 from rayhpc.elastic.loop import Loop
 from rayhpc.elastic.types import NodeType, check_types
 from rayhpc.exit_codes import ExitCode, LaunchError
-from rayhpc.launch import node_config
+from rayhpc.launch import growth_file, node_config
 from rayhpc.launch.observer import Operator
 from rayhpc.launch.options import NodeOptions
 from rayhpc.launch.shared_directories import shared_directories
@@ -31,11 +34,12 @@ from rayhpc.providers.base import ClusterFacts, ProviderKind
 from rayhpc.wire import keys
 from rayhpc.wire.address import raylet_of
 from rayhpc.wire.keys import ClusterKey
-from rayhpc.wire.messages.cluster import Drain, KvGet, KvPut, Load, Undrain
+from rayhpc.wire.messages.cluster import Drain, KvDelete, KvGet, KvPut, Load, Undrain
 from rayhpc.wire.messages.common import Resources
 from rayhpc.wire.messages.elastic import (
     ELASTIC_SPACE,
     FLOOR_KEY,
+    RESUME_KEY,
     STATE_KEY,
     STATUS_KEY,
     ElasticStatus,
@@ -46,11 +50,24 @@ if TYPE_CHECKING:
     from rayhpc.launch.run_context import RunContext
 
 WORKER = "worker"
-_KEY = "key"
 # The head may be started again; whether the cluster is over is for rank 0 to say.
 _WITHOUT_HEAD_S = 1.0
 # How long a turn in progress may take when the program has ended.
 _END_S = 30.0
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """From where, of which types, and in which folder; `own_folder`: it goes with the cluster."""
+
+    kind: ProviderKind
+    types: Sequence[NodeType]
+    folder: Path
+    name: str
+    work_dir: str
+    own_folder: bool = True
+    options: dict[str, object] | None = None
+    most: int | None = None
 
 
 class Growing:
@@ -67,26 +84,31 @@ class Growing:
     """
 
     def __init__(self, run: RunContext, session_dir: str, address: str, key: ClusterKey) -> None:
-        self._run = run
-        kind = _kind(run)
-        types = [_worker_type(run)]
-        self._folder = _folder(run, key.cluster_id)
-        keys.write(self._folder / _KEY, key)
+        growth = run.options.growth
+        plan = _of_job(run, key.cluster_id) if growth is None else _of_file(Path(growth))
+        self._plan, self._key_file = plan, plan.folder / growth_file.KEY
+        # One that a head has left which was killed is of no use to anybody.
+        self._key_file.unlink(missing_ok=True)
+        keys.write(self._key_file, key)
         facts = ClusterFacts(
-            name=f"rayhpc-{_job_name(run)}",
+            name=plan.name,
             address=address,
-            key_file=self._folder / _KEY,
-            folder=self._folder,
-            work_dir=os.getcwd(),
+            key_file=self._key_file,
+            folder=plan.folder,
+            work_dir=plan.work_dir,
+            options=plan.options,
         )
         try:
-            provider = kind.open(facts, types)
+            provider = plan.kind.open(facts, plan.types)
         except BaseException:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self._leave_nothing()
             raise
         self._operator = Operator(session_dir)
-        head = _Head(self._operator)
-        self._loop = Loop(types, provider, head, kind.look_seconds, run.progress.note)
+        head, look_s = _Head(self._operator), plan.kind.look_seconds
+        note = run.progress.note
+        self._loop = Loop(plan.types, provider, head, look_s, note, most=plan.most)
+        if growth is not None:
+            growth_file.write_note(plan.folder, _note_of(run, session_dir, address))
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="growing", daemon=True)
         self._thread.start()
@@ -96,11 +118,18 @@ class Growing:
         self._stop.set()
         self._thread.join(_END_S)
         # First: a node that starts now finds no key, and ends.
-        (self._folder / _KEY).unlink(missing_ok=True)
+        self._key_file.unlink(missing_ok=True)
         self._loop.end()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._leave_nothing()
         if not self._thread.is_alive():
             self._operator.close()
+
+    def _leave_nothing(self) -> None:
+        if self._plan.own_folder:
+            shutil.rmtree(self._plan.folder, ignore_errors=True)
+            return
+        self._key_file.unlink(missing_ok=True)
+        (self._plan.folder / growth_file.HEAD).unlink(missing_ok=True)
 
     def _work(self) -> None:
         pause = 0.0
@@ -129,6 +158,14 @@ class _Head:
         found = self._operator.ask(KvGet(ELASTIC_SPACE, FLOOR_KEY), bytes | None)  # type: ignore[arg-type]
         return [] if found is None else msgspec.json.decode(found, type=list[Resources])
 
+    def resumed(self) -> Sequence[str]:
+        """What `rayhpc resume` has left there."""
+        found = self._operator.ask(KvGet(ELASTIC_SPACE, RESUME_KEY), object)
+        if not isinstance(found, bytes):
+            return []
+        self._operator.ask(KvDelete(ELASTIC_SPACE, RESUME_KEY), object)
+        return msgspec.json.decode(found, type=list[str])
+
     def drain(self, node_id: str) -> None:
         """To its raylet."""
         number = self._numbers[node_id]
@@ -152,12 +189,43 @@ class _Head:
         self._operator.ask(put, bool)
 
 
+def _of_job(run: RunContext, cluster_id: str) -> _Plan:
+    kind, worker = _kind(run), _worker_type(run)
+    name = f"rayhpc-{_job_name(run)}"
+    return _Plan(kind, [worker], _folder(run, cluster_id), name, os.getcwd())
+
+
+def _of_file(path: Path) -> _Plan:
+    told = growth_file.read_growth(path)
+    check_types(told.types)
+    return _Plan(
+        kind=registry.provider(told.provider),
+        types=told.types,
+        folder=path.parent,
+        name=growth_file.provider_name(told.cluster),
+        work_dir=told.work_dir,
+        own_folder=False,
+        options=told.options,
+        most=told.most,
+    )
+
+
+def _note_of(run: RunContext, session_dir: str, address: str) -> growth_file.HeadNote:
+    return growth_file.HeadNote(
+        address=address,
+        node_ip=address.rpartition(":")[0],
+        hostname=run.place.machine.hostname,
+        session_dir=session_dir,
+        job=run.place.job,
+    )
+
+
 def _kind(run: RunContext) -> ProviderKind:
     system = run.place.system
     try:
         return registry.provider(system.name)
     except OptionError:
-        able = ", ".join(registry.names())
+        able = ", ".join(sorted({*registry.names()} & {*systems.names()}))
         raise LaunchError(
             f"--elastic: {system.title} gives a running job no more nodes (these can: {able}); "
             "leave it out, or run inside a job of one of them",

@@ -25,7 +25,7 @@ class EmbeddedSession:
         session_dir: str,
         address: str,
         node_id: str,
-        kernel_session: int = 0,
+        kernel_session: int | None = None,
     ) -> None:
         self.session_dir = session_dir
         self.address = address

@@ -55,6 +55,8 @@ def take_down(
     )
     notes = [f"{x.info.hostname}: what ran there is not known" for x in state.nodes if not x.alive]
     notes += [f"{raylets[x].hostname}: it did not answer in time" for x in silent]
+    if state.errors:
+        notes.append(f"{state.errors} errors inside the head, the last: {state.last_error}")
     return Recording(
         version=VERSION,
         job=job,

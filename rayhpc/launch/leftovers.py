@@ -20,7 +20,7 @@ from rayhpc.machine.removal import remove_session
 from rayhpc.wire import keys
 
 _MEETING = re.compile(r"r[0-9a-f]{12}")
-# A directory younger than this may belong to a node that has not yet written its record.
+# What is younger may belong to a node that has not yet written its record, or listened.
 _GRACE_S = 60.0
 
 
@@ -51,8 +51,16 @@ def _dead_sockets(environ: Mapping[str, str]) -> Iterator[Path]:
     """Sockets where local ranks meet (`local_ranks.py`) and nobody listens any more."""
     for base in scratch.existing_bases(environ):
         for name in sorted(os.listdir(base)):
-            if _MEETING.fullmatch(name) and _is_refused(str(base / name)):
-                yield base / name
+            path = base / name
+            if _MEETING.fullmatch(name) and not _is_young(path) and _is_refused(str(path)):
+                yield path
+
+
+def _is_young(path: Path) -> bool:
+    try:
+        return time.time() - path.stat().st_mtime < _GRACE_S
+    except OSError:  # it has gone meanwhile
+        return True
 
 
 def _is_refused(path: str) -> bool:

@@ -64,7 +64,11 @@ class FirstRank:
                 pause(_PAUSE_S)
                 continue
             connection.settimeout(max(0.1, deadline - time.monotonic()))
-            found.append(_decode(_read_line(connection)))
+            line = _read_line(connection)
+            if not line:  # only a look whether this socket is alive (`leftovers`)
+                connection.close()
+                continue
+            found.append(_decode(line))
             self._others.append(connection)
         self._path.unlink(missing_ok=True)
         return found

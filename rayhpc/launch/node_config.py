@@ -166,7 +166,7 @@ def make_plan(
         spill_dirs=_spill_directories(place, session_dir),
         runs_kept=_runs_kept(place.environ),
         ipc_key=keys.new_key_pair() if shared else None,
-        attach_from=os.getsid(0) if shared else 0,
+        attach_from=os.getsid(0) if shared else None,
         # The program runs on the head's node and submits from there first.
         prestart=2 if head is not None else 1,
     )

@@ -65,7 +65,7 @@ class Observer:
         self.raylet = raylet_of(node_of(facts.address))
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
         self._transport = Transport(self._context, self._me, session_dir, ipc_key=facts.ipc_key)
-        self._decode = Decoder((Reply, Shutdown, NodeGone, DirectAsk))
+        self._decode = Decoder((Reply, Request, Shutdown, NodeGone, DirectAsk))
         self._poller = zmq.Poller()
         for sock in self._transport.sockets:
             self._poller.register(sock, zmq.POLLIN)
@@ -160,6 +160,9 @@ class Observer:
                 raise LaunchError(f"the cluster ends: {message.reason}", ExitCode.HEAD_LOST)
             if isinstance(message, DirectAsk):  # it has none: a few questions do not need one
                 self._transport.links.on_ask(source_of(frame), message)
+            elif isinstance(message, Request):  # of whoever asks all processes of the node
+                error = f"process {self._me} runs no task: it only asks"
+                self._transport.send(source_of(frame), Reply(message.token, error=error))
             else:
                 found.append(message)
         if self._connection.fileno() in ready:

@@ -29,7 +29,8 @@ class RunOptions:
     is what runs its nodes, one of `engines.engine.NAMES`.  `report` is where to write a report
     (None: the usual place), `records` whether to keep what the program did at all.  `elastic` is to
     how many nodes in all the cluster may grow (None: it keeps its size), `idle_timeout_s` after how
-    long an added node that is idle is given back.
+    long an added node that is idle is given back, `growth` a file that says instead how the cluster
+    grows (`growth_file`).
     """
 
     command: tuple[str, ...] = ()
@@ -48,6 +49,7 @@ class RunOptions:
     report: str | None = None
     records: bool = True
     elastic: int | None = None
+    growth: str | None = None
     idle_timeout_s: float = 60.0
 
 

@@ -24,7 +24,8 @@ from rayhpc.launch.spawn import NodeProcess
 from rayhpc.launch.startup import Startup
 from rayhpc.machine import processes
 from rayhpc.machine.signals import Signals
-from rayhpc.wire import keys
+from rayhpc.wire import join_tokens, keys
+from rayhpc.wire.join_tokens import TokenError
 from rayhpc.wire.keys import ClusterKey, KeyFileError
 
 DEFAULT_PORT = 6379
@@ -47,6 +48,7 @@ class StartOptions:
     port: int = DEFAULT_PORT
     node: NodeOptions = field(default_factory=NodeOptions)
     key_file: str | None = None
+    join_token: str | None = None
     block: bool = False
 
 
@@ -93,7 +95,10 @@ def join(options: StartOptions, environ: Mapping[str, str], signals: Signals) ->
         LaunchError: no key, no head there, or it rejects us; the text says what to do.
     """
     assert options.address is not None
-    key = _find_key(options.address, options.key_file)
+    if options.join_token is not None:
+        key = _traded(options.join_token, options.address)
+    else:
+        key = _find_key(options.address, options.key_file)
     process = NodeProcess(detached=not options.block)
     try:
         plan = node_config.make_plan(
@@ -207,6 +212,16 @@ def _find_key(address: str, path: str | None) -> ClusterKey:
             ExitCode.PERMISSION,
         )
     # Only there: the key of another cluster would find that cluster elsewhere.
+    return msgspec.structs.replace(key, head_endpoints=places)
+
+
+def _traded(path: str, address: str) -> ClusterKey:
+    """The key that a one-time token is good for."""
+    places = _places(address)
+    try:
+        key = join_tokens.redeem(join_tokens.load(path))
+    except TokenError as error:
+        raise LaunchError(str(error), ExitCode.PERMISSION) from None
     return msgspec.structs.replace(key, head_endpoints=places)
 
 

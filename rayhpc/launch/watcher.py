@@ -30,9 +30,9 @@ from rayhpc.wire.address import raylet_of
 from rayhpc.wire.messages.cluster import WorkerRow, Workers
 from rayhpc.wire.messages.looking import Stacks, ThreadStack
 
-LOOK_EVERY_S = 1.0
+LOOK_EVERY_S = 2.0
 # The runs of which the report's views are made.
-RECENT_RUNS = 100_000
+RECENT_RUNS = 50_000
 _VIEWS_EVERY_S = 3.0
 _VIEWS_PART = 0.02
 _TURN_S = 0.1
@@ -145,9 +145,10 @@ class Watcher:
             self._observer.close()
 
     def _turn(self) -> None:
-        look = self._seen = self._look.look()
+        is_due = time.monotonic() >= self._views_due
+        look = self._seen = self._look.look(with_history=is_due)
         found: Views | None = None
-        if time.monotonic() >= self._views_due:
+        if is_due:
             began = time.monotonic()
             found = views(_snapshot(look))
             took = time.monotonic() - began

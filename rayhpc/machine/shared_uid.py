@@ -32,9 +32,12 @@ def hide_memory() -> None:
     set_process_option(_PR_SET_DUMPABLE, 0)
 
 
-def is_admitted(pid: int, session: int) -> bool:
-    """Whether a process is in that session of the kernel's; `session` 0 admits all."""
-    if not session:
+def is_admitted(pid: int, session: int | None) -> bool:
+    """Whether a process is in that session of the kernel's; None admits all.
+
+    Session 0 is one whose leader is outside of this container's pid namespace.
+    """
+    if session is None:
         return True
     try:
         return os.getsid(pid) == session
@@ -42,6 +45,6 @@ def is_admitted(pid: int, session: int) -> bool:
         return False
 
 
-def expected_session(environ: Mapping[str, str]) -> int:
-    """The kernel's session in which a program's raylet has to be; 0: any."""
-    return os.getsid(0) if environ.get(VARIABLE) else 0
+def expected_session(environ: Mapping[str, str]) -> int | None:
+    """The kernel's session in which a program's raylet has to be; None: any."""
+    return os.getsid(0) if environ.get(VARIABLE) else None

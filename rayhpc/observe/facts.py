@@ -98,10 +98,12 @@ class _Reader:
         sources, first = _reordered(sources, counts.astype(np.int64), order)
         parents = _filled([x.parents for x in groups], sizes, OBJECT_ID_BYTES)
         waited = _filled([x.waited for x in groups], sizes, 8)
+        submitted = _filled([x.submitted for x in groups], sizes, 8)
         return Runs(
             start=start[order],
             seconds=np.frombuffer(b"".join([x.seconds for x in groups]))[order],
             waited=np.frombuffer(waited)[order],
+            submitted=np.frombuffer(submitted)[order],
             function=shared[of_group, 1].astype(np.int32),
             worker=worker[order],
             attempt=shared[of_group, 3].astype(np.int32),
@@ -122,6 +124,8 @@ def is_whole(group: RunGroup) -> bool:
     if size % 8 or size != len(group.seconds) or 2 * size != len(group.tids):
         return False
     if group.waited and len(group.waited) != size:
+        return False
+    if group.submitted and len(group.submitted) != size:
         return False
     if group.parents and 8 * len(group.parents) != OBJECT_ID_BYTES * size:
         return False

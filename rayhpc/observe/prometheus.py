@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rayhpc.util.metrics import Series
-from rayhpc.wire.messages.cluster import ClusterState, NodeHistory, NodeState
+from rayhpc.wire.messages.cluster import ClusterState, NodeState
 from rayhpc.wire.messages.common import UNIT
 
 # Resources that merely name a node are not an amount of anything.
 _NAMES_A_NODE = "node:"
 
 
-def rows(state: ClusterState, history: list[NodeHistory]) -> list[Series]:
+def rows(state: ClusterState) -> list[Series]:
     """All figures, grouped by metric; each has the tag `cluster`."""
-    found = [*_of_cluster(state), *_of_nodes(state.nodes), *_moved(state.nodes, history)]
+    found = [*_of_cluster(state), *_of_nodes(state.nodes)]
     found.sort(key=lambda row: row.name)
     for row in found:
         row.tags.insert(0, ("cluster", state.cluster_id))
@@ -65,21 +65,14 @@ def _of_nodes(nodes: list[NodeState]) -> Iterator[Series]:
         yield _gauge("object_store_bytes", "The object store's size.", size, **here)
         yield _gauge("object_store_used_bytes", "What lies in it.", used, **here)
         yield _gauge("object_store_spilled_bytes", "What lies on disk.", spilled, **here)
-        yield _gauge("workers", "Worker processes.", node.workers, **here)
-        yield _gauge("leases_waiting", "Leases that wait for resources.", node.pending, **here)
-        what = "Errors inside the head and the raylets."
-        yield _counter("errors", what, node.errors, **here)
-
-
-def _moved(nodes: list[NodeState], history: list[NodeHistory]) -> Iterator[Series]:
-    """How much the stores have pulled and spilled since they started."""
-    living = {x.info.number: x.info for x in nodes if x.alive}
-    for row in history:
-        info = living.get(row.node)
-        if info is None or not row.samples:
-            continue
-        moved, here = row.samples[-1].moved, {"node": info.hostname, "ip": info.ip}
+        moved = node.moved
         yield _counter("pulled_objects", "Objects from other nodes.", moved.pulled, **here)
         yield _counter("pulled_bytes", "Their bytes.", moved.pulled_bytes, **here)
         yield _counter("spilled_objects", "Objects that went to disk.", moved.spilled, **here)
         yield _counter("spilled_bytes", "Their bytes.", moved.spilled_bytes, **here)
+        yield _gauge("memory_used_bytes", "Memory that its limit counts.", node.memory, **here)
+        yield _gauge("memory_limit_bytes", "The limit.", node.memory_limit, **here)
+        yield _gauge("workers", "Worker processes.", node.workers, **here)
+        yield _gauge("leases_waiting", "Leases that wait for resources.", node.pending, **here)
+        what = "Errors inside the head and the raylets."
+        yield _counter("errors", what, node.errors, **here)

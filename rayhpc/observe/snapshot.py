@@ -28,8 +28,9 @@ class Worker(NamedTuple):
 class Runs:
     """All runs, in the order of worker and start; columns of the same length.
 
-    `start`, `seconds` and `waited` are in seconds, `start` since 1970; `function`, `worker` and
-    `failure` index the snapshot's lists (failure -1: none), `actor` its actors' ids (-1: a task).
+    `start`, `seconds`, `waited` and `submitted` are in seconds, `start` and `submitted` since 1970
+    (`submitted` 0: unknown); `function`, `worker` and `failure` index the snapshot's lists (failure
+    -1: none), `actor` its actors' ids (-1: a task).
     `key` identifies the task or call (the same for all attempts), `parent` the one that submitted
     it (0: a driver).  The references that run i took are
     `sources[first_source[i]:first_source[i + 1]]`, as keys of the tasks that made them.
@@ -38,6 +39,7 @@ class Runs:
     start: Column
     seconds: Column
     waited: Column
+    submitted: Column
     function: Column
     worker: Column
     attempt: Column

@@ -13,7 +13,7 @@ thread.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -78,6 +78,13 @@ class Provider(Protocol):
         """Why a machine is pending, or how it ended, in the place's own words."""
 
 
+class AddressedProvider(Provider, Protocol):
+    """A provider that trades tokens: it says which addresses a machine really has."""
+
+    def addresses(self, name: str) -> Collection[str] | None:
+        """A machine's addresses; None: not known yet.  Called from another thread, never raises."""
+
+
 @dataclass(frozen=True)
 class ClusterFacts:
     """What a provider is told about the cluster that its machines are for.
@@ -91,6 +98,8 @@ class ClusterFacts:
         work_dir: where programs run.
         ends_at: when the cluster is over at the latest, in seconds since 1970; None: unknown.
         options: what the user said about the whole place, such as `provider` in a cluster's YAML.
+        join_token: makes a one-time token for a machine, by its name, that its node trades for the
+            key (`wire.join_tokens`); only for providers that trade tokens.
     """
 
     name: str
@@ -100,6 +109,7 @@ class ClusterFacts:
     work_dir: str
     ends_at: float | None = None
     options: Mapping[str, object] | None = None
+    join_token: Callable[[str], bytes] | None = None
 
 
 class ProviderKind(ABC):
@@ -109,8 +119,21 @@ class ProviderKind(ABC):
     name: str
     #: Its name in sentences.
     title: str
+    #: Whether a machine's description can be read by others, so that it gets a one-time token.
+    trades_tokens: bool = False
     #: Seconds between two looks at the place while anything is pending there (`Provider.list`).
     look_seconds: float = 30.0
+    #: The batch system whose jobs its machines are, so that heads can be such jobs, too, and the
+    #: machines see the user's files.  None: it gives machines of another kind.
+    batch_system: str | None = None
+
+    def job_words(self, node_type: NodeType) -> list[str]:
+        """A node type's options as arguments of the program that submits `batch_system`'s jobs.
+
+        Raises:
+            OptionError: an option is decided by rayhpc.
+        """
+        raise NotImplementedError
 
     @abstractmethod
     def open(self, cluster: ClusterFacts, types: Sequence[NodeType]) -> Provider:

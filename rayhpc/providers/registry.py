@@ -18,7 +18,11 @@ from rayhpc.providers.base import ProviderKind
 
 GROUP = "rayhpc.providers"
 # Ours, by the module that has each; they are in pyproject.toml as well.
-OURS = {"slurm": "rayhpc.providers.slurm.provider"}
+OURS = {
+    "aws": "rayhpc.providers.aws.provider",
+    "kubernetes": "rayhpc.providers.kubernetes.provider",
+    "slurm": "rayhpc.providers.slurm.provider",
+}
 
 
 @cache

@@ -116,6 +116,19 @@ class HostedActors:
         self._dispatch.is_dirty = True
         self._answer(actor, "ok", address=source, title=message.title)
 
+    def place_again(self, lease: int) -> bool:
+        """A constructor has not started, and cannot here: the head places its actor again.
+
+        Returns:
+            Whether there is such an actor.
+        """
+        actor = self._with_lease(lease)
+        if actor is None or actor.worker is None:
+            return False
+        self._workers.kill(actor.worker, "others use what its actor needs")
+        self._no_room(actor)
+        return True
+
     def on_stop(self, message: actors.StopActor) -> None:
         """The head wants an actor ended."""
         actor = self._actors.get(message.actor)
@@ -177,16 +190,17 @@ class HostedActors:
     # -- queries ----------------------------------------------------------------------------------
     def allocation_of(self, lease: int) -> Allocation | None:
         """What the actor with this lease number holds."""
-        for actor in self._actors.values():
-            if actor.lease == lease:
-                return actor.allocation
-        return None
+        actor = self._with_lease(lease)
+        return None if actor is None else actor.allocation
 
     def count(self) -> int:
         """The number of actors running or being started."""
         return len(self._actors)
 
     # -- details ----------------------------------------------------------------------------------
+    def _with_lease(self, lease: int) -> HostedActor | None:
+        return next((x for x in self._actors.values() if x.lease == lease), None)
+
     def _pools(self, spec: actors.ActorSpec) -> list[Pool]:
         strategy = spec.placing.strategy
         if strategy.kind == "group":

@@ -35,10 +35,10 @@ class NodeConfig(msgspec.Struct, kw_only=True):
     control group's limit counts; with `counts_shared` shared memory counts once for each process.
     `prestart` workers are started before anyone asks.
     `runs_kept` is how many of its workers' runs (tasks and calls) the raylet keeps, at a little
-    over 32 bytes each.
+    over 40 bytes each.
     `ipc_key` is set where other users have our uid (`machine.shared_uid`): what this node's
     processes prove to each other; `attach_from` is then the only kernel session (setsid) whose
-    processes may attach.
+    processes may attach (None: all).
     """
 
     session_dir: str
@@ -64,7 +64,7 @@ class NodeConfig(msgspec.Struct, kw_only=True):
     prestart: int = 2
     runs_kept: int = RUNS_KEPT
     ipc_key: KeyPair | None = None
-    attach_from: int = 0
+    attach_from: int | None = None
 
     @property
     def cpus(self) -> int:

@@ -47,9 +47,13 @@ class MemoryMonitor:
     """Watches one node's memory.
 
     Args:
-        read: returns all limits and what counts against each.
+        read: returns all limits and what counts against each, the narrowest last.
         private: the private bytes of a process.
         now: the time in seconds, monotonic.
+
+    Attributes:
+        ours: the narrowest of all limits at the last look: what this node was given, where it was
+            given a part of its machine.  Nothing before the first look.
     """
 
     def __init__(
@@ -62,6 +66,7 @@ class MemoryMonitor:
         self._private = private
         self._now = now
         self._next = now() + RELAXED_EVERY_S
+        self.ours = Pressure(0, 0, "")
 
     def deadline(self) -> float:
         """When `look` must be called."""
@@ -72,7 +77,10 @@ class MemoryMonitor:
         now = self._now()
         if now < self._next:
             return None
-        worst = max(self._read(), key=lambda x: x.share, default=Pressure(0, 0, ""))
+        found = self._read()
+        if found:
+            self.ours = found[-1]
+        worst = max(found, key=lambda x: x.share, default=Pressure(0, 0, ""))
         self._next = now + (TENSE_EVERY_S if worst.share > _TENSE_FROM else RELAXED_EVERY_S)
         if worst.share <= THRESHOLD:
             return None

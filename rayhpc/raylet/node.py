@@ -17,6 +17,7 @@ import msgspec
 
 from rayhpc.raylet import deaths
 from rayhpc.raylet.actors import HostedActors
+from rayhpc.raylet.argument_loans import ArgumentLoans
 from rayhpc.raylet.broken_links import BrokenLinks
 from rayhpc.raylet.bundles import ReservedBundles
 from rayhpc.raylet.config import HEAD_LOST, NODE_LOST, REFUSED, NodeConfig
@@ -92,7 +93,7 @@ class Raylet:
         self.attached: dict[Address, Attached] = {}
         self._facts = base.facts
         self._now = now
-        self._memory = memory
+        self.memory = memory
         self._numbers = ProcessNumbers()
         self._tokens = itertools.count(1)
         self._broken_links = BrokenLinks(now)
@@ -143,6 +144,14 @@ class Raylet:
             now,
             self.leases.new_number,
         )
+        self.loans = ArgumentLoans(
+            self.dispatch,
+            send,
+            now,
+            self._allocation,
+            self.objects.is_to_be_made,
+            self.actors.place_again,
+        )
         self.groups = GroupOrders(
             self.pool, self.bundles, self.dispatch, self.leases, self.actors, send, now
         )
@@ -181,6 +190,8 @@ class Raylet:
             leases.WorkerReady: lambda source, m: workers.on_ready(source, m.pid),
             leases.Blocked: self._on_blocked,
             leases.Unblocked: self._on_unblocked,
+            leases.ArgumentsMissing: self.loans.on_missing,
+            leases.ArgumentsHere: self.loans.on_here,
             leases.Leaving: self._on_leaving,
             windows.Flush: lambda source, _: self.send(source, windows.Flushed()),
             leases.StillNeeded: lambda source, m: workers.on_still_needed(source),
@@ -240,7 +251,7 @@ class Raylet:
             self.dispatch.deadline(),
             self.objects.deadline(),
             self.heartbeats.deadline(self),
-            self._memory.deadline(),
+            self.memory.deadline(),
             self.draining.deadline(),
             self.head.deadline(),
             self._broken_links.deadline(),
@@ -454,7 +465,7 @@ class Raylet:
         return self.leases.allocation_of(lease) or self.actors.allocation_of(lease)
 
     def _look_at_memory(self) -> None:
-        found = self._memory.look(list(self.workers.by_address.values()))
+        found = self.memory.look(list(self.workers.by_address.values()))
         if found is not None:
             worker, reason = found
             logger.warning("worker %d: %s", worker.pid, reason)

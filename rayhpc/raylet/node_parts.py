@@ -17,6 +17,7 @@ from rayhpc.raylet.dispatch import Dispatch
 from rayhpc.raylet.ended_workers import EndedWorkers
 from rayhpc.raylet.groups import GroupOrders
 from rayhpc.raylet.leases import Leases
+from rayhpc.raylet.memory_monitor import MemoryMonitor
 from rayhpc.raylet.node_io import NodeIO
 from rayhpc.raylet.objects.manager import ObjectManager
 from rayhpc.raylet.watches import Watches
@@ -66,6 +67,7 @@ class NodeParts(Protocol):
     leases: Leases
     actors: HostedActors
     objects: ObjectManager
+    memory: MemoryMonitor
     watches: Watches
     dispatch: Dispatch
     groups: GroupOrders

@@ -69,6 +69,8 @@ class Heartbeats:
             [strategy for _, _, _, strategy in demand],
             raylet.draining.use(),
             raylet.io.heard_of_head(),
+            raylet.memory.ours.used,
+            raylet.memory.ours.limit,
         )
         self._send(HEAD, message)
 

@@ -21,13 +21,15 @@ Shares = dict[str, int]
 class Allocation:
     """What someone holds of a pool; `shares` says how much of which GPU.
 
-    `lent` is the CPU amount lent out while its holder waits for others.
+    `lent` is the CPU amount lent out while its holder waits for others.  `loan` is all that it held
+    before it was lent while an argument is still to be made; empty: nothing was.
     """
 
     pool: Pool
     resources: Resources
     shares: Shares = field(default_factory=dict)
     lent: int = 0
+    loan: Resources = field(default_factory=dict)
 
     def devices(self) -> dict[str, list[str]]:
         """The GPU ids its holder may see."""

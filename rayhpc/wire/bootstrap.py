@@ -89,13 +89,13 @@ class AttachServer:
 
     Args:
         path: where to listen, in the session's directory.
-        session: the only session of the kernel's that is admitted; 0: all.
+        session: the only session of the kernel's that is admitted; None: all.
 
     Attributes:
         fd: poll it for reading, then call `accept` and `ended`.
     """
 
-    def __init__(self, path: str, session: int = 0) -> None:
+    def __init__(self, path: str, session: int | None = None) -> None:
         check_ipc_path(path)
         self._session = session
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
@@ -203,7 +203,7 @@ class AttachServer:
 
 
 def attach(
-    path: str, hello: dict[str, Any], timeout_s: float, session: int = 0
+    path: str, hello: dict[str, Any], timeout_s: float, session: int | None = None
 ) -> tuple[dict[str, Any], list[int], socket.socket]:
     """Join the node whose raylet listens on `path`.
 
@@ -211,7 +211,7 @@ def attach(
         path: the session's `raylet.sock`.
         hello: the message to send.
         timeout_s: the limit for all of it, in seconds.
-        session: the kernel's session in which the raylet has to be; 0: any.
+        session: the kernel's session in which the raylet has to be; None: any.
 
     Returns:
         The reply, the descriptors that came with it (close-on-exec), and the connection, which

@@ -1,7 +1,7 @@
 """Packed records of what workers have run: many runs of one function are arrays and one name.
 
 Packed by `runtime.task_log`, kept unread by `raylet.run_keeper`, unpacked by whatever shows runs.
-About 32 bytes a run, and packing never loops over runs: a worker may finish 50,000 a second.
+About 40 bytes a run, and packing never loops over runs: a worker may finish 50,000 a second.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from rayhpc.wire.messages.task_runs import RunBatch, RunGroup, RunPage, TaskEven
 from rayhpc.wire.messages.tasks import Dependency
 
 # The values of each run, in order: its id, start, seconds, `more` (for the parent and the size of
-# large arguments), the references it took, how long it waited for others; then what many runs
-# share: name, job, actor (empty: a task), attempt, kind of failure (empty: none), CPUs and GPUs
-# as a pair.
-WIDTH = 12
-_SHARED = 6
+# large arguments), the references it took, how long it waited for others, when it was submitted;
+# then what many runs share: name, job, actor (empty: a task), attempt, kind of failure (empty:
+# none), CPUs and GPUs as a pair.
+WIDTH = 13
+_SHARED = 7
 _LENGTH_BYTES = 4
 # The length of a task's id without the nonce.
 OWN_BYTES = OBJECT_ID_BYTES - NONCE_BYTES
@@ -68,6 +68,7 @@ def _equal(flat: list[Any]) -> Iterable[tuple[tuple[Any, ...], list[Any]]]:
 def _group(key: tuple[Any, ...], flat: list[Any]) -> RunGroup:
     name, job, actor, attempt, error, (cpus, gpus) = key
     more, sources, waited = flat[3::WIDTH], flat[4::WIDTH], flat[5::WIDTH]
+    submitted = flat[6::WIDTH]
     parents: list[bytes] = []
     sent: list[int] = []
     if any(more):
@@ -91,6 +92,7 @@ def _group(key: tuple[Any, ...], flat: list[Any]) -> RunGroup:
         array("H", [len(x) // OWN_BYTES for x in sources]).tobytes() if took else b"",
         len(sent),
         sum(sent),
+        array("d", submitted).tobytes() if any(submitted) else b"",
     )
 
 
@@ -121,6 +123,7 @@ def batches(pages: Iterable[RunPage]) -> Iterator[RunBatch]:
 def _runs(batch: RunBatch) -> Iterator[TaskEvent]:
     for group in batch.groups:
         starts, lengths = array("d", group.starts), array("d", group.seconds)
+        submitted = array("d", group.submitted or bytes(len(group.starts)))
         for i, (start, seconds) in enumerate(zip(starts, lengths, strict=True)):
             own = i * OWN_BYTES
             parent = group.parents[i * OBJECT_ID_BYTES : (i + 1) * OBJECT_ID_BYTES]
@@ -133,6 +136,7 @@ def _runs(batch: RunBatch) -> Iterator[TaskEvent]:
                 job=group.job,
                 worker=batch.worker,
                 pid=batch.pid,
+                submitted=submitted[i],
                 started=begun,
                 ended=begun + seconds,
                 actor=group.actor,

@@ -6,10 +6,13 @@ import json
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from rayhpc.exit_codes import ExitCode
+from rayhpc.wire import join_tokens, keys
+from rayhpc.wire.join_tokens import TokenServer
 from tests.cli.shell import FREE, ONE, Shell
 
 _JOIN = """
@@ -149,3 +152,20 @@ def test_an_impossible_number_is_named(shell: Shell, option: str, value: str) ->
     assert option in done.stderr
     assert "Traceback" not in done.stderr
     assert len(done.stderr) < 1000
+
+
+def test_a_one_time_token_takes_the_place_of_the_key(shell: Shell, tmp_path: Path) -> None:
+    head = shell.start(*FREE)
+    key = keys.load(str(next(shell.keys.iterdir())))
+    server = TokenServer(key, ["127.0.0.1"], lambda machine: ["127.0.0.1"])
+    try:
+        file = tmp_path / "token"
+        file.write_bytes(join_tokens.encode(server.issue("worker-1")))
+        words = ["start", "--address", head.address, "--join-token", str(file), *ONE]
+        shell.start(*words, "--node-ip-address", "127.0.0.2")
+        refused = shell(*words, "--node-ip-address", "127.0.0.3")
+    finally:
+        server.close()
+    assert refused.returncode == ExitCode.PERMISSION
+    assert "this token has been used" in refused.stderr
+    assert len(json.loads(shell("status", "--json").stdout)["nodes"]) == 2

@@ -25,6 +25,7 @@ class Head:
     def __init__(self, waiting: int) -> None:
         self.waiting = waiting
         self.kept: bytes | None = None
+        self.resume: list[str] = []
         self.status: ElasticStatus | None = None
 
     def load(self) -> ClusterLoad:
@@ -33,6 +34,10 @@ class Head:
 
     def floor(self) -> Sequence[Resources]:
         return []
+
+    def resumed(self) -> Sequence[str]:
+        found, self.resume = self.resume, []
+        return found
 
     def drain(self, node_id: str) -> None: ...
 
@@ -138,6 +143,28 @@ def test_a_refusal_pauses_the_type_and_is_quoted() -> None:
     assert len(scene.place.asked) == 1
     assert "worker is paused: sbatch: invalid partition" in scene.said
     assert len(scene.said) == len(set(scene.said))
+
+
+def test_a_paused_type_is_asked_for_again_when_the_user_resumes_it() -> None:
+    scene = Scene()
+    scene.place.error = RefusedError("sbatch: invalid partition")
+    scene.run(60.0)
+    scene.place.error = None
+    scene.head.resume = ["worker"]
+    scene.run(60.0)
+    assert [len(names) for names in scene.place.asked] == [1, 1]
+    assert set(scene.place.machines) == {"worker-2"}
+    assert "worker is asked for again: the user has resumed it" in scene.said
+
+
+def test_all_types_together_keep_to_the_clusters_most() -> None:
+    scene = Scene(waiting=9)
+    other = NodeType("other", {"CPU": UNIT}, min_nodes=1, max_nodes=4)
+    types, now = [WORKER, other], lambda: scene.now
+    scene.loop = Loop(types, scene.place, scene.head, 30.0, scene.said.append, now, most=5)
+    scene.run(60.0)
+    assert len(scene.place.machines) == 5
+    assert "the cluster has all of its 5 nodes, or they are on their way" in " ".join(scene.said)
 
 
 def test_the_end_gives_everything_back() -> None:

@@ -23,6 +23,14 @@ def test_heartbeats_within_a_second_are_one_sample_with_the_extremes() -> None:
     ]
 
 
+def test_memory_is_kept_with_its_limit_and_at_its_most() -> None:
+    kept = History()
+    for at, memory in ((100.0, 10), (100.3, 70), (100.6, 20)):
+        kept.add(1, NodeSample(at, 0, 0, 0, 0, 0, Moved(), memory, 100))
+    ((only,),) = [row.samples for row in kept.rows()]
+    assert (only.memory, only.memory_limit) == (70, 100)
+
+
 def test_a_long_life_is_kept_whole_in_few_samples() -> None:
     kept = History()
     seconds = 100_000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,10 +13,11 @@ import pytest
 from rayhpc.exit_codes import ExitCode, LaunchError
 from rayhpc.launch import node_config, sessions
 from rayhpc.launch.cluster import LocalCluster, loopback_address
-from rayhpc.launch.observer import Observer
+from rayhpc.launch.observer import Observer, Operator
 from rayhpc.launch.options import NodeOptions
 from rayhpc.launch.spawn import NodeProcess
 from rayhpc.wire import keys
+from rayhpc.wire.messages.looking import Stacks, ThreadStack
 from tests.launch.processes import family, left_of, wait_until_gone
 
 ONE_CPU = NodeOptions(num_cpus=1)
@@ -89,6 +91,17 @@ def test_nodes_join_leave_and_crash(cluster: LocalCluster) -> None:
     cluster.shutdown()
     assert left_of(known[0]) == []
     assert wait_until_gone(Path(node.session_dir) for node in nodes) == []
+
+
+def test_an_operator_that_is_asked_says_that_it_runs_nothing(cluster: LocalCluster) -> None:
+    node = cluster.add_node(ONE_CPU)
+    with Operator(node.session_dir) as operator, Observer(node.session_dir) as observer:
+        waiting = threading.Thread(target=operator.wait, args=(1.0,))
+        waiting.start()
+        with pytest.raises(LaunchError, match="runs no task"):
+            observer.ask(Stacks(), list[ThreadStack], operator._me)
+        waiting.join()
+        assert len(operator.nodes()) == 1
 
 
 def test_the_others_end_when_the_heads_node_is_removed(cluster: LocalCluster) -> None:

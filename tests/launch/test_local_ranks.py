@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import threading
 from dataclasses import replace
 
@@ -9,7 +11,7 @@ import pytest
 
 from rayhpc.allocation.local_ranks import LocalFacts
 from rayhpc.exit_codes import ExitCode, LaunchError
-from rayhpc.launch import local_ranks
+from rayhpc.launch import leftovers, local_ranks
 from rayhpc.launch.election import Role
 from rayhpc.launch.local_ranks import FirstRank
 from rayhpc.machine import scratch
@@ -48,6 +50,29 @@ def test_the_first_gathers_and_releases_the_others(environ: dict[str, str]) -> N
         thread.join(10)
     assert codes == {1: 0, 2: 0}
     assert list(scratch.session_base(environ).iterdir()) == []
+
+
+def test_who_only_looks_whether_it_lives_is_no_rank(environ: dict[str, str]) -> None:
+    """As `leftovers.sweep` of another start on this node does."""
+    codes: dict[int, int] = {}
+    first = FirstRank(replace(ROLE, local_size=2), environ)
+    (path,) = scratch.session_base(environ).iterdir()
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.connect(str(path))
+    thread = lender(environ, 1, codes)
+    assert [facts.affinity for facts in first.gather(10.0, pause)] == [{1}]
+    first.release(0)
+    thread.join(10)
+    assert codes == {1: 0}
+
+
+def test_a_socket_that_does_not_listen_yet_stays(environ: dict[str, str]) -> None:
+    path = scratch.session_base(environ) / "r0123456789ab"
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(str(path))
+        assert leftovers.sweep(environ) == []
+    os.utime(path, (1, 1))
+    assert leftovers.sweep(environ) == [path]
 
 
 def test_the_first_ranks_death_frees_the_others(environ: dict[str, str]) -> None:

@@ -74,6 +74,7 @@ class Made:
         cpus: float = 1.0,
         gpus: float = 0.0,
         waited: float = 0.0,
+        submitted: float | None = None,
         sent: int = 0,
     ) -> int:
         """One run, `start` seconds after the beginning, on a node's worker number `slot`."""
@@ -90,6 +91,7 @@ class Made:
                 more if parent or sent else None,
                 b"".join(task_id(x)[:16] for x in sources),
                 waited,
+                0.0 if submitted is None else self.begin + submitted,
                 function,
                 1,
                 actor,
@@ -173,7 +175,8 @@ def large(tasks: int = 1_000_000, nodes: int = 100, cpus: int = 16) -> Recording
         name = "load" if load else ("train.<locals>.step" if i % 7 else "evaluate")
         sources = [chance.randint(max(1, i - 5000), i)] if i % 5 == 4 else []
         error = "ValueError at train.py:12 in step" if chance.random() < 0.0005 else ""
-        made.run(name, times[place], seconds, node, slot, sources=sources, error=error)
+        begin, come = times[place], {"sources": sources, "error": error}
+        made.run(name, begin, seconds, node, slot, submitted=0.4 * begin, **come)
         times[place] += seconds + 0.0005
     made.tracebacks["ValueError at train.py:12 in step"] = "Traceback …\nValueError: bad batch"
     span = made.end - made.begin
@@ -188,7 +191,8 @@ def _history(node: int, span: float, cpus: int, chance: random.Random) -> NodeHi
         used = int(8e9 * min(1.0, i / 60) * (0.9 + 0.2 * chance.random()))
         spilled = int(4e7 * max(0, i - 150)) if node % 10 == 0 else 0
         moved = Moved(i * 5, i * 5 * 10**7, spilled // 10**7, spilled)
-        sample = NodeSample(BEGIN + span * i / 200, UNIT, 0, used, spilled, cpus, moved)
+        memory = int(used + 2e9 * cpus * min(1.0, i / 80) * chance.random()), 64 * 10**9
+        sample = NodeSample(BEGIN + span * i / 200, UNIT, 0, used, spilled, cpus, moved, *memory)
         samples.append(sample)
     return NodeHistory(node, span / 200, samples)
 

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from rayhpc.observe import prometheus
 from rayhpc.util.metrics import text_of
-from rayhpc.wire.messages.cluster import ClusterState, Moved, NodeHistory, NodeSample
+from rayhpc.wire.messages.cluster import ClusterState, Moved
 from tests.observe.generator import node_state
 
 LINE = re.compile(r'[a-z_]+(\{([a-z]+="([^"\\\n]|\\["\\n])*",?)+\})? [0-9.e+]+')
@@ -17,15 +17,14 @@ LINE = re.compile(r'[a-z_]+(\{([a-z]+="([^"\\\n]|\\["\\n])*",?)+\})? [0-9.e+]+')
 def state() -> ClusterState:
     odd = node_state(2, 8, gpus=2, name='no"de\\\n2')
     gone = replace(node_state(3, 4), alive=False, ended="lost")
-    nodes = [node_state(1, 4), odd, gone]
+    moved = replace(node_state(1, 4), moved=Moved(3, 300, 2, 200), memory=7, memory_limit=9)
+    nodes = [moved, odd, gone]
     demand = [({"CPU": 10_000}, 3, 'no node has "it"\nfree')]
     return ClusterState("c" * 32, 5.0, nodes, {"ALIVE": 2}, {"CREATED": 1}, 1, demand)
 
 
 def test_every_line_can_be_read_and_each_metric_is_described_once() -> None:
-    sample = NodeSample(1.0, 0, 0, 0, 0, 0, Moved(3, 300, 2, 200))
-    rows = prometheus.rows(state(), [NodeHistory(1, 1.0, [sample]), NodeHistory(3, 1.0, [sample])])
-    lines = text_of(rows).splitlines()
+    lines = text_of(prometheus.rows(state())).splitlines()
     types = [line.split()[2] for line in lines if line.startswith("# TYPE")]
     assert len(types) == len(set(types))
     for line in lines:
@@ -35,5 +34,6 @@ def test_every_line_can_be_read_and_each_metric_is_described_once() -> None:
     assert f'rayhpc_nodes{{{here},state="alive"}} 2' in text
     assert f'rayhpc_resource{{{here},node="n001",ip="10.0.0.2",resource="CPU"}} 4.0' in text
     assert f'rayhpc_spilled_bytes_total{{{here},node="n001",ip="10.0.0.2"}} 200' in text
+    assert f'rayhpc_memory_used_bytes{{{here},node="n001",ip="10.0.0.2"}} 7' in text
     assert 'reason="no node has \\"it\\"\\nfree"} 3' in text
     assert "n003" not in text

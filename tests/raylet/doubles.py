@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from rayhpc.raylet.actors import HostedActors
+from rayhpc.raylet.argument_loans import ArgumentLoans
 from rayhpc.raylet.bundles import ReservedBundles
 from rayhpc.raylet.dispatch import Dispatch
 from rayhpc.raylet.environments import Environments, Prepared
@@ -138,6 +139,15 @@ class Node:
             self.send,
             self.now,
             self.leases.new_number,
+        )
+        self.to_be_made: set[bytes] = set()
+        self.loans = ArgumentLoans(
+            self.dispatch,
+            self.send,
+            self.now,
+            lambda worker, x: self.leases.allocation_of(x) or self.actors.allocation_of(x),
+            lambda oids: not self.to_be_made.isdisjoint(oids),
+            self.actors.place_again,
         )
 
     # -- what the parts call ----------------------------------------------------------------------

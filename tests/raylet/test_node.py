@@ -11,7 +11,7 @@ import pytest
 
 from rayhpc.raylet.config import NODE_LOST, NodeConfig
 from rayhpc.raylet.garbage import EVERY_S
-from rayhpc.raylet.memory_monitor import MemoryMonitor
+from rayhpc.raylet.memory_monitor import MemoryMonitor, Pressure
 from rayhpc.raylet.node import Raylet
 from rayhpc.raylet.objects import ObjectManager
 from rayhpc.store.arena import Arena
@@ -108,7 +108,7 @@ class Site:
             WorkerConfig(facts, 64, 1 << 20, 65, 0),
             self.paper,
             self.store,
-            MemoryMonitor(list, lambda pid: 0, self.now),
+            MemoryMonitor(lambda: [Pressure(7, 90, "this node's")], lambda pid: 0, self.now),
             self.send,
             self.now,
         )
@@ -298,6 +298,7 @@ def test_heartbeats_come_each_second_and_soon_after_a_change(site: Site) -> None
     assert len(site.sent(cluster.Heartbeat)) == before + 2
     site.wait(1.0)
     last = site.sent(cluster.Heartbeat)[-1][1]
+    assert (last.memory, last.memory_limit) == (7, 90)
     assert last.usage is None
     assert last.workers == 2
 

@@ -49,9 +49,9 @@ class Cluster:
         """The head's tables, of its present or last life."""
         return self.server.head
 
-    def add_node(self, index: int, cpus: int) -> SimNode:
-        """A node joins."""
-        node = SimNode(self, index, cpus)
+    def add_node(self, index: int, cpus: int, **more: int) -> SimNode:
+        """A node joins; `more`: so much of other resources."""
+        node = SimNode(self, index, cpus, more)
         self.nodes[node.number] = node
         return node
 

@@ -82,7 +82,9 @@ class NoMonitor:
 class SimNode:
     """One node: its raylet, its store, its workers; it is also the raylet's `NodeIO`."""
 
-    def __init__(self, sim: Cluster, index: int, cpus: int) -> None:
+    def __init__(
+        self, sim: Cluster, index: int, cpus: int, more: dict[str, int] | None = None
+    ) -> None:
         self.sim = sim
         self.world = sim.world
         self.alive = True
@@ -98,6 +100,7 @@ class SimNode:
         self._timer = float("inf")
         self.arena = Arena.create(ARENA_BYTES)
         total = {"CPU": cpus * UNIT, "object_store_memory": ARENA_BYTES * UNIT}
+        total |= {name: amount * UNIT for name, amount in (more or {}).items()}
         info = NodeInfo(
             0, f"{index:056x}", "", "sim", [], b"", total, {}, ARENA_BYTES, index == 0, 0, ""
         )

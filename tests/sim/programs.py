@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 from rayhpc.runtime.process.context import ActorExit, running
+from rayhpc.wire.messages.common import UNIT
 
 from .threads import SimThread
 
@@ -198,6 +199,21 @@ def makes(process: Any, attempt: int, value: int, is_large: bool) -> Program:
     data = value.to_bytes(8, "big") * (LARGE // 8 if is_large else 1)
     ref = process.put(data)
     return [ref, process.submit("large" if is_large else "short", value, retries=-1)]
+
+
+@program
+def uses_with(process: Any, attempt: int, boxed: list[Any], resource: str) -> Program:
+    """Hand a reference that came inside a value to a task that needs a resource."""
+    needs = {"CPU": UNIT, resource: UNIT}
+    (value,) = yield Get([process.submit("number_of", boxed[0], retries=-1, resources=needs)])
+    return value
+
+
+@program
+def number_of(process: Any, attempt: int, value: Any) -> Program:
+    """The number that a large value begins with, or that a small one is."""
+    yield Sleep(0.0003)
+    return value if isinstance(value, int) else int.from_bytes(bytes(value[:8]), "big")
 
 
 @program

@@ -86,14 +86,18 @@ class User:
         """
         job = self.run("sbatch", "--parsable", *words, check=True, **more).stdout.strip()
 
+        shown = ""
+
         def ended() -> re.Match[str] | None:
+            nonlocal shown
             shown = self.run("scontrol", "show", "job", job, check=True).stdout
             if re.search("JobState=(PENDING|CONFIGURING|RUNNING|COMPLETING)", shown):
                 return None
             return re.search(r"\bExitCode=(\d+):(\d+)", shown)
 
         found = eventually(ended, seconds)
-        assert found, f"job {job} has not ended within {seconds:g} s"
+        said = "\n".join(path.read_text() for path in self.directory.glob("*.out"))
+        assert found, f"job {job} has not ended within {seconds:g} s:\n{shown}\n{said}"
         return int(found[1]) or (128 + int(found[2]) if int(found[2]) else 0)
 
     def rayhpc(self, *words: str, **options: Any) -> subprocess.CompletedProcess[str]:

@@ -21,7 +21,7 @@ from rayhpc.wire.bootstrap import AttachError, AttachServer, Connection, attach
 class Raylet:
     """A server that answers in its own thread, as a raylet's loop does."""
 
-    def __init__(self, path: str, session: int = 0) -> None:
+    def __init__(self, path: str, session: int | None = None) -> None:
         self.server = AttachServer(path, session)
         self.path = path
         self.answer: Callable[[Connection], tuple[dict[str, Any], list[int]]] = lambda c: (

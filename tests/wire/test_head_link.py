@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 import zmq
 
+from rayhpc.wire.dialing import ROUNDS
 from rayhpc.wire.head_link import HeadLink, HeadServer
 from rayhpc.wire.keys import ClusterKey, new_cluster_id, new_key_pair
 from tests.wire.helpers import LOOPBACK, poll_until
 
+# For links of which nothing comes.  The others have the time that a busy machine takes.
 QUICK = (300, 600)
 
 
@@ -35,9 +37,9 @@ class Cluster:
             new_cluster_id(), self.node, self.server_keys.public, endpoints or self.endpoints
         )
 
-    def link(self, key: ClusterKey | None = None) -> HeadLink:
+    def link(self, key: ClusterKey | None = None, rounds: Sequence[int] = ROUNDS) -> HeadLink:
         self.contexts.append(zmq.Context())
-        link = HeadLink(self.contexts[-1], key or self.key(), QUICK)
+        link = HeadLink(self.contexts[-1], key or self.key(), rounds)
         self.links.append(link)
         self.frames[link] = []
         return link
@@ -100,7 +102,7 @@ def test_the_first_address_that_answers_inside_curve_is_taken(cluster: Cluster) 
     other = Cluster()
     with socket.create_server((LOOPBACK, 0)) as mute:
         wrong = [(LOOPBACK, closed_port()), mute.getsockname()[:2], other.endpoints[0]]
-        link = cluster.link(cluster.key([*wrong, *cluster.endpoints]))
+        link = cluster.link(cluster.key([*wrong, *cluster.endpoints]), (*QUICK, 3_000))
         link.send_frame(b"hello")
         every = [*cluster.server.sockets, *link.sockets, *other.server.sockets]
         turn = lambda: (cluster.turn(), other.turn())  # noqa: E731
@@ -112,7 +114,7 @@ def test_the_first_address_that_answers_inside_curve_is_taken(cluster: Cluster) 
 
 def test_a_head_that_nobody_reaches_is_lost_with_the_reasons(cluster: Cluster) -> None:
     port = closed_port()
-    link = cluster.link(cluster.key([(LOOPBACK, port)]))
+    link = cluster.link(cluster.key([(LOOPBACK, port)]), QUICK)
     link.send_frame(b"hello")
     cluster.until(link.is_lost)
     assert f"{LOOPBACK}:{port}: nothing listens there" in link.why()
@@ -131,7 +133,7 @@ def test_a_wrong_client_key_is_refused(cluster: Cluster, caplog: pytest.LogCaptu
     stranger = ClusterKey(
         new_cluster_id(), new_key_pair(), cluster.server_keys.public, cluster.endpoints
     )
-    link = cluster.link(stranger)
+    link = cluster.link(stranger, QUICK)
     link.send_frame(b"let me in")
     cluster.until(link.is_lost)
     assert "rejected this cluster's key" in link.why()

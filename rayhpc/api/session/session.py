@@ -199,7 +199,7 @@ def _load_driver() -> None:
     import rayhpc.runtime.process.driver  # noqa: F401
 
 
-def _attach(session_dir: str, head: str, job: _Job, kernel_session: int) -> None:
+def _attach(session_dir: str, head: str, job: _Job, kernel_session: int | None) -> None:
     import rayhpc
     from rayhpc.runtime.process import driver
 

@@ -100,7 +100,7 @@ class Top(App[None]):
     ]
     ENABLE_COMMAND_PALETTE = False
 
-    def __init__(self, source: Callable[[], Source], every_s: float = 1.0) -> None:
+    def __init__(self, source: Callable[[], Source], every_s: float = 2.0) -> None:
         super().__init__()
         self._make = source
         self._every = every_s

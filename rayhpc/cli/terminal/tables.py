@@ -142,6 +142,7 @@ FUNCTIONS = View(
         Column("p99", lambda x: seconds(x.p99), lambda x: x.p99, width=6),
         Column("longest", lambda x: seconds(x.longest), lambda x: x.longest),
         Column("in get", lambda x: seconds(x.waited), lambda x: x.waited, width=7),
+        Column("queued", lambda x: seconds(x.queued), lambda x: x.queued, width=7),
     ),
     sorted_by=1,
 )

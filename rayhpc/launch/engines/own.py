@@ -102,7 +102,7 @@ class OwnEngine:
 
     def grow(self, record: Record) -> Growing | None:
         """Start a thread that asks the batch system for nodes (`elastic`)."""
-        if self._run.options.elastic is None:
+        if self._run.options.elastic is None and self._run.options.growth is None:
             return None
         from rayhpc.launch.elastic import Growing
 

@@ -15,7 +15,7 @@ from rayhpc.observe.live.look import Look
 from rayhpc.observe.snapshot import UNIT
 from rayhpc.observe.views.naming import names_of
 from rayhpc.wire.messages.actors import DEAD, ActorRow
-from rayhpc.wire.messages.cluster import NodeHistory, NodeState
+from rayhpc.wire.messages.cluster import NodeState
 
 ACTORS_MOST = 1_000
 # The attribute that names a row, by part.
@@ -56,10 +56,12 @@ class ClusterNow(msgspec.Struct, frozen=True):
 
 
 class NodeNow(msgspec.Struct, frozen=True):
-    """One node; amounts as in `ClusterNow`, `memory` as tasks request it.
+    """One node; amounts as in `ClusterNow`.
 
-    `state` is alive, draining or gone, `ended` why it is gone; `pulled` and `spilled_ever` are
-    the bytes pulled from other nodes and spilled to disk since it started.
+    `memory` is the node's limit and `memory_used` what counts against it, in bytes (both 0: not
+    known), `memory_held` what tasks and actors have requested of it.  `state` is alive, draining or
+    gone, `ended` why it is gone; `pulled` and `spilled_ever` are the bytes pulled from other nodes
+    and spilled to disk since it started.
     """
 
     number: int
@@ -72,8 +74,9 @@ class NodeNow(msgspec.Struct, frozen=True):
     cpus_used: float
     gpus: float
     gpus_used: float
-    memory: float
-    memory_used: float
+    memory: int
+    memory_used: int
+    memory_held: float
     store: int
     store_used: int
     spilled: int
@@ -88,7 +91,8 @@ class NodeNow(msgspec.Struct, frozen=True):
 class FunctionNow(msgspec.Struct, frozen=True):
     """One function or method since the cluster's start; times in seconds, `rate` in runs/second.
 
-    `p50` and `p99` are accurate to within a tenth.
+    `queued` is how long a run waited on average to begin after it was submitted.  `p50` and
+    `p99` are accurate to within a tenth.
     """
 
     name: str
@@ -98,6 +102,7 @@ class FunctionNow(msgspec.Struct, frozen=True):
     retried: int
     seconds: float
     waited: float
+    queued: float
     p50: float
     p99: float
     longest: float
@@ -153,9 +158,8 @@ class Now(msgspec.Struct, frozen=True):
 
 def now(look: Look) -> Now:
     """The live views of a look."""
-    moved = {x.node: x for x in look.history}
     names = names_of(look.state.nodes)
-    nodes = [_node(x, names, moved.get(x.info.number)) for x in look.state.nodes]
+    nodes = [_node(x, names) for x in look.state.nodes]
     functions = _functions(look)
     actors = sorted(look.actors, key=lambda x: (x.state == DEAD, -x.started))
     return Now(
@@ -206,9 +210,8 @@ def _cluster(look: Look, nodes: list[NodeNow], functions: list[FunctionNow]) -> 
     )
 
 
-def _node(node: NodeState, names: dict[int, str], history: NodeHistory | None) -> NodeNow:
+def _node(node: NodeState, names: dict[int, str]) -> NodeNow:
     info = node.info
-    moved = history.samples[-1].moved if history is not None and history.samples else None
 
     def used(name: str) -> float:
         free = node.available.get(name, 0) if node.alive else info.total.get(name, 0)
@@ -225,15 +228,16 @@ def _node(node: NodeState, names: dict[int, str], history: NodeHistory | None) -
         cpus_used=used("CPU"),
         gpus=info.total.get("GPU", 0) / UNIT,
         gpus_used=used("GPU"),
-        memory=info.total.get("memory", 0) / UNIT,
-        memory_used=used("memory"),
+        memory=node.memory_limit,
+        memory_used=node.memory,
+        memory_held=used("memory"),
         store=info.store_bytes,
         store_used=node.store_used,
         spilled=node.store_spilled,
         workers=node.workers,
         waiting=node.pending,
-        pulled=moved.pulled_bytes if moved else 0,
-        spilled_ever=moved.spilled_bytes if moved else 0,
+        pulled=node.moved.pulled_bytes,
+        spilled_ever=node.moved.spilled_bytes,
         errors=node.errors,
         last_error=node.last_error,
     )
@@ -250,6 +254,7 @@ def _functions(look: Look) -> list[FunctionNow]:
             retried=of.retried,
             seconds=of.seconds,
             waited=of.waited,
+            queued=of.queued / max(1, of.queued_of),
             p50=of.quantile(0.5),
             p99=of.quantile(0.99),
             longest=of.longest,

@@ -28,17 +28,30 @@ _SHORTEST_S = 1e-6
 
 
 class FunctionTally:
-    """One function or method; times in seconds."""
+    """One function or method; times in seconds.
 
-    __slots__ = ("bins", "count", "failed", "longest", "retried", "seconds", "waited")
+    `queued` is how long runs waited to begin after they were submitted, known for `queued_of`.
+    """
+
+    __slots__ = (
+        "bins",
+        "count",
+        "failed",
+        "longest",
+        "queued",
+        "queued_of",
+        "retried",
+        "seconds",
+        "waited",
+    )
 
     def __init__(self) -> None:
-        self.count = self.failed = self.retried = 0
-        self.seconds = self.waited = self.longest = 0.0
+        self.count = self.failed = self.retried = self.queued_of = 0
+        self.seconds = self.waited = self.longest = self.queued = 0.0
         self.bins: Column = np.zeros(_BINS, dtype=np.int64)
 
-    def add(self, group: RunGroup) -> None:
-        """Add runs that have ended."""
+    def add(self, group: RunGroup, offset: float) -> None:
+        """Add runs that have ended; `offset` is that of their report."""
         seconds = np.frombuffer(group.seconds)
         many = len(seconds)
         self.count += many
@@ -48,6 +61,10 @@ class FunctionTally:
         self.longest = max(self.longest, float(seconds.max()))
         if group.waited:
             self.waited += float(np.frombuffer(group.waited).sum())
+        if group.submitted and not group.attempt:
+            late = np.frombuffer(group.starts) + offset - np.frombuffer(group.submitted)
+            self.queued += max(0.0, float(late.sum()))
+            self.queued_of += many
         octaves = np.log2(np.maximum(seconds, _SHORTEST_S) / _SHORTEST_S)
         place = np.minimum((octaves * _PER_OCTAVE).astype(np.int64), _BINS - 1)
         np.add.at(self.bins, place, 1)
@@ -101,7 +118,7 @@ class Tally:
         for batch in packed.batches([page]):
             for group in batch.groups:
                 if facts.is_whole(group) and group.starts:
-                    self._add(group, is_news)
+                    self._add(group, batch.offset, is_news)
         self._keep(page, self.runs - before)
 
     def mark(self, at: float) -> None:
@@ -127,12 +144,12 @@ class Tally:
         pages = [page for _, page in self._recent]
         return [*pages, RunPage([], dropped=self.runs - self._kept)]
 
-    def _add(self, group: RunGroup, is_news: bool) -> None:
+    def _add(self, group: RunGroup, offset: float, is_news: bool) -> None:
         many = len(group.starts) // 8
         name = group.name
         if name not in self.functions and len(self.functions) >= FUNCTIONS_MOST:
             name = OTHERS
-        self.functions.setdefault(name, FunctionTally()).add(group)
+        self.functions.setdefault(name, FunctionTally()).add(group, offset)
         self.runs += many
         if is_news:
             self._new[name] = self._new.get(name, 0) + many

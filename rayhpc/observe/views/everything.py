@@ -12,6 +12,7 @@ from rayhpc.observe.views.critical_path import CriticalPath, critical_path
 from rayhpc.observe.views.failures import FailureRow, failures
 from rayhpc.observe.views.functions import FunctionRow, LongRun, functions, longest
 from rayhpc.observe.views.losses import Losses, losses
+from rayhpc.observe.views.memory import Memory, memory
 from rayhpc.observe.views.overview import Overview, overview
 from rayhpc.observe.views.stores import Stores, stores
 from rayhpc.observe.views.timeline import Timeline, timeline
@@ -24,6 +25,7 @@ class Views(msgspec.Struct, frozen=True):
     overview: Overview
     advice: list[Advice]
     usage: Usage
+    memory: Memory
     timeline: Timeline
     functions: list[FunctionRow]
     longest: list[LongRun]
@@ -40,6 +42,7 @@ def views(snapshot: Snapshot) -> Views:
         overview=overview(snapshot),
         advice=advice(snapshot),
         usage=usage(snapshot),
+        memory=memory(snapshot),
         timeline=timeline(snapshot),
         functions=functions(snapshot),
         longest=longest(snapshot),

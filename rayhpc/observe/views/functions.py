@@ -17,8 +17,9 @@ _LONGEST = 25
 class FunctionRow(msgspec.Struct, frozen=True):
     """One function or method; times in seconds.
 
-    `waiting` is the time its runs spent in get and wait.  `for_room` is how long they waited for a
-    worker once their arguments were ready, known for the `for_room_of` runs that took references.
+    `waiting` is the time its runs spent in get and wait.  Before that they waited, from their
+    submission on, `for_arguments` until the references they took were ready, and then `for_room`
+    until they began, on a worker or (calls) in their actor: known for `for_room_of` runs.
     `large_calls` counts the calls whose arguments were too large for a message, `large_bytes` their
     bytes.
     """
@@ -33,6 +34,7 @@ class FunctionRow(msgspec.Struct, frozen=True):
     longest: float
     share: float
     waiting: float
+    for_arguments: float
     for_room: float
     for_room_of: int
     large_calls: int
@@ -61,10 +63,10 @@ def functions(snapshot: Snapshot) -> list[FunctionRow]:
     failed = np.bincount(runs.function[runs.failure >= 0], minlength=many)
     retried = np.bincount(runs.function[runs.attempt > 0], minlength=many)
     waiting = np.bincount(runs.function, runs.waited, minlength=many)
-    ready = ready_at(snapshot)
-    known = ~np.isnan(ready)
-    room = np.maximum(0.0, runs.start[known] - ready[known])
-    for_room = np.bincount(runs.function[known], room, minlength=many)
+    arguments, room = waits(snapshot)
+    known = ~np.isnan(room)
+    for_arguments = np.bincount(runs.function, arguments, minlength=many)
+    for_room = np.bincount(runs.function[known], room[known], minlength=many)
     for_room_of = np.bincount(runs.function[known], minlength=many)
     rows = []
     for i in np.argsort(-total, kind="stable")[:_ROWS_MOST].tolist():
@@ -81,6 +83,7 @@ def functions(snapshot: Snapshot) -> list[FunctionRow]:
             longest=float(own[-1]) if len(own) else 0.0,
             share=float(total[i] / max(total.sum(), 1e-9)),
             waiting=float(waiting[i]),
+            for_arguments=float(for_arguments[i]),
             for_room=float(for_room[i]),
             for_room_of=int(for_room_of[i]),
             large_calls=sent.calls if sent else 0,
@@ -115,6 +118,21 @@ def _runs(snapshot: Snapshot, chosen: Column) -> list[LongRun]:
         )
         found.append(row)
     return found
+
+
+def waits(snapshot: Snapshot) -> tuple[Column, Column]:
+    """How long each run waited for its arguments (0: unknown), and for room (NaN: unknown).
+
+    Only a first attempt was waiting all the time since its submission.
+    """
+    runs = snapshot.runs
+    ready = ready_at(snapshot)
+    is_known = (runs.submitted > 0) & (runs.attempt == 0)
+    # Without a maker that is known, a reference was there before (or its maker is forgotten).
+    late = np.where(np.isnan(ready), 0.0, np.minimum(ready, runs.start) - runs.submitted)
+    arguments = np.where(is_known, np.maximum(0.0, late), 0.0)
+    since = np.where(is_known, runs.submitted + arguments, ready)
+    return arguments, np.maximum(0.0, runs.start - since)
 
 
 def ready_at(snapshot: Snapshot) -> Column:

@@ -1,21 +1,22 @@
 """The job that one machine is: its script, and the options of sbatch that go with it.
 
-Used by `provider`.  Inside a job, machines are like the node that asks: the same partition,
-account, processors and so on, read from SLURM once.  Options of a node type override these.
+Used by `provider`.  A job that grows has machines like the node that asks: the same partition,
+account, processors and so on, read from SLURM once.  Those of a cluster are as their node type
+says, and end with its head's job, if it is one.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import shlex
 from collections.abc import Mapping, Sequence
 
 from rayhpc.batch.errors import OptionError
-from rayhpc.batch.rendering import OUR_RAYHPC
 from rayhpc.batch.slurm.commands import call
-from rayhpc.elastic.types import MACHINE_LABEL, TYPE_LABEL, NodeType
+from rayhpc.elastic.types import NodeType
+from rayhpc.providers import machine_script
 from rayhpc.providers.base import ClusterFacts
+from rayhpc.providers.machine_script import ArrayWords
 
 # What is decided here, so that a node type may not.
 _OURS = (
@@ -25,50 +26,12 @@ _OURS = (
 _FIELD = re.compile(r"\b(\w+(?:/\w+)?)=(\S*)")
 _NOTHING = ("", "(null)", "N/A", "Unknown", "UNLIMITED", "NOT_SET", "0")
 
-_SCRIPT = """\
-#!/bin/bash
-# One more node for a cluster of rayhpc; it ends when the cluster does, or when it is given back.
-key={key}
-folder={folder}
-name={type}-$(( $1 + SLURM_ARRAY_TASK_ID ))
-
-over() {{ scancel "$SLURM_ARRAY_JOB_ID" 2>/dev/null; exit 0; }}
-
-[ -e "$key" ] || over  # the cluster has ended
-cd {work_dir} || exit 78
-{rayhpc} start --address={address} --key-file="$key" --block \\
-    --labels="{machine}=$name,{of_type}={type}"{labels} &
-node=$!
-trap 'kill -TERM "$node" 2>/dev/null' TERM INT
-code=0
-while kill -0 "$node" 2>/dev/null; do wait "$node"; code=$?; done
-
-[ -e "$key" ] || over
-case $code in
-71|76)  # no head there; three that find none are enough to know
-    : >"$folder/lost.$SLURM_ARRAY_TASK_ID"
-    set -- "$folder"/lost.*
-    [ $# -lt 3 ] || over
-    exit 0 ;;
-esac
-exit "$code"
-"""
+_TASK = ArrayWords("$SLURM_ARRAY_TASK_ID", 'scancel "$SLURM_ARRAY_JOB_ID"')
 
 
 def script_for(cluster: ClusterFacts, kind: NodeType) -> str:
     """The batch script of each machine of a type; its argument is the array's base."""
-    labels = "".join(f",{key}={value}" for key, value in kind.labels.items())
-    return _SCRIPT.format(
-        key=shlex.quote(str(cluster.key_file)),
-        folder=shlex.quote(str(cluster.folder)),
-        work_dir=shlex.quote(cluster.work_dir),
-        address=shlex.quote(cluster.address),
-        rayhpc=shlex.join(OUR_RAYHPC),
-        type=kind.name,
-        machine=MACHINE_LABEL,
-        of_type=TYPE_LABEL,
-        labels=shlex.quote(labels) if labels else "",
-    )
+    return machine_script.script_for(cluster, kind, _TASK)
 
 
 def words_of(kind: NodeType) -> list[str]:
@@ -94,10 +57,9 @@ def words_like(environ: Mapping[str, str]) -> list[str]:
     Raises:
         SchedulerError: SLURM does not say.
     """
-    job = environ.get("SLURM_JOB_ID")
-    if not job:
+    told = _job_around(environ)
+    if not told:
         return []
-    told = dict(_FIELD.findall(call(["scontrol", "--oneliner", "show", "job", job])))
     words = [f"--cpus-per-task={environ.get('SLURM_CPUS_ON_NODE') or os.cpu_count()}"]
     for field, option in _LIKE.items():
         value = told.get(field, "")
@@ -109,6 +71,22 @@ def words_like(environ: Mapping[str, str]) -> list[str]:
     if told.get("OverSubscribe") == "NO":
         words.append("--exclusive")
     return [*words, *_times(told)]
+
+
+def words_in(environ: Mapping[str, str]) -> list[str]:
+    """The options by which machines of a cluster end with its head; none if that is in no job.
+
+    Raises:
+        SchedulerError: SLURM does not say.
+    """
+    return list(_times(_job_around(environ)))
+
+
+def _job_around(environ: Mapping[str, str]) -> dict[str, str]:
+    job = environ.get("SLURM_JOB_ID")
+    if not job:
+        return {}
+    return dict(_FIELD.findall(call(["scontrol", "--oneliner", "show", "job", job])))
 
 
 _LIKE = {

@@ -43,7 +43,7 @@ class SlurmProvider:
     def __init__(self, cluster: ClusterFacts, types: Sequence[NodeType]) -> None:
         self._cluster = cluster
         self._names = {kind.name: f"{cluster.name}-{kind.name}" for kind in types}
-        own = job.words_like(os.environ)
+        own = job.words_like(os.environ) if cluster.options is None else job.words_in(os.environ)
         self._words = {kind.name: [*own, *job.words_of(kind)] for kind in types}
         self._arrays: dict[str, list[Array]] = {kind.name: [] for kind in types}
 
@@ -74,7 +74,9 @@ class SlurmProvider:
 
     def list(self) -> Sequence[Machine]:
         """One squeue for all."""
-        shown = read(self._squeue([f"--name={','.join(self._names.values())}"]))
+        # Others may have clusters of the same name.
+        mine = [f"--user={os.getuid()}", f"--name={','.join(self._names.values())}"]
+        shown = read(self._squeue(mine))
         types = {job_name: name for name, job_name in self._names.items()}
         known = {array.job for arrays in self._arrays.values() for array in arrays}
         for job_id, each in shown.items():
@@ -215,6 +217,11 @@ class SlurmKind(ProviderKind):
 
     name = "slurm"
     title = "SLURM"
+    batch_system = "slurm"
+
+    def job_words(self, node_type: NodeType) -> list[str]:
+        """Options of sbatch."""
+        return job.words_of(node_type)
 
     def open(self, cluster: ClusterFacts, types: Sequence[NodeType]) -> Provider:
         """For one cluster."""

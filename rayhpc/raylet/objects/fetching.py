@@ -9,7 +9,7 @@ or another `Locate`, so the directory knows at any time who may be about to hold
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from rayhpc.raylet.objects.context import StoreContext
 from rayhpc.raylet.objects.local import LocalObject
@@ -110,6 +110,11 @@ class Fetcher:
             want.waiters.pop((process, False), None)
             if not want.waiters:
                 self._give_up(want)
+
+    def is_to_be_made(self, oids: Iterable[ObjectId]) -> bool:
+        """Whether one of these objects is waited for here and lies nowhere yet, or no more."""
+        wants = (self._wants.get(oid) for oid in oids)
+        return any(want is not None and want.state == LOCATING for want in wants)
 
     # -- what the parts report ---------------------------------------------------------------------
     def arrived(self, obj: LocalObject) -> None:

@@ -13,7 +13,7 @@ clock, the transport and randomness come from outside, slow work goes to a `cont
 from __future__ import annotations
 
 import random as random_module
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from rayhpc.raylet.objects.background import Background
@@ -30,7 +30,7 @@ from rayhpc.raylet.objects.serving import Server
 from rayhpc.raylet.objects.spill import SpillDirectory, Spiller
 from rayhpc.raylet.objects.table import ObjectTable
 from rayhpc.store.arena import Arena
-from rayhpc.wire.address import Address, NodeNumber, node_of, owner_node_of
+from rayhpc.wire.address import Address, NodeNumber, ObjectId, node_of, owner_node_of
 from rayhpc.wire.data_plane import Channel
 from rayhpc.wire.messages import objects
 from rayhpc.wire.messages.cluster import Moved, ObjectRow
@@ -178,6 +178,10 @@ class ObjectManager:
     def unmoved(self) -> int:
         """How many such objects there are."""
         return sum(1 for _ in self._table.kept_for_others())
+
+    def is_to_be_made(self, oids: Iterable[ObjectId]) -> bool:
+        """Whether one of these objects is waited for here and lies nowhere yet, or no more."""
+        return self._fetcher.is_to_be_made(oids)
 
     def rows(self, limit: int) -> list[ObjectRow]:
         """At most `limit` of the objects that lie on this node."""

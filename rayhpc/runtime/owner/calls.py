@@ -309,6 +309,7 @@ class Callers:
                     pending.attempt,
                     pending.group,
                     pending.more,
+                    pending.submitted,
                 )
             )
         if batch:

@@ -429,6 +429,7 @@ class Submitter:
                     pending.returns,
                     pending.attempt,
                     pending.more,
+                    pending.submitted,
                 )
             )
         self._send_push(lease, out, new)

@@ -127,7 +127,7 @@ def connect(
     version: str,
     plain_lines: bool = False,
     detached: bool = False,
-    kernel_session: int = 0,
+    kernel_session: int | None = None,
 ) -> Client:
     """Attach this process to the node whose session directory is given, as a new job.
 
@@ -139,7 +139,7 @@ def connect(
         version: rayhpc's version.
         plain_lines: print every line unchanged, without a prefix.
         detached: its actors outlive their owner, unless their options say otherwise.
-        kernel_session: the session the raylet must be in (`machine.shared_uid`); 0: any.
+        kernel_session: the session the raylet must be in (`machine.shared_uid`); None: any.
 
     Raises:
         RaySystemError: there is no such session, or it refuses (another version).

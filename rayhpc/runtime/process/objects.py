@@ -23,6 +23,8 @@ from rayhpc.runtime.values.store_client import Tickets
 from rayhpc.wire.address import ObjectId, node_of, owner_of
 from rayhpc.wire.messages.common import Stored
 
+Wait = Callable[[Callable[[], bool], float | None], bool]
+
 
 class Objects:
     """The objects that one process owns, borrows and reads.
@@ -143,10 +145,17 @@ class Objects:
         return Stored(size, node_of(self.core.me))
 
     # -- values on their way out -----------------------------------------------------------------
-    def fetch_views(self, oids: list[ObjectId], deadline: float | None) -> dict[ObjectId, Any]:
+    def fetch_views(
+        self, oids: list[ObjectId], deadline: float | None, wait: Wait | None = None
+    ) -> dict[ObjectId, Any]:
         """Exporters (pinned views) of stored objects, brought here first if needed.
 
         For an object that is unavailable, its `FetchFailed` message.
+
+        Args:
+            oids: which objects.
+            deadline: how long to wait for them, in monotonic seconds; None: for ever.
+            wait: waits in user code; None: `self.wait`.
 
         Raises:
             GetTimeoutError: the deadline (monotonic seconds) has passed.
@@ -160,7 +169,7 @@ class Objects:
         left = None if deadline is None else max(0.0, deadline - time.monotonic())
         there = False
         try:
-            there = self.wait(arrived.is_filled, left)
+            there = (wait or self.wait)(arrived.is_filled, left)
         finally:
             if not there:
                 self.loop.tidy(lambda: store.cancel(oids, tickets.promises))

@@ -34,7 +34,7 @@ class History(NamedTuple):
         if self.dropped:
             client.warn_once(
                 f"{self.dropped:,} older tasks are not listed: each node remembers its most recent "
-                "ones; set RAYHPC_TASK_RUNS to a larger number (32 bytes each) before the cluster "
+                "ones; set RAYHPC_TASK_RUNS to a larger number (40 bytes each) before the cluster "
                 "starts."
             )
         if self.gone:

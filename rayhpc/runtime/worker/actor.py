@@ -202,11 +202,15 @@ class ActorHost:
         lanes: Lanes | None = None
         try:
             worker.enter_job_of(self._grant)
+            views = execution.fetched(process.objects, spec.deps, worker.wait_for_arguments)
+            self._grant = worker.queue.grant  # it may have got other devices meanwhile
+            running.set(self._context(constructor_task_of(spec.actor), name))
             cls = worker.definitions.load(spec.definition)
             _name(cls)
             more = tasks.TaskMore(packed=int(spec.packed))
             task = tasks.Task(spec.actor, b"", spec.args, tuple(spec.deps), more=more)
-            args, kwargs = execution.arguments(process.objects, task)
+            args, kwargs = execution.arguments(process.objects, task, views)
+            views = {}
             lanes = worker.threads.lanes(self)
             make = cls if lanes is None else lanes.constructor(cls)
             worker.threads.title.run(f"{spec.class_name}.__init__")

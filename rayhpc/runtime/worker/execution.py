@@ -10,7 +10,7 @@ import itertools
 import os
 import pickle
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -28,7 +28,8 @@ from rayhpc.wire.messages import objects, tasks
 from rayhpc.wire.messages.common import Stored
 
 Runnable = tasks.Task | tasks.Call
-
+# Waits until a condition holds, for arguments with these ids.
+WaitForArguments = Callable[[Callable[[], bool], list[ObjectId]], bool]
 
 NO_ARGUMENTS: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
 
@@ -42,7 +43,10 @@ class ArgumentError(Exception):
 
 
 def arguments(
-    access: Objects, task: Runnable, views: dict[ObjectId, Any] | None = None
+    access: Objects,
+    task: Runnable,
+    views: dict[ObjectId, Any] | None = None,
+    wait: WaitForArguments | None = None,
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The positional and keyword arguments of a task, references at top level resolved.
 
@@ -50,6 +54,7 @@ def arguments(
         access: how the process where it runs reads objects.
         task: the task or call.
         views: its arguments that are in a store, as fetched; None: they are fetched here.
+        wait: waits for those that are not on this node; None: as in `get`.
 
     Raises:
         ArgumentError: a referenced object failed or is lost.
@@ -57,7 +62,7 @@ def arguments(
     if not task.args and not task.deps:
         return NO_ARGUMENTS
     if task.deps and not views:
-        views = _fetched(access, task.deps)
+        views = fetched(access, task.deps, wait)
     # Values may be of user classes.  `with outside` is inlined: this is part of every task.
     thread = inside.thread
     thread.depth -= 1
@@ -74,15 +79,18 @@ def arguments(
     return packing.unpack(packed, values)
 
 
-def _fetched(access: Objects, deps: Sequence[tasks.Dependency]) -> dict[ObjectId, Any]:
-    """The arguments that are in a store, brought here."""
+def fetched(
+    access: Objects, deps: Sequence[tasks.Dependency], wait: WaitForArguments | None = None
+) -> dict[ObjectId, Any]:
+    """The arguments that are in a store, brought here (`wait`: as in `arguments`)."""
     named = [dep.oid for dep in deps if dep.value is None]
     if not named:
         return {}
     views: dict[ObjectId, Any] = {oid: access.core.store.view(oid) for oid in named}
     far = [oid for oid, view in views.items() if view is None]
     if far:
-        views.update(access.fetch_views(far, None))
+        how = None if wait is None else lambda done, _: wait(done, far)
+        views.update(access.fetch_views(far, None, how))
     return views
 
 

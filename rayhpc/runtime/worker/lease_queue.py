@@ -162,6 +162,13 @@ class LeaseQueue:
         for submitter, tids in self._take_all().items():
             self._send(submitter, tasks.Refused(lease, tids, blocked=True))
 
+    def hand_back(self, item: Queued) -> None:
+        """The lease ends, and the task that runs, but has not entered user code, goes elsewhere."""
+        self._revoked = max(self._revoked, item.lease)
+        self._refuse_all(item.lease)
+        self._send(item.submitter, tasks.Refused(item.lease, [item.task.tid], ended=True))
+        self._ending = item.lease
+
     def close(self) -> None:
         """The process leaves: tasks not started are refused, and the lease ends."""
         self.is_closed = True

@@ -6,7 +6,7 @@ Used by those that run user code (`actor`, `task_runner`, `generators`, the lane
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Protocol
 
 from rayhpc.runtime.process.process import Process
@@ -87,6 +87,13 @@ class WorkerParts(Protocol):
 
     def enter_job_of(self, grant: Grant) -> None:
         """Apply a lease's or actor's grant, once the job is known."""
+
+    def wait_for_arguments(self, done: Callable[[], bool], oids: list[ObjectId]) -> bool:
+        """Wait for arguments of what is to run next.
+
+        Raises:
+            LeaseLostError: it cannot run here.
+        """
 
     def leave(self, reason: str, code: int = 0) -> None:
         """Exit after what is running now (any thread)."""

@@ -67,11 +67,10 @@ class TaskLog:
         if waited:
             self.waited = 0.0
         took = runs.sources_of(task.deps) if task.deps else b""
-        more, attempt, uses = task.more, task.attempt, self.uses
+        more, attempt, uses, submitted = task.more, task.attempt, self.uses, task.submitted
+        run = (task.tid, start, seconds, more, took, waited, submitted)
         # In one call: other threads record, too.
-        self._flat.extend(
-            (task.tid, start, seconds, more, took, waited, name, job, actor, attempt, error, uses)
-        )
+        self._flat.extend((*run, name, job, actor, attempt, error, uses))
         # After the run has been added: a report in between must not leave it behind uncounted.
         self._count += 1
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from rayhpc.runtime.process.context import TaskContext, running
 from rayhpc.runtime.process.interrupts import inside
 from rayhpc.runtime.worker import execution
+from rayhpc.runtime.worker.argument_wait import LeaseLostError
 from rayhpc.runtime.worker.failure_notes import LEFT
 from rayhpc.runtime.worker.lease_queue import Queued
 from rayhpc.runtime.worker.outbox import REPLY_WITHIN_S
@@ -91,8 +92,10 @@ class TaskRunner:
             context.function = function
             token = running.set(context)
             if task.args or task.deps:
-                args, kwargs = execution.arguments(process.objects, task)
+                wait = worker.wait_for_arguments
+                args, kwargs = execution.arguments(process.objects, task, None, wait)
                 start = now()
+                context.grant = self._queue.grant  # it may have got other devices meanwhile
             else:
                 args, kwargs = execution.NO_ARGUMENTS
             # `with outside`, inlined: this is part of every task.
@@ -112,6 +115,10 @@ class TaskRunner:
             outcome = execution.succeeded(process.objects, task, value, micros)
             error_kind = ""
             return outcome
+        except LeaseLostError:
+            with process.loop.lead():
+                self._queue.hand_back(item)
+            return None
         except SystemExit as error:
             self._leave_by_exit(error, name)
             return None

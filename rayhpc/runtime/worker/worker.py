@@ -9,7 +9,8 @@ serves the sockets; the background thread serves them while user code runs long.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ from rayhpc.runtime.process.interrupts import inside
 from rayhpc.runtime.process.process import Process
 from rayhpc.runtime.process.role import Handlers, Role
 from rayhpc.runtime.worker.actor import ActorHost
+from rayhpc.runtime.worker.argument_wait import ArgumentWait
 from rayhpc.runtime.worker.cpu_loan import CpuLoan
 from rayhpc.runtime.worker.definitions import Definitions, Load, unpickled
 from rayhpc.runtime.worker.farewell import OTHERS_WITHIN_S, RAYLET_WITHIN_S, Farewell
@@ -89,6 +91,7 @@ class Worker(Role):
         self._is_shut_down = False
         self._is_job_over = False
         self._loan = CpuLoan(process.core.raylet, send)
+        self._arguments = ArgumentWait(process.core, process.loop, self._wait)
         self._environment = environment
         self._runner = TaskRunner(self)
         process.core.take_role(self)
@@ -109,6 +112,7 @@ class Worker(Role):
             tasks.Adopted: lambda _, m: replies.on_adopted(m),
             tasks.StreamTaken: lambda _, m: self.producers.on_taken(m),
             leases.Revoke: lambda _, m: queue.revoke(m),
+            leases.MayStart: self._arguments.on_may_start,
             leases.AssignJob: lambda _, m: self._environment.learn(m.job),
             leases.ExitIfIdle: self._on_exit_if_idle,
             actors.Construct: self._on_construct,
@@ -343,16 +347,25 @@ class Worker(Role):
         first = LEND_AFTER_S if timeout is None else min(timeout, LEND_AFTER_S)
         if self._wait(done, first) or (timeout is not None and timeout <= first):
             return done()
-        with self.process.loop.lead():
-            self._lend(lease)
-        began = self.process.core.now()
-        try:
+        with self._lending(lease):
             return self._wait(done, None if timeout is None else timeout - first)
-        finally:
-            self.log.waited += self.process.core.now() - began
-            with self.process.loop.lead():
-                if self._loan.end(lease):
-                    self.queue.is_lent = False
+
+    def wait_for_arguments(self, done: Callable[[], bool], oids: list[ObjectId]) -> bool:
+        """As `wait_blocking`, for what has not started; all it holds may be lent, not just CPUs.
+
+        Raises:
+            LeaseLostError: it cannot run here.
+        """
+        lease = self._lease_that_waits()
+        if lease is None or self.queue.grant.resources.keys() <= {"CPU"}:
+            return self.wait_blocking(done, None)
+        if self._wait(done, LEND_AFTER_S) or self.threads.asked():
+            return done()
+        with self._lending(lease):
+            devices = self._arguments.until(done, lease, oids, self.threads.asked)
+        if devices is not None and devices != self.queue.grant.devices:
+            self.enter_job_of(msgspec.structs.replace(self.queue.grant, devices=devices))
+        return done()
 
     def construct(self) -> actors.Construct | None:
         """The order that made this process an actor; None: it runs tasks."""
@@ -384,8 +397,20 @@ class Worker(Role):
         running = self.threads.is_main() and self.queue.running
         return self.queue.grant.lease if running else None
 
-    def _lend(self, lease: int) -> None:
-        self.replies.outbox.send()
-        if self.actor is None:
-            self.queue.lend()
-        self._loan.begin(lease)
+    @contextmanager
+    def _lending(self, lease: int) -> Iterator[None]:
+        """The CPUs of a lease are lent meanwhile."""
+        loop, now = self.process.loop, self.process.core.now
+        with loop.lead():
+            self.replies.outbox.send()
+            if self.actor is None:
+                self.queue.lend()
+            self._loan.begin(lease)
+        began = now()
+        try:
+            yield
+        finally:
+            self.log.waited += now() - began
+            with loop.lead():
+                if self._loan.end(lease):
+                    self.queue.is_lent = False

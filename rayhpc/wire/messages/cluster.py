@@ -144,6 +144,8 @@ class Heartbeat(Message):
     the raylet, `last_error` is the last one.  `moved` is what the store has moved so far.
     `strategies` says of each entry of `demand` where it may run.
     `received` is how many counted messages of the head it has (`wire.numbered`).
+    `memory` is how many bytes count against the node's own memory limit, `memory_limit` that limit
+    (both 0: not read yet).
     """
 
     usage: Usage | None = None
@@ -157,6 +159,8 @@ class Heartbeat(Message):
     strategies: list[Strategy] = []
     use: NodeUse = NodeUse()
     received: int = 0
+    memory: int = 0
+    memory_limit: int = 0
 
 
 class HeadAlive(Message):
@@ -395,7 +399,7 @@ class NodeState(Record, frozen=True):
 
     `joined` and `left` are when, in seconds since the epoch (0: it has not left).
     `skew` is how many seconds its clock was ahead of the head's when it joined; `errors` and
-    `last_error` are as in `Heartbeat`.
+    `last_error`, `memory`, `memory_limit` and `moved` are as in `Heartbeat`.
     """
 
     info: NodeInfo
@@ -412,6 +416,9 @@ class NodeState(Record, frozen=True):
     last_error: str = ""
     joined: float = 0.0
     left: float = 0.0
+    memory: int = 0
+    memory_limit: int = 0
+    moved: Moved = Moved()
 
 
 class ClusterState(Record, frozen=True):
@@ -435,7 +442,8 @@ class NodeSample(Record, frozen=True):
     """A node during one interval that begins at `at` (seconds since the epoch).
 
     The minimum of free CPU and GPU (units of 1/10000), the maximum in the store and on disk, the
-    maximum of waiting leases; `moved` at the end of the interval.
+    maximum of waiting leases and of `memory` and `memory_limit` (as in `Heartbeat`); `moved` at the
+    end of the interval.
     """
 
     at: float
@@ -445,6 +453,8 @@ class NodeSample(Record, frozen=True):
     store_spilled: int
     pending: int
     moved: Moved
+    memory: int = 0
+    memory_limit: int = 0
 
 
 class NodeHistory(Record, frozen=True):

@@ -14,6 +14,8 @@ STATE_KEY = b"state"
 STATUS_KEY = b"status"
 #: Set by programs: the resources, in units of 1/10000, that are to have room in any case.
 FLOOR_KEY = b"floor"
+#: Set by `rayhpc resume`: names of node types, as JSON, whose trouble is over; the loop removes it.
+RESUME_KEY = b"resume"
 
 
 class ElasticStatus(msgspec.Struct):

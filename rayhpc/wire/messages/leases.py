@@ -132,6 +132,33 @@ class Unblocked(Message):
     lease: int
 
 
+class ArgumentsMissing(Message):
+    """Worker to raylet: what I am to run has not started, since it waits for these arguments.
+
+    If one of them is still to be made, everything held by the lease is lent until `MayStart`.
+    """
+
+    lease: int
+    oids: list[bytes]
+
+
+class ArgumentsHere(Message):
+    """Worker to raylet, after `ArgumentsMissing`: my task or constructor could start now."""
+
+    lease: int
+
+
+class MayStart(Message):
+    """Raylet to worker, after `ArgumentsHere`: the lease has again what it was granted.
+
+    `devices` may have changed.  `granted` is False if there was no room: hand the task back.
+    """
+
+    lease: int
+    devices: dict[str, list[str]]
+    granted: bool = True
+
+
 class Leaving(Message):
     """Worker to raylet: I exit after this (max_calls, exit); do not lease me again."""
 

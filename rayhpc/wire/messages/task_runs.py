@@ -45,7 +45,8 @@ class RunGroup(Record, frozen=True):
     (units of 1/10000).  `waited` are the seconds for which a run waited for others (empty: none
     did), `sources` the first `runs.SOURCES_MOST` references that each took, without the nonce, and
     `source_counts` how many these are, as 16-bit numbers (both empty: none).  `sent` counts the
-    runs whose arguments were too large for a message, `sent_bytes` their bytes.
+    runs whose arguments were too large for a message, `sent_bytes` their bytes.  `submitted` is
+    when their submitters made them, in seconds since the epoch (empty: unknown).
     """
 
     name: str
@@ -64,6 +65,7 @@ class RunGroup(Record, frozen=True):
     source_counts: bytes = b""
     sent: int = 0
     sent_bytes: int = 0
+    submitted: bytes = b""
 
 
 class RunBatch(Record, frozen=True):

@@ -55,7 +55,10 @@ class TaskMore(Record, frozen=True):
 
 
 class Task(Record, frozen=True):
-    """One task: `tid` is the id of its first result, `definition` its function's id."""
+    """One task: `tid` is the id of its first result, `definition` its function's id.
+
+    `submitted` is when, in seconds since the epoch (0: unknown).
+    """
 
     tid: bytes
     definition: bytes
@@ -64,6 +67,7 @@ class Task(Record, frozen=True):
     returns: int = 1
     attempt: int = 0
     more: TaskMore | None = None
+    submitted: float = 0.0
 
 
 class Call(Record, frozen=True):
@@ -77,6 +81,7 @@ class Call(Record, frozen=True):
     attempt: int = 0
     group: str = ""
     more: TaskMore | None = None
+    submitted: float = 0.0
 
 
 class Result(Record, frozen=True):

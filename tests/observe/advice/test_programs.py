@@ -105,6 +105,12 @@ def test_a_program_without_a_fault_is_told_nothing(
     found = seen("ray.get([work.remote(0.05) for _ in range(80)])", [], tmp_path, monkeypatch)
     assert found.overview.tasks == 80
     assert found.advice == []
+    # What the nodes and the submitter add to it, end to end.
+    (row,) = found.functions
+    assert row.for_room_of == 80
+    assert 0.2 < row.for_room / 80 < found.overview.seconds
+    assert 0 < found.overview.memory_used < found.overview.memory_limit
+    assert found.memory.nodes[0].limit == found.overview.memory_limit
 
 
 def test_a_node_without_what_the_tasks_ask_for_is_named(

@@ -7,7 +7,7 @@ from typing import Any
 from rayhpc.observe.live.look import Look
 from rayhpc.observe.live.tally import Tally
 from rayhpc.wire.messages.actors import ActorRow, ActorSpec
-from rayhpc.wire.messages.cluster import ClusterState, JobRow, Moved, NodeHistory, NodeSample
+from rayhpc.wire.messages.cluster import ClusterState, JobRow
 from rayhpc.wire.messages.common import JobConfig, SchedulingClass
 from rayhpc.wire.messages.task_runs import RunPage
 from tests.observe.generator import BEGIN, Made
@@ -47,14 +47,13 @@ def look_of(made: Made, actors: list[ActorRow] | None = None, **more: Any) -> Lo
     """One look at a cluster on which this has run."""
     command = " ".join(made.command)
     job = JobConfig(1, 1 << 32 | 1, "", [], "", [], b"", True, command, 42)
-    sample = NodeSample(BEGIN, 0, 0, 0, 0, 0, Moved(2, 2_000, 1, 1_000))
     plain: dict[str, Any] = {
         "at": made.end,
         "address": "127.0.0.1:1",
         "state": ClusterState("c" * 32, BEGIN, made.nodes, {}, {}, 1, []),
         "actors": actors or [],
         "jobs": [JobRow(job, True, BEGIN)],
-        "history": [NodeHistory(1, 1.0, [sample])],
+        "history": [],
         "tally": tally_of(made),
         "behind": 0,
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from rayhpc.observe.live.now import now
-from rayhpc.wire.messages.cluster import ClusterState
+from rayhpc.wire.messages.cluster import ClusterState, Moved
 from rayhpc.wire.messages.common import UNIT
 from tests.observe.generator import BEGIN, Made
 from tests.observe.live.looks import actor_row, look_of
@@ -16,7 +16,7 @@ def test_nodes_functions_actors_and_what_is_pending() -> None:
     for i in range(10):
         made.run("f", i * 1.0, 1.0)
     made.run("A.m", 0.0, 5.0, actor=b"a" * 16)
-    busy = replace(made.nodes[0], available={"CPU": UNIT}, workers=3, store_used=5)
+    busy = replace(made.nodes[0], available={"CPU": UNIT}, workers=3, moved=Moved(2, 2_000))
     gone = replace(made.nodes[2], alive=False, ended="it was killed")
     made.nodes = [busy, made.nodes[1], gone]
     actor = actor_row(b"a" * 16, "A", name="one", node_id=busy.info.node_id)

@@ -29,6 +29,16 @@ def test_functions_and_actors_are_summed_up() -> None:
     assert found.runs == 103
 
 
+def test_runs_queue_from_their_submission_to_their_beginning() -> None:
+    made = Made()
+    for i in range(4):
+        made.run("f", i * 1.0, 1.0, submitted=0.0)
+    made.run("f", 9.0, 1.0, submitted=0.0, attempt=1)
+    made.run("f", 9.0, 1.0)
+    f = tally_of(made).functions["f"]
+    assert (f.queued, f.queued_of) == (pytest.approx(6.0), 4)
+
+
 def test_rates_are_of_what_is_new_and_of_the_last_seconds() -> None:
     made = Made()
     for i in range(50):

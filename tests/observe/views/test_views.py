@@ -17,6 +17,7 @@ from rayhpc.observe.views.critical_path import ARGUMENT, DRIVER, ROOM, critical_
 from rayhpc.observe.views.failures import failures
 from rayhpc.observe.views.functions import functions, longest
 from rayhpc.observe.views.losses import losses
+from rayhpc.observe.views.memory import memory
 from rayhpc.observe.views.overview import overview
 from rayhpc.observe.views.stores import stores
 from rayhpc.observe.views.timeline import Timeline, timeline
@@ -117,6 +118,48 @@ def test_the_wait_for_room_begins_when_the_last_argument_is_there() -> None:
     rows = {x.name: x for x in functions(facts.snapshot(made.recording()))}
     assert (rows["use"].for_room, rows["use"].for_room_of) == (pytest.approx(3.0), 1)
     assert rows["load"].for_room_of == 0
+
+
+def test_a_run_waits_from_its_submission_for_its_arguments_and_then_for_room() -> None:
+    made = Made()
+    a = made.run("load", 0.5, 1.5, submitted=0.0)
+    made.run("use", 5.0, 1.0, sources=[a], submitted=0.5)
+    made.run("use", 7.0, 1.0, sources=[a], submitted=4.0)
+    # Its wait is the first attempt's.
+    made.run("use", 60.0, 1.0, sources=[a], submitted=4.0, attempt=1)
+    made.run("A.call", 9.0, 1.0, submitted=7.0, actor=b"a" * 16)
+    rows = {x.name: x for x in functions(facts.snapshot(made.recording()))}
+    waits = {x: (row.for_arguments, row.for_room, row.for_room_of) for x, row in rows.items()}
+    assert waits["load"] == pytest.approx((0.0, 0.5, 1))
+    assert waits["use"] == pytest.approx((1.5, 3.0 + 3.0 + 58.0, 3))
+    assert waits["A.call"] == pytest.approx((0.0, 2.0, 1))
+
+
+def test_memory_is_shown_over_time_and_by_node_the_fullest_first() -> None:
+    made = Made(nodes=3)
+    made.run("f", 0.0, 10.0)
+    for node, limit in ((1, 1_000), (2, 500), (3, 0)):
+        samples = [
+            NodeSample(BEGIN + i, 0, 0, 0, 0, 0, Moved(), 40 * i, limit) for i in range(11)
+        ]
+        made.history.append(NodeHistory(node, 1.0, samples))
+    seen = memory(facts.snapshot(made.recording()))
+    assert [(x.node, x.used_most, x.percent[-1]) for x in seen.nodes] == [
+        ("n001", 400, 80),
+        ("n000", 400, 40),
+    ]
+    assert (seen.used[-1], seen.limit) == (800, 1_500)
+    shown = overview(facts.snapshot(made.recording()))
+    assert (shown.memory_used, shown.memory_limit) == (800, 1_500)
+
+
+def test_what_was_wrong_with_the_nodes_is_said() -> None:
+    made = Made(nodes=2)
+    made.nodes[0] = replace(made.nodes[0], errors=2, last_error="it broke")
+    made.nodes[1] = replace(made.nodes[1], skew=-4.2)
+    errors, clock = overview(facts.snapshot(made.recording())).warnings
+    assert errors == "n000: 2 errors inside rayhpc, the last: it broke"
+    assert clock.startswith("n001: its clock is -4.2 s off")
 
 
 def test_the_critical_path_follows_the_last_argument() -> None:

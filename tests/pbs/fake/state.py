@@ -37,7 +37,10 @@ def jobs() -> Iterator[dict[str, Job]]:
         path = folder() / "jobs.json"
         known = json.loads(path.read_text()) if path.exists() else {}
         yield known
-        path.write_text(json.dumps(known))
+        # Whole or not at all: a job that is killed here takes nobody's state along.
+        new = path.with_suffix(".new")
+        new.write_text(json.dumps(known))
+        new.replace(path)
 
 
 def now() -> str:

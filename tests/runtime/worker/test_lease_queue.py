@@ -172,3 +172,17 @@ def test_a_function_goes_when_all_who_sent_it_have_no_task_left() -> None:
     assert b"f" not in definitions
     definitions.learn(B, {b"f": b"again"})
     assert definitions.get(b"f")() == "again"
+
+
+def test_a_task_that_has_lost_what_its_lease_held_goes_elsewhere() -> None:
+    side = Side()
+    side.push(A, 5, 1, 2)
+    item = side.queue.take()
+    assert item is not None
+    side.queue.hand_back(item)
+    assert side.told() == [(A, 5, [tid(2)], False, True), (A, 5, [tid(1)], False, True)]
+    side.queue.ended()
+    assert side.revoked == [5]
+    assert side.queue.end_lease(5)
+    side.push(A, 5, 3)
+    assert side.told() == [(A, 5, [tid(3)], False, True)]

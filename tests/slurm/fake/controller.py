@@ -71,6 +71,7 @@ class Controller:
         environ: dict[str, str],
         arguments: list[str],
         tasks: list[int],
+        throttle: int,
         test: bool,
     ) -> dict[str, Any]:
         """sbatch."""
@@ -85,7 +86,7 @@ class Controller:
         first = self.next_id
         for task in tasks or [None]:  # type: ignore[list-item]
             job = Job(self.next_id, script, options, environ, arguments, nodes, cpus)
-            job.task, job.array = task, first if tasks else 0
+            job.task, job.array, job.throttle = task, first if tasks else 0, throttle
             job.not_before = time.time() + settings.queue_delay
             job.reason = "None" if not settings.queue_delay else settings.reason
             if options["begin"]:  # `now+1hour` is all there is
@@ -146,7 +147,9 @@ class Controller:
             raise RefusedError("Slurm accounting storage is disabled")
         return {"rows": [job.row() for job in self.jobs.values() if job.names.intersection(jobs)]}
 
-    def on_cancel(self, settings: Settings, jobs: list[str], signal_name: str) -> dict[str, Any]:
+    def on_cancel(
+        self, settings: Settings, jobs: list[str], signal_name: str, state: str
+    ) -> dict[str, Any]:
         """scancel."""
         errors = []
         for name in jobs:
@@ -154,8 +157,17 @@ class Controller:
             if not found:
                 errors.append(f"Kill job error on job id {name}: Invalid job id specified")
             for job in found:
-                self._cancel(settings, job, signal_name)
+                if state in ("", job.state):
+                    self._cancel(settings, job, signal_name)
         return {"errors": errors}
+
+    def on_throttle(self, settings: Settings, job: int, throttle: int) -> None:
+        """scontrol update JobId=… ArrayTaskThrottle=…."""
+        found = [each for each in self.jobs.values() if each.array == job]
+        if not found:
+            raise RefusedError("Invalid job id specified")
+        for each in found:
+            each.throttle = throttle
 
     def on_requeue(self, settings: Settings, job: int) -> None:
         """scontrol requeue."""
@@ -206,6 +218,10 @@ class Controller:
                     self._finish(job, 0, job.cancelled)
 
     def _try(self, settings: Settings, job: Job) -> None:
+        running = sum(each.array == job.array for each in self._running())
+        if job.throttle and running >= job.throttle:
+            job.reason = "JobArrayTaskLimit"
+            return
         free = self._free(settings, job)
         if free is None:
             self._preempt(settings, job)

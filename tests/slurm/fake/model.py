@@ -22,6 +22,7 @@ class Job:
     submitted: float = field(default_factory=time.time)
     array: int = 0
     task: int | None = None
+    throttle: int = 0
     state: str = "PENDING"
     reason: str = "None"
     allotted: list[str] = field(default_factory=list)
@@ -64,6 +65,9 @@ class Job:
             "nodes": hostlist(self.allotted),
             "code": self.code,
             "partition": self.options["partition"],
+            "name": self.options["job_name"] or "job",
+            "comment": self.options["comment"] or "",
+            "throttle": self.throttle,
         }
 
 

@@ -46,6 +46,8 @@ def _common(parser: Parser) -> None:
         "-d --dependency",
         "--signal",
         "--comment",
+        "--deadline",
+        "--time-min",
     ):
         add(*name.split())
     for name in ("--exclusive", "--requeue", "--no-requeue"):

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -50,6 +51,7 @@ def sbatch(settings: Settings, argv: list[str]) -> None:
         environ=dict(os.environ),
         arguments=arguments,
         tasks=_tasks(parsed.array),
+        throttle=int((parsed.array or "").partition("%")[2] or 0),
         test=parsed.test_only,
     )
     if parsed.test_only:
@@ -146,10 +148,17 @@ def squeue(settings: Settings, argv: list[str]) -> None:
     parser.add_argument("-j", "--jobs")
     parser.add_argument("-r", "--array", action="store_true")
     parser.add_argument("-o", "--format", default="%i %T")
+    parser.add_argument("-n", "--name")
+    parser.add_argument("-u", "--user")
     options = parser.parse_args(argv)
     wanted = options.jobs.split(",") if options.jobs else None
     answer = call("squeue", "queue", "slurm_load_jobs error: ", jobs=wanted)
-    for row in answer["rows"]:
+    rows = answer["rows"]
+    if options.name:
+        rows = [row for row in rows if row["name"] in options.name.split(",")]
+    if "%k" in options.format:
+        rows = list(_grouped(rows))
+    for row in rows:
         started = row["start"] and time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(row["start"]))
         fields = {
             "%A": str(row["id"]),
@@ -160,6 +169,8 @@ def squeue(settings: Settings, argv: list[str]) -> None:
             "%r": row["reason"],
             "%S": started or "N/A",
             "%N": row["nodes"],
+            "%j": row["name"],
+            "%k": row["comment"],
         }
         line = options.format
         for field, value in fields.items():
@@ -167,27 +178,54 @@ def squeue(settings: Settings, argv: list[str]) -> None:
         print(line)
 
 
+def _grouped(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """An array's pending tasks on one line, as SLURM shows them: `12_[3-8%2]`."""
+    waiting: dict[int, list[dict[str, Any]]] = {}
+    for row in rows:
+        if row["state"] == "PENDING" and row["task"] != "N/A":
+            waiting.setdefault(row["array"], []).append(row)
+        else:
+            yield row
+    for array, several in waiting.items():
+        numbers = ",".join(str(row["task"]) for row in several)
+        limit = f"%{several[0]['throttle']}" if several[0]["throttle"] else ""
+        yield {**several[0], "label": f"{array}_[{numbers}{limit}]"}
+
+
 def scancel(settings: Settings, argv: list[str]) -> None:
     """End."""
     parser = argparse.ArgumentParser("scancel", allow_abbrev=False)
     parser.add_argument("-s", "--signal", default="")
     parser.add_argument("-f", "--full", action="store_true")
+    parser.add_argument("-t", "--state", default="")
     parser.add_argument("jobs", nargs="*")
     options = parser.parse_args(argv)
     name = options.signal.removeprefix("SIG")
-    answer = call("scancel", "cancel", "", jobs=options.jobs, signal_name=name)
+    jobs = [job for word in options.jobs for job in _expanded(word)]
+    answer = call("scancel", "cancel", "", jobs=jobs, signal_name=name, state=options.state)
     for error in answer["errors"]:
         print(f"scancel: error: {error}", file=sys.stderr)
     sys.exit(1 if answer["errors"] else 0)
 
 
+def _expanded(word: str) -> list[str]:
+    """`12_[1,3-5]` is several."""
+    job, bracket, rest = word.partition("_[")
+    return [f"{job}_{task}" for task in _tasks(rest.rstrip("]"))] if bracket else [word]
+
+
 def scontrol(settings: Settings, argv: list[str]) -> None:
-    """ping, requeue, show job, show assoc_mgr users=NAME flags=assoc."""
+    """ping, requeue, update, show job, show assoc_mgr users=NAME flags=assoc."""
+    argv = [word for word in argv if word != "--oneliner"]
     if argv[:1] == ["ping"]:
         call("scontrol", "ping", "")
         print("Slurmctld(primary) at fake is UP")
     elif argv[:1] == ["requeue"]:
         call("scontrol", "requeue", "", job=int(argv[1]))
+    elif argv[:1] == ["update"]:
+        told = dict(word.split("=") for word in argv[1:])
+        number = int(told["ArrayTaskThrottle"])
+        call("scontrol", "throttle", "", job=int(told["JobId"]), throttle=number)
     elif argv[:2] == ["show", "job"]:
         (row,) = call("scontrol", "queue", "", jobs=[argv[2]])["rows"]
         print(f"JobId={row['id']} JobState={row['state']} ExitCode={row['code']}:0")

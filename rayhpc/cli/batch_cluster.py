@@ -1,0 +1,279 @@
+"""The commands for clusters of `rayhpc up` whose machines are jobs of a batch system.
+
+Implements `cluster_kinds.Verbs`.  What runs on the head's machine runs there as a step of the
+head's job, or as a process beside it; the nodes see the user's files, so none are copied.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from rayhpc.batch.rendering import OUR_RAYHPC
+from rayhpc.cli.become import become
+from rayhpc.cli.cluster_access import Cluster, confirm, remembered
+from rayhpc.cli.saying import say
+from rayhpc.clusters.plan import Action, Wishes
+from rayhpc.elastic.types import Machine, MachineState, NodeType
+from rayhpc.exit_codes import ExitCode, LaunchError, exit_code_of
+from rayhpc.launch.batch_cluster.cluster import BatchCluster, batch_cluster
+from rayhpc.launch.batch_cluster.heads import Phase
+
+_ASK_S = 60.0
+_OTHERWISE = "use nohup, or `rayhpc submit` for a job of its own"
+
+
+# -- coming and going ----------------------------------------------------------------------------
+def up(cluster: Cluster, wishes: Wishes, *, dry_run: bool, yes: bool) -> int:
+    """Start the head; workers come as work waits."""
+    made = _made(cluster)
+    action, why = _plan(made, wishes)
+    _show(cluster, made, action, why)
+    if dry_run:
+        return 0
+    with cluster.folder.locked():
+        if action is Action.KEEP:
+            say(f"cluster {cluster.name} is as its file says")
+        else:
+            confirm("Go ahead?", yes)
+            cluster.folder.write(remembered(cluster, []))
+            if action is Action.RESTART:
+                made.end(say)
+            note = made.start(say)
+            click.echo(f"Cluster {cluster.name}: its head serves at {note.address}.")
+    _explain_use(cluster.name)
+    return 0
+
+
+def _plan(made: BatchCluster, wishes: Wishes) -> tuple[Action, str]:
+    found = made.condition()
+    if found.phase is Phase.GONE:
+        return Action.START, found.why or "it does not run"
+    if wishes.restart_only:
+        return Action.RESTART, "--restart-only"
+    if not made.changed():
+        return Action.KEEP, f"it is {found.phase.value}, and nothing has changed"
+    if wishes.no_restart:
+        return Action.KEEP, "the file has changed, but --no-restart"
+    return Action.RESTART, "the file has changed; programs on the cluster end"
+
+
+def _show(cluster: Cluster, made: BatchCluster, action: Action, why: str) -> None:
+    click.echo(f"cluster {cluster.name}, provider {made.kind.name}:")
+    words = shlex.join(made.growth.head[: made.growth.head.index("--growth")])
+    rows = [("head", "head", action.value, f"{made.head.where} {words}".strip() + f": {why}")]
+    for each in made.growth.types:
+        rows.append(
+            (each.name, "worker", f"{each.min_nodes} to {each.max_nodes}", _as_job(made, each))
+        )
+    width, wider = max(len(row[0]) for row in rows), max(len(row[2]) for row in rows)
+    for name, role, what, text in rows:
+        click.echo(f"  {name:{width}}  {role:6}  {what:{wider}}  {text}".rstrip())
+    click.echo(f"  {made.growth.most} workers at most, each a job of {made.kind.title}")
+
+
+def _as_job(made: BatchCluster, each: NodeType) -> str:
+    words = shlex.join(made.kind.job_words(each))
+    return f"as work waits, idle for {each.idle_seconds:g} s at most: {words or 'no options'}"
+
+
+def _explain_use(name: str) -> None:
+    click.echo(
+        f"To run a program on it:     rayhpc submit {name} script.py\n"
+        f"To run a command:           rayhpc exec {name} 'python script.py'\n"
+        f"To get a shell there:       rayhpc attach {name}\n"
+        f"To see it, and to end it:   rayhpc status {name}; rayhpc down {name}"
+    )
+
+
+def down(cluster: Cluster, *, workers_only: bool, keep: bool, yes: bool) -> int:
+    """End the head, and every job of the cluster."""
+    if workers_only or keep:
+        raise click.UsageError(
+            "--workers-only and --keep-min-workers are for lists of machines: here workers leave "
+            "when they are idle, down to min_workers"
+        )
+    made = _made(cluster)
+    with cluster.folder.locked():
+        confirm(f"End cluster {cluster.name}, its head {made.head.where} and all workers?", yes)
+        made.end(say)
+        cluster.folder.remove_record()
+    click.echo(f"Cluster {cluster.name}: nothing of it is left.")
+    return 0
+
+
+# -- looking -------------------------------------------------------------------------------------
+def show_status(cluster: Cluster, as_json: bool) -> int:
+    """The head's condition, and the cluster as it sees it."""
+    made = _made(cluster)
+    found = made.condition()
+    words = ["status", "--json"] if as_json else ["status"]
+    page = _answer(made, words) if found.phase is Phase.RUNNING else ""
+    if as_json:
+        head = {"state": found.phase.value, "where": made.head.where, "why": found.why}
+        value = {"cluster": cluster.name, "head": head, "status": json.loads(page or "null")}
+        click.echo(json.dumps(value, indent=2))
+    else:
+        click.echo(f"cluster {cluster.name}, {cluster.file.source}")
+        why = f" ({found.why})" if found.why else ""
+        click.echo(f"  head {made.head.where}: {found.phase.value}{why}")
+        click.echo(page, nl=False)
+    return 0 if found.phase is Phase.RUNNING else int(ExitCode.TOO_FEW_NODES)
+
+
+def explain(cluster: Cluster, as_json: bool) -> int:
+    """Why there are no more nodes: the planner's sentences, and the place's own words."""
+    made = _made(cluster)
+    if made.condition().phase is not Phase.RUNNING:
+        lines = made.head.explain() or [f"the head is not running: `rayhpc up {cluster.name}`"]
+    else:
+        growth = json.loads(_answer(made, ["status", "--json"]))["elastic"]
+        lines = [_line(each) for each in (growth or {}).get("lines", [])]
+        lines += _place_says(made)
+        lines = lines or ["nothing waits for more nodes than there are"]
+    if as_json:
+        click.echo(json.dumps({"cluster": cluster.name, "why": lines}, indent=2))
+    else:
+        for each in lines:
+            click.echo(each)
+    return 0
+
+
+def _line(each: dict[str, Any]) -> str:
+    detail = f" ({each['detail']})" if each["detail"] else ""
+    return f"{each['text']}{detail}"
+
+
+def _place_says(made: BatchCluster) -> list[str]:
+    """Of each machine that waits, in the place's own words."""
+    provider = made.provider()
+    waiting = [x for x in provider.list() if x.state is MachineState.PENDING]
+    return [
+        f"{made.kind.title} on {each.name}: {provider.explain(each.name)}"
+        for each in _first_of_each(waiting)
+    ]
+
+
+def _first_of_each(machines: Sequence[Machine]) -> list[Machine]:
+    """One of each type and reason is enough."""
+    return list({(each.node_type, each.reason): each for each in reversed(machines)}.values())
+
+
+def resume(cluster: Cluster, node_type: str) -> int:
+    """By a command beside the head."""
+    made = _made(cluster)
+    return _run(made, [*OUR_RAYHPC, "resume", node_type], terminal=False)
+
+
+def head_ip(cluster: Cluster) -> str:
+    """As it says itself."""
+    return _made(cluster).serving().node_ip
+
+
+def worker_ips(cluster: Cluster) -> list[str]:
+    """As the head sees them."""
+    nodes = json.loads(_answer(_made(cluster), ["status", "--json"]))["nodes"]
+    return [each["ip"] for each in nodes if each["alive"] and not each["is_head"]]
+
+
+# -- on the head's machine -----------------------------------------------------------------------
+def exec_on(
+    cluster: Cluster, words: Sequence[str], switches: set[str], ports: Sequence[int]
+) -> int:
+    """One word is shell text, several are a program and its arguments."""
+    _refuse(switches - {"--start", "--stop"}, ports)
+    command = ["bash", "-c", words[0]] if len(words) == 1 else list(words)
+    made = _made(cluster)
+    code = _run(made, command, terminal=sys.stdin.isatty())
+    if "--stop" in switches:
+        down(cluster, workers_only=False, keep=False, yes=True)
+    return code
+
+
+def submit_to(cluster: Cluster, words: Sequence[str], switches: set[str]) -> int:
+    """The script lies where the head's machine sees it."""
+    script, *arguments = words
+    command = [sys.executable, os.path.abspath(script), *arguments]
+    return exec_on(cluster, command, switches, ())
+
+
+def attach_to(cluster: Cluster, *, tmux: bool, screen: bool, ports: Sequence[int]) -> NoReturn:
+    """A shell that is connected to the cluster."""
+    given = {"--tmux": tmux, "--screen": screen}
+    _refuse({name for name, is_given in given.items() if is_given}, ports)
+    terminal = sys.stdin.isatty()
+    become(_connected(_made(cluster), ["bash", *(["-i"] if terminal else [])], terminal=terminal))
+
+
+def follow_logs(cluster: Cluster, lines: int) -> NoReturn:
+    """The session's logs, which are on the head's machine, and what the head has said."""
+    made = _made(cluster)
+    logs = shlex.quote(str(Path(made.serving().session_dir, "logs")))
+    said = shlex.quote(str(made.head.log()))
+    text = f"exec tail -n{lines} -F {said} {logs}/*.log"
+    become(_connected(made, ["bash", "-c", text], terminal=sys.stdin.isatty()))
+
+
+def rsync(cluster: Cluster, *, up: bool) -> NoReturn:
+    """Nothing to copy, which is said."""
+    title = _made(cluster).kind.title
+    raise LaunchError(
+        f"cluster {cluster.name}: nodes that {title} gives see the same files as this machine, so "
+        "nothing is copied: use `cp`",
+        ExitCode.CONFIGURATION,
+    )
+
+
+# -- small things --------------------------------------------------------------------------------
+def _made(cluster: Cluster) -> BatchCluster:
+    return batch_cluster(cluster.file, cluster.folder.path)
+
+
+def _connected(made: BatchCluster, words: Sequence[str], *, terminal: bool) -> list[str]:
+    at = [*OUR_RAYHPC, "_machine", "at", made.serving().address, "--", *words]
+    return made.head.command(at, terminal=terminal)
+
+
+def _run(made: BatchCluster, words: Sequence[str], *, terminal: bool) -> int:
+    sys.stdout.flush()
+    argv = _connected(made, words, terminal=terminal)
+    try:
+        return exit_code_of(subprocess.run(argv, check=False).returncode)
+    except OSError as error:
+        text = f"{argv[0]} cannot be started: {error.strerror}"
+        raise LaunchError(text, ExitCode.CONFIGURATION) from None
+
+
+def _answer(made: BatchCluster, words: Sequence[str]) -> str:
+    """What a command of ours prints there."""
+    argv = _connected(made, [*OUR_RAYHPC, *words], terminal=False)
+    try:
+        done = subprocess.run(
+            argv,
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=_ASK_S,
+            stdin=subprocess.DEVNULL,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise LaunchError(
+            f"the head's machine cannot be asked: {error}", ExitCode.HEAD_LOST
+        ) from None
+    if done.returncode != 0:
+        raise LaunchError(f"the head's machine says: {done.stderr.strip()}", ExitCode.HEAD_LOST)
+    return done.stdout
+
+
+def _refuse(switches: set[str], ports: Sequence[int]) -> None:
+    if switches or ports:
+        listed = ", ".join(sorted(switches)) or "-p"
+        raise click.UsageError(f"{listed}: not for clusters on a batch system; {_OTHERWISE}")

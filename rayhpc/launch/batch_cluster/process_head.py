@@ -1,0 +1,141 @@
+"""A head that is a process of the user's on this machine, or on a login node reached by ssh.
+
+Made by `heads`.  It goes on when the command that started it has ended, and when the user logs out.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import socket
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from rayhpc.batch.rendering import OUR_RAYHPC
+from rayhpc.exit_codes import ExitCode, LaunchError
+from rayhpc.launch import sessions
+from rayhpc.launch.batch_cluster.heads import Condition, Head, Launch, Phase
+
+_LOG = "head.log"
+_SSH_S = 60.0
+# What another cluster or job around us would tell it.
+_FOREIGN = ("RAYHPC_ADDRESS", "RAYHPC_JOB_DIR", "RAYHPC_EXIT_FILE")
+# Whatever launcher is around us: it is a cluster of its own.
+_ALONE = ("--rank=0", "--size=1", "--no-report")
+
+
+class ProcessHead(Head):
+    """A head in a process.
+
+    Args:
+        folder: the cluster's folder.
+        login: the host to log in to; None: this machine.
+    """
+
+    def __init__(self, folder: Path, login: str | None = None) -> None:
+        super().__init__(folder)
+        self._login = login
+        self._process: subprocess.Popen[bytes] | None = None
+        self.where = "on this machine" if login is None else f"on {login}"
+
+    def start(self, launch: Launch) -> None:
+        """Start it in a session of its own."""
+        run = shlex.join([*OUR_RAYHPC, "run", *_ALONE, *launch.words])
+        script = "\n".join([*launch.setup, f"exec {run}"])
+        if self._login is None:
+            self._start_here(script, launch.work_dir)
+            return
+        log, inner = shlex.quote(str(self.log())), shlex.quote(script)
+        text = f"cd {shlex.quote(launch.work_dir)} && {{ setsid bash -c {inner} >{log} 2>&1 & }}"
+        done = self._ssh(self._login, ["bash", "-c", f"{text} </dev/null"])
+        if done.returncode != 0:
+            said = done.stderr.strip().splitlines()
+            reason = said[-1] if said else f"exit code {done.returncode}"
+            raise LaunchError(f"the head cannot be started on {self._login}: {reason}")
+
+    def condition(self) -> Condition:
+        """Whether the process of its session runs."""
+        note = self.note()
+        if note is None:
+            starting = self._login is not None or (
+                self._process is not None and self._process.poll() is None
+            )
+            return Condition(Phase.STARTING if starting else Phase.GONE)
+        alive = self._is_alive(note.hostname, note.session_dir)
+        where = f"on {note.hostname}"
+        if alive:
+            return Condition(Phase.RUNNING, where)
+        return Condition(Phase.GONE, f"its process {where} has ended")
+
+    def command(self, words: Sequence[str], *, terminal: bool) -> list[str]:
+        """As they are, or by ssh."""
+        note = self.note()
+        if note is None:
+            raise LaunchError("the cluster has no head: `rayhpc up` starts it", ExitCode.HEAD_LOST)
+        if note.hostname == socket.gethostname():
+            return list(words)
+        text = f"cd {shlex.quote(os.getcwd())} 2>/dev/null; exec {shlex.join(words)}"
+        return [*_ssh_words(self._login or note.hostname, terminal), text]
+
+    def stop(self) -> None:
+        """Have it drain and end, as on Ctrl-C."""
+        note = self.note()
+        if note is None:
+            if self._process is not None and self._process.poll() is None:
+                self._process.terminate()
+            return
+        words = [*OUR_RAYHPC, "stop", "--session", note.session_dir]
+        subprocess.run(
+            self.command(words, terminal=False), check=False, capture_output=True, timeout=_SSH_S
+        )
+
+    def log(self) -> Path:
+        """A file in the cluster's folder."""
+        return self.folder / _LOG
+
+    def _start_here(self, script: str, work_dir: str) -> None:
+        environ = {name: value for name, value in os.environ.items() if name not in _FOREIGN}
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        log = os.open(self.log(), flags, 0o600)
+        try:
+            self._process = subprocess.Popen(
+                ["bash", "-c", script],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=work_dir,
+                env=environ,
+                start_new_session=True,
+            )
+        finally:
+            os.close(log)
+
+    def _is_alive(self, hostname: str, session_dir: str) -> bool:
+        if hostname == socket.gethostname():
+            record = sessions.read_record(Path(session_dir))
+            return record is not None and sessions.is_running(record)
+        words = [*OUR_RAYHPC, "_machine", "alive", session_dir]
+        done = self._ssh(self._login or hostname, words)
+        if done.returncode == 255:
+            said = done.stderr.strip().splitlines()
+            text = f"{hostname} cannot be asked: {said[-1] if said else 'ssh failed'}"
+            raise LaunchError(text, ExitCode.HEAD_LOST)
+        return done.returncode == 0
+
+    def _ssh(self, host: str, words: Sequence[str]) -> subprocess.CompletedProcess[str]:
+        try:
+            return subprocess.run(
+                [*_ssh_words(host, False), shlex.join(words)],
+                check=False,
+                capture_output=True,
+                text=True,
+                stdin=subprocess.DEVNULL,
+                timeout=_SSH_S,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise LaunchError(f"ssh {host}: {error}", ExitCode.HEAD_LOST) from None
+
+
+def _ssh_words(host: str, terminal: bool) -> list[str]:
+    return ["ssh", *(["-t"] if terminal else []), "-o", "BatchMode=yes", host]

@@ -1,0 +1,1 @@
+"""Amazon EC2 as a place that machines come from."""

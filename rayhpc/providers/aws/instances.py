@@ -1,0 +1,54 @@
+"""From EC2's description of an instance to a machine.  Used by `provider`.  Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from rayhpc.elastic.types import MachineState
+from rayhpc.providers.aws.request import LEASE, MACHINE, MADE_OF, TYPE, of_tags
+from rayhpc.providers.machines import Rented
+
+_STATES = {"pending": MachineState.PENDING, "running": MachineState.RUNNING}
+# Whoever looks after a machine notes so this often; without it, it is nobody's after so long.
+LEASE_S = 3600.0
+
+
+def machine(instance: Mapping[str, Any], *, internal: bool) -> Rented:
+    """A machine; `internal`: it is logged in to by its address in the cloud."""
+    tags = of_tags(instance.get("Tags"))
+    state = _STATES.get(instance["State"]["Name"], MachineState.ENDED)
+    private = instance.get("PrivateIpAddress") or None
+    public = instance.get("PublicIpAddress") or None
+    return Rented(
+        tags.get(MACHINE, instance["InstanceId"]),
+        tags.get(TYPE, ""),
+        state,
+        private,
+        reason=reason(instance) if state is MachineState.ENDED else None,
+        login=private if internal else public or private,
+        identity=instance["InstanceId"],
+        made_of=tags.get(MADE_OF, ""),
+    )
+
+
+def reason(instance: Mapping[str, Any]) -> str:
+    """Why it is in its state, in EC2's words."""
+    said = instance.get("StateReason") or {}
+    words = said.get("Message") or instance.get("StateTransitionReason") or "no reason given"
+    return f"{instance['State']['Name']}: {words}"
+
+
+def is_there(instance: Mapping[str, Any]) -> bool:
+    """Whether it still costs something, or will."""
+    return instance["State"]["Name"] in ("pending", "running", "stopping", "stopped")
+
+
+def leased_until(instance: Mapping[str, Any]) -> float:
+    """Until when somebody looks after it, in seconds since 1970."""
+    told = of_tags(instance.get("Tags")).get(LEASE, "")
+    if told.isdecimal():
+        return float(told)
+    launched = instance.get("LaunchTime")
+    return launched.timestamp() + LEASE_S if isinstance(launched, datetime) else LEASE_S

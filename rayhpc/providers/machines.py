@@ -1,0 +1,87 @@
+"""Places whose machines are computers with sshd: the cluster launcher sets them up over ssh.
+
+Implemented by the providers of clouds, called by `clusters.renting`.  Such a provider makes the
+machines and what the cluster needs beside them, a key pair and rules for its network; it never
+logs in to one, and no machine is given the user's credentials or a secret of the cluster's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from rayhpc.elastic.types import Machine, NodeType
+from rayhpc.providers.base import Provider, ProviderKind
+
+
+@dataclass(frozen=True)
+class Rented(Machine):
+    """A machine that can be logged in to once it runs.
+
+    `address` is the one by which the cluster's nodes reach each other.
+
+    Attributes:
+        login: the address to log in to from here; None: not known yet.
+        identity: the place's own id of it, never used again for another: its host key is pinned
+            under that, since addresses are used again.
+        made_of: `print_of` of the type as it was when the machine was asked for.
+    """
+
+    login: str | None = None
+    identity: str = ""
+    made_of: str = ""
+
+
+class MachineProvider(Provider, Protocol):
+    """A `base.Provider` of such machines, for one cluster.  Every method raises ProviderError."""
+
+    def prepare(self, public_key: str) -> None:
+        """Have what the machines need beside themselves, such as a key pair and network rules.
+
+        Args:
+            public_key: lets us in, in OpenSSH's format.
+        """
+
+    def list(self) -> Sequence[Rented]:
+        """All machines of the cluster, whoever has asked for them."""
+
+    def dissolve(self) -> Sequence[str]:
+        """Remove what `prepare` has made, once every machine has been released.
+
+        Returns:
+            What is still there, in words; it goes as soon as the machines have gone.
+        """
+
+    def renew(self, until: float) -> None:
+        """Note on every machine that somebody looks after it, in seconds since 1970."""
+
+
+class MachineKind(ProviderKind):
+    """A kind of place with such machines."""
+
+    #: Whom to log in as if the cluster's file does not say.
+    user: str
+
+    @abstractmethod
+    def rent(
+        self, cluster: str, options: Mapping[str, object], types: Sequence[NodeType]
+    ) -> MachineProvider:
+        """The provider for one cluster.  Asks nobody yet.
+
+        Args:
+            cluster: its name.
+            options: `provider` of its file.
+            types: with `node_config` as their options.
+
+        Raises:
+            OptionError: one of them is wrong, or a package is missing.
+        """
+
+
+def print_of(kind: NodeType) -> str:
+    """A hash of what machines of a type are asked for with: another one means another machine."""
+    return hashlib.sha256(json.dumps(dict(kind.options), sort_keys=True).encode()).hexdigest()[:16]

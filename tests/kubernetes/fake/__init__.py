@@ -1,0 +1,1 @@
+"""A strict API server in Python, with the controllers that matter here."""
