@@ -3,10 +3,11 @@
 Used by `runtime.process`, from the thread that leads (`handover.py`).  Never decodes a message
 body and never waits: the caller polls.
 
-One ROUTER is bound to the process's ipc path, one connects.  Processes on the same node are
-reached directly over ipc, connected at the first message; that route is kept, so messages between
-two processes stay in order.  Everything else goes to the raylet, which forwards it, or, if it is
-for a process of another node, over a direct link once there is one (`direct_links.py`).
+Processes on the same node are reached directly, connected at the first message; that route is kept,
+so messages between two processes stay in order.  It is a stream socket (`local_streams.py`); where
+other users have our uid it is ZeroMQ's, with CURVE: then one ROUTER is bound to the process's ipc
+path.  Another connects to the raylet, which forwards everything else; to a process of another node
+there may be a direct link (`direct_links.py`).
 Anything sent to a process before it listens is lost: only listings can name such a process.
 A process that has ended never comes back: addresses and route names are used once.
 """
@@ -16,8 +17,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-
-import zmq
+from typing import Any
 
 from rayhpc.machine import limits
 from rayhpc.wire import sockets
@@ -32,6 +32,8 @@ from rayhpc.wire.address import (
 from rayhpc.wire.direct_links import DirectLinks
 from rayhpc.wire.direct_sockets import DirectSockets
 from rayhpc.wire.keys import KeyPair
+from rayhpc.wire.local_streams import LocalStreams
+from rayhpc.wire.sockets import Socket
 from rayhpc.wire.windows import Windows
 
 # Connections to ended processes that are kept, since their messages may still be unread.
@@ -42,6 +44,8 @@ _SWEEP_AFTER = 64
 # fewer: one for every so many that it may open.
 LINKS_MAX = 64
 _DESCRIPTORS_FOR_A_LINK = 8
+# How long what was sent may still go out when a process leaves.
+_LINGER_S = 0.5
 
 
 def socket_path(session_dir: str, process: int) -> str:
@@ -64,13 +68,14 @@ class Transport:
         windows: how much may be in flight to each process.
         send: sends a message to a process, without waiting.
         links: decides what goes over direct links.
-        sockets: poll them for reading, then call `receive_from`.
+        sockets: poll them (one may be a plain descriptor) for reading, then call `receive_from`.
         on_socket: called when there is another.
+        ready: frames that have been read, and are to be handled before others.
     """
 
     def __init__(
         self,
-        context: zmq.Context[zmq.Socket[bytes]],
+        context: sockets.Context,
         me: Address,
         session_dir: str,
         ips: Sequence[str] = (),
@@ -89,21 +94,26 @@ class Transport:
         self._raylet = raylet_of(self._node)
         self._session_dir = session_dir
         name = routing_id(me)
-        self._bound = sockets.make_router(context, routing_id=name)
+        self.ready: deque[bytes] = deque()
+        self._streams: LocalStreams | None = None
+        self._bound: Socket | None = None
         self._connected = sockets.make_router(context, routing_id=name)
-        if ipc_key is not None:
-            sockets.protect_server(self._bound, ipc_key)
+        self.sockets: list[Any] = [self._connected]
+        if ipc_key is None:
+            self._streams = LocalStreams(me, self._path, self._send_by_raylet, self.ready)
+            self.sockets.insert(0, self._streams.fd)
+        else:
             sockets.protect_client(self._connected, ipc_key)
-        sockets.bind_ipc(self._bound, socket_path(session_dir, process_of(me)))
-        self._routes: dict[Address, tuple[zmq.Socket[bytes], bytes]] = {}
+            self._bound = self._bind(context, name, ipc_key)
+            self.sockets.insert(0, self._bound)
+        self._routes: dict[Address, tuple[Socket, bytes]] = {}
         self._open(self._raylet)
-        self.sockets = [self._bound, self._connected]
         self._direct = DirectSockets(context, me, list(ips), ports)
         most = limits.descriptors_for(_DESCRIPTORS_FOR_A_LINK, reserved=0, most=LINKS_MAX)
         self.links = DirectLinks(me, self._send_by_raylet, self._direct, most if ips else 0)
         self._direct.links = self.links
         self._direct.on_socket = self._add
-        self.on_socket: Callable[[zmq.Socket[bytes]], None] = _nothing
+        self.on_socket: Callable[[Socket], None] = _nothing
 
     def _transmit(self, destination: Address, frame: bytes) -> bool:
         """Pass a frame to the route to a process; False: nobody can receive it.
@@ -114,7 +124,9 @@ class Transport:
         if len(frame) > sockets.MAX_FRAME_BYTES:
             sockets.check_frame(frame)
         if destination >> 32 == self._node:
-            return self._send_by_ipc(destination, frame)
+            if self._streams is None or destination == self._raylet:
+                return self._send_by_ipc(destination, frame)
+            return destination not in self._ended and self._streams.send(destination, frame)
         if process_of(destination):
             return self.links.send(destination, frame)
         return self._send_by_ipc(self._raylet, frame)
@@ -136,30 +148,45 @@ class Transport:
     def receive(self) -> Iterator[bytes]:
         """All frames that have arrived, without waiting."""
         for sock in list(self.sockets):
-            if sockets.has_input(sock):
+            if type(sock) is int or sockets.has_input(sock):
                 yield from self.receive_from(sock)
 
-    def receive_from(self, sock: zmq.Socket[bytes]) -> Iterator[bytes]:
-        """The frames that have arrived at a socket found readable by a poll."""
-        if sock is not self._bound and sock is not self._connected:
+    def receive_from(self, sock: Any) -> Iterator[bytes]:
+        """The frames that have arrived at one of `sockets` found readable by a poll."""
+        if type(sock) is int:
+            assert self._streams is not None
+            self._streams.read()
+        elif sock in (self._connected, self._bound):
+            self._read_ipc(sock)
+        else:
             yield from self._direct.receive_from(sock)
             return
-        routes = self._routes
+        ready = self.ready
+        while ready:
+            yield ready.popleft()
+
+    def _read_ipc(self, sock: Socket) -> None:
+        routes, frames = self._routes, []
         while True:
             name = sock.recv()
-            frame = sock.recv()
+            frames.append(sock.recv())
             peer = int.from_bytes(name[1:9], "big")
             if peer not in routes and peer not in self._ended:
                 routes[peer] = (sock, name)
-            yield frame
             if not sockets.has_input(sock):
-                return
+                break
+        if self._streams is not None:
+            # First: what a process said last is read before the news of its end.
+            self._streams.read()
+        self.ready.extend(frames)
 
     def forget(self, address: Address) -> None:
         """Drop the route to a process that has ended; nothing more is sent to it."""
         self._ended.add(address)
         self.windows.forget(address)
         self.links.forget(address)
+        if self._streams is not None:
+            self._streams.forget(address)
         route = self._routes.pop(address, None)
         if route is not None and route[0] is self._connected:
             self._ended_connected.append(address)
@@ -174,12 +201,22 @@ class Transport:
     def close(self) -> None:
         """Close the sockets; what was sent may still go out for up to half a second."""
         self._direct.close_all()
+        if self._streams is not None:
+            self._streams.close(_LINGER_S)
         for sock in (self._bound, self._connected):
-            sock.close(linger=500)
+            if sock is not None:
+                sock.close(linger=sockets.LINGER)
 
-    def _add(self, sock: zmq.Socket[bytes]) -> None:
+    def _add(self, sock: Socket) -> None:
         self.sockets.append(sock)
         self.on_socket(sock)
+
+    def _bind(self, context: sockets.Context, name: bytes, key: KeyPair) -> Socket:
+        """Listen for the other processes of this node that know the key."""
+        bound = sockets.make_router(context, routing_id=name)
+        sockets.protect_server(bound, key)
+        sockets.bind_ipc(bound, self._path(self.me))
+        return bound
 
     def _sweep(self) -> None:
         """Drop processes that have ended without our being told: a connection costs 14 KiB."""
@@ -187,7 +224,7 @@ class Transport:
             self.forget(address)
         self._sweep_at = self._opened + max(_SWEEP_AFTER, len(self._routes))
 
-    def _open(self, hop: Address) -> tuple[zmq.Socket[bytes], bytes]:
+    def _open(self, hop: Address) -> tuple[Socket, bytes]:
         self._opened += 1
         if self._opened >= self._sweep_at:
             self._sweep()
@@ -200,5 +237,5 @@ class Transport:
         return socket_path(self._session_dir, process_of(address))
 
 
-def _nothing(_: zmq.Socket[bytes]) -> None:
+def _nothing(_: Socket) -> None:
     """The default: nobody wants to be told."""

@@ -3,9 +3,10 @@
     python -m tests.bench.round_trips [SECONDS]
 
 Prints µs and round trips a second, measured turn about: one byte through a pair of pipes (each way
-one process wakes the other); one small message over ZeroMQ's ipc, between sockets as the runtime
-makes and polls them (each way three thread switches: main thread, ZeroMQ's own thread, the other
-side's, its main thread); `multiprocessing.Pool`; and one call of an actor and one task at a time.
+one process wakes the other); one small message over a stream socket as the runtime makes and polls
+it within a node; one over ZeroMQ's ipc, as between a process and its raylet (each way three thread
+switches: main thread, ZeroMQ's own thread, the other side's, its main thread);
+`multiprocessing.Pool`; and one call of an actor and one task at a time.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable
 
 import zmq
@@ -24,7 +26,10 @@ from zmq.backend import zmq_poll
 
 import rayhpc
 from rayhpc.util.microbenchmark.remote_code import Actor, nothing
-from rayhpc.wire import sockets
+from rayhpc.wire import codec, sockets
+from rayhpc.wire.address import make_address
+from rayhpc.wire.local_streams import LocalStreams
+from rayhpc.wire.messages.windows import Flush
 
 ROUNDS = 7
 A, B = b"\x01a", b"\x01b"
@@ -44,6 +49,39 @@ def pipes(children: list[int]) -> Callable[[], object]:
         os.read(read_here, 1)
 
     return turn
+
+
+def streams(folder: str, children: list[int]) -> Callable[[], object]:
+    """One message there and back between two processes of a node."""
+    here, there = make_address(1, 1), make_address(1, 2)
+    ready: deque[bytes] = deque()
+    opened = {
+        me: LocalStreams(me, lambda address: f"{folder}/{address:x}", _never, ready)
+        for me in (here, there)
+    }
+    ping, pong = codec.encode(there, here, Flush()), codec.encode(here, there, Flush())
+
+    def await_one(mine: LocalStreams) -> None:
+        while not ready:
+            zmq_poll([(mine.fd, zmq.POLLIN)], -1)
+            mine.read()
+        ready.clear()
+
+    if (child := os.fork()) == 0:
+        while True:
+            await_one(opened[there])
+            opened[there].send(here, pong)
+    children.append(child)
+
+    def turn() -> None:
+        opened[here].send(there, ping)
+        await_one(opened[here])
+
+    return turn
+
+
+def _never(_: int, frame: bytes) -> bool:
+    raise AssertionError(frame)
 
 
 def zeromq(folder: str, children: list[int]) -> Callable[[], object]:
@@ -97,6 +135,7 @@ def main(seconds: float = 0.5) -> None:
     with tempfile.TemporaryDirectory(prefix="rayhpc-bench-") as folder:
         turns = {
             "two processes, a pipe each way": pipes(children),
+            "two processes, one over a stream socket": streams(folder, children),
             "two processes, one ZeroMQ round trip": zeromq(folder, children),
         }
         try:

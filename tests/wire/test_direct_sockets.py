@@ -15,27 +15,40 @@ from rayhpc.wire.keys import new_key_pair
 from rayhpc.wire.messages import PROCESS_TAKES
 from rayhpc.wire.messages.windows import Credit
 from rayhpc.wire.transport import Transport
+from tests.wire.helpers import LocalRaylet
 
 _decode = codec.Decoder(PROCESS_TAKES)
 LOCAL = "127.0.0.1"
 
 
-class Party:
-    """One process, or a raylet (number 0), which only passes frames on."""
+class Raylet(LocalRaylet):
+    """Passes on what is for the other node, and counts that."""
 
-    def __init__(self, pair: Pair, node: int, number: int, ports: sockets.PortRange) -> None:
-        self.pair = pair
+    def __init__(self, pair: Pair, node: int) -> None:
+        super().__init__(str(pair.folder / str(node)), node)
+        self._pair = pair
+        self.relayed = 0
+
+    def turn(self) -> None:
+        for frame in self.receive():
+            self.relayed += 1
+            self._pair.raylets[node_of(codec.destination_of(frame))].pass_on(frame)
+
+
+class Party:
+    """One process."""
+
+    def __init__(self, pair: Pair, node: int, ports: sockets.PortRange) -> None:
         self.context = zmq.Context()
-        self.me = make_address(node, number)
-        ips = [LOCAL] if number else []
+        self.me = make_address(node, 1)
         folder = str(pair.folder / str(node))
-        self.transport = Transport(self.context, self.me, folder, ips, ports)
+        self.transport = Transport(self.context, self.me, folder, [LOCAL], ports)
+        self.sockets = self.transport.sockets
         self.links = self.transport.links
         self.links.deliver = self.take
         self.troubles: list[str] = []
         self.links.on_trouble = self.troubles.append
         self.got: list[int] = []
-        self.relayed = 0
         self.sent = 0
         self.handlers = self.links.handlers()
 
@@ -49,14 +62,6 @@ class Party:
             self.take(frame)
 
     def take(self, frame: bytes) -> None:
-        destination = codec.destination_of(frame)
-        if destination != self.me:
-            if node_of(destination) == node_of(self.me):
-                self.transport._send_by_ipc(destination, frame)
-            else:
-                self.relayed += 1
-                self.pair.raylets[node_of(destination)].take(frame)
-            return
         message = _decode(frame)
         if isinstance(message, Credit):
             self.got.append(message.size)
@@ -75,16 +80,18 @@ class Pair:
         self.folder = folder
         for node in (5, 6):
             (folder / str(node) / "p").mkdir(parents=True)
-        self.raylets = {node: Party(self, node, 0, None) for node in (5, 6)}
-        self.one, self.two = Party(self, 5, 1, ports), Party(self, 6, 1, ports)
-        self.parties = [*self.raylets.values(), self.one, self.two]
+        self.raylets = {node: Raylet(self, node) for node in (5, 6)}
+        self.one, self.two = Party(self, 5, ports), Party(self, 6, ports)
+        for node, party in (5, self.one), (6, self.two):
+            self.raylets[node].hear(party.transport)
+        self.parties: list[Raylet | Party] = [*self.raylets.values(), self.one, self.two]
 
     def run_until(self, done: Callable[[], bool], within_s: float = 10.0) -> None:
         """Serve everybody until `done()`."""
         deadline = time.monotonic() + within_s
         while not done():
             assert time.monotonic() < deadline
-            polled = {x: zmq.POLLIN for party in self.parties for x in party.transport.sockets}
+            polled = {x: zmq.POLLIN for party in self.parties for x in party.sockets}
             zmq.zmq_poll(list(polled.items()), 1000)
             for party in self.parties:
                 party.turn()

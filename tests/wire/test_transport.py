@@ -1,11 +1,11 @@
-"""A process's two sockets: order, routes, and processes that end, over real ipc."""
+"""A process's ways to others of its node: order, routes, and processes that end."""
 
 from __future__ import annotations
 
 import os
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from rayhpc.wire.keys import KeyPair, new_key_pair
 from rayhpc.wire.messages.leases import Leaving
 from rayhpc.wire.monitor import BAD_PROTOCOL, CLOSED, DOWN, NO_HANDSHAKE, REFUSED, UP, Monitor
 from rayhpc.wire.transport import Transport
-from tests.wire.helpers import poll_until
+from tests.wire.helpers import LocalRaylet, poll_until
 
 NODE = 5
 _FAILED = BAD_PROTOCOL | NO_HANDSHAKE | REFUSED
@@ -48,18 +48,40 @@ class Party:
         assert self.texts() == texts
         self.frames.clear()
 
+    def routes(self) -> Collection[int]:
+        """Where it would send without dialling first."""
+        streams = self.transport._streams
+        own = {} if streams is None else streams._routes
+        return {*self.transport._routes, *own}
+
     def close(self) -> None:
         self.transport.close()
         self.context.destroy(linger=0)
 
 
+class Raylet(LocalRaylet):
+    """The raylet's end, and what it has been sent."""
+
+    def __init__(self, session: str, ipc_key: KeyPair | None) -> None:
+        super().__init__(session, NODE, ipc_key)
+        self.frames: list[bytes] = []
+
+    def turn(self) -> None:
+        self.frames += self.receive()
+
+    def expect(self, count: int) -> list[bytes]:
+        assert poll_until(lambda: len(self.frames) >= count, self.sockets, self.turn)
+        return self.frames
+
+
 class Session:
-    """Some processes of one node; number 0 stands for the raylet."""
+    """Some processes of one node, and its raylet."""
 
     def __init__(self, folder: Path, ipc_key: KeyPair | None) -> None:
         (folder / "p").mkdir()
         self.folder = str(folder)
         self.ipc_key = ipc_key
+        self.raylet = Raylet(self.folder, ipc_key)
         self.parties: list[Party] = []
 
     def add(self, number: int) -> Party:
@@ -76,10 +98,10 @@ class Session:
 def session(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Session]:
     """A session that is protected in this way."""
     session = Session(tmp_path, new_key_pair() if request.param == "by a key" else None)
-    session.add(0)
     yield session
     for party in session.parties:
         party.close()
+    session.raylet.close()
 
 
 def numbers(count: int) -> list[str]:
@@ -101,18 +123,18 @@ def test_an_answer_goes_back_the_way_the_question_came(session: Session) -> None
     other.expect(["question"])
     other.send(one.me, "answer")
     one.expect(["answer"])
-    assert one.me in other.transport._routes
+    assert one.me in other.routes()
     assert other.transport._opened == 1  # to the raylet only
 
 
 def test_other_nodes_are_reached_through_the_raylet(session: Session) -> None:
-    raylet, one = session.parties[0], session.add(1)
+    raylet, one = session.raylet, session.add(1)
     far = make_address(NODE + 1, 3)
     one.send(far, "far")
     one.send(raylet_of(NODE), "near")
-    assert poll_until(lambda: len(raylet.frames) == 2, raylet.transport.sockets, raylet.turn)
-    assert [codec.destination_of(x) for x in raylet.frames] == [far, raylet.me]
-    assert [codec.source_of(x) for x in raylet.frames] == [one.me, one.me]
+    frames = raylet.expect(2)
+    assert [codec.destination_of(x) for x in frames] == [far, raylet.me]
+    assert [codec.source_of(x) for x in frames] == [one.me, one.me]
 
 
 def test_a_process_may_write_to_itself(session: Session) -> None:
@@ -125,7 +147,7 @@ def test_a_process_that_does_not_listen_yet_is_reached_once_it_does(session: Ses
     one = session.add(1)
     late = make_address(NODE, 2)
     one.send(late, "too early")
-    assert late not in one.transport._routes
+    assert late not in one.routes()
     other = session.add(2)
     for text in numbers(3):
         one.send(late, text)
@@ -182,7 +204,19 @@ def test_what_a_dead_process_said_last_arrives(session: Session) -> None:
     one.expect(numbers(100))
     one.transport.forget(dead)
     one.send(dead, "to nobody")
-    assert dead not in one.transport._routes
+    assert dead not in one.routes()
+
+
+@pytest.mark.parametrize("session", ["by its directory"], indirect=True)
+def test_what_it_said_last_is_read_before_the_news_of_its_end(session: Session) -> None:
+    raylet, one, other = session.raylet, session.add(1), session.add(2)
+    raylet.hear(one.transport)
+    other.send(one.me, "last words")
+    assert raylet.pass_on(codec.encode(one.me, raylet.me, Leaving("it has died")))
+    connected = one.transport._connected
+    assert poll_until(lambda: sockets.has_input(connected), [connected], lambda: None)
+    one.frames += one.transport.receive_from(connected)
+    assert one.texts() == ["last words", "it has died"]
 
 
 def test_processes_come_and_go_without_end(session: Session) -> None:
@@ -202,7 +236,7 @@ def test_processes_come_and_go_without_end(session: Session) -> None:
         if not party.context.closed:
             party.close()
     assert len(one.transport._ended_connected) <= 16
-    assert len(one.transport._routes) == 1
+    assert len(one.routes()) == 1
 
 
 def test_processes_that_end_unseen_are_forgotten_in_time(session: Session) -> None:
@@ -219,7 +253,7 @@ def test_processes_that_end_unseen_are_forgotten_in_time(session: Session) -> No
             one.expect(["hello"])
         party.close()
         Path(session.folder, "p", f"{number:x}").unlink(missing_ok=True)
-    assert len(one.transport._routes) < 3 * 64
+    assert len(one.routes()) < 3 * 64
     one.send(stays.me, "still there")
     stays.expect(["still there"])
 
@@ -256,7 +290,7 @@ def test_a_frame_that_nobody_would_take_is_refused(
 @pytest.mark.parametrize("with_a_key", [False, True])
 @pytest.mark.parametrize("session", ["by a key"], indirect=True)
 def test_who_does_not_know_the_key_gets_nothing_through(session: Session, with_a_key: bool) -> None:
-    raylet, one = session.parties[0], session.add(1)
+    raylet, one = session.raylet, session.add(1)
     stranger = session.add_stranger(2, new_key_pair() if with_a_key else None)
     monitor = Monitor(stranger.transport.sockets[1], UP | DOWN | CLOSED | _FAILED)
     seen: list[int] = []
@@ -268,7 +302,8 @@ def test_who_does_not_know_the_key_gets_nothing_through(session: Session, with_a
     # Nor does it hear what is meant for the process whose place it has taken.
     one.send(stranger.me, "for number 2")
     one.send(raylet.me, "last")
-    raylet.expect(["last"])
+    (frame,) = raylet.expect(1)
+    assert codec.Decoder([Leaving])(frame).reason == "last"
     for party in (one, stranger):
         party.turn()
         assert party.frames == []

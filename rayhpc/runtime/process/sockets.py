@@ -59,6 +59,7 @@ class Sockets:
         self.handover = Handover()
         # What `zmq.Poller` would pass to the same function; its conversions cost 1 µs a call.
         self._polled: list[Any] = [(x, zmq.POLLIN) for x in self.transport.sockets]
+        self._streams = self.transport.sockets[0]
         self._polled.append((self.handover.wake_fd, zmq.POLLIN))
 
     def poll(
@@ -70,10 +71,15 @@ class Sockets:
             timeout: the longest wait in seconds; None: until something arrives.
             on_readable: called with each watched descriptor that is readable.
         """
+        ready = self.transport.ready
+        if ready:  # this is a turn inside the handler of an earlier one, or that was interrupted
+            timeout = 0.0
+            while ready:
+                self._take_frame(ready.popleft())
         for source, _ in zmq_poll(self._polled, -1 if timeout is None else milliseconds(timeout)):
             if source == self.handover.wake_fd:
                 self.handover.drain()
-            elif type(source) is int:
+            elif type(source) is int and source != self._streams:
                 on_readable(source)
             else:
                 for frame in self.transport.receive_from(source):
