@@ -15,6 +15,7 @@ import msgspec
 from rayhpc.raylet.config import NodeConfig
 from rayhpc.raylet.head_line import HeadLine
 from rayhpc.raylet.joining import rejoining
+from rayhpc.raylet.memory_monitor import Pressure
 from rayhpc.raylet.node import Raylet
 from rayhpc.raylet.objects import ObjectManager
 from rayhpc.store.arena import Arena
@@ -70,6 +71,8 @@ class AtOnce:
 
 class NoMonitor:
     """There is memory enough."""
+
+    ours = Pressure(0, 0, "")
 
     def deadline(self) -> float:
         """Never."""
