@@ -65,7 +65,8 @@ class Configuration(Mapping[str, str]):
         Raises:
             ConfigurationError: it names none, or as for `load`.
         """
-        folder = find_folder(environ)
+        named = next((environ[name] for name in FOLDERS if environ.get(name)), None)
+        folder = find_folder(environ) or named
         if folder is None:
             raise ConfigurationError(
                 "no Hadoop configuration: set HADOOP_CONF_DIR (or YARN_CONF_DIR) to the folder "

@@ -88,8 +88,10 @@ def test_wrong_files_are_named(tmp_path: Path, text: str, says: str) -> None:
 def test_missing_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"has no yarn-site.xml: set HADOOP_CONF_DIR"):
         Configuration.load(tmp_path)
-    with pytest.raises(ConfigurationError, match="no Hadoop configuration: set HADOOP_CONF_DIR"):
+    with pytest.raises(ConfigurationError, match=f"^{tmp_path} has no yarn-site.xml: set HADOOP"):
         Configuration.of_environment({"HADOOP_CONF_DIR": str(tmp_path)})
+    with pytest.raises(ConfigurationError, match="no Hadoop configuration: set HADOOP_CONF_DIR"):
+        Configuration.of_environment({})
     write(tmp_path)
     assert find_folder({"YARN_CONF_DIR": "/nonexistent", "HADOOP_CONF_DIR": str(tmp_path)}) == (
         tmp_path

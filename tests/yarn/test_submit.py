@@ -126,7 +126,7 @@ def test_a_wrong_configuration_is_named(user: Terminal, tmp_path: Path) -> None:
     (tmp_path / "yarn-site.xml").write_text("<configuration><property></configuration>")
     for folder, says in (
         (tmp_path, f"{tmp_path}/yarn-site.xml cannot be read: mismatched tag"),
-        (tmp_path / "nosuch", "no Hadoop configuration: set HADOOP_CONF_DIR"),
+        (tmp_path / "nosuch", f"{tmp_path}/nosuch has no yarn-site.xml: set HADOOP_CONF_DIR"),
     ):
         user.environ["HADOOP_CONF_DIR"] = str(folder)
         done = user.run("submit", "--scheduler", "yarn", "--", "true")
