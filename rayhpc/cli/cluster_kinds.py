@@ -73,6 +73,10 @@ def verbs_of(cluster: Cluster) -> Verbs | None:
         found = registry.provider(kind)
     except OptionError:
         return None
+    if found.name == "kubernetes":
+        from rayhpc.cli import kubernetes_cluster
+
+        return kubernetes_cluster
     if found.batch_system is None:
         return None
     from rayhpc.cli import batch_cluster

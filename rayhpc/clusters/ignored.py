@@ -12,6 +12,15 @@ from rayhpc.clusters.yaml_lines import Document
 # Lists of machines: nothing there can be asked for more.
 FIXED = ("local", "ssh")
 
+_STARTED = "pods start their nodes themselves"
+# What a pod's own specification says, or nobody does there.
+_OF_PODS = {
+    "file_mounts": "nothing is copied to pods: put it into the image, or mount a volume",
+    "cluster_synced_files": "nothing is copied to pods",
+    "head_start_ray_commands": _STARTED,
+    "worker_start_ray_commands": _STARTED,
+}
+
 
 def without_effect(config: ClusterConfig, document: Document) -> tuple[str, ...]:
     """One sentence for each, in the order of the file."""
@@ -27,6 +36,10 @@ def without_effect(config: ClusterConfig, document: Document) -> tuple[str, ...]
         for key in ("upscaling_speed", "idle_timeout_minutes"):
             if (key,) in document.lines:
                 note(key, "the machines of the list are started once and stay")
+    if config.provider_type == "kubernetes":
+        for key, why in _OF_PODS.items():
+            if getattr(config, key):
+                note(key, why)
     if config.file_mounts_sync_continuously:
         note("file_mounts_sync_continuously", "`rayhpc up` copies what has changed")
     return tuple(sentence for _, sentence in sorted(found))

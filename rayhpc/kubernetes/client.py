@@ -124,16 +124,13 @@ class Client:
         """
         query = {"watch": "1", "timeoutSeconds": str(within_s), **_selector(labels)}
         path = f"{kind.path(self.namespace)}?{urlencode(query)}"
-        with self._answer("GET", path, None, _PLAIN, within_s + _LIMIT_S) as answer:
-            for line in _lines(answer):
-                row = json.loads(line)
-                if row["type"] == "ERROR":
-                    status = msgspec.convert(row["object"], _Status)
-                    raise ApiError(
-                        int(row["object"].get("code", 500)), status.reason, status.message
-                    )
-                if row["type"] != "BOOKMARK":
-                    yield row["type"], msgspec.convert(row["object"], kind.read_as)
+        for line in self.lines(path, within_s + _LIMIT_S):
+            row = json.loads(line)
+            if row["type"] == "ERROR":
+                said = msgspec.convert(row["object"], _Status)
+                raise ApiError(int(row["object"].get("code", 500)), said.reason, said.message)
+            if row["type"] != "BOOKMARK":
+                yield row["type"], msgspec.convert(row["object"], kind.read_as)
 
     def log(self, pod: str, *, follow: bool = False, last: int | None = None) -> Iterator[bytes]:
         """The lines of a pod's output; following, until it ends."""
@@ -141,7 +138,11 @@ class Client:
         if last is not None:
             query["tailLines"] = str(last)
         path = f"/api/v1/namespaces/{self.namespace}/pods/{pod}/log?{urlencode(query)}"
-        with self._answer("GET", path, None, _PLAIN, None if follow else _LIMIT_S) as answer:
+        yield from self.lines(path, None if follow else _LIMIT_S)
+
+    def lines(self, path: str, limit_s: float | None = None) -> Iterator[bytes]:
+        """The lines of an answer as they come; `limit_s`: between two of them."""
+        with self._answer("GET", path, None, _PLAIN, limit_s) as answer:
             yield from _lines(answer)
 
     def request(
@@ -153,6 +154,19 @@ class Client:
                 return answer.read()
             except (OSError, http.client.HTTPException) as error:
                 raise self._unreachable(error) from None
+
+    def upgrade(
+        self, connection: http.client.HTTPConnection, path: str, headers: Mapping[str, str]
+    ) -> http.client.HTTPResponse:
+        """Ask over a fresh connection for another protocol on it; the answer is what comes then."""
+        try:
+            connection.request("GET", self._path(path), headers={**self._headers(), **headers})
+            answer = connection.getresponse()
+        except (OSError, http.client.HTTPException) as error:
+            raise self._unreachable(error) from None
+        if answer.status != http.client.SWITCHING_PROTOCOLS:
+            raise self._refusal(answer)
+        return answer
 
     def connect(self, timeout_s: float | None) -> http.client.HTTPConnection:
         """A connection that has not been used.  Raises ConfigError."""
@@ -166,7 +180,7 @@ class Client:
             name=self.access.server_name,
         )
 
-    def headers(self) -> dict[str, str]:
+    def _headers(self) -> dict[str, str]:
         """Those of every request; the token among them is secret."""
         found = {"Accept": _PLAIN, "User-Agent": "rayhpc"}
         token = self.access.credentials.token()
@@ -174,7 +188,7 @@ class Client:
             found["Authorization"] = f"Bearer {token}"
         return found
 
-    def path(self, path: str) -> str:
+    def _path(self, path: str) -> str:
         """A path below the server's own."""
         return f"{self._prefix}{path}"
 
@@ -202,10 +216,10 @@ class Client:
     ) -> Iterator[http.client.HTTPResponse]:
         connection = self.connect(limit_s)
         data = None if body is None else json.dumps(body).encode()
-        headers = self.headers() if body is None else {**self.headers(), "Content-Type": content}
+        headers = self._headers() if body is None else {**self._headers(), "Content-Type": content}
         try:
             try:
-                connection.request(method, self.path(path), data, headers)
+                connection.request(method, self._path(path), data, headers)
                 answer = connection.getresponse()
             except (OSError, http.client.HTTPException) as error:
                 raise self._unreachable(error) from None

@@ -26,6 +26,7 @@ from rayhpc.elastic.loop import Loop
 from rayhpc.elastic.types import NodeType, check_types
 from rayhpc.exit_codes import ExitCode, LaunchError
 from rayhpc.launch import growth_file, node_config
+from rayhpc.launch.machine_tokens import MachineTokens
 from rayhpc.launch.observer import Operator
 from rayhpc.launch.options import NodeOptions
 from rayhpc.launch.shared_directories import shared_directories
@@ -90,16 +91,22 @@ class Growing:
         # One that a head has left which was killed is of no use to anybody.
         self._key_file.unlink(missing_ok=True)
         keys.write(self._key_file, key)
-        facts = ClusterFacts(
-            name=plan.name,
-            address=address,
-            key_file=self._key_file,
-            folder=plan.folder,
-            work_dir=plan.work_dir,
-            options=plan.options,
-        )
+        self._tokens: MachineTokens | None = None
         try:
+            if plan.kind.trades_tokens:
+                self._tokens = MachineTokens(key, address)
+            facts = ClusterFacts(
+                name=plan.name,
+                address=address,
+                key_file=self._key_file,
+                folder=plan.folder,
+                work_dir=plan.work_dir,
+                options=plan.options,
+                join_token=self._tokens.issue if self._tokens is not None else None,
+            )
             provider = plan.kind.open(facts, plan.types)
+            if self._tokens is not None:
+                self._tokens.serve_for(provider)
         except BaseException:
             self._leave_nothing()
             raise
@@ -125,6 +132,8 @@ class Growing:
             self._operator.close()
 
     def _leave_nothing(self) -> None:
+        if self._tokens is not None:
+            self._tokens.close()
         if self._plan.own_folder:
             shutil.rmtree(self._plan.folder, ignore_errors=True)
             return

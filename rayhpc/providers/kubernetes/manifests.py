@@ -74,7 +74,8 @@ def job_of(machine: Machine, node_config: Mapping[str, Any], what: str) -> Objec
     container["env"] = [*(container.get("env") or ()), address]
     mount = {"name": _VOLUME, "mountPath": FOLDER, "readOnly": True}
     container["volumeMounts"] = [*(container.get("volumeMounts") or ()), mount]
-    volume = {"name": _VOLUME, "secret": {"secretName": machine.secret, "defaultMode": 0o400}}
+    # The container may run as any user, and nobody else is in it.
+    volume = {"name": _VOLUME, "secret": {"secretName": machine.secret, "defaultMode": 0o444}}
     pod["volumes"] = [*(pod.get("volumes") or ()), volume]
     pod["restartPolicy"] = "Never"
     _set_account(pod, machine.account)
@@ -96,6 +97,22 @@ def job_of(machine: Machine, node_config: Mapping[str, Any], what: str) -> Objec
 def secret_of(name: str, labels: Mapping[str, str], owner: Job, data: Mapping[str, str]) -> Object:
     """A Secret that ends with a Job."""
     return {"metadata": _meta(name, labels, {}, owner), "stringData": dict(data), "type": "Opaque"}
+
+
+def check(node_config: Mapping[str, Any], what: str) -> None:
+    """Raises OptionError unless it describes a pod."""
+    _container(_pod_spec(node_config, what), what)
+
+
+def account_in(node_config: Mapping[str, Any], what: str) -> str | None:
+    """The service account that a pod names, if any.  Raises OptionError."""
+    name = _pod_spec(node_config, what).get("serviceAccountName")
+    return None if name is None else str(name)
+
+
+def container_of(pod: Object) -> Object:
+    """The container of a pod that has the node."""
+    return _container(pod, "the pod")
 
 
 def owned_by(owner: Job) -> list[Object]:

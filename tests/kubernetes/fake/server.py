@@ -5,17 +5,18 @@ from __future__ import annotations
 import base64
 import json
 import queue
-import ssl
 import threading
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import yaml
 
-from tests.kubernetes.certificates import Certificates
+from kubernetes.lab.certificates import Certificates
+from kubernetes.lab.channels import CommandHandler
+from kubernetes.lab.tls_server import TlsServer
 from tests.kubernetes.fake import rules
 from tests.kubernetes.fake.controllers import Controllers
 from tests.kubernetes.fake.rules import Invalid
@@ -57,7 +58,7 @@ class FakeApi:
         self.certificates = Certificates(folder)
         self._folder = folder
         self._port = 0
-        self._server: ThreadingHTTPServer | None = None
+        self._server: TlsServer | None = None
         self.start()
 
     @property
@@ -71,7 +72,7 @@ class FakeApi:
     def start(self) -> None:
         """Serve, at the same port as before."""
         handler = type("Handler", (_Handler,), {"api": self})
-        self._server = _Server(("127.0.0.1", self._port), handler)
+        self._server = TlsServer(("127.0.0.1", self._port), handler)
         self._server.tls = self.certificates.server_context()
         self._port = self._server.server_port
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
@@ -114,8 +115,9 @@ class FakeApi:
 
     def run(self, job: str, address: str = "10.0.0.1") -> None:
         """Its container starts."""
-        status = {"phase": "Running", "podIP": address, "podIPs": [{"ip": address}]}
+        status: Object = {"phase": "Running", "podIP": address, "podIPs": [{"ip": address}]}
         status["containerStatuses"] = [{"name": "ray-node", "state": {"running": {}}}]
+        status["conditions"] = [{"type": "Ready", "status": "True"}]
         self.store.change("pods", self.pod_of(job)["metadata"]["name"], {"status": status})
         self.store.change("jobs", job, {"status": {"ready": 1}})
 
@@ -134,24 +136,7 @@ class FakeApi:
         self.store.change("pods", self.pod_of(job)["metadata"]["name"], {"status": made})
 
 
-class _Server(ThreadingHTTPServer):
-    """TLS is begun in the connection's own thread."""
-
-    daemon_threads = True
-    tls: ssl.SSLContext
-
-    def finish_request(self, request: Any, client_address: Any) -> None:
-        try:
-            request = self.tls.wrap_socket(request, server_side=True)
-        except OSError:
-            return  # it does not trust us
-        super().finish_request(request, client_address)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that has gone is no news."""
-
-
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(CommandHandler, BaseHTTPRequestHandler):
     api: FakeApi
     protocol_version = "HTTP/1.1"
 
@@ -202,6 +187,10 @@ class _Handler(BaseHTTPRequestHandler):
             return {"items": self._chosen(plural, query), "metadata": {}}
         if rest[1:] == ["log"]:
             self._send_log(rest[0])
+            return None
+        if rest[1:] == ["exec"]:
+            self.api.store.get(plural, rest[0])
+            self.serve_command(parse_qs(urlsplit(self.path).query)["command"])
             return None
         if self.command == "PATCH":
             return self.api.store.change(plural, rest[0], body)  # type: ignore[no-any-return]

@@ -1,4 +1,7 @@
-"""A certificate authority for a test, a server's certificate for 127.0.0.1, and a user's."""
+"""A certificate authority of a lab's or a test's own, and certificates for servers and users.
+
+Used by `lab`, and by the tests' fake.
+"""
 
 from __future__ import annotations
 
@@ -14,19 +17,28 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 
 class Certificates:
-    """Made anew for each test; `user` is a certificate and its key as PEM text."""
+    """Made anew for each.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    Args:
+        folder: where a server's certificate is written.
+        addresses: of the servers.
+
+    Attributes:
+        authority: the authority's certificate as PEM text.
+        user: a user's certificate and its key, likewise.
+    """
+
+    def __init__(self, folder: Path, *addresses: str) -> None:
+        self._folder, self._addresses = folder, addresses or ("127.0.0.1",)
         self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a test's authority")])
-        self._own = self._sign("a test's authority", self._key, authority=True)
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "an authority for tests")])
+        self._own = self._sign("an authority for tests", self._key, authority=True)
         self.authority = _pem(self._own)
-        self.user = self._pair("me")
+        self.user = self.pair("me")
 
     def server_context(self) -> ssl.SSLContext:
         """For a server, which asks for a user's certificate and does not insist."""
-        certificate, key = self._pair("server")
+        certificate, key = self.pair("server")
         path = self._folder / "server.pem"
         path.write_text(certificate + key)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -35,11 +47,12 @@ class Certificates:
         context.verify_mode = ssl.CERT_OPTIONAL
         return context
 
-    def _pair(self, name: str) -> tuple[str, str]:
+    def pair(self, name: str) -> tuple[str, str]:
+        """A certificate and its key as PEM text."""
         key = ec.generate_private_key(ec.SECP256R1())
         text = key.private_bytes(
             serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
+            serialization.PrivateFormat.TraditionalOpenSSL,
             serialization.NoEncryption(),
         )
         return _pem(self._sign(name, key)), text.decode()
@@ -49,7 +62,7 @@ class Certificates:
     ) -> x509.Certificate:
         now = datetime.datetime.now(datetime.timezone.utc)
         hour = datetime.timedelta(hours=1)
-        address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+        addresses = [x509.IPAddress(ipaddress.ip_address(each)) for each in self._addresses]
         uses = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
         builder = (
             x509.CertificateBuilder()
@@ -62,7 +75,7 @@ class Certificates:
             .add_extension(x509.BasicConstraints(authority, None), critical=True)
         )
         if not authority:
-            builder = builder.add_extension(x509.SubjectAlternativeName([address]), False)
+            builder = builder.add_extension(x509.SubjectAlternativeName(addresses), False)
             builder = builder.add_extension(x509.ExtendedKeyUsage(uses), False)
         return builder.sign(self._key, hashes.SHA256())
 
