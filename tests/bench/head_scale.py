@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from rayhpc.head import history
 from rayhpc.head.config import HeadFacts
 from rayhpc.head.head import Head
 from rayhpc.wire import codec
@@ -29,6 +30,9 @@ from rayhpc.wire.messages.common import UNIT, NodeInfo, Resources, SchedulingCla
 FACTS = HeadFacts("c" * 32, "0.1.0", "3.11")
 STEP_S = 0.02
 FRAME_S = 10e-6
+# What a dashboard does: a look, and the report's views of 50,000 runs on a hundred nodes.
+LOOK_S, VIEWS_S = 2, 8
+PAUSE_AN_ACTOR_S = 4e-3
 ONE: Resources = {"CPU": UNIT}
 CPUS = 64
 
@@ -204,6 +208,23 @@ class Bench:
         left = self.count - count
         self.until(lambda: len(self.head.nodes.alive) == left)
 
+    def watched(self, seconds: int) -> None:
+        """Somebody has the dashboard open, which asks what `launch.live_look` does."""
+        known = sum(1 for _ in self.head.actors.table)
+        for second in range(seconds):
+            if second % LOOK_S == 0:
+                self.ask(cluster.ClusterUsage())
+                self.ask(cluster.ListJobs())
+            if second % max(LOOK_S, round(known * PAUSE_AN_ACTOR_S)) == 0:
+                self.ask(cluster.ListActors())
+            if second % VIEWS_S == 0:
+                self.ask(cluster.NodesOverTime())
+            self.run(1)
+
+    def ask(self, question: cluster.Question) -> None:
+        """An observer's question."""
+        self.say(1, cluster.Request(1, question), 7)
+
     def busy(self, number: int) -> None:
         """A node's usage has changed."""
         add(self.free[number], {"CPU": 0})
@@ -257,6 +278,9 @@ def measure(nodes: int) -> list[Row]:
     bench.measure(f"{nodes} actors at once", lambda: bench.create_actors(nodes))
     bench.measure("1000 actors no node can hold", lambda: bench.create_actors(1000, CPUS + 1))
     bench.measure("all busy again, with these waiting, 10 s", lambda: bench.run(10, bench.busy))
+    bench.run(history.SAMPLES_MOST)  # until all that is kept of each node is there
+    bench.measure("idle, with long histories and these actors, 24 s", lambda: bench.run(24))
+    bench.measure("the same, with the dashboard open", lambda: bench.watched(24))
     lost = nodes // 10
     bench.measure(f"{lost} nodes lost, until noticed", lambda: bench.lose(lost))
     return bench.rows

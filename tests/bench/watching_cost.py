@@ -45,9 +45,11 @@ def top(address: str) -> Iterator[int]:
     environ = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "120", "LINES": "40"}
     with subprocess.Popen(command, stdin=its, stdout=its, stderr=its, env=environ) as process:
         os.close(its)
-        _drain(lambda: os.read(ours, 65536))
+        drained = _drain(lambda: os.read(ours, 65536))
         yield process.pid
         process.terminate()
+    # Before its number belongs to something else.
+    drained.join()
     os.close(ours)
 
 
@@ -81,7 +83,7 @@ def _events(port: int, link: str) -> Callable[[], bytes]:
     return lambda: stream.read1(65536)
 
 
-def _drain(read: Callable[[], bytes]) -> None:
+def _drain(read: Callable[[], bytes]) -> threading.Thread:
     def run() -> None:
         try:
             while read():
@@ -89,7 +91,9 @@ def _drain(read: Callable[[], bytes]) -> None:
         except (OSError, http.client.HTTPException):  # it has ended
             return
 
-    threading.Thread(target=run, daemon=True).start()
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    return thread
 
 
 def _resident(pid: int) -> int:
