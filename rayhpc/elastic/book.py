@@ -52,6 +52,7 @@ class Row:
         unwanted: since when nothing that waits needs it; None: something does.
         missing: how many looks at the place have not shown it, and when the last of them was.
         reason: what the place last said of it.
+        retiring: it drains for good, because its time is nearly over.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Row:
     unwanted: float | None = None
     missing: tuple[int, float] = (0, 0.0)
     reason: str = ""
+    retiring: bool = False
 
 
 @dataclass(frozen=True)

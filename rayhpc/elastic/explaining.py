@@ -47,10 +47,14 @@ def _asked(asks: Sequence[Ask]) -> Iterator[Line]:
 
 def _drained(book: Book, drains: Sequence[str]) -> Iterator[Line]:
     for name, kind in book.types.items():
-        mine = [each for each in drains if book.rows[each].node_type == name]
-        if mine:
-            shown = ", ".join(mine)
-            yield Line(f"giving back {shown}: idle for {kind.idle_seconds:g} s", name)
+        for is_over, why in (
+            (False, f"idle for {kind.idle_seconds:g} s"),
+            (True, "the end of its time is near"),
+        ):
+            rows = [book.rows[x] for x in drains if book.rows[x].node_type == name]
+            mine = [each.name for each in rows if each.retiring == is_over]
+            if mine:
+                yield Line(f"giving back {', '.join(mine)}: {why}", name)
 
 
 def _unserved(book: Book, packing: Packing) -> Iterator[Line]:

@@ -113,5 +113,5 @@ def _expire(book: Book) -> None:
         if row.phase is Phase.STARTING and waited >= limit:
             book.fail(row.node_type, f"{row.name} did not join within {limit:g} s of its start")
             book.move(row, Phase.RELEASING, told=0.0)
-        elif row.phase is Phase.DRAINING and waited >= _DRAIN_S:
+        elif row.phase is Phase.DRAINING and waited >= _DRAIN_S and not row.retiring:
             book.move(row, Phase.UP)

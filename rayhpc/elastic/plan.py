@@ -14,6 +14,7 @@ from rayhpc.elastic.book import COMING, Book, Phase, Row, State
 from rayhpc.elastic.explaining import explain
 from rayhpc.elastic.observing import observe
 from rayhpc.elastic.packing import Bin, Packing, bin_of_type
+from rayhpc.elastic.retiring import retire
 from rayhpc.elastic.types import Ask, Demand, NodeType, NodeView, Plan, Seen
 
 # What waits must have done so for this long: most of it finds room meanwhile.
@@ -46,13 +47,14 @@ def plan(
     """
     book = Book(state, types, now, most)
     observe(book, seen.nodes, seen.machines)
+    retired = retire(book)
     nodes = {node.machine: node for node in seen.nodes if node.machine}
     packing = _pack(book, seen)
     used = {place.machine for place in packing.bins if place.used and place.machine}
     undrains = _undrain(book, nodes, used)
     asks = _ask(book, packing)
     cancels = _cancel(book, used)
-    drains = _drain(book, nodes, used)
+    drains = (*retired, *_drain(book, nodes, used))
     releases = _release(book, nodes)
     lines = explain(book, packing, asks, drains, nodes)
     return Plan(asks, cancels, drains, undrains, releases, lines), book.state()
@@ -82,7 +84,7 @@ def _bins(book: Book, nodes: Sequence[NodeView]) -> list[Bin]:
     found = [_bin_of_node(node) for node in open_nodes]
     by_machine = {node.machine: node for node in nodes if node.machine}
     for row in book.rows.values():
-        if row.phase is Phase.DRAINING and row.name in by_machine:
+        if row.phase is Phase.DRAINING and not row.retiring and row.name in by_machine:
             found.append(_bin_of_node(by_machine[row.name]))
     for phase in reversed(COMING):
         for name, kind in book.types.items():
@@ -176,7 +178,9 @@ def _undrain(book: Book, nodes: dict[str, NodeView], used: set[str]) -> tuple[st
         short = kind.min_nodes - book.staying(name)
         for row in list(book.of(name, Phase.DRAINING)):
             node = nodes.get(row.name)
-            if node is not None and (row.name in used or node.busy or short > 0):
+            if node is None or row.retiring:
+                continue
+            if row.name in used or node.busy or short > 0:
                 book.move(row, Phase.UP, told=book.now)
                 found.append(row.name)
                 short -= 1

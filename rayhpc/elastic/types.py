@@ -38,7 +38,8 @@ class NodeType:
         join_seconds: a machine that is there but has not joined after this time is given back.
         keep_pending_seconds: a machine that is not there yet is cancelled once nobody has wanted it
             for so long.
-        life_seconds: how long a machine lives from its start; None: without limit.
+        life_seconds: how long a machine lives from its start; None: without limit.  Its node takes
+            no new work some while before, and nodes that began together not at the same time.
         options: the provider's own words for it, such as `node_config` of a cluster's YAML.
         setup: shell commands that its machines run before their nodes start.
     """

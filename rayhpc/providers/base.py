@@ -135,6 +135,10 @@ class ProviderKind(ABC):
         """
         raise NotImplementedError
 
+    def life_seconds(self, node_type: NodeType) -> float | None:
+        """How long a machine of a type lives, by its options; None: they do not say."""
+        return None
+
     @abstractmethod
     def open(self, cluster: ClusterFacts, types: Sequence[NodeType]) -> Provider:
         """The provider for one cluster.  Asks for nothing yet.

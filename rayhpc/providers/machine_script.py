@@ -23,10 +23,14 @@ class ArrayWords:
     Attributes:
         task: the variable with the task's number, from 1.
         cancel: the command that cancels the whole array.
+        shield: runs before the node starts, in its process: such as `trap '' USR2;`.
+        ends: signals that say that the machine is to end.
     """
 
     task: str
     cancel: str
+    shield: str = ""
+    ends: str = "TERM INT"
 
 
 _SCRIPT = """\
@@ -40,10 +44,14 @@ over() {{ {cancel} >/dev/null 2>&1; exit 0; }}
 
 [ -e "$key" ] || over  # the cluster has ended
 cd {work_dir} || exit 78
-{setup}{rayhpc} start --address={address} --key-file="$key" --block \\
-    --labels="{machine}=$name,{of_type}={type}"{labels}{has} &
+{setup}start() {{
+    {shield}
+    exec {rayhpc} start --address={address} --key-file="$key" --block \\
+        --labels="{machine}=$name,{of_type}={type}"{labels}{has}
+}}
+start &
 node=$!
-trap 'kill -TERM "$node" 2>/dev/null' TERM INT
+trap 'kill -TERM "$node" 2>/dev/null' {ends}
 code=0
 while kill -0 "$node" 2>/dev/null; do wait "$node"; code=$?; done
 
@@ -76,6 +84,8 @@ def script_for(cluster: ClusterFacts, kind: NodeType, words: ArrayWords) -> str:
         setup="".join(f"{{ {line}\n}} || exit 78\n" for line in kind.setup),
         task=words.task,
         cancel=words.cancel,
+        shield=words.shield or ":",
+        ends=words.ends,
     )
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rayhpc.elastic.types import Gang, NodeType
 from rayhpc.wire.messages.common import UNIT
+from tests.elastic import chaos
 from tests.elastic.world import Trouble, World
 
 CPU4 = {"CPU": 4 * UNIT}
@@ -34,6 +37,24 @@ def test_a_burst_grows_to_the_most_and_back_to_the_least() -> None:
     world.run(90)
     assert world.done == 200
     assert len(world.living()) == 1
+
+
+def test_nodes_with_little_time_left_go_one_after_the_other_and_are_replaced() -> None:
+    kind = replace(worker(most=8, cpus=1), life_seconds=600.0)
+    world = World([kind], may_drain_busy=True)
+    world.submit(600, seconds=10.0)
+    world.run(700)
+    first = [each for each in world.things.values() if int(each.name[7:]) <= 8]
+    ends = sorted(each.ended or 0.0 for each in first)
+    # All within the last tenth of their time, none beyond it, and never all at once.
+    assert all(each.ended and each.ended - each.joins < 600.0 for each in first)
+    assert ends[-1] - ends[0] > 15.0
+    assert len(set(ends)) >= 5
+    assert len(world.things) > 8
+    said = {line.text for found in world.plans for line in found.explanation}
+    assert "giving back worker-1: the end of its time is near" in said
+    world.run(300)
+    assert world.done == 600
 
 
 def test_it_first_asks_for_one_and_doubles() -> None:
@@ -98,6 +119,15 @@ def test_a_thousand_nodes_come_and_go() -> None:
     assert world.done == 1000
     assert not world.living()
     assert len(world.things) == 1000
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_in_chaos_nothing_is_asked_for_twice_and_nothing_is_left(seed: int) -> None:
+    """`python -m tests.elastic.chaos` does it with a thousand nodes."""
+    count = chaos.run(40, seed)
+    assert count.kills
+    assert count.unanswered
+    assert count.is_well, str(count)
 
 
 def _calm_down(world: World) -> None:

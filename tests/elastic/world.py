@@ -78,10 +78,16 @@ class World:
         types: the node types.
         seed: of all chance.
         trouble: what goes wrong.
+        may_drain_busy: nodes whose time is nearly over drain while they work.
     """
 
     def __init__(
-        self, types: list[NodeType], seed: int = 0, trouble: Trouble | None = None
+        self,
+        types: list[NodeType],
+        seed: int = 0,
+        trouble: Trouble | None = None,
+        *,
+        may_drain_busy: bool = False,
     ) -> None:
         self.types = {each.name: each for each in types}
         self.random = random.Random(seed)
@@ -100,6 +106,10 @@ class World:
         self.plans: list[Plan] = []
         self.requests = 0
         self.vanished = 0
+        self.unanswered = 0
+        self.kills = 0
+        self.most = 0
+        self.may_drain_busy = may_drain_busy
 
     # -- what tests do ---------------------------------------------------------------------------
     def submit(self, count: int, seconds: float = 5.0, **resources: float) -> None:
@@ -132,6 +142,7 @@ class World:
 
     def check(self) -> None:
         """What must be true at every instant."""
+        self.most = max(self.most, len(self.living()))
         for name, kind in self.types.items():
             assert len(self.living(name)) <= kind.max_nodes, f"{name} at {self.now}"
 
@@ -194,7 +205,12 @@ class World:
 
     def _request(self, verb: str, node_type: str, names: tuple[str, ...]) -> str:
         """Something is asked of the place; what the asker learns."""
+        answer = self._answer(verb, node_type, names)
         self.requests += 1
+        self.unanswered += answer == "no answer"
+        return answer
+
+    def _answer(self, verb: str, node_type: str, names: tuple[str, ...]) -> str:
         chance, trouble = self.random.random, self.trouble
         if verb == "ask" and chance() < trouble.no_capacity:
             return "no capacity"
@@ -291,6 +307,7 @@ class World:
 
     def _restart(self) -> None:
         """Another process goes on, with what was written down, or with nothing at all."""
+        self.kills += 1
         self.state = self.journal
         if self.random.random() < self.trouble.forgets:
             self.late, self.state = [], State()
@@ -301,4 +318,4 @@ class World:
             assert ask.why, "an ask without a reason"
             assert any(ask.names[0] in line.text for line in found.explanation)
         for name in found.drains:
-            assert not self.things[name].tasks, f"{name} was busy when it was drained"
+            assert self.may_drain_busy or not self.things[name].tasks, f"{name} was drained busy"

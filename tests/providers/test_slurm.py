@@ -9,46 +9,20 @@ import pytest
 from rayhpc.batch.errors import OptionError
 from rayhpc.elastic.types import MachineState, NodeType
 from rayhpc.providers.base import CapacityError, ClusterFacts, ProviderError, RefusedError
+from rayhpc.providers.slurm.job import life_of
 from rayhpc.providers.slurm.provider import SlurmProvider
+from tests.providers.programs import Controller
 
 WORKER = NodeType("worker", max_nodes=8)
-
-
-class Controller:
-    """SLURM's programs, which note their words and say what they are told to."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._log = folder / "log"
-        for name in ("sbatch", "scontrol", "scancel", "squeue"):
-            script = folder / name
-            script.write_text(
-                f'#!/bin/bash\nprintf "%s" {name} >>{self._log}; printf " %s" "$@" >>{self._log}\n'
-                f"echo >>{self._log}\n"
-                f"[ -e {folder}/{name}.out ] && cat {folder}/{name}.out\n"
-                f"[ -e {folder}/{name}.err ] && cat {folder}/{name}.err >&2 && exit 1\nexit 0\n"
-            )
-            script.chmod(0o755)
-        self.says("sbatch", "12")
-
-    def says(self, program: str, text: str) -> None:
-        (self._folder / f"{program}.out").write_text(text + "\n")
-
-    def fails(self, program: str, text: str) -> None:
-        (self._folder / f"{program}.err").write_text(text + "\n")
-
-    def heard(self) -> list[str]:
-        """What was run since the last time."""
-        lines = self._log.read_text().splitlines() if self._log.exists() else []
-        self._log.write_text("")
-        return lines
 
 
 @pytest.fixture
 def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Controller:
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    return Controller(tmp_path)
+    programs = Controller(tmp_path, "sbatch", "scontrol", "scancel", "squeue")
+    programs.says("sbatch", "12")
+    return programs
 
 
 @pytest.fixture
@@ -118,6 +92,16 @@ def test_a_refusal_is_told_apart(
     assert len(slurm.heard()) == (2 if kind is CapacityError else 1)
 
 
+def test_what_is_too_much_at_once_is_asked_for_in_halves(
+    slurm: Controller, provider: SlurmProvider
+) -> None:
+    slurm.fails("sbatch", "sbatch: error: Invalid job array specification")
+    with pytest.raises(CapacityError):
+        provider.ask(WORKER, ["worker-1", "worker-2", "worker-3", "worker-4"])
+    tried = [line.partition("--array=")[2].split()[0] for line in slurm.heard()]
+    assert tried == ["1-8%4", "1-4%4", "1-8%2", "1-2%2", "1-8%1", "1-1%1"]
+
+
 def test_a_full_disk_is_tried_again(provider: SlurmProvider, tmp_path: Path) -> None:
     (tmp_path / "worker.sh").mkdir()
     with pytest.raises(ProviderError, match="worker.sh: Is a directory"):
@@ -135,6 +119,15 @@ def test_what_is_over_already_does_no_harm(
     slurm.heard()
     provider.release(["worker-1"])
     assert slurm.heard()[-1] == "scancel 12_[1]"
+
+
+@pytest.mark.parametrize(
+    ("time", "seconds"),
+    [(30, 1800.0), ("1:30", 90.0), ("1:0:0", 3600.0), ("2-0", 172800.0), ("1-2:03:04", 93784.0)],
+)
+def test_a_time_limit_is_a_machines_life(time: object, seconds: float) -> None:
+    assert life_of(NodeType("a", options={"time": time})) == seconds
+    assert life_of(NodeType("a", options={"time": "UNLIMITED"})) is None
 
 
 def test_what_rayhpc_decides_no_type_may(slurm: Controller, tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from rayhpc.providers.slurm.arrays import Array, Task, ranges, read
+from rayhpc.providers.arrays import Array, ranges
+from rayhpc.providers.slurm.listing import read, task_of
 
 SHOWN = """\
 12_1|RUNNING|None|node3|rayhpc-5-worker|rayhpc base=0 size=8
@@ -17,7 +18,7 @@ def test_tasks_are_read_one_by_one_and_in_ranges() -> None:
     found = read(SHOWN)
     assert sorted(found) == ["12", "13"]
     assert sorted(found["12"].tasks) == [1, 2, 3, 5, 6, 7, 8]
-    assert found["12"].tasks[5] == Task("PENDING", "Resources", "")
+    assert found["12"].tasks[5] == task_of("PENDING", "Resources")
     assert (found["12"].throttle, found["13"].throttle) == (3, 2)
     assert (found["13"].base, found["13"].size) == (8, 2)
 
@@ -38,7 +39,7 @@ def test_who_has_asked_knows_better() -> None:
 
 def test_an_array_of_which_nothing_is_left_is_closed() -> None:
     array = Array("12", 0, 2, wanted={1})
-    array.see({1: Task("CANCELLED"), 2: Task("COMPLETING")}, None)
+    array.see({1: task_of("CANCELLED"), 2: task_of("COMPLETING")}, None)
     assert array.is_closed
     assert array.wanted == set()
 

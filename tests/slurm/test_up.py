@@ -25,7 +25,7 @@ available_node_types:
         node_config: {{partition: debug}}
     worker:
         min_workers: {least}
-        node_config: {{partition: {partition}, cpus-per-task: 8}}
+        node_config: {{partition: {partition}, cpus-per-task: {cpus}}}
 """
 
 # The seed's program: where do hundreds of tasks run?
@@ -45,9 +45,11 @@ print(len(set(found)), "nodes")
 """
 
 
-def write(user: User, head: str = "job", least: int = 2, partition: str = "debug") -> str:
+def write(
+    user: User, head: str = "job", least: int = 2, partition: str = "debug", cpus: int = 8
+) -> str:
     name = user.directory.name[-40:]
-    text = FILE.format(name=name, head=head, least=least, partition=partition)
+    text = FILE.format(name=name, head=head, least=least, partition=partition, cpus=cpus)
     user.write("cluster.yaml", text)
     return name
 
@@ -130,9 +132,12 @@ def test_what_the_file_has_wrong_is_said_before_anything_happens(fake_user: User
     done = fake_user.rayhpc("up", "-y", "cluster.yaml")
     assert done.returncode == ExitCode.CONFIGURATION
     assert "head is 'nowhere'; write `head: job`" in done.stderr
-    fake_user.write("cluster.yaml", FILE.format(name="x", head="job", least=1, partition="debug"))
-    text = (fake_user.directory / "cluster.yaml").read_text().replace("head: job", "haed: job")
-    fake_user.write("cluster.yaml", text)
+    fake_user.write(
+        "cluster.yaml",
+        FILE.replace("head: {head}", "haed: job").format(
+            name="x", least=1, partition="debug", cpus=1
+        ),
+    )
     done = fake_user.rayhpc("up", "-y", "cluster.yaml")
     assert "there is no 'haed' in this provider; did you mean 'head'?" in done.stderr
     assert not fake_user.cluster.requests()

@@ -11,7 +11,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -181,6 +181,7 @@ def batch_cluster(file: ClusterFile, folder: Path) -> BatchCluster:
         folder = Path(os.path.abspath(os.path.expanduser(str(shared))), f".rayhpc-{name}")
     kind = registry.provider(config.provider_type)
     types = worker_types(file, _IDLE_S)
+    types = [replace(each, life_seconds=kind.life_seconds(each)) for each in types]
     check_types(types)
     for each in types:
         kind.job_words(each)

@@ -23,6 +23,7 @@ _OURS = (
     *("array", "job-name", "comment", "nodes", "ntasks", "requeue", "no-requeue", "deadline"),
     *("wrap", "parsable", "dependency", "output", "error"),
 )
+_LIMIT = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?")
 _FIELD = re.compile(r"\b(\w+(?:/\w+)?)=(\S*)")
 _NOTHING = ("", "(null)", "N/A", "Unknown", "UNLIMITED", "NOT_SET", "0")
 
@@ -49,6 +50,24 @@ def words_of(kind: NodeType) -> list[str]:
             )
         words.append(f"--{name}" if value is True else f"--{name}={value}")
     return words
+
+
+def life_of(kind: NodeType) -> float | None:
+    """The time limit that a node type gives, in seconds; None: none, or not one of SLURM's."""
+    told = {key.strip("-"): str(value) for key, value in kind.options.items()}
+    limit = told.get("time", told.get("t", ""))
+    found = _LIMIT.fullmatch(limit)
+    if found is None:
+        return None
+    days, *rest = found.groups()
+    numbers = [int(each) for each in rest if each is not None]
+    if days is not None:  # days-hours[:minutes[:seconds]]
+        hours, minutes, seconds = (*numbers, 0, 0)[:3]
+        return ((int(days) * 24 + hours) * 60 + minutes) * 60.0 + seconds
+    if len(numbers) == 3:
+        return (numbers[0] * 60 + numbers[1]) * 60.0 + numbers[2]
+    minutes, seconds = (*numbers, 0)[:2]
+    return minutes * 60.0 + seconds
 
 
 def words_like(environ: Mapping[str, str]) -> list[str]:
