@@ -13,11 +13,12 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import click
 
 from rayhpc.batch.rendering import OUR_RAYHPC
+from rayhpc.cli import elastic_status
 from rayhpc.cli.become import become
 from rayhpc.cli.cluster_access import Cluster, confirm, remembered
 from rayhpc.cli.saying import say
@@ -135,8 +136,7 @@ def explain(cluster: Cluster, as_json: bool) -> int:
     if made.condition().phase is not Phase.RUNNING:
         lines = made.head.explain() or [f"the head is not running: `rayhpc up {cluster.name}`"]
     else:
-        growth = json.loads(_answer(made, ["status", "--json"]))["elastic"]
-        lines = [_line(each) for each in (growth or {}).get("lines", [])]
+        lines = elastic_status.sentences(_answer(made, ["status", "--json"]))
         lines += _place_says(made)
         lines = lines or ["nothing waits for more nodes than there are"]
     if as_json:
@@ -145,11 +145,6 @@ def explain(cluster: Cluster, as_json: bool) -> int:
         for each in lines:
             click.echo(each)
     return 0
-
-
-def _line(each: dict[str, Any]) -> str:
-    detail = f" ({each['detail']})" if each["detail"] else ""
-    return f"{each['text']}{detail}"
 
 
 def _place_says(made: BatchCluster) -> list[str]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import subprocess
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import click
 
+from rayhpc.batch.folder import JobFolder
+from rayhpc.batch.job_status import Explanation, State
+from rayhpc.cli import elastic_status
 from rayhpc.cli.cluster_names import is_cluster
 from rayhpc.cli.job_access import (
     chosen,
@@ -16,6 +20,8 @@ from rayhpc.cli.job_access import (
     print_json,
 )
 from rayhpc.exit_codes import ExitCode, LaunchError
+
+_ASK_S = 60.0
 
 
 @click.command()
@@ -32,13 +38,37 @@ def explain(
     """
     if len(jobs) == 1 and is_cluster(jobs[0]):
         context.exit(_of_cluster(jobs[0], as_json))
-    found = [(folder, jobs_of(folder).explain(folder)) for folder in chosen(jobs, job_dir)]
+    found = [(folder, _of_job(folder)) for folder in chosen(jobs, job_dir)]
     if as_json:
         print_json([{"id": folder.record().id, **asdict(each)} for folder, each in found])
         return
     for _, explanation in found:
         for sentence in (*explanation.why, *explanation.sooner):
             click.echo(sentence)
+
+
+def _of_job(folder: JobFolder) -> Explanation:
+    """What its batch system says, and, while it runs and grows, why it has no more nodes."""
+    jobs = jobs_of(folder)
+    found = jobs.explain(folder)
+    record = folder.record()
+    if "--elastic" not in folder.script.read_text(errors="replace").split():
+        return found
+    status = jobs.status([folder]).get(record.id)
+    if status is None or status.state is not State.RUNNING:
+        return found
+    words = [*record.rayhpc, "exec", "--here", record.id, "--", *record.rayhpc, "status", "--json"]
+    done = subprocess.run(
+        jobs.on_head(folder, words, terminal=False),
+        check=False,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=_ASK_S,
+    )
+    if done.returncode != 0:
+        return found
+    return replace(found, why=[*found.why, *elastic_status.sentences(done.stdout)])
 
 
 def _of_cluster(word: str, as_json: bool) -> int:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rayhpc.cli import showing
+from rayhpc.exit_codes import ExitCode, LaunchError
 from rayhpc.wire.address import TASK_ID_BYTES
 
 if TYPE_CHECKING:
@@ -79,12 +80,40 @@ def memory(address: str | None, limit: int, as_json: bool) -> int:
 @click.option(
     "--output", "-o", type=click.Path(), default="rayhpc-timeline.json", show_default=True
 )
-def timeline(address: str | None, output: str) -> int:
+@click.option(
+    "--cluster",
+    is_flag=True,
+    help="Instead: how many nodes a cluster that grows had, and how much waited, over time; as a "
+    "picture if the output's name ends in .svg.",
+)
+def timeline(address: str | None, output: str, cluster: bool) -> int:
     """Write a trace of when each task ran, for chrome://tracing or ui.perfetto.dev."""
+    if cluster:
+        return _growth(address, output)
     rows = _ask(address, _tasks, 0)
     with open(output, "w") as file:
         json.dump([_trace(row) for row in rows], file)
     click.echo(f"{len(rows)} tasks in {os.path.abspath(output)}")
+    return 0
+
+
+def _growth(address: str | None, output: str) -> int:
+    import time
+
+    from rayhpc.cli import elastic_status, growth_picture
+    from rayhpc.launch.observer import Observer
+
+    with Observer(showing.chosen_session(address).session_dir) as observer:
+        moments = elastic_status.history(observer)
+    if not moments:
+        raise LaunchError("this cluster keeps its size: it has no such history", ExitCode.REFUSED)
+    with open(output, "w") as file:
+        if output.endswith(".svg"):
+            file.write(growth_picture.svg(moments, time.time()))
+        else:
+            json.dump(growth_picture.trace(moments), file)
+    most = max(each.nodes for each in moments)
+    click.echo(f"{len(moments)} changes, up to {most} nodes, in {os.path.abspath(output)}")
     return 0
 
 

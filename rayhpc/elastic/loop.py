@@ -15,12 +15,13 @@ import msgspec
 
 from rayhpc.elastic import answers
 from rayhpc.elastic.book import COMING, GOING, Phase, State
+from rayhpc.elastic.history import History
 from rayhpc.elastic.plan import plan
 from rayhpc.elastic.reading import seen_in
 from rayhpc.elastic.types import Ask, Machine, NodeType, Plan
 from rayhpc.providers.base import CapacityError, Provider, ProviderError, RefusedError
 from rayhpc.wire.messages.common import Resources
-from rayhpc.wire.messages.elastic import ElasticStatus
+from rayhpc.wire.messages.elastic import ElasticStatus, Moment
 from rayhpc.wire.messages.load import ClusterLoad
 
 # Between two looks at the head; each node makes them rarer by so much.
@@ -56,6 +57,12 @@ class Head(Protocol):
     def show(self, status: ElasticStatus) -> None:
         """Leave word for `rayhpc status`."""
 
+    def keep_history(self, moments: list[Moment]) -> None:
+        """Leave the cluster's history for `rayhpc timeline --cluster`."""
+
+    def history(self) -> list[Moment]:
+        """What was left last."""
+
 
 class Loop:
     """The loop, one turn at a time.
@@ -85,9 +92,10 @@ class Loop:
         written = head.remembered()
         self.state = State() if written is None else msgspec.json.decode(written, type=State)
         self._looked = float("-inf")
-        self._shown = float("-inf")
+        self._shown = self._kept_at = float("-inf")
         self._said: frozenset[str] = frozenset()
         self._trouble = ""
+        self._history, self._news = History(head.history()), False
 
     def turn(self) -> float:
         """Look, decide, act; returns the seconds until the next turn.
@@ -106,6 +114,7 @@ class Loop:
             by_machine = {node.machine: node.node_id for node in seen.nodes if node.machine}
             self._act(found, by_machine)
         self._tell(found)
+        self._keep(load)
         return LOOK_S + LOOK_S_PER_NODE * len(load.nodes)
 
     def end(self) -> None:
@@ -187,6 +196,16 @@ class Loop:
             self._shown = now
             lines = [(line.text, line.detail) for line in found.explanation]
             self._head.show(ElasticStatus(now, lines, self._counts()))
+
+    def _keep(self, load: ClusterLoad) -> None:
+        """Now and then, as it grows: it is not needed by the second."""
+        coming = sum(row.phase in COMING for row in self.state.rows.values())
+        waiting = sum(each.count for each in load.waiting)
+        now = self._now()
+        self._news |= self._history.note(Moment(now, len(load.nodes), coming, waiting))
+        if self._news and now - self._kept_at >= _STATUS_S:
+            self._news, self._kept_at = False, now
+            self._head.keep_history(self._history.moments)
 
     def _counts(self) -> dict[str, tuple[int, int, int, int]]:
         rows = self.state.rows.values()

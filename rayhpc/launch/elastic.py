@@ -40,10 +40,12 @@ from rayhpc.wire.messages.common import Resources
 from rayhpc.wire.messages.elastic import (
     ELASTIC_SPACE,
     FLOOR_KEY,
+    HISTORY_KEY,
     RESUME_KEY,
     STATE_KEY,
     STATUS_KEY,
     ElasticStatus,
+    Moment,
 )
 from rayhpc.wire.messages.load import ClusterLoad
 
@@ -196,6 +198,16 @@ class _Head:
         """There, too."""
         put = KvPut(ELASTIC_SPACE, STATUS_KEY, msgspec.json.encode(status))
         self._operator.ask(put, bool)
+
+    def keep_history(self, moments: list[Moment]) -> None:
+        """There, too."""
+        put = KvPut(ELASTIC_SPACE, HISTORY_KEY, msgspec.json.encode(moments))
+        self._operator.ask(put, bool)
+
+    def history(self) -> list[Moment]:
+        """From there."""
+        found = self._operator.ask(KvGet(ELASTIC_SPACE, HISTORY_KEY), object)
+        return msgspec.json.decode(found, type=list[Moment]) if isinstance(found, bytes) else []
 
 
 def _of_job(run: RunContext, cluster_id: str) -> _Plan:

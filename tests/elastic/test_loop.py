@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rayhpc.elastic.history import History
 from rayhpc.elastic.loop import Loop
 from rayhpc.elastic.types import Machine, MachineState, NodeType
 from rayhpc.providers.base import ProviderError, RefusedError
 from rayhpc.wire.messages.common import DEFAULT_STRATEGY, UNIT, Resources
-from rayhpc.wire.messages.elastic import ElasticStatus
+from rayhpc.wire.messages.elastic import ElasticStatus, Moment
 from rayhpc.wire.messages.load import ClusterLoad, Waiting
 
 CPU = {"CPU": UNIT}
@@ -26,6 +27,7 @@ class Head:
         self.waiting = waiting
         self.kept: bytes | None = None
         self.resume: list[str] = []
+        self.moments: list[Moment] = []
         self.status: ElasticStatus | None = None
 
     def load(self) -> ClusterLoad:
@@ -51,6 +53,12 @@ class Head:
 
     def show(self, status: ElasticStatus) -> None:
         self.status = status
+
+    def keep_history(self, moments: list[Moment]) -> None:
+        self.moments = moments
+
+    def history(self) -> list[Moment]:
+        return self.moments
 
 
 class Place:
@@ -165,6 +173,25 @@ def test_all_types_together_keep_to_the_clusters_most() -> None:
     scene.run(60.0)
     assert len(scene.place.machines) == 5
     assert "the cluster has all of its 5 nodes, or they are on their way" in " ".join(scene.said)
+
+
+def test_what_there_was_over_time_is_kept_and_goes_on_after_another_start() -> None:
+    scene = Scene(waiting=2)
+    scene.run(5.0)
+    scene.head.waiting = 0
+    scene.loop = scene.another()
+    scene.run(5.0)
+    figures = [each.figures() for each in scene.head.moments]
+    assert figures == [(0, 0, 2), (0, 1, 2), (0, 2, 2), (0, 2, 0)]
+
+
+def test_a_long_history_stays_small() -> None:
+    history = History([])
+    for number in range(10_000):
+        history.note(Moment(float(number), number % 7, 0, number))
+    assert len(history.moments) <= 1000
+    assert history.moments[-1].at == 9999.0
+    assert [each.at for each in history.moments] == sorted(each.at for each in history.moments)
 
 
 def test_the_end_gives_everything_back() -> None:

@@ -18,6 +18,27 @@ FLOOR_KEY = b"floor"
 RESUME_KEY = b"resume"
 
 
+#: A list of `Moment`, as JSON.
+HISTORY_KEY = b"history"
+
+
+class Moment(msgspec.Struct, frozen=True, array_like=True):
+    """A cluster that grows at one moment, in seconds since 1970.
+
+    `nodes` are up, the head's own included, `coming` machines are asked for or starting, `waiting`
+    tasks and actors find no room.
+    """
+
+    at: float
+    nodes: int
+    coming: int
+    waiting: int
+
+    def figures(self) -> tuple[int, int, int]:
+        """All but the time."""
+        return self.nodes, self.coming, self.waiting
+
+
 class ElasticStatus(msgspec.Struct):
     """What is asked for, coming and idle, and why no more is asked for.
 
