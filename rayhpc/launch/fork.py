@@ -27,7 +27,7 @@ def become_node(environ: Mapping[str, str]) -> NoReturn:
     """
     code = int(ExitCode.INTERNAL)
     try:
-        _close_all_but_standard()
+        close_all_but_standard()
         _look_executed(environ)
         from rayhpc.launch import node
 
@@ -40,7 +40,7 @@ def become_node(environ: Mapping[str, str]) -> NoReturn:
         os._exit(code)
 
 
-def _close_all_but_standard() -> None:
+def close_all_but_standard() -> None:
     """Close what an executed program would not have inherited."""
     for name in os.listdir("/proc/self/fd"):
         try:

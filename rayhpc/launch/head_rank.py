@@ -120,11 +120,13 @@ class HeadRank:
                 this.startup.pause(pause)
                 pause = min(pause * 1.5, _LONGEST_PAUSE_S)
         if self._nodes == this.role.nodes:
+            self._dismiss_guard()
             this.channel.withdraw()
 
     def _give_up(self, error: BaseException) -> None:
         """Tell the ranks that are still waiting, and end what has been started."""
         failed_start.tell(self._run, error)
+        self._dismiss_guard()
         if self._node is not None:
             self._node.stop()
 
@@ -244,8 +246,14 @@ class HeadRank:
             return None
         return ReportMaker.begin(self._run, node.session_dir(), code, began)
 
+    def _dismiss_guard(self) -> None:
+        """Nobody waits for this rank any more."""
+        if self._run.guard is not None:
+            self._run.guard.dismiss()
+
     def _end(self) -> None:
         assert self._node is not None
+        self._dismiss_guard()
         if self._growing is not None:
             self._growing.end()
         self._node.stop()

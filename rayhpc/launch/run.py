@@ -21,6 +21,7 @@ from rayhpc.launch.progress import Progress
 from rayhpc.launch.rendezvous import Rendezvous
 from rayhpc.launch.run_context import RunContext, RunOptions
 from rayhpc.launch.shared_directories import shared_directories
+from rayhpc.launch.start_guard import StartGuard
 from rayhpc.launch.startup import Startup
 from rayhpc.launch.system_channel import SystemChannel
 from rayhpc.machine.shared_uid import hide_memory
@@ -48,7 +49,12 @@ def run(options: RunOptions, environ: Mapping[str, str]) -> int:
         _check_nodes(options, role)
         progress = Progress(role.nodes, quiet=options.quiet)
         limits = drain.decide(options.drain_s, place.system, environ)
-        this = RunContext(options, dict(environ), place, role, channel, startup, progress, limits)
+        guard = None
+        if role.is_head and isinstance(channel, Rendezvous):
+            guard = StartGuard(channel, place.machine.hostname)
+        this = RunContext(
+            options, dict(environ), place, role, channel, startup, progress, limits, guard
+        )
         return _live(this)
 
 
@@ -85,6 +91,8 @@ def _gather(this: RunContext, first: local_ranks.FirstRank) -> None:
         if this.role.is_head and this.channel is not None:
             this.channel.prepare()
         failed_start.tell(this, error)
+        if this.guard is not None:
+            this.guard.dismiss()
         raise
 
 

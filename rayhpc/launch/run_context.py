@@ -15,6 +15,7 @@ from rayhpc.launch.election import Role
 from rayhpc.launch.node_config import Place
 from rayhpc.launch.options import NodeOptions
 from rayhpc.launch.progress import Progress
+from rayhpc.launch.start_guard import StartGuard
 from rayhpc.launch.startup import Startup
 
 JOB_FOLDER = "RAYHPC_JOB_DIR"
@@ -65,6 +66,7 @@ class RunContext:
     startup: Startup
     progress: Progress
     drain: Drain
+    guard: StartGuard | None = None
 
     @property
     def log_folder(self) -> str:

@@ -7,7 +7,7 @@
 # does not know them: so all ranks ignore them, and rank 0 is told to end by SIGTERM, as anywhere else.
 # A SIGTERM is passed on unless it reaches all processes of the job by itself (`term_reaches_all`).
 start_ranks() {
-    local host code=0 rank=0 size=0 timer first= others=()
+    local host code=0 rank=0 size=0 patience=15 timer first= others=()
     order=("${order[@]:0:${RAYHPC_STEP_NODES:-9999}}")
     for host in "${order[@]}"; do (( size += 1 )); done
 
@@ -31,8 +31,10 @@ start_ranks() {
     while kill -0 "$first" 2>/dev/null; do wait "$first"; done
     wait "$first" || code=$?
     if [ "$size" -gt 1 ]; then
-        # They have been told the end; one that does not come to it is not waited for.
-        ( trap 'kill $!' TERM; sleep 15 & wait $! && kill "${others[@]}" ) 2>/dev/null &
+        # They have been told the end, unless rank 0 was killed; one that does not come to it is not
+        # waited for.
+        [ "$code" -ne 137 ] || patience=2
+        ( trap 'kill $!' TERM; sleep "$patience" & wait $! && kill "${others[@]}" ) 2>/dev/null &
         timer=$!
         wait "${others[@]}"
         kill "$timer" 2>/dev/null

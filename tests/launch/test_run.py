@@ -396,6 +396,19 @@ def test_a_head_that_cannot_start_tells_the_others(ranks: Ranks) -> None:
     assert "does not fit" in err
 
 
+def test_no_rank_waits_for_rank_0_if_that_was_killed(ranks: Ranks) -> None:
+    """Before it has written anything, or before all have read it."""
+    other = ranks.start_as_step(1, 3, program=["true"])
+    head = ranks.start_as_step(0, 3, program=["true"])
+    until(lambda: ranks.meeting.exists() or head.poll() is not None)
+    os.kill(head.pid, signal.SIGKILL)
+    late = ranks.start_as_step(2, 3, program=["true"])
+    for process in (other, late):
+        code, _, err = finished(process)
+        assert code == ExitCode.HEAD_LOST
+        assert "was killed before all nodes had joined" in err
+
+
 def test_no_rank_waits_where_rank_0_cannot_say_that_it_failed(ranks: Ranks) -> None:
     place = "/not/there/meeting"
     ranks.meeting = Path(place)
@@ -438,6 +451,7 @@ def test_a_stale_record_of_a_head_that_is_gone(ranks: Ranks) -> None:
     stale = (ranks.meeting / name).read_bytes()
     first.kill()
     first.wait()
+    until(lambda: b"was killed" in b"".join(x.read_bytes() for x in ranks.meeting.glob("*.key")))
     (ranks.meeting / name).write_bytes(stale)
     (ranks.meeting / name).chmod(0o600)
 

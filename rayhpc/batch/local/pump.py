@@ -19,6 +19,8 @@ from rayhpc.machine.signals import Signals
 
 # How long the other nodes may take to notice that rank 0 has ended, and then to obey SIGTERM.
 _FAREWELL_S = 10.0
+# Nobody has told them if rank 0 was killed; most learn it from its cluster's silence.
+_FAREWELL_IF_KILLED_S = 2.0
 _TERM_S = 5.0
 _PAUSE_S = 0.5
 _BYTES = 1 << 16
@@ -66,7 +68,9 @@ class LocalNodes:
             try:
                 while first.poll() is None:
                     self._turn(signals, None)
-                deadline = time.monotonic() + _FAREWELL_S
+                killed = first.returncode < 0
+                patience = _FAREWELL_IF_KILLED_S if killed else _FAREWELL_S
+                deadline = time.monotonic() + patience
                 while self._left() and time.monotonic() < deadline:
                     self._turn(signals, _PAUSE_S)
             finally:
