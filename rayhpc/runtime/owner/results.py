@@ -82,7 +82,9 @@ class Results:
             self._succeed(worker, pending, result)
         elif result.status == tasks.CANCELLED:
             pending.leftover = True
-            self.fail(pending, failures.cancelled(pending))
+            interrupted = result.outs[0]
+            assert isinstance(interrupted, bytes)
+            self.fail(pending, interrupted or failures.cancelled(pending))
         elif result.retry and pending.retries != 0 and not pending.cancelled:
             pending.retries -= pending.retries > 0
             if len(result.outs) > 1 and pending.stream is None:

@@ -21,8 +21,8 @@ from rayhpc.wire.messages.tasks import Call
 _ERROR_CHARACTERS = 4000
 _OF_USERS_CODE = "TASK_EXECUTION_EXCEPTION"
 _ERROR_TYPES: tuple[tuple[type[BaseException], str], ...] = (
+    (exceptions.TaskCancelledError, "TASK_CANCELLED"),  # maybe a RayTaskError, too
     (exceptions.RayTaskError, _OF_USERS_CODE),
-    (exceptions.TaskCancelledError, "TASK_CANCELLED"),
     (exceptions.OutOfMemoryError, "OUT_OF_MEMORY"),
     (exceptions.NodeDiedError, "NODE_DIED"),
     (exceptions.WorkerCrashedError, "WORKER_DIED"),

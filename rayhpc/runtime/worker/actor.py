@@ -397,14 +397,22 @@ class ActorHost:
         self, call: tasks.Call, error: BaseException, name: str, start: float
     ) -> execution.Outcome:
         """The outcome of a call that raised."""
-        process = self.worker.process
-        micros = int((process.core.now() - start) * 1e6)
+        core = self.worker.process.core
+        micros = int((core.now() - start) * 1e6)
+        return execution.failed(call, error, name, core.facts.node_ip, self._shown(), micros)
+
+    def interrupted(self, call: tasks.Call, error: BaseException) -> execution.Outcome:
+        """The outcome of a call that was cancelled while it ran."""
+        ip = self.worker.process.core.facts.node_ip
+        return execution.interrupted(call, error, self.name_of(call), ip, self._shown(), 0)
+
+    def _shown(self) -> str:
+        """How the instance shows itself."""
         try:
             with outside:
-                shown = repr(self.instance)
+                return repr(self.instance)
         except Exception:
-            shown = f"<{self.spec.class_name}>"
-        return execution.failed(call, error, name, process.core.facts.node_ip, shown, micros)
+            return f"<{self.spec.class_name}>"
 
     def leave_by(self, error: BaseException, name: str) -> None:
         """A call has ended the actor: by `exit_actor`, or an exception that is not an Exception."""

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from rayhpc.exceptions import RayTaskError
+from rayhpc.exceptions import RayTaskError, TaskCancelledError
 from rayhpc.runtime.owner import failures
 from rayhpc.runtime.process.interrupts import inside, outside
 from rayhpc.runtime.process.objects import Objects
@@ -23,7 +23,7 @@ from rayhpc.runtime.values import arguments as packing
 from rayhpc.runtime.values import serialization, stored
 from rayhpc.runtime.values.errors import dump_error, load_error
 from rayhpc.runtime.values.references import ObjectRef
-from rayhpc.wire.address import ObjectId, sibling
+from rayhpc.wire.address import TASK_ID_BYTES, ObjectId, sibling
 from rayhpc.wire.messages import objects, tasks
 from rayhpc.wire.messages.common import Stored
 
@@ -210,9 +210,21 @@ def failed(
     return made.result(task, tasks.FAILED, micros, _is_retried(task, error))
 
 
-def cancelled(task: Runnable, micros: int = 0) -> Outcome:
-    """The outcome of a task or call that was cancelled."""
-    return Outcome(tasks.Result(task.tid, tasks.CANCELLED, [b""], micros))
+def cancelled(task: Runnable) -> Outcome:
+    """The outcome of a task or call that was cancelled and not interrupted."""
+    return Outcome(tasks.Result(task.tid, tasks.CANCELLED, [b""]))
+
+
+def interrupted(
+    task: Runnable, error: BaseException, name: str, ip: str, actor: str | None, micros: int
+) -> Outcome:
+    """The outcome of user code that `error` has interrupted, since it was cancelled.
+
+    As in Ray it is a failure of that code: a RayTaskError as well as a TaskCancelledError.
+    """
+    told = TaskCancelledError(task.tid[:TASK_ID_BYTES].hex()).with_traceback(error.__traceback__)
+    data = dump_error(told, function_name=name, pid=os.getpid(), ip=ip, actor_repr=actor)
+    return Outcome(tasks.Result(task.tid, tasks.CANCELLED, [data], micros))
 
 
 def pack(

@@ -8,6 +8,7 @@ from rayhpc.runtime.worker.actor_calls import Item
 from rayhpc.runtime.worker.execution import Outcome
 from rayhpc.wire.address import Address, ObjectId
 from rayhpc.wire.messages.actors import ActorSpec
+from rayhpc.wire.messages.tasks import Call
 
 
 class Host(Protocol):
@@ -26,6 +27,9 @@ class Host(Protocol):
 
     async def run_async(self, item: Item) -> Outcome | None:
         """Run a call in an event loop; None: the actor exits with it."""
+
+    def interrupted(self, call: Call, error: BaseException) -> Outcome:
+        """The outcome of a call that was cancelled while it ran."""
 
     def hold_back(self, item: Item) -> bool:
         """Whether a call must not start yet; it comes again when it may (any thread)."""

@@ -30,6 +30,8 @@ class _Lane:
         self._limit = asyncio.Semaphore(limit)
         # Filled in the loop, also read by the leading thread.
         self.running: dict[ObjectId, asyncio.Task[None]] = {}
+        # Those of them that the loop has not come to.
+        self._unbegun: dict[ObjectId, Item] = {}
         # Those of them for which the group has no room yet; read by the leading thread, too.
         self.waiting: dict[ObjectId, Item] = {}
         title = f"rayhpc-{name or 'loop'}"
@@ -43,17 +45,24 @@ class _Lane:
     def create(self, items: list[Item]) -> None:
         """Start calls (in the loop)."""
         for item in items:
+            self._unbegun[item.call.tid] = item
             self.running[item.call.tid] = self.loop.create_task(self._run(item))
 
     def cancel(self, tid: ObjectId) -> None:
         """Cancel a call (in the loop)."""
         task = self.running.get(tid)
-        if task is not None:
-            task.cancel()
+        if task is None:
+            return
+        task.cancel()
+        item = self._unbegun.pop(tid, None)
+        if item is not None:  # no line of its coroutine will run
+            del self.running[tid]
+            self._host.end_call(item.caller, tid, execution.cancelled(item.call))
 
     async def _run(self, item: Item) -> None:
         outcome: execution.Outcome | None = None
         is_held = False
+        del self._unbegun[item.call.tid]
         try:
             if self._limit.locked():
                 self.waiting[item.call.tid] = item
@@ -62,8 +71,11 @@ class _Lane:
                 is_held = self._host.hold_back(item)
                 if not is_held:
                     outcome = await self._host.run_async(item)
-        except asyncio.CancelledError:
-            outcome = execution.cancelled(item.call)
+        except asyncio.CancelledError as error:
+            if item.call.tid in self.waiting:
+                outcome = execution.cancelled(item.call)
+            else:
+                outcome = self._host.interrupted(item.call, error)
         finally:
             self.running.pop(item.call.tid, None)
             self.waiting.pop(item.call.tid, None)

@@ -138,9 +138,9 @@ class TaskRunner:
     ) -> execution.Outcome:
         # An interrupted wait inside the runtime ends in an error of its own.
         interrupted = isinstance(error, KeyboardInterrupt) or self._worker.threads.asked()
-        if interrupted and self._queue.is_cancelled(task.tid):
-            return execution.cancelled(task, micros)
-        return execution.failed(task, error, name, self._process.core.facts.node_ip, None, micros)
+        is_cancelled = interrupted and self._queue.is_cancelled(task.tid)
+        outcome_of = execution.interrupted if is_cancelled else execution.failed
+        return outcome_of(task, error, name, self._process.core.facts.node_ip, None, micros)
 
     def _leave_by_exit(self, error: SystemExit, name: str) -> None:
         code = error.code if isinstance(error.code, int) else 1

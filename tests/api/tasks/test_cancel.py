@@ -46,6 +46,27 @@ def test_running_code_is_interrupted_and_dependents_fail(ray: Any, tmp_path: Pat
     _cancelled(ref)
     _cancelled(dependent)
     wait_for(lambda: (tmp_path / "interrupted").exists())
+    # As in Ray: it is an error of the code that was interrupted.
+    with pytest.raises(exceptions.RayTaskError, match=r"spin\(\)[^$]*was cancelled"):
+        ray.get(ref)
+
+
+def test_the_error_of_a_cancelled_generator_is_its_last_item(ray: Any) -> None:
+    @ray.remote(max_retries=0)
+    def items() -> Any:
+        yield 1
+        time.sleep(30)
+        yield 2
+
+    made = items.remote()
+    assert ray.get(next(made), timeout=20) == 1
+    ray.cancel(made)
+    last = next(made)
+    for kind in (exceptions.RayTaskError, exceptions.TaskCancelledError):
+        with pytest.raises(kind, match="was cancelled"):
+            ray.get(last, timeout=20)
+    with pytest.raises(StopIteration):
+        next(made)
 
 
 def test_a_queued_task_never_starts(ray: Any, tmp_path: Path) -> None:
