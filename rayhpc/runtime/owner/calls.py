@@ -23,6 +23,10 @@ from rayhpc.wire.messages import actors, tasks
 
 Send = Callable[[Address, msgspec.Struct], None]
 
+# What is known of so many dead actors is kept though nobody here seems to refer to them: handles
+# that came by name, or that do not keep their actor alive, are not counted.
+DEAD_KEPT = 1_000
+
 
 class Callers:
     """All actors that this process calls.
@@ -54,6 +58,8 @@ class Callers:
         self._clients: dict[ObjectId, ActorClient[Pending]] = {}
         self._by_address: dict[Address, ActorClient[Pending]] = {}
         self._dirty: dict[ActorClient[Pending], None] = {}
+        # Dead actors, in the order of their deaths.
+        self._dead: dict[ObjectId, None] = {}
         # Of calls that are among their clients' `delayed`.
         self._pauses = RetryPauses(now)
 
@@ -178,6 +184,7 @@ class Callers:
         elif message.state == actors.DEAD:
             self._fail_all(client)
             client.queue = client.again = NO_CALLS
+            self._forget_old_deaths(client.actor)
         elif message.state == actors.RESTARTING and client.has_lived:
             self._fail_without_retries(client)
         self._dirty[client] = None
@@ -323,6 +330,23 @@ class Callers:
             for call in batch:
                 pending = client.inflight.pop(call.tid)
                 self._results.fail(pending, failures.not_sent(pending, error))
+
+    def _forget_old_deaths(self, latest: ObjectId) -> None:
+        """One more actor is dead: forget older ones, unless handles here refer to them.
+
+        A handle that is used after all asks the head again.
+        """
+        dead = self._dead
+        dead[latest] = None
+        for _ in range(2):  # more than come: the rest shrinks
+            if len(dead) <= DEAD_KEPT:
+                return
+            oldest = next(iter(dead))
+            del dead[oldest]
+            if oldest in self._ownership.table:
+                dead[oldest] = None
+            else:
+                del self._clients[oldest]
 
     def _lost(self, client: ActorClient[Pending], message: actors.ActorIs) -> None:
         """The process that had our calls is gone: repeat them in order, or fail them."""
