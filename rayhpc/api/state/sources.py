@@ -27,6 +27,7 @@ from rayhpc.wire.address import TASK_ID_BYTES, Address, describe, node_of, rayle
 from rayhpc.wire.messages import cluster, task_runs
 from rayhpc.wire.messages.actors import ActorRow, GroupRow
 from rayhpc.wire.messages.common import UNIT, Resources
+from rayhpc.wire.messages.looking import LogPiece, ReadLog
 
 logger = logging.getLogger("rayhpc")
 
@@ -193,8 +194,9 @@ class Sources:
             for event in [x for x in found.values() if x.attempt]:
                 _add_untold_attempts(found, event)
         pids = self._pids() if any(x.worker and not x.pid for x in found.values()) else {}
+        titles = self._titles() if any(x.actor for x in found.values()) else {}
         for event in sorted(found.values(), key=lambda x: x.started or x.submitted):
-            yield self._task(event, event.pid or pids.get(event.worker))
+            yield self._task(event, event.pid or pids.get(event.worker), titles)
 
     def objects(self) -> Iterator[schema.ObjectState]:
         """What each process refers to, and what is in each node's store."""
@@ -215,6 +217,13 @@ class Sources:
                 ip=self._ip(row.node),
                 node_id=self.node_id(row.node) or "",
             )
+
+    def log_piece(self, number: int, start: int, size: int) -> LogPiece:
+        """So many bytes of a node's log from `start` on; the node by its number."""
+        raylet, question = raylet_of(number), ReadLog(start, size)
+        piece: LogPiece
+        (piece,) = self._client.ask(raylet, question, list[LogPiece], self._timeout)
+        return piece
 
     def node_id(self, number: int) -> str | None:
         """The id of a node by its number."""
@@ -280,14 +289,26 @@ class Sources:
     def _pids(self) -> dict[Address, int]:
         return {row.address: row.pid for row in self.raw_workers()}
 
-    def _task(self, event: task_runs.TaskEvent, pid: int | None) -> schema.TaskState:
+    def _titles(self) -> dict[bytes, tuple[str, str]]:
+        """The class and the `__repr__` of the actors that define one."""
+        return {
+            x.spec.actor: (x.spec.class_name, x.title) for x in self.raw_actors() if x.title
+        }
+
+    def _task(
+        self, event: task_runs.TaskEvent, pid: int | None, titles: dict[bytes, tuple[str, str]]
+    ) -> schema.TaskState:
+        name = event.name
+        kind, title = titles.get(event.actor, ("", ""))
+        if title and name.startswith(f"{kind}."):  # it has no name of its own
+            name = title + name[len(kind) :]
         error_type = event.error_type
         if event.state == "FAILED" and not error_type:
             error_type = "TASK_EXECUTION_EXCEPTION"  # its worker reports only that it raised
         return schema.TaskState(
             task_id=event.tid[:TASK_ID_BYTES].hex(),
             attempt_number=event.attempt,
-            name=event.name,
+            name=name,
             state=event.state,
             job_id=job_id(event.job),
             actor_id=event.actor.hex() or None,

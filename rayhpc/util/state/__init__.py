@@ -24,10 +24,12 @@ from rayhpc.util.state.listing import (
     summarize_objects,
     summarize_tasks,
 )
+from rayhpc.util.state.logs import get_log, list_logs
 
 __all__ = [
     "get_actor",
     "get_job",
+    "get_log",
     "get_node",
     "get_objects",
     "get_placement_group",
@@ -35,6 +37,7 @@ __all__ = [
     "get_worker",
     "list_actors",
     "list_jobs",
+    "list_logs",
     "list_nodes",
     "list_objects",
     "list_placement_groups",

@@ -45,7 +45,7 @@ def list_nodes(
         ValueError: a filter names no column, or an unknown comparison.
         GetTimeoutError: no answer in time.
     """
-    rows = _sources(address, timeout).nodes()
+    rows = sources(address, timeout).nodes()
     return _chosen(schema.NodeState, rows, filters, limit)
 
 
@@ -59,7 +59,7 @@ def list_actors(
     _explain: bool = False,
 ) -> list[schema.ActorState]:
     """The actors, including dead ones still known to the head; arguments as for `list_nodes`."""
-    rows = _sources(address, timeout).actors()
+    rows = sources(address, timeout).actors()
     return _chosen(schema.ActorState, rows, filters, limit)
 
 
@@ -73,7 +73,7 @@ def list_placement_groups(
     _explain: bool = False,
 ) -> list[schema.PlacementGroupState]:
     """The placement groups; arguments as for `list_nodes`."""
-    rows = _sources(address, timeout).placement_groups()
+    rows = sources(address, timeout).placement_groups()
     return _chosen(schema.PlacementGroupState, rows, filters, limit)
 
 
@@ -87,7 +87,7 @@ def list_jobs(
     _explain: bool = False,
 ) -> list[schema.JobState]:
     """The jobs, one per driver; arguments as for `list_nodes`."""
-    rows = _sources(address, timeout).jobs()
+    rows = sources(address, timeout).jobs()
     return _chosen(schema.JobState, rows, filters, limit)
 
 
@@ -101,7 +101,7 @@ def list_workers(
     _explain: bool = False,
 ) -> list[schema.WorkerState]:
     """The drivers and workers of all living nodes; arguments as for `list_nodes`."""
-    rows = _sources(address, timeout).workers()
+    rows = sources(address, timeout).workers()
     return _chosen(schema.WorkerState, rows, filters, limit)
 
 
@@ -120,7 +120,7 @@ def list_tasks(
     known: each node keeps its most recent ones, as for `rayhpc.timeline`, and a warning says how
     many are missing.
     """
-    rows = _sources(address, timeout).tasks(0 if filters else max(0, limit) + 1)
+    rows = sources(address, timeout).tasks(0 if filters else max(0, limit) + 1)
     return _chosen(schema.TaskState, rows, filters, limit)
 
 
@@ -134,7 +134,7 @@ def list_objects(
     _explain: bool = False,
 ) -> list[schema.ObjectState]:
     """The objects, one row per process or store that holds one; arguments as for `list_nodes`."""
-    rows = _sources(address, timeout).objects()
+    rows = sources(address, timeout).objects()
     return _chosen(schema.ObjectState, rows, filters, limit)
 
 
@@ -145,7 +145,7 @@ def get_node(
     _explain: bool = False,
 ) -> schema.NodeState | None:
     """The node with this id; None: there is none."""
-    return _first(_sources(address, timeout).nodes(), "node_id", id)
+    return _first(sources(address, timeout).nodes(), "node_id", id)
 
 
 def get_actor(
@@ -155,7 +155,7 @@ def get_actor(
     _explain: bool = False,
 ) -> schema.ActorState | None:
     """The actor with this id; None: there is none."""
-    return _first(_sources(address, timeout).actors(), "actor_id", id)
+    return _first(sources(address, timeout).actors(), "actor_id", id)
 
 
 def get_placement_group(
@@ -165,7 +165,7 @@ def get_placement_group(
     _explain: bool = False,
 ) -> schema.PlacementGroupState | None:
     """The placement group with this id; None: there is none."""
-    rows = _sources(address, timeout).placement_groups()
+    rows = sources(address, timeout).placement_groups()
     return _first(rows, "placement_group_id", id)
 
 
@@ -176,7 +176,7 @@ def get_job(
     _explain: bool = False,
 ) -> schema.JobState | None:
     """The job with this id; None: there is none."""
-    return _first(_sources(address, timeout).jobs(), "job_id", id)
+    return _first(sources(address, timeout).jobs(), "job_id", id)
 
 
 def get_worker(
@@ -186,7 +186,7 @@ def get_worker(
     _explain: bool = False,
 ) -> schema.WorkerState | None:
     """The process with this id; None: there is none."""
-    return _first(_sources(address, timeout).workers(), "worker_id", id)
+    return _first(sources(address, timeout).workers(), "worker_id", id)
 
 
 def get_task(
@@ -201,7 +201,7 @@ def get_task(
         The row; a list of them if it has several attempts; None: there is none.
     """
     wanted = id if isinstance(id, str) else id.task_id().hex()
-    rows = [x for x in _sources(address, timeout).tasks() if x.task_id == wanted]
+    rows = [x for x in sources(address, timeout).tasks() if x.task_id == wanted]
     return (rows[0] if len(rows) == 1 else rows) if rows else None
 
 
@@ -212,7 +212,7 @@ def get_objects(
     _explain: bool = False,
 ) -> list[schema.ObjectState]:
     """The holders of the object with this id."""
-    return [x for x in _sources(address, timeout).objects() if x.object_id == id]
+    return [x for x in sources(address, timeout).objects() if x.object_id == id]
 
 
 def summarize_tasks(
@@ -222,7 +222,7 @@ def summarize_tasks(
     _explain: bool = False,
 ) -> dict[str, Any]:
     """The number of tasks, by function and state."""
-    rows = list(_sources(address, timeout).tasks())
+    rows = list(sources(address, timeout).tasks())
     summary: dict[str, Any] = {}
     for name, group in _grouped(rows, "func_or_class_name"):
         summary[name] = {
@@ -248,7 +248,7 @@ def summarize_actors(
     _explain: bool = False,
 ) -> dict[str, Any]:
     """The number of actors, by class and state."""
-    rows = list(_sources(address, timeout).actors())
+    rows = list(sources(address, timeout).actors())
     summary = {
         name: {"class_name": name, "state_counts": dict(Counter(x.state for x in group))}
         for name, group in _grouped(rows, "class_name")
@@ -263,7 +263,7 @@ def summarize_objects(
     _explain: bool = False,
 ) -> dict[str, Any]:
     """The number and size of objects, by where they were created."""
-    rows = list(_sources(address, timeout).objects())
+    rows = list(sources(address, timeout).objects())
     summary = {
         site: {
             "total_objects": len(group),
@@ -287,7 +287,8 @@ def summarize_objects(
 
 
 # -- details -------------------------------------------------------------------------------------
-def _sources(address: str | None, timeout: float) -> Sources:
+def sources(address: str | None, timeout: float) -> Sources:
+    """Where the rows of a cluster come from, which is joined first if that is needed."""
     if address is not None and not rayhpc.is_initialized():
         rayhpc.init(address=address)
     return Sources(timeout)
