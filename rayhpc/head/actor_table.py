@@ -43,6 +43,7 @@ class SavedActor(msgspec.Struct, array_like=True):
     started: float
     ended: float
     title: str
+    held: NodeNumber
 
 
 class ActorRecord:
@@ -52,7 +53,8 @@ class ActorRecord:
     order. `restarts` is what remains of max_restarts (-1: unlimited).  `has_lived`: a constructor
     has returned.  `unreferenced`: its last handle is gone.  `asked_to_restart`: a
     `kill(no_restart=False)` is in flight.  `tries` counts the raylets that had no room.
-    `hopeless`: no present node can ever hold it.
+    `hopeless`: no present node can ever hold it.  `held` is a dead node where it may still live (0:
+    there is none).
     """
 
     __slots__ = (
@@ -62,6 +64,7 @@ class ActorRecord:
         "ended",
         "error",
         "has_lived",
+        "held",
         "hopeless",
         "incarnation",
         "node",
@@ -101,6 +104,7 @@ class ActorRecord:
         self.asked_to_restart = False
         self.tries = 0
         self.avoid: NodeNumber = 0
+        self.held: NodeNumber = 0
         self.started = started
         self.ended = 0.0
 

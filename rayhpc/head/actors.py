@@ -19,7 +19,7 @@ from rayhpc.head.nodes import NodeRecord, Nodes
 from rayhpc.head.starting import Starter
 from rayhpc.head.waiting import Waiting
 from rayhpc.head.watchers import Watchers
-from rayhpc.wire.address import Address, ObjectId, node_of, owner_of
+from rayhpc.wire.address import Address, NodeNumber, ObjectId, node_of, owner_of
 from rayhpc.wire.messages import actors
 from rayhpc.wire.messages.actors import ALIVE, DEAD, PENDING, RESTARTING
 
@@ -81,6 +81,8 @@ class Actors:
         for actor in self.table:
             if actor.node is not None:
                 self._starter.restore(actor)
+            elif actor.held:
+                self.waiting.hold(actor)
             elif actor.state != DEAD:
                 self.waiting.add(actor)
 
@@ -244,9 +246,17 @@ class Actors:
         self._never_came(self._watchers.node_gone(node.number))
         for actor in self.table.placed_on(node.number):
             actor.preempted = bool(node.leaving)
-            self._process_ended(actor, reason, final=False, counts=self._counts(actor, node))
+            counts = self._counts(actor, node)
+            self._process_ended(actor, reason, final=False, counts=counts, held=node.number)
         self._end_owned(self.table.owned_on(node.number), f"its owner's node is gone: {node.ended}")
         self.waiting.wake_all()
+
+    def node_ended(self, number: NodeNumber) -> None:
+        """Nothing of a dead node can still run: what lived there may live again."""
+        for actor in self.waiting.let_go(number):
+            actor.held = 0
+            self.table.touch(actor)
+            self.waiting.add(actor)
 
     def _counts(self, actor: ActorRecord, node: NodeRecord) -> bool:
         """Whether losing the node costs the actor a restart: not if nothing of it was there."""
@@ -287,9 +297,14 @@ class Actors:
         self._tell(actor)
 
     def _process_ended(
-        self, actor: ActorRecord, reason: str, final: bool, counts: bool = True
+        self,
+        actor: ActorRecord,
+        reason: str,
+        final: bool,
+        counts: bool = True,
+        held: NodeNumber = 0,
     ) -> None:
-        """The process is gone; restart the actor, or not."""
+        """The process is gone (`held`: as far as that node is heard); restart the actor, or not."""
         self._starter.release(actor)
         if actor.state == DEAD:
             return
@@ -299,6 +314,7 @@ class Actors:
             return
         actor.asked_to_restart = False
         actor.reason = reason
+        actor.held = held
         self.table.touch(actor)
         if counts:
             actor.restarts -= actor.restarts > 0
@@ -306,7 +322,10 @@ class Actors:
             self.table.set_state(actor, RESTARTING)
             actor.incarnation += 1
             self._tell(actor)
-        self.waiting.add(actor)
+        if held:
+            self.waiting.hold(actor)
+        else:
+            self.waiting.add(actor)
 
     def _die(
         self, actor: ActorRecord, reason: str, error: bytes = b"", unschedulable: bool = False

@@ -80,7 +80,9 @@ class Head:
         self.ended = _ended_before(ledger)
         self.nodes = Nodes(ledger)
         self._gone = dict.fromkeys(number_of(key) for key, _ in ledger.rows("ended_processes"))
-        self.membership = Membership(facts, self.nodes, send, now, wall, self._node_gone, ledger)
+        self.membership = Membership(
+            facts, self.nodes, send, now, wall, self._node_gone, self._node_ended, ledger
+        )
         self.jobs = Jobs(send, wall, ledger)
         self.kv = Kv(ledger)
         self.groups = Groups(
@@ -232,6 +234,9 @@ class Head:
         for driver in self.jobs.drivers_on(node.number):
             self._process_gone(driver, reason)
         self._forget(node.number)
+
+    def _node_ended(self, number: NodeNumber) -> None:
+        self.actors.node_ended(number)
 
     def _is_gone(self, address: Address) -> bool:
         return address in self._gone or node_of(address) not in self.nodes.alive

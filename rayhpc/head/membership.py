@@ -2,7 +2,8 @@
 
 Used by `head`.  The only module that decides who is dead: a node whose connection breaks, that is
 silent for `SILENT_S` seconds, or that has not come back `RETURN_S` after the head itself has.
-`head` passes on what a node's death means for actors and groups.
+`head` passes on what a node's death means for actors and groups, and, perhaps later, that nothing
+of it can still run (`endings`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import msgspec
 
 from rayhpc.head.announcing import Announcer
 from rayhpc.head.config import HeadFacts
+from rayhpc.head.endings import Endings
 from rayhpc.head.history import History
 from rayhpc.head.ledger import Ledger, encode
 from rayhpc.head.nodes import NodeRecord, Nodes
@@ -47,6 +49,7 @@ class Membership:
         now: a monotonic clock, in seconds.
         wall: seconds since the epoch.
         on_gone: called with each node that is gone.
+        on_ended: called with it once nothing of it can still run.
         ledger: keeps what must outlive this process.
 
     Attributes:
@@ -62,6 +65,7 @@ class Membership:
         now: Callable[[], float],
         wall: Callable[[], float],
         on_gone: Callable[[NodeRecord], None],
+        on_ended: Callable[[NodeNumber], None],
         ledger: Ledger,
     ) -> None:
         self._facts = facts
@@ -74,10 +78,15 @@ class Membership:
         self.started = wall() if before is None else msgspec.msgpack.decode(before, type=float)
         ledger.put("meta", _STARTED, encode(self.started))
         self._on_gone = on_gone
+        self._on_ended = on_ended
         self._announcer = Announcer(nodes, send, now)
         # In the order they were last heard from, so that only the first entry must be checked.
         self._heard: dict[NodeNumber, float] = {}
-        self._lost: dict[NodeNumber, str] = {}
+        # Why, when they were last heard, and whether their connection has broken.
+        self._lost: dict[NodeNumber, tuple[str, float, bool]] = {}
+        self._endings = Endings(now)
+        for node in nodes.dead:  # when they were heard was known to an earlier life of the head
+            self._endings.dead(node.number, now(), broken=False, orderly=False)
         self._broken: dict[frozenset[NodeNumber], float] = {}
         self._checked = now()
         # Those that an earlier life of the head knew and that have not come back.
@@ -122,14 +131,15 @@ class Membership:
             return NodeGone(number, "the head does not know this node")
         if number not in self._awaited:
             # This head has not been away: a node's end is that its connection breaks.
-            self.lost(number, "its connection to the head broke")
+            self._lose(number, "its connection to the head broke", broken=False)
+            self._endings.heard(number)
             return NodeGone(number, node.ended or "its connection to the head broke")
         self._awaited.discard(number)
         self._heard[number] = self._now()
         node.report(message.usage)
         self._announcer.joined(node)
         infos = [x.info for x in self._nodes.alive.values()]
-        return cluster.Rejoined(received, self._life, infos)
+        return cluster.Rejoined(received, self._life, infos, message.sent)
 
     def _mismatch(self, message: cluster.RegisterNode | cluster.RejoinNode, name: str) -> str:
         mine = self._facts
@@ -175,7 +185,7 @@ class Membership:
         """A node is alive and may have news of its resources."""
         node = self._nodes.alive[node_of(source)]
         node.last = message
-        self._answer(node)
+        self._answer(node, message.sent)
         self._heard_of(node, message)
         if message.usage is None:
             return
@@ -205,14 +215,15 @@ class Membership:
         )
         self.history.add(node.number, sample)
 
-    def _answer(self, node: NodeRecord) -> None:
-        now = self._now()
-        if now - node.answered >= ANSWER_S:
-            node.answered = now
-            self._send(node.raylet, cluster.HeadAlive())
+    def _answer(self, node: NodeRecord, sent: float) -> None:
+        # By the node's clock: those that have piled up while the head was suspended count, too.
+        if sent - node.answered >= ANSWER_S:
+            node.answered = sent
+            self._send(node.raylet, cluster.HeadAlive(heard=sent))
 
     def refuse(self, number: NodeNumber) -> None:
         """A node that was declared dead is still sending: it must end, with its workers."""
+        self._endings.heard(number)
         reason = "its work has been given to others; start it again to join as a new node"
         self._send(raylet_of(number), NodeGone(number, reason))
 
@@ -239,7 +250,7 @@ class Membership:
             number = max(count, key=lambda x: (not self._is_heads(x), count[x], x))
             others = sorted({x for link in self._broken if number in link for x in link} - {number})
             shown = ", ".join(str(x) for x in others)
-            self.lost(number, f"its link to node {shown} broke, though both lived")
+            self._lose(number, f"its link to node {shown} broke, though both lived", broken=False)
             self._broken = {k: t for k, t in self._broken.items() if number not in k}
 
     def _is_heads(self, number: NodeNumber) -> bool:
@@ -247,9 +258,14 @@ class Membership:
         return node is not None and node.info.is_head
 
     def lost(self, number: NodeNumber, reason: str) -> None:
-        """A node's connection is gone, or it is silent: `advance` will declare it dead."""
-        if self._heard.pop(number, None) is not None:
-            self._lost[number] = reason
+        """A node's connection is gone: `advance` will declare it dead."""
+        self._endings.disconnected(number)
+        self._lose(number, reason, broken=True)
+
+    def _lose(self, number: NodeNumber, reason: str, *, broken: bool) -> None:
+        heard = self._heard.pop(number, None)
+        if heard is not None:
+            self._lost[number] = reason, heard, broken
 
     def advance(self) -> None:
         """Declare silent nodes dead and send the news."""
@@ -261,13 +277,17 @@ class Membership:
             number, when = next(iter(self._heard.items()))
             if now - when < SILENT_S:
                 break
-            self.lost(number, f"nothing was heard from it for {SILENT_S:g} s")
+            self._lose(number, f"nothing was heard from it for {SILENT_S:g} s", broken=False)
         if self._awaited and now >= self._return_by:
             reason = f"it did not come back within {RETURN_S:g} s after the head had"
-            self._lost.update(dict.fromkeys(sorted(self._awaited), reason))
+            # They have heard nothing of a head since before this one began.
+            heard = self._return_by - RETURN_S
+            self._lost.update(dict.fromkeys(sorted(self._awaited), (reason, heard, False)))
             self._awaited.clear()
         self._judge_links()
         self._bury_lost()
+        for number in self._endings.over():
+            self._on_ended(number)
         self._announcer.advance()
 
     def _bury_lost(self) -> None:
@@ -278,7 +298,11 @@ class Membership:
         for link in [x for x in self._broken if not x.isdisjoint(lost)]:
             del self._broken[link]
         for node in buried:
-            reason = f"it left ({node.leaving})" if node.leaving else lost[node.number]
+            reason, heard, broken = lost[node.number]
+            if node.leaving:
+                reason = f"it left ({node.leaving})"
+            orderly = bool(node.leaving)
+            self._endings.dead(node.number, heard, broken=broken, orderly=orderly)
             self._nodes.bury(node, reason, self._wall())
             together.setdefault(reason, []).append(node.number)
         for reason, numbers in together.items():
@@ -294,6 +318,6 @@ class Membership:
         """When `advance` must next be called at the latest."""
         if self._lost:
             return self._checked
-        check = self._checked + CHECK_S
+        check = min(self._checked + CHECK_S, self._endings.deadline())
         news = self._announcer.deadline()
         return check if news is None else min(check, news)

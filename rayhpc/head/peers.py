@@ -170,7 +170,7 @@ class Peers:
         if line is None and peer is None:
             return
         if line is not None and isinstance(message, cluster.HeadAlive):
-            message = cluster.HeadAlive(line.numbered.received)
+            message = cluster.HeadAlive(line.numbered.received, message.heard)
         if message is not self._last:
             self._last_body = codec.encode(HEAD, HEAD, message)[codec.HEADER_BYTES :]
             self._last = message

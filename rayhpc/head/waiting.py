@@ -14,7 +14,7 @@ import msgspec
 
 from rayhpc.head.actor_table import ActorRecord
 from rayhpc.head.placing import Demand
-from rayhpc.wire.address import ObjectId, node_of
+from rayhpc.wire.address import NodeNumber, ObjectId, node_of
 
 RETRY_S = 0.02
 RETRY_MAX_S = 1.0
@@ -54,6 +54,8 @@ class Waiting:
         self._by_group: dict[bytes, dict[bytes, Kind]] = {}
         self._later: list[tuple[float, int, ActorRecord]] = []
         self._resting: dict[ObjectId, ActorRecord] = {}
+        # By the node where they may still live.
+        self._held: dict[NodeNumber, dict[ObjectId, ActorRecord]] = {}
         self._numbers = itertools.count()
 
     def add(self, actor: ActorRecord) -> None:
@@ -75,9 +77,18 @@ class Waiting:
         self._resting[actor.id] = actor
         heapq.heappush(self._later, (self._now() + pause, next(self._numbers), actor))
 
+    def hold(self, actor: ActorRecord) -> None:
+        """An actor needs a node once nothing of `actor.held` can still run."""
+        self._held.setdefault(actor.held, {})[actor.id] = actor
+
+    def let_go(self, node: NodeNumber) -> list[ActorRecord]:
+        """Those that were held because of that node, and wait no longer."""
+        return list(self._held.pop(node, {}).values())
+
     def remove(self, actor: ActorRecord) -> None:
         """It no longer waits (or never did)."""
         self._resting.pop(actor.id, None)
+        self._held.get(actor.held, {}).pop(actor.id, None)
         kind = self._kind_of.pop(actor.id, None)
         if kind is None:
             return

@@ -3,7 +3,8 @@
 Used by `node`.  A head that is gone may come back within moments (its node's supervisor starts it
 again), and until then everything that needs no head goes on.  But if nothing is heard of it for
 `HEAD_PATIENCE_S` it may be alive and have given this node's work to others, or be gone with its
-machine: then the node ends.
+machine: then the node ends.  The head relies on that (`head.endings`), so the time counts from when
+this node sent the last heartbeat that was answered.
 """
 
 from __future__ import annotations
@@ -30,9 +31,13 @@ class HeadContact:
         self._turned = now()
         self._lost = ""
 
-    def heard(self) -> None:
-        """Something has come from the head."""
-        self._heard = self._now()
+    def heard(self, sent: float) -> None:
+        """The head has answered what was sent to it at that time.
+
+        When the answer comes does not matter: it may have been under way for long, and what the
+        head says without having been asked does not prove that it hears this node.
+        """
+        self._heard = max(self._heard, sent)
         self._lost = ""
 
     def lost(self, why: str) -> None:

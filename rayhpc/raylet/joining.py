@@ -56,7 +56,7 @@ def node_info(config: NodeConfig, endpoints: list[tuple[str, int]], key: bytes) 
 
 
 def rejoining(
-    config: NodeConfig, number: NodeNumber, usage: cluster.Usage, received: int
+    config: NodeConfig, number: NodeNumber, usage: cluster.Usage, received: int, now: float
 ) -> cluster.RejoinNode:
     """What a node asks a head that has come back, to be taken back.
 
@@ -65,6 +65,7 @@ def rejoining(
         number: what it is called in the cluster.
         usage: what is free on it.
         received: how many of the head's counted messages have come.
+        now: the time by this node's clock, in seconds.
     """
     return cluster.RejoinNode(
         config.cluster.cluster_id,
@@ -75,6 +76,7 @@ def rejoining(
         config.node_id,
         received,
         usage,
+        now,
     )
 
 

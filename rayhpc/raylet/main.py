@@ -233,7 +233,7 @@ class _RayletProcess:
 
     def _rejoining(self, received: int) -> cluster.RejoinNode:
         usage = self._running.heartbeats.usage(self._running)
-        return rejoining(self._config, self.number, usage, received)
+        return rejoining(self._config, self.number, usage, received, time.monotonic())
 
     def _make_store(self, router: Router) -> ObjectManager:
         store = ObjectManager(

@@ -166,7 +166,7 @@ class Raylet:
         workers, lease, actor = self.workers, self.leases, self.actors
         return {
             **self.objects.handlers(),
-            cluster.HeadAlive: lambda _, m: None,  # its arrival is all that matters
+            cluster.HeadAlive: lambda _, m: self.head.heard(m.heard),
             cluster.Rejoined: self._on_rejoined,
             cluster.RegistrationRefused: lambda _, m: self.end(REFUSED, m.reason),
             cluster.NodeUp: self._on_node_up,
@@ -210,8 +210,6 @@ class Raylet:
         if handler is None:
             logger.warning("a message that means nothing here: %s", type(message).__name__)
             return
-        if source == HEAD:
-            self.head.heard()
         if roles.admits(source, message, self.send):
             handler(source, message)
         if self.heartbeats.are_overdue():
@@ -364,6 +362,7 @@ class Raylet:
 
     def _on_rejoined(self, _: Address, message: cluster.Rejoined) -> None:
         """The head is back; it knows what it knew, but not what passed between us meanwhile."""
+        self.head.heard(message.heard)
         logger.warning("the head has come back, for its life %d", message.life)
         for info in message.nodes:
             self._add_node(info)

@@ -71,6 +71,7 @@ class Heartbeats:
             raylet.io.heard_of_head(),
             raylet.memory.ours.used,
             raylet.memory.ours.limit,
+            now,
         )
         self._send(HEAD, message)
 

@@ -117,7 +117,7 @@ class FakeRaylet:
             taken=self.taken,
             leased=dict(self.leased),
         )
-        self.say(cluster.Heartbeat(usage))
+        self.say(cluster.Heartbeat(usage, sent=self.world.time))
 
     # -- in --------------------------------------------------------------------------------------
     def receive(self, message: msgspec.Struct) -> None:
@@ -279,7 +279,7 @@ class World:
 
         def one() -> None:
             for raylet in self.raylets.values():
-                raylet.say(cluster.Heartbeat())
+                raylet.say(cluster.Heartbeat(sent=self.time))
             self.later(0.5, one)
 
         one()

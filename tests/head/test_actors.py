@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from rayhpc.head.endings import SURELY_S
 from rayhpc.wire.messages import actors, cluster
 from rayhpc.wire.messages.actors import ALIVE, DEAD, PENDING, RESTARTING
 from rayhpc.wire.messages.common import Labels, Strategy
@@ -252,6 +253,26 @@ def test_a_lost_node_restarts_its_actors_elsewhere() -> None:
     assert world.state(mortal) == DEAD
     assert all(home(world, a) is not lost for a in made)
     assert "127.0.0.1" in world.last(driver, actors.ActorIs, mortal).reason
+
+
+def test_an_actor_of_a_silent_node_starts_again_once_it_cannot_live_there_any_more() -> None:
+    world, nodes, driver = cluster_of(3)
+    actor = world.create(driver, max_restarts=1, strategy=Strategy("spread"))
+    world.run()
+    while home(world, actor) is nodes[0]:
+        world.to_head(driver, actors.KillActor(actor, no_restart=False))
+        world.run()
+    old = home(world, actor)
+    old.silent = True
+    silent_since = world.time
+    world.run(SURELY_S - 1.0)
+    assert world.state(actor) == RESTARTING
+    assert old.info.node_id not in [x.info.node_id for x in world.head.nodes.alive.values()]
+    assert not any(actor in each.living for each in nodes if each is not old)
+    world.run(2.0)
+    assert world.state(actor) == ALIVE
+    assert world.time - silent_since < SURELY_S + 1.5
+    assert home(world, actor) is not old
 
 
 def test_an_actor_not_yet_alive_moves_from_a_lost_node_for_free() -> None:

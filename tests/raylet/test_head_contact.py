@@ -28,8 +28,18 @@ def test_a_head_that_is_heard_in_time_is_no_reason_to_end() -> None:
     contact = HeadContact(clock)
     contact.lost("the connection broke")
     assert clock.turn(contact, HEAD_PATIENCE_S - 0.5) == ""
-    contact.heard()
+    contact.heard(clock.time)
     assert clock.turn(contact, HEAD_PATIENCE_S - 0.5) == ""
+    assert "nothing was heard" in clock.turn(contact, 1.0)
+
+
+def test_an_answer_counts_from_when_it_was_asked_for() -> None:
+    clock = Clock()
+    contact = HeadContact(clock)
+    asked = clock.time
+    assert clock.turn(contact, HEAD_PATIENCE_S - 0.5) == ""
+    contact.heard(asked)
+    contact.heard(asked - 1.0)
     assert "nothing was heard" in clock.turn(contact, 1.0)
 
 

@@ -76,7 +76,7 @@ class RejoinNode(Message):
 
     `number` and `node_id` are those it registered with; `cluster_id`, `protocol`, `python` and
     `version` as in `RegisterNode`.  `received` is how many counted messages of the head it has
-    (`wire.numbered`), `usage` what is free on it.
+    (`wire.numbered`), `usage` what is free on it, `sent` when this is sent, by its own clock.
     """
 
     cluster_id: str
@@ -87,17 +87,20 @@ class RejoinNode(Message):
     node_id: str
     received: int
     usage: Usage
+    sent: float = 0.0
 
 
 class Rejoined(Message):
     """Head to that raylet: I have `received` of your messages on disk; send what follows them.
 
-    `life` counts the head's lives, from 1; `nodes` are all living nodes.
+    `life` counts the head's lives, from 1; `nodes` are all living nodes; `heard` is the request's
+    `sent`.
     """
 
     received: int
     life: int
     nodes: list[NodeInfo]
+    heard: float = 0.0
 
 
 class RegistrationRefused(Message):
@@ -143,7 +146,8 @@ class Heartbeat(Message):
     `demand` lists (resources, number waiting, reason in words).  `errors` counts the errors inside
     the raylet, `last_error` is the last one.  `moved` is what the store has moved so far.
     `strategies` says of each entry of `demand` where it may run.
-    `received` is how many counted messages of the head it has (`wire.numbered`).
+    `received` is how many counted messages of the head it has (`wire.numbered`), `sent` when this
+    is sent, by the raylet's own clock.
     `memory` is how many bytes count against the node's own memory limit, `memory_limit` that limit
     (both 0: not read yet).
     """
@@ -161,15 +165,18 @@ class Heartbeat(Message):
     received: int = 0
     memory: int = 0
     memory_limit: int = 0
+    sent: float = 0.0
 
 
 class HeadAlive(Message):
     """Head to raylet, about once a second in answer to its heartbeats: I hear you.
 
-    `received` is how many counted messages of the raylet it has on disk (`wire.numbered`).
+    `received` is how many counted messages of the raylet it has on disk (`wire.numbered`), `heard`
+    is the heartbeat's `sent`: that long ago, and no longer, the raylet surely was a member.
     """
 
     received: int = 0
+    heard: float = 0.0
 
 
 class View(Message):
