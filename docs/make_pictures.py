@@ -75,7 +75,7 @@ ENDLESS = PROGRAM.replace("range(48)", "range(4800)").replace(
 )
 RAYHPC = [sys.executable, "-m", "rayhpc.cli.main"]
 _COLUMNS, _LINES = 110, 22
-_TERMINAL = """<!doctype html><meta charset="utf-8"><body style="margin:0;background:#14171c">
+_TERMINAL = """<!doctype html><meta charset="utf-8"><body style="margin:0;background:#121212">
 <pre style="margin:14px;color:#d6dae0;font:14px/18px 'DejaVu Sans Mono',monospace">{code}</pre>"""
 _QUIET: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 

@@ -52,6 +52,10 @@ class LaunchError(Exception):
         self.code = code
 
 
+class NoAnswerError(LaunchError):
+    """The cluster has not answered in time; it goes on, and its head may be back soon."""
+
+
 def exit_code_of(returncode: int) -> int:
     """A child's `returncode` (negative: the signal that ended it) as a shell reports it."""
     return 128 - returncode if returncode < 0 else returncode

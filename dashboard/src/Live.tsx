@@ -9,7 +9,7 @@ import { Figure, reportParts, Sections, type Part } from "./Report";
 import { ThemeButton } from "./ThemeButton";
 
 export function Live() {
-  const [seen, setSeen] = useState<Seen>({ now: null, views: null, ended: "", isConnected: false });
+  const [seen, setSeen] = useState<Seen>({ now: null, views: null, silent: "", ended: "", isConnected: false });
   const [place, setPlace] = useState(location.hash);
   useEffect(() => follow(setSeen), []);
   useEffect(() => {
@@ -35,9 +35,10 @@ export function Live() {
   );
 }
 
-function state({ now, ended, isConnected }: Seen) {
+function state({ now, silent, ended, isConnected }: Seen) {
   if (ended) return <p class="banner">{ended}. This is what was seen last.</p>;
   if (!isConnected && now) return <p class="banner">The dashboard does not answer: it has ended, or the connection to it is broken. This is what was seen last.</p>;
+  if (silent) return <p class="banner">{silent}. This is what was seen last; it goes on when the head is back.</p>;
   return null;
 }
 

@@ -17,12 +17,12 @@ export function reportParts(views: Views): Part[] {
   const lost = losses.nodes.length + losses.workers.length + losses.remade.length > 0;
   return [
     ["usage", "Asked, given, used", true, <UsagePart usage={views.usage} />],
-    ["memory", "Memory", views.memory.nodes.length > 0, <MemoryPart memory={views.memory} />],
     ["timeline", "Timeline", hasRuns, <TimelineView timeline={views.timeline} functions={views.functions} span={overview.seconds} />],
     ["functions", "Functions", hasRuns, <Functions rows={views.functions} />],
     ["path", "Critical path", path !== null, path && <Path path={path} />],
     ["longest", "Longest runs", hasRuns, <Longest rows={views.longest} />],
     ["actors", "Actors", views.actors.rows.length > 0, <Actors rows={views.actors.rows} leftOut={views.actors.left_out} />],
+    ["memory", "Memory", views.memory.nodes.length > 0, <MemoryPart memory={views.memory} />],
     ["stores", "Object stores", views.stores.nodes.length > 0, <StoresPart stores={views.stores} />],
     ["failures", "Failures", views.failures.length > 0, <Failures rows={views.failures} />],
     ["losses", "Lost and made again", lost, <LossesPart losses={losses} />],
@@ -138,13 +138,14 @@ function UsagePart({ usage }: { usage: Usage }) {
 }
 
 function MemoryPart({ memory }: { memory: Memory }) {
-  const bins = memory.used.length;
+  const series: Series[] = [{ name: "used by the nodes' processes and stores", values: memory.used, kind: "area" }];
+  // Far away it would make what was used flat.
+  const isNear = Math.max(...memory.used) > 0.2 * memory.limit;
+  if (isNear) series.push({ name: "limit", values: Array(memory.used.length).fill(memory.limit), kind: "line" });
   return (
     <>
-      <Chart step={memory.step} label="Memory used and its limit over time" format={bytes} series={[
-        { name: "used by the nodes' processes and stores", values: memory.used, kind: "area" },
-        { name: "limit", values: Array(bins).fill(memory.limit), kind: "line" },
-      ]} />
+      <Chart step={memory.step} label="Memory used over time" format={bytes} series={series} />
+      {!isNear && <p class="faint">The limit of all nodes together, {bytes(memory.limit)}, is far above.</p>}
       <Heat caption="Memory of each node" heads={["limit", "most used"]} leftOut={memory.left_out} rows={memory.nodes.map((x) => ({
         name: x.node, figures: [bytes(x.limit), `${bytes(x.used_most)}, ${share(x.used_most / x.limit)}`], percent: x.percent,
       }))} />

@@ -48,11 +48,11 @@ export function applied<T extends object>(before: T | null, told: Changes): T {
   return found as T;
 }
 
-export interface Seen { now: Now | null; views: Views | null; ended: string; isConnected: boolean }
+export interface Seen { now: Now | null; views: Views | null; silent: string; ended: string; isConnected: boolean }
 
 /** Calls with all that there is whenever anything has changed; returns what ends it. */
 export function follow(show: (seen: Seen) => void): () => void {
-  let seen: Seen = { now: null, views: null, ended: "", isConnected: false };
+  let seen: Seen = { now: null, views: null, silent: "", ended: "", isConnected: false };
   const tell = (more: Partial<Seen>) => show((seen = { ...seen, ...more }));
   const events = new EventSource("events");
   const on = (name: string, take: (data: string) => void) =>
@@ -62,6 +62,7 @@ export function follow(show: (seen: Seen) => void): () => void {
   events.onerror = () => tell({ isConnected: false });
   on("now", (data) => tell({ now: applied<Now>(seen.now, JSON.parse(data)) }));
   on("views", (data) => tell({ views: applied<Views>(seen.views, JSON.parse(data)) }));
+  on("silent", (data) => tell({ silent: JSON.parse(data) }));
   on("ended", (data) => {
     events.close();
     tell({ ended: JSON.parse(data) });

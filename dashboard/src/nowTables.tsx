@@ -10,7 +10,7 @@ const of = (used: number, total: number) => <Bar part={used / Math.max(1e-9, tot
 export function Nodes({ rows }: { rows: NodeNow[] }) {
   return (
     <Table rows={rows} caption="Nodes" columns={[
-      { name: "node", show: (x) => <>{x.name}{x.is_head && <span class="faint"> (head)</span>}</> },
+      { name: "node", show: (x) => <>{x.name}{x.is_head && <span class="faint"> (head)</span>}{x.ip !== x.name && <><br /><span class="faint">{x.ip}</span></>}</> },
       { name: "state", show: (x) => (x.ended ? `${x.state}: ${x.ended}` : x.state), wide: true },
       { name: "CPUs", sort: (x) => x.cpus_used, show: (x) => of(x.cpus_used, x.cpus) },
       { name: "GPUs", unless: (x) => x.gpus > 0, sort: (x) => x.gpus_used, show: (x) => of(x.gpus_used, x.gpus) },
@@ -20,7 +20,6 @@ export function Nodes({ rows }: { rows: NodeNow[] }) {
       { name: "from others", unless: (x) => x.pulled > 0, title: "Bytes that came from other nodes", sort: (x) => x.pulled, show: (x) => some(x.pulled, bytes(x.pulled)) },
       { name: "workers", sort: (x) => x.workers, show: (x) => count(x.workers) },
       { name: "waiting", title: "What waits at this node for resources", sort: (x) => x.waiting, show: (x) => some(x.waiting, count(x.waiting)) },
-      { name: "address", show: (x) => x.ip },
     ]} />
   );
 }

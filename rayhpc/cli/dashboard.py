@@ -126,6 +126,7 @@ async def _serve(
         record.address,
         observed.time_limit(),
         lambda now, views: _soon(loop, feed.put, now, views),
+        lambda text: _soon(loop, feed.be_silent, text),
         lambda reason: _soon(loop, end, reason),
     )
     sock = serving.listener(port, None if path is None else str(path))

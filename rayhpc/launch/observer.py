@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import msgspec
 import zmq
 
-from rayhpc.exit_codes import ExitCode, LaunchError
+from rayhpc.exit_codes import ExitCode, LaunchError, NoAnswerError
 from rayhpc.launch.node_config import python_version, rayhpc_version
 from rayhpc.launch.sessions import ATTACH
 from rayhpc.machine.shared_uid import expected_session
@@ -99,7 +99,8 @@ class Observer:
             timeout_s: how long to wait, in seconds.
 
         Raises:
-            LaunchError: no answer in time, the cluster has ended, or the process cannot answer.
+            NoAnswerError: no answer in time.
+            LaunchError: the cluster has ended, or the process cannot answer.
         """
         token = next(self._tokens)
         self._transport.send(whom, Request(token, question))
@@ -108,7 +109,7 @@ class Observer:
             for message in self._receive(left):
                 if isinstance(message, Reply) and message.token == token:
                     return _answer(message, kind)
-        raise LaunchError("the cluster does not answer", ExitCode.HEAD_LOST)
+        raise NoAnswerError("the cluster does not answer", ExitCode.HEAD_LOST)
 
     def ask_each(
         self,

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from rayhpc.exit_codes import LaunchError
+from rayhpc.exit_codes import LaunchError, NoAnswerError
 from rayhpc.launch.last_look import actor_facts
 from rayhpc.launch.live_logs import LiveLogs
 from rayhpc.launch.live_look import LiveLook
@@ -49,6 +49,7 @@ class Watcher:
         address: the head's, as people write it.
         time_limit: when the allocation ends, in seconds since 1970 (0: unknown).
         deliver: called in the thread with what a look has found (None: views as before).
+        silent: called in the thread when a look had no answer: the head may come back.
         ended: called in the thread, at last, with why the cluster can be seen no more.
     """
 
@@ -58,6 +59,7 @@ class Watcher:
         address: str,
         time_limit: float,
         deliver: Callable[[Now, Views | None], None],
+        silent: Callable[[str], None],
         ended: Callable[[str], None],
     ) -> None:
         self.is_wanted = threading.Event()
@@ -65,6 +67,7 @@ class Watcher:
         self._look = LiveLook(self._observer, address, RECENT_RUNS, time_limit)
         self._logs = LiveLogs(self._observer)
         self._deliver = deliver
+        self._silent = silent
         self._ended = ended
         self._jobs: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = queue.SimpleQueue()
         self._seen: Look | None = None
@@ -133,7 +136,10 @@ class Watcher:
         try:
             while not self._is_over.is_set():
                 if self.is_wanted.is_set():
-                    self._turn()
+                    try:
+                        self._turn()
+                    except NoAnswerError as error:
+                        self._silent(str(error))
                 self._pause(LOOK_EVERY_S)
         except LaunchError as error:
             self._ended(str(error))

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from rayhpc.launch import sessions
 from rayhpc.launch.sessions import SessionRecord
 from rayhpc.machine import scratch
@@ -40,3 +42,15 @@ class Shell:
         assert done.returncode == 0, done.stderr
         (record,) = [each for each in self.sessions() if each.session_dir not in before]
         return record
+
+
+def heads_of(node: int) -> set[int]:
+    """The processes of a node process that are its head."""
+    found = set()
+    for child in psutil.Process(node).children():
+        try:
+            if child.cmdline()[0].startswith("rayhpc head"):
+                found.add(child.pid)
+        except (psutil.NoSuchProcess, IndexError):
+            continue
+    return found

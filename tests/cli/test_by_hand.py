@@ -12,14 +12,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 import pytest
 
 from rayhpc.exit_codes import ExitCode
 from rayhpc.launch import sessions
 from rayhpc.launch.head_keeping import MOST
 from rayhpc.machine import scratch
-from tests.cli.shell import FREE, HEAD, ONE, Shell
+from tests.cli.shell import FREE, HEAD, ONE, Shell, heads_of
 from tests.launch.processes import family, left_of, names_in, wait_until_gone
 
 
@@ -151,18 +150,6 @@ def test_the_key_of_another_cluster_gets_nothing(shell: Shell) -> None:
     )
 
 
-def _heads(node: int) -> set[int]:
-    """The processes of a node process that are its head."""
-    found = set()
-    for child in psutil.Process(node).children():
-        try:
-            if child.cmdline()[0].startswith("rayhpc head"):
-                found.add(child.pid)
-        except (psutil.NoSuchProcess, IndexError):
-            continue
-    return found
-
-
 def _until(there: Callable[[], bool]) -> None:
     end = time.monotonic() + 20.0
     while not there():
@@ -176,10 +163,10 @@ def test_a_head_that_dies_too_often_is_resumed_by_hand(shell: Shell) -> None:
     assert done.returncode != 0
     assert "is running (process" in done.stderr
     for _ in range(MOST + 1):
-        _until(lambda: bool(_heads(head.pid)))
-        (pid,) = _heads(head.pid)
+        _until(lambda: bool(heads_of(head.pid)))
+        (pid,) = heads_of(head.pid)
         os.kill(pid, signal.SIGKILL)
-        _until(lambda pid=pid: pid not in _heads(head.pid))
+        _until(lambda pid=pid: pid not in heads_of(head.pid))
     done = shell("start", "--head", "--resume")
     assert (done.returncode, done.stderr) == (0, "")
     assert f"The head of the cluster at {head.address} is back." in done.stdout

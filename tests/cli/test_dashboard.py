@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from rayhpc.cli import dashboard
-from tests.cli.shell import FREE, Shell
+from tests.cli.shell import FREE, Shell, heads_of
 from tests.cli.test_top import Program
 
 pytest.importorskip("starlette")
@@ -107,6 +107,27 @@ def test_who_is_let_in_what_is_told_and_how_it_ends(shell: Shell) -> None:
     assert "the dashboard ends with it" in said
     assert "ssh -N -L" in said
     assert token not in said
+
+
+def test_a_head_that_is_lost_and_comes_back_is_waited_for(shell: Shell) -> None:
+    record = shell.start(*FREE)
+    with Program(record.address), running("--address", record.address) as (_, port, token):
+        page = Page(port)
+        _enter(page, token)
+        events = page.events()
+        assert _told(events)["square"]["count"] == 50
+        (head,) = heads_of(record.pid)
+        os.kill(head, signal.SIGKILL)
+        # A look may have been under way; the second one is answered by the next head.
+        looks = 0
+        for name, data in events:
+            assert name in ("now", "views", "silent"), data
+            looks += name == "now"
+            if looks == 2:
+                break
+        assert heads_of(record.pid).isdisjoint({head})
+        # And so are those who ask for more.
+        assert page.json("/workers?node=1")
 
 
 def _enter(page: Page, token: str) -> None:

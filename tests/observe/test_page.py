@@ -12,7 +12,7 @@ from rayhpc.observe import facts
 from rayhpc.observe.page import page
 from rayhpc.observe.recording import ActorFacts
 from rayhpc.observe.views.everything import views
-from rayhpc.wire.messages.cluster import NodeHistory, WorkerRow
+from rayhpc.wire.messages.cluster import Moved, NodeHistory, NodeSample, WorkerRow
 from tests.observe.generator import BEGIN, Made, large
 
 MARKUP = "</script><script>alert(1)</script><img src=x onerror=alert(2)><!--{}%s"
@@ -56,7 +56,9 @@ def named_after_markup() -> Made:
         WorkerRow(1 << 32 | 9, 5, "worker", "dead", exit_type=MARKUP, exit_detail=MARKUP)
     )
     made.nodes[1] = replace(made.nodes[1], alive=False, ended=MARKUP)
-    made.history.append(NodeHistory(1, 1.0, []))
+    made.nodes[0] = replace(made.nodes[0], errors=1, last_error=MARKUP)
+    sample = NodeSample(BEGIN, 0, 0, 0, 0, 0, Moved(), 5, 10)
+    made.history.append(NodeHistory(1, 1.0, [sample]))
     return made
 
 

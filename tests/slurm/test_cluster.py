@@ -101,6 +101,8 @@ def test_a_command_and_a_python_inside_the_running_job(user: User) -> None:
         line = "print(ray.get(ray.remote(abs).remote(-2)))\n"
         done = user.rayhpc("attach", job, stdin=line)
         assert "\n2\n" in done.stdout, done.stderr
+        done = user.rayhpc("top", job, "--json")
+        assert json.loads(done.stdout)["cluster"]["nodes"] == 2, done.stderr
     finally:
         user.rayhpc("cancel", job)
     assert user.rayhpc("wait", job).returncode == 128 + signal.SIGTERM

@@ -21,7 +21,7 @@ from textual.widgets import Input, RichLog, Static
 from rayhpc.cli.terminal import header
 from rayhpc.cli.terminal.grid import Grid
 from rayhpc.cli.terminal.tables import VIEWS, cells, plain
-from rayhpc.exit_codes import LaunchError
+from rayhpc.exit_codes import LaunchError, NoAnswerError
 from rayhpc.observe.live.now import Now
 
 LOG_LINES = 1_000
@@ -50,7 +50,12 @@ class Source(Protocol):
     """Where the figures come from."""
 
     def look(self) -> Now:
-        """What the cluster is and does now.  Raises LaunchError if it has ended."""
+        """What the cluster is and does now.
+
+        Raises:
+            NoAnswerError: it has not answered, and may again.
+            LaunchError: it has ended.
+        """
 
     def log_lines(self) -> list[str]:
         """The lines that have come to the nodes' logs since the last time."""
@@ -143,15 +148,23 @@ class Top(App[None]):
             source = self._make()
             try:
                 while not self._is_over.is_set():
-                    now = source.look()
-                    lines = source.log_lines() if self._view == _LOGS else []
-                    self._tell(partial(self.take, now, lines))
+                    self._look_once(source)
                     source.wait(self._every)
             finally:
                 source.close()
         except LaunchError as error:
             words = f"{error}; this is what was seen last (q leaves)"
             self._tell(lambda: self.say(words))
+
+    def _look_once(self, source: Source) -> None:
+        try:
+            now = source.look()
+            lines = source.log_lines() if self._view == _LOGS else []
+        except NoAnswerError as error:
+            words = f"{error}; this is what was seen last, until it does"
+            self._tell(lambda: self.say(words))
+            return
+        self._tell(partial(self.take, now, lines))
 
     def _tell(self, what: Callable[[], None]) -> None:
         """Have it done by the thread that draws, unless that has gone."""

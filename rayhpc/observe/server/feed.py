@@ -31,6 +31,7 @@ class Feed:
         self.readers = 0
         self.now: Now | None = None
         self.views: Views | None = None
+        self.silent = ""
         self.ended = ""
         self._on_readers = on_readers
         self._news = asyncio.Event()
@@ -39,6 +40,12 @@ class Feed:
         """Replace the views (`views` None: they are unchanged)."""
         self.now = now
         self.views = views or self.views
+        self.silent = ""
+        self._tell()
+
+    def be_silent(self, reason: str) -> None:
+        """Note that the cluster has not answered; the last views stay until it does."""
+        self.silent = reason
         self._tell()
 
     def end(self, reason: str) -> None:
@@ -50,6 +57,7 @@ class Feed:
         """Server-sent events: first everything, then whatever changes, until the end."""
         now: Now | None = None
         views: Views | None = None
+        silent = ""
         with self._reading():
             while True:
                 news = self._news
@@ -59,6 +67,9 @@ class Feed:
                 if self.views is not None and self.views is not views:
                     yield _event("views", changes(views, self.views, {}))
                     views = self.views
+                if self.silent != silent:
+                    silent = self.silent
+                    yield _event("silent", silent)
                 if self.ended:
                     yield _event("ended", self.ended)
                     return

@@ -16,7 +16,10 @@ _NODES_MOST = 256
 
 
 class MemoryRow(msgspec.Struct, frozen=True):
-    """One node, in bytes: its limit, the most that was used, and in percent of it over time."""
+    """One node, in bytes: its limit and the most that was used; and over time.
+
+    `percent` is of the most that any node used: a limit may be far away.
+    """
 
     node: str
     limit: int
@@ -44,13 +47,14 @@ def memory(snapshot: Snapshot) -> Memory:
     names = node_names(snapshot)
     total = np.zeros(BINS)
     rows = []
+    highest = max((x.memory for row in snapshot.history for x in row.samples), default=0)
     for row in snapshot.history:
         limit = max((x.memory_limit for x in row.samples), default=0)
         if not limit:
             continue
         used = in_force(row, at, lambda x: x.memory)
         total += used
-        percent = np.rint(100 * used / limit).astype(int)
+        percent = np.rint(100 * used / max(1, highest)).astype(int)
         most = max(x.memory for x in row.samples)
         rows.append(MemoryRow(name_of(names, row.node), limit, most, percent.tolist()))
     rows.sort(key=lambda x: -x.used_most / x.limit)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from rayhpc.exit_codes import LaunchError
+from rayhpc.exit_codes import LaunchError, NoAnswerError
 from rayhpc.observe.live.now import Now, now
 from rayhpc.wire.messages.cluster import ClusterState
 from rayhpc.wire.messages.common import UNIT
@@ -30,11 +30,13 @@ class Source:
 
     def __init__(self, found: Now, lines: list[str] | None = None) -> None:
         self.found, self.lines = found, lines or []
-        self.end = ""
+        self.end = self.silence = ""
 
     def look(self) -> Now:
         if self.end:
             raise LaunchError(self.end)
+        if self.silence:
+            raise NoAnswerError(self.silence)
         return self.found
 
     def log_lines(self) -> list[str]:
@@ -170,6 +172,26 @@ def test_names_are_text_and_never_markup_or_orders_to_the_terminal() -> None:
         assert "[bold red]x[/bold red]" in picture(app)
 
     in_top(Source(seen(MARKUP), [MARKUP]), look)
+
+
+def test_a_head_that_does_not_answer_is_waited_for() -> None:
+    async def run() -> None:
+        source = Source(seen())
+        app = Top(lambda: source)
+        async with app.run_test(size=(120, 30)) as pilot:
+            while "train" not in picture(app):
+                await pilot.pause()
+            source.silence = "no answer"
+            while "no answer" not in picture(app):
+                await pilot.pause()
+            assert "train" in picture(app)
+            source.silence, source.found = "", seen("after")
+            while "after" not in picture(app):
+                await pilot.pause()
+            assert "no answer" not in picture(app)
+            await pilot.press("q")
+
+    asyncio.run(run())
 
 
 def test_the_end_of_the_cluster_is_said_and_what_was_seen_stays() -> None:

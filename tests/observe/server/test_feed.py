@@ -45,6 +45,11 @@ def test_all_at_first_then_what_has_changed_then_the_end() -> None:
         for count in range(5):
             feed.put(replace(first, actors_left_out=count), None)
         assert await next_of(stream) == ("now", {"parts": {"actors_left_out": 4}})
+        feed.be_silent("no answer")
+        assert await next_of(stream) == ("silent", "no answer")
+        feed.put(replace(first, actors_left_out=5), None)
+        assert await next_of(stream) == ("now", {"parts": {"actors_left_out": 5}})
+        assert await next_of(stream) == ("silent", "")
         feed.end("the cluster ends")
         assert await next_of(stream) == ("ended", "the cluster ends")
         assert [x async for x in stream] == []

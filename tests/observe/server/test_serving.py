@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import socket
 import stat
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -47,6 +50,27 @@ def test_it_ends_with_the_cluster_though_its_pages_go_meanwhile(
         return said
 
     assert asyncio.run(run()) == ["the cluster ends; the dashboard ends with it"]
+
+
+def test_another_user_of_the_machine_cannot_open_its_socket() -> None:
+    if os.geteuid():
+        pytest.skip("only root can become another user")
+    with tempfile.TemporaryDirectory(prefix="rt-", dir="/tmp") as folder:
+        # The directory is open, so that it is the socket itself that refuses.
+        os.chmod(folder, 0o755)
+        path = f"{folder}/s"
+        with serving.listener(0, path):
+            assert (_opened_by(0, path), _opened_by(65534, path)) == (0, errno.EACCES)
+
+
+def _opened_by(user: int, path: str) -> int:
+    """What comes of opening a socket as another user: 0, or the error."""
+    child = os.fork()
+    if not child:
+        os.setuid(user)
+        with socket.socket(socket.AF_UNIX) as sock:
+            os._exit(sock.connect_ex(path))
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def test_it_listens_on_loopback_or_on_a_socket_that_is_the_users_alone(tmp_path: Path) -> None:

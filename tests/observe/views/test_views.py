@@ -145,8 +145,8 @@ def test_memory_is_shown_over_time_and_by_node_the_fullest_first() -> None:
         made.history.append(NodeHistory(node, 1.0, samples))
     seen = memory(facts.snapshot(made.recording()))
     assert [(x.node, x.used_most, x.percent[-1]) for x in seen.nodes] == [
-        ("n001", 400, 80),
-        ("n000", 400, 40),
+        ("n001", 400, 100),
+        ("n000", 400, 100),
     ]
     assert (seen.used[-1], seen.limit) == (800, 1_500)
     shown = overview(facts.snapshot(made.recording()))
