@@ -56,7 +56,6 @@ class LiveLook:
         # How far each raylet's runs have been read, and who has more.
         self._read: dict[Address, int] = {}
         self._behind: set[Address] = set()
-        self._history: list[NodeHistory] = []
         self._actors: list[ActorRow] = []
         self._actors_due = float("-inf")
 
@@ -75,8 +74,7 @@ class LiveLook:
             self._actors = observer.ask(ListActors(), list[ActorRow])
             self._actors_due = time.monotonic() + _PAUSE_AN_ACTOR_S * len(self._actors)
         jobs = observer.ask(ListJobs(), list[JobRow])
-        if with_history:
-            self._history = observer.ask(NodesOverTime(), list[NodeHistory])
+        history = observer.ask(NodesOverTime(), list[NodeHistory]) if with_history else []
         self._read_runs(state)
         now = time.time()
         return Look(
@@ -85,7 +83,7 @@ class LiveLook:
             state=state,
             actors=self._actors,
             jobs=jobs,
-            history=self._history,
+            history=history,
             tally=self.tally,
             behind=len(self._behind),
             time_limit=self._time_limit,

@@ -6,12 +6,11 @@ the sum over all stretches that cover it.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
-from rayhpc.observe.snapshot import Column, Snapshot
+from rayhpc.observe.snapshot import Column, Snapshot, once
 
 
 class Stretches(NamedTuple):
@@ -23,7 +22,7 @@ class Stretches(NamedTuple):
     worker: Column
 
 
-@lru_cache(maxsize=1)
+@once
 def busy(snapshot: Snapshot) -> Stretches:
     """When each worker ran something, with the CPUs it had for that.
 

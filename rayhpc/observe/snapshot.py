@@ -6,14 +6,18 @@ cost a few dozen megabytes and no loops.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import wraps
+from typing import Any, NamedTuple, TypeVar
 
 from rayhpc.observe.recording import ActorFacts, JobFacts
 from rayhpc.wire.messages.cluster import NodeHistory, NodeState, WorkerRow
 
 Column = Any  # a numpy array; numpy's own types are not checked
 UNIT = 10_000
+
+T = TypeVar("T")
 
 
 class Worker(NamedTuple):
@@ -69,7 +73,6 @@ class Sent:
     size: int
 
 
-# Compared and hashed by identity, so that what views share is computed once (`lru_cache`).
 @dataclass(frozen=True, eq=False)
 class Snapshot:
     """What a cluster did until `end`; times in seconds since 1970.
@@ -95,6 +98,8 @@ class Snapshot:
     runs: Runs
     dropped: int
     notes: list[str]
+    # What views share; a copy with other runs begins without.
+    known: dict[Any, Any] = field(init=False, default_factory=dict, repr=False)
 
     @property
     def span(self) -> float:
@@ -104,3 +109,16 @@ class Snapshot:
     def total(self, resource: str) -> float:
         """How much of a resource the nodes had in total."""
         return sum(x.info.total.get(resource, 0) for x in self.nodes) / UNIT
+
+
+def once(view: Callable[[Snapshot], T]) -> Callable[[Snapshot], T]:
+    """Make a function that other views use too compute once for a snapshot, and be gone with it."""
+
+    @wraps(view)
+    def known(snapshot: Snapshot) -> T:
+        if view not in snapshot.known:
+            snapshot.known[view] = view(snapshot)
+        found: T = snapshot.known[view]
+        return found
+
+    return known

@@ -21,7 +21,7 @@ class Look(NamedTuple):
         state: nodes, resources, what is pending.
         actors: all actors that the head remembers.
         jobs: the programs that are or were attached.
-        history: the nodes over time, as asked for last.
+        history: the nodes over time, if this look asked for them.
         tally: what has run so far; it goes on growing after the look.
         behind: how many nodes have runs that are not in the tally yet.
         time_limit: when the allocation ends, in seconds since 1970 (0: never, or unknown).

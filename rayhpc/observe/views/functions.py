@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import msgspec
 import numpy as np
 
-from rayhpc.observe.snapshot import Column, Snapshot
+from rayhpc.observe.snapshot import Column, Snapshot, once
 from rayhpc.observe.views.naming import name_of, node_names
 
 _ROWS_MOST = 500
@@ -151,7 +149,7 @@ def ready_at(snapshot: Snapshot) -> Column:
     return ready
 
 
-@lru_cache(maxsize=1)
+@once
 def source_makers(snapshot: Snapshot) -> Column:
     """The run that made each reference that runs took."""
     return maker_of(snapshot, snapshot.runs.sources)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from functools import lru_cache
 
 import msgspec
 import numpy as np
 
-from rayhpc.observe.snapshot import Column, Snapshot
+from rayhpc.observe.snapshot import Column, Snapshot, once
 from rayhpc.observe.views.naming import name_of, node_names
 from rayhpc.wire.address import node_of
 
@@ -52,7 +51,7 @@ class Losses(msgspec.Struct, frozen=True):
     remade: list[Remade]
 
 
-@lru_cache(maxsize=1)
+@once
 def losses(snapshot: Snapshot) -> Losses:
     """What was lost, and what was repeated because of it."""
     names = node_names(snapshot)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import msgspec
 import numpy as np
 
-from rayhpc.observe.snapshot import Snapshot
+from rayhpc.observe.snapshot import Snapshot, once
 from rayhpc.observe.views.naming import name_of, node_names
 from rayhpc.observe.views.sampling import in_force
 
@@ -40,7 +38,7 @@ class Memory(msgspec.Struct, frozen=True):
     left_out: int
 
 
-@lru_cache(maxsize=1)
+@once
 def memory(snapshot: Snapshot) -> Memory:
     """What the nodes used, from their heartbeats."""
     at = np.linspace(snapshot.begin, snapshot.begin + snapshot.span, BINS + 1)[1:]

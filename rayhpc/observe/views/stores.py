@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import msgspec
 import numpy as np
 
-from rayhpc.observe.snapshot import Snapshot
+from rayhpc.observe.snapshot import Snapshot, once
 from rayhpc.observe.views.naming import name_of, node_names
 from rayhpc.observe.views.sampling import in_force
 from rayhpc.wire.messages.cluster import Moved
@@ -40,7 +38,7 @@ class Stores(msgspec.Struct, frozen=True):
     left_out: int
 
 
-@lru_cache(maxsize=1)
+@once
 def stores(snapshot: Snapshot) -> Stores:
     """What the stores held."""
     at = np.linspace(snapshot.begin, snapshot.begin + snapshot.span, BINS + 1)[1:]

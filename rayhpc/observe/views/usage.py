@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from functools import lru_cache, partial
+from functools import partial
 
 import msgspec
 import numpy as np
 
 from rayhpc.observe import intervals
-from rayhpc.observe.snapshot import UNIT, Column, Snapshot
+from rayhpc.observe.snapshot import UNIT, Column, Snapshot, once
 from rayhpc.observe.views.naming import node_names
 from rayhpc.observe.views.sampling import in_force
 from rayhpc.wire.messages.cluster import NodeSample
@@ -46,7 +46,7 @@ class Usage(msgspec.Struct, frozen=True):
     nodes_used: float
 
 
-@lru_cache(maxsize=1)
+@once
 def usage(snapshot: Snapshot) -> Usage:
     """Who was busy when."""
     edges = np.linspace(snapshot.begin, snapshot.begin + snapshot.span, BINS + 1)
