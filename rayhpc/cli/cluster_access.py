@@ -10,7 +10,7 @@ import os
 import shlex
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
@@ -21,12 +21,16 @@ from rayhpc.cli.saying import say
 from rayhpc.clusters import record
 from rayhpc.clusters.errors import NotServedError, UnknownClusterError
 from rayhpc.clusters.hosts import Host, hosts_of
-from rayhpc.clusters.ignored import FIXED
+from rayhpc.clusters.ignored import FIXED, RENTED
 from rayhpc.clusters.launcher import Launcher
 from rayhpc.clusters.read import ClusterFile, read, read_file
 from rayhpc.clusters.record import ClusterRecord, KnownHost, RecordFolder
 from rayhpc.clusters.remote.login import Login
+from rayhpc.clusters.renting import own_key_path
+from rayhpc.clusters.schema import Auth
 from rayhpc.exit_codes import ExitCode, LaunchError
+from rayhpc.providers import registry
+from rayhpc.providers.machines import MachineKind
 
 cluster_argument = click.argument("cluster", metavar="CLUSTER.YAML|NAME")
 yes_option = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
@@ -45,31 +49,60 @@ class Cluster:
         """Its name."""
         return self.file.config.cluster_name
 
+    @property
+    def rental_kind(self) -> MachineKind | None:
+        """The kind of place that makes its machines; None: it is another kind of provider."""
+        if self.file.config.provider_type not in RENTED:
+            return None
+        found = registry.provider(self.file.config.provider_type)
+        return found if isinstance(found, MachineKind) else None
+
+    @property
+    def auth(self) -> Auth:
+        """How to log in to its machines; those that are made for it have a key of its own."""
+        auth, kind = self.file.config.auth, self.rental_kind
+        if kind is None:
+            return auth
+        key = auth.ssh_private_key or str(own_key_path(self.folder.path))
+        user = auth.ssh_user or kind.user
+        return msgspec.structs.replace(auth, ssh_user=user, ssh_private_key=key)
+
     def hosts(self) -> list[Host]:
-        """Its machines by its file, the head first.
+        """Its machines by its file, or by its place where that makes them; the head first.
 
         Raises:
-            NotServedError: of a provider that is not a list of machines.
+            NotServedError: of a provider that is not served.
             ClusterFileError: the list is wrong.
+            LaunchError: it has no head.
         """
         refuse_unserved(self.file)
-        return hosts_of(self.file)
+        if self.rental_kind is None:
+            return hosts_of(self.file)
+        from rayhpc.cli.rented import Rental
+
+        return Rental(self).hosts_with_head()
 
     def hosts_gone(self, hosts: Sequence[Host]) -> list[Host]:
         """Machines that it had when it was brought up and that its file has no more."""
+        if self.rental_kind is not None:
+            return []  # its place knows
         now = {each.name for each in hosts}
         rows = self.record.hosts if self.record is not None else []
         return [_host(each) for each in rows if each.name not in now]
 
-    def launcher(self, hosts: Sequence[Host], *, quiet: bool = False) -> Launcher:
-        """Its machines, to be reached."""
+    def launcher(
+        self, hosts: Sequence[Host], *, quiet: bool = False, patience_s: float = 0.0
+    ) -> Launcher:
+        """Its machines, to be reached, within `patience_s` if they have only just been started."""
         self.folder.make()
-        return Launcher(self.file, hosts, self.folder, _silent if quiet else tell)
+        config = msgspec.structs.replace(self.file.config, auth=self.auth)
+        file = replace(self.file, config=config)
+        return Launcher(file, hosts, self.folder, _silent if quiet else tell, patience_s)
 
     def head_login(self) -> Login:
         """How to log in to the head's machine."""
         head = self.hosts()[0]
-        auth = self.file.config.auth
+        auth = self.auth
         self.folder.make()
         return Login(
             head.login,
@@ -78,6 +111,7 @@ class Cluster:
             auth.ssh_private_key,
             auth.ssh_proxy_command,
             self.folder.known_hosts,
+            head.identity,
         )
 
 
@@ -105,13 +139,15 @@ def find(word: str) -> Cluster:
 def refuse_unserved(file: ClusterFile) -> None:
     """Raises NotServedError unless the cluster's provider is served."""
     kind = file.config.provider_type
-    if kind not in FIXED:
+    served = (*FIXED, *RENTED)
+    if kind not in served:
         line = file.document.line(("provider", "type"))
-        near = difflib.get_close_matches(kind, FIXED, 1)
+        near = difflib.get_close_matches(kind, served, 1)
         meant = f" (did you mean {near[0]!r}?)" if near else ""
         raise NotServedError(
             f"{file.source}, line {line}: rayhpc brings up no machines of provider {kind!r}{meant} "
-            f"yet; it serves {' and '.join(FIXED)}: a list of machines that you can log in to. "
+            f"yet; it serves {' and '.join(FIXED)}, a list of machines that you can log in to, and "
+            f"{', '.join(RENTED)}. "
             "`rayhpc up --dry-run` shows what it would ask for; for SLURM, YARN, Grid Engine and "
             "PBS there is `rayhpc submit`"
         )

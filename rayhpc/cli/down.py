@@ -6,6 +6,7 @@ from contextlib import nullcontext
 
 import click
 
+from rayhpc.cli import rented
 from rayhpc.cli.cluster_access import (
     Cluster,
     cluster_argument,
@@ -34,6 +35,8 @@ def down(cluster: str, workers_only: bool, keep_min_workers: bool, yes: bool) ->
     verbs = verbs_of(chosen)
     if verbs is not None:
         return verbs.down(chosen, workers_only=workers_only, keep=keep_min_workers, yes=yes)
+    if chosen.rental_kind is not None:
+        return rented.down(chosen, workers_only=workers_only, keep=keep_min_workers, yes=yes)
     hosts = chosen.hosts()
     ending = _ending(chosen, hosts, workers_only, keep_min_workers)
     if not ending:

@@ -83,6 +83,14 @@ def stop() -> None:
 
 
 @machine.command()
+def grow() -> None:
+    """Answer a planner that is elsewhere, on standard input and output, until that ends."""
+    from rayhpc.launch import growth_server
+
+    growth_server.serve(_read_note(_told()).session_dir, sys.stdin.buffer, sys.stdout.buffer)
+
+
+@machine.command()
 def key() -> None:
     """Write the key of the cluster whose head runs here."""
     from rayhpc.launch import start_stop

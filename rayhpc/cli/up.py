@@ -10,6 +10,7 @@ from dataclasses import replace
 import click
 import msgspec
 
+from rayhpc.cli import staying
 from rayhpc.cli.cluster_access import (
     Cluster,
     cluster_argument,
@@ -23,6 +24,7 @@ from rayhpc.cli.cluster_access import (
     yes_option,
 )
 from rayhpc.cli.cluster_kinds import verbs_of
+from rayhpc.cli.rented import Rental, rows_of
 from rayhpc.cli.saying import say
 from rayhpc.clusters.bring_up import BringUp, Outcome
 from rayhpc.clusters.cloud_plan import cloud_rows
@@ -40,6 +42,11 @@ from rayhpc.exit_codes import ExitCode, LaunchError
 @click.option("--restart-only", is_flag=True, help="Restart every node without setting it up.")
 @click.option("--min-workers", type=click.IntRange(0), help="Instead of the file's.")
 @click.option("--max-workers", type=click.IntRange(0), help="Instead of the file's.")
+@click.option(
+    "--stay",
+    is_flag=True,
+    help="Then add workers by demand and end idle ones, until this command is ended (clouds).",
+)
 @click.option("--cluster-name", "-n", metavar="NAME", help="Instead of the file's.")
 @yes_option
 @cluster_argument
@@ -50,6 +57,7 @@ def up(
     restart_only: bool,
     min_workers: int | None,
     max_workers: int | None,
+    stay: bool,
     cluster_name: str | None,
     yes: bool,
 ) -> int:
@@ -64,32 +72,90 @@ def up(
     chosen = _with_options(find(cluster), min_workers, max_workers, cluster_name)
     for sentence in chosen.file.ignored:
         say(sentence)
+    if stay and chosen.rental_kind is None:
+        raise click.UsageError("--stay is for clusters whose machines are made for them (clouds)")
     wishes = Wishes(no_restart, restart_only)
     verbs = verbs_of(chosen)
     if verbs is not None:
         return verbs.up(chosen, wishes, dry_run=dry_run, yes=yes)
+    if chosen.rental_kind is not None:
+        if dry_run:
+            return _dry_run_rented(chosen, wishes)
+        return _up_rented(chosen, wishes, yes, stay)
     if dry_run and chosen.file.config.provider_type not in FIXED:
         _show(chosen, cloud_rows(chosen.file.config))
         return 0
     refuse_unserved(chosen.file)
     if dry_run:
-        return _dry_run(chosen, wishes)
+        return _dry_run(chosen, wishes, *_chosen_hosts(chosen))
     with chosen.folder.locked():
-        return _bring_up(chosen, wishes, yes)
+        return _bring_up(chosen, wishes, yes, *_chosen_hosts(chosen))
 
 
-def _dry_run(cluster: Cluster, wishes: Wishes) -> int:
-    hosts, surplus = _chosen_hosts(cluster)
+def _up_rented(cluster: Cluster, wishes: Wishes, yes: bool, stay: bool) -> int:
+    """First the machines are made, then they are as those of a list."""
+    with cluster.folder.locked():
+        rental = Rental(cluster)
+        plan = rental.plan()
+        rows = rows_of(rental, plan)
+        if rows:
+            _show(cluster, rows)
+            confirm("Go ahead?", yes)
+        cluster.folder.write(remembered(cluster, []))
+        there, failed = rental.obtain(plan)
+        hosts = rental.hosts(there)
+        code = _bring_up(cluster, wishes, yes or bool(rows), hosts, [], failed)
+    if stay and code == 0:
+        return staying.stay(cluster, rental)
+    if not stay and len(hosts) - 1 < rental.most:
+        say(f"it stays as large as it is; `rayhpc up --stay` adds up to {rental.most} workers")
+    return code
+
+
+def _dry_run_rented(cluster: Cluster, wishes: Wishes) -> int:
+    """What its place has; where that cannot be asked, what the file alone says."""
+    try:
+        rental = Rental(cluster)
+        plan = rental.plan()
+    except LaunchError as error:
+        say(str(error))
+        _show(cluster, cloud_rows(cluster.file.config))
+        return 0
+    kept = [each for each in plan.keep if each.login]
+    rows = rows_of(rental, plan)
+    code = 0
+    if kept:
+        code = _dry_run(cluster, wishes, rental.hosts(kept), [], rows)
+    else:
+        _show(cluster, rows)
+    return code
+
+
+def _dry_run(
+    cluster: Cluster,
+    wishes: Wishes,
+    hosts: Sequence[Host],
+    surplus: Sequence[Host],
+    more: Sequence[Row] = (),
+) -> int:
     with cluster.launcher([*hosts, *surplus], quiet=True) as launcher:
         _, _, rows = _plan(launcher, hosts, surplus, wishes)
-    _show(cluster, rows)
+    _show(cluster, [*rows, *more])
     known = all(row.action is not Action.UNKNOWN for row in rows)
     return 0 if known else int(ExitCode.TOO_FEW_NODES)
 
 
-def _bring_up(cluster: Cluster, wishes: Wishes, yes: bool) -> int:
-    hosts, surplus = _chosen_hosts(cluster)
-    with cluster.launcher([*hosts, *surplus]) as launcher:
+def _bring_up(
+    cluster: Cluster,
+    wishes: Wishes,
+    yes: bool,
+    hosts: Sequence[Host],
+    surplus: Sequence[Host],
+    failed: Sequence[LaunchError] = (),
+) -> int:
+    """Carry out the plan; `failed` are machines that were wanted and could not be had."""
+    patience_s = 0.0 if cluster.rental_kind is None else staying.PATIENCE_S
+    with cluster.launcher([*hosts, *surplus], patience_s=patience_s) as launcher:
         cluster.folder.write(remembered(cluster, [*hosts, *surplus]))
         wanted, found, rows = _plan(launcher, hosts, surplus, wishes)
         _show(cluster, rows)
@@ -97,7 +163,7 @@ def _bring_up(cluster: Cluster, wishes: Wishes, yes: bool) -> int:
             raise LaunchError(
                 f"the head's machine {rows[0].name}: {rows[0].why}", ExitCode.HEAD_LOST
             )
-        if not any(row.acts or row.action is Action.UNKNOWN for row in rows):
+        if not failed and not any(row.acts or row.action is Action.UNKNOWN for row in rows):
             say(f"cluster {cluster.name} is as its file says")
             _explain(cluster, hosts)
             return 0
@@ -106,7 +172,7 @@ def _bring_up(cluster: Cluster, wishes: Wishes, yes: bool) -> int:
             work = BringUp(launcher, wanted, tell)
             outcomes = work.run(rows, found)
         _remember(cluster, hosts, [x for x in surplus if found[x.name].trouble], work.address)
-    return _report(cluster, hosts, outcomes, work.address)
+    return _report(cluster, hosts, outcomes, work.address, failed)
 
 
 def _remember(
@@ -174,17 +240,25 @@ def _show(cluster: Cluster, rows: Sequence[Row]) -> None:
 
 
 def _report(
-    cluster: Cluster, hosts: Sequence[Host], outcomes: Sequence[Outcome], address: str
+    cluster: Cluster,
+    hosts: Sequence[Host],
+    outcomes: Sequence[Outcome],
+    address: str,
+    failed: Sequence[LaunchError] = (),
 ) -> int:
-    errors = [each.error for each in outcomes if each.error is not None]
-    for error in errors:
-        complain(error, error.tail)
+    for missing in failed:
+        complain(missing, [])
+    for each in outcomes:
+        if each.error is not None:
+            complain(each.error, each.error.tail)
+    errors = [*failed, *(each.error for each in outcomes if each.error is not None)]
     running = sum(each.error is None and each.row.action is not Action.STOP for each in outcomes)
     if not address:
         say(f"the head of cluster {cluster.name} does not run")
         return worst_code([x.error for x in outcomes if x.error and x.row.is_head] or errors)
-    missing = "" if not errors else f", {len(errors)} not: `rayhpc up` tries them again"
-    click.echo(f"Cluster {cluster.name}: {running} of {len(hosts)} nodes run{missing}.")
+    others = "" if not errors else f", {len(errors)} not: `rayhpc up` tries them again"
+    wanted = len(hosts) + len(failed)
+    click.echo(f"Cluster {cluster.name}: {running} of {wanted} nodes run{others}.")
     _explain(cluster, hosts)
     return worst_code(errors) if errors else 0
 
@@ -193,7 +267,7 @@ def _explain(cluster: Cluster, hosts: Sequence[Host]) -> None:
     name = cluster.name
     whom = f"{hosts[0].user}@" if hosts[0].user else ""
     port = f" -p {hosts[0].port}" if hosts[0].port else ""
-    key = cluster.file.config.auth.ssh_private_key
+    key = cluster.auth.ssh_private_key
     identity = f" -i {shlex.quote(os.path.expanduser(key))}" if key else ""
     click.echo(
         f"To run a program on it:     rayhpc submit {name} script.py\n"

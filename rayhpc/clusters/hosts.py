@@ -43,6 +43,7 @@ class Host:
         node_type: its node type's name.
         is_head: whether the head runs there.
         resources, labels: what its node has besides what it finds.
+        identity: what its host key is pinned under; empty: its name.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Host:
     is_head: bool = False
     resources: Mapping[str, float] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
+    identity: str = ""
 
 
 def hosts_of(file: ClusterFile) -> list[Host]:

@@ -11,6 +11,8 @@ from rayhpc.clusters.yaml_lines import Document
 
 # Lists of machines: nothing there can be asked for more.
 FIXED = ("local", "ssh")
+# Places that make machines, which are then set up as those of a list are.
+RENTED = ("aws",)
 
 _STARTED = "pods start their nodes themselves"
 # What a pod's own specification says, or nobody does there.
@@ -30,9 +32,10 @@ def without_effect(config: ClusterConfig, document: Document) -> tuple[str, ...]
         line = document.line((key,))
         found.append((line, f"{key} (line {line}) has no effect: {why}"))
 
+    images = (config.docker.image, config.docker.head_image, config.docker.worker_image)
+    if config.provider_type in (*FIXED, *RENTED) and any(images):
+        note("docker", "commands run on the machines themselves, not in a container")
     if config.provider_type in FIXED:
-        if config.docker.image or config.docker.head_image or config.docker.worker_image:
-            note("docker", "commands run on the machines themselves, not in a container")
         for key in ("upscaling_speed", "idle_timeout_minutes"):
             if (key,) in document.lines:
                 note(key, "the machines of the list are started once and stay")

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -34,6 +35,7 @@ from rayhpc.clusters.stages import Stages, prints_of, stages_of
 LOGINS_PER_JUMP_HOST = 8
 _AT_ONCE = 32
 _LOCK_S = 30.0
+_TRY_AGAIN_S = 1.0
 T = TypeVar("T")
 
 
@@ -45,10 +47,16 @@ class Launcher:
         hosts: its machines, the head first, and those that it has no more.
         folder: where this user's machine keeps its record of it.
         tell: shows one line about one machine.
+        patience_s: machines that have only just been started may take so long to let us in.
     """
 
     def __init__(
-        self, file: ClusterFile, hosts: Sequence[Host], folder: RecordFolder, tell: Tell
+        self,
+        file: ClusterFile,
+        hosts: Sequence[Host],
+        folder: RecordFolder,
+        tell: Tell,
+        patience_s: float = 0.0,
     ) -> None:
         self.file = file
         self.folder = folder
@@ -56,6 +64,7 @@ class Launcher:
         self._sockets = Path(tempfile.mkdtemp(prefix="rayhpc-ssh-", dir=_short_folder()))
         self._jumps: dict[str, threading.Semaphore] = {}
         self._opened: list[Machine] = []
+        self._patient_until = time.monotonic() + patience_s
         self.machines = [self._machine(number, host, tell) for number, host in enumerate(hosts)]
 
     def __enter__(self) -> Launcher:
@@ -84,8 +93,15 @@ class Launcher:
         """
         if machine in self._opened:
             return
-        with self._jumps[_jump_of(machine.connection.login)]:
-            machine.open()
+        while True:
+            try:
+                with self._jumps[_jump_of(machine.connection.login)]:
+                    machine.open()
+                break
+            except RemoteError as error:
+                if not error.may_pass or time.monotonic() > self._patient_until:
+                    raise
+            time.sleep(_TRY_AGAIN_S)  # nobody can tell us when its sshd listens
         self._opened.append(machine)
 
     def ask_all(self) -> dict[str, Found]:
@@ -172,6 +188,7 @@ class Launcher:
             private_key=auth.ssh_private_key,
             proxy_command=auth.ssh_proxy_command,
             known_hosts=self.folder.known_hosts,
+            identity=host.identity,
         )
         self._jumps.setdefault(_jump_of(login), threading.Semaphore(LOGINS_PER_JUMP_HOST))
         connection = Connection(login, self._sockets, str(number))

@@ -227,7 +227,9 @@ class Machine:
         except RemoteError as error:
             condition = record.now(phase, command, error.sentence)
             self._note(name, msgspec.structs.replace(condition, tail=error.tail))
-            raise RemoteError(name, _where(phase, command, error), error.code, error.tail) from None
+            what = _where(phase, command, error)
+            may_pass = error.may_pass
+            raise RemoteError(name, what, error.code, error.tail, may_pass=may_pass) from None
 
 
 def _where(phase: str, command: str, error: RemoteError) -> str:

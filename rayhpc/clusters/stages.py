@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rayhpc.clusters.hosts import Host
+from rayhpc.clusters.ignored import RENTED
+from rayhpc.clusters.install import install_command
 from rayhpc.clusters.patterns import Patterns
 from rayhpc.clusters.plan import Prints
 from rayhpc.clusters.schema import ClusterConfig, NodeTypeConfig
@@ -47,6 +49,8 @@ def stages_of(config: ClusterConfig, host: Host) -> Stages:
         setup = kind.worker_setup_commands
     else:
         setup = [*config.setup_commands, *config.worker_setup_commands]
+    if config.provider_type in RENTED:
+        setup = [*setup, install_command()]
     start: Sequence[str] = config.worker_start_ray_commands or _WORKER_START
     if host.is_head:
         start = config.head_start_ray_commands or _HEAD_START

@@ -113,7 +113,7 @@ class Growing:
             self._leave_nothing()
             raise
         self._operator = Operator(session_dir)
-        head, look_s = _Head(self._operator), plan.kind.look_seconds
+        head, look_s = ClusterHead(self._operator), plan.kind.look_seconds
         note = run.progress.note
         self._loop = Loop(plan.types, provider, head, look_s, note, most=plan.most)
         if growth is not None:
@@ -151,7 +151,7 @@ class Growing:
                 pause = _WITHOUT_HEAD_S
 
 
-class _Head:
+class ClusterHead:
     """Implements `loop.Head` by asking through this node's raylet."""
 
     def __init__(self, operator: Operator) -> None:

@@ -28,18 +28,27 @@ _HOST = Path(__file__).with_name("host.sh")
 
 
 class Lab:
-    """Hosts h1 … hN, 10.88.0.1 … N.
+    """Hosts h1 … hN, 10.88.0.1 … N, and others that are added under names and addresses of theirs.
 
     Args:
         folder: the lab's own, private.
         hub: the process that keeps the hub.
         hosts: the process that is each host: its end is a power cut.
+        addresses: of each host, with the length of its network's prefix.
     """
 
-    def __init__(self, folder: Path, hub: Process, hosts: dict[str, Process], tied: bool) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        hub: Process,
+        hosts: dict[str, Process],
+        addresses: dict[str, list[str]],
+        tied: bool,
+    ) -> None:
         self.folder = folder
         self._hub = hub
         self._hosts = hosts
+        self._addresses = addresses
         self._tied = tied
 
     @classmethod
@@ -63,29 +72,37 @@ class Lab:
         folder.mkdir(mode=0o700, exist_ok=True)
         _keygen(folder / "key")
         hub = _start_hub(tied, folder)
-        lab = cls(folder, hub, {}, tied)
+        lab = cls(folder, hub, {}, {}, tied)
         try:
-            lab._in_hub("ip link set lo up; ip link add br0 type bridge; ip link set br0 up")
-            lab._in_hub(f"ip addr add {_NET}.254/24 dev br0")
+            lab.in_hub("ip link set lo up; ip link add br0 type bridge; ip link set br0 up")
+            lab.in_hub(f"ip addr add {_NET}.254/24 dev br0")
             for number in range(1, count + 1):
-                lab._make_host(f"h{number}")
-                lab.boot(f"h{number}")
+                lab.add(f"h{number}", [f"{_NET}.{number}/24"])
             for name in lab.names:
                 lab.wait_for(name)
+            lab._save()
         except BaseException:
             lab.down()
             raise
         return lab
 
     @classmethod
-    def load(cls, folder: Path) -> Lab:
-        """A lab that another process has started.  Raises LabError if there is none."""
+    def load(cls, folder: Path, *, tied: bool = False) -> Lab:
+        """A lab that another process has started.
+
+        Args:
+            folder: its own.
+            tied: hosts that are added here end when the calling process does.
+
+        Raises:
+            LabError: there is none.
+        """
         try:
             state = json.loads((folder / _STATE).read_text())
         except FileNotFoundError:
             raise LabError(f"no lab in {folder}: start one with `up`") from None
         hosts = {name: Process(*each) for name, each in state["hosts"].items()}
-        return cls(folder, Process(*state["hub"]), hosts, False)
+        return cls(folder, Process(*state["hub"]), hosts, state["addresses"], tied)
 
     @property
     def names(self) -> list[str]:
@@ -99,7 +116,7 @@ class Lab:
 
     def address(self, name: str) -> str:
         """A host's address."""
-        return f"{_NET}.{name[1:]}"
+        return self._addresses[name][0].partition("/")[0]
 
     def home(self, name: str) -> Path:
         """A host's home directory, as this machine sees it."""
@@ -112,6 +129,10 @@ class Lab:
     def command(self, words: Sequence[str]) -> list[str]:
         """The command that runs `words` where the hosts can be reached."""
         return ["nsenter", f"--net=/proc/{self._hub.pid}/ns/net", "--", *words]
+
+    def in_hub(self, script: str) -> None:
+        """Run a shell script in the hub.  Raises LabError if it fails."""
+        _check(self.command(["sh", "-ec", script]))
 
     def inside(self, name: str, script: str) -> subprocess.CompletedProcess[str]:
         """Run a shell script on a host, as root, without ssh."""
@@ -127,6 +148,27 @@ class Lab:
         lines = [x.strip() for x in self.inside(name, script).stdout.splitlines() if x.strip()]
         own = ("sshd", "bash -c for d in", "tr ", "/proc/self", "nsenter ")
         return [x for x in lines if not x.startswith(own) and "/sshd" not in x.split()[0]]
+
+    def add(
+        self,
+        name: str,
+        addresses: Sequence[str],
+        user: str = USER,
+        public_key: str | None = None,
+    ) -> None:
+        """Make another host and switch it on.
+
+        Args:
+            name: at most eight characters.
+            addresses: with the length of their networks' prefixes; the first tells it from others.
+                With 32 as that, every other address is looked for on the bridge.
+            user: who may log in.
+            public_key: with which key; None: the lab's own.
+        """
+        self._addresses[name] = list(addresses)
+        key = public_key if public_key is not None else (self.folder / "key.pub").read_text()
+        self._make_host(name, user, key)
+        self.boot(name)
 
     def boot(self, name: str) -> None:
         """Switch a host on."""
@@ -148,15 +190,15 @@ class Lab:
         """Everything on a host dies at once."""
         self._hosts[name].kill()
         # The kernel takes its cable away a little later: it would take the next one's.
-        self._in_hub(f"ip link del {name} 2>/dev/null || true")
+        self.in_hub(f"ip link del {name} 2>/dev/null || true")
 
     def cut(self, name: str) -> None:
         """Pull a host's cable: it runs on and hears nothing."""
-        self._in_hub(f"ip link set {name} down")
+        self.in_hub(f"ip link set {name} down")
 
     def join(self, name: str) -> None:
         """Plug it in again."""
-        self._in_hub(f"ip link set {name} up")
+        self.in_hub(f"ip link set {name} up")
 
     def new_host_key(self, name: str) -> None:
         """As if it were reinstalled; it is switched off and on."""
@@ -187,22 +229,21 @@ class Lab:
             process.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _make_host(self, name: str) -> None:
+    def _make_host(self, name: str, who: str, key: str) -> None:
         folder = self.folder / name
         for each in (folder, folder / "home", folder / "tmp"):
             each.mkdir(mode=0o700)
         _keygen(folder / "host_key")
         others = Path("/etc/passwd").read_text()
-        user = f"{USER}:x:0:0::{folder}/home:/bin/bash\n"
+        (folder / "authorized_keys").write_text(key)
+        user = f"{who}:x:0:0::{folder}/home:/bin/bash\n"
         sshd = "sshd:x:64999:65534::/run/sshd:/usr/sbin/nologin\n"
-        rest = "".join(
-            x for x in others.splitlines(True) if not x.startswith(("sshd:", f"{USER}:"))
-        )
+        rest = "".join(x for x in others.splitlines(True) if not x.startswith(("sshd:", f"{who}:")))
         (folder / "passwd").write_text(user + sshd + rest)
         (folder / "banner").write_text("")
         (folder / "sshd_config").write_text(
             f"HostKey {folder}/host_key\n"
-            f"AuthorizedKeysFile {self.folder}/key.pub\n"
+            f"AuthorizedKeysFile {folder}/authorized_keys\n"
             f"Banner {folder}/banner\n"
             f"SetEnv RAYHPC_TMPDIR={folder}/tmp\n"
             "PermitRootLogin yes\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n"
@@ -212,13 +253,18 @@ class Lab:
     def _plug_in(self, name: str) -> None:
         pid = self._inside_pid(name)
         # The same hardware address at each start: neighbours remember it.
-        mac = f"02:00:0a:58:00:{int(name[1:]):02x}"
-        self._in_hub(
+        octets = self.address(name).split(".")
+        mac = ":".join(["02", "00", *(f"{int(octet):02x}" for octet in octets)])
+        self.in_hub(
             f"ip link add {name} type veth peer name eth0 address {mac} netns {pid}; "
             f"ip link set {name} master br0 up"
         )
-        script = f"ip addr add {self.address(name)}/24 dev eth0 && ip link set eth0 up"
-        words = ["nsenter", "-t", str(pid), "-n", "sh", "-ec", f"ip link set lo up; {script}"]
+        addresses = self._addresses[name]
+        script = "; ".join(f"ip addr add {each} dev eth0" for each in addresses)
+        script = f"ip link set lo up; {script}; ip link set eth0 up"
+        if addresses[0].endswith("/32"):
+            script += "; ip route add default dev eth0"
+        words = ["nsenter", "-t", str(pid), "-n", "sh", "-ec", script]
         _check(words)
 
     def _inside_pid(self, name: str) -> int:
@@ -232,12 +278,11 @@ class Lab:
             time.sleep(0.005)  # it is about to fork
         raise LabError(f"{name} did not start")
 
-    def _in_hub(self, script: str) -> None:
-        _check(self.command(["sh", "-ec", script]))
-
     def _save(self) -> None:
-        state = {"hub": self._hub, "hosts": self._hosts}
-        (self.folder / _STATE).write_text(json.dumps(state))
+        state = {"hub": self._hub, "hosts": self._hosts, "addresses": self._addresses}
+        whole = self.folder / f"{_STATE}.new"
+        whole.write_text(json.dumps(state))
+        whole.replace(self.folder / _STATE)
 
 
 def _start(

@@ -19,7 +19,12 @@ def state(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return home / "state"
 
 
-def test_a_dry_run_shows_what_a_cloud_would_be_asked_for(shell: Shell, state: Path) -> None:
+def test_a_dry_run_shows_what_a_cloud_would_be_asked_for(
+    shell: Shell, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # It cannot be asked itself: no credentials, and nobody here who gives any.
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("HOME", str(shell.home))
     file = shell.home / "c.yaml"
     file.write_text(files.AWS_FULL)
     done = shell("up", "--dry-run", str(file))
@@ -32,7 +37,7 @@ def test_a_dry_run_shows_what_a_cloud_would_be_asked_for(shell: Shell, state: Pa
     assert not state.exists()
 
 
-@pytest.mark.parametrize("text", [files.AWS_FULL, files.GCP_FULL, files.AZURE_MINIMAL])
+@pytest.mark.parametrize("text", [files.GCP_FULL, files.AZURE_MINIMAL])
 @pytest.mark.parametrize("command", ["up", "down"])
 def test_a_provider_that_is_not_served_is_named_with_what_is(
     shell: Shell, state: Path, text: str, command: str
@@ -41,7 +46,7 @@ def test_a_provider_that_is_not_served_is_named_with_what_is(
     file.write_text(text)
     done = shell(command, "-y", str(file))
     assert done.returncode == ExitCode.CONFIGURATION
-    assert "it serves local and ssh" in done.stderr
+    assert "it serves local and ssh, a list of machines that you can log in to, and " in done.stderr
     assert f"{file}, line " in done.stderr
 
 

@@ -80,7 +80,7 @@ class Connection:
                 process.kill()
                 process.wait()
                 sentence = f"it did not let us in within {within_s:g} s"
-                raise RemoteError(self.login.host, sentence) from None
+                raise RemoteError(self.login.host, sentence, may_pass=True) from None
             said.seek(0)
             if code != 0:
                 raise in_words(self.login, said.read(_TAIL_BYTES))

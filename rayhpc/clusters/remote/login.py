@@ -25,6 +25,8 @@ class Login:
         host: name or address.
         user, port, private_key, proxy_command: None: as ~/.ssh/config says.
         known_hosts: the cluster's pinned host keys; the user's own are believed as well.
+        identity: what its host key is pinned under; empty: the host.  Addresses in a cloud are
+            used again, by machines with other keys.
     """
 
     host: str
@@ -33,6 +35,7 @@ class Login:
     private_key: str | None
     proxy_command: str | None
     known_hosts: Path
+    identity: str = ""
 
     def words(self, socket: Path | None = None, *, master: bool = False) -> list[str]:
         """The command up to and including the host.
@@ -71,6 +74,8 @@ class Login:
             # Banners of the machine's owner are not ours to repeat; errors still come.
             "LogLevel": "ERROR",
         }
+        if self.identity:
+            settings["HostKeyAlias"] = self.identity
         if self.private_key is not None:
             settings["IdentityFile"] = _quoted(os.path.expanduser(self.private_key))
             settings["IdentitiesOnly"] = "yes"

@@ -19,6 +19,7 @@ class RemoteError(LaunchError):
         sentence: what is wrong and what to do.
         code: the exit code for a command that fails with it.
         tail: the last lines it printed.
+        may_pass: a machine that has only just been started may be so for a moment.
     """
 
     def __init__(
@@ -27,10 +28,13 @@ class RemoteError(LaunchError):
         sentence: str,
         code: int = ExitCode.TOO_FEW_NODES,
         tail: list[str] | None = None,
+        *,
+        may_pass: bool = False,
     ) -> None:
         super().__init__(f"{host}: {sentence}", code)
         self.sentence = sentence
         self.tail = tail or []
+        self.may_pass = may_pass
 
 
 _UNREACHABLE = {
@@ -59,17 +63,18 @@ def in_words(login: Login, said: bytes) -> RemoteError:
             f"it does not let us in {whom}with {key} ({_last(text)}): check auth.ssh_user and "
             "auth.ssh_private_key, or load the key with ssh-add"
         )
-        return RemoteError(host, sentence, ExitCode.PERMISSION)
+        return RemoteError(host, sentence, ExitCode.PERMISSION, may_pass=True)
     for words, meaning in _UNREACHABLE.items():
         if words in text:
-            return RemoteError(host, f"{words.lower()}; {meaning}")
-    return RemoteError(host, f"ssh says: {_last(text) or 'nothing'}")
+            return RemoteError(host, f"{words.lower()}; {meaning}", may_pass=True)
+    return RemoteError(host, f"ssh says: {_last(text) or 'nothing'}", may_pass=True)
 
 
 def _changed_key(login: Login, text: str) -> RemoteError:
     place = _PLACE.search(text)
     where = f" (line {place[2]} of {place[1]})" if place else ""
     name = login.host if login.port in (None, 22) else f"[{login.host}]:{login.port}"
+    name = login.identity or name
     file = place[1] if place else login.known_hosts
     sentence = (
         f"its host key is not the one it had before{where}: it was reinstalled, or another machine "
