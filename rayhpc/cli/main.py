@@ -37,6 +37,7 @@ COMMANDS: dict[str, tuple[str, str, str, str]] = {
     "profile": ("profile", "profile", "List, show and choose profiles.", "Jobs"),
     "up": ("up", "up", "Create or update a cluster of machines from Ray's YAML.", "Clusters"),
     "down": ("down", "down", "End a cluster that `up` has made.", "Clusters"),
+    "sweep": ("sweep", "sweep", "End machines that nobody looks after any more.", "Clusters"),
     "resume": ("resume", "resume", "Ask for a paused node type again.", "Clusters"),
     "monitor": ("monitor", "monitor", "Follow the head's logs of such a cluster.", "Clusters"),
     "rsync-up": ("rsync", "rsync_up", "Copy files to such a cluster's machines.", "Clusters"),

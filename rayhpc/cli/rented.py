@@ -101,22 +101,24 @@ class Rental:
             for machine, why in plan.end:
                 tell(machine.name, f"ended: {why}")
             renting.end_all(self.provider, [machine.name for machine, _ in plan.end])
-        if not plan.ask:
-            return list(plan.keep), []
         try:
-            self._prepare()
             asked, failed = self._ask(plan.ask)
         except LaunchError:
             if not plan.keep:
                 # Nothing is there: neither stays what was made for it, as far as we may remove it.
                 with suppress(ProviderError):
                     renting.remove_the_rest(self.provider)
+                _forget(self.cluster)
             raise
-        there, lost = renting.wait_until_there(self.provider, asked, tell)
+        # An `up` before this one may not have waited for those that it had asked for.
+        ready = [x for x in plan.keep if x.state is MachineState.RUNNING and x.login]
+        coming = [each.name for each in plan.keep if each not in ready]
+        there, lost = renting.wait_until_there(self.provider, [*coming, *asked], tell)
         for error in lost:
             if error.name.startswith(f"{HEAD}-"):
                 raise error
-        return [*plan.keep, *there.values()], [*failed, *lost]
+        found = [*ready, *there.values()]
+        return sorted(found, key=lambda each: not is_head(each)), [*failed, *lost]
 
     def _prepare(self) -> None:
         config = self.cluster.file.config
@@ -132,6 +134,8 @@ class Rental:
         """The head first: without it nothing else is asked for.  Raises LaunchError."""
         asked: list[str] = []
         failed: list[LaunchError] = []
+        if wanted:
+            self._prepare()
         for name, kind in wanted:
             tell(name, "is asked for")
             try:

@@ -36,6 +36,7 @@ def stay(cluster: Cluster, rental: Rental) -> int:
     try:
         return _Staying(cluster, rental).run()
     except KeyboardInterrupt:
+        rental.provider.renew(None)
         say(f"cluster {cluster.name} runs on, and keeps its size: `rayhpc down {cluster.name}`")
         return 0
 

@@ -101,10 +101,13 @@ def _up_rented(cluster: Cluster, wishes: Wishes, yes: bool, stay: bool) -> int:
         if rows:
             _show(cluster, rows)
             confirm("Go ahead?", yes)
+        rental.hosts(plan.keep)  # before anything is done: their key must be here
         cluster.folder.write(remembered(cluster, []))
         there, failed = rental.obtain(plan)
         hosts = rental.hosts(there)
-        code = _bring_up(cluster, wishes, yes or bool(rows), hosts, [], failed)
+        patience_s = staying.PATIENCE_S if plan.ask else 0.0
+        yes = yes or bool(rows)
+        code = _bring_up(cluster, wishes, yes, hosts, [], failed, patience_s=patience_s)
     if stay and code == 0:
         return staying.stay(cluster, rental)
     if not stay and len(hosts) - 1 < rental.most:
@@ -152,9 +155,10 @@ def _bring_up(
     hosts: Sequence[Host],
     surplus: Sequence[Host],
     failed: Sequence[LaunchError] = (),
+    *,
+    patience_s: float = 0.0,
 ) -> int:
     """Carry out the plan; `failed` are machines that were wanted and could not be had."""
-    patience_s = 0.0 if cluster.rental_kind is None else staying.PATIENCE_S
     with cluster.launcher([*hosts, *surplus], patience_s=patience_s) as launcher:
         cluster.folder.write(remembered(cluster, [*hosts, *surplus]))
         wanted, found, rows = _plan(launcher, hosts, surplus, wishes)

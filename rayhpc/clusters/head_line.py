@@ -17,7 +17,7 @@ import msgspec
 
 from rayhpc.exit_codes import ExitCode, LaunchError
 from rayhpc.wire.messages.common import Resources
-from rayhpc.wire.messages.elastic import ElasticStatus
+from rayhpc.wire.messages.elastic import ElasticStatus, Moment
 from rayhpc.wire.messages.growth import GrowthAnswer, GrowthCall
 from rayhpc.wire.messages.load import ClusterLoad
 
@@ -82,6 +82,14 @@ class HeadLine:
     def show(self, status: ElasticStatus) -> None:
         """For `rayhpc status`."""
         self._call(GrowthCall("show", data=msgspec.json.encode(status)), object)
+
+    def keep_history(self, moments: list[Moment]) -> None:
+        """For `rayhpc timeline --cluster`."""
+        self._call(GrowthCall("keep_history", data=msgspec.json.encode(moments)), object)
+
+    def history(self) -> list[Moment]:
+        """What was kept."""
+        return self._call(GrowthCall("history"), list[Moment])
 
     def _call(self, call: GrowthCall, kind: type[T]) -> T:
         assert self._process.stdin is not None

@@ -24,6 +24,8 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _PLACEHOLDER = re.compile(r"(YOUR|TYPICALLY|WORKER_NODE)_[A-Z0-9_]+|\.\.\.")
 # The head's type if the file does not say: what Ray's own defaults call it.
 _HEADS = (HEAD_TYPE, "ray_head_default")
+# What Ray had before it had node types; some of its examples still have it, empty.
+_OF_OLD = ("head_node", "worker_nodes")
 _IN_A_PATH = re.compile(r"\.([^.\[]+)|\[(\d+)\]|(\[\.\.\.\])")
 _WORDS = {"array": "a list", "object": "a mapping", "str": "a text", "int": "a whole number"}
 _WORDS |= {"float": "a number", "bool": "true or false", "null": "nothing"}
@@ -81,6 +83,9 @@ def read(text: str, source: str) -> ClusterFile:
         raise ClusterFileError(source, [(error.line, str(error))]) from None
     if not isinstance(document.value, dict):
         raise ClusterFileError(source, [(0, "it has no keys such as cluster_name and provider")])
+    for key in _OF_OLD:
+        if document.value.get(key) == {}:
+            del document.value[key]
     faults = [*_typos(document), *_placeholders(document), *_missing(document)]
     if faults:
         raise ClusterFileError(source, faults)

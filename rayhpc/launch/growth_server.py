@@ -14,7 +14,7 @@ import msgspec
 from rayhpc.exit_codes import LaunchError
 from rayhpc.launch.elastic import ClusterHead
 from rayhpc.launch.observer import Operator
-from rayhpc.wire.messages.elastic import ElasticStatus
+from rayhpc.wire.messages.elastic import ElasticStatus, Moment
 from rayhpc.wire.messages.growth import GrowthAnswer, GrowthCall
 
 
@@ -48,5 +48,9 @@ def _methods(head: ClusterHead) -> dict[str, Callable[[GrowthCall], Any]]:
         "undrain": lambda call: head.undrain(call.argument),
         "remember": lambda call: head.remember(call.data),
         "remembered": lambda _: head.remembered(),
+        "keep_history": lambda call: head.keep_history(
+            msgspec.json.decode(call.data, type=list[Moment])
+        ),
+        "history": lambda _: head.history(),
         "show": lambda call: head.show(msgspec.json.decode(call.data, type=ElasticStatus)),
     }

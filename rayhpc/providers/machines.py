@@ -36,6 +36,39 @@ class Rented(Machine):
     made_of: str = ""
 
 
+@dataclass(frozen=True)
+class Watched:
+    """A machine of some cluster, for `rayhpc sweep`.
+
+    Attributes:
+        cluster: the cluster's name.
+        name: the machine's.
+        identity: the place's own id of it.
+        owner: who has asked for it.
+        until: until when somebody looks after it, in seconds since 1970; None: nobody has said so,
+            and it ends itself when no node runs there.
+    """
+
+    cluster: str
+    name: str
+    identity: str
+    owner: str
+    until: float | None
+
+    def is_stale(self, now: float) -> bool:
+        """Whether somebody looked after it who does so no more."""
+        return self.until is not None and self.until < now
+
+    def say(self, now: float) -> str:
+        """In words."""
+        if self.until is None:
+            return "ends itself when no node runs there"
+        minutes = abs(self.until - now) / 60
+        if self.is_stale(now):
+            return f"nobody has looked after it for {minutes:.0f} minutes"
+        return f"looked after for another {minutes:.0f} minutes at least"
+
+
 class MachineProvider(Provider, Protocol):
     """A `base.Provider` of such machines, for one cluster.  Every method raises ProviderError."""
 
@@ -56,8 +89,11 @@ class MachineProvider(Provider, Protocol):
             What is still there, in words; it goes as soon as the machines have gone.
         """
 
-    def renew(self, until: float) -> None:
-        """Note on every machine that somebody looks after it, in seconds since 1970."""
+    def renew(self, until: float | None) -> None:
+        """Note on every machine that somebody looks after it until then, in seconds since 1970.
+
+        None: nobody does any more, and nobody is to end them for that.
+        """
 
 
 class MachineKind(ProviderKind):
@@ -80,6 +116,14 @@ class MachineKind(ProviderKind):
         Raises:
             OptionError: one of them is wrong, or a package is missing.
         """
+
+    @abstractmethod
+    def watched(self, options: Mapping[str, object]) -> Sequence[Watched]:
+        """All machines of all clusters there that are not over.  Raises ProviderError."""
+
+    @abstractmethod
+    def end(self, options: Mapping[str, object], identities: Sequence[str]) -> None:
+        """End machines by the place's own ids.  Raises ProviderError."""
 
 
 def print_of(kind: NodeType) -> str:

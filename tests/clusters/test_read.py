@@ -79,6 +79,12 @@ def test_what_is_wrong_is_named_with_its_line(more: str) -> None:
     assert sentence in str(caught.value)
 
 
+def test_what_ray_had_before_node_types_may_be_there_if_it_is_empty() -> None:
+    read(files.LOCAL_MINIMAL + "head_node: {}\nworker_nodes: {}\n", "c.yaml")
+    with pytest.raises(ClusterFileError, match="line 8: there is no 'head_node'"):
+        read(files.LOCAL_MINIMAL + "head_node: {InstanceType: m5.large}\n", "c.yaml")
+
+
 def test_all_typos_are_named_at_once() -> None:
     with pytest.raises(ClusterFileError) as caught:
         read(files.LOCAL_MINIMAL + "max_worker: 1\nsetup_command: []\n", "c.yaml")

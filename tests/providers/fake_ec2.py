@@ -90,6 +90,9 @@ class FakeEc2:
     def _create_tags(self, words: dict[str, Any]) -> dict[str, Any]:
         return {}
 
+    def _delete_tags(self, words: dict[str, Any]) -> dict[str, Any]:
+        return {}
+
     def _describe_security_groups(self, words: dict[str, Any]) -> dict[str, Any]:
         return {"SecurityGroups": [{"GroupId": "sg-1"}] if self.of("create_security_group") else []}
 

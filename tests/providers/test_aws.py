@@ -167,9 +167,34 @@ def test_machines_are_shown_as_ec2_has_them_and_ended_by_name() -> None:
     assert provider.explain("w-9") == "EC2 knows no instance for w-9 (any more)"
     provider.renew(1e9)
     assert api.of("create_tags")[0]["Resources"] == ["i-1", "i-2"]
+    provider.renew(None)
+    assert api.of("delete_tags")[0]["Tags"] == [{"Key": "rayhpc-lease"}]
     assert provider.dissolve() == []
     assert api.of("delete_key_pair") == [{"KeyName": "rayhpc-c-1"}]
     assert api.of("delete_security_group") == [{"GroupId": "sg-1"}]
+
+
+def test_what_nobody_looks_after_any_more_is_told_from_the_rest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    api = FakeEc2()
+    monkeypatch.setattr(module, "_api", lambda _: api)
+    made(api).ask(WORKER, ["w-1", "w-2", "w-3"])
+    api.instances["i-1"]["Tags"] += [{"Key": "rayhpc-lease", "Value": "1000"}]
+    api.instances["i-2"]["Tags"] += [{"Key": "rayhpc-lease", "Value": "9000"}]
+    kind = registry.provider("aws")
+    assert isinstance(kind, MachineKind)
+    found = kind.watched(OPTIONS)
+    assert [(x.cluster, x.name, x.identity) for x in found] == [
+        ("c", "w-1", "i-1"),
+        ("c", "w-2", "i-2"),
+        ("c", "w-3", "i-3"),
+    ]
+    assert [each.is_stale(4000.0) for each in found] == [True, False, False]
+    assert found[0].say(4000.0) == "nobody has looked after it for 50 minutes"
+    assert found[2].say(4000.0) == "ends itself when no node runs there"
+    kind.end(OPTIONS, ["i-1"])
+    assert [x.identity for x in kind.watched(OPTIONS)] == ["i-2", "i-3"]
 
 
 def test_a_group_in_use_is_said_and_left() -> None:

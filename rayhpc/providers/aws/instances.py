@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 from rayhpc.elastic.types import MachineState
-from rayhpc.providers.aws.request import LEASE, MACHINE, MADE_OF, TYPE, of_tags
-from rayhpc.providers.machines import Rented
+from rayhpc.providers.aws.request import (
+    CLUSTER,
+    LEASE,
+    MACHINE,
+    MADE_OF,
+    OWNER,
+    TYPE,
+    of_tags,
+)
+from rayhpc.providers.machines import Rented, Watched
 
 _STATES = {"pending": MachineState.PENDING, "running": MachineState.RUNNING}
-# Whoever looks after a machine notes so this often; without it, it is nobody's after so long.
-LEASE_S = 3600.0
 
 
 def machine(instance: Mapping[str, Any], *, internal: bool) -> Rented:
@@ -45,10 +50,14 @@ def is_there(instance: Mapping[str, Any]) -> bool:
     return instance["State"]["Name"] in ("pending", "running", "stopping", "stopped")
 
 
-def leased_until(instance: Mapping[str, Any]) -> float:
-    """Until when somebody looks after it, in seconds since 1970."""
-    told = of_tags(instance.get("Tags")).get(LEASE, "")
-    if told.isdecimal():
-        return float(told)
-    launched = instance.get("LaunchTime")
-    return launched.timestamp() + LEASE_S if isinstance(launched, datetime) else LEASE_S
+def watched(instance: Mapping[str, Any]) -> Watched:
+    """For a list of all machines."""
+    tags = of_tags(instance.get("Tags"))
+    told = tags.get(LEASE, "")
+    return Watched(
+        tags.get(CLUSTER, ""),
+        tags.get(MACHINE, ""),
+        instance["InstanceId"],
+        tags.get(OWNER, "somebody"),
+        float(told) if told.isdecimal() else None,
+    )

@@ -19,7 +19,7 @@ from rayhpc.providers.aws import answers, instances, network, request
 from rayhpc.providers.aws.api import Api, ApiError, Boto
 from rayhpc.providers.aws.request import CLUSTER, LEASE, MACHINE, Surroundings, Try, of_tags
 from rayhpc.providers.base import ClusterFacts, Provider
-from rayhpc.providers.machines import MachineKind, MachineProvider, Rented
+from rayhpc.providers.machines import MachineKind, MachineProvider, Rented, Watched
 
 # A zone that had no room for a type is asked last for so long.
 _COOL_S = 600.0
@@ -103,10 +103,13 @@ class AwsProvider:
         with _Doing("ec2:DeleteSecurityGroup"):
             return network.remove(self._api, self._cluster)
 
-    def renew(self, until: float) -> None:
+    def renew(self, until: float | None) -> None:
         """A tag."""
         there = [x["InstanceId"] for x in self._described() if instances.is_there(x)]
-        if there:
+        if there and until is None:
+            with _Doing("ec2:DeleteTags"):
+                self._api.call("delete_tags", Resources=there, Tags=[{"Key": LEASE}])
+        elif there:
             tags = request.as_tags({LEASE: f"{until:.0f}"})
             with _Doing("ec2:CreateTags"):
                 self._api.call("create_tags", Resources=there, Tags=tags)
@@ -205,6 +208,17 @@ class AwsKind(MachineKind):
         for kind in types:
             request.check(kind)
         return AwsProvider(cluster, options, _api(options))
+
+    def watched(self, options: Mapping[str, object]) -> Sequence[Watched]:
+        """By the tag that all of them have."""
+        with _Doing("ec2:DescribeInstances"):
+            found = described(_api(options), [{"Name": "tag-key", "Values": [CLUSTER]}])
+        return [instances.watched(each) for each in found if instances.is_there(each)]
+
+    def end(self, options: Mapping[str, object], identities: Sequence[str]) -> None:
+        """Terminate."""
+        with _Doing("ec2:TerminateInstances"):
+            _api(options).call("terminate_instances", InstanceIds=list(identities))
 
 
 def _api(options: Mapping[str, object]) -> Api:
