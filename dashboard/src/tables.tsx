@@ -33,6 +33,7 @@ export function Functions({ rows }: { rows: FunctionRow[] }) {
         name: "for room", unless: (x) => x.for_room_of > 0, title: "What a run then waited on average for a worker or, a call, for its actor",
         sort: forRoom, show: (x) => some(x.for_room_of, seconds(forRoom(x))),
       },
+      { name: "mostly on", unless: (x) => x.node_share < 0.9995, title: "The node on which its runs took most time, and their share there", show: (x) => `${x.node}, ${share(x.node_share)}` },
       { name: "large arguments", unless: (x) => x.large_calls > 0, title: "Bytes of arguments that were too large for a message", sort: (x) => x.large_bytes, show: (x) => some(x.large_calls, `${count(x.large_calls)} × ${bytes(x.large_bytes / Math.max(1, x.large_calls))}`) },
     ]} />
   );

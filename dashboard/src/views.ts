@@ -24,7 +24,7 @@ export interface Timeline {
 export interface FunctionRow {
   name: string; count: number; failed: number; retried: number; total: number; p50: number;
   p99: number; longest: number; share: number; waiting: number; for_arguments: number;
-  for_room: number; for_room_of: number; large_calls: number; large_bytes: number;
+  for_room: number; for_room_of: number; node: string; node_share: number; large_calls: number; large_bytes: number;
 }
 export interface LongRun {
   function: string; seconds: number; start: number; node: string; pid: number; failed: boolean;

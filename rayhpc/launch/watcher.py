@@ -15,6 +15,7 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from rayhpc.exit_codes import LaunchError, NoAnswerError
+from rayhpc.launch import py_spy
 from rayhpc.launch.last_look import actor_facts
 from rayhpc.launch.live_logs import LiveLogs
 from rayhpc.launch.live_look import LiveLook
@@ -26,7 +27,7 @@ from rayhpc.observe.live.now import Now, now
 from rayhpc.observe.recording import VERSION, JobFacts, Recording
 from rayhpc.observe.snapshot import Snapshot
 from rayhpc.observe.views.everything import Views, views
-from rayhpc.wire.address import raylet_of
+from rayhpc.wire.address import node_of, raylet_of
 from rayhpc.wire.messages.cluster import WorkerRow, Workers
 from rayhpc.wire.messages.looking import Stacks, ThreadStack
 
@@ -126,10 +127,21 @@ class Watcher:
         found = self._observer.ask_each([address], lambda _: Stacks(), list[ThreadStack], _ANSWER_S)
         if address in found:
             return {"threads": [{"name": x.name, "frames": x.frames} for x in found[address]]}
+        seen = self._from_outside(address)
+        if seen:
+            return {"threads": [{"name": "all threads, by py-spy", "frames": seen}]}
         raise LaunchError(
             "it does not answer: it has ended, or a call in compiled code holds its interpreter "
             "(on its node, `py-spy dump --pid PID` shows which)"
         )
+
+    def _from_outside(self, address: int) -> str:
+        """Where a process of this node is that does not answer; empty: it is not to be seen."""
+        raylet = self._observer.raylet
+        if raylet_of(node_of(address)) != raylet:
+            return ""
+        rows = self._observer.ask(Workers(), list[WorkerRow], raylet, _ANSWER_S)
+        return next((py_spy.dump(x.pid) for x in rows if x.address == address), "")
 
     # -- the thread -------------------------------------------------------------------------------
     def _run(self) -> None:

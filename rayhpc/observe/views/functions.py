@@ -18,6 +18,7 @@ class FunctionRow(msgspec.Struct, frozen=True):
     `waiting` is the time its runs spent in get and wait.  Before that they waited, from their
     submission on, `for_arguments` until the references they took were ready, and then `for_room`
     until they began, on a worker or (calls) in their actor: known for `for_room_of` runs.
+    `node` is the one on which they took most time, `node_share` the share of it (0 to 1).
     `large_calls` counts the calls whose arguments were too large for a message, `large_bytes` their
     bytes.
     """
@@ -37,6 +38,8 @@ class FunctionRow(msgspec.Struct, frozen=True):
     for_room_of: int
     large_calls: int
     large_bytes: int
+    node: str
+    node_share: float
 
 
 class LongRun(msgspec.Struct, frozen=True):
@@ -66,6 +69,7 @@ def functions(snapshot: Snapshot) -> list[FunctionRow]:
     for_arguments = np.bincount(runs.function, arguments, minlength=many)
     for_room = np.bincount(runs.function[known], room[known], minlength=many)
     for_room_of = np.bincount(runs.function[known], minlength=many)
+    most_on, on_node = _most_on(snapshot)
     rows = []
     for i in np.argsort(-total, kind="stable")[:_ROWS_MOST].tolist():
         own = seconds[first[i] : first[i + 1]]
@@ -86,9 +90,23 @@ def functions(snapshot: Snapshot) -> list[FunctionRow]:
             for_room_of=int(for_room_of[i]),
             large_calls=sent.calls if sent else 0,
             large_bytes=sent.size if sent else 0,
+            node=most_on[i],
+            node_share=float(on_node[i] / max(total[i], 1e-9)),
         )
         rows.append(row)
     return rows
+
+
+def _most_on(snapshot: Snapshot) -> tuple[list[str], Column]:
+    """The node on which each function took most time, and how much."""
+    runs, names = snapshot.runs, node_names(snapshot)
+    numbers, place = np.unique([x.node for x in snapshot.workers] or [0], return_inverse=True)
+    width = len(numbers)
+    cell = runs.function.astype(np.int64) * width + place[runs.worker]
+    size = len(snapshot.functions) * width
+    time = np.bincount(cell, runs.seconds, minlength=size).reshape(-1, width)
+    most = time.argmax(axis=1)
+    return [name_of(names, int(numbers[x])) for x in most], time.max(axis=1)
 
 
 def longest(snapshot: Snapshot) -> list[LongRun]:

@@ -110,6 +110,16 @@ def test_functions_have_their_counts_and_quantiles() -> None:
     assert longest(facts.snapshot(made.recording()))[0].function == "g"
 
 
+def test_a_function_names_the_node_on_which_it_took_most_time() -> None:
+    made = Made(nodes=3)
+    for node, seconds in ((0, 1.0), (2, 5.0), (1, 2.0)):
+        made.run("f", 0.0, seconds, node=node)
+    made.run("g", 6.0, 1.0, node=1)
+    rows = {x.name: x for x in functions(facts.snapshot(made.recording()))}
+    assert (rows["f"].node, rows["f"].node_share) == ("n002", pytest.approx(5 / 8))
+    assert (rows["g"].node, rows["g"].node_share) == ("n001", 1.0)
+
+
 def test_the_wait_for_room_begins_when_the_last_argument_is_there() -> None:
     made = Made()
     a = made.run("load", 0.0, 1.0)
