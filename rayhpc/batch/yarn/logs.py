@@ -7,6 +7,9 @@ are in the cluster's file system.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import msgspec
@@ -40,10 +43,15 @@ class _Begun(msgspec.Struct):
 
     container: str
     at: dict[str, int]
+    attempt: int = 0
 
 
 class Mirror:
-    """The output of a job's first container; a second attempt's follows the first one's."""
+    """The output of a job's first container; a second attempt's follows the first one's.
+
+    Several commands may fetch one job's output at a time, and one of them may not have heard yet of
+    its second attempt: what they add is there once, in the order of the attempts.
+    """
 
     def __init__(self, folder: JobFolder, session: Session, application: str) -> None:
         self._folder, self._session, self._application = folder, session, application
@@ -55,9 +63,9 @@ class Mirror:
         if place is None:
             return True  # nothing is running yet
         try:
-            begun = self._begin(place)
-            for stream in _STREAMS:
-                self._fetch(place, stream, begun.at[stream])
+            with self._alone():
+                for stream, begin in self._begins(place).items():
+                    self._fetch(place, stream, begin)
         except (HadoopError, OSError):
             return False
         return True
@@ -72,13 +80,13 @@ class Mirror:
         if place is None:
             return False
         try:
-            begun = self._begin(place)
             configuration = self._session.configuration
             path = path_of(configuration, user, self._application, place.node)
             found = logs_of(self._session.read(path), place.container)
-            for stream in _STREAMS:
-                have = self._size(stream) - begun.at[stream]
-                self._add(stream, found.get(stream, b"")[have:])
+            with self._alone():
+                for stream, begin in self._begins(place).items():
+                    have = self._size(stream) - begin
+                    self._add(stream, found.get(stream, b"")[have:])
         except (HadoopError, OSError, TFileError):
             return False
         return True
@@ -89,17 +97,27 @@ class Mirror:
             self._place = latest_attempt(self._session, self._application)
         return self._place
 
-    def _begin(self, place: Place) -> _Begun:
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        with open(self._folder.path / _BEGUN, "a") as note:
+            fcntl.flock(note, fcntl.LOCK_EX)
+            yield
+
+    def _begins(self, place: Place) -> dict[str, int]:
+        """Where a container's output begins in each file; nowhere if a later attempt's is there."""
         note = self._folder.path / _BEGUN
         try:
             begun = msgspec.json.decode(note.read_bytes(), type=_Begun)
-            if begun.container == place.container:
-                return begun
-        except (OSError, msgspec.DecodeError):
-            pass  # the first look of all
-        begun = _Begun(place.container, {stream: self._size(stream) for stream in _STREAMS})
+        except msgspec.DecodeError:
+            begun = _Begun("", {})  # the first look of all
+        if begun.container == place.container:
+            return begun.at
+        if begun.attempt > place.attempt:
+            return {}
+        sizes = {stream: self._size(stream) for stream in _STREAMS}
+        begun = _Begun(place.container, sizes, place.attempt)
         note.write_bytes(msgspec.json.encode(begun))
-        return begun
+        return sizes
 
     def _size(self, stream: str) -> int:
         path = self._folder.output(stream)
