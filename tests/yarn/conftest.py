@@ -10,10 +10,14 @@ from tests.yarn.labs import PROTECTION, lab_of
 from yarn.lab import jars
 from yarn.lab.lab import Lab
 
+# No test here has a master that hangs: only a busy machine would make one silent for 15 s.
+_PATIENT = {"yarn.am.liveness-monitor.expiry-interval-ms": "60000"}
+
 
 @pytest.fixture(scope="session", params=jars.VERSIONS)
 def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     """Each version, one after the other, each with another protection."""
     version: str = request.param
-    with lab_of(version, nodes=4, gpus=2, expiry_s=15, protection=PROTECTION[version]) as lab:
+    options = {"nodes": 4, "gpus": 2, "expiry_s": 15, "protection": PROTECTION[version]}
+    with lab_of(version, yarn_site=_PATIENT, **options) as lab:
         yield lab

@@ -27,6 +27,13 @@ SLOW_ON = VERSIONS if os.environ.get("RAYHPC_ALL_HADOOPS") else (DEFAULT_VERSION
 PROTECTION = {"3.3.6": "integrity", "3.4.3": "authentication", "3.5.0": "privacy"}
 
 
+def within(seconds: float) -> pytest.MarkDecorator:
+    """A test's own time: the first one on a lab does not pay for its start, which takes a minute on
+    a machine that is busy, and is given up by itself.
+    """
+    return pytest.mark.timeout(seconds, func_only=True)
+
+
 @contextlib.contextmanager
 def lab_of(version: str, **options: object) -> Iterator[Lab]:
     """A lab, up; skips the test where it cannot be had, and says why."""

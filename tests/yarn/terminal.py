@@ -53,6 +53,10 @@ class Terminal:
             text=True,
         )
 
+    def shown(self, stream: str) -> str:
+        """What the commands that follow this user's jobs have fetched of `stdout` or `stderr`."""
+        return "".join(path.read_text() for path in self.folder.glob(f"jobs/*/{stream}"))
+
     def write(self, name: str, text: str) -> str:
         """A program in the working directory; its name."""
         (self.folder / name).write_text(text)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.yarn.applications import wait_until
-from tests.yarn.labs import SLOW_ON, lab_of
+from tests.yarn.labs import SLOW_ON, lab_of, within
 from tests.yarn.programs import program, waiting_for
 from tests.yarn.seed import ADDRESSES, hosts_of_all
 from tests.yarn.staged import staged
@@ -18,6 +18,8 @@ from tests.yarn.terminal import Terminal
 from yarn.lab import kerberos
 from yarn.lab.lab import Lab
 from yarn.lab.processes import of_containers
+
+pytestmark = within(120)
 
 TICKET_S = 4
 # By so much the library and the servers may take an expired ticket for a good one.
@@ -35,7 +37,7 @@ def user(lab: Lab, tmp_path: Path) -> Terminal:
     return Terminal(lab.client_environment(), tmp_path / "home")
 
 
-@pytest.mark.timeout(180)
+@within(180)
 def test_four_addresses_under_kerberos_and_privacy(
     lab: Lab, user: Terminal, tmp_path: Path
 ) -> None:
@@ -56,7 +58,7 @@ def test_four_addresses_under_kerberos_and_privacy(
     assert staged(lab) == []
 
 
-@pytest.mark.timeout(180)
+@within(180)
 def test_a_failure_and_what_is_refused(user: Terminal, tmp_path: Path) -> None:
     template = Path(__file__).parents[2] / "yarn" / "plain.yaml"
     user.write("bad.py", "raise SystemExit(9)\n")
@@ -74,7 +76,6 @@ def test_a_failure_and_what_is_refused(user: Terminal, tmp_path: Path) -> None:
     assert "klist shows your tickets" in done.stderr
 
 
-@pytest.mark.timeout(120)
 def test_a_job_outlives_the_ticket_of_its_user(lab: Lab, user: Terminal, tmp_path: Path) -> None:
     """It ends as if nothing were; with the expired ticket nothing new can be submitted."""
     go = tmp_path / "go"

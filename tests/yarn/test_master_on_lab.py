@@ -9,16 +9,18 @@ import pytest
 
 from rayhpc.hadoop.messages.records import FinalApplicationStatusProto
 from tests.yarn.applications import Submitted, wait_until
-from tests.yarn.labs import SLOW_ON
+from tests.yarn.labs import SLOW_ON, within
 from tests.yarn.programs import program, waiting_for
 from yarn.lab.lab import Lab
 from yarn.lab.processes import of_containers
+
+pytestmark = within(120)
 
 SUCCEEDED = FinalApplicationStatusProto.APP_SUCCEEDED
 
 
 @pytest.mark.parametrize("lab", SLOW_ON, indirect=True)
-@pytest.mark.timeout(180)
+@within(180)
 def test_losses_in_mid_run_leave_the_answer_right(lab: Lab, tmp_path: Path) -> None:
     """A worker's container, the ResourceManager, a NodeManager alone, and a whole node, one after
     the other.
@@ -55,7 +57,6 @@ def test_losses_in_mid_run_leave_the_answer_right(lab: Lab, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("lab", SLOW_ON, indirect=True)
-@pytest.mark.timeout(120)
 def test_the_second_attempt_leaves_the_answer_right(lab: Lab, tmp_path: Path) -> None:
     """It takes over the containers of the first, but one on its own host, if there is."""
     go, started = tmp_path / "go", tmp_path / "go.started"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.yarn.applications import wait_until
-from tests.yarn.labs import SLOW_ON, lab_of
+from tests.yarn.labs import SLOW_ON, lab_of, within
 from tests.yarn.programs import RESIZE, program, waiting_for
 from tests.yarn.terminal import Terminal
 from yarn.lab import jars
@@ -50,6 +50,8 @@ _TAKES = {
 GREEDY = """
 import subprocess, sys
 from rayhpc.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+pytestmark = within(120)
 
 mine = rayhpc.get_runtime_context().get_node_id()
 other = next(n["NodeID"] for n in rayhpc.nodes() if n["Alive"] and n["NodeID"] != mine)
@@ -116,7 +118,7 @@ def user(lab: Lab, tmp_path: Path) -> Terminal:
     return Terminal(lab.client_environment(), tmp_path / "home")
 
 
-@pytest.mark.timeout(180)
+@within(180)
 def test_a_label_chooses_the_nodes(lab: Lab, user: Terminal) -> None:
     look = "print(os.environ['NM_HOST'])"
     user.write("train.py", program(2, after=look))
@@ -135,7 +137,6 @@ def test_a_label_chooses_the_nodes(lab: Lab, user: Terminal) -> None:
 
 
 @pytest.mark.parametrize("kind", _TAKES)
-@pytest.mark.timeout(120)
 def test_a_container_that_takes_too_much_memory_is_named(
     lab: Lab, user: Terminal, kind: str
 ) -> None:
@@ -150,7 +151,6 @@ def test_a_container_that_takes_too_much_memory_is_named(
     wait_until(lambda: not of_containers(lab.layout.run), 5.0)
 
 
-@pytest.mark.timeout(120)
 def test_a_job_of_one_node_grows_and_shrinks(lab: Lab, user: Terminal, tmp_path: Path) -> None:
     go = tmp_path / "go"
     user.write("train.py", program(1, after=RESIZE + waiting_for(go)))
@@ -170,7 +170,6 @@ def hosts_of(lab: Lab) -> set[str]:
     return {each for each in addresses if of_containers(lab.layout.run, each)}
 
 
-@pytest.mark.timeout(120)
 def test_output_is_there_when_yarn_has_collected_it(lab: Lab, user: Terminal) -> None:
     user.write("train.py", "print('x' * 300_000)\nraise SystemExit(3)\n")
     done = user.run("submit", "--detach", "--json", "--", "python", "train.py")
@@ -187,7 +186,6 @@ def test_output_is_there_when_yarn_has_collected_it(lab: Lab, user: Terminal) ->
     assert user.run("wait").returncode == 3
 
 
-@pytest.mark.timeout(120)
 def test_an_unhealthy_node_is_left_for_another(lab: Lab, user: Terminal, tmp_path: Path) -> None:
     go, started = tmp_path / "go", tmp_path / "go.started"
     before = "print('head on', os.environ['NM_HOST'], flush=True)\n"
@@ -220,7 +218,7 @@ while len(seen) < 2:
     assert out.endswith("found 2\n")
 
 
-@pytest.mark.timeout(150)
+@within(150)
 def test_a_preempted_container_costs_no_restart(user: Terminal, tmp_path: Path) -> None:
     """The three nodes without a label are full, until a job of the other queue comes."""
     go, started = tmp_path / "go", tmp_path / "go.started"

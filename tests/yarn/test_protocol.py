@@ -29,9 +29,10 @@ from rayhpc.hadoop.node_manager import NodeManager
 from rayhpc.hadoop.resource_managers import CLIENTS, MASTERS, addresses
 from rayhpc.hadoop.resources import Size
 from rayhpc.hadoop.tokens import Token
-from tests.yarn.labs import PROTECTION
+from tests.yarn.labs import PROTECTION, within
 from yarn.lab.lab import Lab
 
+pytestmark = within(120)
 QOP = {"authentication": "auth", "integrity": "auth-int", "privacy": "auth-conf"}
 
 

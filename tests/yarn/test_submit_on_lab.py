@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.yarn.applications import wait_until
-from tests.yarn.labs import SLOW_ON, lab_of
+from tests.yarn.labs import SLOW_ON, lab_of, within
 from tests.yarn.programs import program, waiting_for
 from tests.yarn.seed import ADDRESSES, hosts_of_all
 from tests.yarn.staged import staged
@@ -16,6 +16,8 @@ from tests.yarn.terminal import Terminal
 from yarn.lab import jars
 from yarn.lab.lab import Lab
 from yarn.lab.processes import of_containers
+
+pytestmark = within(120)
 
 
 def at(lab: Lab, tmp_path: Path) -> Terminal:
@@ -68,7 +70,6 @@ def test_the_master_may_be_beside_the_command(lab: Lab, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("lab", SLOW_ON, indirect=True)
-@pytest.mark.timeout(120)
 def test_the_terminal_shows_both_attempts(lab: Lab, tmp_path: Path) -> None:
     user = at(lab, tmp_path)
     go, started = tmp_path / "go", tmp_path / "go.started"
@@ -76,7 +77,7 @@ def test_the_terminal_shows_both_attempts(lab: Lab, tmp_path: Path) -> None:
     user.write("long.py", program(2, before=said + waiting_for(go)))
     follower = user.start("submit", "--nodes", "2", "--", "python", "long.py")
     wait_until(started.exists, 60)
-    wait_until(lambda: "attempt 01" in user.run("logs").stdout)
+    wait_until(lambda: "attempt 01" in user.shown("stdout"))
     started.unlink()
     for process, command in of_containers(lab.layout.run):
         if "rayhpc.batch.yarn.master" in command:
@@ -115,7 +116,7 @@ def test_four_addresses_with_two_managers(ha_lab: Lab, tmp_path: Path) -> None:
     check_the_seeds_program(ha_lab, tmp_path)
 
 
-@pytest.mark.timeout(240)
+@within(240)
 def test_a_fail_over_in_mid_run_leaves_the_answer_right(ha_lab: Lab, tmp_path: Path) -> None:
     user = at(ha_lab, tmp_path)
     go = tmp_path / "go"
@@ -132,11 +133,11 @@ def test_a_fail_over_in_mid_run_leaves_the_answer_right(ha_lab: Lab, tmp_path: P
 
 
 def eventually_says(user: Terminal, text: str, limit_s: float) -> bool:
-    """Whether a job's log comes to have this text; shows the log if it does not."""
+    """Whether a follower comes to show this text; prints what it shows if it does not."""
     log = [""]
 
     def says() -> bool:
-        log[0] = user.run("logs").stderr
+        log[0] = user.shown("stderr")
         return text in log[0]
 
     try:
@@ -147,7 +148,7 @@ def eventually_says(user: Terminal, text: str, limit_s: float) -> bool:
     return True
 
 
-@pytest.mark.timeout(180)
+@within(180)
 def test_files_are_shipped_through_hdfs(ha_lab: Lab, tmp_path: Path) -> None:
     user = at(ha_lab, tmp_path)
     user.write("helper.py", "ANSWER = 42\n")

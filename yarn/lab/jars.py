@@ -14,6 +14,7 @@ from yarn.lab.errors import LabError
 
 VERSIONS = ("3.3.6", "3.4.3", "3.5.0")
 DEFAULT_VERSION = "3.4.3"
+_FETCH_S = 600.0
 
 
 def cache() -> Path:
@@ -51,25 +52,11 @@ def fetch(version: str) -> Path:
         raise LabError(f"Maven (mvn) is needed once, to fetch Hadoop {version}")
     partial = folder.with_name(f"{version}.{os.getpid()}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    done = subprocess.run(
-        [
-            *(
-                "mvn",
-                "-q",
-                "-B",
-                "-Dstyle.color=never",
-                "-f",
-                str(Path(__file__).parent / "pom.xml"),
-            ),
-            *(f"-Dhadoop.version={version}", "dependency:copy-dependencies"),
-            *("-DincludeScope=runtime", f"-DoutputDirectory={partial}"),
-        ],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
+    try:
+        done = _resolve(version, partial)
+    except subprocess.TimeoutExpired:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise LabError(f"Maven has not fetched Hadoop {version} in {_FETCH_S:g} s") from None
     if done.returncode:
         shutil.rmtree(partial, ignore_errors=True)
         raise LabError(f"Maven could not resolve Hadoop {version}:\n{done.stdout}")
@@ -78,6 +65,24 @@ def fetch(version: str) -> Path:
     except OSError:  # somebody else was faster
         shutil.rmtree(partial, ignore_errors=True)
     return folder
+
+
+def _resolve(version: str, target: Path) -> subprocess.CompletedProcess[str]:
+    """Have Maven put the jars into a folder."""
+    pom = str(Path(__file__).parent / "pom.xml")
+    return subprocess.run(
+        [
+            *("mvn", "-q", "-B", "-Dstyle.color=never", "-f", pom),
+            *(f"-Dhadoop.version={version}", "dependency:copy-dependencies"),
+            *("-DincludeScope=runtime", f"-DoutputDirectory={target}"),
+        ],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=_FETCH_S,
+        check=False,
+    )
 
 
 def _folder(version: str) -> Path:
