@@ -35,6 +35,8 @@ _READ_BYTES = 64 * 1024
 _READ_MOST = 1024 * 1024
 # A batch, where the system allows that much: what the kernel has not taken waits for our next turn.
 _BUFFER_BYTES = 1024 * 1024
+# How many descriptors of others may be ready together with ours.
+_OTHERS = 100
 _IN, _OUT = select.EPOLLIN, select.EPOLLOUT
 
 
@@ -64,9 +66,7 @@ class LocalStreams:
         path_of: where a process listens.
         relay: sends a frame through the raylet: to a process that cannot be dialled now.
         ready: gets the frames that have been read.
-
-    Attributes:
-        fd: readable when `read` has something to do.
+        epoll: where our descriptors are registered; others may be in it, too.
     """
 
     def __init__(
@@ -75,13 +75,13 @@ class LocalStreams:
         path_of: Callable[[Address], str],
         relay: Callable[[Address, bytes], bool],
         ready: deque[bytes],
+        epoll: select.epoll,
     ) -> None:
         self._path = path_of(me)
         self._path_of = path_of
         self._relay = relay
         self._ready = ready
-        self._epoll = select.epoll()
-        self.fd = self._epoll.fileno()
+        self._epoll = epoll
         self._listener = _listen(self._path)
         self._listens = self._listener.fileno()
         self._epoll.register(self._listens, _IN)
@@ -173,15 +173,22 @@ class LocalStreams:
         if self._is_full:
             self._is_full = False
             self._epoll.register(self._listens, _IN)
-        for fd, events in self._epoll.poll(0, len(self._streams) + 1):
-            stream = self._streams.get(fd)
-            if stream is not None:
-                if events & _OUT:
-                    self._send_rest(stream)
-                if events & ~_OUT:
-                    self._read_from(stream)
-            elif fd == self._listens:
-                self._accept()
+        for fd, events in self._epoll.poll(0, len(self._streams) + _OTHERS):
+            self.serve(fd, events)
+
+    def serve(self, fd: int, events: int) -> bool:
+        """Do what one of our descriptors is ready for; False: it is another's."""
+        stream = self._streams.get(fd)
+        if stream is None:
+            if fd != self._listens:
+                return False
+            self._accept()
+            return True
+        if events & _OUT:
+            self._send_rest(stream)
+        if events & ~_OUT:
+            self._read_from(stream)
+        return True
 
     def _accept(self) -> None:
         while True:
@@ -279,7 +286,6 @@ class LocalStreams:
     def close(self, linger_s: float) -> None:
         """Close everything; what was sent may still go out for so many seconds."""
         deadline = time.monotonic() + linger_s
-        self._epoll.close()
         self._listener.close()
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._path)

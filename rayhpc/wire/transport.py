@@ -15,6 +15,7 @@ A process that has ended never comes back: addresses and route names are used on
 from __future__ import annotations
 
 import os
+import select
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -71,6 +72,8 @@ class Transport:
         sockets: poll them (one may be a plain descriptor) for reading, then call `receive_from`.
         on_socket: called when there is another.
         ready: frames that have been read, and are to be handled before others.
+        epoll: has the descriptors of this node's connections; others may be added.
+        is_touched: whether ZeroMQ's sockets have been used since this was last set to False.
     """
 
     def __init__(
@@ -95,13 +98,17 @@ class Transport:
         self._session_dir = session_dir
         name = routing_id(me)
         self.ready: deque[bytes] = deque()
+        self.epoll = select.epoll()
+        self.is_touched = True
         self._streams: LocalStreams | None = None
         self._bound: Socket | None = None
         self._connected = sockets.make_router(context, routing_id=name)
         self.sockets: list[Any] = [self._connected]
         if ipc_key is None:
-            self._streams = LocalStreams(me, self._path, self._send_by_raylet, self.ready)
-            self.sockets.insert(0, self._streams.fd)
+            self._streams = LocalStreams(
+                me, self._path, self._send_by_raylet, self.ready, self.epoll
+            )
+            self.sockets.insert(0, self.epoll.fileno())
         else:
             sockets.protect_client(self._connected, ipc_key)
             self._bound = self._bind(context, name, ipc_key)
@@ -127,6 +134,7 @@ class Transport:
             if self._streams is None or destination == self._raylet:
                 return self._send_by_ipc(destination, frame)
             return destination not in self._ended and self._streams.send(destination, frame)
+        self.is_touched = True
         if process_of(destination):
             return self.links.send(destination, frame)
         return self._send_by_ipc(self._raylet, frame)
@@ -135,6 +143,7 @@ class Transport:
         return self._send_by_ipc(self._raylet, frame)
 
     def _send_by_ipc(self, hop: Address, frame: bytes) -> bool:
+        self.is_touched = True
         route = self._routes.get(hop)
         if route is None:
             # A connection is attempted once: one made before the peer listens would stay dead, and
@@ -159,13 +168,19 @@ class Transport:
         elif sock in (self._connected, self._bound):
             self._read_ipc(sock)
         else:
+            self.is_touched = True
             yield from self._direct.receive_from(sock)
             return
         ready = self.ready
         while ready:
             yield ready.popleft()
 
+    def serve(self, fd: int, events: int) -> bool:
+        """Read from a descriptor in `epoll` into `ready`; False: it is none of ours."""
+        return self._streams is not None and self._streams.serve(fd, events)
+
     def _read_ipc(self, sock: Socket) -> None:
+        self.is_touched = True
         routes, frames = self._routes, []
         while True:
             name = sock.recv()
@@ -183,6 +198,7 @@ class Transport:
     def forget(self, address: Address) -> None:
         """Drop the route to a process that has ended; nothing more is sent to it."""
         self._ended.add(address)
+        self.is_touched = True
         self.windows.forget(address)
         self.links.forget(address)
         if self._streams is not None:
@@ -195,12 +211,14 @@ class Transport:
 
     def forget_node(self, node: NodeNumber) -> None:
         """Nothing more is sent to the processes of a node that is gone, or read from them."""
+        self.is_touched = True
         self.windows.forget_node(node)
         self.links.forget_node(node)
 
     def close(self) -> None:
         """Close the sockets; what was sent may still go out for up to half a second."""
         self._direct.close_all()
+        self.epoll.close()
         if self._streams is not None:
             self._streams.close(_LINGER_S)
         for sock in (self._bound, self._connected):

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import select
 import signal
 import statistics
 import sys
@@ -55,27 +56,28 @@ def streams(folder: str, children: list[int]) -> Callable[[], object]:
     """One message there and back between two processes of a node."""
     here, there = make_address(1, 1), make_address(1, 2)
     ready: deque[bytes] = deque()
+    epolls = {here: select.epoll(), there: select.epoll()}
     opened = {
-        me: LocalStreams(me, lambda address: f"{folder}/{address:x}", _never, ready)
-        for me in (here, there)
+        me: LocalStreams(me, lambda address: f"{folder}/{address:x}", _never, ready, epoll)
+        for me, epoll in epolls.items()
     }
     ping, pong = codec.encode(there, here, Flush()), codec.encode(here, there, Flush())
 
-    def await_one(mine: LocalStreams) -> None:
+    def await_one(me: int) -> None:
         while not ready:
-            zmq_poll([(mine.fd, zmq.POLLIN)], -1)
-            mine.read()
+            for fd, events in epolls[me].poll():
+                opened[me].serve(fd, events)
         ready.clear()
 
     if (child := os.fork()) == 0:
         while True:
-            await_one(opened[there])
+            await_one(there)
             opened[there].send(here, pong)
     children.append(child)
 
     def turn() -> None:
         opened[here].send(there, ping)
-        await_one(opened[here])
+        await_one(here)
 
     return turn
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import signal
 import socket
 from collections import deque
@@ -32,7 +33,9 @@ class Party:
         self.relayed: list[bytes] = []
         path_of = lambda address: str(folder / f"{address:x}")  # noqa: E731
         self.path = path_of(me)
-        self.streams = LocalStreams(me, path_of, self._relay, self.ready)
+        epoll = select.epoll()
+        self.fd = epoll.fileno()
+        self.streams = LocalStreams(me, path_of, self._relay, self.ready, epoll)
 
     def _relay(self, _: int, frame: bytes) -> bool:
         self.relayed.append(frame)
@@ -47,7 +50,7 @@ class Party:
 
     def expect(self, texts: list[str]) -> None:
         enough = lambda: len(self.ready) >= len(texts)  # noqa: E731
-        assert poll_until(enough, [self.streams.fd], self.streams.read)
+        assert poll_until(enough, [self.fd], self.streams.read)
         assert self.texts() == texts
         self.ready.clear()
 
@@ -117,7 +120,7 @@ def test_what_the_kernel_does_not_take_follows_in_order(pair: tuple[Party, Party
         one.streams.read()
         two.streams.read()
 
-    both = [one.streams.fd, two.streams.fd]
+    both = [one.fd, two.fd]
     assert poll_until(lambda: len(two.ready) == 9, both, turn)
     assert two.texts() == texts
     assert not stream.unsent

@@ -103,7 +103,7 @@ class Callers:
 
     def deadline(self) -> float | None:
         """When `on_time` wants to be called; None: not before something happens."""
-        return min(self._pauses.deadlines(), default=None)
+        return self._pauses.deadline()
 
     def has_news(self) -> bool:
         """Whether `advance` has something to do."""

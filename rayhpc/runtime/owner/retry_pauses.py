@@ -8,7 +8,7 @@ time; decides nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 from rayhpc.runtime.owner.pending import Pending
@@ -57,9 +57,11 @@ class RetryPauses:
         """Everything that waits here."""
         return [pause.pending for pause in self._pauses.values()]
 
-    def deadlines(self) -> list[float]:
-        """When `on_time` has something to do."""
-        return [pause.due for pause in self._pauses.values()]
+    def deadline(self, others: Collection[float] = ()) -> float | None:
+        """When `on_time` has something to do, or the first of `others`; None: neither."""
+        if not (self._pauses or others):  # the rule, and asked in every turn
+            return None
+        return min([*others, *[pause.due for pause in self._pauses.values()]])
 
     def on_time(self) -> None:
         """Resume everything whose pause is over."""

@@ -108,7 +108,7 @@ class Submitter:
 
     def deadline(self) -> float | None:
         """When `on_time` wants to be called; None: not before something happens."""
-        return min([*self._due.values(), *self._pauses.deadlines()], default=None)
+        return self._pauses.deadline(self._due.values())
 
     def has_news(self) -> bool:
         """Whether `advance` has something to do."""

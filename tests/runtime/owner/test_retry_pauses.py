@@ -17,11 +17,14 @@ def paused(attempt: int) -> float:
     pending = Pending(b"t", b"", None, 1, -1, "f", attempt=attempt)
     pauses.begin(pending, resumed.append)
     if resumed:
-        assert pauses.deadlines() == []
+        assert pauses.deadline() is None
+        assert pauses.deadline([5.0, 4.0]) == 4.0
         return 0.0
     assert pauses.has(pending)
     assert pauses.waiting() == [pending]
-    (due,) = pauses.deadlines()
+    due = pauses.deadline()
+    assert due is not None
+    assert pauses.deadline([-1.0]) == -1.0
     now[0] = due - 0.001
     pauses.on_time()
     assert resumed == []

@@ -1,0 +1,87 @@
+"""Waiting for messages: nothing that has arrived is left waiting."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rayhpc.runtime.process.sockets import Sockets
+from rayhpc.wire import codec
+from rayhpc.wire.address import make_address
+from rayhpc.wire.keys import new_key_pair
+from rayhpc.wire.messages.leases import Shutdown
+from rayhpc.wire.messages.start import Facts
+from rayhpc.wire.sockets import has_input
+from tests.wire.helpers import LocalRaylet, poll_until
+
+ME = make_address(5, 1)
+
+
+class Process:
+    """The sockets of one process, and the reasons that its raylet has given for an end."""
+
+    def __init__(self, folder: Path, with_a_key: bool) -> None:
+        (folder / "p").mkdir()
+        key = new_key_pair() if with_a_key else None
+        self.raylet = LocalRaylet(str(folder), 5, key)
+        self.sockets = Sockets(Facts(ME, "c", str(folder), "n", "127.0.0.1", 1, "", ipc_key=key))
+        self.sockets.take = self._take
+        self.reasons: list[str] = []
+        self.raylet.hear(self.sockets.transport)
+
+    def _take(self, source: int, message: Any, size: int) -> None:
+        self.reasons.append(message.reason)
+        if message.reason == "wait for the next":
+            self.sockets.poll(5.0, _never)
+
+    def tell(self, reason: str) -> None:
+        assert self.raylet.pass_on(codec.encode(ME, self.raylet.me, Shutdown(reason)))
+
+    def await_input(self) -> None:
+        connected = self.sockets.transport._connected
+        assert poll_until(lambda: has_input(connected), [connected], lambda: None)
+
+    def close(self) -> None:
+        self.sockets.transport.close()
+        self.sockets.close()
+        self.raylet.close()
+
+
+def _never(descriptor: int) -> None:
+    raise AssertionError(descriptor)
+
+
+@pytest.fixture(params=["by its directory", "by a key"])
+def process(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Process]:
+    """A process of a session that is protected in this way."""
+    process = Process(tmp_path, request.param == "by a key")
+    yield process
+    process.close()
+
+
+def test_what_came_while_a_socket_was_used_is_read_before_the_next_wait(process: Process) -> None:
+    process.tell("hello")
+    process.await_input()  # now its descriptor is silent
+    process.sockets.poll(5.0, _never)
+    assert process.reasons == ["hello"]
+
+
+def test_a_turn_inside_a_handler_takes_what_has_been_read(process: Process) -> None:
+    process.tell("wait for the next")
+    process.tell("the next")
+    process.await_input()
+    while len(process.reasons) < 2:
+        process.sockets.poll(5.0, _never)
+    assert process.reasons == ["wait for the next", "the next"]
+
+
+def test_what_comes_later_ends_the_wait(process: Process) -> None:
+    process.sockets.poll(0.0, _never)
+    for reason in ("one", "two"):
+        process.tell(reason)
+        while reason not in process.reasons:
+            process.sockets.poll(5.0, _never)
+    assert process.reasons == ["one", "two"]
