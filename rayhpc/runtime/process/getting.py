@@ -76,9 +76,13 @@ class _Getter:
                 return serialization.from_inline(value)
             if state == ERROR:
                 raise load_error(value)
-            if state == PENDING and (core.ownership.is_mine(oid) or i + 1 < len(self._refs)):
-                self._wait_for(i, entry)
-                continue
+            if state == PENDING:
+                if i + 1 < len(self._refs):
+                    self._wait_for(i, entry)
+                    continue
+                if core.ownership.is_mine(oid):
+                    self._wait_for_last(i, entry)
+                    continue
             view = core.store.view(oid)
             if view is None:
                 view = self._fetch_with_followers(i)
@@ -112,18 +116,29 @@ class _Getter:
             self._ask_for_foreign(i)
         self._raise_failed(i)
         seen = self._seen
-        left = None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
         done = objects.wait(
-            lambda: entry.state != PENDING or results.failures != seen, left
+            lambda: entry.state != PENDING or results.failures != seen, self._left()
         )
         self._raise_failed(i)
         if not done:
-            rest = self._refs[i:]
-            waiting = sum(1 for ref in rest if objects.entry_of(ref).state == PENDING)
-            raise GetTimeoutError(
-                f"Get timed out: {waiting} of {len(self._refs)} object(s) not there yet. They go "
-                "on being computed; call get again, or wait(timeout=…) to look without an error."
-            )
+            raise self._timed_out(i)
+
+    def _wait_for_last(self, i: int, entry: Entry) -> None:
+        """Wait until our last object leaves PENDING; `value` finds what has become of it."""
+        if not self._objects.wait(lambda: entry.state != PENDING, self._left()):
+            raise self._timed_out(i)
+
+    def _left(self) -> float | None:
+        """How many seconds there are left."""
+        return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
+
+    def _timed_out(self, i: int) -> GetTimeoutError:
+        rest = self._refs[i:]
+        waiting = sum(1 for ref in rest if self._objects.entry_of(ref).state == PENDING)
+        return GetTimeoutError(
+            f"Get timed out: {waiting} of {len(self._refs)} object(s) not there yet. They go "
+            "on being computed; call get again, or wait(timeout=…) to look without an error."
+        )
 
     def _raise_failed(self, i: int) -> None:
         """Raise the first error among the references from `i` on, if there can be a new one."""
