@@ -178,14 +178,14 @@ def take_and_drop(rounds: int, name: str) -> int:
 
 
 def test_a_name_leads_to_an_actor_that_lives_or_to_a_new_one(ray: Any) -> None:
-    assert take_and_drop(60, "brief") == 60
+    assert take_and_drop(30, "brief") == 30
     inside = ray.remote(take_and_drop)
-    assert ray.get(inside.remote(30, "brief inside"), timeout=60) == 30
+    assert ray.get(inside.remote(15, "brief inside"), timeout=60) == 15
 
 
 def test_also_on_another_node(nodes: Any) -> None:
     inside = rayhpc.remote(take_and_drop).options(resources={"far": 0.1})
-    assert rayhpc.get(inside.remote(20, "brief and far"), timeout=60) == 20
+    assert rayhpc.get(inside.remote(10, "brief and far"), timeout=60) == 10
 
 
 @pytest.mark.parametrize("default", ["detached", "non_detached"])
