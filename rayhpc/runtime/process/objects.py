@@ -46,12 +46,17 @@ class Objects:
 
     # -- entries of the table --------------------------------------------------------------------
     def entry_of(self, ref: ObjectRef[Any]) -> Entry:
-        """The table's entry for a reference held here.
+        """The table's entry for a reference held here, for as long as it is held.
 
         Raises:
             RaySystemError: it belongs to a cluster that this process has left.
         """
         ownership = self.core.ownership
+        # Of what others own the entry goes with the last reference.  If that has been dropped, but
+        # not processed yet, what the table has is about to be replaced: nothing would complete it.
+        if ownership.events and not ownership.is_mine(ref.binary()):
+            with self.loop.lead():
+                ownership.settle()
         entry = ownership.table.get(ref.binary())
         if entry is None:
             with self.loop.lead():

@@ -1,4 +1,4 @@
-"""Who waits for an object first has what was submitted sent."""
+"""Who waits for an object: what was submitted goes out first, and what is waited for stays."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from rayhpc.runtime.owner.entries import INLINE, Entry
 from rayhpc.runtime.process.objects import Objects
 from rayhpc.runtime.values.references import ObjectRef
+from tests.runtime.owner.test_ownership import THEIRS, Table
 
 OID = bytes(28)
 
@@ -19,6 +20,7 @@ class Part:
     def __init__(self) -> None:
         self.inbox: deque[str] = deque()
         self.table: dict[bytes, Entry] = {OID: Entry()}
+        self.events: deque[bytes] = deque()
 
 
 class Core:
@@ -56,4 +58,23 @@ def test_what_was_submitted_goes_out_before_one_awaits_it() -> None:
     core.ownership.table[OID].state = INLINE
     objects.when_ready(ref, lambda: called.append("there"))
     assert core.sent == ["task", "call"]
+    assert called == ["there"]
+
+
+def test_what_is_dropped_and_taken_again_is_waited_for_in_its_new_entry() -> None:
+    """An awaited value of another's: the last call's reference goes, the next call has one."""
+    core = Core()
+    table: Any = Table()
+    core.ownership = table
+    table.events.append((THEIRS, None, False))
+    table.settle()
+    stale = table.table[THEIRS]
+    objects: Any = Objects(core, Loop())  # type: ignore[arg-type]
+    called: list[str] = []
+    table.events += [THEIRS, (THEIRS, None, False)]
+    ref: ObjectRef[Any] = ObjectRef(THEIRS, True)
+    objects.when_ready(ref, lambda: called.append("there"))
+    table.settle()
+    assert table.table[THEIRS] is not stale
+    table.resolve(THEIRS, INLINE, b"value")
     assert called == ["there"]
