@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pytest
-
 from rayhpc.exit_codes import ExitCode
 from tests.slurm.fake.cluster import FakeCluster
 from tests.slurm.user import User, eventually
@@ -70,16 +68,7 @@ def state_of(user: User) -> list[Path]:
 
 
 def test_up_and_down(user: User) -> None:
-    up_and_down(user, "job")
-
-
-@pytest.mark.slow
-def test_up_and_down_with_the_head_where_the_caller_is(lab_user: User) -> None:
-    up_and_down(lab_user, "here")
-
-
-def up_and_down(user: User, head: str) -> None:
-    name = write(user, head)
+    name = write(user)
     user.write("addresses.py", ADDRESSES)
     plan = user.rayhpc("up", "--dry-run", "cluster.yaml", check=True).stdout
     assert "  worker  2 to 4  as work waits" in plan
