@@ -148,13 +148,14 @@ class _Maker:
         return s.Call(out, actor, self.shape(), self.number(), inputs, through, raises)
 
     def calls(self) -> s.Step:
-        """Many calls at once, from one thread."""
-        if not self.plain:
+        """Many calls at once, from one thread, perhaps all handed the same references."""
+        if not self.plain and not self.adding:
             return self.actor()
-        actor, shape = self.random.choice(self.plain), self.random.choice(SHAPES[:4])
-        return s.Threads(
-            (tuple(s.Call(self.new(), actor, shape, self.number()) for _ in range(30)),)
-        )
+        actor, shape = self.random.choice(self.plain + self.adding), self.random.choice(SHAPES[:4])
+        inputs = self.inputs(2) if actor in self.adding else ()
+        outs = [self.new() for _ in range(30)]
+        self.answers.update(outs)
+        return s.Threads((tuple(s.Call(x, actor, shape, self.number(), inputs) for x in outs),))
 
     def keep(self) -> s.Step | None:
         if not self.plain:
