@@ -109,11 +109,27 @@ class Kubelet:
 
     # -- pods ------------------------------------------------------------------------------------
     def _watch(self) -> None:
-        path = "/api/v1/pods?watch=1&timeoutSeconds=300"
+        found = json.loads(self._client.request("GET", "/api/v1/pods"))
+        for pod in found["items"]:
+            self._see(pod)
+        there = {pod["metadata"]["uid"] for pod in found["items"]}
+        for running in list(self.running.values()):
+            if running.uid not in there:
+                running.stop(0.0)
+        version = found["metadata"]["resourceVersion"]
+        path = f"/api/v1/pods?watch=1&timeoutSeconds=300&resourceVersion={version}"
         for line in self._client.lines(path):
             row = json.loads(line)
             if row["type"] in ("ADDED", "MODIFIED"):
                 self._see(row["object"])
+            elif row["type"] == "DELETED":
+                self._lose(row["object"])
+
+    def _lose(self, pod: Object) -> None:
+        """It was deleted by force: nobody waits for its end."""
+        running = self.running.get(_key(pod))
+        if running is not None and running.uid == pod["metadata"]["uid"]:
+            running.stop(0.0)
 
     def _see(self, pod: Object) -> None:
         meta = pod["metadata"]

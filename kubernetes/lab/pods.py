@@ -43,6 +43,7 @@ class Running:
         server: tuple[str, int],
     ) -> None:
         self.address = f"{network.NET}.{number}"
+        self.uid = pod["metadata"]["uid"]
         self.log = folder / "log"
         self._folder, self._home = folder, folder / "home"
         self._pod, self._server = pod, server

@@ -304,6 +304,8 @@ def kubernetes_cluster(file: ClusterFile, environ: Mapping[str, str]) -> Kuberne
     for each in types:
         manifests.check(each.options, f"node type {each.name}")
     account = manifests.account_in(head.node_config, f"node type {head_name}")
+    if _RAYS[0] in told:
+        account = None  # Ray would make it; ours has the rights that our head needs
     passed = ("type", "namespace", "active_deadline_seconds")
     options: dict[str, Any] = {key: told[key] for key in passed if key in told}
     options |= {HEAD_JOB: names.head_job(cluster), OWNER: getpass.getuser()}

@@ -12,6 +12,16 @@ provider:
     type: kubernetes
     use_internal_ips: true
     namespace: default
+    autoscaler_service_account:
+        apiVersion: v1
+        kind: ServiceAccount
+        metadata: {{name: autoscaler}}
+    autoscaler_role:
+        kind: Role
+        apiVersion: rbac.authorization.k8s.io/v1
+        metadata: {{name: autoscaler}}
+        rules:
+            - {{apiGroups: [""], resources: [pods, pods/exec], verbs: [get, list, create, delete]}}
 available_node_types:
     head_node:
         resources: {{"CPU": 0}}
@@ -21,6 +31,7 @@ available_node_types:
             metadata:
                 generateName: head-
             spec:
+                serviceAccountName: autoscaler
                 restartPolicy: Never
                 volumes:
                     - name: dshm

@@ -107,9 +107,7 @@ def test_rights_are_asked_for_before_anything_is_done(api: FakeApi) -> None:
         made.check_rights()
     assert caught.value.code == ExitCode.PERMISSION
     assert "name a service account in the head's pod" in str(caught.value)
-    named = cluster_yaml().replace(
-        "            spec:\n", "            spec:\n                serviceAccountName: me\n", 1
-    )
+    named = cluster_yaml().replace("    autoscaler_service_account:", "    services:")
     _cluster(api.kubeconfig(token=LIMITED), named).check_rights()
     assert api.store.everything() == []
 
@@ -164,5 +162,5 @@ def test_what_has_no_effect_on_pods_is_said() -> None:
     assert read(cluster_yaml(), "c.yaml").ignored == ()
     more = 'file_mounts: {"/there": "/here"}\nhead_start_ray_commands: [ray start --head]\n'
     mounts, start = read(cluster_yaml() + more, "c.yaml").ignored
-    assert mounts.startswith("file_mounts (line 64) has no effect: nothing is copied to pods")
-    assert start.startswith("head_start_ray_commands (line 65) has no effect")
+    assert mounts.startswith("file_mounts (line 75) has no effect: nothing is copied to pods")
+    assert start.startswith("head_start_ray_commands (line 76) has no effect")
