@@ -116,9 +116,9 @@ def once(view: Callable[[Snapshot], T]) -> Callable[[Snapshot], T]:
 
     @wraps(view)
     def known(snapshot: Snapshot) -> T:
-        if view not in snapshot.known:
-            snapshot.known[view] = view(snapshot)
-        found: T = snapshot.known[view]
+        if known not in snapshot.known:
+            snapshot.known[known] = view(snapshot)
+        found: T = snapshot.known[known]
         return found
 
     return known

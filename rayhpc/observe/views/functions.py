@@ -136,6 +136,7 @@ def _runs(snapshot: Snapshot, chosen: Column) -> list[LongRun]:
     return found
 
 
+@once
 def waits(snapshot: Snapshot) -> tuple[Column, Column]:
     """How long each run waited for its arguments (0: unknown), and for room (NaN: unknown).
 

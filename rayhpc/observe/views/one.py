@@ -10,7 +10,7 @@ import numpy as np
 from rayhpc.observe.snapshot import Column, Runs, Snapshot
 from rayhpc.observe.views.actors import ActorRow, actors
 from rayhpc.observe.views.failures import FailureRow, failures
-from rayhpc.observe.views.functions import FunctionRow, LongRun, functions, latest, longest
+from rayhpc.observe.views.functions import FunctionRow, LongRun, functions, latest, longest, waits
 
 
 class FunctionPage(msgspec.Struct, frozen=True):
@@ -51,8 +51,8 @@ def actor_page(snapshot: Snapshot, actor: str) -> ActorPage:
     """Everything about one actor, given its id in hex.  Raises ValueError if that is malformed."""
     key = bytes.fromhex(actor)
     number = snapshot.actor_ids.index(key) if key in snapshot.actor_ids else -2
-    own = _only(snapshot, snapshot.runs.actor == number)
-    own = dataclasses.replace(own, actors=[x for x in own.actors if x.actor == key])
+    known = dataclasses.replace(snapshot, actors=[x for x in snapshot.actors if x.actor == key])
+    own = _only(known, snapshot.runs.actor == number)
     return ActorPage(
         actor=actor,
         actors=actors(own).rows,
@@ -70,4 +70,8 @@ def _only(snapshot: Snapshot, chosen: Column) -> Snapshot:
     kept = {name: column[chosen] for name, column in columns.items() if len(column) == len(chosen)}
     kept["sources"] = runs.sources[:0]
     kept["first_source"] = np.zeros(int(np.count_nonzero(chosen)) + 1, dtype=np.int64)
-    return dataclasses.replace(snapshot, runs=Runs(**kept))
+    own = dataclasses.replace(snapshot, runs=Runs(**kept))
+    # What made their arguments is not among them.
+    arguments, room = waits(snapshot)
+    own.known[waits] = arguments[chosen], room[chosen]
+    return own

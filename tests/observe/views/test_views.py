@@ -18,6 +18,7 @@ from rayhpc.observe.views.failures import failures
 from rayhpc.observe.views.functions import functions, longest
 from rayhpc.observe.views.losses import losses
 from rayhpc.observe.views.memory import memory
+from rayhpc.observe.views.one import actor_page, function_page
 from rayhpc.observe.views.overview import overview
 from rayhpc.observe.views.stores import stores
 from rayhpc.observe.views.timeline import Timeline, timeline
@@ -143,6 +144,20 @@ def test_a_run_waits_from_its_submission_for_its_arguments_and_then_for_room() -
     assert waits["load"] == pytest.approx((0.0, 0.5, 1))
     assert waits["use"] == pytest.approx((1.5, 3.0 + 3.0 + 58.0, 3))
     assert waits["A.call"] == pytest.approx((0.0, 2.0, 1))
+
+
+def test_the_page_of_one_function_or_actor_has_the_same_figures() -> None:
+    made = Made()
+    a = made.run("load", 0.5, 1.5, submitted=0.0)
+    made.run("use", 5.0, 1.0, sources=[a], submitted=0.5)
+    made.run("A.call", 9.0, 1.0, sources=[a], submitted=1.0, actor=b"a" * 16)
+    whole = facts.snapshot(made.recording())
+    rows = {x.name: x for x in functions(whole)}
+    (row,) = function_page(whole, "use").functions
+    assert (row.for_arguments, row.for_room) == pytest.approx((1.5, 3.0))
+    (row,) = actor_page(whole, (b"a" * 16).hex()).functions
+    assert (row.for_arguments, row.for_room) == pytest.approx((1.0, 7.0))
+    assert rows["A.call"].for_room == row.for_room
 
 
 def test_memory_is_shown_over_time_and_by_node_the_fullest_first() -> None:
