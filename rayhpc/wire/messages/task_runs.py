@@ -37,7 +37,8 @@ class ReportRuns(Message):
     data: bytes
 
 
-class RunGroup(Record, frozen=True):
+# Untracked by the garbage collector (`gc=False`): a report reads half a million of them.
+class RunGroup(Record, frozen=True, gc=False):
     """Runs of one function or method: ids and parents concatenated, times as doubles.
 
     `actor` is empty for tasks, `parents` if no run has one.  `tids` are without the nonce.
@@ -68,7 +69,7 @@ class RunGroup(Record, frozen=True):
     submitted: bytes = b""
 
 
-class RunBatch(Record, frozen=True):
+class RunBatch(Record, frozen=True, gc=False):
     """What one worker reports; add `offset` to its `starts` for seconds since the epoch.
 
     `nonce` is the end of every task's id.  `tracebacks` has the text of each kind of failure that
@@ -83,7 +84,7 @@ class RunBatch(Record, frozen=True):
     tracebacks: dict[str, str] = {}
 
 
-class RunPage(Record, frozen=True):
+class RunPage(Record, frozen=True, gc=False):
     """Packed `RunBatch`es (`wire.runs`), oldest first.
 
     `dropped` is how many older runs have been forgotten, `following` where the next page begins
