@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 from rayhpc.batch.errors import OptionError, SchedulerError
 from rayhpc.batch.yarn.application import Resource
-from rayhpc.hadoop import spnego
 from rayhpc.hadoop.configuration import Configuration
 from rayhpc.hadoop.webhdfs import WebHdfs, open_webhdfs
 
@@ -151,6 +150,8 @@ class HdfsCommand(Staging):
 
     def _run(self, *words: str, data: bytes | None = None) -> str:
         if self._is_secure:
+            from rayhpc.hadoop import spnego
+
             spnego.check_ticket()  # `hdfs` would try for minutes
         try:
             done = subprocess.run(
