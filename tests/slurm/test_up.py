@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from rayhpc.exit_codes import ExitCode
 from tests.slurm.fake.cluster import FakeCluster
+from tests.slurm.lab_cluster import LabCluster
 from tests.slurm.user import User, eventually
 
 FILE = """
@@ -43,6 +46,27 @@ print(len(set(found)), "nodes")
 """
 
 
+class AtNode:
+    """The lab for a user at one of its nodes, where processes have a /proc of their own."""
+
+    kind = "lab"
+
+    def __init__(self, lab: LabCluster) -> None:
+        self._lab = lab
+        self.home, self.environ, self.requests = lab.home, lab.environ, lab.requests
+
+    @property
+    def names(self) -> list[str]:
+        return self._lab.names
+
+    def prefix(self, user: str = "hpcuser", node: str | None = None) -> list[str]:
+        return self._lab.prefix(user, node or self.names[0])
+
+
+def user_at_node(lab: LabCluster, name: str) -> User:
+    return User(AtNode(lab), lab.home / name)
+
+
 def write(
     user: User, head: str = "job", least: int = 2, partition: str = "debug", cpus: int = 8
 ) -> str:
@@ -68,7 +92,16 @@ def state_of(user: User) -> list[Path]:
 
 
 def test_up_and_down(user: User) -> None:
-    name = write(user)
+    up_and_down(user, "job")
+
+
+@pytest.mark.slow
+def test_up_and_down_with_the_head_where_the_caller_is(lab: LabCluster) -> None:
+    up_and_down(user_at_node(lab, "up-here"), "here")
+
+
+def up_and_down(user: User, head: str) -> None:
+    name = write(user, head)
     user.write("addresses.py", ADDRESSES)
     plan = user.rayhpc("up", "--dry-run", "cluster.yaml", check=True).stdout
     assert "  worker  2 to 4  as work waits" in plan
