@@ -67,6 +67,9 @@ class LocalStreams:
         relay: sends a frame through the raylet: to a process that cannot be dialled now.
         ready: gets the frames that have been read.
         epoll: where our descriptors are registered; others may be in it, too.
+
+    Attributes:
+        is_full: no connection can be taken, for want of descriptors, until `listen_again`.
     """
 
     def __init__(
@@ -91,7 +94,7 @@ class LocalStreams:
         self._relayed: set[Address] = set()
         # The second connection to a process, if both have dialled at the same time.
         self._seconds: dict[Address, _Stream] = {}
-        self._is_full = False
+        self.is_full = False
 
     # -- sending -----------------------------------------------------------------------------------
     def send(self, peer: Address, frame: bytes) -> bool:
@@ -170,9 +173,7 @@ class LocalStreams:
     # -- receiving ---------------------------------------------------------------------------------
     def read(self) -> None:
         """Read everything that has arrived."""
-        if self._is_full:
-            self._is_full = False
-            self._epoll.register(self._listens, _IN)
+        self.listen_again()
         for fd, events in self._epoll.poll(0, len(self._streams) + _OTHERS):
             self.serve(fd, events)
 
@@ -190,6 +191,12 @@ class LocalStreams:
             self._read_from(stream)
         return True
 
+    def listen_again(self) -> None:
+        """Try again to take connections, if there was no descriptor for them."""
+        if self.is_full:
+            self.is_full = False
+            self._epoll.register(self._listens, _IN)
+
     def _accept(self) -> None:
         while True:
             try:
@@ -199,9 +206,9 @@ class LocalStreams:
             except ConnectionError:  # it has gone again
                 continue
             except OSError as error:
-                # It waits in the kernel, with what it has sent, until the next turn.
+                # It waits in the kernel, with what it has sent, until `listen_again`.
                 logger.warning("cannot take another connection of this node: %s", error)
-                self._is_full = True
+                self.is_full = True
                 self._epoll.unregister(self._listens)
                 return
             if peer_of(sock)[1] != os.geteuid():

@@ -175,6 +175,15 @@ class Transport:
         while ready:
             yield ready.popleft()
 
+    def is_full(self) -> bool:
+        """Whether processes of this node wait until we have a descriptor for them."""
+        return self._streams is not None and self._streams.is_full
+
+    def listen_again(self) -> None:
+        """Look whether there is one by now."""
+        if self._streams is not None:
+            self._streams.listen_again()
+
     def serve(self, fd: int, events: int) -> bool:
         """Read from a descriptor in `epoll` into `ready`; False: it is none of ours."""
         return self._streams is not None and self._streams.serve(fd, events)
@@ -226,6 +235,7 @@ class Transport:
                 sock.close(linger=sockets.LINGER)
 
     def _add(self, sock: Socket) -> None:
+        self.is_touched = True
         self.sockets.append(sock)
         self.on_socket(sock)
 

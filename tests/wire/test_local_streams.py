@@ -183,7 +183,9 @@ def test_without_descriptors_a_connection_waits(
     two.streams.read()
     assert not two.ready
     monkeypatch.setattr(two.streams, "_listener", listener)
-    two.streams.read()
+    assert not two.streams._epoll.poll(0)
+    assert two.streams.is_full
+    two.streams.listen_again()
     two.expect(["hello"])
 
 

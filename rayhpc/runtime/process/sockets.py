@@ -25,6 +25,9 @@ from rayhpc.wire.transport import Transport
 
 logger = logging.getLogger("rayhpc")
 
+# A process out of descriptors looks this often whether it can take connections that wait.
+RETRY_S = 0.1
+
 Take = Callable[[Address, Any, int], None]
 
 # Created when the module is loaded, so that workers find it in pages they share with the fork
@@ -84,6 +87,9 @@ class Sockets:
         # what is new since the socket was used, for sending, too: then each is asked first.
         if (ready or transport.is_touched) and (self._take_ready() or self._read_sockets()):
             timeout = 0.0
+        is_full = transport.is_full()
+        if is_full:
+            timeout = RETRY_S if timeout is None else min(timeout, RETRY_S)
         must_read = False
         for fd, events in self._epoll.poll(None if timeout is None else min(timeout, LONGEST_S)):
             if transport.serve(fd, events):
@@ -94,6 +100,8 @@ class Sockets:
                 must_read = True
             else:
                 on_readable(fd)
+        if is_full:
+            transport.listen_again()
         while ready:
             self._take_frame(ready.popleft())
         if must_read:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from rayhpc.runtime.process import sockets
 from rayhpc.runtime.process.sockets import Sockets
 from rayhpc.wire import codec
 from rayhpc.wire.address import make_address
@@ -85,3 +88,24 @@ def test_what_comes_later_ends_the_wait(process: Process) -> None:
         while reason not in process.reasons:
             process.sockets.poll(5.0, _never)
     assert process.reasons == ["one", "two"]
+
+
+@pytest.mark.parametrize("process", ["by its directory"], indirect=True)
+def test_without_descriptors_it_tries_again_though_nothing_comes(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    streams = process.sockets.transport._streams
+    assert streams is not None
+    tries: list[bool] = []
+
+    class Full:
+        def accept(self) -> None:
+            tries.append(True)
+            raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(sockets, "RETRY_S", 0.001)
+    monkeypatch.setattr(streams, "_listener", Full())
+    with socket.socket(socket.AF_UNIX) as waiting:
+        waiting.connect(streams._path)
+        while len(tries) < 3:
+            process.sockets.poll(None, _never)
