@@ -39,6 +39,7 @@ class Faults:
         self._log = log
         self._tokens: dict[str, tuple[str, tuple[str, list[Any], bytes]]] = {}
         self._made: dict[str, float] = {}
+        self._ended: set[str] = set()
         self._left: dict[str, int] = {}
         self._read_at = 0
         self._guard = threading.Lock()
@@ -54,7 +55,8 @@ class Faults:
         with self._guard:
             answer = self._answer(environ, form, self._wanted())
         self._note(form.get("Action", "?"), answer[0])
-        if form.get("Action") == "RunInstances" and self._take("lose"):
+        done = answer[0].startswith("200")
+        if form.get("Action") == "RunInstances" and done and self._take("lose"):
             environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
             raise ConnectionAbortedError("the reply is lost")
         start(answer[0], answer[1])
@@ -74,6 +76,8 @@ class Faults:
         if action == "RunInstances":
             return self._run(environ, form, wanted)
         answer = self._ask(environ)
+        if action == "TerminateInstances":
+            self._ended |= {each for key, each in form.items() if key.startswith("InstanceId.")}
         if action == "DescribeInstances":
             return self._hidden(answer, float(wanted.get("hide_s", 0.0)))
         return answer
@@ -87,6 +91,8 @@ class Faults:
             before, answer = self._tokens[token]
             if before != known:
                 return _error("400 Bad", "IdempotentParameterMismatch", "other parameters")
+            if self._ended & set(_texts(answer[2], "instanceId")):
+                return _error("400 Bad", "IdempotentInstanceTerminated", "it has ended")
             return answer
         kind, zone = form.get("InstanceType", ""), form.get("Placement.AvailabilityZone", "")
         if kind == _UNKNOWN_TYPE:

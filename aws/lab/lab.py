@@ -71,9 +71,9 @@ class Ec2Lab:
         """From now on.
 
         Args:
-            what: `full`, zones and types without room; `lose`, so many replies of RunInstances;
-                `throttle`, so many calls; `deny`, calls by name; `hide_s`, how long what was made
-                cannot be seen.
+            what: `full`, zones and types without room; `lose`, so many replies of RunInstances
+                that has been done; `throttle`, so many calls; `deny`, calls by name; `hide_s`, how
+                long what was made cannot be seen.
         """
         fresh = self.hosts.folder / "faults.new"
         fresh.write_text(json.dumps(what))

@@ -34,7 +34,8 @@ def explain(
 ) -> None:
     """Say why a job is pending or how it ended, and what would start sooner.
 
-    Of a cluster that `rayhpc up` has made and that grows: why it has no more nodes.
+    Of a cluster that `rayhpc up` has made and that grows: why it has no more nodes; on a cloud, how
+    each of its machines fares, in the place's own words.
     """
     if len(jobs) == 1 and is_cluster(jobs[0]):
         context.exit(_of_cluster(jobs[0], as_json))
@@ -79,6 +80,10 @@ def _of_cluster(word: str, as_json: bool) -> int:
     verbs = verbs_of(cluster)
     if verbs is not None:
         return verbs.explain(cluster, as_json)
+    if cluster.rental_kind is not None:
+        from rayhpc.cli import rented
+
+        return rented.explain(cluster, as_json)
     raise LaunchError(
         f"cluster {cluster.name} asks for no nodes: it is a list of machines, and `rayhpc status "
         f"{cluster.name}` says how each fares",

@@ -6,6 +6,7 @@ them is the same as for a list of machines.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -188,6 +189,23 @@ def down(cluster: Cluster, *, workers_only: bool, keep: bool, yes: bool) -> int:
     if left:
         say(f"still there: {', '.join(left)}; run `rayhpc down` again")
     return int(ExitCode.SCHEDULER) if left else 0
+
+
+def explain(cluster: Cluster, as_json: bool) -> int:
+    """How each machine fares, those that ended lately too, in the place's own words."""
+    rental = Rental(cluster)
+    rows = [
+        {"machine": x.name, "identity": x.identity, "why": rental.provider.explain(x.name)}
+        for x in rental.provider.list()
+    ]
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return 0
+    for row in rows:
+        click.echo(f"{row['machine']} ({row['identity']}): {row['why']}")
+    if not rows:
+        say(f"cluster {cluster.name} has no machine at {rental.title}")
+    return 0
 
 
 def _beyond_least(rental: Rental, living: Sequence[Rented]) -> list[Rented]:

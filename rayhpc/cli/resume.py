@@ -28,6 +28,10 @@ def resume(node_type: str, cluster: str | None, address: str | None) -> int:
     if cluster is not None:
         chosen = find(cluster)
         verbs = verbs_of(chosen)
+        if verbs is None and chosen.rental_kind is not None:
+            from rayhpc.cli.on_head import exec_on
+
+            return exec_on(cluster, ["rayhpc", "resume", node_type], set())
         if verbs is None:
             raise LaunchError(f"cluster {chosen.name} asks for no nodes: it is a list of machines")
         return verbs.resume(chosen, node_type)

@@ -13,7 +13,8 @@ _TEXT = """\
 # rayhpc, unless it is there
 type -P rayhpc >/dev/null || {{ \
 {{ python3 -m venv ~/.rayhpc 2>/dev/null || {{ sudo apt-get update -qq && \
-sudo apt-get install -y -qq python3-venv && python3 -m venv ~/.rayhpc; }}; }} && \
+sudo apt-get -o DPkg::Lock::Timeout=300 install -y -qq python3-venv && \
+python3 -m venv ~/.rayhpc; }}; }} && \
 ~/.rayhpc/bin/pip install -q 'rayhpc=={version}' && \
 echo 'export PATH=~/.rayhpc/bin:$PATH' >>~/.profile; }}"""
 

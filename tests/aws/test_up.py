@@ -115,6 +115,7 @@ def test_what_goes_wrong_while_machines_are_asked_for(desk: Desk) -> None:
     full = ["us-west-2a", "m5.metal"]
     desk.cloud.go_wrong(full=full, lose=1, throttle=1, hide_s=2.0)
     before = len(desk.cloud.instances())
+    refused = desk.cloud.requests("RunInstances").count("500")
     done = desk.up()
     assert done.returncode == 72, done.stderr
     assert (
@@ -124,6 +125,11 @@ def test_what_goes_wrong_while_machines_are_asked_for(desk: Desk) -> None:
     assert "1 of 2 nodes run, 1 not: `rayhpc up` tries them again" in done.stdout
     assert list(desk.living()) == ["head-1"]
     assert len(desk.cloud.instances()) == before + 1
+    # Each place is asked once.
+    assert desk.cloud.requests("RunInstances").count("500") == refused + 3
+    done = desk.rayhpc("explain", desk.name)
+    assert done.stdout.startswith("head-1 (i-"), done.stderr
+    assert " is running; its console:" in done.stdout
     # Half a cluster is ended as a whole one is, from any machine, though its record is gone.
     done = desk.rayhpc("down", "-y", str(desk.file), XDG_STATE_HOME=str(desk.folder / "other"))
     assert "1 machine ended; nothing of it is left" in done.stdout, done.stderr

@@ -64,6 +64,8 @@ class FakeEc2:
                 "PrivateIpAddress": f"10.0.0.{len(self.instances) + 1}",
                 "PublicIpAddress": f"192.0.2.{len(self.instances) + 1}",
             }
+        elif self.instances[self._tokens[token]]["State"]["Name"] == "terminated":
+            raise ApiError("IdempotentInstanceTerminated", "that one has ended")
         if self.lose:
             self.lose -= 1
             raise ApiError("", "Read timeout on endpoint URL")

@@ -82,6 +82,22 @@ def test_a_lost_reply_is_asked_for_again_and_there_is_one_machine() -> None:
     assert [x.name for x in provider.list()] == ["w-1", "w-2"]
 
 
+def test_a_name_is_given_again_once_the_machine_that_had_it_is_forgotten() -> None:
+    api = FakeEc2()
+    provider = made(api)
+    for number in range(1, 4):
+        provider.ask(WORKER, ["w-1"])
+        assert len(api.instances) == number
+        provider.release(["w-1"])
+        api.hidden = set(api.instances)
+    # A lost answer is found again then, too.
+    api.lose = 1
+    with pytest.raises(ProviderError, match="no answer"):
+        provider.ask(WORKER, ["w-1"])
+    provider.ask(WORKER, ["w-1"])
+    assert len(api.instances) == 4
+
+
 def test_types_and_zones_are_tried_in_turn_and_full_ones_last_for_a_while() -> None:
     api, clock = FakeEc2(), [0.0]
     provider = made(api, clock=clock)
@@ -131,6 +147,7 @@ REFUSALS = {
     "VPCIdNotSpecified": (RefusedError, "give SubnetIds in node_config"),
     "VcpuLimitExceeded": (CapacityError, "the account's limit of vCPUs"),
     "RequestLimitExceeded": (ProviderError, "no answer to rely on"),
+    "InvalidKeyPair.NotFound": (ProviderError, "no answer to rely on"),
 }
 
 

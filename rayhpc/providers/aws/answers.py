@@ -30,7 +30,8 @@ _QUOTA = {
     "MaxIOPSLimitExceeded": "IOPS",
     "AddressLimitExceeded": "addresses",
 }
-# Too many calls, or EC2's own trouble: it may have been done.
+# Too many calls, or EC2's own trouble: it may have been done.  And what has only just been made is
+# not known everywhere at once.
 _AGAIN = frozenset(
     {
         "",
@@ -47,6 +48,9 @@ _AGAIN = frozenset(
         "502",
         "503",
         "504",
+        "InvalidGroup.NotFound",
+        "InvalidKeyPair.NotFound",
+        "InvalidInstanceID.NotFound",
     }
 )
 _RIGHTS = frozenset({"UnauthorizedOperation", "AccessDenied", "AccessDeniedException"})

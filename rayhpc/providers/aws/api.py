@@ -11,6 +11,8 @@ from typing import Any, Protocol
 from rayhpc.batch.errors import OptionError
 
 _CONNECT_S, _READ_S, _TRIES = 5, 30, 4
+# boto3 would take no room in a zone (a code of 500) for a passing trouble, and ask there again.
+_ONCE = ("run_instances",)
 _HOW = "install it with `pip install 'rayhpc[aws]'`, or `pip install boto3`"
 
 
@@ -60,7 +62,7 @@ class Boto:
         except ImportError as error:
             raise OptionError(f"the provider aws needs boto3 ({error}): {_HOW}") from None
         self._region, self._profile = region, profile
-        self._clients: dict[str, Any] = {}
+        self._clients: dict[tuple[str, int], Any] = {}
 
     def call(self, operation: str, **parameters: Any) -> dict[str, Any]:
         """See `Api`."""
@@ -74,7 +76,8 @@ class Boto:
         from botocore import exceptions as problems
 
         try:
-            answer: dict[str, Any] = getattr(self._client(service), operation)(**parameters)
+            client = self._client(service, 1 if operation in _ONCE else _TRIES)
+            answer: dict[str, Any] = getattr(client, operation)(**parameters)
         except problems.ClientError as error:
             said = error.response.get("Error", {})
             raise ApiError(str(said.get("Code", "")), str(said.get("Message", error))) from None
@@ -86,20 +89,20 @@ class Boto:
             raise ApiError("", str(error)) from None
         return answer
 
-    def _client(self, service: str) -> Any:
-        if service not in self._clients:
+    def _client(self, service: str, tries: int) -> Any:
+        if (service, tries) not in self._clients:
             import boto3
             from botocore.config import Config
 
             limits = Config(
                 connect_timeout=_CONNECT_S,
                 read_timeout=_READ_S,
-                retries={"mode": "standard", "total_max_attempts": _TRIES},
+                retries={"mode": "standard", "total_max_attempts": tries},
                 user_agent_extra="rayhpc",
             )
             session = boto3.session.Session(profile_name=self._profile, region_name=self._region)
-            self._clients[service] = session.client(service, config=limits)
-        return self._clients[service]
+            self._clients[service, tries] = session.client(service, config=limits)
+        return self._clients[service, tries]
 
 
 def _no_credentials() -> tuple[type[Exception], ...]:

@@ -23,6 +23,8 @@ from rayhpc.providers.machines import MachineKind, MachineProvider, Rented, Watc
 
 # A zone that had no room for a type is asked last for so long.
 _COOL_S = 600.0
+# A name is given again once EC2 no longer shows the machine that had it; so many times a day.
+_LIVES = 100
 # Canonical's own, kept up to date in every region.
 _IMAGE = "/aws/service/canonical/ubuntu/server/24.04/stable/current/{}/hvm/ebs-gp3/ami-id"
 # `provider` of a cluster's file: what Ray has and what of it means something here.
@@ -119,10 +121,8 @@ class AwsProvider:
         """In each zone in turn, those that had no room lately last."""
         tried = []
         for at in sorted(request.tries(kind, self._zones), key=self._is_cold):
-            around = self._surroundings(kind, at.instance_type)
-            words = request.parameters(self._cluster, kind, name, at, around)
             try:
-                self._api.call("run_instances", **words)
+                self._run_at(kind, name, at)
                 return
             except ApiError as error:
                 if not answers.is_elsewhere(error):
@@ -130,6 +130,17 @@ class AwsProvider:
                 self._cold[at] = self._now() + _COOL_S
                 tried.append((at.instance_type, at.where, error.code))
         raise answers.no_capacity(tried)
+
+    def _run_at(self, kind: NodeType, name: str, at: Try) -> None:
+        around = self._surroundings(kind, at.instance_type)
+        for life in range(_LIVES):
+            words = request.parameters(self._cluster, kind, name, at, around, life)
+            try:
+                self._api.call("run_instances", **words)
+                return
+            except ApiError as error:
+                if error.code != "IdempotentInstanceTerminated" or life + 1 == _LIVES:
+                    raise
 
     def _is_cold(self, at: Try) -> bool:
         return self._now() < self._cold.get(at, 0.0)

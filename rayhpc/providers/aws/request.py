@@ -91,11 +91,13 @@ def architecture(instance_type: str) -> str:
 
 
 def parameters(
-    cluster: str, kind: NodeType, name: str, at: Try, around: Surroundings
+    cluster: str, kind: NodeType, name: str, at: Try, around: Surroundings, life: int = 0
 ) -> dict[str, Any]:
     """The words of RunInstances for one machine.
 
     The same machine asked for at the same place has the same token, by which EC2 knows it again.
+    EC2 remembers a token for longer than it shows the machine, and makes none with that of one that
+    has ended: `life` counts those that had the same name before.
     """
     given = {key: value for key, value in kind.options.items() if key != "SubnetIds"}
     given |= {"InstanceType": at.instance_type, "MinCount": 1, "MaxCount": 1}
@@ -112,12 +114,12 @@ def parameters(
     given.setdefault("MetadataOptions", {"HttpTokens": "required", "HttpPutResponseHopLimit": 1})
     given["UserData"] = _user_data(cluster, kind)
     given["TagSpecifications"] = _tags(cluster, kind, name, around.owner)
-    given["ClientToken"] = _token(name, given)
+    given["ClientToken"] = _token([name, life], given)
     return given
 
 
-def _token(name: str, given: Mapping[str, Any]) -> str:
-    text = json.dumps([name, given], sort_keys=True, default=str)
+def _token(which: list[object], given: Mapping[str, Any]) -> str:
+    text = json.dumps([which, given], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
