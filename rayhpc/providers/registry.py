@@ -21,6 +21,7 @@ GROUP = "rayhpc.providers"
 OURS = {
     "aws": "rayhpc.providers.aws.provider",
     "kubernetes": "rayhpc.providers.kubernetes.provider",
+    "sge": "rayhpc.providers.sge.provider",
     "slurm": "rayhpc.providers.slurm.provider",
 }
 

@@ -141,7 +141,8 @@ ctl() { in_ns "$LOGIN" "$@"; }
 configure() {         # configure N: hosts, parallel environments, one queue, a quick scheduler
     local n slots=${SGELAB_SLOTS:-4}
     for n in "$LOGIN" $(hosts "$1"); do ctl qconf -ah "$n"; done
-    ctl qconf -as "$LOGIN"
+    # A cluster that grows asks for its machines from where its head runs.
+    for n in "$LOGIN" $(hosts "$1"); do ctl qconf -as "$n"; done
     pe smp '$pe_slots'; pe hosts "$slots"; pe half "$(( slots / 2 ))"; pe turns '$round_robin'
     ctl qconf -sq >"$ETC/queue"
     sed -i -e 's/^qname .*/qname all.q/' -e "s/^hostlist .*/hostlist $(hosts "$1" | paste -sd' ')/" -e "s/^slots .*/slots $slots/" \
