@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 from collections.abc import Iterator
@@ -172,6 +173,37 @@ def test_a_job_that_yarn_has_forgotten_is_not_waited_for(
     _, said = follower.communicate(timeout=30)
     assert follower.returncode == 75, said
     assert "YARN no longer knows the job" in said
+
+
+def test_a_job_ends_with_its_last_master(user: Terminal, yarn: FakeYarn, tmp_path: Path) -> None:
+    name = user.write("long.py", program(2, before=waiting_for(tmp_path / "go")))
+    words = ["--nodes", "2", "--no-requeue", "--", "python", name]
+    follower = user.start("submit", *words)
+    wait_until((tmp_path / "go.started").exists)
+    containers = yarn.running()
+    there = processes_of(containers)
+    assert len(there) > len(containers)
+    # It alone: what it has started must end by itself, or by YARN.
+    (master,) = [pid for pid, command in there.items() if b"rayhpc.batch.yarn.master" in command]
+    os.kill(master, signal.SIGKILL)
+    _, said = follower.communicate(timeout=30)
+    assert follower.returncode == 1, said
+    assert "is over (FAILED): AM Container exited with exitCode: " in said
+    wait_until(lambda: not processes_of(containers), 5.0)
+
+
+def processes_of(containers: list[str]) -> dict[int, list[bytes]]:
+    """The processes of these containers, with their command lines."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        try:
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+            environ = (entry / "environ").read_bytes().split(b"\0")
+        except OSError:
+            continue  # not a process, or not one any more
+        if any(f"CONTAINER_ID={each}".encode() in environ for each in containers):
+            found[int(entry.name)] = words
+    return found
 
 
 def test_the_whole_submission_is_shown(user: Terminal) -> None:
