@@ -104,6 +104,10 @@ class Network:
         """Frames arrive later."""
         self._order(pairs, delay=seconds)
 
+    def change(self, pairs: Pairs, share: float) -> None:
+        """Of so many frames with parts of objects some bytes are changed, unseen by TCP."""
+        self._order(pairs, changed=share)
+
     def set_interface(self, host: int, state: str) -> None:
         """The interface of a host goes "up" or "down", as an administrator would have it."""
         self._run(host, "ip", "link", "set", "eth0", state)
@@ -132,10 +136,12 @@ class Network:
         command = ["nsenter", f"--net={self._names[host - 1]}", "--", *words]
         return subprocess.run(command, check=True, capture_output=True, text=True)
 
-    def _order(self, pairs: Pairs, loss: float = 0.0, delay: float = 0.0) -> None:
+    def _order(
+        self, pairs: Pairs, loss: float = 0.0, delay: float = 0.0, changed: float = 0.0
+    ) -> None:
         assert self._switch.stdin is not None
         assert self._switch.stdout is not None
-        order = {"pairs": list(pairs), "loss": loss, "delay": delay}
+        order = {"pairs": list(pairs), "loss": loss, "delay": delay, "changed": changed}
         print(json.dumps(order), file=self._switch.stdin, flush=True)
         self._switch.stdout.readline()
 

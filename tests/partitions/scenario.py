@@ -42,6 +42,7 @@ class Scenario:
         lasts_s: how long it lasts, in seconds.
         end: ends it.
         loses_node: a node may be given up, so that errors with a reason are answers, too.
+        kills: the host whose node is killed when it begins; 0: none.
     """
 
     hosts: int
@@ -49,6 +50,7 @@ class Scenario:
     lasts_s: float
     loses_node: bool
     end: Change = Network.mend
+    kills: int = 0
 
 
 @dataclass
@@ -111,6 +113,8 @@ def _trouble(network: Network, scenario: Scenario, hosts: _Hosts, work: Work) ->
     resumed = work.all_right_since(begin, RESUMES_WITHIN_S)
     threading.Event().wait(QUIET_S)  # nothing to wait for: this is how long it takes
     scenario.begin(network)
+    if scenario.kills:
+        hosts.nodes[scenario.kills].process.kill()
     threading.Event().wait(scenario.lasts_s)  # nor here
     scenario.end(network)
     mended = time.monotonic()

@@ -14,6 +14,7 @@ SPANS_S = (1, 3, 10, 30)
 LONG_S = 3
 DELAY_S = 0.05
 LOSS = 0.02
+CHANGED = 0.001
 STEADY_S = 6.0
 
 
@@ -62,6 +63,15 @@ ALL = {
     ),
     "2 hosts, connections with objects reset": Scenario(
         2, lambda network: network.reset(2, busy=True), 1.0, loses_node=False
+    ),
+    "2 hosts, bytes of objects changed on the wire": Scenario(
+        2, lambda network: network.change(_every(network), CHANGED), STEADY_S, loses_node=False
+    ),
+    "2 hosts, source and reader of objects killed": Scenario(
+        2, lambda network: None, 1.0, loses_node=True, kills=2
+    ),
+    "3 hosts, source and reader of objects killed": Scenario(
+        3, lambda network: None, 1.0, loses_node=True, kills=3
     ),
     "2 hosts, all connections reset": Scenario(
         2, lambda network: network.reset(2, busy=False), 1.0, loses_node=True

@@ -6,7 +6,9 @@ Started by `network`; needs root and /dev/net/tun.  Makes COUNT namespaces, each
 "eth0" of its own, and passes frames between them: it can lose and delay them, for each direction by
 itself, whatever packet schedulers the kernel was built with.  Says the descriptors of its
 namespaces first, then takes one JSON object a line and answers each with an empty line:
-`{"pairs": [[1, 2], …], "loss": 0.1, "delay": 0.05}` sets what happens to frames from 1 to 2.
+`{"pairs": [[1, 2], …], "loss": 0.1, "delay": 0.05, "changed": 0}` sets what happens to frames from
+1 to 2.  What is changed are two words of a large frame, which change places: so TCP's checksum, a
+sum, does not tell.
 Ends with its standard input, and the namespaces with it.
 """
 
@@ -31,6 +33,8 @@ _NEW_NETWORK = 0x40000000  # CLONE_NEWNET
 _SET_INTERFACE = 0x400454CA  # TUNSETIFF
 _TAP_WITHOUT_HEADER = 0x0002 | 0x1000  # IFF_TAP | IFF_NO_PI
 _LARGEST = 65536
+# Larger than what raylets have to say to one another: a frame with part of an object.
+_LARGE = 6000
 _COMMANDS = 0
 
 
@@ -40,6 +44,7 @@ class Cable:
 
     loss: float = 0.0
     delay_s: float = 0.0
+    changed: float = 0.0
     waiting: deque[tuple[float, bytes]] = field(default_factory=deque)
 
 
@@ -98,6 +103,7 @@ class Switch:
         for one, two in order["pairs"]:
             cable = self._cables[one, two]
             cable.loss, cable.delay_s = order["loss"], order["delay"]
+            cable.changed = order["changed"]
         print(flush=True)
         return True
 
@@ -121,6 +127,8 @@ class Switch:
         cable = self._cables[port, to]
         if cable.loss and self._random.random() < cable.loss:
             return
+        if cable.changed and len(frame) > _LARGE and self._random.random() < cable.changed:
+            frame = frame[:-8] + frame[-4:-2] + frame[-6:-4] + frame[-8:-6] + frame[-2:]
         if cable.delay_s or cable.waiting:
             cable.waiting.append((time.monotonic() + cable.delay_s, frame))
         else:
