@@ -22,7 +22,7 @@ def make_importable(environment: dict[str, str]) -> None:
 
 def interpreter_options() -> list[str]:
     """The options of this interpreter that its workers should have as well."""
-    import subprocess  # 4 ms of a node's start, which asks for no interpreter
+    import subprocess  # 2 ms of a node's start, which asks for no interpreter
 
     # The standard library's own function for this (multiprocessing, test.support).
     options: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]

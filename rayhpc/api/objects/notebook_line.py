@@ -44,7 +44,7 @@ class NotebookDisplay:
 
 def as_html(bar: Bar, now: float) -> str:
     """The bar at time `now`; its note, which has a program's words in it, is text."""
-    import html  # 2 ms of every program's start, for those in notebooks
+    import html  # 1 ms of every program's start, for those in notebooks
 
     seconds = max(1e-9, now - bar.started)
     known = f' value="{bar.count:g}" max="{bar.total:g}"' if bar.total else ""
