@@ -11,7 +11,7 @@ export function Nodes({ rows }: { rows: NodeNow[] }) {
   return (
     <Table rows={rows} caption="Nodes" columns={[
       { name: "node", show: (x) => <>{x.name}{x.is_head && <span class="faint"> (head)</span>}{x.ip !== x.name && <><br /><span class="faint">{x.ip}</span></>}</> },
-      { name: "state", show: (x) => (x.ended ? `${x.state}: ${x.ended}` : x.state), wide: true },
+      { name: "state", show: (x) => (x.ended ? `${x.state}: ${x.ended}` : x.state), wide: rows.some((x) => x.ended !== "") },
       { name: "CPUs", sort: (x) => x.cpus_used, show: (x) => of(x.cpus_used, x.cpus) },
       { name: "GPUs", unless: (x) => x.gpus > 0, sort: (x) => x.gpus_used, show: (x) => of(x.gpus_used, x.gpus) },
       { name: "memory", unless: (x) => x.memory > 0, title: "What the node's processes use of its limit", sort: (x) => x.memory_used, show: (x) => <Bar part={x.memory_used / Math.max(1, x.memory)} text={`${bytes(x.memory_used)} / ${bytes(x.memory)}`} /> },

@@ -16,7 +16,7 @@ const forRoom = (x: FunctionRow) => x.for_room / Math.max(1, x.for_room_of);
 export function Functions({ rows }: { rows: FunctionRow[] }) {
   return (
     <Table rows={rows} caption="Tasks and calls by function" columns={[
-      { name: "function", show: (x) => <code>{x.name}</code>, wide: true },
+      { name: "function", title: "And the node on which its runs took most time", show: (x) => <><code>{x.name}</code><br /><span class="faint">{share(x.node_share)} on {x.node}</span></>, wide: true },
       { name: "time", title: "All runs together", sort: (x) => x.total, show: (x) => <Bar part={x.share} text={seconds(x.total)} /> },
       { name: "runs", sort: (x) => x.count, show: (x) => count(x.count) },
       { name: "p50", title: "Half of the runs took at most this", sort: (x) => x.p50, show: (x) => seconds(x.p50) },
@@ -33,7 +33,6 @@ export function Functions({ rows }: { rows: FunctionRow[] }) {
         name: "for room", unless: (x) => x.for_room_of > 0, title: "What a run then waited on average for a worker or, a call, for its actor",
         sort: forRoom, show: (x) => some(x.for_room_of, seconds(forRoom(x))),
       },
-      { name: "mostly on", unless: (x) => x.node_share < 0.9995, title: "The node on which its runs took most time, and their share there", show: (x) => `${x.node}, ${share(x.node_share)}` },
       { name: "large arguments", unless: (x) => x.large_calls > 0, title: "Bytes of arguments that were too large for a message", sort: (x) => x.large_bytes, show: (x) => some(x.large_calls, `${count(x.large_calls)} × ${bytes(x.large_bytes / Math.max(1, x.large_calls))}`) },
     ]} />
   );
