@@ -26,7 +26,7 @@ def worker_ended(node: NodeParts, worker: WorkerProcess, status: int) -> None:
     node.actors.on_worker_gone(worker, reason)
     node.objects.on_process_died(worker.address, reason)
     node.watches.on_died(worker.address, reason)
-    node.leases.on_client_gone(worker.address, reason)
+    node.leases.on_client_gone(worker.address, reason, at_once=False)
     node.send(HEAD, cluster.ProcessDied(worker.address, reason, False, exit_code(status)))
     node.io.slots.clear(worker.slot)
     node.io.forget_process(worker.address)

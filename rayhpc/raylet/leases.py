@@ -17,9 +17,10 @@ from rayhpc.raylet.bundles import ReservedBundles
 from rayhpc.raylet.dispatch import Dispatch, ResourceRequest, Revocable
 from rayhpc.raylet.lease_reasons import why_for_ever, why_it_waits
 from rayhpc.raylet.lease_records import GrantedLease, PendingLease
+from rayhpc.raylet.orphans import Orphans
 from rayhpc.raylet.resources import Allocation, Pool, shortage
 from rayhpc.raylet.view import ClusterView
-from rayhpc.raylet.workers import Waiter, WorkerPool, WorkerProcess
+from rayhpc.raylet.workers import LEAVING, Waiter, WorkerPool, WorkerProcess
 from rayhpc.wire.address import Address, NodeNumber, node_of
 from rayhpc.wire.messages import leases
 from rayhpc.wire.messages.common import Grant, Resources, Strategy
@@ -73,6 +74,7 @@ class Leases:
         self._taken_back: dict[Address, dict[Address, tuple[int, bytes]]] = {}
         # Per kind of strategy: how many requests have been given a node with room.
         self._turns: Counter[str] = Counter()
+        self._orphans = Orphans(now)
         self._lease_number = 0
         self.is_draining = False
 
@@ -149,6 +151,7 @@ class Leases:
         self, worker: WorkerProcess, started: bytes, unsent: list[bytes], reason: str
     ) -> None:
         """A worker's process is gone: its submitter is told what had started."""
+        self._orphans.forget(worker)
         before = self._taken_back.pop(worker.address, {})
         lease = self._leases.get(worker.lease)
         if lease is not None and lease.worker is worker:
@@ -167,15 +170,25 @@ class Leases:
             self._send(lease.client, message)
         self._end(lease)
 
-    def on_client_gone(self, client: Address, reason: str) -> None:
-        """A submitter is gone: what ran for it ends, with the workers."""
+    def on_client_gone(self, client: Address, reason: str, *, at_once: bool = True) -> None:
+        """A submitter is gone: what ran for it ends, with the workers.
+
+        `at_once`: nobody is left who could ask what they ran.
+        """
         for request in [x for x in self._requests.values() if x.client == client]:
             self._drop(request)
         for before in self._taken_back.values():
             before.pop(client, None)
         for lease in [x for x in self._leases.values() if x.client == client]:
             lease.returned = True
-            self._workers.kill(lease.worker, f"its submitter has ended ({reason})")
+            why = f"its submitter has ended ({reason})"
+            if at_once:
+                self._workers.kill(lease.worker, why)
+            else:
+                lease.worker.death = lease.worker.death or why
+                lease.worker.state = LEAVING
+                self._orphans.add(lease.worker)
+                self._send(lease.worker.address, leases.SubmitterGone(lease.number))
 
     def on_node_gone(self, node: NodeNumber, reason: str) -> None:
         """Every submitter there is gone."""
@@ -215,6 +228,8 @@ class Leases:
     def on_time(self) -> None:
         """Report requests that may wait forever; try a group's next node."""
         now = self._now()
+        for orphan in self._orphans.due():
+            self._workers.kill(orphan, orphan.death)
         if self._view.expire(now):
             self.on_view_changed()
         for request in list(self._requests.values()):
@@ -232,7 +247,7 @@ class Leases:
     def deadline(self) -> float | None:
         """When `on_time` must be called; None: not before something happens."""
         now = self._now()
-        times: list[float] = []
+        times = self._orphans.deadlines()
         debits = self._view.deadline()
         if debits is not None:
             times.append(debits)

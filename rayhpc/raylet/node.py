@@ -447,7 +447,8 @@ class Raylet:
     def _remote_died(self, address: Address, reason: str) -> None:
         """A process of another node, whose end we watched, has ended."""
         self._watched.discard(address)
-        self.leases.on_client_gone(address, reason)
+        is_driver = bool(self.jobs.of_driver(address))
+        self.leases.on_client_gone(address, reason, at_once=is_driver)
         self.job_over(address)
 
     def _watch(self, address: Address) -> None:

@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from rayhpc.raylet.orphans import GRACE_S
 from rayhpc.wire.address import make_address
 from rayhpc.wire.messages import cluster, leases
 from rayhpc.wire.messages.common import UNIT, Strategy
@@ -269,6 +270,23 @@ def test_a_dead_submitter_frees_everything_and_ends_its_workers() -> None:
     assert n.leases.waiting() == 0
     for grant in grants:
         n.die(n.worker(grant))
+    assert n.take(leases.LeaseBroken) == []
+    assert n.pool.free == n.pool.total
+
+
+def test_workers_of_a_dead_submitter_whose_job_goes_on_may_say_what_they_ran() -> None:
+    n = node()
+    n.request(1, client=OTHER)
+    n.request(2, client=OTHER)
+    n.boot()
+    quick, deaf = [n.worker(grant) for grant in n.granted(OTHER)]
+    n.leases.on_client_gone(OTHER, "killed", at_once=False)
+    assert [m.lease for m in n.take(leases.SubmitterGone)] == [quick.lease, deaf.lease]
+    n.die(quick)
+    assert n.killed == []
+    n.pass_time(GRACE_S + 0.01)
+    assert n.killed == [deaf.number]
+    n.die(deaf)
     assert n.take(leases.LeaseBroken) == []
     assert n.pool.free == n.pool.total
 

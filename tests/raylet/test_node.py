@@ -14,6 +14,7 @@ from rayhpc.raylet.garbage import EVERY_S
 from rayhpc.raylet.memory_monitor import MemoryMonitor, Pressure
 from rayhpc.raylet.node import Raylet
 from rayhpc.raylet.objects import ObjectManager
+from rayhpc.raylet.orphans import GRACE_S
 from rayhpc.store.arena import Arena
 from rayhpc.wire import messages
 from rayhpc.wire.address import HEAD, Address, make_address, raylet_of
@@ -230,6 +231,10 @@ def test_a_far_submitter_is_watched_and_its_death_ends_its_workers(site: Site) -
     site.request(1, FAR, hops=1)
     assert (raylet_of(2), leases.Watch(FAR, raylet_of(1))) in site.sent(leases.Watch)
     site.say(raylet_of(2), leases.Died(FAR, "killed"))
+    # It may say first what it ran.
+    assert len(site.sent(leases.SubmitterGone)) == 1
+    assert [x for name, x in site.paper.done if name == "kill"] == []
+    site.wait(GRACE_S + 0.01)
     assert len([x for name, x in site.paper.done if name == "kill"]) == 1
 
 

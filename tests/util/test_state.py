@@ -421,3 +421,34 @@ def test_no_listing_waits_for_who_has_ended_meanwhile(
     state.list_tasks()
     state.list_objects()
     assert "the listing is missing" not in caplog.text
+
+
+def test_a_task_whose_owner_was_killed_is_listed_as_failed() -> None:
+    @rayhpc.remote
+    def waits() -> None:
+        time.sleep(60)
+
+    @rayhpc.remote
+    def yields() -> Any:
+        yield from range(5)
+
+    @rayhpc.remote(num_cpus=0)
+    class Owner:
+        def own(self) -> Any:
+            self.refs = [
+                waits.options(name="of the dead", num_cpus=0).remote(),
+                yields.options(
+                    name="items of the dead", num_cpus=0, _generator_backpressure_num_objects=1
+                ).remote(),
+            ]
+
+    owner = Owner.remote()
+    rayhpc.get(owner.own.remote())
+
+    def states() -> list[str]:
+        rows = state.list_tasks(filters=[("job_id", "!=", "")], limit=10_000)
+        return [x.state for x in rows if x.name.endswith("of the dead")]
+
+    assert until(states, lambda x: x == ["RUNNING"] * 2) == ["RUNNING"] * 2
+    rayhpc.kill(owner)
+    assert until(states, lambda x: x == ["FAILED"] * 2) == ["FAILED"] * 2

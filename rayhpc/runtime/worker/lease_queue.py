@@ -169,6 +169,14 @@ class LeaseQueue:
         self._send(item.submitter, tasks.Refused(item.lease, [item.task.tid], ended=True))
         self._ending = item.lease
 
+    def abandon(self, lease: int) -> None:
+        """The submitter of a lease has ended: nothing more starts, and what runs is interrupted."""
+        self.is_closed = True
+        self._take_all()
+        if self.running and self.grant.lease == lease:
+            self.cancelled = self.running
+            self._interrupt()
+
     def close(self) -> None:
         """The process leaves: tasks not started are refused, and the lease ends."""
         self.is_closed = True

@@ -112,6 +112,7 @@ class Worker(Role):
             tasks.Adopted: lambda _, m: replies.on_adopted(m),
             tasks.StreamTaken: lambda _, m: self.producers.on_taken(m),
             leases.Revoke: lambda _, m: queue.revoke(m),
+            leases.SubmitterGone: self._on_submitter_gone,
             leases.MayStart: self._arguments.on_may_start,
             leases.AssignJob: lambda _, m: self._environment.learn(m.job),
             leases.ExitIfIdle: self._on_exit_if_idle,
@@ -276,6 +277,10 @@ class Worker(Role):
     def _on_calls(self, caller: Address, message: tasks.Calls) -> None:
         if self.actor is not None:
             self.actor.calls.enqueue(caller, message.calls)
+
+    def _on_submitter_gone(self, _: Address, message: leases.SubmitterGone) -> None:
+        self.queue.abandon(message.lease)
+        self.leave("its submitter has ended", code=1)
 
     def _on_exit_if_idle(self, _: Address, message: leases.ExitIfIdle) -> None:
         self._is_job_over = message.job_over

@@ -122,6 +122,7 @@ PROCESS_TAKES = (
     leases.LeaseRefused,
     leases.LeaseBroken,
     leases.Revoke,
+    leases.SubmitterGone,
     leases.MayStart,
     leases.AssignJob,
     leases.ExitIfIdle,

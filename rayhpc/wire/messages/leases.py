@@ -132,6 +132,12 @@ class Unblocked(Message):
     lease: int
 
 
+class SubmitterGone(Message):
+    """Raylet to worker: the submitter of this lease has ended; report what runs, and end."""
+
+    lease: int
+
+
 class ArgumentsMissing(Message):
     """Worker to raylet: what I am to run has not started, since it waits for these arguments.
 

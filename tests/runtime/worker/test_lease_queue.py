@@ -186,3 +186,15 @@ def test_a_task_that_has_lost_what_its_lease_held_goes_elsewhere() -> None:
     assert side.queue.end_lease(5)
     side.push(A, 5, 3)
     assert side.told() == [(A, 5, [tid(3)], False, True)]
+
+
+def test_what_runs_for_a_submitter_that_has_ended_is_interrupted() -> None:
+    side = Side()
+    side.push(A, 5, 1, 2)
+    side.queue.take()
+    side.queue.abandon(5)
+    assert side.interrupts == 1
+    assert side.queue.is_cancelled(tid(1))
+    assert not side.queue.waiting
+    side.push(B, 6, 3)
+    assert side.told() == [(B, 6, [tid(3)], False, True)]
