@@ -105,7 +105,7 @@ def _columns(runs: Runs, first: Column, last: Column, begin: float, tick: float)
         _most_of(runs, first, count).astype("<u2"),
         (np.rint(share * 100) + np.where(failed, _FAILED, 0)).astype("<u1"),
     )
-    return base64.b64encode(zlib.compress(b"".join(x.tobytes() for x in columns), 9)).decode()
+    return base64.b64encode(zlib.compress(b"".join(x.tobytes() for x in columns))).decode()
 
 
 def _most_of(runs: Runs, first: Column, count: Column) -> Column:
