@@ -144,7 +144,7 @@ class Kubelet:
         elif meta.get("deletionTimestamp"):
             running = self.running.get(_key(pod))
             if running is not None:
-                running.stop(float(meta.get("deletionGracePeriodSeconds") or 30))
+                running.stop(float(meta.get("deletionGracePeriodSeconds", 30)))
             elif over or is_new:
                 self._gone(pod)
 

@@ -50,7 +50,7 @@ from rayhpc.wire.messages.common import UNIT
 _KEYS = ("type", "namespace", "context", "active_deadline_seconds", "use_internal_ips", "services")
 _RAYS = ("autoscaler_service_account", "autoscaler_role", "autoscaler_role_binding")
 _IDLE_S = 60.0
-_END_S, _PAUSE_S, _WATCH_S = 120.0, 0.2, 60
+_END_S, _PAUSE_S, _AGAIN_S, _WATCH_S = 120.0, 0.2, 0.5, 60
 _TAIL = 20
 _ALONE = ("--rank=0", "--size=1", "--no-report")
 _PRINT = "rayhpc.io/print"
@@ -212,22 +212,37 @@ class KubernetesCluster:
         return [*jobs, *(f"pod {each.metadata.name}" for each in self.client.list(POD, labels))]
 
     def _wait(self, job: Job, say: Say) -> str:
+        """The address of a head that serves; an API server that is away or busy is waited for."""
         said = ""
+
+        def tell(text: str) -> None:
+            nonlocal said
+            if text != said:
+                said = text
+                say(f"head: {text}")
+
         while True:
-            for _, pod in self.client.watch(POD, {"job-name": job.metadata.name}, _WATCH_S):
-                if not _is_of(pod, job):
-                    continue
-                if _serves(pod):
-                    return pod.status.pod_ip
-                found = seen_in(job, pod)
-                if found.state is MachineState.ENDED or found.permanent:
-                    raise self._failed(found)
-                if found.reason and found.reason != said:
-                    said = found.reason
-                    say(f"head: {said}")
-            job = self.client.get(JOB, job.metadata.name)
+            try:
+                for _, pod in self.client.watch(POD, {"job-name": job.metadata.name}, _WATCH_S):
+                    if _is_of(pod, job) and _serves(pod):
+                        return pod.status.pod_ip
+                    if _is_of(pod, job):
+                        self._look(seen_in(job, pod), tell)
+                job = self.client.get(JOB, job.metadata.name)
+            except KubernetesError as error:
+                if isinstance(error, ApiError) and not error.is_transient:
+                    raise
+                tell(f"{error}; asked again")
+                time.sleep(_AGAIN_S)
             if job.is_over:
                 raise self._failed(seen_in(job, None))
+
+    def _look(self, found: Seen, tell: Say) -> None:
+        """Raises LaunchError for a head that will not serve."""
+        if found.state is MachineState.ENDED or found.permanent:
+            raise self._failed(found)
+        if found.reason:
+            tell(found.reason)
 
     def _failed(self, found: Seen) -> LaunchError:
         shown = "".join(f"\n    | {line}" for line in self.log(_TAIL))

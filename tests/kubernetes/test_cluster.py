@@ -148,6 +148,19 @@ def test_why_the_head_waits_is_said_once(api: FakeApi) -> None:
     assert said == ["head: Unschedulable: 0/1 nodes are available: 1 Insufficient cpu."]
 
 
+def test_a_server_that_is_busy_is_asked_again(api: FakeApi) -> None:
+    api.busy = {"pods"}
+    said: list[str] = []
+
+    def listen(text: str) -> None:
+        said.append(text)
+        api.busy.clear()
+        api.run(HEAD, "10.0.0.9")
+
+    assert _cluster(api.kubeconfig()).start(listen) == "10.0.0.9"
+    assert said == ["head: Timeout: Too large resource version; asked again"]
+
+
 def test_what_is_wrong_in_the_file(api: FakeApi) -> None:
     text = cluster_yaml().replace("    namespace:", "    namespce:")
     with pytest.raises(ClusterFileError, match="line 9: there is no 'namespce'.*'namespace'"):

@@ -31,6 +31,24 @@ def anywhere():
 found = set(ray.get([where.remote() for _ in range(8)] + [anywhere.remote() for _ in range(30)]))
 print(len(found), *sorted(found), sys.argv[1:])
 """
+BURST = """
+import time, ray
+ray.init(address="auto")
+
+@ray.remote
+def work(number):
+    time.sleep(1.0)
+    return number
+
+most, left = 0, [work.remote(x) for x in range(40)]
+while left:
+    _, left = ray.wait(left, timeout=0.2, num_returns=len(left))
+    most = max(most, len([x for x in ray.nodes() if x["Alive"]]) - 1)
+print("most", most, flush=True)
+while len([x for x in ray.nodes() if x["Alive"]]) > 1:
+    time.sleep(0.2)
+print("least 0", flush=True)
+"""
 PATIENT = """
 import time, ray
 ray.init(address="auto")
@@ -94,3 +112,50 @@ def test_the_api_server_away_for_some_seconds(desk: Desk) -> None:
     program.communicate()
     done = desk.rayhpc("submit", "demo", desk.script(ADDRESSES))
     assert done.stdout.split()[:1] == ["3"], done.stderr
+
+
+def test_what_does_not_fit_is_quoted(desk: Desk) -> None:
+    desk.write(cluster_yaml(least=1, most=1, cpu="100"))
+    assert desk.rayhpc("up", "-y", str(desk.file)).returncode == 0
+    words = "0/3 nodes are available: 3 Insufficient cpu"
+    desk.until(lambda: words in desk.rayhpc("explain", "demo").stdout)
+
+
+def test_rights_that_are_missing_are_named(desk: Desk) -> None:
+    rules = [("", "pods,secrets", "get,list,watch,create"), ("batch", "jobs", "get,list")]
+    desk.kubeconfig = desk.lab.user("limited", rules)
+    up = desk.rayhpc("up", "-y", str(desk.file))
+    assert up.returncode == ExitCode.PERMISSION
+    assert "you may not create jobs, patch jobs, delete jobs, get pods/log, create" in up.stderr
+    desk.kubeconfig = desk.lab.kubeconfig
+    assert desk.left() == NOTHING
+
+
+def test_without_its_head_everything_ends(desk: Desk) -> None:
+    desk.write(cluster_yaml(least=2, most=2))
+    assert desk.rayhpc("up", "-y", str(desk.file)).returncode == 0
+    done = desk.rayhpc("submit", "demo", desk.script(ADDRESSES))
+    assert done.stdout.split()[:1] == ["3"], done.stderr
+    role = "rayhpc.io/role=head"
+    (pod,) = desk.lab.kubectl("get", "pods", "-l", role, "-o", "name").split()
+    desk.lab.kubectl("delete", pod, "--grace-period=0", "--force")
+    desk.until(lambda: not desk.lab.processes())
+    refused = desk.rayhpc("exec", "demo", "true")
+    assert refused.returncode == ExitCode.HEAD_LOST
+    assert "its pod was deleted" in refused.stderr
+
+
+def test_it_grows_with_its_work_and_shrinks(desk: Desk) -> None:
+    desk.write(cluster_yaml(least=0, most=3, idle=0.05))
+    assert desk.rayhpc("up", "-y", str(desk.file)).returncode == 0
+    assert desk.left()["jobs"] == 1
+    done = desk.rayhpc("submit", "demo", desk.script(BURST))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["most", "3", "least", "0"]
+
+
+def test_an_image_that_does_not_exist(desk: Desk) -> None:
+    desk.write(cluster_yaml(image="missing/image:1"))
+    up = desk.rayhpc("up", "-y", str(desk.file))
+    assert up.returncode == ExitCode.HEAD_LOST
+    assert "the head cannot start: image missing/image:1: ImagePullBackOff" in up.stderr

@@ -42,6 +42,7 @@ class FakeApi:
     Attributes:
         plane: its controllers and objects.
         refuses: what the user with the token LIMITED may not do, such as `create jobs`.
+        busy: plurals of objects whose watches are refused for the moment, as under load.
         jobs_at_most: the quota of Jobs; None: none.
         loses: paths (method and path, by a function) whose reply is lost after the work is done.
         calls: every request so far.
@@ -51,6 +52,7 @@ class FakeApi:
     def __init__(self, folder: Path) -> None:
         self.plane = Controllers()
         self.refuses: set[str] = set()
+        self.busy: set[str] = set()
         self.jobs_at_most: int | None = None
         self.loses: Callable[[str, str], bool] = lambda method, path: False
         self.calls: list[tuple[str, str]] = []
@@ -180,6 +182,8 @@ class _Handler(CommandHandler, BaseHTTPRequestHandler):
         self._check_right(user, verb, "/".join([plural, *rest[1:]]))
         if self.command == "POST":
             return self._create(plural, query, body)
+        if verb == "watch" and plural in self.api.busy:
+            raise Invalid(504, "Timeout", "Timeout: Too large resource version")
         if verb == "watch":
             self._watch(plural, query)
             return None
