@@ -73,8 +73,6 @@ def test_a_detached_job_can_be_looked_at_and_cancelled(
     here = user.run("exec", job, "--", "python", "-c", look)
     assert here.returncode == 0, here.stderr
     assert ":" in here.stdout
-    top = user.run("top", job, "--json")
-    assert json.loads(top.stdout)["cluster"]["nodes"] == 2, top.stderr
     follower = user.start("logs", "-f", job)
     assert user.run("cancel", job).returncode == 0
     assert follower.wait(30) == 79
