@@ -18,6 +18,7 @@ from rayhpc.runtime.owner import dependencies, failures
 from rayhpc.runtime.owner.broken_leases import begun_of, lacks_items
 from rayhpc.runtime.owner.class_queue import ClassQueue, Lease
 from rayhpc.runtime.owner.definitions import Definitions
+from rayhpc.runtime.owner.lease_requests import LeaseRequests
 from rayhpc.runtime.owner.ownership import Ownership
 from rayhpc.runtime.owner.pending import Pending
 from rayhpc.runtime.owner.results import Results
@@ -58,19 +59,17 @@ class Submitter:
         self._results = results
         self._send = send
         self._now = now
-        self._warn = warn
-        self._raylet = raylet_of(node_of(me))
         # A class that is no longer used is dropped: a program may create one per task.
         self._queues: WeakValueDictionary[bytes, ClassQueue[Pending]] = WeakValueDictionary()
         self._making_queue = threading.Lock()
         # The newest last.  A worker may be leased to us again before the last results of an earlier
         # lease have arrived, which take another path.
         self._by_worker: dict[Address, list[Lease[Pending]]] = {}
-        self._requests: dict[int, ClassQueue[Pending]] = {}
-        self._request_number = 0
+        self._dirty: dict[ClassQueue[Pending], None] = {}
+        self._requests = LeaseRequests(me, send, self._look_at, warn)
+        self.on_redirect, self.on_queued = self._requests.on_redirect, self._requests.on_queued
         self._pauses = RetryPauses(now)
         self.definitions = Definitions(send)
-        self._dirty: dict[ClassQueue[Pending], None] = {}
         # When each queue must be looked at even without an event, as of the last look.
         self._due: dict[ClassQueue[Pending], float] = {}
 
@@ -169,12 +168,10 @@ class Submitter:
     # -- messages: leases ------------------------------------------------------------------------
     def on_granted(self, message: leases.LeaseGranted) -> None:
         """A lease was granted."""
-        queue = self._requests.pop(message.request, None)
+        queue = self._requests.take(message.request)
         if queue is None:
             self._give_back(message.worker, message.grant.lease)
             return
-        queue.requests.pop(message.request, None)
-        queue.queued.pop(message.request, None)
         lease = Lease(message.worker, message.grant, queue, self._now())
         queue.leases[message.grant.lease * 2**32 + node_of(message.worker)] = lease
         for earlier in list(self._by_worker.get(message.worker, ())):
@@ -184,35 +181,11 @@ class Submitter:
         self._by_worker.setdefault(message.worker, []).append(lease)
         self._dirty[queue] = None
 
-    def on_redirect(self, message: leases.LeaseRedirect) -> None:
-        """Another node can grant the lease: ask there."""
-        queue = self._requests.get(message.request)
-        if queue is None:
-            return
-        _, sent = queue.requests[message.request]
-        queue.requests[message.request] = (message.node, sent)
-        request = leases.LeaseRequest(
-            message.request, self.me, queue.wanted, max(1, len(queue.ready)), hops=1
-        )
-        self._send(raylet_of(message.node), request)
-
-    def on_queued(self, message: leases.LeaseQueued) -> None:
-        """Nothing is free, so the request waits; a text says why it may wait for ever."""
-        queue = self._requests.get(message.request)
-        if queue is None:
-            return
-        queue.queued[message.request] = message.text
-        if message.text:
-            self._warn(message.text)
-        self._dirty[queue] = None
-
     def on_refused_lease(self, message: leases.LeaseRefused) -> None:
         """No worker will ever be granted for this class, or (out of service) not by that node."""
-        queue = self._requests.pop(message.request, None)
+        queue = self._requests.take(message.request)
         if queue is None:
             return
-        queue.requests.pop(message.request, None)
-        queue.queued.pop(message.request, None)
         if message.kind == leases.OUT_OF_SERVICE:
             self._dirty[queue] = None
             return
@@ -243,11 +216,7 @@ class Submitter:
         for lease in [x for x in self._all_leases() if node_of(x.worker) == node]:
             self._drop_lease(lease)
             self._victims(lease, set(lease.inflight), reason, memory=False, node_died=True)
-        for number, queue in list(self._requests.items()):
-            if queue.requests[number][0] == node:
-                del self._requests[number], queue.requests[number]
-                queue.queued.pop(number, None)
-                self._dirty[queue] = None
+        self._requests.on_node_gone(node)
 
     # -- messages: tasks -------------------------------------------------------------------------
     def on_done(self, worker: Address, results: list[tasks.Result]) -> list[tasks.Result]:
@@ -307,6 +276,9 @@ class Submitter:
         self._dirty[lease.queue] = None
 
     # -- details ---------------------------------------------------------------------------------
+    def _look_at(self, queue: ClassQueue[Pending]) -> None:
+        self._dirty[queue] = None
+
     def _all_leases(self) -> list[Lease[Pending]]:
         return [lease for ours in list(self._by_worker.values()) for lease in ours]
 
@@ -374,7 +346,7 @@ class Submitter:
                 self._push(lease, batch, now)
         if queue.ready:
             for _ in range(queue.requests_wanted()):
-                self._request(queue, now)
+                self._requests.ask(queue, now)
         else:
             self._let_go_of_spare(queue, now)
         queue.gather = queue.patience()
@@ -393,7 +365,7 @@ class Submitter:
             self._drop_lease(lease)
             self._give_back(lease.worker, lease.grant.lease)
         if queue.queued:
-            self._cancel_requests(queue)
+            self._requests.cancel_queued(queue)
 
     def _push(self, lease: Lease[Pending], batch: list[Pending], now: float) -> None:
         sent = self.definitions.sent_to(lease.worker)
@@ -449,20 +421,6 @@ class Submitter:
                 pending = lease.remove(task.tid)
                 if pending is not None:
                     self._results.fail(pending, failures.not_sent(pending, error))
-
-    def _request(self, queue: ClassQueue[Pending], now: float) -> None:
-        self._request_number = number = self._request_number + 1
-        node = node_of(self.me)
-        queue.requests[number] = (node, now)
-        self._requests[number] = queue
-        backlog = max(1, len(queue.ready))
-        self._send(self._raylet, leases.LeaseRequest(number, self.me, queue.wanted, backlog))
-
-    def _cancel_requests(self, queue: ClassQueue[Pending]) -> None:
-        for number in list(queue.queued):
-            node, _ = queue.requests.pop(number)
-            del queue.queued[number], self._requests[number]
-            self._send(raylet_of(node), leases.LeaseCancel(number, self.me))
 
     def _give_back(self, worker: Address, lease: int) -> None:
         self._send(raylet_of(node_of(worker)), leases.LeaseReturn(lease))
