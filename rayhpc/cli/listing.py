@@ -180,7 +180,8 @@ def _groups(observer: Observer, _: int) -> list[Row]:
 
 
 def _jobs(observer: Observer, _: int) -> list[Row]:
-    from rayhpc.wire.messages.cluster import JobRow, ListJobs
+    from rayhpc.wire.messages.cluster import ListJobs
+    from rayhpc.wire.messages.listings import JobRow
 
     return [
         {
@@ -198,7 +199,8 @@ def _jobs(observer: Observer, _: int) -> list[Row]:
 
 def _workers(observer: Observer, _: int) -> list[Row]:
     from rayhpc.wire.address import raylet_of
-    from rayhpc.wire.messages.cluster import WorkerRow, Workers
+    from rayhpc.wire.messages.cluster import Workers
+    from rayhpc.wire.messages.listings import WorkerRow
 
     rows: list[Row] = []
     for node in _living(observer):
@@ -261,7 +263,8 @@ def _pages(observer: Observer, node: Any, limit: int) -> list[Any]:
 
 def _objects(observer: Observer, limit: int) -> list[Row]:
     from rayhpc.wire.address import raylet_of
-    from rayhpc.wire.messages.cluster import ObjectRow, StoreObjects
+    from rayhpc.wire.messages.cluster import StoreObjects
+    from rayhpc.wire.messages.listings import ObjectRow
 
     rows: list[Row] = []
     for node in _living(observer):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from rayhpc.launch.sessions import SessionRecord
-    from rayhpc.wire.messages.cluster import ClusterState, NodeState
+    from rayhpc.wire.messages.listings import ClusterState, NodeState
 
 # Resources that only name a node carry no information in a table.
 _NAMES_A_NODE = "node:"

@@ -9,7 +9,8 @@ from __future__ import annotations
 from array import array
 
 from rayhpc.wire.address import NodeNumber
-from rayhpc.wire.messages.cluster import Moved, NodeHistory, NodeSample
+from rayhpc.wire.messages.cluster import Moved
+from rayhpc.wire.messages.listings import NodeHistory, NodeSample
 
 # 96 bytes each.
 SAMPLES_MOST = 256

@@ -12,7 +12,8 @@ import msgspec
 
 from rayhpc.head.ledger import NUMBER_BYTES, Ledger, encode, number_key, number_of
 from rayhpc.wire.address import Address, NodeNumber, node_of
-from rayhpc.wire.messages.cluster import GetJob, JobIs, JobRow, JobStarted
+from rayhpc.wire.messages.cluster import GetJob, JobIs, JobStarted
+from rayhpc.wire.messages.listings import JobRow
 
 ENDED_KEPT = 1_000
 

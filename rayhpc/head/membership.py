@@ -20,7 +20,7 @@ from rayhpc.head.history import History
 from rayhpc.head.ledger import Ledger, encode
 from rayhpc.head.nodes import NodeRecord, Nodes
 from rayhpc.wire.address import Address, NodeNumber, node_of, raylet_of
-from rayhpc.wire.messages import cluster
+from rayhpc.wire.messages import cluster, listings
 from rayhpc.wire.messages.leases import NodeGone
 
 SILENT_S = cluster.NODE_SILENT_S
@@ -202,7 +202,7 @@ class Membership:
     def _heard_of(self, node: NodeRecord, message: cluster.Heartbeat) -> None:
         """Record what it reports for later queries."""
         usage = message.usage or node.usage
-        sample = cluster.NodeSample(
+        sample = listings.NodeSample(
             self._wall(),
             usage.available.get("CPU", 0),
             usage.available.get("GPU", 0),

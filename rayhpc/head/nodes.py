@@ -18,8 +18,9 @@ import msgspec
 from rayhpc.head.ledger import Ledger, encode, number_key
 from rayhpc.wire.address import Address, NodeNumber, raylet_of
 from rayhpc.wire.feasibility import add, subtract
-from rayhpc.wire.messages.cluster import Heartbeat, NodeState, Usage
+from rayhpc.wire.messages.cluster import Heartbeat, Usage
 from rayhpc.wire.messages.common import NodeInfo, Resources
+from rayhpc.wire.messages.listings import NodeState
 
 DEAD_KEPT = 2_000
 _LAST = b"last_node"

@@ -18,7 +18,7 @@ from rayhpc.head.kv import Kv
 from rayhpc.head.load import load_of
 from rayhpc.head.nodes import Nodes
 from rayhpc.wire.address import Address, node_of
-from rayhpc.wire.messages import cluster
+from rayhpc.wire.messages import cluster, listings
 from rayhpc.wire.messages.actors import DEAD
 from rayhpc.wire.messages.common import Resources
 
@@ -113,9 +113,9 @@ class Questions:
     def _raylets_of(self, job: int) -> list[Address]:
         return [x for x in self._jobs.raylets_of(job) if node_of(x) in self._nodes.alive]
 
-    def _usage(self) -> cluster.ClusterState:
+    def _usage(self) -> listings.ClusterState:
         errors, last_error = self._errors()
-        return cluster.ClusterState(
+        return listings.ClusterState(
             cluster_id=self._cluster_id,
             started=self._started,
             nodes=list(self._nodes.states()),

@@ -15,7 +15,7 @@ from rayhpc.launch import node_config
 from rayhpc.launch.observer import Observer
 from rayhpc.launch.options import NodeOptions
 from rayhpc.launch.spawn import NodeProcess
-from rayhpc.wire.messages.cluster import NodeState
+from rayhpc.wire.messages.listings import NodeState
 
 _PAUSE_S = 0.01
 

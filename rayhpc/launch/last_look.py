@@ -13,15 +13,8 @@ from rayhpc.launch.observer import Observer
 from rayhpc.observe.recording import VERSION, ActorFacts, JobFacts, Recording
 from rayhpc.wire.address import Address, raylet_of
 from rayhpc.wire.messages.actors import ActorRow
-from rayhpc.wire.messages.cluster import (
-    JobRow,
-    ListActors,
-    ListJobs,
-    NodeHistory,
-    NodesOverTime,
-    WorkerRow,
-    Workers,
-)
+from rayhpc.wire.messages.cluster import ListActors, ListJobs, NodesOverTime, Workers
+from rayhpc.wire.messages.listings import JobRow, NodeHistory, WorkerRow
 from rayhpc.wire.messages.task_runs import RunPage, TaskRuns
 
 # How long the workers of a program that has ended may take to tell what they ran last.

@@ -14,14 +14,8 @@ from rayhpc.observe.live.look import Look
 from rayhpc.observe.live.tally import Tally
 from rayhpc.wire.address import Address, raylet_of
 from rayhpc.wire.messages.actors import ActorRow
-from rayhpc.wire.messages.cluster import (
-    ClusterState,
-    JobRow,
-    ListActors,
-    ListJobs,
-    NodeHistory,
-    NodesOverTime,
-)
+from rayhpc.wire.messages.cluster import ListActors, ListJobs, NodesOverTime
+from rayhpc.wire.messages.listings import ClusterState, JobRow, NodeHistory
 from rayhpc.wire.messages.task_runs import RunPage, TaskRuns
 
 # Of one node in one answer; runs come at about 40 bytes each.

@@ -16,7 +16,7 @@ from rayhpc.launch.election import Role
 from rayhpc.launch.rendezvous import Report
 
 if TYPE_CHECKING:
-    from rayhpc.wire.messages.cluster import NodeState
+    from rayhpc.wire.messages.listings import NodeState
 
 _TAIL_LINES = 5
 _MOST_ROWS = 20

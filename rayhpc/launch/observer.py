@@ -24,18 +24,10 @@ from rayhpc.machine.shared_uid import expected_session
 from rayhpc.wire import bootstrap
 from rayhpc.wire.address import HEAD, Address, node_of, raylet_of
 from rayhpc.wire.codec import Decoder, source_of
-from rayhpc.wire.messages.cluster import (
-    PROTOCOL,
-    ClusterState,
-    ClusterUsage,
-    Nodes,
-    NodeState,
-    Question,
-    Reply,
-    Request,
-)
+from rayhpc.wire.messages.cluster import PROTOCOL, ClusterUsage, Nodes, Question, Reply, Request
 from rayhpc.wire.messages.direct import DirectAsk
 from rayhpc.wire.messages.leases import NodeGone, Shutdown
+from rayhpc.wire.messages.listings import ClusterState, NodeState
 from rayhpc.wire.messages.start import Facts
 from rayhpc.wire.transport import Transport
 

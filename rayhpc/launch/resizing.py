@@ -17,7 +17,8 @@ from rayhpc.exit_codes import LaunchError
 from rayhpc.launch.observer import Observer, Operator
 from rayhpc.wire.address import raylet_of
 from rayhpc.wire.messages.cluster import Drain as DrainNode
-from rayhpc.wire.messages.cluster import KvGet, KvPut, NodeState
+from rayhpc.wire.messages.cluster import KvGet, KvPut
+from rayhpc.wire.messages.listings import NodeState
 from rayhpc.wire.messages.size import SIZE_SPACE, UNIT_KEY, WANTED_KEY, Unit
 
 # How often to check what the program wants and which nodes have left.

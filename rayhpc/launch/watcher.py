@@ -28,7 +28,8 @@ from rayhpc.observe.recording import VERSION, JobFacts, Recording
 from rayhpc.observe.snapshot import Snapshot
 from rayhpc.observe.views.everything import Views, views
 from rayhpc.wire.address import node_of, raylet_of
-from rayhpc.wire.messages.cluster import WorkerRow, Workers
+from rayhpc.wire.messages.cluster import Workers
+from rayhpc.wire.messages.listings import WorkerRow
 from rayhpc.wire.messages.looking import Stacks, ThreadStack
 
 LOOK_EVERY_S = 2.0

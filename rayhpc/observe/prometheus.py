@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rayhpc.util.metrics import Series
-from rayhpc.wire.messages.cluster import ClusterState, NodeState
 from rayhpc.wire.messages.common import UNIT
+from rayhpc.wire.messages.listings import ClusterState, NodeState
 
 # Resources that merely name a node are not an amount of anything.
 _NAMES_A_NODE = "node:"

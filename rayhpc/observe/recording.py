@@ -11,7 +11,7 @@ import msgspec
 
 from rayhpc.exit_codes import ExitCode, LaunchError
 from rayhpc.machine import whole_file
-from rayhpc.wire.messages.cluster import NodeHistory, NodeState, WorkerRow
+from rayhpc.wire.messages.listings import NodeHistory, NodeState, WorkerRow
 from rayhpc.wire.messages.task_runs import RunPage
 
 VERSION = 1

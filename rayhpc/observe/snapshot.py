@@ -12,7 +12,7 @@ from functools import wraps
 from typing import Any, NamedTuple, TypeVar
 
 from rayhpc.observe.recording import ActorFacts, JobFacts
-from rayhpc.wire.messages.cluster import NodeHistory, NodeState, WorkerRow
+from rayhpc.wire.messages.listings import NodeHistory, NodeState, WorkerRow
 
 Column = Any  # a numpy array; numpy's own types are not checked
 UNIT = 10_000

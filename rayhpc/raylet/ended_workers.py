@@ -10,7 +10,7 @@ import time
 from collections import deque
 
 from rayhpc.raylet.workers import WorkerProcess
-from rayhpc.wire.messages.cluster import WorkerRow
+from rayhpc.wire.messages.listings import WorkerRow
 
 # 150 bytes each.
 _KEPT = 1_000

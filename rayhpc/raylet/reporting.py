@@ -15,7 +15,7 @@ from rayhpc.raylet.node_parts import NodeParts
 from rayhpc.raylet.resources import Pool
 from rayhpc.raylet.run_keeper import RunKeeper
 from rayhpc.wire.address import HEAD, Address
-from rayhpc.wire.messages import cluster, looking, task_runs
+from rayhpc.wire.messages import cluster, listings, looking, task_runs
 
 BEAT_S = 1.0
 SOONEST_S = 0.05
@@ -150,9 +150,9 @@ class Answers:
             return []
         return None
 
-    def _processes(self) -> list[cluster.WorkerRow]:
+    def _processes(self) -> list[listings.WorkerRow]:
         rows = [
-            cluster.WorkerRow(
+            listings.WorkerRow(
                 x.address,
                 x.pid,
                 "worker",
@@ -165,7 +165,7 @@ class Answers:
             for x in self._raylet.workers.by_address.values()
         ]
         rows += [
-            cluster.WorkerRow(x.address, x.pid, x.role, "attached", x.job, started=x.started)
+            listings.WorkerRow(x.address, x.pid, x.role, "attached", x.job, started=x.started)
             for x in self._raylet.attached.values()
         ]
         return rows

@@ -16,7 +16,8 @@ from rayhpc.exit_codes import LaunchError
 from rayhpc.launch.live_logs import LiveLogs
 from rayhpc.launch.observer import Observer, Operator
 from rayhpc.wire.address import raylet_of
-from rayhpc.wire.messages.cluster import KvPut, WorkerRow, Workers
+from rayhpc.wire.messages.cluster import KvPut, Workers
+from rayhpc.wire.messages.listings import WorkerRow
 from rayhpc.wire.messages.looking import Stacks, ThreadStack
 from tests.cli.shell import FREE, Shell
 

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from rayhpc.head.endings import SURELY_S
-from rayhpc.wire.messages import actors, cluster
+from rayhpc.wire.messages import actors, cluster, listings
 from rayhpc.wire.messages.actors import ALIVE, DEAD, PENDING, RESTARTING
 from rayhpc.wire.messages.common import Labels, Strategy
 
@@ -347,7 +347,7 @@ def test_a_job_ends_with_its_actors() -> None:
     nodes[0].say(cluster.ProcessDied(driver, "exit code 0", True))
     world.run()
     assert [world.state(a) for a in made] == [DEAD, DEAD]
-    job = world.ask(nodes[0], cluster.ListJobs(), list[cluster.JobRow])[0]
+    job = world.ask(nodes[0], cluster.ListJobs(), list[listings.JobRow])[0]
     assert (job.alive, job.reason) == (False, "exit code 0")
 
 
@@ -383,7 +383,7 @@ def test_a_demand_no_node_can_meet_waits_and_says_why_until_a_node_comes() -> No
     assert is_now.state == PENDING
     assert "16 CPU" in is_now.reason
     assert "4 CPU" in is_now.reason
-    usage = world.ask(nodes[0], cluster.ClusterUsage(), cluster.ClusterState)
+    usage = world.ask(nodes[0], cluster.ClusterUsage(), listings.ClusterState)
     assert [(d, n) for d, n, _ in usage.demand] == [(amounts(CPU=16), 1)]
     world.add_node(amounts(CPU=32))
     world.run()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from rayhpc.head import history
 from rayhpc.head.history import History
-from rayhpc.wire.messages.cluster import Moved, NodeSample
+from rayhpc.wire.messages.cluster import Moved
+from rayhpc.wire.messages.listings import NodeSample
 
 
 def sample(at: float, free: int = 10, used: int = 0, pulled: int = 0) -> NodeSample:

@@ -22,7 +22,7 @@ from rayhpc.head.config import HeadConfig
 from rayhpc.wire import codec, keys, messages
 from rayhpc.wire.address import HEAD, make_address, raylet_of
 from rayhpc.wire.head_link import HeadLink
-from rayhpc.wire.messages import cluster, leases
+from rayhpc.wire.messages import cluster, leases, listings
 
 from .fakes import FACTS, amounts, node_info
 
@@ -229,7 +229,7 @@ def test_a_node_speaks_only_for_itself(head: HeadInAProcess) -> None:
     second.link.send_frame(forged)
     second.say(cluster.GetJob(1))
     second.say(cluster.Request(1, cluster.Nodes()), process=9)
-    states = msgspec.msgpack.decode(_reply(second).data, type=list[cluster.NodeState])
+    states = msgspec.msgpack.decode(_reply(second).data, type=list[listings.NodeState])
     assert [s.draining for s in states] == [False, False]
 
 
@@ -273,7 +273,13 @@ def test_a_killed_head_comes_back_with_what_it_had_acknowledged(head: HeadInAPro
     raylet.link.redial()
     raylet.say(
         cluster.RejoinNode(
-            FACTS.cluster_id, cluster.PROTOCOL, FACTS.python, FACTS.version, 1, raylet.name, 1,
+            FACTS.cluster_id,
+            cluster.PROTOCOL,
+            FACTS.python,
+            FACTS.version,
+            1,
+            raylet.name,
+            1,
             cluster.Usage(1, amounts(CPU=1)),
         )
     )

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from rayhpc.head.membership import SILENT_S
-from rayhpc.wire.messages import cluster, leases
+from rayhpc.wire.messages import cluster, leases, listings
 from rayhpc.wire.messages.common import JobConfig
 
 from .fakes import FACTS, World, amounts, node_info
@@ -138,7 +138,7 @@ def test_a_node_that_leaves_is_seen_draining_and_then_gone_for_that_reason() -> 
     world.run(0.5)
     gone = next(m for m in first.seen if isinstance(m, leases.NodeGone))
     assert gone.reason == "it left (time is up)"
-    states = world.ask(first, cluster.Nodes(), list[cluster.NodeState])
+    states = world.ask(first, cluster.Nodes(), list[listings.NodeState])
     assert [(s.info.number, s.alive) for s in states] == [(2, False), (1, True)]
 
 

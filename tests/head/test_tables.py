@@ -6,7 +6,7 @@ import pytest
 
 from rayhpc.head import actor_table, groups, jobs
 from rayhpc.wire.address import raylet_of
-from rayhpc.wire.messages import actors, cluster
+from rayhpc.wire.messages import actors, cluster, listings
 
 from .fakes import World, amounts
 
@@ -31,7 +31,7 @@ def test_the_dead_are_light_and_the_oldest_are_forgotten(monkeypatch: pytest.Mon
     world.to_head(driver, actors.WatchActor(made[0]))
     world.run()
     assert "long ago" in world.last(driver, actors.ActorIs, made[0]).reason
-    state = world.ask(node, cluster.ClusterUsage(), cluster.ClusterState)
+    state = world.ask(node, cluster.ClusterUsage(), listings.ClusterState)
     assert state.actors == {"DEAD": 3}
 
 
@@ -51,7 +51,7 @@ def test_removed_groups_and_ended_jobs_too(monkeypatch: pytest.MonkeyPatch) -> N
         node.say(cluster.ProcessDied(driver, "exit code 0", True))
         world.run(0.5)
     assert len(world.ask(node, cluster.ListGroups(), list[actors.GroupRow])) == 2
-    numbers = [r.job.number for r in world.ask(node, cluster.ListJobs(), list[cluster.JobRow])]
+    numbers = [r.job.number for r in world.ask(node, cluster.ListJobs(), list[listings.JobRow])]
     assert numbers == [3, 4]
     assert world.ask(node, cluster.JobRaylets(1), list[int]) == []
     assert node.free == node.total

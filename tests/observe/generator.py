@@ -13,8 +13,9 @@ from typing import Any
 
 from rayhpc.observe.recording import VERSION, ActorFacts, JobFacts, Recording, write
 from rayhpc.wire import runs
-from rayhpc.wire.messages.cluster import Moved, NodeHistory, NodeSample, NodeState, WorkerRow
+from rayhpc.wire.messages.cluster import Moved
 from rayhpc.wire.messages.common import UNIT, NodeInfo
+from rayhpc.wire.messages.listings import NodeHistory, NodeSample, NodeState, WorkerRow
 from rayhpc.wire.messages.task_runs import RunPage
 from rayhpc.wire.messages.tasks import TaskMore
 

@@ -12,7 +12,8 @@ from rayhpc.observe import facts
 from rayhpc.observe.page import page
 from rayhpc.observe.recording import ActorFacts
 from rayhpc.observe.views.everything import views
-from rayhpc.wire.messages.cluster import Moved, NodeHistory, NodeSample, WorkerRow
+from rayhpc.wire.messages.cluster import Moved
+from rayhpc.wire.messages.listings import NodeHistory, NodeSample, WorkerRow
 from tests.observe.generator import BEGIN, Made, large
 
 MARKUP = "</script><script>alert(1)</script><img src=x onerror=alert(2)><!--{}%s"

@@ -8,7 +8,8 @@ from msgspec.structs import replace
 
 from rayhpc.observe import prometheus
 from rayhpc.util.metrics import text_of
-from rayhpc.wire.messages.cluster import ClusterState, Moved
+from rayhpc.wire.messages.cluster import Moved
+from rayhpc.wire.messages.listings import ClusterState
 from tests.observe.generator import node_state
 
 LINE = re.compile(r'[a-z_]+(\{([a-z]+="([^"\\\n]|\\["\\n])*",?)+\})? [0-9.e+]+')

@@ -19,7 +19,7 @@ from rayhpc.store.arena import Arena
 from rayhpc.wire import messages
 from rayhpc.wire.address import HEAD, Address, make_address, raylet_of
 from rayhpc.wire.keys import ClusterKey, new_cluster_id, new_key_pair
-from rayhpc.wire.messages import actors, cluster, leases, objects, task_runs
+from rayhpc.wire.messages import actors, cluster, leases, listings, objects, task_runs
 from rayhpc.wire.messages.start import Facts, WorkerConfig
 from tests.raylet.doubles import Channel, node_info, units, wanted
 
@@ -407,7 +407,7 @@ def test_questions_are_answered(site: Site) -> None:
     site.boot()
     site.say(site.driver, cluster.Request(5, cluster.Workers()))
     ((address, reply),) = site.sent(cluster.Reply)
-    rows = msgspec.msgpack.decode(reply.data, type=list[cluster.WorkerRow])
+    rows = msgspec.msgpack.decode(reply.data, type=list[listings.WorkerRow])
     assert (address, reply.token) == (site.driver, 5)
     assert sorted(x.kind for x in rows) == ["driver", "worker", "worker"]
     site.say(make_address(1, 1), task_runs.ReportRuns(3, 2, b"packed"))

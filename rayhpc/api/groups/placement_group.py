@@ -23,7 +23,7 @@ from rayhpc.runtime.values.errors import dump_system_error
 from rayhpc.runtime.values.ids import PlacementGroupID
 from rayhpc.runtime.values.references import ObjectRef, collect_refs
 from rayhpc.wire.address import HEAD
-from rayhpc.wire.messages import actors, cluster
+from rayhpc.wire.messages import actors, cluster, listings
 
 STRATEGIES = ("PACK", "SPREAD", "STRICT_PACK", "STRICT_SPREAD")
 
@@ -204,9 +204,7 @@ def check_placement_group_index(placement_group: PlacementGroup, bundle_index: i
     """
     if placement_group.is_empty:
         if bundle_index != -1:
-            raise ValueError(
-                "If placement group is not set, the value of bundle index must be -1."
-            )
+            raise ValueError("If placement group is not set, the value of bundle index must be -1.")
     elif not -1 <= bundle_index < placement_group.bundle_count:
         raise ValueError(
             f"placement group bundle index {bundle_index} is invalid. Valid placement group "
@@ -267,9 +265,7 @@ def placement_group_table(placement_group: PlacementGroup | None = None) -> dict
     client = current.client()
     with inside:
         rows = _rows(client)
-        nodes: list[cluster.NodeState] = client.ask_head(
-            cluster.Nodes(), list[cluster.NodeState]
-        )
+        nodes: list[listings.NodeState] = client.ask_head(cluster.Nodes(), list[listings.NodeState])
     names = {x.info.number: x.info.node_id for x in nodes}
     table = {row.group.hex(): _table_row(row, names) for row in rows}
     if placement_group is None:

@@ -19,7 +19,8 @@ from rayhpc.api.objects.notebook_line import NotebookDisplay
 from rayhpc.runtime.process import current
 from rayhpc.runtime.process.progress_bars import Bar, board
 from rayhpc.runtime.values.references import ObjectRef
-from rayhpc.wire.messages.cluster import ClusterState, ClusterUsage
+from rayhpc.wire.messages.cluster import ClusterUsage
+from rayhpc.wire.messages.listings import ClusterState
 
 VARIABLE = "RAYHPC_PROGRESS"
 AFTER_S = 2.0

@@ -12,13 +12,13 @@ from rayhpc.runtime.process import current
 from rayhpc.runtime.process.client import Client
 from rayhpc.runtime.process.interrupts import inside
 from rayhpc.wire.feasibility import NODE_ID_LABELS
-from rayhpc.wire.messages import cluster
+from rayhpc.wire.messages import cluster, listings
 from rayhpc.wire.messages.common import NodeInfo, Resources
 
 
-def node_states(client: Client) -> list[cluster.NodeState]:
+def node_states(client: Client) -> list[listings.NodeState]:
     """All nodes as the head knows them, dead ones included."""
-    found: list[cluster.NodeState] = client.ask_head(cluster.Nodes(), list[cluster.NodeState])
+    found: list[listings.NodeState] = client.ask_head(cluster.Nodes(), list[listings.NodeState])
     return found
 
 
@@ -96,7 +96,7 @@ def _sum(part: Any) -> dict[str, float]:
     return amounts(total)
 
 
-def _row(state: cluster.NodeState) -> dict[str, Any]:
+def _row(state: listings.NodeState) -> dict[str, Any]:
     info = state.info
     return {
         "NodeID": info.node_id,

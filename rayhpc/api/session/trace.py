@@ -12,15 +12,13 @@ from rayhpc.runtime.process import run_history
 from rayhpc.runtime.process.client import Client
 from rayhpc.runtime.process.interrupts import inside
 from rayhpc.wire.address import TASK_ID_BYTES, node_of
-from rayhpc.wire.messages import cluster, task_runs
+from rayhpc.wire.messages import cluster, listings, task_runs
 
 
 def collect(client: Client) -> Iterator[dict[str, Any]]:
     """All runs, earliest first; one row per process, one group of rows per node."""
     with inside:
-        nodes: list[cluster.NodeState] = client.ask_head(
-            cluster.Nodes(), list[cluster.NodeState]
-        )
+        nodes: list[listings.NodeState] = client.ask_head(cluster.Nodes(), list[listings.NodeState])
         history = run_history.read(client).said(client)
     addresses = {x.info.number: x.info.ip for x in nodes}
     for run in sorted(history.runs, key=lambda x: x.started):

@@ -11,7 +11,8 @@ from typing import Any
 from rayhpc.api.state.sources import Sources
 from rayhpc.runtime.process import current
 from rayhpc.wire.address import node_of
-from rayhpc.wire.messages.cluster import ObjectRow, StoreObjects
+from rayhpc.wire.messages.cluster import StoreObjects
+from rayhpc.wire.messages.listings import ObjectRow
 
 Places = dict[Any, dict[str, Any]]
 

@@ -24,7 +24,7 @@ from rayhpc.runtime.process.questions import PeerEndedError
 from rayhpc.runtime.values.ids import JobID
 from rayhpc.runtime.values.ids import worker_id as _worker_id
 from rayhpc.wire.address import TASK_ID_BYTES, Address, describe, node_of, raylet_of
-from rayhpc.wire.messages import cluster, task_runs
+from rayhpc.wire.messages import cluster, listings, task_runs
 from rayhpc.wire.messages.actors import ActorRow, GroupRow
 from rayhpc.wire.messages.common import UNIT, Resources
 from rayhpc.wire.messages.looking import LogPiece, ReadLog
@@ -50,13 +50,13 @@ class Sources:
         self._client: Client = current.client()
         limit = seconds("timeout", timeout)
         self._timeout = LONGEST_S if limit is None else limit
-        self._nodes: dict[int, cluster.NodeState] | None = None
+        self._nodes: dict[int, listings.NodeState] | None = None
 
     # -- raw rows -------------------------------------------------------------------------------
-    def raw_nodes(self) -> dict[int, cluster.NodeState]:
+    def raw_nodes(self) -> dict[int, listings.NodeState]:
         """The nodes by number, dead ones included."""
         if self._nodes is None:
-            found = self._ask_head(cluster.Nodes(), list[cluster.NodeState])
+            found = self._ask_head(cluster.Nodes(), list[listings.NodeState])
             self._nodes = {x.info.number: x for x in found}
         return self._nodes
 
@@ -70,14 +70,14 @@ class Sources:
         found: list[GroupRow] = self._ask_head(cluster.ListGroups(), list[GroupRow])
         return found
 
-    def raw_jobs(self) -> list[cluster.JobRow]:
+    def raw_jobs(self) -> list[listings.JobRow]:
         """All jobs in the head's tables."""
-        found: list[cluster.JobRow] = self._ask_head(cluster.ListJobs(), list[cluster.JobRow])
+        found: list[listings.JobRow] = self._ask_head(cluster.ListJobs(), list[listings.JobRow])
         return found
 
-    def raw_workers(self, ended: bool = False) -> list[cluster.WorkerRow]:
+    def raw_workers(self, ended: bool = False) -> list[listings.WorkerRow]:
         """The processes of all living nodes; with `ended`, dead ones as well."""
-        return list(self.of_raylets(cluster.Workers(ended), list[cluster.WorkerRow]))
+        return list(self.of_raylets(cluster.Workers(ended), list[listings.WorkerRow]))
 
     # -- rows -------------------------------------------------------------------------------------
     def nodes(self) -> Iterator[schema.NodeState]:
@@ -201,8 +201,8 @@ class Sources:
     def objects(self) -> Iterator[schema.ObjectState]:
         """What each process refers to, and what is in each node's store."""
         rows = [
-            *self._of_processes(cluster.OwnedObjects(), list[cluster.ObjectRow]),
-            *self.of_raylets(cluster.StoreObjects(), list[cluster.ObjectRow]),
+            *self._of_processes(cluster.OwnedObjects(), list[listings.ObjectRow]),
+            *self.of_raylets(cluster.StoreObjects(), list[listings.ObjectRow]),
         ]
         for row in rows:
             yield schema.ObjectState(
@@ -291,9 +291,7 @@ class Sources:
 
     def _titles(self) -> dict[bytes, tuple[str, str]]:
         """The class and the `__repr__` of the actors that define one."""
-        return {
-            x.spec.actor: (x.spec.class_name, x.title) for x in self.raw_actors() if x.title
-        }
+        return {x.spec.actor: (x.spec.class_name, x.title) for x in self.raw_actors() if x.title}
 
     def _task(
         self, event: task_runs.TaskEvent, pid: int | None, titles: dict[bytes, tuple[str, str]]
@@ -346,9 +344,7 @@ def _add_untold_attempts(
             )
 
 
-def _told_twice(
-    one: task_runs.TaskEvent, other: task_runs.TaskEvent
-) -> task_runs.TaskEvent:
+def _told_twice(one: task_runs.TaskEvent, other: task_runs.TaskEvent) -> task_runs.TaskEvent:
     """A call that its caller has sent; its actor knows that it waits there."""
     sent, there = (other, one) if one.state == task_runs.QUEUED else (one, other)
     return msgspec.structs.replace(sent, state=there.state)

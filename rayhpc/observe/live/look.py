@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from rayhpc.observe.live.tally import Tally
 from rayhpc.wire.messages.actors import ActorRow
-from rayhpc.wire.messages.cluster import ClusterState, JobRow, NodeHistory
+from rayhpc.wire.messages.listings import ClusterState, JobRow, NodeHistory
 
 
 class Look(NamedTuple):

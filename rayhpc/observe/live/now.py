@@ -15,7 +15,7 @@ from rayhpc.observe.live.look import Look
 from rayhpc.observe.snapshot import UNIT
 from rayhpc.observe.views.naming import names_of
 from rayhpc.wire.messages.actors import DEAD, ActorRow
-from rayhpc.wire.messages.cluster import NodeState
+from rayhpc.wire.messages.listings import NodeState
 
 ACTORS_MOST = 1_000
 # The attribute that names a row, by part.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from rayhpc.observe.snapshot import Snapshot
-from rayhpc.wire.messages.cluster import NodeState
+from rayhpc.wire.messages.listings import NodeState
 
 
 def node_names(snapshot: Snapshot) -> dict[int, str]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from rayhpc.observe.snapshot import Column
-from rayhpc.wire.messages.cluster import NodeHistory, NodeSample
+from rayhpc.wire.messages.listings import NodeHistory, NodeSample
 
 
 def in_force(history: NodeHistory, at: Column, value: Callable[[NodeSample], float]) -> Column:

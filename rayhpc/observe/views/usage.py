@@ -11,7 +11,7 @@ from rayhpc.observe import intervals
 from rayhpc.observe.snapshot import UNIT, Column, Snapshot, once
 from rayhpc.observe.views.naming import node_names
 from rayhpc.observe.views.sampling import in_force
-from rayhpc.wire.messages.cluster import NodeSample
+from rayhpc.wire.messages.listings import NodeSample
 
 BINS = 160
 NODES_MOST = 256

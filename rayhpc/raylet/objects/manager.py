@@ -33,7 +33,8 @@ from rayhpc.store.arena import Arena
 from rayhpc.wire.address import Address, NodeNumber, ObjectId, node_of, owner_node_of
 from rayhpc.wire.data_plane import Channel
 from rayhpc.wire.messages import objects
-from rayhpc.wire.messages.cluster import Moved, ObjectRow
+from rayhpc.wire.messages.cluster import Moved
+from rayhpc.wire.messages.listings import ObjectRow
 
 Handler = Callable[[Address, Any], None]
 

@@ -13,7 +13,7 @@ from rayhpc.raylet.objects.memory import Memory
 from rayhpc.raylet.objects.spill import Spiller
 from rayhpc.raylet.objects.table import ObjectTable
 from rayhpc.wire.address import Address, ObjectId, describe, owner_of
-from rayhpc.wire.messages.cluster import ObjectRow
+from rayhpc.wire.messages.listings import ObjectRow
 
 _HOLDERS = 5
 _PINNERS = 3

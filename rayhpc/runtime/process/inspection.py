@@ -14,7 +14,7 @@ from rayhpc.runtime.owner.pending import Pending
 from rayhpc.runtime.owner.results import Failure
 from rayhpc.runtime.values.errors import load_error
 from rayhpc.wire.address import node_of
-from rayhpc.wire.messages.cluster import ObjectRow
+from rayhpc.wire.messages.listings import ObjectRow
 from rayhpc.wire.messages.task_runs import QUEUED, TaskEvent
 from rayhpc.wire.messages.tasks import Call
 
@@ -44,9 +44,7 @@ def objects(ownership: Ownership, limit: int) -> list[ObjectRow]:
         kind = "LOCAL_REFERENCE" if ownership.is_mine(oid) else "BORROWED"
         size = entry.size or (len(entry.value) if isinstance(entry.value, bytes) else 0)
         rows.append(
-            ObjectRow(
-                oid, size, kind, node, os.getpid(), _STATES[entry.state], count=entry.count
-            )
+            ObjectRow(oid, size, kind, node, os.getpid(), _STATES[entry.state], count=entry.count)
         )
     return rows
 

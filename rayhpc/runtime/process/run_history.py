@@ -15,7 +15,7 @@ from rayhpc.runtime.process.client import Client
 from rayhpc.runtime.process.questions import Asked
 from rayhpc.wire import runs
 from rayhpc.wire.address import Address, raylet_of
-from rayhpc.wire.messages import cluster, task_runs
+from rayhpc.wire.messages import cluster, listings, task_runs
 
 WORKER_ANSWERS_S = 2.0
 
@@ -44,15 +44,15 @@ class History(NamedTuple):
 
 def read(client: Client, limit: int = 0, timeout: float = 30.0) -> History:
     """Ask everyone; for each node at least its last `limit` runs (0: all)."""
-    nodes: list[cluster.NodeState] = client.ask_head(
-        cluster.Nodes(), list[cluster.NodeState], timeout
+    nodes: list[listings.NodeState] = client.ask_head(
+        cluster.Nodes(), list[listings.NodeState], timeout
     )
     raylets = [raylet_of(x.info.number) for x in nodes if x.alive]
     rows = client.questions.ask_all([(x, cluster.Workers()) for x in raylets], timeout)
     workers = [
         row.address
         for reply in rows.values()
-        for row in msgspec.msgpack.decode(reply, type=list[cluster.WorkerRow])
+        for row in msgspec.msgpack.decode(reply, type=list[listings.WorkerRow])
         # A process that is still starting must not be contacted.
         if row.kind == "worker" and row.state != "starting"
     ]

@@ -264,12 +264,12 @@ def test_references_in_structures_keep_their_values(ray: Any) -> None:
 
 def test_the_store_is_empty_when_all_references_are_gone(ray: Any) -> None:
     from rayhpc.runtime.process import current
-    from rayhpc.wire.messages import cluster
+    from rayhpc.wire.messages import cluster, listings
 
     client = current.client()
 
     def stored() -> set[bytes]:
-        rows = client.ask(client._core.raylet, cluster.StoreObjects(), list[cluster.ObjectRow])
+        rows = client.ask(client._core.raylet, cluster.StoreObjects(), list[listings.ObjectRow])
         return {row.oid for row in rows}
 
     before = stored()

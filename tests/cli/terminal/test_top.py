@@ -12,8 +12,8 @@ from msgspec.structs import replace
 
 from rayhpc.exit_codes import LaunchError, NoAnswerError
 from rayhpc.observe.live.now import Now, now
-from rayhpc.wire.messages.cluster import ClusterState
 from rayhpc.wire.messages.common import UNIT
+from rayhpc.wire.messages.listings import ClusterState
 from tests.observe.generator import BEGIN, Made
 from tests.observe.live.looks import actor_row, look_of
 

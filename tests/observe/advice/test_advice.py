@@ -9,7 +9,8 @@ import pytest
 from rayhpc.observe import facts
 from rayhpc.observe.advice.advice import Advice
 from rayhpc.observe.advice.choosing import LOOKS, SHOWN, advice
-from rayhpc.wire.messages.cluster import Moved, NodeHistory, NodeSample
+from rayhpc.wire.messages.cluster import Moved
+from rayhpc.wire.messages.listings import NodeHistory, NodeSample
 from tests.observe.generator import BEGIN, Made
 
 

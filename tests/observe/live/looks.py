@@ -7,8 +7,8 @@ from typing import Any
 from rayhpc.observe.live.look import Look
 from rayhpc.observe.live.tally import Tally
 from rayhpc.wire.messages.actors import ActorRow, ActorSpec
-from rayhpc.wire.messages.cluster import ClusterState, JobRow
 from rayhpc.wire.messages.common import JobConfig, SchedulingClass
+from rayhpc.wire.messages.listings import ClusterState, JobRow
 from rayhpc.wire.messages.task_runs import RunPage
 from tests.observe.generator import BEGIN, Made
 

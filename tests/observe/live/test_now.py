@@ -5,8 +5,9 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from rayhpc.observe.live.now import now
-from rayhpc.wire.messages.cluster import ClusterState, Moved
+from rayhpc.wire.messages.cluster import Moved
 from rayhpc.wire.messages.common import UNIT
+from rayhpc.wire.messages.listings import ClusterState
 from tests.observe.generator import BEGIN, Made
 from tests.observe.live.looks import actor_row, look_of
 

@@ -19,7 +19,7 @@ from rayhpc.observe.server.feed import Feed
 from rayhpc.observe.server.pages import application
 from rayhpc.observe.views.everything import views
 from rayhpc.observe.views.one import function_page
-from rayhpc.wire.messages.cluster import ClusterState
+from rayhpc.wire.messages.listings import ClusterState
 from tests.observe import browser
 from tests.observe.generator import BEGIN, Made
 from tests.observe.live.looks import actor_row, look_of

@@ -23,7 +23,8 @@ from rayhpc.observe.views.overview import overview
 from rayhpc.observe.views.stores import stores
 from rayhpc.observe.views.timeline import Timeline, timeline
 from rayhpc.observe.views.usage import usage
-from rayhpc.wire.messages.cluster import Moved, NodeHistory, NodeSample, WorkerRow
+from rayhpc.wire.messages.cluster import Moved
+from rayhpc.wire.messages.listings import NodeHistory, NodeSample, WorkerRow
 from tests.observe.generator import BEGIN, Made
 
 
@@ -164,9 +165,7 @@ def test_memory_is_shown_over_time_and_by_node_the_fullest_first() -> None:
     made = Made(nodes=3)
     made.run("f", 0.0, 10.0)
     for node, limit in ((1, 1_000), (2, 500), (3, 0)):
-        samples = [
-            NodeSample(BEGIN + i, 0, 0, 0, 0, 0, Moved(), 40 * i, limit) for i in range(11)
-        ]
+        samples = [NodeSample(BEGIN + i, 0, 0, 0, 0, 0, Moved(), 40 * i, limit) for i in range(11)]
         made.history.append(NodeHistory(node, 1.0, samples))
     seen = memory(facts.snapshot(made.recording()))
     assert [(x.node, x.used_most, x.percent[-1]) for x in seen.nodes] == [
