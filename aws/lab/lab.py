@@ -16,6 +16,7 @@ from aws.lab import environment
 from ssh.lab import packages
 from ssh.lab.errors import LabError
 from ssh.lab.lab import Lab
+from tests.cached_environment import NotThereError
 
 ROOT = Path(__file__).parents[2]
 _LINES_OF_LOG = 30
@@ -25,7 +26,7 @@ def why_not() -> str:
     """Why there can be no lab here; empty if there can."""
     try:
         environment.interpreter()
-    except environment.NotThereError as error:
+    except NotThereError as error:
         return str(error)
     return packages.why_not()
 

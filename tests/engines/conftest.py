@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from rayhpc.machine import scratch
+from tests.cached_environment import NotThereError
 from tests.engines import environment
 from tests.launch.processes import Known, family, left_of, names_in
 
@@ -108,7 +109,7 @@ def ray_python() -> Path:
     """The interpreter that has the newest real Ray."""
     try:
         return environment.interpreter()
-    except environment.NotThereError as error:
+    except NotThereError as error:
         pytest.skip(str(error))
 
 

@@ -9,40 +9,26 @@ say why they skip where it has not been made.  Those that take a minute or more 
 
 from __future__ import annotations
 
-import fcntl
 import os
-import subprocess
 import sys
 from pathlib import Path
 
-WHAT = "ray[data,tune]"
-_PIP = ("-m", "pip", "install", "-q", "--disable-pip-version-check", "--only-binary", ":all:", WHAT)
-# Seconds for each of its two steps: whoever waits for them has tests to run.
-_LIMIT_S = 240.0
+from tests.cached_environment import CachedEnvironment, NotThereError
+
 _ALL = "RAYHPC_TEST_REAL_RAY"
 
 
-class NotThereError(Exception):
-    """There can be no such environment here; the text says why."""
-
-
-def folder() -> Path:
-    """Where it is, for this interpreter's version."""
+def environment() -> CachedEnvironment:
+    """The one for this interpreter's version."""
     cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(cache, "rayhpc", f"real-ray-{sys.version_info[0]}.{sys.version_info[1]}")
+    folder = Path(cache, "rayhpc", f"real-ray-{sys.version_info[0]}.{sys.version_info[1]}")
+    command = "python3 -m tests.engines.environment"
+    return CachedEnvironment("real Ray", "ray[data,tune]", folder, command)
 
 
 def interpreter() -> Path:
-    """The interpreter that has Ray.
-
-    Raises:
-        NotThereError: it has not been made.
-    """
-    if not _done().exists():
-        raise NotThereError(
-            f"no real Ray in {folder()}: `python3 -m tests.engines.environment` gets it"
-        )
-    return _python()
+    """The interpreter that has Ray.  Raises NotThereError: it has not been made."""
+    return environment().interpreter()
 
 
 def why_not_all() -> str:
@@ -56,49 +42,5 @@ def why_not_all() -> str:
     return ""
 
 
-def make() -> Path:
-    """Make it unless it is there; its interpreter.
-
-    Raises:
-        NotThereError: pip cannot get Ray, or not in time.
-    """
-    folder().mkdir(parents=True, exist_ok=True)
-    with (folder() / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not _done().exists():
-            _run(sys.executable, "-m", "venv", str(folder() / "venv"))
-            _run(str(_python()), *_PIP)
-            _done().touch()
-    return _python()
-
-
-def _python() -> Path:
-    return folder() / "venv" / "bin" / "python"
-
-
-def _done() -> Path:
-    return folder() / "done"
-
-
-def _run(*command: str) -> None:
-    try:
-        ended = subprocess.run(
-            ["nice", "-n", "5", *command],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=_LIMIT_S,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise NotThereError(f"no real Ray can be had here: {error}") from None
-    if ended.returncode != 0:
-        last = (ended.stderr.strip() or "pip says nothing").splitlines()[-1]
-        raise NotThereError(f"no real Ray can be had here: {last}")
-
-
 if __name__ == "__main__":
-    try:
-        print(make())
-    except NotThereError as error:
-        raise SystemExit(str(error)) from None
+    environment().main()

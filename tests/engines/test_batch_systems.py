@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rayhpc.exit_codes import ExitCode
-from tests.engines.environment import folder, why_not_all
+from tests.engines.environment import environment, why_not_all
 from tests.sge.lab_cluster import SgeCluster, why_not
 from tests.slurm.fake.cluster import ROOT
 from tests.slurm.user import User, eventually
@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 if why_not_all():
     pytestmark.append(pytest.mark.skip(reason=why_not_all()))
 
-PYTHON = str(folder() / "venv" / "bin" / "python")
+PYTHON = str(environment().folder / "venv" / "bin" / "python")
 PROGRAM = """#RAYHPC --engine ray --nodes 2 --cpus-per-node 2
 import sys
 import ray
@@ -62,7 +62,7 @@ def somebody() -> Iterator[User]:
     reason = why_not()
     if reason:
         pytest.skip(reason)
-    shown = (sys.base_prefix, sys.prefix, str(ROOT), str(folder()))
+    shown = (sys.base_prefix, sys.prefix, str(ROOT), str(environment().folder))
     lab = SgeCluster(2, SGELAB_EXPOSE=":".join(dict.fromkeys(shown)))
     yield User(lab, lab.home / "engine")
     lab.close()

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.engines.environment import NotThereError, folder, interpreter
+from tests.cached_environment import NotThereError
+from tests.engines.environment import environment, interpreter
 from tests.slurm.fake.cluster import ROOT
 from tests.slurm.lab_cluster import LabCluster, why_not
 from tests.slurm.test_ends import left, sessions
@@ -41,7 +42,7 @@ def user() -> Iterator[User]:
         interpreter()
     except NotThereError as error:
         pytest.skip(str(error))
-    shown = (sys.base_prefix, sys.prefix, str(ROOT), str(folder()))
+    shown = (sys.base_prefix, sys.prefix, str(ROOT), str(environment().folder))
     lab = LabCluster(
         NODES,
         SLURMLAB_PREFIX="eng",
@@ -57,7 +58,7 @@ def user() -> Iterator[User]:
 def test_four_nodes_then_a_kill_of_everything(user: User) -> None:
     assert isinstance(user.cluster, LabCluster)
     lab = user.cluster
-    venv = str(folder() / "venv")
+    venv = str(environment().folder / "venv")
     words = ("--engine", "ray", "--nodes", str(NODES), "--cpus-per-node", "2")
     python = f"{venv}/bin/python"
     done = user.submit(*words, "--", python, "program.py", "5", timeout=200)
