@@ -51,7 +51,7 @@ class Kubelet:
         self._guard = threading.Lock()
         self._known: set[str] = set()
         self.running: dict[tuple[str, str], Running] = {}
-        self._port = serve(self, Path(config["certificate"]), config["host"])
+        self._port = serve(self.running, Path(config["certificate"]), config["host"])
 
     def run(self) -> None:
         """Until it is killed."""

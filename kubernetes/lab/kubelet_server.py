@@ -18,15 +18,16 @@ from kubernetes.lab.channels import CommandHandler
 from kubernetes.lab.tls_server import TlsServer
 
 if TYPE_CHECKING:
-    from kubernetes.lab.kubelet import Kubelet
+    from collections.abc import Mapping
+
     from kubernetes.lab.pods import Running
 
 _LOOK_S = 0.05
 
 
-def serve(kubelet: Kubelet, certificate: Path, host: str) -> int:
-    """Start; returns the port."""
-    server = TlsServer((host, 0), type("Handler", (_Handler,), {"kubelet": kubelet}))
+def serve(running: Mapping[tuple[str, str], Running], certificate: Path, host: str) -> int:
+    """Serve what runs, by namespace and pod; returns the port."""
+    server = TlsServer((host, 0), type("Handler", (_Handler,), {"running": running}))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     context.load_verify_locations(certificate.with_name("authority.pem"))
@@ -37,7 +38,7 @@ def serve(kubelet: Kubelet, certificate: Path, host: str) -> int:
 
 
 class _Handler(CommandHandler, BaseHTTPRequestHandler):
-    kubelet: Kubelet
+    running: Mapping[tuple[str, str], Running]
     protocol_version = "HTTP/1.1"
 
     def log_message(self, format: str, *args: Any) -> None:
@@ -47,7 +48,7 @@ class _Handler(CommandHandler, BaseHTTPRequestHandler):
         self.close_connection = True
         url = urlsplit(self.path)
         what, namespace, pod, *_ = [*url.path.strip("/").split("/"), "", ""]
-        running = self.kubelet.running.get((namespace, pod))
+        running = self.running.get((namespace, pod))
         if running is None:
             self.send_error(404, f"no container runs in {pod}")
         elif what == "containerLogs":

@@ -26,7 +26,7 @@ from rayhpc.clusters.plan import Action, Wishes
 from rayhpc.elastic.types import Machine, MachineState, NodeType
 from rayhpc.exit_codes import ExitCode, LaunchError, exit_code_of
 from rayhpc.launch.batch_cluster.cluster import BatchCluster, batch_cluster
-from rayhpc.launch.batch_cluster.heads import Phase
+from rayhpc.launch.batch_cluster.head import Phase
 
 _ASK_S = 60.0
 _OTHERWISE = "use nohup, or `rayhpc submit` for a job of its own"

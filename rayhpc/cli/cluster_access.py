@@ -26,6 +26,7 @@ from rayhpc.clusters.launcher import Launcher
 from rayhpc.clusters.read import ClusterFile, read, read_file
 from rayhpc.clusters.record import ClusterRecord, KnownHost, RecordFolder
 from rayhpc.clusters.remote.login import Login
+from rayhpc.clusters.rental import Rental
 from rayhpc.clusters.renting import own_key_path
 from rayhpc.clusters.schema import Auth
 from rayhpc.exit_codes import ExitCode, LaunchError
@@ -78,9 +79,18 @@ class Cluster:
         refuse_unserved(self.file)
         if self.rental_kind is None:
             return hosts_of(self.file)
-        from rayhpc.cli.rented import Rental
+        return self.rental().hosts_with_head()
 
-        return Rental(self).hosts_with_head()
+    def rental(self) -> Rental:
+        """Its machines, where its place makes them.
+
+        Raises:
+            OptionError: its file has an option that the provider does not know, or a package is
+                missing.
+        """
+        kind = self.rental_kind
+        assert kind is not None
+        return Rental(self.file, kind, self.auth, self.folder, tell)
 
     def hosts_gone(self, hosts: Sequence[Host]) -> list[Host]:
         """Machines that it had when it was brought up and that its file has no more."""

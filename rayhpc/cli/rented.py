@@ -1,152 +1,23 @@
-"""`up` and `down` of a cluster whose provider makes its machines (clouds), and which those are.
+"""The commands about clusters whose provider makes their machines (clouds): what is their own.
 
-Called by `up`, `down` and `cluster_access`.  The provider makes and ends machines; what happens on
-them is the same as for a list of machines.
+Called by `up`, `down` and `explain`; `clusters.rental` has the machines made and ended.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from contextlib import suppress
-from pathlib import Path
 
 import click
 
-from rayhpc.cli.cluster_access import Cluster, confirm, tell
+from rayhpc.cli.cluster_access import Cluster, confirm
 from rayhpc.cli.saying import say
 from rayhpc.clusters import renting
-from rayhpc.clusters.hosts import Host
-from rayhpc.clusters.machine_plan import (
-    HEAD,
-    MachinePlan,
-    MachineTypes,
-    is_head,
-    machine_types,
-    plan_machines,
-)
-from rayhpc.clusters.node_types import max_workers
+from rayhpc.clusters.machine_plan import MachinePlan, is_head
 from rayhpc.clusters.plan import Action, Row
-from rayhpc.elastic.types import MachineState, NodeType
-from rayhpc.exit_codes import ExitCode, LaunchError
-from rayhpc.providers.base import ProviderError
-from rayhpc.providers.machines import MachineProvider, Rented
-
-
-class Rental:
-    """A cluster's machines at their place.
-
-    Args:
-        cluster: which; its provider is one that makes machines.
-
-    Raises:
-        OptionError: its file has an option that the provider does not know, or a package is
-            missing.
-    """
-
-    def __init__(self, cluster: Cluster) -> None:
-        kind = cluster.rental_kind
-        assert kind is not None
-        config = cluster.file.config
-        self.cluster = cluster
-        self.title = kind.title
-        self.types: MachineTypes = machine_types(cluster.file)
-        self.most = max_workers(config)
-        self.provider: MachineProvider = kind.rent(cluster.name, config.provider, self.types.all)
-
-    def living(self) -> list[Rented]:
-        """What is there, the head first.  Raises ProviderError."""
-        found = [x for x in self.provider.list() if x.state is not MachineState.ENDED]
-        return sorted(found, key=lambda each: (not is_head(each), each.name))
-
-    def plan(self) -> MachinePlan:
-        """What is to be done.  Raises ProviderError."""
-        return plan_machines(self.types, self.most, self.provider.list())
-
-    def hosts_with_head(self) -> list[Host]:
-        """The machines that run, the head first.  Raises LaunchError if there is no head."""
-        living = self.living()
-        running = [x for x in living if x.state is MachineState.RUNNING and x.login and x.address]
-        if running and is_head(running[0]):
-            return self.hosts(running)
-        others = ", ".join(f"{each.name} ({each.identity})" for each in living)
-        there = f", only {others}" if others else ""
-        raise LaunchError(
-            f"cluster {self.cluster.name} has no head at {self.title}{there}: `rayhpc up` brings "
-            "it up, `rayhpc down` ends the rest",
-            ExitCode.HEAD_LOST,
-        )
-
-    def hosts(self, machines: Sequence[Rented]) -> list[Host]:
-        """Machines as the launcher sees them.  Raises LaunchError where their key is not here."""
-        cluster = self.cluster
-        key = cluster.auth.ssh_private_key or ""
-        if machines and not Path(key).expanduser().exists():
-            raise LaunchError(
-                f"the key of cluster {cluster.name} is not here ({key}): go to the machine that "
-                "has brought it up; `rayhpc down` works from anywhere",
-                ExitCode.PERMISSION,
-            )
-        return [renting.host_of(x, cluster.file.config, cluster.auth) for x in machines]
-
-    def obtain(self, plan: MachinePlan) -> tuple[list[Rented], list[LaunchError]]:
-        """End and ask for what the plan says, and wait until it is there.
-
-        Returns:
-            The machines that are there now, the head first, and a failure for each other.
-
-        Raises:
-            LaunchError: there will be no head.
-        """
-        if plan.end:
-            for machine, why in plan.end:
-                tell(machine.name, f"ended: {why}")
-            renting.end_all(self.provider, [machine.name for machine, _ in plan.end])
-        try:
-            asked, failed = self._ask(plan.ask)
-        except LaunchError:
-            if not plan.keep:
-                # Nothing is there: neither stays what was made for it, as far as we may remove it.
-                with suppress(ProviderError):
-                    renting.remove_the_rest(self.provider)
-                _forget(self.cluster)
-            raise
-        # An `up` before this one may not have waited for those that it had asked for.
-        ready = [x for x in plan.keep if x.state is MachineState.RUNNING and x.login]
-        coming = [each.name for each in plan.keep if each not in ready]
-        there, lost = renting.wait_until_there(self.provider, [*coming, *asked], tell)
-        for error in lost:
-            if error.name.startswith(f"{HEAD}-"):
-                raise error
-        found = [*ready, *there.values()]
-        return sorted(found, key=lambda each: not is_head(each)), [*failed, *lost]
-
-    def _prepare(self) -> None:
-        config = self.cluster.file.config
-        if all("KeyName" in kind.options for kind in self.types.all):
-            return  # the user's own, known there
-        key = Path(self.cluster.auth.ssh_private_key or "").expanduser()
-        if config.auth.ssh_private_key is None:
-            self.cluster.folder.make()
-            renting.make_own_key(self.cluster.folder.path, self.cluster.name)
-        self.provider.prepare(renting.public_key(key))
-
-    def _ask(self, wanted: Sequence[tuple[str, NodeType]]) -> tuple[list[str], list[LaunchError]]:
-        """The head first: without it nothing else is asked for.  Raises LaunchError."""
-        asked: list[str] = []
-        failed: list[LaunchError] = []
-        if wanted:
-            self._prepare()
-        for name, kind in wanted:
-            tell(name, "is asked for")
-            try:
-                renting.ask(self.provider, kind, name)
-                asked.append(name)
-            except ProviderError as error:
-                if kind is self.types.head:
-                    raise
-                failed.append(renting.MachineError(name, str(error)))
-        return asked, failed
+from rayhpc.clusters.rental import Rental
+from rayhpc.exit_codes import ExitCode
+from rayhpc.providers.machines import Rented
 
 
 def rows_of(rental: Rental, plan: MachinePlan) -> list[Row]:
@@ -164,7 +35,7 @@ def rows_of(rental: Rental, plan: MachinePlan) -> list[Row]:
 
 def down(cluster: Cluster, *, workers_only: bool, keep: bool, yes: bool) -> int:
     """End its machines, and what it has beside them."""
-    rental = Rental(cluster)
+    rental = cluster.rental()
     living = rental.living()
     ending = living
     if workers_only:
@@ -182,7 +53,7 @@ def down(cluster: Cluster, *, workers_only: bool, keep: bool, yes: bool) -> int:
             renting.end_all(rental.provider, [each.name for each in ending])
         left = renting.remove_the_rest(rental.provider) if whole else []
         if whole and not left:
-            _forget(cluster)
+            renting.forget(cluster.folder)
     count = f"{len(ending)} machine{'s' * (len(ending) != 1)} ended"
     rest = f"; nothing of it is left at {rental.title}" if whole and not left else ""
     click.echo(f"Cluster {cluster.name}: {count}{rest}.")
@@ -193,7 +64,7 @@ def down(cluster: Cluster, *, workers_only: bool, keep: bool, yes: bool) -> int:
 
 def explain(cluster: Cluster, as_json: bool) -> int:
     """How each machine fares, those that ended lately too, in the place's own words."""
-    rental = Rental(cluster)
+    rental = cluster.rental()
     rows = [
         {"machine": x.name, "identity": x.identity, "why": rental.provider.explain(x.name)}
         for x in rental.provider.list()
@@ -215,10 +86,3 @@ def _beyond_least(rental: Rental, living: Sequence[Rented]) -> list[Rented]:
         mine = [x for x in living if x.node_type == kind.name and not is_head(x)]
         found += mine[kind.min_nodes :]
     return found
-
-
-def _forget(cluster: Cluster) -> None:
-    cluster.folder.remove_record()
-    key = renting.own_key_path(cluster.folder.path)
-    for path in (key, key.with_name(f"{key.name}.pub"), cluster.folder.known_hosts):
-        path.unlink(missing_ok=True)

@@ -10,13 +10,13 @@ import threading
 import time
 
 from rayhpc.cli.cluster_access import Cluster, complain, identity, tell
-from rayhpc.cli.rented import Rental
 from rayhpc.cli.saying import say
 from rayhpc.clusters.bring_up import BringUp
 from rayhpc.clusters.growing import SettingUp
 from rayhpc.clusters.head_line import HeadLine
 from rayhpc.clusters.plan import Action, make_plan
 from rayhpc.clusters.remote import interactive
+from rayhpc.clusters.rental import Rental
 from rayhpc.elastic.loop import Loop
 from rayhpc.exit_codes import LaunchError
 from rayhpc.providers.machines import Rented

@@ -24,7 +24,7 @@ from rayhpc.cli.cluster_access import (
     yes_option,
 )
 from rayhpc.cli.cluster_kinds import verbs_of
-from rayhpc.cli.rented import Rental, rows_of
+from rayhpc.cli.rented import rows_of
 from rayhpc.cli.saying import say
 from rayhpc.clusters.bring_up import BringUp, Outcome
 from rayhpc.clusters.cloud_plan import cloud_rows
@@ -95,7 +95,7 @@ def up(
 def _up_rented(cluster: Cluster, wishes: Wishes, yes: bool, stay: bool) -> int:
     """First the machines are made, then they are as those of a list."""
     with cluster.folder.locked():
-        rental = Rental(cluster)
+        rental = cluster.rental()
         plan = rental.plan()
         rows = rows_of(rental, plan)
         if rows:
@@ -118,7 +118,7 @@ def _up_rented(cluster: Cluster, wishes: Wishes, yes: bool, stay: bool) -> int:
 def _dry_run_rented(cluster: Cluster, wishes: Wishes) -> int:
     """What its place has; where that cannot be asked, what the file alone says."""
     try:
-        rental = Rental(cluster)
+        rental = cluster.rental()
         plan = rental.plan()
     except LaunchError as error:
         say(str(error))

@@ -1,7 +1,7 @@
 """Has a place make a cluster's machines and end them, and waits for it.
 
-Called by `cli.rented`.  Machines are asked for under names, so that a lost answer, or an `up` that
-was killed, asks for nothing twice.
+Called by `rental` and `cli.rented`.  Machines are asked for under names, so that a lost answer, or
+an `up` that was killed, asks for nothing twice.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TypeVar
 from rayhpc.clusters.hosts import Host
 from rayhpc.clusters.machine import Tell
 from rayhpc.clusters.machine_plan import is_head
+from rayhpc.clusters.record import RecordFolder
 from rayhpc.clusters.schema import Auth, ClusterConfig, NodeTypeConfig
 from rayhpc.elastic.types import MACHINE_LABEL, MachineState, NodeType
 from rayhpc.exit_codes import ExitCode, LaunchError
@@ -47,6 +48,14 @@ def make_own_key(folder: Path, cluster: str) -> None:
     if not path.exists():
         words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"rayhpc {cluster}"]
         _run([*words, "-f", str(path)])
+
+
+def forget(folder: RecordFolder) -> None:
+    """Remove what is remembered here of a cluster that is no more, with its key."""
+    folder.remove_record()
+    key = own_key_path(folder.path)
+    for path in (key, key.with_name(f"{key.name}.pub"), folder.known_hosts):
+        path.unlink(missing_ok=True)
 
 
 def public_key(private: Path) -> str:

@@ -21,7 +21,8 @@ from rayhpc.clusters.read import ClusterFile
 from rayhpc.elastic.types import MachineState, NodeType, check_types
 from rayhpc.exit_codes import ExitCode, LaunchError
 from rayhpc.launch import growth_file
-from rayhpc.launch.batch_cluster.heads import Condition, Head, Launch, Phase, head_of
+from rayhpc.launch.batch_cluster.choose_head import head_of
+from rayhpc.launch.batch_cluster.head import Condition, Head, Launch, Phase
 from rayhpc.launch.growth_file import GrowthFile, HeadNote
 from rayhpc.providers import registry
 from rayhpc.providers.base import ClusterFacts, Provider, ProviderKind

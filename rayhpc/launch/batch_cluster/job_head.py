@@ -17,7 +17,7 @@ from rayhpc.batch.registry import system
 from rayhpc.batch.rendering import inside
 from rayhpc.batch.request import JobRequest
 from rayhpc.exit_codes import ExitCode, LaunchError
-from rayhpc.launch.batch_cluster.heads import Condition, Head, Launch, Phase
+from rayhpc.launch.batch_cluster.head import Condition, Head, Launch, Phase
 from rayhpc.machine import whole_file
 
 # In the cluster's folder: the path of the folder of the head's job.

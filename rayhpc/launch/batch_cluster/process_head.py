@@ -15,7 +15,7 @@ from pathlib import Path
 from rayhpc.batch.rendering import OUR_RAYHPC
 from rayhpc.exit_codes import ExitCode, LaunchError
 from rayhpc.launch import sessions
-from rayhpc.launch.batch_cluster.heads import Condition, Head, Launch, Phase
+from rayhpc.launch.batch_cluster.head import Condition, Head, Launch, Phase
 
 _LOG = "head.log"
 _SSH_S = 60.0
