@@ -63,7 +63,7 @@ def test_scancel_and_time_limit(lab: LabCluster, user: User, how: str) -> None:
         user.run("scancel", job, check=True)
     else:
         # Its limit is over now, which the controller sees within half a minute.
-        lab.verb("exec", "-u", "root", "scontrol", "update", f"JobId={job}", "EndTime=now")
+        lab.end_limit_of(job)
         assert eventually(lambda: (directory / "checkpoint").exists(), 60)
     told = time.monotonic()
     assert eventually(lambda: left(lab) == [], KILL_WAIT_S), left(lab)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tests.slurm.user import Cluster
 
 NODES = 8
+_FAILED = pytest.StashKey[bool]()
 
 
 @pytest.fixture(scope="session")
@@ -49,23 +50,37 @@ def cluster(request: pytest.FixtureRequest) -> Cluster:
 
 
 @pytest.fixture
-def user(cluster: Cluster, request: pytest.FixtureRequest) -> User:
+def user(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[User]:
     """Somebody at its terminal."""
-    return _user(cluster, request)
+    yield from _user(cluster, request)
 
 
 @pytest.fixture
-def fake_user(fake: FakeCluster, request: pytest.FixtureRequest) -> User:
+def fake_user(fake: FakeCluster, request: pytest.FixtureRequest) -> Iterator[User]:
     """Somebody at the fake one's, for what a real SLURM cannot be made to do."""
-    return _user(fake, request)
+    yield from _user(fake, request)
 
 
 @pytest.fixture
-def lab_user(lab: LabCluster, request: pytest.FixtureRequest) -> User:
+def lab_user(lab: LabCluster, request: pytest.FixtureRequest) -> Iterator[User]:
     """Somebody at the real one's, for what the fake does not have."""
-    return _user(lab, request)
+    yield from _user(lab, request)
 
 
-def _user(cluster: Cluster, request: pytest.FixtureRequest) -> User:
+def _user(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[User]:
     name = re.sub(r"\W+", "-", request.node.name)
-    return User(cluster, cluster.home / name)
+    user = User(cluster, cluster.home / name)
+    yield user
+    if request.node.stash.get(_FAILED, False):
+        # What it would have cancelled must not fail the others, too.
+        user.run("scancel", f"--user={user.run('whoami').stdout.strip()}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Note for `_user` whether a test has failed."""
+    report = yield
+    item.stash[_FAILED] = item.stash.get(_FAILED, False) or report.failed
+    return report

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from tests.lab_keeper import LabKeeper
 from tests.slurm.fake.cluster import ROOT, clean_environ, write_rayhpc
+from tests.slurm.user import eventually
 
 SCRIPT = ROOT / "slurm" / "lab" / "slurmlab.sh"
 _NEEDED = ("slurmctld", "slurmd", "munged", "srun", "nsenter", "unshare", "ip", "setpriv")
@@ -108,6 +109,21 @@ class LabCluster:
                 name, _, rest = line.strip().partition(" ")
                 names += [name] * int(rest.split("count:")[1].split()[0])
         return names
+
+    def end_limit_of(self, job: str) -> None:
+        """Have a job's time limit be over now: not in the second it started in, SLURM says."""
+        words = ("exec", "-u", "root", "scontrol", "update", f"JobId={job}", "EndTime=now")
+
+        def accepted() -> bool:
+            try:
+                self.verb(*words)
+            except AssertionError as error:
+                if "Invalid time" not in str(error):
+                    raise
+                return False
+            return True
+
+        assert eventually(accepted, 10)
 
     def close(self) -> None:
         """Take it down, and remove what it wrote."""

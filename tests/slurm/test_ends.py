@@ -194,7 +194,7 @@ def test_the_time_limit_is_an_orderly_end(lab: LabCluster, lab_user: User) -> No
     """SLURM looks every half minute whether a job is over its time."""
     lab_user.write("work.py", WORK)
     job = started(lab_user, "wait")
-    lab.verb("exec", "-u", "root", "scontrol", "update", f"JobId={job}", "EndTime=now")
+    lab.end_limit_of(job)
     assert lab_user.rayhpc("wait", job, timeout=120).returncode == 143
     assert eventually(lambda: left(lab, lab.names[:3]) == [], 10), left(lab, lab.names[:3])
 

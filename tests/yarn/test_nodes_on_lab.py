@@ -19,6 +19,8 @@ from yarn.lab import jars
 from yarn.lab.lab import Lab
 from yarn.lab.processes import of_containers
 
+pytestmark = within(120)
+
 ROOT = Path(__file__).parents[2]
 _ROOT = "yarn.scheduler.capacity.root"
 # `default` may take all that is free; `urgent` takes back its half.
@@ -50,8 +52,6 @@ _TAKES = {
 GREEDY = """
 import subprocess, sys
 from rayhpc.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-pytestmark = within(120)
 
 mine = rayhpc.get_runtime_context().get_node_id()
 other = next(n["NodeID"] for n in rayhpc.nodes() if n["Alive"] and n["NodeID"] != mine)
