@@ -16,6 +16,7 @@ from tests.yarn.labs import SLOW_ON, lab_of, within
 from tests.yarn.programs import RESIZE, program, waiting_for
 from tests.yarn.terminal import Terminal
 from yarn.lab import jars
+from yarn.lab.daemons import JAVA_OPTIONS
 from yarn.lab.lab import Lab
 from yarn.lab.processes import of_containers
 
@@ -110,7 +111,8 @@ def _administer(lab: Lab, *words: str) -> None:
     options = lab.layout.options
     classes = f"{lab.layout.configuration('client')}:{jars.fetch(options.hadoop)}/*"
     shell = "org.apache.hadoop.yarn.client.cli.RMAdminCLI"
-    subprocess.run([java, "-cp", classes, shell, *words], check=True, capture_output=True)
+    command = [java, *JAVA_OPTIONS, "-cp", classes, shell, *words]
+    subprocess.run(command, check=True, capture_output=True)
 
 
 @pytest.fixture
@@ -209,7 +211,7 @@ while len(seen) < 2:
     mark = Path(f"{script}.{sick}")
     mark.touch()
     try:
-        wait_until(lambda: "its node was lost" in user.run("logs").stderr, 60)
+        wait_until(lambda: "its node was lost" in user.shown("stderr"), 60)
         go.touch()
         out, said = follower.communicate(timeout=60)
     finally:
@@ -226,13 +228,12 @@ def test_a_preempted_container_costs_no_restart(user: Terminal, tmp_path: Path) 
     words = ["--nodes", "3", "--mem", "7G", "--yarn", "--restarts 0", "--", "python", "long.py"]
     follower = user.start("submit", *words)
     wait_until(started.exists, 60)
-    (first,) = json.loads(user.run("jobs", "--json").stdout)
     user.write("short.py", "print('here')\n")
     done = user.run("submit", "--partition", "urgent", "--mem", "6G", "--", "python", "short.py")
     assert done.returncode == 0, done.stderr
     assert done.stdout == "here\n"
     why = "ended: preempted: the scheduler gave its capacity to another queue or user"
-    wait_until(lambda: why in user.run("logs", first["id"]).stderr)
+    wait_until(lambda: why in user.shown("stderr"))
     go.touch()
     out, said = follower.communicate(timeout=60)
     assert follower.returncode == 0, said

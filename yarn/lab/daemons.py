@@ -22,7 +22,7 @@ _CLASSES = {
     "zk": "org.apache.zookeeper.server.quorum.QuorumPeerMain",
 }
 _HEAP_MB = {"rm": 512, "nm": 384, "nn": 256, "dn": 256, "zk": 128}
-_JAVA_OPTIONS = [
+JAVA_OPTIONS = [
     "-XX:+UseSerialGC",
     "-XX:TieredStopAtLevel=1",  # daemons of a short life: compile fast, not well
     "-XX:-UsePerfData",  # no hsperfdata file outside our folder
@@ -78,7 +78,7 @@ def _java(layout: Layout, name: str, arguments: list[str]) -> tuple[list[str], d
     configuration = layout.configuration(name)
     secure = kerberos.java_options(layout) if layout.options.kerberos else []
     command = [
-        *(java, f"-Xmx{_HEAP_MB[kind(name)]}m", *_JAVA_OPTIONS),
+        *(java, f"-Xmx{_HEAP_MB[kind(name)]}m", *JAVA_OPTIONS),
         *(f"-Djava.io.tmpdir={layout.run / 'tmp'}", *secure),
         *("-cp", f"{configuration}:{jars.fetch(layout.options.hadoop)}/*"),
         *(_CLASSES[kind(name)], *arguments),
