@@ -79,9 +79,7 @@ def test_the_terminal_shows_both_attempts(lab: Lab, tmp_path: Path) -> None:
     wait_until(started.exists, 60)
     wait_until(lambda: "attempt 01" in user.shown("stdout"))
     started.unlink()
-    for process, command in of_containers(lab.layout.run):
-        if "rayhpc.batch.yarn.master" in command:
-            process.send(9)
+    kill_master(lab)
     wait_until(started.exists, 60)
     go.touch()
     out, said = follower.communicate(timeout=60)
@@ -89,6 +87,27 @@ def test_the_terminal_shows_both_attempts(lab: Lab, tmp_path: Path) -> None:
     assert out == "attempt 01\nattempt 02\nfound 2\n"
     assert "containers left by the attempt before: 1" in said
     assert user.run("logs").stdout == out
+
+
+@pytest.mark.parametrize("lab", SLOW_ON, indirect=True)
+def test_a_job_ends_with_its_last_master(lab: Lab, tmp_path: Path) -> None:
+    user = at(lab, tmp_path)
+    user.write("long.py", program(2, before=waiting_for(tmp_path / "go")))
+    words = ["--nodes", "2", "--no-requeue", "--", "python", "long.py"]
+    follower = user.start("submit", *words)
+    wait_until((tmp_path / "go.started").exists, 60)
+    kill_master(lab)
+    _, said = follower.communicate(timeout=60)
+    assert follower.returncode == 1, said
+    assert "is over (FAILED): " in said
+    wait_until(lambda: not of_containers(lab.layout.run), 5.0)
+
+
+def kill_master(lab: Lab) -> None:
+    """The process alone: what it has started must end by itself, or by YARN."""
+    for process, command in of_containers(lab.layout.run):
+        if "rayhpc.batch.yarn.master" in command:
+            process.send(9)
 
 
 @pytest.mark.parametrize("lab", SLOW_ON, indirect=True)
