@@ -118,7 +118,9 @@ class Rendezvous:
         """Remove record and reports, and the directories that are then empty."""
         for path in self._fit:
             for name in _names(path):
-                if name == self._record or name.startswith(self._report):
+                # The last is a record that somebody was killed while writing.
+                ours = (self._report, f".{self._record}.")
+                if name == self._record or name.startswith(ours):
                     (path / name).unlink(missing_ok=True)
 
     def leave(self) -> None:
@@ -236,7 +238,7 @@ def _pauses() -> Iterator[float]:
 def _remove_old(path: Path) -> None:
     """Remove what failed starts left for their ranks to read, a day ago or more."""
     for name in _names(path):
-        if name.endswith(".key") or ".failed." in name:
+        if name.endswith(".key") or ".key." in name or ".failed." in name:
             try:
                 if time.time() - (path / name).stat().st_mtime > _OLD_S:
                     (path / name).unlink()

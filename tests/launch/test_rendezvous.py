@@ -111,6 +111,8 @@ def test_reports_reach_the_head(tmp_path: Path, key: ClusterKey) -> None:
     report = Report(rank=2, node=2, host="n2", error="no Python 3.11", code=73)
     Rendezvous([tmp_path / "r"], "7.0.0").report(report)
     assert head.reports() == {2: report}
+    # Of a rank 0 that was killed while writing.
+    (tmp_path / "r" / ".7.0.0.key.4711").write_text("half a rec")
     head.withdraw()
     assert list((tmp_path / "r").iterdir()) == []
 
