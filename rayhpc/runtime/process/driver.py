@@ -33,6 +33,8 @@ from rayhpc.wire.messages.start import Facts
 ATTACH_TIMEOUT_S = 10.0
 # Nodes that have not forwarded what was printed by then have other problems.
 OUTPUT_TIMEOUT_S = 2.0
+# How long after the end of its connection a raylet may be heard: why it ended is said over another.
+LAST_WORDS_S = 0.5
 # Part of what a raylet may have in flight (`raylet.output`), so that no printing process waits.
 TAKEN_EVERY = 1 << 20
 
@@ -65,6 +67,7 @@ class Driver(Role):
         self._connection = connection
         self._loop.watch(connection.fileno(), self._on_connection_ended)
         self._printer = printer
+        self._end_at: float | None = None
         # Characters that were printed but not acknowledged yet, by raylet.
         self._taken: dict[Address, int] = {}
 
@@ -79,11 +82,22 @@ class Driver(Role):
     def _on_connection_ended(self, descriptor: int) -> None:
         """The attach connection is readable: nothing is sent on it any more, so it has ended."""
         self._loop.unwatch(descriptor)
-        self._core.end(
-            "this node's raylet has ended without a word (killed, or crashed); what it printed "
-            "last is in the node's log if the session kept one. Start the cluster again",
-            LocalRayletDiedError,
-        )
+        self._end_at = self._core.now() + LAST_WORDS_S
+
+    def next_deadline(self) -> float | None:
+        """When the raylet's last words, which take another way, can no longer be expected."""
+        return None if self._core.ended is not None else self._end_at
+
+    def advance(self) -> None:
+        """End if the raylet has ended without last words."""
+        if self._end_at is None or self._core.ended is not None:
+            return
+        if self._core.now() >= self._end_at:
+            self._core.end(
+                "this node's raylet has ended without a word (killed, or crashed); what it printed "
+                "last is in the node's log if the session kept one. Start the cluster again",
+                LocalRayletDiedError,
+            )
 
     def _on_log_lines(self, source: Address, message: leases.LogLines) -> None:
         """Print what workers print, and tell their raylet how much."""

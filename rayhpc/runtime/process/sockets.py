@@ -91,6 +91,7 @@ class Sockets:
         if is_full:
             timeout = RETRY_S if timeout is None else min(timeout, RETRY_S)
         must_read = False
+        others = []
         for fd, events in self._epoll.poll(None if timeout is None else min(timeout, LONGEST_S)):
             if transport.serve(fd, events):
                 continue
@@ -99,13 +100,16 @@ class Sockets:
             elif fd in self._descriptors:
                 must_read = True
             else:
-                on_readable(fd)
+                others.append(fd)
         if is_full:
             transport.listen_again()
         while ready:
             self._take_frame(ready.popleft())
-        if must_read:
+        if must_read or others:
             self._read_sockets()
+        # Last: what the raylet said is handled before the end of its connection.
+        for fd in others:
+            on_readable(fd)
 
     def watch(self, descriptor: int) -> None:
         """Poll a descriptor, too."""

@@ -109,3 +109,18 @@ def test_without_descriptors_it_tries_again_though_nothing_comes(
         waiting.connect(streams._path)
         while len(tries) < 3:
             process.sockets.poll(None, _never)
+
+
+def test_what_the_raylet_said_is_handled_before_the_end_of_its_connection(process: Process) -> None:
+    ours, theirs = socket.socketpair()
+    with ours:
+        process.sockets.watch(ours.fileno())
+        process.sockets.poll(0.0, _never)
+        process.tell("the last words")
+        process.await_input()
+        theirs.close()
+        seen: list[list[str]] = []
+        while not seen:
+            process.sockets.poll(5.0, lambda _: seen.append(list(process.reasons)))
+        process.sockets.unwatch(ours.fileno())
+    assert seen == [["the last words"]]
