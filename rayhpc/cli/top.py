@@ -70,7 +70,9 @@ def top(
     # Its movements would cost a slow line more than the figures do.
     os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
     observed.give_way()
-    Top(lambda: _Source(record.session_dir, record.address), every).run(mouse=False)
+    error = Top(lambda: _Source(record.session_dir, record.address), every).run(mouse=False)
+    if error is not None:
+        raise error
     return 0
 
 

@@ -3,8 +3,8 @@
 `attach` is called by `runtime.driver` and the CLI; `AttachServer` runs in the raylet's poll loop.
 The peer is identified by its uid, which the kernel reports, and only the session's own user is
 admitted, so the exchange needs no key.  Where others have that uid, too, both sides ask for the
-peer's session of the kernel (`machine.shared_uid`).  The server never waits for a peer and never
-unpickles.
+peer's session of the kernel (`machine.shared_uid`), and a peer from another one is told so unheard.
+The server never waits for a peer and never unpickles.
 
 On the wire: a length (4 bytes, big endian), then a msgpack map; once in each direction.  File
 descriptors come with the first byte of the reply.  After that the connection is silent; when it
@@ -13,6 +13,7 @@ closes, the peer has ended.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import select
@@ -36,6 +37,12 @@ RESUME = "resume"
 HELLO_MAX = 16 * 1024 * 1024
 _STRANGERS_MAX = 64  # connections that have not sent a hello yet
 _FDS_MAX = 8
+# What a process hears that has our uid, but is none of ours.
+OUTSIDE = (
+    "Other users' processes have this user's uid here (as on YARN without LinuxContainerExecutor), "
+    "so this cluster lets in only what its own program starts: run the command from the program "
+    "(subprocess.run), or have the site run containers as their users."
+)
 _LENGTH = struct.Struct(">I")
 _CREDENTIALS = struct.Struct("3i")
 
@@ -132,8 +139,7 @@ class AttachServer:
 
         A refusal is {"error": sentence} and no descriptors; close the connection afterwards.
         """
-        data = msgspec.msgpack.encode(reply)
-        message = _LENGTH.pack(len(data)) + data
+        message = _framed(reply)
         sock = connection.sock
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, len(message) + 65536)
@@ -183,6 +189,8 @@ class AttachServer:
                 continue
             if not is_admitted(pid, self._session):
                 logger.warning("rejected process %d: it belongs to another container", pid)
+                with contextlib.suppress(OSError):
+                    sock.send(_framed({"error": OUTSIDE}))
                 sock.close()
                 continue
             if len(self._strangers) >= _STRANGERS_MAX:
@@ -229,8 +237,9 @@ def attach(
         pid, uid = peer_of(sock)
         if uid != os.geteuid() or not is_admitted(pid, session):
             raise AttachError(f"The session at {path} is not yours.")
-        data = msgspec.msgpack.encode(hello)
-        sock.sendall(_LENGTH.pack(len(data)) + data)
+        # A raylet that does not listen may have said why.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            sock.sendall(_framed(hello))
         reply = _receive_reply(sock, fds, deadline)
         if "error" in reply:
             raise AttachError(str(reply["error"]))
@@ -281,6 +290,11 @@ def _receive_some(sock: socket.socket, fds: list[int]) -> bytes:
             found.frombytes(content[: len(content) - len(content) % found.itemsize])
             fds.extend(found)
     return data
+
+
+def _framed(message: dict[str, Any]) -> bytes:
+    data = msgspec.msgpack.encode(message)
+    return _LENGTH.pack(len(data)) + data
 
 
 def _decode(received: bytearray) -> dict[str, Any]:

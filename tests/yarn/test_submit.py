@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import shutil
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -73,6 +75,10 @@ def test_a_detached_job_can_be_looked_at_and_cancelled(
     here = user.run("exec", job, "--", "python", "-c", look)
     assert here.returncode == 0, here.stderr
     assert ":" in here.stdout
+    for words in (("top", job, "--json"), ("dashboard", job)):
+        outside = user.run(*words)
+        assert outside.returncode == 73, outside.stderr
+        assert "run the command from the program" in outside.stderr
     follower = user.start("logs", "-f", job)
     assert user.run("cancel", job).returncode == 0
     assert follower.wait(30) == 79
@@ -81,6 +87,57 @@ def test_a_detached_job_can_be_looked_at_and_cancelled(
     (found,) = json.loads(user.run("jobs", "--json").stdout)
     assert found["status"]["state"] == "cancelled"
     wait_until(lambda: yarn.running() == [], 5.0)
+
+
+@pytest.fixture
+def own_user(yarn: FakeYarn) -> Iterator[str]:
+    """Containers run as the user whose they are, as with LinuxContainerExecutor."""
+    for node in yarn.nodes:
+        node.user = pwd.getpwuid(os.geteuid()).pw_name
+    yield yarn.nodes[0].user
+    for node in yarn.nodes:
+        node.user = "nobody"
+
+
+# What sshd does: a login's own environment, and all words to its shell as one line.
+SSH = """#!/bin/bash
+echo "$1" > {asked}
+[ "$2" = -- ] && exec env -i HOME=/ PATH="$PATH" /bin/sh -c "${{*:3}}"
+"""
+ELSEWHERE = """
+from rayhpc.batch.yarn import jobs
+from rayhpc.cli.main import main
+jobs._is_here = lambda host: False
+main()
+"""
+
+
+@pytest.mark.usefixtures("own_user")
+def test_containers_of_ones_own_can_be_watched_from_elsewhere(
+    user: Terminal, yarn: FakeYarn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go, asked = tmp_path / "go", tmp_path / "asked"
+    ssh = tmp_path / "bin" / "ssh"
+    ssh.parent.mkdir()
+    ssh.write_text(SSH.format(asked=asked))
+    ssh.chmod(0o700)
+    name = user.write("long.py", program(2, before=waiting_for(go)))
+    done = user.run("submit", "--nodes", "2", "--detach", "--json", "--", "python", name)
+    job = json.loads(done.stdout)["id"]
+    wait_until((tmp_path / "go.started").exists)
+    here = user.run("top", job, "--json")
+    assert json.loads(here.stdout)["cluster"]["nodes"] == 2, here.stderr
+    user.environ["PATH"] = f"{ssh.parent}:/usr/bin:/bin"
+    monkeypatch.setattr(user, "command", lambda *words: [sys.executable, "-c", ELSEWHERE, *words])
+    there = user.run("top", job, "--json")
+    assert json.loads(there.stdout)["cluster"]["nodes"] == 2, there.stderr
+    assert asked.read_text() == f"{yarn.nodes[0].host}\n"
+    look = "import os; print(os.environ['RAYHPC_ADDRESS'])"
+    there = user.run("exec", job, "--", sys.executable, "-c", look)
+    assert ":" in there.stdout, there.stderr
+    monkeypatch.undo()
+    go.touch()
+    assert user.run("wait", job).returncode == 0
 
 
 def test_who_follows_may_leave(user: Terminal, tmp_path: Path) -> None:

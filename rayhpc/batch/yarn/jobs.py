@@ -10,6 +10,7 @@ import contextlib
 import functools
 import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -194,7 +195,7 @@ class YarnJobs(Jobs):
         host = place.web.rpartition(":")[0]
         if _is_here(host):
             return list(command)
-        return ["ssh", *(["-t"] if terminal else []), host, "--", *command]
+        return ["ssh", *(["-t"] if terminal else []), host, "--", shlex.join(command)]
 
     def _watch_own_master(self, folder: JobFolder, watch: Watch, seconds: float) -> None:
         """Watch an unmanaged master: YARN would notice its death only after ten minutes."""

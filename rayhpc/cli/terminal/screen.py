@@ -1,7 +1,8 @@
 """The application of `rayhpc top`: one table at a time, below the cluster's figures.
 
 Used by the command.  A thread looks at the cluster through a `Source` and hands over what it has
-found; the rest is drawing.  When the cluster has ended what was seen last stays, with a sentence.
+found; the rest is drawing.  When the cluster has ended what was seen last stays, with a sentence;
+if nothing was seen the application ends with the error.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ class Source(Protocol):
         """Leave the cluster."""
 
 
-class Top(App[None]):
+class Top(App[LaunchError]):
     """The application.
 
     Args:
@@ -153,8 +154,7 @@ class Top(App[None]):
             finally:
                 source.close()
         except LaunchError as error:
-            words = f"{error}; this is what was seen last (q leaves)"
-            self._tell(lambda: self.say(words))
+            self._tell(partial(self.end, error))
 
     def _look_once(self, source: Source) -> None:
         try:
@@ -170,6 +170,13 @@ class Top(App[None]):
         """Have it done by the thread that draws, unless that has gone."""
         if not self._is_over.is_set():
             self.call_later(what)
+
+    def end(self, error: LaunchError) -> None:
+        """There is nothing more to see; leave what was seen on the screen."""
+        if self._now is None:
+            self.exit(error)
+        else:
+            self.say(f"{error}; this is what was seen last (q leaves)")
 
     # -- drawing ----------------------------------------------------------------------------------
     def take(self, now: Now, lines: list[str]) -> None:

@@ -194,6 +194,20 @@ def test_a_head_that_does_not_answer_is_waited_for() -> None:
     asyncio.run(run())
 
 
+def test_a_cluster_that_cannot_be_seen_ends_it_with_the_reason() -> None:
+    async def run() -> None:
+        app = Top(refused)
+        async with app.run_test():
+            while app.return_value is None:
+                await asyncio.sleep(0.01)
+        assert str(app.return_value) == "not yours"
+
+    def refused() -> Source:
+        raise LaunchError("not yours")
+
+    asyncio.run(run())
+
+
 def test_the_end_of_the_cluster_is_said_and_what_was_seen_stays() -> None:
     async def run() -> None:
         source = Source(seen())

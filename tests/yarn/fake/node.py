@@ -43,12 +43,16 @@ class FakeNode:
         host: its loopback address.
         folder: what its containers write to.
         on_end: told of each container that has ended, with its exit status.
+
+    Attributes:
+        user: whose the containers are, as they are told; ours is what LinuxContainerExecutor gives.
     """
 
     def __init__(
         self, host: str, folder: Path, on_end: Callable[[ContainerIdProto, int], None]
     ) -> None:
         self.host, self.folder, self._on_end = host, folder, on_end
+        self.user = "nobody"
         self.refuses = False
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._tokens: dict[str, bytes] = {}
@@ -134,7 +138,7 @@ class FakeNode:
             "NM_HTTP_PORT": str(self.web.port),
             "LOCAL_DIRS": str(self.folder / "local"),
             "LOG_DIRS": str(logs),
-            "USER": "nobody",
+            "USER": self.user,
             "HOME": str(self.folder / "home"),
             "PWD": str(work),
             "HADOOP_TOKEN_FILE_LOCATION": str(tokens),
