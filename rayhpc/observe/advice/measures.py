@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rayhpc.observe import intervals
-from rayhpc.observe.snapshot import Column, Snapshot
+from rayhpc.observe.snapshot import Column, Snapshot, once
 
 _BINS = 400
 
@@ -25,6 +25,7 @@ class AtWork(NamedTuple):
         return self.step * len(self.cpus)
 
 
+@once
 def at_work(snapshot: Snapshot) -> AtWork:
     """The busy CPUs while the cluster had work; there must be a run."""
     runs = snapshot.runs

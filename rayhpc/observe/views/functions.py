@@ -111,12 +111,21 @@ def _most_on(snapshot: Snapshot) -> tuple[list[str], Column]:
 
 def longest(snapshot: Snapshot) -> list[LongRun]:
     """The longest runs, the longest first."""
-    return _runs(snapshot, np.argsort(-snapshot.runs.seconds, kind="stable")[:_LONGEST])
+    return _runs(snapshot, _largest(snapshot.runs.seconds))
 
 
 def latest(snapshot: Snapshot) -> list[LongRun]:
     """The runs that ended last, the last one first."""
-    return _runs(snapshot, np.argsort(-snapshot.runs.end, kind="stable")[:_LONGEST])
+    return _runs(snapshot, _largest(snapshot.runs.end))
+
+
+def _largest(values: Column) -> Column:
+    """Where the largest values are, the largest first; all others are not sorted."""
+    among = np.arange(len(values))
+    if len(values) > _LONGEST:
+        least = np.partition(values, len(values) - _LONGEST)[len(values) - _LONGEST]
+        among = np.flatnonzero(values >= least)
+    return among[np.argsort(-values[among], kind="stable")[:_LONGEST]]
 
 
 def _runs(snapshot: Snapshot, chosen: Column) -> list[LongRun]:
@@ -174,12 +183,18 @@ def source_makers(snapshot: Snapshot) -> Column:
     return maker_of(snapshot, snapshot.runs.sources)
 
 
+@once
+def by_key(snapshot: Snapshot) -> Column:
+    """The runs in the order of their tasks' keys, and of each task in the order they ended."""
+    return np.lexsort((snapshot.runs.end, snapshot.runs.key))
+
+
 def maker_of(snapshot: Snapshot, keys: Column) -> Column:
     """The run that made the object of each key (the last of its attempts); -1: unknown."""
     runs = snapshot.runs
     if not len(runs):
         return np.full(len(keys), -1)
-    order = np.lexsort((runs.end, runs.key))
+    order = by_key(snapshot)
     place = np.searchsorted(runs.key[order], keys, side="right") - 1
     found = order[np.maximum(place, 0)]
     return np.where((place >= 0) & (runs.key[found] == keys), found, -1)

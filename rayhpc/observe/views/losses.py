@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 
 from rayhpc.observe.snapshot import Column, Snapshot, once
+from rayhpc.observe.views.functions import by_key
 from rayhpc.observe.views.naming import name_of, node_names
 from rayhpc.wire.address import node_of
 
@@ -87,8 +88,11 @@ def _remade(snapshot: Snapshot) -> list[Remade]:
 def _finished_again(snapshot: Snapshot) -> Column:
     """Which runs finished though a run of the same task had finished before."""
     runs = snapshot.runs
+    is_again = np.zeros(len(runs), dtype=bool)
+    keys = runs.key[by_key(snapshot)]
+    if not np.any((keys[1:] == keys[:-1]) & (keys[1:] != 0)):
+        return is_again  # every task ran once, as nearly always
     finished = np.flatnonzero((runs.failure < 0) & (runs.key != 0))
     order = finished[np.lexsort((runs.start[finished], runs.key[finished]))]
-    is_again = np.zeros(len(runs), dtype=bool)
     is_again[order[1:][runs.key[order[1:]] == runs.key[order[:-1]]]] = True
     return is_again

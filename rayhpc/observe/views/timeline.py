@@ -112,6 +112,10 @@ def _most_of(runs: Runs, first: Column, count: Column) -> Column:
     """The function of each segment's longest run."""
     if int(count.max()) == 1:
         return runs.function[first]
+    seconds = runs.seconds[: int(count.sum())]
     segment = np.repeat(np.arange(len(first)), count)
-    order = np.lexsort((runs.seconds[: len(segment)], segment))
-    return runs.function[order[np.cumsum(count) - 1]]
+    is_longest = np.flatnonzero(seconds == np.maximum.reduceat(seconds, first)[segment])
+    # Of several that are as long the last one counts, as it is written last.
+    chosen = np.zeros(len(first), dtype=np.int64)
+    chosen[segment[is_longest]] = is_longest
+    return runs.function[chosen]
