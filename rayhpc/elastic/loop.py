@@ -96,6 +96,7 @@ class Loop:
         self._said: frozenset[str] = frozenset()
         self._trouble = ""
         self._history, self._news = History(head.history()), False
+        self._is_over = False
 
     def turn(self) -> float:
         """Look, decide, act; returns the seconds until the next turn.
@@ -116,6 +117,10 @@ class Loop:
         self._tell(found)
         self._keep(load)
         return LOOK_S + LOOK_S_PER_NODE * len(load.nodes)
+
+    def stop(self) -> None:
+        """Have a turn in progress, in another thread, ask for nothing more."""
+        self._is_over = True
 
     def end(self) -> None:
         """The cluster ends: give everything back that is not known to be over."""
@@ -150,7 +155,8 @@ class Loop:
         if found.cancels:
             self._try(lambda: self._provider.cancel(found.cancels))
         for ask in found.asks:
-            self._ask(ask)
+            if not self._is_over:
+                self._ask(ask)
         for name in found.drains:
             self._head.drain(by_machine[name])
         for name in found.undrains:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from rayhpc.allocation.sizing import NodeSize
 from rayhpc.batch import registry as systems
 from rayhpc.batch.errors import OptionError
 from rayhpc.elastic.loop import Loop
+from rayhpc.elastic.turns import Turns
 from rayhpc.elastic.types import NodeType, check_types
 from rayhpc.exit_codes import ExitCode, LaunchError
 from rayhpc.launch import growth_file, node_config
@@ -53,10 +53,6 @@ if TYPE_CHECKING:
     from rayhpc.launch.run_context import RunContext
 
 WORKER = "worker"
-# The head may be started again; whether the cluster is over is for rank 0 to say.
-_WITHOUT_HEAD_S = 1.0
-# How long a turn in progress may take when the program has ended.
-_END_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -118,19 +114,17 @@ class Growing:
         self._loop = Loop(plan.types, provider, head, look_s, note, most=plan.most)
         if growth is not None:
             growth_file.write_note(plan.folder, _note_of(run, session_dir, address))
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="growing", daemon=True)
-        self._thread.start()
+        self._turns = Turns(self._loop)
 
     def end(self) -> None:
         """The program has ended: give back what was added, and leave no key behind."""
-        self._stop.set()
-        self._thread.join(_END_S)
         # First: a node that starts now finds no key, and ends.
         self._key_file.unlink(missing_ok=True)
+        # A turn that still waits for its place is left: what that grants ends likewise.
+        is_over = self._turns.end()
         self._loop.end()
         self._leave_nothing()
-        if not self._thread.is_alive():
+        if is_over:
             self._operator.close()
 
     def _leave_nothing(self) -> None:
@@ -141,14 +135,6 @@ class Growing:
             return
         self._key_file.unlink(missing_ok=True)
         (self._plan.folder / growth_file.HEAD).unlink(missing_ok=True)
-
-    def _work(self) -> None:
-        pause = 0.0
-        while not self._stop.wait(pause):
-            try:
-                pause = self._loop.turn()
-            except LaunchError:
-                pause = _WITHOUT_HEAD_S
 
 
 class ClusterHead:

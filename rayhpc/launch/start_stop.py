@@ -96,7 +96,7 @@ def join(options: StartOptions, environ: Mapping[str, str], signals: Signals) ->
     """
     assert options.address is not None
     if options.join_token is not None:
-        key = _traded(options.join_token, options.address)
+        key = _traded(options.join_token, options.address, signals)
     else:
         key = _find_key(options.address, options.key_file)
     process = NodeProcess(detached=not options.block)
@@ -215,11 +215,12 @@ def _find_key(address: str, path: str | None) -> ClusterKey:
     return msgspec.structs.replace(key, head_endpoints=places)
 
 
-def _traded(path: str, address: str) -> ClusterKey:
-    """The key that a one-time token is good for."""
+def _traded(path: str, address: str, signals: Signals) -> ClusterKey:
+    """The key that a one-time token is good for; a signal aborts, as the head may be gone."""
     places = _places(address)
+    startup = Startup(signals, time.monotonic() + START_S)
     try:
-        key = join_tokens.redeem(join_tokens.load(path))
+        key = join_tokens.redeem(join_tokens.load(path), START_S, startup.pause)
     except TokenError as error:
         raise LaunchError(str(error), ExitCode.PERMISSION) from None
     return msgspec.structs.replace(key, head_endpoints=places)

@@ -14,14 +14,17 @@ from __future__ import annotations
 import ipaddress
 import logging
 import os
+import select
 import threading
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from typing import Protocol
 
 import msgspec
 import zmq
 
+from rayhpc.machine.polling import milliseconds
 from rayhpc.wire import keys, sockets
 from rayhpc.wire.keys import ClusterKey, KeyPair
 from rayhpc.wire.messages.join_tokens import Redeem, Redeemed
@@ -35,8 +38,15 @@ TOKEN_VERSION = 1
 _DOMAIN = b"rayhpc-tokens"
 _ANSWER_S = 5.0
 _PAUSE_S = 0.2
+_CLOSE_S = 2.0
 #: The addresses that a machine is known to have; None: not known yet.
 Addresses = Callable[[str], Collection[str] | None]
+
+
+class Pause(Protocol):
+    """Waits so many seconds, or until a descriptor is readable; raises what ends the wait."""
+
+    def __call__(self, seconds: float, /, *descriptors: int) -> None: ...
 
 
 class TokenError(Exception):
@@ -136,10 +146,14 @@ class TokenServer:
         return JoinToken(machine, client, self._pair.public, self._endpoints)
 
     def close(self) -> None:
-        """Stop: tokens that have not been used are worth nothing any more."""
+        """Stop: tokens that have not been used are worth nothing any more.
+
+        A provider that is just being asked where a machine is holds nobody up.
+        """
         os.write(self._wake, b"x")
-        self._thread.join()
-        self._close()
+        self._thread.join(_CLOSE_S)
+        if not self._thread.is_alive():
+            self._close()
 
     # -- the thread ------------------------------------------------------------------------------
     def _serve(self) -> None:
@@ -191,12 +205,21 @@ class TokenServer:
         os.close(self._wake)
 
 
-def redeem(token: JoinToken, within_s: float = 60.0) -> ClusterKey:
+def pause(seconds: float, /, *descriptors: int) -> None:
+    """Wait this long, or until a descriptor is readable; nothing ends it sooner."""
+    poll = select.poll()
+    for each in descriptors:
+        poll.register(each, select.POLLIN)
+    poll.poll(milliseconds(seconds))
+
+
+def redeem(token: JoinToken, within_s: float = 60.0, wait: Pause = pause) -> ClusterKey:
     """Trade a token for the cluster's key.
 
     Args:
         token: the token that this machine was given.
         within_s: how long to try, in seconds.
+        wait: how to wait; whoever may be told to end meanwhile raises an error there.
 
     Raises:
         TokenError: it is refused, or nobody answers.
@@ -205,7 +228,7 @@ def redeem(token: JoinToken, within_s: float = 60.0) -> ClusterKey:
     context: sockets.Context = zmq.Context(io_threads=1)
     try:
         while True:
-            answer = _ask_all(context, token)
+            answer = _ask_all(context, token, wait)
             if answer is not None and answer.key is not None:
                 return answer.key
             if answer is not None and not answer.again:
@@ -214,30 +237,43 @@ def redeem(token: JoinToken, within_s: float = 60.0) -> ClusterKey:
                 places = ", ".join(f"{ip}:{port}" for ip, port in token.endpoints)
                 why = answer.error if answer is not None else f"nobody answers at {places}"
                 raise TokenError(f"no key within {within_s:g} s: {why}")
-            time.sleep(_PAUSE_S)
+            wait(_PAUSE_S)
     finally:
         context.term()
 
 
-def _ask_all(context: sockets.Context, token: JoinToken) -> Redeemed | None:
-    found = (_ask(context, token, ip, port) for ip, port in token.endpoints)
+def _ask_all(context: sockets.Context, token: JoinToken, wait: Pause) -> Redeemed | None:
+    found = (_ask(context, token, place, wait) for place in token.endpoints)
     return next((each for each in found if each is not None), None)
 
 
-def _ask(context: sockets.Context, token: JoinToken, ip: str, port: int) -> Redeemed | None:
+def _ask(
+    context: sockets.Context, token: JoinToken, place: tuple[str, int], wait: Pause
+) -> Redeemed | None:
     name = os.urandom(8).hex().encode()
     sock = sockets.make_tcp_client(context, zmq.DEALER, token.client, routing_id=name)
     try:
         sock.setsockopt(zmq.LINGER, 0)
-        sockets.connect_tcp(sock, ip, port, token.server, name)
+        sockets.connect_tcp(sock, *place, token.server, name)
         sock.send(msgspec.msgpack.encode(Redeem(token.machine)))
-        if not sock.poll(int(_ANSWER_S * 1000)):
+        if not _is_answered(sock, wait):
             return None
         return msgspec.msgpack.decode(sock.recv(), type=Redeemed)
     except (msgspec.DecodeError, zmq.ZMQError):
         return None
     finally:
         sock.close()
+
+
+def _is_answered(sock: sockets.Socket, wait: Pause) -> bool:
+    """Whether an answer comes in time; ZeroMQ's descriptor only says that there is news."""
+    deadline = time.monotonic() + _ANSWER_S
+    while not sockets.has_input(sock):
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return False
+        wait(left, sock.FD)
+    return True
 
 
 def load(path: str) -> JoinToken:

@@ -120,6 +120,14 @@ def test_what_waits_is_asked_for_and_said_once() -> None:
     assert scene.head.status.types == {"worker": (0, 1, 0, 4)}
 
 
+def test_once_it_is_to_end_nothing_is_asked_for() -> None:
+    scene = Scene()
+    scene.loop.stop()
+    scene.run(5.0)
+    assert scene.head.kept is not None  # it was about to ask
+    assert scene.place.asked == []
+
+
 def test_killed_between_ask_and_answer_it_is_found_again() -> None:
     scene = Scene()
     scene.place.after = Killed()

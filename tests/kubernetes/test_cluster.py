@@ -70,7 +70,7 @@ def test_what_its_head_is(api: FakeApi) -> None:
     assert growth["types"][0]["resources"] == {"CPU": 10000}
     pod = api.pod_of(HEAD)["spec"]
     assert pod["serviceAccountName"] == HEAD
-    script = pod["containers"][0]["command"][2]
+    script = pod["containers"][0]["command"][-1]
     assert script.endswith(
         "exec rayhpc run --rank=0 --size=1 --no-report --growth /run/rayhpc/head/growth.json "
         '--num-cpus=0 --node-ip-address "$RAYHPC_POD_IP"'

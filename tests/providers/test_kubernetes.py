@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,10 +15,11 @@ from rayhpc.batch.errors import OptionError
 from rayhpc.elastic.types import Machine, MachineState, NodeType
 from rayhpc.kubernetes.access import find_access
 from rayhpc.kubernetes.client import Client
-from rayhpc.kubernetes.objects import JOB, SECRET
+from rayhpc.kubernetes.objects import JOB, SECRET, Object
 from rayhpc.providers.base import CapacityError, ClusterFacts, ProviderError, RefusedError
 from rayhpc.providers.kubernetes import names
-from rayhpc.providers.kubernetes.manifests import resources_of
+from rayhpc.providers.kubernetes.manifests import Machine as Pod
+from rayhpc.providers.kubernetes.manifests import job_of, resources_of
 from rayhpc.providers.kubernetes.provider import HEAD_JOB, KubernetesProvider
 from rayhpc.providers.kubernetes.trouble import lacking
 from tests.kubernetes.fake.server import LIMITED, FakeApi
@@ -117,11 +121,27 @@ def test_the_pod_is_the_files_with_our_program_in_it(place: Place) -> None:
     assert pod["metadata"]["labels"]["team"] == "x"
     assert container["image"] == "some/image:1"
     assert "args" not in container
-    script = container["command"][2]
+    script = container["command"][-1]
     assert "{ pip install rayhpc\n} || exit 78" in script
     labels = '{"rayhpc.io/machine": "worker-1", "rayhpc.io/node-type": "worker"}'
     assert f"'--labels={labels}'" in script
     assert not pod["spec"]["automountServiceAccountToken"]
+
+
+def test_its_first_process_ends_when_it_is_told_to() -> None:
+    """As pid 1 it gets no signal that it has no handler for, whoever sends it."""
+    first = job_of(Pod("j", {}, {}, "kill -TERM 1; exec sleep 60", "s"), POD, "x")
+    assert _as_pid_1(first) == 128 + signal.SIGTERM
+    for script, code in (("exit 78", 78), ("trap 'exit 5' TERM; kill -TERM 1; sleep 1", 5)):
+        assert _as_pid_1(job_of(Pod("j", {}, {}, script, "s"), POD, "x")) == code
+
+
+def _as_pid_1(job: Object) -> int:
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    alone = ["unshare", *(["--map-root-user"] if os.geteuid() else []), "--pid", "--fork"]
+    if subprocess.run([*alone, "true"], check=False, capture_output=True).returncode != 0:
+        pytest.skip("no pid namespaces here")
+    return subprocess.run([*alone, *container["command"]], check=False, timeout=30).returncode
 
 
 def test_the_token_is_in_a_secret_alone(place: Place) -> None:

@@ -78,6 +78,22 @@ def test_waits_until_the_address_is_known(place: Place) -> None:
     assert place.asked == 2
 
 
+def test_whoever_is_told_to_end_asks_no_longer(place: Place) -> None:
+    def for_an_answer(seconds: float, *descriptors: int) -> None:
+        assert descriptors
+        raise InterruptedError
+
+    def before_it_asks_again(seconds: float, *descriptors: int) -> None:
+        if not descriptors:
+            raise InterruptedError
+        join_tokens.pause(seconds, *descriptors)
+
+    token = place.server.issue("worker-2")
+    for told in (for_an_answer, before_it_asks_again):
+        with pytest.raises(InterruptedError):
+            redeem(token, wait=told)
+
+
 def test_another_machines_token_says_so(place: Place) -> None:
     token = place.server.issue("worker-1")
     stolen = join_tokens.JoinToken("worker-2", token.client, token.server, token.endpoints)

@@ -26,6 +26,18 @@ LONGEST_S = 7 * 24 * 3600
 # A Job that is over is kept so long, to be looked at.
 _KEPT_S = 600
 _VOLUME = "rayhpc-machine"
+# A container's first process: the kernel gives it no signal that it has no handler for, and set-up
+# commands and a starting Python have none.  So it is a shell that passes SIGTERM on to our script.
+# `set -m` lets that be interrupted (a shell's background jobs ignore SIGINT otherwise).
+_FIRST = """\
+set -m
+trap 'told=1; kill -TERM "$child" 2>/dev/null' TERM
+/bin/bash -lc "$1" & child=$!
+[ -z "$told" ] || kill -TERM "$child"
+wait "$child"; code=$?
+while [ -n "$told" ]; do told=; wait "$child"; code=$?; done
+exit "$code"
+"""
 
 
 @dataclass(frozen=True)
@@ -67,7 +79,7 @@ def job_of(machine: Machine, node_config: Mapping[str, Any], what: str) -> Objec
     meta = _mapping(node_config.get("metadata"), f"{what}: node_config.metadata")
     pod = _pod_spec(node_config, what)
     container = _container(pod, what)
-    container["command"] = ["/bin/bash", "-lc", machine.script]
+    container["command"] = ["/bin/bash", "-c", _FIRST, "rayhpc", machine.script]
     container.pop("args", None)
     container.pop("livenessProbe", None)
     address = {"name": "RAYHPC_POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
