@@ -59,14 +59,17 @@ def _of_job(folder: JobFolder) -> Explanation:
     if status is None or status.state is not State.RUNNING:
         return found
     words = [*record.rayhpc, "exec", "--here", record.id, "--", *record.rayhpc, "status", "--json"]
-    done = subprocess.run(
-        jobs.on_head(folder, words, terminal=False),
-        check=False,
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        timeout=_ASK_S,
-    )
+    try:
+        done = subprocess.run(
+            jobs.on_head(folder, words, terminal=False),
+            check=False,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=_ASK_S,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return replace(found, why=[*found.why, f"its head cannot be asked why: {error}"])
     if done.returncode != 0:
         return found
     return replace(found, why=[*found.why, *elastic_status.sentences(done.stdout)])
