@@ -149,17 +149,15 @@ def find(word: str) -> Cluster:
 def refuse_unserved(file: ClusterFile) -> None:
     """Raises NotServedError unless the cluster's provider is served."""
     kind = file.config.provider_type
-    served = (*FIXED, *RENTED)
-    if kind not in served:
+    if kind not in (*FIXED, *RENTED):
         line = file.document.line(("provider", "type"))
-        near = difflib.get_close_matches(kind, served, 1)
+        near = difflib.get_close_matches(kind, (*FIXED, *registry.names()), 1)
         meant = f" (did you mean {near[0]!r}?)" if near else ""
         raise NotServedError(
             f"{file.source}, line {line}: rayhpc brings up no machines of provider {kind!r}{meant} "
             f"yet; it serves {' and '.join(FIXED)}, a list of machines that you can log in to, and "
-            f"{', '.join(RENTED)}. "
-            "`rayhpc up --dry-run` shows what it would ask for; for SLURM, YARN, Grid Engine and "
-            "PBS there is `rayhpc submit`"
+            f"{', '.join(registry.names())}. `rayhpc up --dry-run` shows what it would ask for; on "
+            "batch systems, YARN and PBS among them, `rayhpc submit` runs one program"
         )
 
 

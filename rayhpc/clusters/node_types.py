@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from rayhpc.clusters.read import ClusterFile
 from rayhpc.clusters.schema import HEAD_TYPE, WORKER_TYPE, ClusterConfig, NodeTypeConfig
-from rayhpc.elastic.types import NodeType
+from rayhpc.elastic.types import NodeType, check_types
 from rayhpc.wire.messages.common import UNIT
 
 # Ray's own, if the file does not say.
@@ -27,7 +27,8 @@ def worker_types(file: ClusterFile, idle_seconds: float) -> list[NodeType]:
         idle_seconds: after how long an idle node is given back where the file does not say.
 
     Raises:
-        ClusterFileError: fewer workers are allowed than are to be there always.
+        ClusterFileError: fewer workers are allowed than are to be there always, or a type's name
+            cannot be one.
     """
     config = file.config
     if ("idle_timeout_minutes",) in file.document.lines:
@@ -37,6 +38,10 @@ def worker_types(file: ClusterFile, idle_seconds: float) -> list[NodeType]:
     if least > most:
         text = f"{least} workers are to be there always, but max_workers is {most}: raise it"
         raise file.fault(("max_workers",), text)
+    try:
+        check_types(found)
+    except ValueError as error:
+        raise file.fault(("available_node_types",), str(error)) from None
     return found
 
 

@@ -20,7 +20,7 @@ import msgspec
 
 from rayhpc.clusters.node_types import head_type, max_workers, worker_types
 from rayhpc.clusters.read import ClusterFile
-from rayhpc.elastic.types import MachineState, NodeType, check_types
+from rayhpc.elastic.types import MachineState, NodeType
 from rayhpc.exit_codes import ExitCode, LaunchError
 from rayhpc.kubernetes.access import find_access
 from rayhpc.kubernetes.client import Client
@@ -315,7 +315,6 @@ def kubernetes_cluster(file: ClusterFile, environ: Mapping[str, str]) -> Kuberne
     cluster = growth_file.provider_name(config.cluster_name)
     head_name, head = head_type(config)
     types = [_with_resources(each) for each in worker_types(file, _IDLE_S)]
-    check_types(types)
     for each in types:
         manifests.check(each.options, f"node type {each.name}")
     account = manifests.account_in(head.node_config, f"node type {head_name}")

@@ -50,6 +50,14 @@ def test_a_provider_that_is_not_served_is_named_with_what_is(
     assert f"{file}, line " in done.stderr
 
 
+def test_a_provider_that_is_misspelt(shell: Shell, state: Path) -> None:
+    file = shell.home / "c.yaml"
+    file.write_text("cluster_name: x\nprovider: {type: kuberntes}\n")
+    done = shell("up", "-y", str(file))
+    assert done.returncode == ExitCode.CONFIGURATION
+    assert "'kuberntes' (did you mean 'kubernetes'?)" in done.stderr
+
+
 def test_a_name_that_was_never_brought_up(shell: Shell, state: Path) -> None:
     done = shell("down", "-y", "nowhere")
     assert done.returncode == ExitCode.CONFIGURATION

@@ -167,6 +167,9 @@ def test_what_is_wrong_in_the_file(api: FakeApi) -> None:
         _cluster(api.kubeconfig(), text)
     with pytest.raises(LaunchError, match="node type worker_node: the container ray-node names no"):
         _cluster(api.kubeconfig(), cluster_yaml(image='""'))
+    text = cluster_yaml().replace("    worker_node:", "    worker/node:")
+    with pytest.raises(ClusterFileError, match="'worker/node' is not a node type's name"):
+        _cluster(api.kubeconfig(), text)
     with pytest.raises(LaunchError, match="there is no access to Kubernetes"):
         _cluster(Path("/nowhere"))
 

@@ -18,7 +18,7 @@ import msgspec
 
 from rayhpc.clusters.node_types import head_type, max_workers, worker_types
 from rayhpc.clusters.read import ClusterFile
-from rayhpc.elastic.types import MachineState, NodeType, check_types
+from rayhpc.elastic.types import MachineState, NodeType
 from rayhpc.exit_codes import ExitCode, LaunchError
 from rayhpc.launch import growth_file
 from rayhpc.launch.batch_cluster.choose_head import head_of
@@ -183,7 +183,6 @@ def batch_cluster(file: ClusterFile, folder: Path) -> BatchCluster:
     kind = registry.provider(config.provider_type)
     types = worker_types(file, _IDLE_S)
     types = [replace(each, life_seconds=kind.life_seconds(each)) for each in types]
-    check_types(types)
     for each in types:
         kind.job_words(each)
     head_name, head_config = head_type(config)
