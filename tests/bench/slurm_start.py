@@ -6,8 +6,8 @@ Needs root and Debian's packages (see `slurm/lab`).  All nodes share this machin
 With a virtual environment that has Ray, its own recipe (`ray symmetric-run`) and `rayhpc run
 --engine ray` run the same program on the same nodes; `--ray-nodes` says on how many, as a Ray node
 takes seconds and half a gigabyte.
-The files are in the page cache.  Each number is the median of the rounds; a row that misses its
-goal says so.
+The files are in the page cache, and compiled.  Each number is the median of the rounds; a row that
+misses its goal says so.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from pathlib import Path
 
 import msgspec
 
+from tests.bench.compiled import compile_package
 from tests.slurm.fake.cluster import ROOT
 from tests.slurm.lab_cluster import LabCluster, why_not
 from tests.slurm.user import RAYHPC, User
@@ -189,6 +190,7 @@ def main() -> None:
     reason = why_not()
     if reason:
         raise SystemExit(reason)
+    compile_package()
     venvs = [sys.prefix, *([str(options.ray_venv.absolute())] if options.ray_venv else [])]
     # Ray's nodes each need a /tmp of their own.
     lab = LabCluster(

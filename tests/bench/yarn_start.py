@@ -5,9 +5,9 @@
 Needs Java and Maven (see `yarn/lab`); all of YARN and all containers share this machine's
 processors.  "ours" is what is left of the time to the first line without what YARN did meanwhile:
 from the submission to the first container's process, and from an allocation's order to a started
-process; read from the daemons' logs.  The 1,000 containers are those of the fake YARN of
-`tests/yarn/fake`, which run nothing; one of them is preempted each second.  Each time is the median
-of the rounds; a row that misses its goal says so.
+process; read from the daemons' logs.  The modules are compiled.  The 1,000 containers are those of
+the fake YARN of `tests/yarn/fake`, which run nothing; one of them is preempted each second.  Each
+time is the median of the rounds; a row that misses its goal says so.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ import msgspec
 from rayhpc.hadoop.ids import container_name
 from rayhpc.hadoop.messages.launch import ContainerLaunchContextProto
 from rayhpc.hadoop.messages.records import ContainerIdProto
+from tests.bench.compiled import compile_package
 from tests.hadoop.rpc_server import RpcServer
 from tests.yarn.applications import Submitted, wait_until
 from tests.yarn.fake.cluster import FakeYarn
@@ -289,6 +290,7 @@ def main() -> None:
     parser.add_argument("--containers", type=int, default=1000)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    compile_package()
     found = []
     if not options.json:
         print(f"{'':42}{'value':>9}{'goal':>8}")
