@@ -1,7 +1,8 @@
 """The process in an application's first container: `python -m rayhpc.batch.yarn.master`.
 
 Starts rank 0 and registers at the same time, keeps the other ranks running (`loop`), and tells YARN
-how it ended.
+how it ended.  What only the latter needs is loaded while rank 0's interpreter starts: all other
+ranks wait for rank 0.
 """
 
 from __future__ import annotations
@@ -14,13 +15,9 @@ from rayhpc.batch.yarn.application import FILE, RESOURCES, Application, decode, 
 from rayhpc.batch.yarn.container import run_command, run_environment, working_directory
 from rayhpc.batch.yarn.launching import container_environment
 from rayhpc.batch.yarn.link import TOKEN_FILE
-from rayhpc.batch.yarn.master.attempt import Attempt
 from rayhpc.batch.yarn.master.rank_zero import RankZero, save_tokens
 from rayhpc.batch.yarn.master.wakeup import Wakeup
 from rayhpc.batch.yarn.system import SYSTEM
-from rayhpc.hadoop.configuration import Configuration
-from rayhpc.hadoop.errors import ConfigurationError
-from rayhpc.hadoop.resource_managers import MASTERS, addresses
 from rayhpc.hadoop.tokens import AMRM_KIND, Credentials
 from rayhpc.machine.shared_uid import hide_memory
 
@@ -37,6 +34,8 @@ def main() -> int:
         return 78
     with Wakeup() as wakeup:
         rank_zero = _start_rank_zero(application, credentials)
+        from rayhpc.batch.yarn.master.attempt import Attempt
+
         attempt = Attempt(
             application=application,
             resources=decode_resources(Path(RESOURCES).read_bytes()),
@@ -63,6 +62,10 @@ def _start_rank_zero(application: Application, credentials: Credentials) -> Rank
 
 def _managers(application: Application) -> list[tuple[str, int]]:
     """The node's own setting first: a federation's nodes name a proxy there."""
+    from rayhpc.hadoop.configuration import Configuration
+    from rayhpc.hadoop.errors import ConfigurationError
+    from rayhpc.hadoop.resource_managers import MASTERS, addresses
+
     try:
         return addresses(Configuration.of_environment(os.environ), MASTERS)
     except ConfigurationError:
