@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 _WITHOUT_NODE_S = 10.0
 _FIRST_PAUSE_S = 0.01
 _LONGEST_PAUSE_S = 0.1
+# Each pause over the one before: the last node is seen a tenth of the wait too late.
+_PAUSE_GROWTH = 1.1
 _REPORTS_EVERY_S = 0.5
 # A job that is killed sooner after it was told to end has no second to spare for a report.
 _GRACE_FOR_REPORT_S = 10.0
@@ -118,7 +120,7 @@ class HeadRank:
                         ExitCode.TOO_FEW_NODES,
                     )
                 this.startup.pause(pause)
-                pause = min(pause * 1.5, _LONGEST_PAUSE_S)
+                pause = min(pause * _PAUSE_GROWTH, _LONGEST_PAUSE_S)
         if self._nodes == this.role.nodes:
             self._dismiss_guard()
             this.channel.withdraw()

@@ -25,6 +25,8 @@ FOLDER = ".rayhpc"
 _MOST_LEAVERS = 1000
 FIRST_PAUSE_S = 0.02
 LONGEST_PAUSE_S = 0.5
+# Each pause over the one before: what is waited for is seen a tenth of the wait too late.
+PAUSE_GROWTH = 1.1
 _OLD_S = 86_400
 # How long a rank waits before it checks whether rank 0 could write anything here at all.
 _ALONE_S = 1.0
@@ -232,7 +234,7 @@ def _pauses() -> Iterator[float]:
     seconds = FIRST_PAUSE_S
     while True:
         yield seconds
-        seconds = min(seconds * 1.3, LONGEST_PAUSE_S)
+        seconds = min(seconds * PAUSE_GROWTH, LONGEST_PAUSE_S)
 
 
 def _remove_old(path: Path) -> None:
