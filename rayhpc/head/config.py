@@ -1,4 +1,4 @@
-"""What the head process is given when it starts.
+"""What the head process is given when it starts, and the exit codes that it ends with.
 
 Created by `launch` and passed through an inherited descriptor; contains a secret key, so it is
 never put in an argument vector, an environment variable or a log.
@@ -9,6 +9,13 @@ from __future__ import annotations
 import msgspec
 
 from rayhpc.wire.keys import KeyPair
+
+# The nodes' exit code when the head's own node is lost (one code per cause).
+HEAD_LOST = 71
+# The head's own when its database cannot be used: for the cluster it is lost.
+UNUSABLE = HEAD_LOST
+# With these it has ended for good; with any other it may be started again.
+FOR_GOOD = frozenset((0, HEAD_LOST))
 
 
 class HeadConfig(msgspec.Struct):

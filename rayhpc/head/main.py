@@ -19,7 +19,7 @@ from types import FrameType
 import msgspec
 import zmq
 
-from rayhpc.head.config import HeadConfig, HeadFacts
+from rayhpc.head.config import HEAD_LOST, UNUSABLE, HeadConfig, HeadFacts
 from rayhpc.head.database import Database, DatabaseError
 from rayhpc.head.excuses import excuse
 from rayhpc.head.head import Head
@@ -39,12 +39,6 @@ GRACE_S = 2.0
 BATCH = 2_000
 # After a failure in `advance` it is tried again, but not without a pause.
 ERROR_PAUSE_S = 0.1
-# The nodes' exit code when the head's own node is lost (one code per cause).
-HEAD_LOST = 71
-# The head's own when its database cannot be used: for the cluster it is lost.
-UNUSABLE = HEAD_LOST
-# With these it has ended for good; with any other it may be started again.
-FOR_GOOD = frozenset((0, HEAD_LOST))
 
 
 def run(config: HeadConfig, ready_fd: int, life_fd: int | None, *, signals: bool = True) -> int:

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 
 from rayhpc.exit_codes import exit_code_of, in_words
-from rayhpc.head.main import FOR_GOOD
+from rayhpc.head.config import FOR_GOOD
 
 # A head that dies more often than this is not helped by another start.
 MOST = 3

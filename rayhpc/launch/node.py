@@ -21,6 +21,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from rayhpc.exit_codes import ExitCode, LaunchError
+from rayhpc.head.config import FOR_GOOD
 from rayhpc.launch import leftovers, sessions
 from rayhpc.launch.head_keeper import HeadKeeper
 from rayhpc.launch.node_plan import NodePlan, receive_plan
@@ -50,6 +51,8 @@ def main() -> int:
     plan = receive_plan(life)
     if plan is None:
         return 0  # our starter is gone
+    if plan.head is not None:
+        _preload_head()
     try:
         return _NodeProcess(plan, ready, life).run()
     except Exception as error:
@@ -169,10 +172,14 @@ class _NodeProcess:
 
 
 def _preload() -> None:
-    """Import what the head and the raylet need, while our starter is still making the plan."""
-    import rayhpc.head.main
+    """Import what the raylet needs, while our starter is still making the plan."""
     import rayhpc.raylet.forkserver
     import rayhpc.raylet.main  # noqa: F401
+
+
+def _preload_head() -> None:
+    """Import what only the head's node needs, before the fork: the pages are then shared."""
+    import rayhpc.head.main  # noqa: F401
 
 
 def _prepare_process(plan: NodePlan) -> None:
@@ -201,7 +208,7 @@ def _run_head(plan: NodePlan, ready: int, life: int) -> int:
     assert plan.head is not None
     process_title.show("rayhpc head")
     code = main.run(plan.head, ready, life, signals=plan.launcher is None)
-    if code in main.FOR_GOOD:
+    if code in FOR_GOOD:
         # The raylet's process removes it as well, but may have been killed.
         keys.remove(plan.head.cluster_id)
     return code

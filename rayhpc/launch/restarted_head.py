@@ -12,6 +12,7 @@ import signal
 import sys
 
 from rayhpc.head import main as head
+from rayhpc.head.config import FOR_GOOD
 from rayhpc.launch.node_plan import RestartPlan, receive
 from rayhpc.launch.private_fds import keep_private
 from rayhpc.machine import process_title
@@ -35,7 +36,7 @@ def main() -> int:
     if plan is None:
         return 0  # the node is gone
     code = head.run(plan.head, ready, life, signals=plan.signals)
-    if code in head.FOR_GOOD:
+    if code in FOR_GOOD:
         # The node's process removes it as well, but may have been killed.
         keys.remove(plan.head.cluster_id)
     return code
