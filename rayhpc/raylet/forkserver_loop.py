@@ -294,8 +294,8 @@ def own_children() -> frozenset[int]:
 
 def _warm_up(entry: str) -> None:
     """Import what every worker needs, and move it where the collector does not touch its pages."""
-    importlib.import_module(entry.partition(":")[0])
     gc.disable()
+    importlib.import_module(entry.partition(":")[0])
     gc.collect()
     gc.freeze()
 

@@ -3,6 +3,9 @@
 Each message is defined once, in one of this package's modules; this module only lists what the
 head, a raylet, and a driver or worker accept.  The decoder (`codec.py`) rejects a frame with
 anything else.
+
+No module here postpones its annotations (`from __future__ import annotations`): msgspec would have
+to compile each of them again, 4 ms of every node's start.
 """
 
 from rayhpc.wire.messages import (

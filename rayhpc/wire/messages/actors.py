@@ -3,8 +3,6 @@
 Sent by `runtime`, `head` and `raylet`.
 """
 
-from __future__ import annotations
-
 from rayhpc.wire.messages.common import Record, Resources, SchedulingClass
 from rayhpc.wire.messages.registry import Message
 from rayhpc.wire.messages.tasks import Dependency

@@ -4,8 +4,6 @@ Sent by `head`, `raylet` and `runtime`.  Infrequent queries go as a `Request` wi
 and are answered by a `Reply`, so that a new question needs no new plumbing.
 """
 
-from __future__ import annotations
-
 from rayhpc.wire.messages.common import (
     JobConfig,
     NodeInfo,

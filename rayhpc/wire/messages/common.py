@@ -5,8 +5,6 @@ Used by the other modules of this package.  Defines no message itself.
 Resource amounts are integers in units of 1/10000 (`UNIT`), so that sums of fractions are exact.
 """
 
-from __future__ import annotations
-
 import msgspec
 
 UNIT = 10_000

@@ -4,8 +4,6 @@ All but `DirectHello` and `DirectAck` go through the raylets; these two go over 
 `number` counts the links between two processes, so that what concerns an earlier one is ignored.
 """
 
-from __future__ import annotations
-
 from rayhpc.wire.messages.registry import Message
 
 

@@ -3,8 +3,6 @@
 Written by `elastic.loop`, shown by `rayhpc status`; `api.session.size` writes the floor.
 """
 
-from __future__ import annotations
-
 import msgspec
 
 ELASTIC_SPACE = "rayhpc.elastic"

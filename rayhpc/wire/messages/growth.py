@@ -3,8 +3,6 @@
 Written by `clusters.head_line`, answered by `launch.growth_server`.
 """
 
-from __future__ import annotations
-
 import msgspec
 
 

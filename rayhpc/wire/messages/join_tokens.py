@@ -1,7 +1,5 @@
 """What a machine with a one-time token asks, and what it is told (`wire.join_tokens`)."""
 
-from __future__ import annotations
-
 import msgspec
 
 from rayhpc.wire.keys import ClusterKey

@@ -3,8 +3,6 @@
 Sent by `runtime` and `raylet`.  A lease number is unique on its raylet and never reused.
 """
 
-from __future__ import annotations
-
 from rayhpc.wire.messages.common import Grant, JobConfig, SchedulingClass
 from rayhpc.wire.messages.registry import Message
 

@@ -3,8 +3,6 @@
 Sent by the head, raylets and processes in a `Reply` (`cluster`); read by `api`, `observe`, `cli`.
 """
 
-from __future__ import annotations
-
 from rayhpc.wire.messages.cluster import Moved
 from rayhpc.wire.messages.common import JobConfig, NodeInfo, Record, Resources
 

@@ -3,8 +3,6 @@
 Made by `head.load`, read by `elastic`.
 """
 
-from __future__ import annotations
-
 from rayhpc.wire.messages.cluster import NodeUse
 from rayhpc.wire.messages.common import Labels, NodeInfo, Record, Resources, Strategy
 

@@ -3,8 +3,6 @@
 Asked by `launch`, answered by raylets and by every process.
 """
 
-from __future__ import annotations
-
 from rayhpc.wire.messages.common import Record
 from rayhpc.wire.messages.registry import Message
 

@@ -3,8 +3,6 @@
 Sent by `runtime` (owner, borrower) and by `raylet`.  Values are opaque bytes here.
 """
 
-from __future__ import annotations
-
 from rayhpc.wire.messages.registry import Message
 
 # FetchFailed.kind, ObjectAnswer.kind

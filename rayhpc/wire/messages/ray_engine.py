@@ -4,8 +4,6 @@ Exchanged by `launch.engines.ray_node` and its counterpart on rank 0; no other p
 these.  They travel only through CURVE, so that Ray's address and token are never in a shared file.
 """
 
-from __future__ import annotations
-
 from rayhpc.wire.messages.registry import Message
 
 

@@ -5,8 +5,6 @@ assigned in the order of the definitions, and importing any of these modules imp
 in one order: so they agree in all processes of one version, which the first message checks.
 """
 
-from __future__ import annotations
-
 import itertools
 
 import msgspec

@@ -1,7 +1,5 @@
 """How a program and rank 0 speak of the cluster's size, through the head's key-value store."""
 
-from __future__ import annotations
-
 import msgspec
 
 SIZE_SPACE = "rayhpc.size"

@@ -4,8 +4,6 @@ Sent by a raylet: to a worker through the fork server, to a driver over the atta
 (`bootstrap.py`).
 """
 
-from __future__ import annotations
-
 import msgspec
 
 from rayhpc.wire.keys import KeyPair

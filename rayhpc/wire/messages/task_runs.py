@@ -4,8 +4,6 @@ Sent by workers to their raylet, and by both to whoever asks (`timeline`, `list_
 `wire.runs` packs the batches.
 """
 
-from __future__ import annotations
-
 from rayhpc.wire.messages.common import Record, Resources
 from rayhpc.wire.messages.registry import Message
 

@@ -3,8 +3,6 @@
 Sent only by `runtime`, process to process; raylets forward them between nodes unread.
 """
 
-from __future__ import annotations
-
 from rayhpc.wire.messages.common import Grant, Record, Stored
 from rayhpc.wire.messages.registry import Message
 

@@ -3,8 +3,6 @@
 A worker that leaves sends `Flush` (`worker.farewell`), also to its raylet.
 """
 
-from __future__ import annotations
-
 from rayhpc.wire.messages.registry import Message
 
 
