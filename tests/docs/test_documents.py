@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from rayhpc.clusters.node_types import worker_types
+from rayhpc.clusters.read import read
+
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("*.md", "docs/**/*.md", "slurm/**/*.md", "yarn/**/*.md", "ssh/**/*.md")
 PAGES = sorted(page for pattern in FOLDERS for page in ROOT.glob(pattern))
@@ -41,6 +44,17 @@ def test_every_example_says_how_to_run_it() -> None:
     assert examples
     for path in examples:
         assert re.search("rayhpc submit|sbatch ", path.read_text()), path.name
+
+
+def test_the_clusters_files_on_their_page_are_read_as_they_are() -> None:
+    text = (ROOT / "docs/clusters.md").read_text()
+    blocks = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    assert len(blocks) >= 4
+    for block in blocks:
+        whole = block if "cluster_name" in block else f"cluster_name: x\n{block}"
+        file = read(whole, "cluster.yaml")
+        assert file.ignored == ()
+        assert all(each.max_nodes for each in worker_types(file, 60.0))
 
 
 def test_the_python_of_the_tutorial_runs() -> None:
