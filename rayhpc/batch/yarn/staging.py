@@ -6,7 +6,6 @@ HDFS through an installed `hdfs` command.
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import urllib.parse
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
     from rayhpc.hadoop.web import Web
 
 _COMMAND_S = 300
+# Where HDFS has the homes of its users.
+_HOMES = "dfs.user.home.dir.prefix"
 
 
 class Staging(ABC):
@@ -113,8 +114,8 @@ class HdfsCommand(Staging):
         self._host, self._port = parts.hostname or "", parts.port or 0
         self._scheme = parts.scheme
         self._is_secure = configuration.is_secure
-        home = self._run("-ls", "-d", ".").split()[-1] if not folder.startswith("/") else ""
-        self._folder = folder if folder.startswith("/") else f"{_path(home)}/{folder}"
+        self._folder = folder  # `hdfs dfs` looks for any other than /… in the user's home
+        self._homes = configuration.get(_HOMES, "/user")
         self._is_made = False
 
     def put(self, name: str, data: bytes, unpack: bool = False) -> Resource:
@@ -142,9 +143,13 @@ class HdfsCommand(Staging):
     def _resource(self, name: str, unpack: bool) -> Resource:
         path = f"{self._folder}/{name}"
         # Some sites' programs print their log first.
-        length, modified = self._run("-stat", "%b %Y", path).splitlines()[-1].split()
+        facts = self._run("-stat", "%u %b %Y", path).splitlines()[-1]
+        owner, length, modified = facts.split()
+        # The nodes need all of the path, but `hdfs dfs` calls the home `.`: what is in it belongs
+        # to whom it is named after.
+        place = path if path.startswith("/") else f"{self._homes}/{owner}/{path}"
         return Resource(
-            *(name, self._scheme, self._host, self._port, path),
+            *(name, self._scheme, self._host, self._port, place),
             *(int(length), int(modified), unpack),
         )
 
@@ -198,7 +203,3 @@ def open_staging(
     if kind == "hdfs":
         return HdfsCommand(configuration, name)
     return SharedDirectory(folder / "staged")
-
-
-def _path(url: str) -> str:
-    return urllib.parse.urlsplit(url).path or os.sep

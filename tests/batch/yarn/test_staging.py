@@ -15,14 +15,14 @@ HDFS = """#!/bin/bash
 shift
 verb=$1; shift
 for last; do :; done
+case $last in /*) ;; *) last=/user/u/$last ;; esac
 file=$HDFS_ROOT$last
 echo "INFO something about nothing"
 case $verb in
--ls) echo "drwx------ - u g 0 2026-01-01 00:00 hdfs://nn:9/user/u" ;;
 -mkdir) mkdir -p "$file" ;;
 -chmod) chmod "$1" "$file" ;;
 -put) if [ "$2" = - ]; then cat > "$file"; else cp "$2" "$file"; fi ;;
--stat) stat -c '%s %Y000' "$file" ;;
+-stat) stat -c "$(sed 's/%u/u/; s/%b/%s/; s/%Y/%Y000/' <<< "$1")" "$file" ;;
 -rm) rm -r "$file" ;;
 esac
 """
@@ -54,6 +54,9 @@ def test_the_hdfs_command(hdfs: Path, tmp_path: Path) -> None:
     assert sorted(path.name for path in folder.iterdir()) == ["a.json", "lib"]
     place.remove()
     assert not folder.exists()
+    elsewhere = {"fs.defaultFS": "hdfs://nn:9", "dfs.user.home.dir.prefix": "/home"}
+    found = HdfsCommand(Configuration(elsewhere), ".rayhpc/app").put("a.json", b"")
+    assert found.path == "/home/u/.rayhpc/app/a.json"
 
 
 def test_the_hdfs_commands_own_words_are_passed_on(hdfs: Path) -> None:
