@@ -20,7 +20,6 @@ The traps, each of which once caused a hang, and how they are avoided:
   never polls, so the message that would end its failures would stay unread.
 * *Check after joining.* A follower calls `done` once more after it has joined: its result may have
   arrived just before, and nobody would tell it.
-  have come just before, and nobody would tell it.
 
 A finalizer or signal handler may call `wake_waiters` and `wake_leader`, and nothing else of this
 class.

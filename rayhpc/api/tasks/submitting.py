@@ -74,7 +74,8 @@ def set_arguments(
             return 0
     payload, deps = arguments.pack(args, kwargs)
     for ref in deps:
-        client.refuse_foreign(ref.binary(), repr(ref))
+        if client.is_foreign(ref._id):
+            client.refuse_foreign(ref._id, repr(ref))
     try:
         packed = serialization.serialize(payload)
     except TypeError as error:

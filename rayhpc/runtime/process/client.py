@@ -84,6 +84,7 @@ class Client:
         self.new_id = core.new_id
         self.new_actor_id = core.new_actor_id
         self.new_group_id = core.new_group_id
+        self.is_foreign = core.ownership.is_foreign
         self.refuse_foreign = core.ownership.refuse_foreign
         self.environment = core.environment
         self.ask = self.questions.ask

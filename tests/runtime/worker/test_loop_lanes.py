@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import queue
 from types import SimpleNamespace
 from typing import Any
@@ -72,3 +73,27 @@ def test_calls_that_run_or_wait_for_room(host: Any) -> None:
     lanes.cancel(one.call.tid)
     assert host.ended.get(timeout=20) == (one.call.tid, "it ran")
     assert lanes.queued() == []
+
+
+class Ending(Host):
+    """An actor whose calls end at once, having looked at and set a context variable."""
+
+    seen: contextvars.ContextVar[str] = contextvars.ContextVar("seen", default="nothing")
+
+    async def run_async(self, item: Item) -> Outcome | None:
+        told = self.seen.get().encode()
+        self.seen.set("an earlier call's")
+        await asyncio.sleep(0)
+        self.begun.put(item.call.tid)
+        return Outcome(tasks.Result(item.call.tid, tasks.OK, [told]))
+
+
+def test_calls_that_wait_for_room_run_in_order_and_inherit_nothing() -> None:
+    host: Any = Ending()
+    lanes = LoopLanes(host)
+    items = [item(number) for number in range(20)]
+    lanes.start("", items[:10])
+    lanes.start("", items[10:])
+    tids = [x.call.tid for x in items]
+    assert [host.begun.get(timeout=20) for _ in tids] == tids
+    assert [host.ended.get(timeout=20) for _ in tids] == [(tid, "nothing") for tid in tids]
