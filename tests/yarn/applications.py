@@ -51,7 +51,8 @@ class Submitted:
         self._session = Session({**os.environ, "HADOOP_CONF_DIR": str(configuration)})
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "program.py").write_text(program)
-        wanted = {"needed": nodes, "memory_mib": 512, **options}
+        # Of a test that is killed nothing runs for longer than this.
+        wanted = {"needed": nodes, "memory_mib": 512, "patience_s": 120.0, **options}
         application = Application(
             name="test",
             command=["python", str(folder / "program.py")],

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from rayhpc.batch.yarn.submission import Terms
 from rayhpc.hadoop.messages.records import FinalApplicationStatusProto
 from tests.yarn.applications import Submitted, wait_until
 from tests.yarn.fake.cluster import FakeYarn
@@ -167,6 +168,18 @@ def test_a_job_grows_and_shrinks_and_no_task_is_lost(
     go.touch()
     report = job.wait()
     assert report.final_application_status == SUCCEEDED, output(tmp_path)
+
+
+def test_without_a_resource_manager_the_program_ends_in_time(
+    yarn: FakeYarn, tmp_path: Path
+) -> None:
+    go = tmp_path / "go"
+    text = program(2, before=waiting_for(go))
+    submit(yarn, tmp_path, text, 2, patience_s=1.0, terms=Terms(attempts=1))
+    wait_until((tmp_path / "go.started").exists)
+    yarn.lose_manager()
+    wait_until(lambda: yarn.running() == [])
+    assert "the ResourceManager has not answered for 1 s" in output(tmp_path)
 
 
 def test_more_than_a_container_may_have_is_an_error_with_the_limit(

@@ -45,7 +45,8 @@ class Application(msgspec.Struct, frozen=True, kw_only=True):
     `nodes` are enough to start.  `managers` is where the ResourceManagers serve
     ApplicationMasters, for nodes without configuration files.  A container whose head was lost
     waits `hold_s` seconds for another attempt of the ApplicationMaster to take it over.
-    `counts_shared`: see `memory_rule`.
+    `counts_shared`: see `memory_rule`.  Without a ResourceManager the application goes on for
+    `patience_s` seconds, and then ends with its program.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Application(msgspec.Struct, frozen=True, kw_only=True):
     start_timeout_s: float = 600.0
     hold_s: float = 0.0
     counts_shared: bool = True
+    patience_s: float = 600.0
 
     def encode(self) -> bytes:
         """The contents of the file."""

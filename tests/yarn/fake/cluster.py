@@ -147,6 +147,10 @@ class FakeYarn:
                 application.response = 0
         self._masters = self._master_server(*address)
 
+    def lose_manager(self) -> None:
+        """No ApplicationMaster hears from it any more."""
+        self._masters.close()
+
     def lose_node(self, node: FakeNode) -> None:
         """The power goes, and the ResourceManager has noticed."""
         node.close()

@@ -39,8 +39,8 @@ class Attempt:
 
     def run(self) -> int:
         """Run until the end; returns the program's exit code."""
-        master = Master(self.managers, self.token, say=say)
         wanted = self.application
+        master = Master(self.managers, self.token, patience_s=wanted.patience_s, say=say)
         gang = Gang(
             GangOptions(
                 wanted.nodes, wanted.needed, restarts=wanted.restarts, gather_s=wanted.gather_s
