@@ -157,6 +157,10 @@ class BatchSystem(ABC):
         """Seconds from SIGTERM to SIGKILL; None: unknown."""
         return Fact(None, f"{self.title} does not say")
 
+    def labels(self, environ: Mapping[str, str]) -> Mapping[str, str]:
+        """Labels that whoever has started this rank gives its node."""
+        return {}
+
     def shares_uid(self, environ: Mapping[str, str]) -> bool:
         """Whether other users' processes may have our uid here, so that it protects nothing."""
         return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -22,6 +23,8 @@ from rayhpc.cli.job_access import (
 from rayhpc.exit_codes import ExitCode, LaunchError
 
 _ASK_S = 60.0
+# A word of a job script, or a string in an application's YAML.
+_GROWS = re.compile(r'(?<![^\s"])--elastic(?![^\s"])')
 
 
 @click.command()
@@ -53,7 +56,7 @@ def _of_job(folder: JobFolder) -> Explanation:
     jobs = jobs_of(folder)
     found = jobs.explain(folder)
     record = folder.record()
-    if "--elastic" not in folder.script.read_text(errors="replace").split():
+    if not _GROWS.search(folder.script.read_text(errors="replace")):
         return found
     status = jobs.status([folder]).get(record.id)
     if status is None or status.state is not State.RUNNING:

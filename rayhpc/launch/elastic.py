@@ -2,8 +2,8 @@
 
 Used by rank 0 (`head_rank`).  Runs `elastic.loop` in a thread.  A job grows by nodes like its own,
 from its batch system; a cluster of `rayhpc up` as its growth file says.  The nodes are machines of
-their own that join with the cluster's key, which lies in a private folder.  What has been added
-ends with the program.
+their own that join with the cluster's key, which lies in a private folder, unless the batch system
+hands it over.  What has been added ends with the program.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from rayhpc.launch.machine_tokens import MachineTokens
 from rayhpc.launch.observer import Operator
 from rayhpc.launch.options import NodeOptions
 from rayhpc.launch.shared_directories import shared_directories
+from rayhpc.launch.system_channel import SystemChannel
 from rayhpc.providers import registry
 from rayhpc.providers.base import ClusterFacts, ProviderKind
 from rayhpc.wire import keys
@@ -84,11 +85,12 @@ class Growing:
 
     def __init__(self, run: RunContext, session_dir: str, address: str, key: ClusterKey) -> None:
         growth = run.options.growth
-        plan = _of_job(run, key.cluster_id) if growth is None else _of_file(Path(growth))
+        plan = _of_job(run, key, session_dir) if growth is None else _of_file(Path(growth))
         self._plan, self._key_file = plan, plan.folder / growth_file.KEY
         # One that a head has left which was killed is of no use to anybody.
         self._key_file.unlink(missing_ok=True)
-        keys.write(self._key_file, key)
+        if not plan.kind.hands_over_key:
+            keys.write(self._key_file, key)
         self._tokens: MachineTokens | None = None
         try:
             if plan.kind.trades_tokens:
@@ -101,6 +103,7 @@ class Growing:
                 work_dir=plan.work_dir,
                 options=plan.options,
                 join_token=self._tokens.issue if self._tokens is not None else None,
+                resizer=run.channel.resizer() if isinstance(run.channel, SystemChannel) else None,
             )
             provider = plan.kind.open(facts, plan.types)
             if self._tokens is not None:
@@ -196,10 +199,12 @@ class ClusterHead:
         return msgspec.json.decode(found, type=list[Moment]) if isinstance(found, bytes) else []
 
 
-def _of_job(run: RunContext, cluster_id: str) -> _Plan:
+def _of_job(run: RunContext, key: ClusterKey, session_dir: str) -> _Plan:
     kind, worker = _kind(run), _worker_type(run)
     name = f"rayhpc-{_job_name(run)}"
-    return _Plan(kind, [worker], _folder(run, cluster_id), name, os.getcwd())
+    private = Path(session_dir, "growing")  # never made: nothing is written there
+    folder = private if kind.hands_over_key else _folder(run, key.cluster_id)
+    return _Plan(kind, [worker], folder, name, os.getcwd())
 
 
 def _of_file(path: Path) -> _Plan:

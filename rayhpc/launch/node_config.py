@@ -287,7 +287,8 @@ def _labels(place: Place, options: NodeOptions, rank: int) -> dict[str, str]:
         "rayhpc.io/job": place.job,
         "rayhpc.io/component": _text(allocation.component.value),
     }
-    return {**{key: value for key, value in known.items() if value}, **options.labels}
+    given = place.system.labels(place.environ)
+    return {**{key: value for key, value in known.items() if value}, **options.labels, **given}
 
 
 def _text(value: int | None) -> str:

@@ -34,10 +34,11 @@ class Resizing:
     Args:
         session_dir: of this node's session.
         resizer: adds and removes nodes.
-        unit: what one node has.
+        unit: what one node has; None: programs do not say how many nodes they want here, and only
+            what is to leave is drained.
     """
 
-    def __init__(self, session_dir: str, resizer: Resizer, unit: Unit) -> None:
+    def __init__(self, session_dir: str, resizer: Resizer, unit: Unit | None) -> None:
         self._session_dir, self._resizer, self._unit = session_dir, resizer, unit
         self._wanted: bytes | None = None
         self._leaving: dict[int, float] = {}
@@ -46,7 +47,9 @@ class Resizing:
     def _run(self) -> None:
         try:
             with Operator(self._session_dir) as operator:
-                operator.ask(KvPut(SIZE_SPACE, UNIT_KEY, msgspec.json.encode(self._unit)), bool)
+                if self._unit is not None:
+                    put = KvPut(SIZE_SPACE, UNIT_KEY, msgspec.json.encode(self._unit))
+                    operator.ask(put, bool)
                 while True:
                     self._turn(operator)
         except (LaunchError, EOFError):
@@ -59,13 +62,17 @@ class Resizing:
             node = _node_of(operator, rank)
             if node is not None:
                 operator.tell(raylet_of(node.info.number), DrainNode(_REASON, _DRAIN_S))
+        if self._unit is not None:
+            self._pass_on(operator)
+        for rank in [rank for rank in self._leaving if _node_of(operator, rank) is None]:
+            del self._leaving[rank]
+            self._resizer.left(rank)
+
+    def _pass_on(self, operator: Operator) -> None:
         wanted = operator.ask(KvGet(SIZE_SPACE, WANTED_KEY), object)
         if isinstance(wanted, bytes) and wanted != self._wanted:
             self._wanted = wanted
             self._resizer.want(int(wanted))
-        for rank in [rank for rank in self._leaving if _node_of(operator, rank) is None]:
-            del self._leaving[rank]
-            self._resizer.left(rank)
 
 
 def _node_of(observer: Observer, rank: int) -> NodeState | None:

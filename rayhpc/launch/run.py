@@ -159,7 +159,7 @@ def _check_nodes(options: RunOptions, role: Role) -> None:
             f"`rayhpc submit --nodes {options.nodes}`, which starts them",
             ExitCode.CONFIGURATION,
         )
-    if options.elastic is not None and options.elastic < role.nodes:
+    if role.is_head and options.elastic is not None and options.elastic < role.nodes:
         raise LaunchError(
             f"--elastic {options.elastic}, but this job has {role.nodes} node(s) already: give the "
             "number of nodes in all that it may grow to",

@@ -100,6 +100,7 @@ class ClusterFacts:
         options: what the user said about the whole place, such as `provider` in a cluster's YAML.
         join_token: makes a one-time token for a machine, by its name, that its node trades for the
             key (`wire.join_tokens`); only for providers that trade tokens.
+        resizer: what gives nodes to the job that the cluster is in, if its batch system has one.
     """
 
     name: str
@@ -110,6 +111,7 @@ class ClusterFacts:
     ends_at: float | None = None
     options: Mapping[str, object] | None = None
     join_token: Callable[[str], bytes] | None = None
+    resizer: object = None
 
 
 class ProviderKind(ABC):
@@ -121,6 +123,8 @@ class ProviderKind(ABC):
     title: str
     #: Whether a machine's description can be read by others, so that it gets a one-time token.
     trades_tokens: bool = False
+    #: Whether the place itself hands its machines the key, so that it is written nowhere.
+    hands_over_key: bool = False
     #: Seconds between two looks at the place while anything is pending there (`Provider.list`).
     look_seconds: float = 30.0
     #: The batch system whose jobs its machines are, so that heads can be such jobs, too, and the

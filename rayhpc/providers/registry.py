@@ -23,6 +23,7 @@ OURS = {
     "kubernetes": "rayhpc.providers.kubernetes.provider",
     "sge": "rayhpc.providers.sge.provider",
     "slurm": "rayhpc.providers.slurm.provider",
+    "yarn": "rayhpc.providers.yarn",
 }
 
 

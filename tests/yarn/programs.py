@@ -60,6 +60,31 @@ while alive() > 1:
 print("shrunk", flush=True)
 """
 
+# Tasks go on until they have run on three containers, none of them a second time; then the job is
+# to become one node again.
+BURST = """
+import os, time
+import rayhpc
+
+rayhpc.init()
+
+@rayhpc.remote(num_cpus=1, max_retries=0)
+def where():
+    time.sleep(0.2)
+    return os.environ["CONTAINER_ID"]
+
+def alive():
+    return sum(node["Alive"] for node in rayhpc.nodes())
+
+found = set()
+while len(found) < 3:
+    found |= set(rayhpc.get([where.remote() for _ in range(12)]))
+print("worked on", len(found), flush=True)
+while alive() > 1:
+    time.sleep(0.05)
+print("back", flush=True)
+"""
+
 
 def program(nodes: int, before: str = "", after: str = "") -> str:
     """Its text: it goes on until it has run on so many containers."""

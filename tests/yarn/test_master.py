@@ -14,7 +14,7 @@ from rayhpc.batch.yarn.submission import Terms
 from rayhpc.hadoop.messages.records import FinalApplicationStatusProto
 from tests.yarn.applications import Submitted, wait_until
 from tests.yarn.fake.cluster import FakeYarn
-from tests.yarn.programs import RESIZE, program, waiting_for
+from tests.yarn.programs import BURST, RESIZE, program, waiting_for
 
 SUCCEEDED = FinalApplicationStatusProto.APP_SUCCEEDED
 FAILED = FinalApplicationStatusProto.APP_FAILED
@@ -168,6 +168,23 @@ def test_a_job_grows_and_shrinks_and_no_task_is_lost(
     go.touch()
     report = job.wait()
     assert report.final_application_status == SUCCEEDED, output(tmp_path)
+
+
+def test_a_burst_grows_to_the_most_and_back_and_no_task_is_lost(
+    yarn: FakeYarn, tmp_path: Path
+) -> None:
+    go = tmp_path / "go"
+    grows = ["--elastic", "3", "--idle-timeout", "1"]
+    job = submit(yarn, tmp_path, BURST + waiting_for(go), 1, options=grows)
+    wait_until(lambda: "back\n" in output(tmp_path))
+    assert "worked on 3\n" in output(tmp_path)
+    wait_until(lambda: len(yarn.running()) == 1, 10.0)
+    assert "was lost" not in output(tmp_path)
+    go.touch()
+    report = job.wait()
+    assert report.final_application_status == SUCCEEDED, output(tmp_path)
+    wait_until(lambda: yarn.running() == [], 5.0)
+    assert not list(tmp_path.rglob(".rayhpc-elastic-*"))
 
 
 def test_without_a_resource_manager_the_program_ends_in_time(

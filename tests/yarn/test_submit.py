@@ -155,6 +155,12 @@ def test_who_follows_may_leave(user: Terminal, tmp_path: Path) -> None:
     assert user.run("logs").stdout == "found 1\n"
 
 
+def test_a_range_of_nodes_makes_a_job_that_grows(user: Terminal) -> None:
+    done = user.run("submit", "--scheduler", "yarn", "--nodes", "1:3", "--dry-run", "--", "true")
+    assert done.returncode == 0, done.stderr
+    assert '"--elastic", "3"' in done.stdout
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [

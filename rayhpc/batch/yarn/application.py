@@ -14,6 +14,8 @@ RESOURCES = "resources.json"
 # How the exit code is written in an application's diagnostics, where the client finds it.
 EXIT_CODE = "rayhpc exit code "
 LINK_FD = "RAYHPC_MASTER_FD"
+# A node's labels: NAME=VALUE,… (YARN's scripts would change quotes).
+LABELS = "RAYHPC_LABELS"
 RECORD_SECRET = "rayhpc.record"
 # A container that another attempt has taken over keeps the secrets of its first start, so the new
 # record is sealed (`sealing`) with a secret that all attempts share.

@@ -9,6 +9,7 @@ from rayhpc.batch.errors import OptionError
 from rayhpc.batch.folder import JobFolder
 from rayhpc.batch.job_status import Explanation, State
 from rayhpc.batch.yarn import document
+from rayhpc.batch.yarn.document import Document
 from rayhpc.batch.yarn.reports import first_sentence, status_of
 from rayhpc.hadoop.client import Client
 from rayhpc.hadoop.ids import parse_application
@@ -30,6 +31,9 @@ def explain(folder: JobFolder, client: Client) -> Explanation:
         why = [f"job {status.id} runs in queue {report.queue} with {have} of {wanted} containers"]
         if have < wanted:
             why += _nodes_in_words(client.nodes(), _size_of(folder), wanted - have)
+        elif _grows(folder):
+            why += _queue_in_words(report.queue, client)
+            why += _nodes_in_words(client.nodes(), _size_of(folder), 1)
         return Explanation(why, [])
     code = "" if status.exit_code is None else f", exit code {status.exit_code}"
     reason = f": {status.reason}" if status.reason else ""
@@ -38,10 +42,7 @@ def explain(folder: JobFolder, client: Client) -> Explanation:
 
 def _waiting(folder: JobFolder, report: ApplicationReportProto, client: Client) -> Explanation:
     why = [f"job {folder.record().id} waits in queue {report.queue}: {status_of(report).reason}"]
-    queue = client.queue(report.queue)
-    if queue is not None:
-        used, share = queue.currentCapacity, queue.capacity
-        why.append(f"the queue has {share:.0%} of the cluster and uses {used:.0%} of that")
+    why += _queue_in_words(report.queue, client)
     size = _size_of(folder)
     why += _nodes_in_words(client.nodes(), size, folder.record().nodes)
     sooner = []
@@ -52,6 +53,14 @@ def _waiting(folder: JobFolder, report: ApplicationReportProto, client: Client) 
             "larger share, which administrators can set"
         )
     return Explanation(why, sooner)
+
+
+def _queue_in_words(name: str, client: Client) -> list[str]:
+    queue = client.queue(name)
+    if queue is None:
+        return []
+    used, share = queue.currentCapacity, queue.capacity
+    return [f"the queue has {share:.0%} of the cluster and uses {used:.0%} of that"]
 
 
 def _nodes_in_words(nodes: list[NodeReportProto], size: Size | None, wanted: int) -> list[str]:
@@ -77,9 +86,21 @@ def _free(node: NodeReportProto) -> Size:
     )
 
 
+def _grows(folder: JobFolder) -> bool:
+    found = _document_of(folder)
+    return found is not None and "--elastic" in found.program.options
+
+
 def _size_of(folder: JobFolder) -> Size | None:
+    found = _document_of(folder)
+    if found is None:
+        return None
+    wanted = found.containers
+    return Size(wanted.memory, wanted.vcores, wanted.gpus)
+
+
+def _document_of(folder: JobFolder) -> Document | None:
     try:
-        wanted = document.read(folder.script.read_text()).containers
+        return document.read(folder.script.read_text())
     except (OSError, OptionError):
         return None
-    return Size(wanted.memory, wanted.vcores, wanted.gpus)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 
-from rayhpc.batch.yarn.application import Application, Resource
+from rayhpc.batch.yarn.application import LABELS, Application, Resource
 from rayhpc.hadoop.messages.launch import (
     ApplicationACLMapProto,
     ContainerLaunchContextProto,
@@ -49,9 +49,12 @@ def launch_context(
     )
 
 
-def container_environment(application: Application, rank: int, memory_mib: int) -> dict[str, str]:
-    """What YARN does not tell: which rank a container is and what it has."""
+def container_environment(
+    application: Application, rank: int, memory_mib: int, labels: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """What YARN does not tell: which rank a container is, what it has, and its node's labels."""
     return {
+        **({LABELS: ",".join(f"{k}={v}" for k, v in labels.items())} if labels else {}),
         "RAYHPC_RANK": str(rank),
         # A job that has grown has ranks beyond its initial size.
         "RAYHPC_SIZE": str(max(application.nodes, rank + 1)),

@@ -1,15 +1,14 @@
 """A rank's end of the channel for the key on YARN.
 
-Rank 0 is the ApplicationMaster's child and has a socket to it.  Every other container is started
-once the key is known, and finds it among the secrets of its token file, which YARN gives only to
-that container.  A container taken over by the second attempt cannot be given other secrets: it gets
-the new key sealed with one that it has.
+Rank 0 is the ApplicationMaster's child and has a socket to it, which `resizer` uses, too.  Every
+other container is started once the key is known, and finds it among the secrets of its token file,
+which YARN gives only to that container.  A container taken over by the second attempt cannot be
+given other secrets: it gets the new key sealed with one that it has.
 """
 
 from __future__ import annotations
 
 import os
-import select
 import socket
 from collections.abc import Mapping
 
@@ -22,11 +21,11 @@ from rayhpc.batch.yarn.application import (
     SEALED_RECORD,
     SHARED_SECRET,
 )
+from rayhpc.batch.yarn.resizer import YarnResizer
 from rayhpc.exit_codes import ExitCode, LaunchError
 from rayhpc.hadoop.tokens import Credentials
 
 TOKEN_FILE = "HADOOP_TOKEN_FILE_LOCATION"
-_MOST_BYTES = 1 << 16
 
 
 class YarnLink:
@@ -39,6 +38,7 @@ class YarnLink:
 
     def __init__(self, master: socket.socket | None, secret: bytes) -> None:
         self._master, self._secret = master, secret
+        self._resizer = None if master is None else YarnResizer(master)
 
     def give(self, secret: bytes) -> None:
         """Rank 0: pass it to the ApplicationMaster.  Raises LaunchError if that is gone."""
@@ -58,37 +58,7 @@ class YarnLink:
 
     def resizer(self) -> YarnResizer | None:
         """The ApplicationMaster, on rank 0."""
-        return None if self._master is None else YarnResizer(self._master)
-
-
-class YarnResizer:
-    """Implements `system.Resizer`.  If the ApplicationMaster is gone, so are we."""
-
-    def __init__(self, master: socket.socket) -> None:
-        self._master = master
-
-    def want(self, nodes: int) -> None:
-        """Tell the ApplicationMaster."""
-        self._tell(talk.Want(nodes))
-
-    def leaving(self, timeout_s: float) -> int | None:
-        """Wait for a message from the ApplicationMaster."""
-        if not select.select([self._master], [], [], timeout_s)[0]:
-            return None
-        packet = self._master.recv(_MOST_BYTES)
-        if not packet:
-            raise EOFError("the ApplicationMaster is gone")
-        return talk.from_master(packet).rank
-
-    def left(self, rank: int) -> None:
-        """Tell the ApplicationMaster."""
-        self._tell(talk.Drained(rank))
-
-    def _tell(self, message: talk.Want | talk.Drained) -> None:
-        try:
-            self._master.send(talk.encode(message))
-        except OSError:
-            raise EOFError("the ApplicationMaster is gone") from None
+        return self._resizer
 
 
 def open_link(environ: Mapping[str, str]) -> YarnLink | None:

@@ -89,6 +89,13 @@ class Yarn(BatchSystem):
 
         return open_link(environ)
 
+    def labels(self, environ: Mapping[str, str]) -> dict[str, str]:
+        """Those that our ApplicationMaster has given this rank."""
+        from rayhpc.batch.yarn.application import LABELS
+
+        pairs = (each.partition("=") for each in environ.get(LABELS, "").split(",") if each)
+        return {name: value for name, _, value in pairs}
+
     def shares_uid(self, environ: Mapping[str, str]) -> bool:
         """Without LinuxContainerExecutor every YARN user runs as the NodeManager's uid."""
         return environ.get("USER", _user_name()) != _user_name()

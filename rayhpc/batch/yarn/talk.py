@@ -1,11 +1,16 @@
 """The messages between rank 0 and the ApplicationMaster on their socket, one per packet.
 
-Rank 0's side is `link`, the ApplicationMaster's is `master.rank_zero`.
+Rank 0's side is `link` and `resizer`, the ApplicationMaster's is `master.rank_zero`.
 """
 
 from __future__ import annotations
 
+from enum import Enum
+
 import msgspec
+
+#: So many ranks are described in one packet.
+MOST_ROWS = 100
 
 
 class Ready(msgspec.Struct, tag=True):
@@ -24,10 +29,55 @@ class Want(msgspec.Struct, tag=True):
     nodes: int
 
 
+class AddRank(msgspec.Struct, tag=True):
+    """Rank 0: the rank with this number is wanted, too; `labels` are for its node."""
+
+    rank: int
+    labels: dict[str, str]
+
+
+class RemoveRank(msgspec.Struct, tag=True):
+    """Rank 0: an added rank is no longer wanted; `if_pending`: unless it has been started."""
+
+    rank: int
+    if_pending: bool = False
+
+
+class LookAtRanks(msgspec.Struct, tag=True):
+    """Rank 0: how do the added ranks above `after` stand?  The answer has the same `number`."""
+
+    number: int
+    after: int = 0
+
+
 class Drain(msgspec.Struct, tag=True):
     """The ApplicationMaster: a rank is to leave once its work is done."""
 
     rank: int
+
+
+class RankState(str, Enum):
+    """Where an added rank stands."""
+
+    PENDING = "pending"  # it has no container yet
+    RUNNING = "running"  # its container has been given work
+    ENDED = "ended"
+
+
+class AddedRank(msgspec.Struct, frozen=True):
+    """One added rank; `reason`: why it is pending, or how it ended, in words."""
+
+    rank: int
+    state: RankState
+    host: str = ""
+    reason: str = ""
+
+
+class Ranks(msgspec.Struct, tag=True):
+    """The ApplicationMaster: the added ranks asked about, by rank, `MOST_ROWS` at most."""
+
+    number: int
+    rows: list[AddedRank]
 
 
 class Drained(msgspec.Struct, tag=True):
@@ -36,11 +86,12 @@ class Drained(msgspec.Struct, tag=True):
     rank: int
 
 
-FromRankZero = Ready | Want | Drained
+FromRankZero = Ready | Want | AddRank | RemoveRank | LookAtRanks | Drained
+FromMaster = Drain | Ranks
 _encoder = msgspec.json.Encoder()
 encode = _encoder.encode
-_from_rank_zero = msgspec.json.Decoder(FromRankZero)
-_from_master = msgspec.json.Decoder(Drain)
+_from_rank_zero: msgspec.json.Decoder[FromRankZero] = msgspec.json.Decoder(FromRankZero)
+_from_master: msgspec.json.Decoder[FromMaster] = msgspec.json.Decoder(FromMaster)
 
 
 def from_rank_zero(packet: bytes) -> FromRankZero:
@@ -48,6 +99,6 @@ def from_rank_zero(packet: bytes) -> FromRankZero:
     return _from_rank_zero.decode(packet)
 
 
-def from_master(packet: bytes) -> Drain:
+def from_master(packet: bytes) -> FromMaster:
     """Decode a message from the ApplicationMaster."""
     return _from_master.decode(packet)

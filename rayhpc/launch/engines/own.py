@@ -96,8 +96,10 @@ class OwnEngine:
         from rayhpc.launch.resizing import Resizing
         from rayhpc.wire.messages.size import Unit
 
-        size = node_config.size_of(self._run.place, self._run.options.node)
-        unit = Unit(size.cpus.value, len(size.gpus.value))
+        unit = None
+        if self._run.options.elastic is None:  # else requests are for the planner
+            size = node_config.size_of(self._run.place, self._run.options.node)
+            unit = Unit(size.cpus.value, len(size.gpus.value))
         Resizing(self._here().session_dir, resizer, unit)
 
     def grow(self, record: Record) -> Growing | None:

@@ -60,6 +60,7 @@ class Attempt:
         master.pause = loop.pause
         try:
             answer = master.register(self.own_host, 0)
+            loop.queue = answer.queue
             most = Size.of(answer.maximumCapability)
             excess = Size(wanted.memory_mib, wanted.vcores, wanted.gpus).beyond(most)
             inherited = answer.containers_from_previous_attempts

@@ -60,6 +60,18 @@ class Resized:
     size: int
 
 
+class RankAdded(OfRank):
+    """The rank with that number is wanted, too; nothing if it ever was before."""
+
+
+class RankRemoved(OfRank):
+    """An added rank is no longer wanted: it is drained and its container given back."""
+
+
+class RankCancelled(OfRank):
+    """An added rank is no longer wanted, unless it has been started."""
+
+
 class Drained(OfRank):
     """A rank that is to leave no longer has anything that others need."""
 
@@ -87,6 +99,9 @@ Event = (
     | Completed
     | HeadReady
     | Resized
+    | RankAdded
+    | RankRemoved
+    | RankCancelled
     | Drained
     | HostUnusable
     | HostUsable

@@ -8,18 +8,23 @@ else asks, releases or starts.  So no ask is duplicated, in whatever order thing
   are released, since another job may hold what we lack, and it is tried again later.
 - After that each rank is replaced individually, within a budget that counts only its own faults.
 - A rank that is to leave is drained before its container is released.
+- Ranks may be added by their numbers (`added`).  Whoever added one also says when it ends; one that
+  has failed is not replaced, nor does it count as a failure.
 - Containers of an earlier attempt are taken over: what ran in them has lost its head, and is
   replaced by a rank of ours.
 """
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
+from rayhpc.batch.yarn import talk
 from rayhpc.batch.yarn.master import actions, events, exit_status
+from rayhpc.batch.yarn.master.added import AddedRanks
 
 _LONGEST_BACK_OFF_S = 120.0
 # How long a host on which a container could not be started is avoided.
@@ -75,6 +80,7 @@ class Gang:
 
     def __post_init__(self) -> None:
         self._size = self.options.size
+        self._added = AddedRanks()
         self._containers: dict[str, _Container] = {}
         self._asks: dict[int, int] = {}
         self._last_ask = 0
@@ -113,6 +119,17 @@ class Gang:
         return sum(self._asks.values())
 
     @property
+    def missing(self) -> int:
+        """The number of wanted ranks that have not been started."""
+        started = [each for each in self._staying() if each.phase is not Phase.HELD]
+        return self._wanted() - len(started)
+
+    @property
+    def added(self) -> list[talk.AddedRank]:
+        """How the added ranks stand."""
+        return self._added.states(self.ranks)
+
+    @property
     def failures(self) -> int:
         """The number of containers that have failed by their own fault."""
         return self._failures
@@ -147,6 +164,12 @@ class Gang:
                 self._head_ready = True
             case events.Resized():
                 self._size = max(1, event.size)
+            case events.RankAdded():
+                self._added.want(event.rank)
+            case events.RankRemoved():
+                self._on_removed(event.rank)
+            case events.RankCancelled():
+                self._on_cancelled(event.rank)
             case events.Drained():
                 self._on_drained(event.rank)
             case events.HostUnusable():
@@ -190,7 +213,7 @@ class Gang:
         hosts = {each.host for each in self._containers.values()} | {self.own_host}
         unwanted = host in hosts or host in self._avoided
         pausing = self._ending or self._back_off_until is not None
-        if pausing or unwanted or self.held >= self._size - 1:
+        if pausing or unwanted or len(self._staying()) >= self._wanted():
             # For an ask that was cancelled too late, or a second one on a host.
             self._actions.append(actions.Release(name))
             return
@@ -217,7 +240,7 @@ class Gang:
             return
         self._bad_until[container.host] = now + _BAD_HOST_S  # another node will do better
         where = f"rank {container.rank} on {container.host}"
-        self._count_failure(f"{where} could not be started: {event.reason}")
+        self._note_failure(container.rank, f"{where} could not be started: {event.reason}")
 
     def _on_completed(self, event: events.Completed) -> None:
         container = self._containers.pop(event.container, None)
@@ -230,10 +253,24 @@ class Gang:
         what += exit_status.describe(event.status)
         if event.status in exit_status.MEMORY and event.diagnostics:
             what += f" ({_first_sentence(event.diagnostics)})"
-        if exit_status.is_clusters_fault(event.status):
+        costs_nothing = exit_status.is_clusters_fault(event.status)
+        if costs_nothing and not self._added.is_wanted(container.rank):
             self._actions.append(actions.Say(what))
         else:
-            self._count_failure(what)
+            self._note_failure(container.rank, what)
+
+    def _on_cancelled(self, rank: int) -> None:
+        if rank not in self.ranks:
+            self._added.end(rank, "it was taken back before it had a container")
+
+    def _on_removed(self, rank: int) -> None:
+        self._on_cancelled(rank)
+        if not self._added.is_wanted(rank):
+            return
+        self._added.end(rank, "it was given back")
+        container = next(each for each in self._staying() if each.rank == rank)
+        container.phase = Phase.DRAINING
+        self._actions.append(actions.Drain(rank))
 
     def _on_drained(self, rank: int) -> None:
         for name, container in list(self._containers.items()):
@@ -252,6 +289,14 @@ class Gang:
                 del self._containers[name]
                 self._actions.append(actions.Release(name))
 
+    def _note_failure(self, rank: int, what: str) -> None:
+        """Of an added rank: whether another one is needed is for whoever added it to say."""
+        if self._added.is_wanted(rank):
+            self._added.end(rank, what)
+            self._actions.append(actions.Say(what))
+        else:
+            self._count_failure(what)
+
     def _count_failure(self, what: str) -> None:
         self._failures += 1
         left = self.options.restarts - self._failures
@@ -264,17 +309,16 @@ class Gang:
 
     # -- the reconcile step
     def _reconcile(self, now: float) -> None:
-        wanted = self._size - 1
+        wanted = self._wanted()
         self._shrink(wanted)
         if not self._complete and self.held + 1 >= min(self.options.needed, self._size):
             self._complete = True
             self._gather_until = self._back_off_until = None
         if self._complete and self._head_ready:
             self._launch_held()
-        staying = sum(each.phase is not Phase.DRAINING for each in self._containers.values())
-        missing = wanted - staying
+        missing = wanted - len(self._staying())
         if self._failures > self.options.restarts:
-            missing = 0
+            missing = min(missing, len(self._added.wanted.difference(self.ranks)))
         if self.open_asks > max(0, missing):
             self._cancel_asks()
         if missing > self.open_asks and self._back_off_until is None:
@@ -287,7 +331,9 @@ class Gang:
         staying = [n for n, c in self._containers.items() if c.phase is not Phase.DRAINING]
         staying.sort(key=lambda name: self._containers[name].rank)
         held = [name for name in staying if self._containers[name].phase is Phase.HELD]
-        for name in (held + staying[::-1])[: max(0, len(staying) - wanted)]:
+        # Of an added rank it is said when it ends.
+        others = [n for n in staying if not self._added.is_wanted(self._containers[n].rank)]
+        for name in (held + others[::-1])[: max(0, len(staying) - wanted)]:
             container = self._containers[name]
             if container.phase is Phase.HELD:
                 del self._containers[name]
@@ -299,7 +345,8 @@ class Gang:
 
     def _launch_held(self) -> None:
         used = set(self.ranks)
-        free = (rank for rank in range(1, self._size + len(used)) if rank not in used)
+        others = (x for x in itertools.count(1) if x not in used and not self._added.is_known(x))
+        free = itertools.chain(sorted(self._added.wanted - used), others)
         for name, container in self._containers.items():
             if container.phase is Phase.HELD:
                 container.phase, container.rank = Phase.STARTING, next(free)
@@ -328,6 +375,14 @@ class Gang:
         )
 
     # -- small things
+    def _wanted(self) -> int:
+        """How many containers are wanted."""
+        return self._size - 1 + len(self._added.wanted)
+
+    def _staying(self) -> list[_Container]:
+        """The containers that are not about to leave."""
+        return [each for each in self._containers.values() if each.phase is not Phase.DRAINING]
+
     def _ask(self, count: int) -> None:
         self._last_ask += 1
         self._asks[self._last_ask] = count

@@ -20,6 +20,7 @@ from rayhpc.batch.yarn import talk
 from rayhpc.batch.yarn.application import Application, Resource
 from rayhpc.batch.yarn.master import actions, events
 from rayhpc.batch.yarn.master.gang import Gang
+from rayhpc.batch.yarn.master.limits import why_pending
 from rayhpc.batch.yarn.master.rank_zero import RankZero
 from rayhpc.batch.yarn.master.starter import Starter
 from rayhpc.batch.yarn.master.wakeup import Wakeup
@@ -42,6 +43,8 @@ from rayhpc.hadoop.tokens import Credentials
 
 # Heartbeats: while containers are being obtained or started, and otherwise.
 _BUSY_S, _QUIET_S = 0.2, 1.0
+# How long an ask is open before heartbeats become as rare as otherwise.
+_BUSY_FOR_S = 30.0
 # How long the ranks may take to leave after the program has ended, before YARN kills them.
 _LEAVE_S = 3.0
 _LEAVE_BEAT_S = 0.1
@@ -75,6 +78,9 @@ class Loop:
         rank_zero: the process of rank 0, started.
         wakeup: says when this process is told to end.
         say: shows a message to the user.
+
+    Attributes:
+        queue: the queue that the application is in.
     """
 
     def __init__(
@@ -94,7 +100,11 @@ class Loop:
         self._inbox: deque[events.Event] = deque()
         self._wake, self._woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._starter = Starter(application, resources, master, credentials, self._from_thread)
-        self._wanted = application.nodes
+        self._asked_at = time.monotonic()
+        self._question: talk.LookAtRanks | None = None
+        self._left: Size | None = None
+        self._hosts = 0
+        self.queue = ""
         self._outcome: Outcome | None = None
         self._leave_until = 0.0
         self._poll = select.poll()
@@ -114,13 +124,13 @@ class Loop:
         try:
             found = [self._inherit(each) for each in inherited]
             self._do(self._gang.start(time.monotonic(), found))
-            next_beat = time.monotonic()
+            last_beat = float("-inf")
             while not self._is_over():
-                if time.monotonic() >= next_beat:
+                if time.monotonic() >= last_beat + self._pause_s():
                     self._beat()
-                    next_beat = time.monotonic() + self._pause_s()
+                    last_beat = time.monotonic()
                 self._handle_inbox()
-                self._wait(self._until(next_beat))
+                self._wait(self._until(last_beat + self._pause_s()))
         finally:
             self._starter.close()
             self._rank_zero.end(_KILL_S)
@@ -144,8 +154,8 @@ class Loop:
     def _pause_s(self) -> float:
         if self._outcome is not None:
             return _LEAVE_BEAT_S
-        started = len(self._gang.ranks) == self._wanted - 1
-        return _QUIET_S if started and not self._gang.open_asks else _BUSY_S
+        is_new = time.monotonic() - self._asked_at < _BUSY_FOR_S
+        return _BUSY_S if is_new and self._gang.missing > 0 else _QUIET_S
 
     def _is_over(self) -> bool:
         if self._outcome is None:
@@ -177,8 +187,15 @@ class Loop:
                     self._starter.set_record(record)
                     self._inbox.append(events.HeadReady())
             case talk.Want(nodes):
-                self._wanted = nodes
                 self._inbox.append(events.Resized(nodes))
+            case talk.AddRank(rank, labels):
+                self._starter.set_labels(rank, labels)
+                self._inbox.append(events.RankAdded(rank))
+            case talk.RemoveRank(rank, if_pending):
+                cancelled, removed = events.RankCancelled(rank), events.RankRemoved(rank)
+                self._inbox.append(cancelled if if_pending else removed)
+            case talk.LookAtRanks() as question:
+                self._question = question
             case talk.Drained(rank):
                 self._inbox.append(events.Drained(rank))
 
@@ -201,6 +218,23 @@ class Loop:
         due = self._gang.wake_at()
         if due is not None and time.monotonic() >= due:
             self._do(self._gang.tick(time.monotonic()))
+        if self._question is not None:
+            self._answer(self._question)
+            self._question = None
+
+    def _answer(self, question: talk.LookAtRanks) -> None:
+        """Once everything before the question has been taken into account."""
+        rows = [each for each in self._gang.added if each.rank > question.after]
+        rows = [self._explained(each) for each in rows[: talk.MOST_ROWS]]
+        self._rank_zero.describe(talk.Ranks(question.number, rows))
+
+    def _explained(self, row: talk.AddedRank) -> talk.AddedRank:
+        """Why it is pending, if it is."""
+        if row.state is not talk.RankState.PENDING:
+            return row
+        used = len(set(self._gang.ranks.values())) + 1
+        reason = why_pending(self._size(), self.queue, self._left, self._hosts, used)
+        return talk.AddedRank(row.rank, row.state, row.host, reason)
 
     def _beat(self) -> None:
         try:
@@ -225,6 +259,8 @@ class Loop:
         return name
 
     def _take(self, answer: AllocateResponseProto) -> None:
+        self._left = None if answer.limit is None else Size.of(answer.limit)
+        self._hosts = answer.num_cluster_nodes
         # A restarted ResourceManager hears about them only when their nodes report.
         for container in answer.containers_from_previous_attempts:
             self._inbox.append(self._inherit(container))
@@ -249,6 +285,7 @@ class Loop:
     def _do_one(self, action: actions.Action) -> None:
         match action:
             case actions.Ask():
+                self._asked_at = time.monotonic()
                 self._master.ask(self._request(action))
             case actions.Cancel():
                 self._master.cancel(action.number)
@@ -268,17 +305,19 @@ class Loop:
                 self._end(Outcome(ExitCode.TOO_FEW_NODES, action.reason))
 
     def _request(self, ask: actions.Ask) -> ResourceRequestProto:
-        wanted = self._application
-        size = Size(wanted.memory_mib, wanted.vcores, wanted.gpus)
         return ResourceRequestProto(
             priority=PriorityProto(priority=1),
             resource_name=ANY_HOST,
-            capability=size.to_message(),
+            capability=self._size().to_message(),
             num_containers=ask.count,
             relax_locality=True,
-            node_label_expression=wanted.node_label or None,
+            node_label_expression=self._application.node_label or None,
             allocation_request_id=ask.number,
         )
+
+    def _size(self) -> Size:
+        wanted = self._application
+        return Size(wanted.memory_mib, wanted.vcores, wanted.gpus)
 
     def _release(self, name: str) -> None:
         container = self._given.pop(name, None)

@@ -1,6 +1,6 @@
 """Rank 0 as the ApplicationMaster sees it: a child process, and a socket to its head.
 
-Used by `loop`.  The other end of the socket is in `link`; `talk` defines the messages.
+Used by `loop`.  The other end of the socket is in `link` and `resizer`, the messages are in `talk`.
 """
 
 from __future__ import annotations
@@ -71,6 +71,11 @@ class RankZero:
         """Have a rank leave the cluster once its work is done."""
         with contextlib.suppress(OSError):  # rank 0 has ended, and so do all others
             self.socket.send(talk.encode(talk.Drain(rank)))
+
+    def describe(self, ranks: talk.Ranks) -> None:
+        """Answer its question; it asks again if that is lost."""
+        with contextlib.suppress(OSError):
+            self.socket.send(talk.encode(ranks))
 
     def terminate(self) -> None:
         """Tell it to end."""

@@ -51,11 +51,16 @@ class Starter:
         self._application, self._resources = application, resources
         self._master, self._tell = master, tell
         self._credentials = credentials.without(AMRM_KIND)
+        self._labels: dict[int, dict[str, str]] = {}
         self._threads = ThreadPoolExecutor(_THREADS, "start-container")
 
     def set_record(self, record: bytes) -> None:
         """Set the record that ranks join the head with; secret."""
         self._credentials.secrets[RECORD_SECRET] = record
+
+    def set_labels(self, rank: int, labels: dict[str, str]) -> None:
+        """Set the labels of a rank's node."""
+        self._labels[rank] = labels
 
     def start(self, launch: Launch, container: ContainerProto) -> None:
         """Begin starting a rank."""
@@ -84,7 +89,9 @@ class Starter:
 
     def _context(self, launch: Launch, container: ContainerProto) -> ContainerLaunchContextProto:
         memory = Size.of(container.resource).memory_mib
-        environment = launching.container_environment(self._application, launch.rank, memory)
+        environment = launching.container_environment(
+            self._application, launch.rank, memory, self._labels.get(launch.rank, {})
+        )
         if launch.again:
             known = self._credentials.secrets
             sealed = sealing.seal(known[RECORD_SECRET], known[SHARED_SECRET])

@@ -118,7 +118,7 @@ class SimulatedManager:
         assert gang.own_host not in hosts, "a rank beside the AM"
         assert 0 not in gang.ranks
         staying = gang.held - self._draining()
-        assert gang.open_asks == 0 or staying + gang.open_asks <= gang._size - 1, "asked twice"
+        assert gang.open_asks == 0 or staying + gang.open_asks <= gang._wanted(), "asked twice"
         assert gang.open_asks == sum(self._open_by_gangs_count().values())
 
     def _open_by_gangs_count(self) -> dict[int, int]:

@@ -24,16 +24,21 @@ from rayhpc.batch.yarn.master.events import (
     Allocated,
     Completed,
     Drained,
+    Event,
     HeadReady,
     HostUnusable,
     HostUsable,
     Inherited,
     ProgramEnded,
+    RankAdded,
+    RankCancelled,
+    RankRemoved,
     Resized,
     Started,
     StartFailed,
 )
 from rayhpc.batch.yarn.master.gang import Gang, GangOptions
+from rayhpc.batch.yarn.talk import AddedRank, RankState
 from tests.batch.yarn.master.simulated_manager import SimulatedManager
 
 
@@ -241,6 +246,83 @@ def test_growing_asks_for_the_difference() -> None:
     assert gang.ranks == {1: "h1", 2: "h2"}
 
 
+def test_ranks_are_added_and_end_by_their_numbers() -> None:
+    gang = running(2)
+    assert gang.handle(RankAdded(2), 1.0) == [Ask(2, 1)]
+    assert gang.handle(RankAdded(2), 1.1) == []
+    assert gang.handle(RankAdded(3), 1.2) == [Ask(3, 1)]
+    assert gang.added == [AddedRank(2, RankState.PENDING), AddedRank(3, RankState.PENDING)]
+    gang.handle(Allocated("c2", "h2", 2), 2.0)
+    gang.handle(Allocated("c3", "h3", 3), 2.0)
+    assert gang.ranks == {1: "h1", 2: "h2", 3: "h3"}
+    # Not the highest leaves, but the one that is named, and drained before.
+    assert gang.handle(RankRemoved(2), 3.0) == [Drain(2)]
+    assert gang.handle(RankRemoved(2), 3.1) == []
+    assert gang.added[0] == AddedRank(2, RankState.RUNNING, "h2")
+    assert gang.handle(Drained(2), 4.0) == [Release("c2"), Readmit("h2")]
+    assert gang.added == [
+        AddedRank(2, RankState.ENDED, reason="it was given back"),
+        AddedRank(3, RankState.RUNNING, "h3"),
+    ]
+    # Nor does it come back because its ask was late.
+    assert gang.handle(RankAdded(2), 5.0) == []
+    assert gang.missing == 0
+
+
+def test_a_rank_may_be_added_while_another_drains() -> None:
+    gang = running(1)
+    gang.handle(RankAdded(1), 1.0)
+    gang.handle(Allocated("c1", "h1", 1), 1.0)
+    gang.handle(RankRemoved(1), 2.0)
+    assert gang.handle(RankAdded(2), 2.0) == [Ask(2, 1)]
+    assert kinds(gang.handle(Allocated("c2", "h2", 2), 2.5)) == ["Avoid", "Launch"]
+
+
+@pytest.mark.parametrize("event", [RankRemoved(1), RankCancelled(1)])
+def test_an_added_rank_without_a_container_is_withdrawn(event: Event) -> None:
+    gang = running(1)
+    gang.handle(RankAdded(1), 1.0)
+    assert gang.handle(event, 2.0) == [Cancel(1)]
+    assert gang.handle(Allocated("c1", "h1", 1), 2.5) == [Release("c1")]
+    assert gang.added[0].state is RankState.ENDED
+
+
+def test_an_added_rank_that_has_a_container_is_not_cancelled() -> None:
+    gang = running(1)
+    gang.handle(RankAdded(1), 1.0)
+    gang.handle(Allocated("c1", "h1", 1), 1.0)
+    assert gang.handle(RankCancelled(1), 2.0) == []
+    assert gang.ranks == {1: "h1"}
+
+
+@pytest.mark.parametrize("status", [137, -100, -104])
+def test_an_added_rank_that_ends_is_not_replaced_and_costs_nothing(status: int) -> None:
+    gang = running(2, restarts=0)
+    gang.handle(RankAdded(2), 1.0)
+    gang.handle(Allocated("c2", "h2", 2), 1.0)
+    assert kinds(gang.handle(Completed("c2", status), 2.0)) == ["Readmit", "Say"]
+    assert (gang.failures, gang.open_asks, gang.missing) == (0, 0, 0)
+    (row,) = gang.added
+    assert row.state is RankState.ENDED
+    assert row.reason.startswith("rank 2 on h2 ended: ")
+
+
+def test_an_added_rank_that_cannot_be_started_is_over() -> None:
+    gang = running(1)
+    gang.handle(RankAdded(1), 1.0)
+    gang.handle(Allocated("c1", "h1", 1), 1.0)
+    assert kinds(gang.handle(StartFailed("c1", "no route"), 2.0)) == ["Release", "Say"]
+    assert gang.added[0].reason == "rank 1 on h1 could not be started: no route"
+
+
+def test_ranks_are_added_although_too_many_of_the_first_have_failed() -> None:
+    gang = running(3, needed=1, restarts=0)
+    gang.handle(Completed("c1", 1), 1.0)
+    assert gang.handle(RankAdded(3), 2.0) == [Ask(2, 1)]
+    assert gang.handle(Allocated("c9", "h9", 2), 3.0)[1:] == [Launch("c9", 3, "h9")]
+    assert gang.open_asks == 0
+
+
 def test_at_the_end_nothing_is_asked_for_or_replaced() -> None:
     gang = running(3)
     gang.handle(Resized(5), 1.0)
@@ -287,3 +369,34 @@ def test_whatever_happens_it_comes_right_in_the_end(
     manager.tell(ProgramEnded(0))
     manager.settle(20)
     assert not manager.asks
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 10**9), st.integers(1, 3))
+def test_added_ranks_run_if_they_are_wanted_whatever_happens(seed: int, size: int) -> None:
+    rng = random.Random(seed)
+    gang = Gang(GangOptions(size, size, restarts=10**6), "am", rng)
+    manager = SimulatedManager(gang, ["am", *(f"h{number}" for number in range(8))], rng)
+    manager.begin()
+    manager.tell(HeadReady())
+    last = size - 1
+    for _ in range(rng.randint(0, 80)):
+        manager.step(losses=True)
+        if rng.random() < 0.2 and len(gang._added.wanted) < 4:
+            last += 1
+            manager.tell(RankAdded(last))
+        if rng.random() < 0.1 and last >= size:
+            manager.tell(rng.choice([RankRemoved, RankCancelled])(rng.randint(size, last)))
+    for host in sorted(manager.lost):
+        manager.bring_back(host)
+    manager.settle()
+    running = {each.rank for each in gang.added if each.state is RankState.RUNNING}
+    assert gang.missing == 0
+    assert set(gang.ranks) == set(range(1, size)) | running
+    assert manager.containers.keys() == manager.launched.keys()
+    for rank in running:
+        manager.tell(RankRemoved(rank))
+    manager.settle(20)
+    assert set(gang.ranks) == set(range(1, size))
+    assert not manager.asks
+    assert manager.failed == ""
