@@ -40,9 +40,21 @@ class RoomRequest:
         refused: called when it has waited in vain.
         stalled: called when no room is coming; True: it is served elsewhere and stops waiting.
         reader: a copy that someone waits to read; served before writers, and waits longer.
+        in_parts: it may be granted before its memory is real; whoever asked then has each part
+            made real (`Memory.commit_part`) before it is written.
     """
 
-    __slots__ = ("asked", "granted", "process", "reader", "refused", "size", "stalled", "withdrawn")
+    __slots__ = (
+        "asked",
+        "granted",
+        "in_parts",
+        "process",
+        "reader",
+        "refused",
+        "size",
+        "stalled",
+        "withdrawn",
+    )
 
     def __init__(
         self,
@@ -52,6 +64,7 @@ class RoomRequest:
         refused: Callable[[], None],
         reader: bool,
         stalled: Callable[[], bool] = lambda: False,
+        in_parts: bool = False,
     ) -> None:
         self.size = size
         self.process = process
@@ -59,6 +72,7 @@ class RoomRequest:
         self.refused = refused
         self.stalled = stalled
         self.reader = reader
+        self.in_parts = in_parts
         self.withdrawn = False
         self.asked = 0.0
 
@@ -138,11 +152,35 @@ class Memory:
 
     def ask_now(self, request: RoomRequest) -> bool:
         """Request room only if it is free now: `granted` will be called; else False, at once."""
-        offset = self._allocator.allocate(request.size, request.process)
+        offset = self._find(request)
         if offset is None:
             return False
         self._grant(request, offset)
         return True
+
+    def real(self, offset: int, size: int) -> int:
+        """How many bytes from the start of a block are real memory."""
+        return min(size, max(0, self._committed - offset))
+
+    def commit_part(self, offset: int, size: int, done: Callable[[bool], None]) -> None:
+        """Make part of a block real that was granted in parts.
+
+        Args:
+            offset: where.
+            size: bytes.
+            done: called with whether it is; if not, the machine has no more memory, and until
+                there is some nothing is granted in parts.
+        """
+        arena = self._arena
+
+        def committed(ok: bool) -> None:
+            if not ok:
+                self._starve()
+            elif offset <= self._committed:
+                self._committed = max(self._committed, offset + size)
+            done(ok)
+
+        self._context.executor.submit(lambda: _commit(arena, offset, size), committed)
 
     def withdraw(self, request: RoomRequest) -> None:
         """Withdraw a request that is no longer wanted; neither callback will be called."""
@@ -184,16 +222,24 @@ class Memory:
     def _serve(self, queue: deque[RoomRequest], reclaim: bool) -> None:
         while queue:
             request = queue[0]
-            offset = self._allocator.allocate(request.size, request.process)
+            offset = self._find(request)
             while offset is None and reclaim and self.make_room(request.size):
-                offset = self._allocator.allocate(request.size, request.process)
+                offset = self._find(request)
             if offset is None:
                 return
             queue.popleft()
             self._grant(request, offset)
 
+    def _find(self, request: RoomRequest) -> int | None:
+        offset = self._allocator.allocate(request.size, request.process)
+        if offset is not None and self.starved and offset + request.size > self._committed:
+            # Between blocks that were granted in parts may be memory that is not to be had.
+            self._allocator.free(offset)
+            return None
+        return offset
+
     def _grant(self, request: RoomRequest, offset: int) -> None:
-        if offset + request.size <= self._committed:
+        if request.in_parts or offset + request.size <= self._committed:
             request.granted(offset)
             return
         self._to_commit.append((offset, request))
@@ -256,7 +302,7 @@ class Memory:
     def _on_committed(self, end: int, ok: bool) -> None:
         self._committing = False
         if ok:
-            self._committed = end
+            self._committed = max(self._committed, end)
             self._grant_committed()
             self._commit_wanted()
             self._commit_ahead()
@@ -280,11 +326,14 @@ class Memory:
             self._allocator.free(offset)
             if not request.withdrawn:
                 (self._readers if request.reader else self._writers).appendleft(request)
+        self._starve()
+        self.retry()
+
+    def _starve(self) -> None:
         self._allocator.retract(self._committed)
         if not self.starved:
             self.starved = True
             self._context.timers.after(_GROW_AGAIN, self._grow_again)
-        self.retry()
 
     def _grow_again(self) -> None:
         self.starved = False
@@ -309,7 +358,7 @@ class Memory:
     def _on_ahead(self, start: int, end: int, ok: bool) -> None:
         self._committing = False
         if ok:
-            self._committed = end
+            self._committed = max(self._committed, end)
             if not self._populating:
                 self._populating = True
                 self._context.executor.submit(

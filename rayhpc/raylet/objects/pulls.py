@@ -16,7 +16,7 @@ from rayhpc.raylet.objects import channels, spill
 from rayhpc.raylet.objects.channels import Channels
 from rayhpc.raylet.objects.context import StoreContext
 from rayhpc.raylet.objects.memory import Memory, RoomRequest
-from rayhpc.raylet.objects.progress import Progress
+from rayhpc.raylet.objects.pull import Pull
 from rayhpc.raylet.objects.reclaim import Reclaimer
 from rayhpc.raylet.objects.spill import Spiller, SpillPlace
 from rayhpc.raylet.objects.table import ObjectTable
@@ -28,6 +28,9 @@ CHUNK = spill.PIECE
 # The most bytes of a span; an object is cut into about four, so that both channels stay busy.
 SPAN = 8 * CHUNK
 _SPANS_EACH = 4
+# Memory is made real in parts of this size while others are being written: doing so for a gigabyte
+# at once would keep its first byte waiting.
+PART = 2 * _SPANS_EACH * SPAN
 # Objects being pulled at a time, chunks in flight for all of them, and for one.
 _PULLS = 16
 _CHUNKS = 16
@@ -38,51 +41,6 @@ _SILENCE, _SILENCE_WITH_OTHERS = 15.0, 3.0
 _WATCH_S = 1.0
 # How long a failed pull keeps its room, to continue from another copy.
 _PARKED_S = 2.0
-
-
-class Pull:
-    """One object on its way here.
-
-    `others`: more nodes have a copy.  `chunks` in flight by their start, `spans` by their token.
-    `by_chunks`: its source has said that it cannot send spans.  `came` (bytes, edition): it was
-    sent along with its location, and only room is missing.
-    """
-
-    __slots__ = (
-        "by_chunks",
-        "came",
-        "chunks",
-        "heard",
-        "offset",
-        "oid",
-        "others",
-        "place",
-        "progress",
-        "request",
-        "size",
-        "source",
-        "spans",
-        "urgent",
-    )
-
-    def __init__(
-        self, oid: ObjectId, size: int, source: NodeNumber, urgent: bool, others: bool
-    ) -> None:
-        self.oid = oid
-        self.size = size
-        self.source = source
-        self.urgent = urgent
-        self.others = others
-        self.request: RoomRequest | None = None
-        self.offset = -1
-        # There was no room in memory: it goes to disk.
-        self.place: SpillPlace | None = None
-        self.progress = Progress(size)
-        self.chunks: dict[int, int] = {}
-        self.spans: dict[int, tuple[int, int]] = {}
-        self.by_chunks = False
-        self.came: tuple[bytes, int] | None = None
-        self.heard = 0.0
 
 
 class Puller:
@@ -280,6 +238,7 @@ class Puller:
             refused=lambda: self._give_up(pull),
             reader=True,
             stalled=lambda: self._to_disk(pull),
+            in_parts=pull.size > PART,
         )
         if pull.size > self._memory.size:
             if not self._to_disk(pull):
@@ -321,7 +280,32 @@ class Puller:
     def _granted(self, pull: Pull, offset: int) -> None:
         pull.request = None
         pull.offset = offset
+        on_disk = pull.place is not None
+        pull.real = pull.size if on_disk else self._memory.real(offset, pull.size)
         self._go_on(pull)
+
+    def _commit_more(self, pull: Pull) -> None:
+        """Have the next part of its room made real, ahead of use."""
+        if pull.committing or pull.real == pull.size:
+            return
+        pull.committing = True
+        length = min(PART, pull.size - pull.real)
+        self._memory.commit_part(
+            pull.offset + pull.real, length, lambda ok: self._committed(pull, length, ok)
+        )
+
+    def _committed(self, pull: Pull, length: int, ok: bool) -> None:
+        pull.committing = False
+        if ok:
+            pull.real += length
+        if self._active.get(pull.oid) is not pull:
+            self._tidy(pull)
+        elif ok:
+            self._pour()
+        else:
+            # As with any other object for which the machine has no memory: evict, or use the disk.
+            self._release(pull)
+            self.start(pull.oid, pull.size, pull.source, pull.urgent, pull.others)
 
     def _go_on(self, pull: Pull) -> None:
         pull.heard = self._context.now()
@@ -334,6 +318,7 @@ class Puller:
         for pull in list(self._active.values()):
             if pull.offset < 0 or not pull.progress.wants_more:
                 continue
+            self._commit_more(pull)
             if pull.came is not None:
                 self._take_what_came(pull, *pull.came)
                 continue
@@ -357,10 +342,22 @@ class Puller:
             return channels.NONE
         return self._ways.way(pull.source)
 
+    def _take_part(self, pull: Pull, most: int) -> tuple[int, int]:
+        """The next part to ask for, start and length; its length is 0: none just now."""
+        if not pull.progress.wants_more:
+            return 0, 0
+        start, length = pull.progress.take(most)
+        if start + length > pull.real:
+            pull.progress.put_back(start, length)
+            return 0, 0
+        return start, length
+
     def _ask_spans(self, pull: Pull) -> None:
         most = min(SPAN, max(CHUNK, pull.size // _SPANS_EACH // CHUNK * CHUNK))
-        while pull.progress.wants_more and len(pull.spans) < _SPANS_EACH:
-            start, length = pull.progress.take(most)
+        while len(pull.spans) < _SPANS_EACH:
+            start, length = self._take_part(pull, most)
+            if not length:
+                return
             token = self._ways.ask(
                 pull.source, pull.oid, pull.size, start, length, pull.offset + start
             )
@@ -371,10 +368,10 @@ class Puller:
             self._tokens[token] = pull
 
     def _ask_chunks(self, pull: Pull) -> None:
-        while pull.progress.wants_more and len(pull.chunks) < _CHUNKS_EACH:
-            if self._under_way >= _CHUNKS:
+        while len(pull.chunks) < _CHUNKS_EACH and self._under_way < _CHUNKS:
+            start, length = self._take_part(pull, CHUNK)
+            if not length:
                 return
-            start, length = pull.progress.take(CHUNK)
             pull.chunks[start] = length
             self._under_way += 1
             self._context.post(
@@ -449,6 +446,7 @@ class Puller:
 
     def _tidy(self, pull: Pull) -> None:
         """Release the room of a pull that has ended once nothing is written there any more."""
-        if pull.offset >= 0 and not pull.spans and self._parked.get(pull.oid) is not pull:
+        is_used = pull.spans or pull.committing or self._parked.get(pull.oid) is pull
+        if pull.offset >= 0 and not is_used:
             self._memory.free(pull.offset)
             pull.offset = -1

@@ -1,6 +1,7 @@
 """Large objects over channels of the data plane: what follows each thing that can go wrong."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from object_nodes import Cluster, Process, get, leftovers, put, sent
@@ -66,6 +67,55 @@ def test_a_large_object_comes_over_channels(cluster: Cluster) -> None:
     assert not sent(cluster, objects.ReadChunk)
     assert asked_bytes(cluster) == LARGE
     assert len({message.channel for message in sent(cluster, objects.ReadSpan)}) == 2
+
+
+def test_memory_becomes_real_in_parts_while_others_arrive(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pulls, "PART", 5 * CHUNK)
+    owner, reader = cluster.process(1), cluster.process(2)
+    oid = put(owner, LARGE)
+    arena, asked = cluster.arenas[2], []
+    commit = arena.commit
+
+    def counted(offset: int, size: int) -> bool:
+        asked.append((size, asked_bytes(cluster)))
+        return commit(offset, size)
+
+    monkeypatch.setattr(arena, "commit", counted)
+    assert get(reader, oid, within=1).size == LARGE
+    assert max(size for size, _ in asked) == 5 * CHUNK
+    assert asked[0][1] == 0 < asked[-1][1] < LARGE
+
+
+@pytest.mark.parametrize("by_chunks", [False, True], ids=["channels", "chunks"])
+def test_memory_that_ends_in_the_middle_of_an_object(
+    by_chunks: bool, cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What has come is given up, and the object comes again, to the disk."""
+    monkeypatch.setattr(pulls, "PART", 5 * CHUNK)
+    cluster = Cluster(1, 2, STORE_BYTES, str(tmp_path), plane=not by_chunks)
+    owner, reader = cluster.process(1), cluster.process(2)
+    get(reader, put(owner, 2 * CHUNK))  # so that channels are open
+    reader.unpin()
+    owner.free(next(iter(owner.owned)))
+    cluster.settle()
+    cluster.delivered.clear()
+    oid = put(owner, LARGE)
+    with monkeypatch.context() as context:
+        limit = 20 * CHUNK
+        context.setattr(cluster.arenas[2], "commit", lambda offset, size: offset + size <= limit)
+        assert get(reader, oid, within=1).path
+        messages = objects.ReadChunk if by_chunks else objects.ReadSpan
+        assert sum(x.length for x in sent(cluster, messages)) > 5 * CHUNK
+        assert cluster.managers[2].used == 0
+    reader.unpin()
+    owner.free(oid)
+    cluster.settle()
+    assert not leftovers(cluster)
+    cluster.pass_time(6)
+    assert not get(reader, put(owner, LARGE)).path, "memory is tried again"
+    cluster.close()
 
 
 def test_a_small_object_needs_no_channel(cluster: Cluster) -> None:

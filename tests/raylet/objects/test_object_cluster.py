@@ -111,6 +111,7 @@ def chaos(
     # Small, so that objects of this size have several chunks and their pullers take turns.
     monkeypatch.setattr(spill, "PIECE", 16 * 1024)
     monkeypatch.setattr(pulls, "CHUNK", 16 * 1024)
+    monkeypatch.setattr(pulls, "PART", 40 * 1024)
     monkeypatch.setattr(directory, "_TURNS_FROM", 50_000)
     seed, spills, deaths, plane = request.param
     chaos = Chaos(seed, str(tmp_path) if spills else None, deaths, plane)
