@@ -21,7 +21,7 @@ from rayhpc.wire.data_plane.sending import Span
 
 pytest.importorskip("cryptography")
 
-ARENA_BYTES = 16 << 20
+ARENA_BYTES = 32 << 20
 PIECE = sealing.PIECE_BYTES
 PATIENCE = 20.0
 

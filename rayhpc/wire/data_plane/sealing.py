@@ -17,7 +17,7 @@ from typing import Any
 KEY_BYTES = 16
 TAG_BYTES = 16
 # The size of a record: small enough to stay in the cache between sealing and sending.
-PIECE_BYTES = 256 * 1024
+PIECE_BYTES = 512 * 1024
 # 2^32 blocks: far below AES-GCM's limit for one key.
 KEY_BYTES_MAX = 2**36
 
