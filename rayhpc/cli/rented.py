@@ -13,6 +13,7 @@ import click
 from rayhpc.cli.cluster_access import Cluster, confirm
 from rayhpc.cli.saying import say
 from rayhpc.clusters import renting
+from rayhpc.clusters.cloud_plan import machine_word
 from rayhpc.clusters.machine_plan import MachinePlan, is_head
 from rayhpc.clusters.plan import Action, Row
 from rayhpc.clusters.rental import Rental
@@ -24,7 +25,7 @@ def rows_of(rental: Rental, plan: MachinePlan) -> list[Row]:
     """What is asked for and ended, as rows of the plan that is shown."""
     rows = []
     for name, kind in plan.ask:
-        what = kind.options.get("InstanceType") or "of the default type"
+        what = machine_word(kind.options) or "of the default type"
         why = f"a machine is asked for: {what}"
         rows.append(Row(name, kind.name, kind is rental.types.head, Action.START, why, True, True))
     for machine, why in plan.end:

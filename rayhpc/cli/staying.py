@@ -49,6 +49,7 @@ class _Staying:
         self._rental = rental
         self._head = rental.hosts_with_head()[0]
         self._renewed = float("-inf")
+        rental.prepare()  # `up` has done so only where it asked for something
         known = [each.name for each in rental.living()]
         self._provider = SettingUp(rental.provider, self._set_up, _complain, known)
 

@@ -1,9 +1,11 @@
 """The plan of `up --dry-run` for providers that are not lists of machines: what would be asked for.
 
-Called by `cli.up`.  Asks nobody: it says what the file alone says.
+Called by `cli.up` and `cli.rented`.  Asks nobody: it says what the file alone says.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from rayhpc.clusters.plan import Action, Row
 from rayhpc.clusters.schema import HEAD_TYPE, WORKER_TYPE, ClusterConfig, NodeTypeConfig
@@ -30,15 +32,16 @@ def cloud_rows(config: ClusterConfig) -> list[Row]:
 
 
 def _row(name: str, kind: NodeTypeConfig, is_head: bool, number: int) -> Row:
-    machine = _machine(kind)
+    machine = machine_word(kind.node_config)
     label = name if is_head else f"{name} {number}"
     why = f"would ask for a machine {machine}" if machine else "would ask for a machine"
     return Row(label, name, is_head, Action.START, why, sync=True, setup=True)
 
 
-def _machine(kind: NodeTypeConfig) -> str:
-    found = [str(kind.node_config[key]) for key in _KINDS if key in kind.node_config]
-    size = kind.node_config.get("azure_arm_parameters", {})
+def machine_word(options: Mapping[str, object]) -> str:
+    """What `node_config` calls the kind of machine; empty: it leaves that to the place."""
+    found = [str(options[key]) for key in _KINDS if key in options]
+    size = options.get("azure_arm_parameters", {})
     if isinstance(size, dict) and "vmSize" in size:
         found.append(str(size["vmSize"]))
     return found[0] if found else ""

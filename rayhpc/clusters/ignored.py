@@ -12,7 +12,7 @@ from rayhpc.clusters.yaml_lines import Document
 # Lists of machines: nothing there can be asked for more.
 FIXED = ("local", "ssh")
 # Places that make machines, which are then set up as those of a list are.
-RENTED = ("aws",)
+RENTED = ("aws", "gcp")
 
 _STARTED = "pods start their nodes themselves"
 # What a pod's own specification says, or nobody does there.

@@ -55,6 +55,7 @@ class Rental:
         self._tell = tell
         self.name = config.cluster_name
         self.title = kind.title
+        self._knows_keys = kind.knows_keys
         self.types: MachineTypes = machine_types(file)
         self.most = max_workers(config)
         self.provider: MachineProvider = kind.rent(self.name, config.provider, self.types.all)
@@ -125,21 +126,22 @@ class Rental:
         found = [*ready, *there.values()]
         return sorted(found, key=lambda each: not is_head(each)), [*failed, *lost]
 
-    def _prepare(self) -> None:
-        if all("KeyName" in kind.options for kind in self.types.all):
+    def prepare(self) -> None:
+        """Have what machines need before they are asked for.  Raises ProviderError."""
+        if self._knows_keys and all("KeyName" in kind.options for kind in self.types.all):
             return  # the user's own, known there
         key = Path(self._auth.ssh_private_key or "").expanduser()
         if self._config.auth.ssh_private_key is None:
             self._folder.make()
             renting.make_own_key(self._folder.path, self.name)
-        self.provider.prepare(renting.public_key(key))
+        self.provider.prepare(renting.public_key(key), self._auth.ssh_user or "")
 
     def _ask(self, wanted: Sequence[tuple[str, NodeType]]) -> tuple[list[str], list[LaunchError]]:
         """The head first: without it nothing else is asked for.  Raises LaunchError."""
         asked: list[str] = []
         failed: list[LaunchError] = []
         if wanted:
-            self._prepare()
+            self.prepare()
         for name, kind in wanted:
             self._tell(name, "is asked for")
             try:

@@ -7,8 +7,10 @@ logs in to one, and no machine is given the user's credentials or a secret of th
 
 from __future__ import annotations
 
+import getpass
 import hashlib
 import json
+import socket
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -72,11 +74,14 @@ class Watched:
 class MachineProvider(Provider, Protocol):
     """A `base.Provider` of such machines, for one cluster.  Every method raises ProviderError."""
 
-    def prepare(self, public_key: str) -> None:
+    def prepare(self, public_key: str, user: str) -> None:
         """Have what the machines need beside themselves, such as a key pair and network rules.
+
+        Called before machines are asked for.
 
         Args:
             public_key: lets us in, in OpenSSH's format.
+            user: as whom; images that have a user of their own let in that one.
         """
 
     def list(self) -> Sequence[Rented]:
@@ -101,6 +106,8 @@ class MachineKind(ProviderKind):
 
     #: Whom to log in as if the cluster's file does not say.
     user: str
+    #: Whether it knows keys of the user's, which `KeyName` in `node_config` names.
+    knows_keys: bool = False
 
     @abstractmethod
     def rent(
@@ -129,3 +136,8 @@ class MachineKind(ProviderKind):
 def print_of(kind: NodeType) -> str:
     """A hash of what machines of a type are asked for with: another one means another machine."""
     return hashlib.sha256(json.dumps(dict(kind.options), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def owner() -> str:
+    """Who asks for a machine: for people who look at the place's own list."""
+    return f"{getpass.getuser()}@{socket.gethostname()}"[:256]

@@ -91,7 +91,9 @@ available_node_types:
             machineType: n2-standard-2
             disks:
               - boot: true
-                initializeParams: {diskSizeGb: 50, sourceImage: family/some-image}
+                initializeParams:
+                  diskSizeGb: 50
+                  sourceImage: projects/somebody/global/images/family/common-cpu
     ray_worker_small:
         min_workers: 2
         resources: {"CPU": 4}

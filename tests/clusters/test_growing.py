@@ -34,7 +34,7 @@ class Place:
     def explain(self, name: str) -> str:
         raise NotImplementedError
 
-    def prepare(self, public_key: str) -> None:
+    def prepare(self, public_key: str, user: str) -> None:
         raise NotImplementedError
 
     def dissolve(self) -> Sequence[str]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +14,7 @@ from rayhpc.providers import registry
 from rayhpc.providers.aws import provider as module
 from rayhpc.providers.aws.provider import AwsProvider
 from rayhpc.providers.aws.request import architecture
-from rayhpc.providers.aws.user_data import MOST_BYTES, user_data, watch_script
+from rayhpc.providers.aws.user_data import MOST_BYTES, user_data
 from rayhpc.providers.base import CapacityError, ProviderError, RefusedError
 from rayhpc.providers.machines import MachineKind, print_of
 from tests.providers.fake_ec2 import FakeEc2
@@ -32,7 +30,7 @@ def made(
     """A provider that is ready."""
     ticks = clock if clock is not None else [0.0]
     provider = AwsProvider("c", options, api, lambda: ticks[0])
-    provider.prepare(KEY)
+    provider.prepare(KEY, "ubuntu")
     return provider
 
 
@@ -263,36 +261,3 @@ def test_user_data_holds_the_timer_and_what_the_user_has() -> None:
     assert "text/cloud-config" in both
     assert "text/x-shellscript" in both
     assert "echo mine" in both
-
-
-@pytest.mark.parametrize("lives", [False, True])
-def test_a_machine_ends_when_no_node_has_run_there_for_a_while(tmp_path: Path, lives: bool) -> None:
-    home, session = tmp_path / "home", tmp_path / "session"
-    folder = home / ".local/state/rayhpc/clusters/c/machines"
-    for each in (folder, session, tmp_path / "bin"):
-        each.mkdir(parents=True)
-    (folder / "m.session").write_text(str(session))
-    ended = tmp_path / "ended"
-    shutdown = tmp_path / "bin/shutdown"
-    shutdown.write_text(f"#!/bin/sh\necho $* >{ended}\nkill $PPID\n")
-    shutdown.chmod(0o755)
-    text = watch_script("c", 0.01, looks=2, first=3, homes=str(home))
-    environ = {"PATH": f"{tmp_path}/bin:/usr/bin:/bin"}
-    lock = session / "lock"
-    lock.touch()
-    holder = ["flock", "-x", str(lock), "-c", "echo held; read line"]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(holder, stdin=pipe, stdout=pipe, text=True) as node:
-        assert node.stdin is not None
-        assert node.stdout is not None
-        assert node.stdout.readline() == "held\n"
-        if not lives:
-            node.communicate("\n")
-        with subprocess.Popen(["sh", "-c", text], env=environ) as watch:
-            if lives:
-                with pytest.raises(subprocess.TimeoutExpired):
-                    watch.wait(0.3)
-                assert not ended.exists()
-                node.communicate("\n")
-            assert watch.wait(20) != 0
-    assert ended.read_text() == "-h now\n"

@@ -99,12 +99,6 @@ def in_words(error: ApiError, doing: str) -> ProviderError:
     return RefusedError(f"{doing}: {error.code}: {error.message}{_remedy(error)}")
 
 
-def no_capacity(tried: list[tuple[str, str, str]]) -> CapacityError:
-    """Nowhere is room: instance type, zone and EC2's code of each try."""
-    listed = ", ".join(f"{kind} in {zone} ({code})" for kind, zone, code in tried)
-    return CapacityError(f"EC2 has none now: {listed}")
-
-
 def _remedy(error: ApiError) -> str:
     if error.code.startswith("InvalidAMIID"):
         return "; images differ from region to region: leave ImageId out for Ubuntu's"

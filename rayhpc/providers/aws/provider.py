@@ -7,22 +7,25 @@ else is found again by tags.  Nothing is kept here but which zone had no room la
 
 from __future__ import annotations
 
-import getpass
-import socket
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from rayhpc.batch.errors import OptionError
 from rayhpc.elastic.types import NodeType
 from rayhpc.providers.aws import answers, instances, network, request
 from rayhpc.providers.aws.api import Api, ApiError, Boto
 from rayhpc.providers.aws.request import CLUSTER, LEASE, MACHINE, Surroundings, Try, of_tags
 from rayhpc.providers.base import ClusterFacts, Provider
-from rayhpc.providers.machines import MachineKind, MachineProvider, Rented, Watched
+from rayhpc.providers.machines import (
+    MachineKind,
+    MachineProvider,
+    Rented,
+    Watched,
+    owner,
+)
+from rayhpc.providers.options import refuse_unknown
+from rayhpc.providers.zones import Cold, no_capacity, zones_of
 
-# A zone that had no room for a type is asked last for so long.
-_COOL_S = 600.0
 # A name is given again once EC2 no longer shows the machine that had it; so many times a day.
 _LIVES = 100
 # Canonical's own, kept up to date in every region.
@@ -53,15 +56,14 @@ class AwsProvider:
         self._cluster = cluster
         self._options = options
         self._api = api
-        self._now = now
-        self._zones = _zones(options)
-        self._cold: dict[Try, float] = {}
+        self._zones = zones_of(options)
+        self._cold: Cold[Try] = Cold(now)
         self._images: dict[str, str] = {}
         self._groups: dict[str, str] = {}
         self._public_key = ""
 
     # -- MachineProvider -------------------------------------------------------------------------
-    def prepare(self, public_key: str) -> None:
+    def prepare(self, public_key: str, user: str) -> None:
         """The key pair now; a group when a type first needs it, since it says in which network."""
         self._public_key = public_key
         with _Doing("ec2:ImportKeyPair"):
@@ -120,16 +122,16 @@ class AwsProvider:
     def _run(self, kind: NodeType, name: str) -> None:
         """In each zone in turn, those that had no room lately last."""
         tried = []
-        for at in sorted(request.tries(kind, self._zones), key=self._is_cold):
+        for at in self._cold.last(request.tries(kind, self._zones)):
             try:
                 self._run_at(kind, name, at)
                 return
             except ApiError as error:
                 if not answers.is_elsewhere(error):
                     raise answers.in_words(error, "ec2:RunInstances") from None
-                self._cold[at] = self._now() + _COOL_S
+                self._cold.note(at)
                 tried.append((at.instance_type, at.where, error.code))
-        raise answers.no_capacity(tried)
+        raise no_capacity("EC2", tried)
 
     def _run_at(self, kind: NodeType, name: str, at: Try) -> None:
         around = self._surroundings(kind, at.instance_type)
@@ -142,16 +144,13 @@ class AwsProvider:
                 if error.code != "IdempotentInstanceTerminated" or life + 1 == _LIVES:
                     raise
 
-    def _is_cold(self, at: Try) -> bool:
-        return self._now() < self._cold.get(at, 0.0)
-
     def _surroundings(self, kind: NodeType, instance_type: str) -> Surroundings:
         image = "" if "ImageId" in kind.options else self._image(instance_type)
         groups = []
         if not {"SecurityGroupIds", "SecurityGroups", "NetworkInterfaces"} & set(kind.options):
             groups = [self._group(kind)]
         key = network.key_name(self._cluster, self._public_key)
-        return Surroundings(image, key, groups, _owner())
+        return Surroundings(image, key, groups, owner())
 
     def _image(self, instance_type: str) -> str:
         name = _IMAGE.format(request.architecture(instance_type))
@@ -203,6 +202,7 @@ class AwsKind(MachineKind):
     name = "aws"
     title = "Amazon EC2"
     user = "ubuntu"
+    knows_keys = True
     look_seconds = 5.0
 
     def open(self, cluster: ClusterFacts, types: Sequence[NodeType]) -> Provider:
@@ -213,9 +213,7 @@ class AwsKind(MachineKind):
         self, cluster: str, options: Mapping[str, object], types: Sequence[NodeType]
     ) -> MachineProvider:
         """For one cluster."""
-        for key in options:
-            if key not in (*_USED, *_UNUSED):
-                raise OptionError(f"there is no {key!r} in provider aws; {', '.join(_USED)} are")
+        refuse_unknown(self.name, options, _USED, _UNUSED)
         for kind in types:
             request.check(kind)
         return AwsProvider(cluster, options, _api(options))
@@ -235,18 +233,6 @@ class AwsKind(MachineKind):
 def _api(options: Mapping[str, object]) -> Api:
     region, profile = options.get("region"), options.get("profile")
     return Boto(str(region) if region else None, str(profile) if profile else None)
-
-
-def _zones(options: Mapping[str, object]) -> list[str]:
-    """Ray has them separated by commas."""
-    told = options.get("availability_zone") or ""
-    zones = told if isinstance(told, (list, tuple)) else str(told).split(",")
-    return [str(each).strip() for each in zones if str(each).strip()]
-
-
-def _owner() -> str:
-    """Who has asked: for people who look at the console."""
-    return f"{getpass.getuser()}@{socket.gethostname()}"[:256]
 
 
 class _Doing:
