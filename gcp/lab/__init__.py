@@ -1,1 +1,4 @@
-"""Google Compute Engine's API on one machine, for tests: a strict fake.  See README.md."""
+"""Google Compute Engine's API on one machine, for tests: a strict fake, and machines behind it.
+
+The hosts need root and Linux; nobody outside is called.  See README.md.
+"""

@@ -10,7 +10,7 @@ import copy
 import itertools
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
@@ -46,6 +46,8 @@ class Engine:
     def __init__(self) -> None:
         self.instances: dict[str, dict[str, Any]] = {}
         self.faults = Faults()
+        #: Whether a machine that is being deleted may have gone, by its id.
+        self.may_go: Callable[[str], bool] = lambda identity: True
         self._operations: dict[str, dict[str, Any]] = {}
         self._requests: dict[str, str] = {}
         self._numbers = itertools.count(1)
@@ -141,8 +143,11 @@ class Engine:
                 self._end(operation)
 
     def _end(self, operation: dict[str, Any]) -> None:
-        operation["status"] = "DONE"
         key = f"{operation['zone']}/{operation['target']}"
+        found = self.instances.get(key)
+        if operation["operationType"] == "delete" and found and not self.may_go(found["id"]):
+            return
+        operation["status"] = "DONE"
         if operation["operationType"] == "delete":
             self.instances.pop(key, None)
         if operation["operationType"] != "insert" or key not in self.instances:

@@ -1,6 +1,6 @@
 """The fake Compute Engine over HTTP, on loopback, and Google's endpoint for tokens.
 
-Used by tests of the provider.  Every request needs the token.
+Used by the lab's server and by tests of the provider.  Every request needs the token.
 """
 
 from __future__ import annotations

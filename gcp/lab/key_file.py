@@ -1,4 +1,4 @@
-"""A service account's key file whose tokens come from the fake.  Used by tests."""
+"""A service account's key file whose tokens come from the fake.  Used by `lab` and by tests."""
 
 from __future__ import annotations
 

@@ -9,7 +9,19 @@ from pathlib import Path
 import pytest
 
 from aws.lab.lab import Ec2Lab, why_not
-from tests.aws.desk import Desk
+from tests.clusters.rented_desk import Desk
+
+# In the shape of Ray's minimal example.
+MINIMAL = """
+provider: {type: aws, region: us-west-2}
+available_node_types:
+    ray.head.default: {resources: {}, node_config: {InstanceType: m5.large}}
+    ray.worker.default:
+        min_workers: 1
+        max_workers: 4
+        resources: {}
+        node_config: {InstanceType: m5.large}
+"""
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +41,7 @@ def cloud() -> Iterator[Ec2Lab]:
 @pytest.fixture
 def desk(cloud: Ec2Lab, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Desk]:
     """Where a user sits; the cluster is ended afterwards."""
-    made = Desk(cloud, tmp_path, f"c{abs(hash(request.node.name)) % 10**8}")
+    made = Desk(cloud, tmp_path, f"c{abs(hash(request.node.name)) % 10**8}", MINIMAL)
     cloud.go_wrong()
     yield made
     cloud.go_wrong()

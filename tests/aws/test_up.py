@@ -11,22 +11,8 @@ from pathlib import Path
 import pytest
 
 from aws.lab.lab import Ec2Lab
-from tests.aws.desk import Desk
 from tests.clusters import files
-
-SEED = """
-import time
-import ray
-
-ray.init()
-
-@ray.remote
-def f():
-    time.sleep(0.01)
-    return ray.util.get_node_ip_address()
-
-print(sorted(set(ray.get([f.remote() for _ in range(300)]))))
-"""
+from tests.clusters.rented_desk import SEED, Desk
 
 
 def test_a_cluster_from_rays_full_file_from_nothing_to_nothing(desk: Desk) -> None:
@@ -88,17 +74,7 @@ def _cluster_secrets(desk: Desk) -> list[str]:
 @pytest.mark.parametrize("which", ["minimal", "full"])
 def test_rays_own_examples_bring_up_three_nodes(cloud: Ec2Lab, tmp_path: Path, which: str) -> None:
     """The variable names a folder of Ray's example-*.yaml, searched recursively."""
-    found = Path(os.environ["RAYHPC_RAY_EXAMPLES"]).rglob(f"aws*example-{which}.yaml")
-    (path,) = found
-    desk = Desk(cloud, tmp_path, "")
-    done = desk.rayhpc("up", "-y", "--min-workers", "2", str(path))
-    assert "3 of 3 nodes run." in done.stdout, done.stderr
-    program = desk.folder / "seed.py"
-    program.write_text(SEED)
-    done = desk.rayhpc("submit", str(path), str(program))
-    assert len(json.loads(done.stdout.replace("'", '"'))) == 3, done.stderr
-    done = desk.rayhpc("down", "-y", str(path))
-    assert "3 machines ended; nothing of it is left" in done.stdout, done.stderr
+    Desk(cloud, tmp_path, "").try_an_example(f"aws*example-{which}.yaml")
     assert cloud.living() == []
 
 

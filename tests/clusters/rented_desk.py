@@ -1,29 +1,32 @@
-"""A user's machine from which the lab's EC2 can be reached: rayhpc's commands, and cluster files.
+"""A user's machine from which a cloud's lab can be reached: rayhpc's commands, and cluster files.
 
-Used by `conftest`.
+Used by the tests of clouds.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
-from aws.lab.lab import Ec2Lab
+from ssh.lab.cloud import CloudLab
 
 _RAYHPC = [sys.executable, "-m", "rayhpc.cli.main"]
 _LIMIT_S = 100
-# In the shape of Ray's minimal example.
-MINIMAL = """
-provider: {type: aws, region: us-west-2}
-available_node_types:
-    ray.head.default: {resources: {}, node_config: {InstanceType: m5.large}}
-    ray.worker.default:
-        min_workers: 1
-        max_workers: 4
-        resources: {}
-        node_config: {InstanceType: m5.large}
+SEED = """
+import time
+import ray
+
+ray.init()
+
+@ray.remote
+def f():
+    time.sleep(0.01)
+    return ray.util.get_node_ip_address()
+
+print(sorted(set(ray.get([f.remote() for _ in range(300)]))))
 """
 
 
@@ -31,17 +34,18 @@ class Desk:
     """The user's commands.
 
     Args:
-        cloud: EC2.
+        cloud: the lab.
         folder: the user's own.
         name: the cluster's.
+        text: its file, but for its name.
     """
 
-    def __init__(self, cloud: Ec2Lab, folder: Path, name: str) -> None:
+    def __init__(self, cloud: CloudLab, folder: Path, name: str, text: str = "") -> None:
         self.cloud = cloud
         self.folder = folder
         self.name = name
         self.file = folder / "cluster.yaml"
-        self.write(MINIMAL)
+        self.write(text)
 
     def write(self, text: str) -> None:
         """The cluster's file, but for its name."""
@@ -84,6 +88,18 @@ class Desk:
     def up(self, *words: str) -> subprocess.CompletedProcess[str]:
         """`rayhpc up`, without a question."""
         return self.rayhpc("up", "-y", *words, str(self.file))
+
+    def try_an_example(self, pattern: str) -> None:
+        """One of Ray's own files, unchanged: up with two workers, a program on all, down."""
+        (path,) = Path(os.environ["RAYHPC_RAY_EXAMPLES"]).rglob(pattern)
+        done = self.rayhpc("up", "-y", "--min-workers", "2", "--max-workers", "2", str(path))
+        assert "3 of 3 nodes run." in done.stdout, done.stderr
+        program = self.folder / "seed.py"
+        program.write_text(SEED)
+        done = self.rayhpc("submit", str(path), str(program))
+        assert len(json.loads(done.stdout.replace("'", '"'))) == 3, done.stderr
+        done = self.rayhpc("down", "-y", str(path))
+        assert "3 machines ended; nothing of it is left" in done.stdout, done.stderr
 
     def living(self) -> dict[str, str]:
         """The cluster's machines that are not over: name and instance."""
