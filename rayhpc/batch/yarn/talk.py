@@ -10,7 +10,7 @@ from enum import Enum
 import msgspec
 
 #: So many ranks are described in one packet.
-MOST_ROWS = 100
+MOST_ROWS = 50
 
 
 class Ready(msgspec.Struct, tag=True):

@@ -11,6 +11,8 @@ from rayhpc.batch.yarn.talk import AddedRank, RankState
 
 # So many of those that have ended are still described.
 _REMEMBERED = 256
+# `talk.MOST_ROWS` of them must fit into a packet.
+_MOST_CHARACTERS = 250
 
 
 class AddedRanks:
@@ -43,7 +45,7 @@ class AddedRanks:
         """It is over, or about to be."""
         if rank in self.wanted:
             self.wanted.remove(rank)
-            self._ended[rank] = how
+            self._ended[rank] = how[:_MOST_CHARACTERS]
             if len(self._ended) > _REMEMBERED:
                 del self._ended[next(iter(self._ended))]
 

@@ -386,7 +386,8 @@ def test_added_ranks_run_if_they_are_wanted_whatever_happens(seed: int, size: in
             last += 1
             manager.tell(RankAdded(last))
         if rng.random() < 0.1 and last >= size:
-            manager.tell(rng.choice([RankRemoved, RankCancelled])(rng.randint(size, last)))
+            rank = rng.randint(size, last)
+            manager.tell(RankRemoved(rank) if rng.random() < 0.5 else RankCancelled(rank))
     for host in sorted(manager.lost):
         manager.bring_back(host)
     manager.settle()
