@@ -19,6 +19,7 @@ import rayhpc as ray
 from rayhpc.launch.cluster import LocalCluster
 from rayhpc.runtime.process import current
 from rayhpc.wire.messages import cluster as cluster_messages
+from rayhpc.wire.messages import listings
 from tests.chaos import workloads
 from tests.chaos.killer import NODE, Killer
 from tests.launch.processes import left_of, wait_until_gone
@@ -138,7 +139,7 @@ def show_what_waits() -> None:
             )
     for pending in list(core.submitter.unfinished())[:20]:
         print("  task", pending.name, pending.tid.hex(), "missing", pending.missing, pending.deps)
-    for node in client.ask_head(cluster_messages.Nodes(), list[cluster_messages.NodeState]):
+    for node in client.ask_head(cluster_messages.Nodes(), list[listings.NodeState]):
         print(node)
 
 

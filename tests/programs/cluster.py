@@ -141,7 +141,7 @@ class Threaded(_Adding):
         return self.sum
 
 
-@ray.remote(num_cpus=0, max_concurrency=3)
+@ray.remote(num_cpus=0, max_concurrency=20)
 class Async(_Adding):
     """An actor with an event loop."""
 

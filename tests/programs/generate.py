@@ -148,14 +148,23 @@ class _Maker:
         return s.Call(out, actor, self.shape(), self.number(), inputs, through, raises)
 
     def calls(self) -> s.Step:
-        """Many calls at once, from one thread, perhaps all handed the same references."""
+        """Many calls at once, from one thread, perhaps all handed the same reference.
+
+        It is a task's of its own: nothing that might wait for a call behind these.
+        """
         if not self.plain and not self.adding:
             return self.actor()
         actor, shape = self.random.choice(self.plain + self.adding), self.random.choice(SHAPES[:4])
-        inputs = self.inputs(2) if actor in self.adding else ()
+        before: tuple[s.Step, ...] = ()
+        inputs: tuple[s.Input, ...] = ()
+        if actor in self.adding:
+            source = self.new()
+            before = (s.Task((source,), shape, self.number()),)
+            inputs = (s.Input(source, self.random.choice(("list", "dict"))),)
         outs = [self.new() for _ in range(30)]
         self.answers.update(outs)
-        return s.Threads((tuple(s.Call(x, actor, shape, self.number(), inputs) for x in outs),))
+        calls = tuple(s.Call(x, actor, shape, self.number(), inputs) for x in outs)
+        return s.Threads(((*before, *calls),))
 
     def keep(self) -> s.Step | None:
         if not self.plain:
