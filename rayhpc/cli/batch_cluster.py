@@ -19,96 +19,45 @@ import click
 
 from rayhpc.batch.rendering import OUR_RAYHPC
 from rayhpc.cli import elastic_status
+from rayhpc.cli import growing_cluster as growing
 from rayhpc.cli.become import become
-from rayhpc.cli.cluster_access import Cluster, confirm, remembered
-from rayhpc.cli.saying import say
+from rayhpc.cli.cluster_access import Cluster
 from rayhpc.clusters.plan import Action, Wishes
-from rayhpc.elastic.types import Machine, MachineState, NodeType
+from rayhpc.elastic.types import Machine, MachineState
 from rayhpc.exit_codes import ExitCode, LaunchError, exit_code_of
 from rayhpc.launch.batch_cluster.cluster import BatchCluster, batch_cluster
 from rayhpc.launch.batch_cluster.head import Phase
 
 _ASK_S = 60.0
-_OTHERWISE = "use nohup, or `rayhpc submit` for a job of its own"
+_OTHERWISE = "a batch system; use nohup, or `rayhpc submit` for a job of its own"
 
 
 # -- coming and going ----------------------------------------------------------------------------
 def up(cluster: Cluster, wishes: Wishes, *, dry_run: bool, yes: bool) -> int:
     """Start the head; workers come as work waits."""
     made = _made(cluster)
-    action, why = _plan(made, wishes)
-    _show(cluster, made, action, why)
-    if dry_run:
-        return 0
-    with cluster.folder.locked():
-        if action is Action.KEEP:
-            say(f"cluster {cluster.name} is as its file says")
-        else:
-            confirm("Go ahead?", yes)
-            cluster.folder.write(remembered(cluster, []))
-            if action is Action.RESTART:
-                made.end(say)
-            note = made.start(say)
-            click.echo(f"Cluster {cluster.name}: its head serves at {note.address}.")
-    _explain_use(cluster.name)
-    return 0
-
-
-def _plan(made: BatchCluster, wishes: Wishes) -> tuple[Action, str]:
     found = made.condition()
     if found.phase is Phase.GONE:
-        return Action.START, found.why or "it does not run"
-    if wishes.restart_only:
-        return Action.RESTART, "--restart-only"
-    if not made.changed():
-        return Action.KEEP, f"it is {found.phase.value}, and nothing has changed"
-    if wishes.no_restart:
-        return Action.KEEP, "the file has changed, but --no-restart"
-    return Action.RESTART, "the file has changed; programs on the cluster end"
-
-
-def _show(cluster: Cluster, made: BatchCluster, action: Action, why: str) -> None:
-    click.echo(f"cluster {cluster.name}, provider {made.kind.name}:")
+        action, why = Action.START, found.why or "it does not run"
+    else:
+        action, why = growing.change(made.changed(), wishes, f"it is {found.phase.value}")
     words = shlex.join(made.growth.head[: made.growth.head.index("--growth")])
-    rows = [("head", "head", action.value, f"{made.head.where} {words}".strip() + f": {why}")]
-    for each in made.growth.types:
-        rows.append(
-            (each.name, "worker", f"{each.min_nodes} to {each.max_nodes}", _as_job(made, each))
-        )
-    width, wider = max(len(row[0]) for row in rows), max(len(row[2]) for row in rows)
-    for name, role, what, text in rows:
-        click.echo(f"  {name:{width}}  {role:6}  {what:{wider}}  {text}".rstrip())
-    click.echo(f"  {made.growth.most} workers at most, each a job of {made.kind.title}")
-
-
-def _as_job(made: BatchCluster, each: NodeType) -> str:
-    words = shlex.join(made.kind.job_words(each))
-    return f"as work waits, idle for {each.idle_seconds:g} s at most: {words or 'no options'}"
-
-
-def _explain_use(name: str) -> None:
-    click.echo(
-        f"To run a program on it:     rayhpc submit {name} script.py\n"
-        f"To run a command:           rayhpc exec {name} 'python script.py'\n"
-        f"To get a shell there:       rayhpc attach {name}\n"
-        f"To see it, and to end it:   rayhpc status {name}; rayhpc down {name}"
+    types = made.growth.types
+    growing.show(
+        f"cluster {cluster.name}, provider {made.kind.name}",
+        (action, f"{made.head.where} {words}".strip() + f": {why}"),
+        [(each, shlex.join(made.kind.job_words(each)) or "no options") for each in types],
+        f"{made.growth.most} workers at most, each a job of {made.kind.title}",
     )
+    return 0 if dry_run else growing.bring_up(cluster, made, action, yes=yes)
 
 
 def down(cluster: Cluster, *, workers_only: bool, keep: bool, yes: bool) -> int:
     """End the head, and every job of the cluster."""
-    if workers_only or keep:
-        raise click.UsageError(
-            "--workers-only and --keep-min-workers are for lists of machines: here workers leave "
-            "when they are idle, down to min_workers"
-        )
+    growing.refuse_halves(workers_only, keep)
     made = _made(cluster)
-    with cluster.folder.locked():
-        confirm(f"End cluster {cluster.name}, its head {made.head.where} and all workers?", yes)
-        made.end(say)
-        cluster.folder.remove_record()
-    click.echo(f"Cluster {cluster.name}: nothing of it is left.")
-    return 0
+    question = f"End cluster {cluster.name}, its head {made.head.where} and all workers?"
+    return growing.take_down(cluster, made, question, yes=yes)
 
 
 # -- looking -------------------------------------------------------------------------------------
@@ -138,13 +87,7 @@ def explain(cluster: Cluster, as_json: bool) -> int:
     else:
         lines = elastic_status.sentences(_answer(made, ["status", "--json"]))
         lines += _place_says(made)
-        lines = lines or ["nothing waits for more nodes than there are"]
-    if as_json:
-        click.echo(json.dumps({"cluster": cluster.name, "why": lines}, indent=2))
-    else:
-        for each in lines:
-            click.echo(each)
-    return 0
+    return growing.show_reasons(cluster, lines, as_json)
 
 
 def _place_says(made: BatchCluster) -> list[str]:
@@ -184,10 +127,9 @@ def exec_on(
     cluster: Cluster, words: Sequence[str], switches: set[str], ports: Sequence[int]
 ) -> int:
     """One word is shell text, several are a program and its arguments."""
-    _refuse(switches - {"--start", "--stop"}, ports)
-    command = ["bash", "-c", words[0]] if len(words) == 1 else list(words)
-    made = _made(cluster)
-    code = _run(made, command, terminal=sys.stdin.isatty())
+    growing.refuse(switches, ports, _OTHERWISE)
+    command = growing.command_of(words)
+    code = _run(_made(cluster), command, terminal=sys.stdin.isatty())
     if "--stop" in switches:
         down(cluster, workers_only=False, keep=False, yes=True)
     return code
@@ -203,7 +145,7 @@ def submit_to(cluster: Cluster, words: Sequence[str], switches: set[str]) -> int
 def attach_to(cluster: Cluster, *, tmux: bool, screen: bool, ports: Sequence[int]) -> NoReturn:
     """A shell that is connected to the cluster."""
     given = {"--tmux": tmux, "--screen": screen}
-    _refuse({name for name, is_given in given.items() if is_given}, ports)
+    growing.refuse({name for name, is_given in given.items() if is_given}, ports, _OTHERWISE)
     terminal = sys.stdin.isatty()
     become(_connected(_made(cluster), ["bash", *(["-i"] if terminal else [])], terminal=terminal))
 
@@ -266,9 +208,3 @@ def _answer(made: BatchCluster, words: Sequence[str]) -> str:
     if done.returncode != 0:
         raise LaunchError(f"the head's machine says: {done.stderr.strip()}", ExitCode.HEAD_LOST)
     return done.stdout
-
-
-def _refuse(switches: set[str], ports: Sequence[int]) -> None:
-    if switches or ports:
-        listed = ", ".join(sorted(switches)) or "-p"
-        raise click.UsageError(f"{listed}: not for clusters on a batch system; {_OTHERWISE}")

@@ -15,8 +15,9 @@ from typing import Any, NoReturn
 
 import click
 
-from rayhpc.cli.cluster_access import Cluster, confirm, remembered
-from rayhpc.cli.saying import say
+from rayhpc.cli import elastic_status
+from rayhpc.cli import growing_cluster as growing
+from rayhpc.cli.cluster_access import Cluster
 from rayhpc.clusters.plan import Action, Wishes
 from rayhpc.elastic.types import MachineState
 from rayhpc.exit_codes import ExitCode, LaunchError
@@ -25,6 +26,7 @@ from rayhpc.kubernetes.exec import run_in_pod
 from rayhpc.launch.kubernetes_cluster import KubernetesCluster, kubernetes_cluster
 
 _AT_HEAD = ("rayhpc", "_machine", "at", "auto", "--")
+_OTHERWISE = "Kubernetes; use kubectl"
 _RECEIVE = (
     'd=$(mktemp -d) && head -c "$1" >"$d/$2" && shift && f=$d/$1 && shift && exec python "$f" "$@"'
 )
@@ -35,21 +37,18 @@ def up(cluster: Cluster, wishes: Wishes, *, dry_run: bool, yes: bool) -> int:
     """Start the head; workers come as work waits."""
     made = _made(cluster)
     action, why = _plan(made, wishes)
-    _show(made, action, why)
+    where = f"namespace {made.client.namespace} of {made.client.access.server}"
+    growing.show(
+        f"cluster {made.name}, provider kubernetes, {where}",
+        (action, f"{made.head_job}: {why}"),
+        [(each, "") for each in made.growth.types],
+        f"{made.growth.most} workers at most, each a Job with one pod",
+    )
     if dry_run:
         return 0
-    with cluster.folder.locked():
-        if action is Action.KEEP:
-            say(f"cluster {cluster.name} is as its file says")
-        else:
-            confirm("Go ahead?", yes)
-            made.check_rights()
-            cluster.folder.write(remembered(cluster, []))
-            if action is Action.RESTART:
-                made.end(say)
-            click.echo(f"Cluster {cluster.name}: its head serves at {made.start(say)}.")
-    _explain_use(cluster.name)
-    return 0
+    return growing.bring_up(
+        cluster, made, action, yes=yes, check=made.check_rights, has_shell=False
+    )
 
 
 def _plan(made: KubernetesCluster, wishes: Wishes) -> tuple[Action, str]:
@@ -60,51 +59,16 @@ def _plan(made: KubernetesCluster, wishes: Wishes) -> tuple[Action, str]:
         return Action.RESTART, "it has ended"
     if pod is None:
         return Action.RESTART, "an `up` was interrupted"
-    if wishes.restart_only:
-        return Action.RESTART, "--restart-only"
-    if not made.changed(job):
-        return Action.KEEP, f"it runs in pod {pod.metadata.name}, and nothing has changed"
-    if wishes.no_restart:
-        return Action.KEEP, "the file has changed, but --no-restart"
-    return Action.RESTART, "the file has changed; programs on the cluster end"
-
-
-def _show(made: KubernetesCluster, action: Action, why: str) -> None:
-    where = f"namespace {made.client.namespace} of {made.client.access.server}"
-    click.echo(f"cluster {made.name}, provider kubernetes, {where}:")
-    rows = [("head", "head", action.value, f"{made.head_job}: {why}")]
-    for each in made.growth.types:
-        what = f"as work waits, idle for {each.idle_seconds:g} s at most"
-        rows.append((each.name, "worker", f"{each.min_nodes} to {each.max_nodes}", what))
-    width, wider = max(len(row[0]) for row in rows), max(len(row[2]) for row in rows)
-    for name, role, what, text in rows:
-        click.echo(f"  {name:{width}}  {role:6}  {what:{wider}}  {text}".rstrip())
-    click.echo(f"  {made.growth.most} workers at most, each a Job with one pod")
-
-
-def _explain_use(name: str) -> None:
-    click.echo(
-        f"To run a program on it:     rayhpc submit {name} script.py\n"
-        f"To run a command:           rayhpc exec {name} 'python script.py'\n"
-        f"To see it, and to end it:   rayhpc status {name}; rayhpc down {name}"
-    )
+    return growing.change(made.changed(job), wishes, f"it runs in pod {pod.metadata.name}")
 
 
 def down(cluster: Cluster, *, workers_only: bool, keep: bool, yes: bool) -> int:
     """End the head, and all that its Job owns."""
-    if workers_only or keep:
-        raise click.UsageError(
-            "--workers-only and --keep-min-workers are for lists of machines: here workers leave "
-            "when they are idle, down to min_workers"
-        )
+    growing.refuse_halves(workers_only, keep)
     made = _made(cluster)
-    with cluster.folder.locked():
-        where = f"in namespace {made.client.namespace}"
-        confirm(f"End cluster {cluster.name} {where}, its head and all workers?", yes)
-        made.end(say)
-        cluster.folder.remove_record()
-    click.echo(f"Cluster {cluster.name}: nothing of it is left.")
-    return 0
+    where = f"in namespace {made.client.namespace}"
+    question = f"End cluster {cluster.name} {where}, its head and all workers?"
+    return growing.take_down(cluster, made, question, yes=yes)
 
 
 # -- looking -------------------------------------------------------------------------------------
@@ -139,21 +103,11 @@ def explain(cluster: Cluster, as_json: bool) -> int:
     rows = made.rows()
     lines = [f"Kubernetes on {x.name}: {x.seen.reason}" for x in rows if x.seen.reason]
     if any(row.is_head and row.seen.state is MachineState.RUNNING for row in rows):
-        growth = json.loads(_answer(made, ["rayhpc", "status", "--json"]))["elastic"]
-        lines = [_line(each) for each in (growth or {}).get("lines", [])] + lines
-        lines = lines or ["nothing waits for more nodes than there are"]
+        page = _answer(made, ["rayhpc", "status", "--json"])
+        lines = [*elastic_status.sentences(page), *lines]
     else:
         lines = [f"the head is not running: `rayhpc up {cluster.name}`", *lines]
-    if as_json:
-        click.echo(json.dumps({"cluster": cluster.name, "why": lines}, indent=2))
-    else:
-        click.echo("\n".join(lines))
-    return 0
-
-
-def _line(each: dict[str, Any]) -> str:
-    detail = f" ({each['detail']})" if each["detail"] else ""
-    return f"{each['text']}{detail}"
+    return growing.show_reasons(cluster, lines, as_json)
 
 
 def resume(cluster: Cluster, node_type: str) -> int:
@@ -178,9 +132,8 @@ def exec_on(
     cluster: Cluster, words: Sequence[str], switches: set[str], ports: Sequence[int]
 ) -> int:
     """One word is shell text, several are a program and its arguments."""
-    _refuse(switches - {"--start", "--stop"}, ports)
-    command = ["bash", "-c", words[0]] if len(words) == 1 else list(words)
-    code = _run(_made(cluster), command)
+    growing.refuse(switches, ports, _OTHERWISE)
+    code = _run(_made(cluster), growing.command_of(words))
     if "--stop" in switches:
         down(cluster, workers_only=False, keep=False, yes=True)
     return code
@@ -188,7 +141,7 @@ def exec_on(
 
 def submit_to(cluster: Cluster, words: Sequence[str], switches: set[str]) -> int:
     """The script goes along, into the head's pod, and runs there."""
-    _refuse(switches - {"--start", "--stop"}, ())
+    growing.refuse(switches, (), _OTHERWISE)
     script, *arguments = words
     try:
         text = Path(script).read_bytes()
@@ -272,9 +225,3 @@ def _in_pod(made: KubernetesCluster, words: Sequence[str], data: bytes, take: An
         return run_in_pod(made.client, pod, command, data, take)
     except KubernetesError as error:
         raise LaunchError(f"Kubernetes: {error}", ExitCode.SCHEDULER) from None
-
-
-def _refuse(switches: set[str], ports: Sequence[int]) -> None:
-    if switches or ports:
-        listed = ", ".join(sorted(switches)) or "-p"
-        raise click.UsageError(f"{listed}: not for clusters on Kubernetes; use kubectl")

@@ -89,8 +89,10 @@ class BatchCluster:
         return self.kind.open(facts, self.growth.types)
 
     # -- coming and going
-    def start(self, say: Say) -> HeadNote:
-        """Start the head and wait until it serves; it may wait in a queue for long before.
+    def start(self, say: Say) -> str:
+        """Start the head and wait until it serves; returns its address.
+
+        It may wait in a queue for long before.
 
         Raises:
             LaunchError: it has ended instead; the message has the last lines it wrote.
@@ -102,7 +104,7 @@ class BatchCluster:
             self.head.start(self.launch)
         except OSError as error:
             raise LaunchError(f"{error.filename}: {error.strerror}", ExitCode.PERMISSION) from None
-        return self._wait(say)
+        return self._wait(say).address
 
     def end(self, say: Say) -> None:
         """End the head and all machines, also of a cluster that is half there.
