@@ -41,7 +41,7 @@ from rayhpc.launch import growth_file
 from rayhpc.launch.growth_file import GrowthFile
 from rayhpc.providers.kubernetes import manifests, names, trouble
 from rayhpc.providers.kubernetes.manifests import Machine
-from rayhpc.providers.kubernetes.provider import HEAD_JOB, OWNER
+from rayhpc.providers.kubernetes.provider import HEAD_JOB, OWNER, longest
 from rayhpc.providers.kubernetes.reading import Seen, seen_in
 from rayhpc.providers.node_words import node_words
 from rayhpc.wire.messages.common import UNIT
@@ -257,7 +257,7 @@ class KubernetesCluster:
             annotations={_PRINT: self._print()},
             script=self.script,
             secret=self.head_job,
-            longest_s=int(self.growth.options.get("active_deadline_seconds", manifests.LONGEST_S)),
+            longest_s=longest(self.growth.options),
             account=self.account or self.head_job,
         )
         made = manifests.job_of(machine, self.head_config, "the head's node type")
@@ -323,6 +323,7 @@ def kubernetes_cluster(file: ClusterFile, environ: Mapping[str, str]) -> Kuberne
     passed = ("type", "namespace", "active_deadline_seconds")
     options: dict[str, Any] = {key: told[key] for key in passed if key in told}
     options |= {HEAD_JOB: names.head_job(cluster), OWNER: getpass.getuser()}
+    longest(options)  # raises what is wrong with it, now
     amounts = {**manifests.resources_of(head.node_config, head_name), **head.resources}
     setup = (*config.initialization_commands, *config.setup_commands, *config.head_setup_commands)
     growth = GrowthFile(

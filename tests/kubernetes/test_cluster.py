@@ -170,6 +170,9 @@ def test_what_is_wrong_in_the_file(api: FakeApi) -> None:
     text = cluster_yaml().replace("    worker_node:", "    worker/node:")
     with pytest.raises(ClusterFileError, match="'worker/node' is not a node type's name"):
         _cluster(api.kubeconfig(), text)
+    text = cluster_yaml().replace("    namespace: default", "    active_deadline_seconds: soon")
+    with pytest.raises(LaunchError, match="active_deadline_seconds is a number of seconds from 1"):
+        _cluster(api.kubeconfig(), text)
     with pytest.raises(LaunchError, match="there is no access to Kubernetes"):
         _cluster(Path("/nowhere"))
 

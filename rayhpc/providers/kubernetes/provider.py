@@ -121,7 +121,7 @@ class KubernetesProvider:
             script=manifests.script_of(kind.setup, self._words(kind, name)),
             secret=job,
             owner=head,
-            longest_s=_longest(self._options),
+            longest_s=longest(self._options),
         )
         return manifests.job_of(machine, kind.options, f"node type {kind.name}")
 
@@ -208,7 +208,8 @@ def _owner(pod: Pod) -> str:
     return owners[0].uid if owners else ""
 
 
-def _longest(options: Mapping[str, object]) -> int:
+def longest(options: Mapping[str, object]) -> int:
+    """How long a machine lives at most, in seconds.  Raises OptionError."""
     told = options.get("active_deadline_seconds", manifests.LONGEST_S)
     if not isinstance(told, int) or told < 1:
         raise OptionError("provider: active_deadline_seconds is a number of seconds from 1")
