@@ -117,7 +117,7 @@ def test_a_stranger_of_the_same_uid_gets_nothing(folder: Path) -> None:
     done = in_a_container(folder, "-c", _PROGRAM, STRANGER=_STRANGER)
     assert done.returncode == 0, done.stdout + done.stderr
     said = done.stdout.splitlines()
-    assert said[0] == "not attached: LaunchError"
+    assert said[0] == "not attached: LaunchError", done.stdout + done.stderr
     dialled = [line for line in said if line.endswith("heard")]
     assert len(dialled) >= 3  # the raylet, the driver, a worker
     assert all(line.endswith("not heard") for line in dialled), said
