@@ -15,9 +15,10 @@ start_ranks() {
     RAYHPC_RANK_COMMAND=$(printf '%q ' "$@")
     for host in "${order[@]}"; do RAYHPC_HOSTS+="$host:${slots_of[$host]} "; done
 
-    local tell='[ -z "$first" ] || kill -TERM "$first" 2>/dev/null'
+    # What follows is a kill: the end has to be written down before it.
+    local tell='patience=2; [ -z "$first" ] || kill -TERM "$first" 2>/dev/null'
     trap "$tell" USR2
-    if [ -n "${term_reaches_all:-}" ]; then trap : TERM; else trap "$tell" TERM; fi
+    if [ -n "${term_reaches_all:-}" ]; then trap 'patience=2' TERM; else trap "$tell" TERM; fi
     trap : USR1
     set -m  # else SIGINT would be ignored in all that starts here
     ( trap '' USR1 USR2; exec "$@" ) &
