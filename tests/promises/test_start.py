@@ -45,6 +45,21 @@ LOOKS = {
     "runtime/worker/output.py:_run",
     "util/collective/membership.py:join",
     "wire/handover.py:_rest",
+    # What a cloud, a batch system, an API server or a machine of theirs knows, which tell only who
+    # asks; a log on another node that is followed.
+    "cli/staying.py:run",
+    "clusters/launcher.py:open",
+    "clusters/renting.py:_until",
+    "clusters/renting.py:ask",
+    "clusters/renting.py:end_all",
+    "clusters/renting.py:remove_the_rest",
+    "clusters/renting.py:wait_until_there",
+    "launch/batch_cluster/cluster.py:_until",
+    "launch/batch_cluster/cluster.py:_wait",
+    "launch/kubernetes_cluster.py:_wait",
+    "launch/kubernetes_cluster.py:end",
+    "providers/gcp/provider.py:_outcome",
+    "util/state/logs.py:_pieces",
 }
 # Here sleeping is the work that a task is given, as long as it likes.
 WORKLOADS = {
