@@ -1,4 +1,4 @@
-"""The shell function that starts a job's ranks on hosts of Grid Engine and PBS, in a shell alone."""
+"""The shell function that starts the ranks of Grid Engine and PBS jobs, in a shell of its own."""
 
 from __future__ import annotations
 
