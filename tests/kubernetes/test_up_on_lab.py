@@ -40,8 +40,11 @@ def work(number):
     time.sleep(1.0)
     return number
 
-most, left = 0, [work.remote(x) for x in range(40)]
-while left:
+most, left, begun = 0, [], time.monotonic()
+while left or most == 0:
+    # Work until all have come, however long a pod takes to start here.
+    if most < 3 and len(left) < 20 and time.monotonic() - begun < 60:
+        left += [work.remote(x) for x in range(20)]
     _, left = ray.wait(left, timeout=0.2, num_returns=len(left))
     most = max(most, len([x for x in ray.nodes() if x["Alive"]]) - 1)
 print("most", most, flush=True)
