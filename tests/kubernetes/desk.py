@@ -16,7 +16,7 @@ from kubernetes.lab.lab import Lab
 from tests.kubernetes.files import cluster_yaml
 
 _RAYHPC = [sys.executable, "-m", "rayhpc.cli.main"]
-_LIMIT_S = 110
+_LIMIT_S = 200
 SELECTOR = "rayhpc.io/cluster=rayhpc-demo"
 
 

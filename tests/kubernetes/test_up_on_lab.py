@@ -10,7 +10,7 @@ from rayhpc.exit_codes import ExitCode
 from tests.kubernetes.desk import Desk
 from tests.kubernetes.files import cluster_yaml
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(100)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 ADDRESSES = """
 import sys, time, ray

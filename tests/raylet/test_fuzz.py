@@ -27,7 +27,12 @@ ANY = fuzzing.messages([x for x in messages.RAYLET_TAKES if x not in ENDS_IT])
 SLOW = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
-@given(st.lists(st.tuples(SOURCES, ANY, st.floats(0, 1)), max_size=12))
+# All of it takes less time than the raylet waits for a silent head.
+MESSAGES = 12
+PAUSES = st.floats(0, cluster.HEAD_PATIENCE_S / (MESSAGES + 1))
+
+
+@given(st.lists(st.tuples(SOURCES, ANY, PAUSES), max_size=MESSAGES))
 @SLOW
 def test_whatever_comes_the_raylet_goes_on(
     told: list[tuple[int, msgspec.Struct, float]],

@@ -4,7 +4,9 @@ Used by `manager` (messages of this node's processes) and by `fetching`, `pulls`
 state machine; `memory` decides where the memory comes from, `reclaim` what is evicted first.
 
 Rules: an unsealed object goes with its writer.  A freed object with pins is *doomed*: it takes no
-new readers and goes with its last pin.  The first sealed copy of an object with readers stays.
+new readers and goes with its last pin.  The first sealed copy of an object with readers stays; one
+without goes as soon as somebody has a place to write the object anew (a task that is tried again):
+its result may reach a reader before its seal reaches us, and must not show the earlier value.
 """
 
 from __future__ import annotations
@@ -91,7 +93,7 @@ class ObjectTable:
         elif process in self._context.dead:
             self._spiller.release(place)
         else:
-            self.writing.setdefault(oid, {})[process] = Writing(-1, place.size, place)
+            self._begin_writing(process, oid, Writing(-1, place.size, place))
             created = objects.StoreCreated(oid, place.offset, path=place.path)
             self._context.send(process, created)
 
@@ -230,8 +232,14 @@ class ObjectTable:
 
     # -- details -----------------------------------------------------------------------------------
     def _place(self, process: Address, oid: ObjectId, size: int, offset: int) -> None:
-        self.writing.setdefault(oid, {})[process] = Writing(offset, size)
+        self._begin_writing(process, oid, Writing(offset, size))
         self._context.send(process, objects.StoreCreated(oid, offset))
+
+    def _begin_writing(self, process: Address, oid: ObjectId, writing: Writing) -> None:
+        self.writing.setdefault(oid, {})[process] = writing
+        earlier = self.objects.get(oid)
+        if earlier is not None and not (earlier.pins or earlier.job):
+            self._remove(earlier)
 
     def _refuse(self, process: Address, oid: ObjectId, size: int) -> None:
         self._context.send(process, objects.StoreCreated(oid, -1, self.full(size)))

@@ -77,6 +77,20 @@ def test_an_object_freed_before_it_is_sealed_goes(cluster: Cluster) -> None:
     assert cluster.managers[1].used == 0
 
 
+def test_who_reads_while_it_is_made_anew_gets_what_is_made(cluster: Cluster) -> None:
+    """The second attempt's result is known before its seal: the first one's value is not shown."""
+    owner, first, second = (cluster.process(1) for _ in range(3))
+    handlers = cluster.managers[1].handlers()
+    oid = owner.new()
+    first.write(oid, LARGE)
+    cluster.settle()
+    second.creating[oid] = 2 * LARGE
+    handlers[objects.StoreCreate](second.address, objects.StoreCreate(oid, 2 * LARGE))
+    handlers[objects.Fetch](owner.address, objects.Fetch([oid], True))
+    cluster.settle()
+    assert [x.size for x in owner.answers] == [2 * LARGE]
+
+
 def test_only_the_owner_can_free(cluster: Cluster) -> None:
     owner, other = cluster.process(1), cluster.process(1)
     oid = put(owner)
