@@ -60,7 +60,7 @@ def test_the_page_takes_a_newcomer_through_it(user: Terminal, yarn: FakeYarn) ->
         said += done.stdout
     assert len(lines) >= 6
     assert said.count("30 answers\n") == 2  # from submit, and from logs
-    assert "is over (FINISHED, exit code 0)" in said
+    assert "is over (SUCCEEDED, exit code 0)" in said
     assert "\n  nodes: 3\n" in said
 
 

@@ -39,6 +39,7 @@ def test_a_program_runs_on_all_nodes_and_is_shown(user: Terminal, yarn: FakeYarn
     assert done.stdout == "found 3\n"
     assert "yarn-site.xml is there" in done.stderr
     assert "rayhpc: ready, 3 nodes at " in done.stderr
+    assert "is over (SUCCEEDED): the program ended: exit code 0\n" in done.stderr
     again = user.run("logs", "last")
     assert again.stdout == "found 3\n"
     (job,) = json.loads(user.run("jobs", "--json").stdout)
@@ -53,9 +54,9 @@ def test_a_failure_comes_with_its_code_and_traceback(user: Terminal) -> None:
     assert done.returncode == 1
     assert done.stdout == "so far\n"
     assert "ValueError: a reason" in done.stderr
-    assert "is over (FINISHED): the program ended: exit code 1" in done.stderr
+    assert "is over (FAILED): the program ended: exit code 1" in done.stderr
     said = user.run("explain").stdout
-    assert "is over (FINISHED, exit code 1): the program ended: exit code 1" in said
+    assert "is over (FAILED, exit code 1): the program ended: exit code 1" in said
 
 
 def test_a_detached_job_can_be_looked_at_and_cancelled(

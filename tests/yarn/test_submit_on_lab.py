@@ -32,6 +32,7 @@ def check_the_seeds_program(lab: Lab, tmp_path: Path, *words: str) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == hosts_of_all(lab)
+    assert "is over (SUCCEEDED): the program ended: exit code 0\n" in done.stderr
     wait_until(lambda: not of_containers(lab.layout.run), 5.0)
 
 
@@ -49,7 +50,7 @@ def test_a_failure_comes_with_its_code_and_traceback(lab: Lab, tmp_path: Path) -
     assert done.returncode == 9
     assert done.stdout == "xxx\n"
     assert "\nwhy\n" in done.stderr
-    assert "is over (FINISHED): the program ended: exit code 9" in done.stderr
+    assert "is over (FAILED): the program ended: exit code 9" in done.stderr
     user.write("worse.py", 'raise ValueError("a reason")\n')
     done = user.run("submit", "--", "python", "worse.py")
     assert done.returncode == 1

@@ -26,12 +26,11 @@ def status_of(report: ApplicationReportProto) -> JobStatus:
     """A job's state."""
     number = report.applicationId or ApplicationIdProto()
     state = report.yarn_application_state
-    word = getattr(state, "name", str(state))
     started = report.launchTime or report.startTime
     return JobStatus(
         application_name(number),
         _state_of(report),
-        word,
+        _word_of(report),
         reason=_reason(report),
         start=started / 1000 if state == _STATES.RUNNING else None,
         exit_code=exit_code_of(report),
@@ -65,6 +64,16 @@ def _state_of(report: ApplicationReportProto) -> State:
     if state == _STATES.FAILED:
         return State.FAILED
     return State.CANCELLED if state == _STATES.KILLED else State.PENDING
+
+
+def _word_of(report: ApplicationReportProto) -> str:
+    """YARN's word for the state.  An application that has unregistered is FINISHED, whatever its
+    program did: then it is the final state (SUCCEEDED, FAILED) that tells.
+    """
+    state, final = report.yarn_application_state, report.final_application_status
+    if state == _STATES.FINISHED and final != FinalApplicationStatusProto.APP_UNDEFINED:
+        return getattr(final, "name", str(final)).removeprefix("APP_")
+    return getattr(state, "name", str(state))
 
 
 def _reason(report: ApplicationReportProto) -> str:

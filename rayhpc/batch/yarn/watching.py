@@ -146,8 +146,8 @@ class Watch:
         code = status.exit_code or 0
         summary = Summary(code, started, report.finishTime / 1000, nodes, job_id=status.id)
         self._folder.set_summary(summary)
-        if status.reason and code:
-            self._say(f"job {status.id} is over ({status.word}): {status.reason}")
+        why = f": {status.reason}" if status.reason else ""
+        self._say(f"job {status.id} is over ({status.word}){why}")
 
     def _remove_staged(self) -> None:
         """Remove the staged files; the record of where they are is kept until they are gone."""

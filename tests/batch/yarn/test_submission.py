@@ -188,34 +188,35 @@ def report(state: STATES, final: FINAL, diagnostics: str) -> ApplicationReportPr
 
 
 @pytest.mark.parametrize(
-    ("given", "state", "code", "reason"),
+    ("given", "word", "state", "code", "reason"),
     [
-        (report(STATES.ACCEPTED, FINAL.APP_UNDEFINED, "N/A"), State.PENDING, None, ""),
-        (report(STATES.RUNNING, FINAL.APP_UNDEFINED, "old"), State.RUNNING, None, ""),
+        (report(STATES.ACCEPTED, FINAL.APP_UNDEFINED, "N/A"), "ACCEPTED", State.PENDING, None, ""),
+        (report(STATES.RUNNING, FINAL.APP_UNDEFINED, "old"), "RUNNING", State.RUNNING, None, ""),
         (
             report(STATES.FINISHED, FINAL.APP_SUCCEEDED, "well (rayhpc exit code 0)"),
-            *(State.DONE, 0, "well"),
+            *("SUCCEEDED", State.DONE, 0, "well"),
         ),
         (
             report(STATES.FINISHED, FINAL.APP_FAILED, "bad (rayhpc exit code 3)"),
-            *(State.FAILED, 3, "bad"),
+            *("FAILED", State.FAILED, 3, "bad"),
         ),
         (
             report(STATES.FAILED, FINAL.APP_FAILED, "AM Container exited\n\tat java"),
-            *(State.FAILED, 1, "AM Container exited"),
+            *("FAILED", State.FAILED, 1, "AM Container exited"),
         ),
         (
             report(STATES.KILLED, FINAL.APP_KILLED, "[Sun Nov 29 15:50:52 +0000 2026] Killed by x"),
-            *(State.CANCELLED, None, "Killed by x"),
+            *("KILLED", State.CANCELLED, None, "Killed by x"),
         ),
     ],
 )
 def test_reports_in_our_words(
-    given: ApplicationReportProto, state: State, code: int | None, reason: str
+    given: ApplicationReportProto, word: str, state: State, code: int | None, reason: str
 ) -> None:
     found = status_of(given)
     assert found.id == "application_1_0007"
-    assert (found.state, found.exit_code, found.reason) == (state, code, reason)
+    assert (found.word, found.state) == (word, state)
+    assert (found.exit_code, found.reason) == (code, reason)
 
 
 def page(log: bytes, size: int) -> bytes:
