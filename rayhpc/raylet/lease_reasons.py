@@ -1,6 +1,6 @@
 """Why a request for a worker waits, in words.
 
-Used by `leases`, for its submitter and for `status`.  Pure functions of what the node knows.
+Used by `leases`, for its submitter.  Pure functions of what the node knows.
 """
 
 from __future__ import annotations
@@ -12,13 +12,6 @@ from rayhpc.raylet.resources import Pool
 from rayhpc.raylet.view import ClusterView
 from rayhpc.wire.feasibility import in_words
 from rayhpc.wire.messages import actors
-
-
-def why_it_waits(request: PendingLease) -> str:
-    """The general reason why it waits."""
-    if request.wanted.strategy.kind == "group":
-        return "waits for its placement group"
-    return "all nodes that could serve it are in use"
 
 
 def why_for_ever(request: PendingLease, view: ClusterView, bundles: ReservedBundles) -> str:

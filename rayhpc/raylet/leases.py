@@ -15,7 +15,7 @@ import msgspec
 from rayhpc.raylet import group_choice, scheduling
 from rayhpc.raylet.bundles import ReservedBundles
 from rayhpc.raylet.dispatch import Dispatch, ResourceRequest, Revocable
-from rayhpc.raylet.lease_reasons import why_for_ever, why_it_waits
+from rayhpc.raylet.lease_reasons import why_for_ever
 from rayhpc.raylet.lease_records import GrantedLease, PendingLease
 from rayhpc.raylet.orphans import Orphans
 from rayhpc.raylet.resources import Allocation, Pool, shortage
@@ -23,7 +23,7 @@ from rayhpc.raylet.view import ClusterView
 from rayhpc.raylet.workers import LEAVING, Waiter, WorkerPool, WorkerProcess
 from rayhpc.wire.address import Address, NodeNumber, node_of
 from rayhpc.wire.messages import leases
-from rayhpc.wire.messages.common import Grant, Resources, Strategy
+from rayhpc.wire.messages.common import Grant
 
 # After this time the user hears of a demand that no node can meet: nodes may still be joining.
 TELL_AFTER_S = 0.5
@@ -271,28 +271,6 @@ class Leases:
     def active(self) -> int:
         """The number of leases."""
         return len(self._leases)
-
-    def demand(self) -> list[tuple[Resources, int, str, Strategy]]:
-        """What waits here: resources, number of tasks, reason, and where they may run."""
-        shown: dict[bytes, PendingLease] = {}
-        backlog: dict[tuple[Address, bytes], int] = {}
-        for request in self._requests.values():
-            if request.resource_request is not None:
-                shown.setdefault(request.kind, request)
-                before = backlog.get(request.requester, 0)
-                backlog[request.requester] = max(before, request.backlog)
-        count: Counter[bytes] = Counter()
-        for (_, kind), number in backlog.items():
-            count[kind] += number
-        return [
-            (
-                request.resources,
-                count[kind],
-                request.told or why_it_waits(request),
-                request.wanted.strategy,
-            )
-            for kind, request in shown.items()
-        ]
 
     # -- placement ------------------------------------------------------------------------------
     def _place(self, request: PendingLease) -> None:

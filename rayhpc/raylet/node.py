@@ -18,6 +18,7 @@ import msgspec
 from rayhpc.raylet import deaths
 from rayhpc.raylet.actors import HostedActors
 from rayhpc.raylet.argument_loans import ArgumentLoans
+from rayhpc.raylet.backlogs import Backlogs
 from rayhpc.raylet.broken_links import BrokenLinks
 from rayhpc.raylet.bundles import ReservedBundles
 from rayhpc.raylet.config import HEAD_LOST, NODE_LOST, REFUSED, NodeConfig
@@ -135,6 +136,7 @@ class Raylet:
         self.leases = Leases(
             self.pool, self.bundles, self.dispatch, self.view, self.workers, send, now, self._watch
         )
+        self.backlogs = Backlogs(self.is_alive)
         self.actors = HostedActors(
             self.pool,
             self.bundles,
@@ -185,6 +187,7 @@ class Raylet:
             actors.GroupIs: lambda _, m: self.groups.on_group_is(m),
             leases.LeaseRequest: self._on_lease_request,
             leases.LeaseCancel: lambda _, m: lease.on_cancel(m),
+            leases.Backlog: self.backlogs.on_backlog,
             leases.LeaseReturn: self._on_lease_return,
             leases.Revoked: self._on_revoked,
             leases.WorkerReady: lambda source, m: workers.on_ready(source, m.pid),

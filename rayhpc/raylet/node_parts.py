@@ -12,6 +12,7 @@ from typing import Protocol
 import msgspec
 
 from rayhpc.raylet.actors import HostedActors
+from rayhpc.raylet.backlogs import Backlogs
 from rayhpc.raylet.bundles import ReservedBundles
 from rayhpc.raylet.dispatch import Dispatch
 from rayhpc.raylet.ended_workers import EndedWorkers
@@ -65,6 +66,7 @@ class NodeParts(Protocol):
     workers: WorkerPool
     ended_workers: EndedWorkers
     leases: Leases
+    backlogs: Backlogs
     actors: HostedActors
     objects: ObjectManager
     memory: MemoryMonitor

@@ -308,6 +308,30 @@ def test_heartbeats_come_each_second_and_soon_after_a_change(site: Site) -> None
     assert last.workers == 2
 
 
+def test_what_waits_is_told_within_a_quarter_of_a_second_and_goes_with_its_owner(
+    site: Site,
+) -> None:
+    def told() -> list[Any]:
+        return [m.demand for _, m in site.sent(cluster.Heartbeat)]
+
+    site.boot()
+    site.wait(1.0)
+    before = len(told())
+    what = wanted(number=65537)
+    for count in range(1, 6):
+        site.say(site.driver, leases.Backlog([leases.ClassBacklog(what, count)]))
+        site.wait(0.04)
+    assert len(told()) == before
+    assert site.raylet.deadline() <= site.time + 0.06
+    site.wait(0.06)
+    assert len(told()) == before + 1
+    ((resources, count, _),) = told()[-1]
+    assert (resources, count) == (units(CPU=1), 5)
+    site.raylet.detach(site.driver, "it has ended")
+    site.wait(0.25)
+    assert told()[-1] == []
+
+
 def test_a_long_turn_does_not_hold_up_the_heartbeats(site: Site) -> None:
     """On a machine that is overloaded thousands of messages may take seconds."""
     site.boot()

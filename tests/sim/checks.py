@@ -127,6 +127,7 @@ def _of_node(node: SimNode) -> Iterator[str]:
         "wants": store._fetcher._wants,
         "leases": raylet.leases._leases,
         "requests": raylet.leases._requests,
+        "tasks that wait": raylet.backlogs.demand(),
         "dispatch": raylet.dispatch._waiting,
         "revocables": raylet.dispatch._revocables,
         "counts": raylet.dispatch._counts,

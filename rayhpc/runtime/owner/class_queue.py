@@ -124,6 +124,10 @@ class ClassQueue(Generic[Item]):
         self._idle_return = 0.0 if self.spreads else IDLE_RETURN_S
         # When `plan_pushes` looked last: patience that has ended since then is still news.
         self.planned = 0.0
+        # Whether some of `ready` may be cancelled; those in front go by themselves.
+        self.has_cancelled = False
+        # What the raylet has been told of its backlog.
+        self.reported = (0, "")
         # How many new tasks may wait for each other before they are taken in (`patience`).
         self.gather = 1
 
@@ -192,6 +196,16 @@ class ClassQueue(Generic[Item]):
                 batch.append(pending)
                 size -= pending.size
         return batch
+
+    def backlog(self) -> tuple[int, str]:
+        """How many tasks wait because no node has room, and a raylet's words if it is for long."""
+        if not self.queued:
+            return 0, ""
+        if self.has_cancelled:
+            self.has_cancelled = False
+            self.ready = deque(x for x in self.ready if not x.cancelled)
+        count = len(self.ready)
+        return count, next(filter(None, self.queued.values()), "") if count else ""
 
     # -- leases ----------------------------------------------------------------------------------
     def requests_wanted(self) -> int:

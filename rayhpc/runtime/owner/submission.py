@@ -15,6 +15,7 @@ from weakref import WeakValueDictionary
 import msgspec
 
 from rayhpc.runtime.owner import dependencies, failures
+from rayhpc.runtime.owner.backlog_reports import BacklogReports
 from rayhpc.runtime.owner.broken_leases import begun_of, lacks_items
 from rayhpc.runtime.owner.class_queue import ClassQueue, Lease
 from rayhpc.runtime.owner.definitions import Definitions
@@ -69,6 +70,7 @@ class Submitter:
         self._requests = LeaseRequests(me, send, self._look_at, warn)
         self.on_redirect, self.on_queued = self._requests.on_redirect, self._requests.on_queued
         self._pauses = RetryPauses(now)
+        self._backlogs = BacklogReports(raylet_of(node_of(me)), send, now)
         self.definitions = Definitions(send)
         # When each queue must be looked at even without an event, as of the last look.
         self._due: dict[ClassQueue[Pending], float] = {}
@@ -104,10 +106,16 @@ class Submitter:
         self._pauses.on_time()
         for queue in [queue for queue, due in self._due.items() if due <= now]:
             self._schedule(queue)
+        if self._backlogs.due is not None and self._backlogs.due <= now:
+            self._backlogs.report()
 
     def deadline(self) -> float | None:
         """When `on_time` wants to be called; None: not before something happens."""
-        return self._pauses.deadline(self._due.values())
+        found = self._pauses.deadline(self._due.values())
+        report = self._backlogs.due
+        if report is None or (found is not None and found < report):
+            return found
+        return report
 
     def has_news(self) -> bool:
         """Whether `advance` has something to do."""
@@ -141,6 +149,9 @@ class Submitter:
         if lease is None:
             self._pauses.forget(pending)
             self._results.fail(pending, failures.cancelled(pending))
+            if pending.queue is not None:  # what was requested for it may be needed no longer
+                pending.queue.has_cancelled = True
+                self._dirty[pending.queue] = None
         else:
             # It may be queued behind others there, which must not end with it: the raylet checks.
             if force:
@@ -349,6 +360,8 @@ class Submitter:
                 self._requests.ask(queue, now)
         else:
             self._let_go_of_spare(queue, now)
+        if queue.queued or queue.reported[0]:
+            self._backlogs.note(queue)
         queue.gather = queue.patience()
         due = queue.deadline()
         if due is not None:

@@ -63,6 +63,7 @@ RAYLET_TAKES = (
     actors.GroupIs,
     leases.LeaseRequest,
     leases.LeaseCancel,
+    leases.Backlog,
     leases.LeaseReturn,
     leases.Revoked,
     leases.WorkerReady,

@@ -3,7 +3,7 @@
 Sent by `runtime` and `raylet`.  A lease number is unique on its raylet and never reused.
 """
 
-from rayhpc.wire.messages.common import Grant, JobConfig, SchedulingClass
+from rayhpc.wire.messages.common import Grant, JobConfig, Record, SchedulingClass
 from rayhpc.wire.messages.registry import Message
 
 # LeaseRefused.kind
@@ -20,8 +20,8 @@ NAME_MARK = "\x1e:rayhpc:"
 class LeaseRequest(Message):
     """Submitter to a raylet: one worker for this class, please.
 
-    `request` is the submitter's number for it, `backlog` how many of its tasks wait, `hops` how
-    many raylets have redirected it.
+    `request` is the submitter's number for it, `backlog` how many of its tasks wait now: workers
+    are started ahead for them.  `hops` is how many raylets have redirected it.
     """
 
     request: int
@@ -66,6 +66,20 @@ class LeaseCancel(Message):
 
     request: int
     client: int
+
+
+class ClassBacklog(Record, frozen=True):
+    """How many tasks of one class wait for a worker at their owner; a text says why for long."""
+
+    wanted: SchedulingClass
+    count: int
+    reason: str = ""
+
+
+class Backlog(Message):
+    """Owner to its raylet, at most a few times a second: the classes whose backlog has changed."""
+
+    changed: list[ClassBacklog]
 
 
 class LeaseReturn(Message):
