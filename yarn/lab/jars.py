@@ -5,6 +5,7 @@ Used by `daemons`, by tests, and by `python -m yarn.lab jars`.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -65,6 +66,32 @@ def fetch(version: str) -> Path:
     except OSError:  # somebody else was faster
         shutil.rmtree(partial, ignore_errors=True)
     return folder
+
+
+def declarations(version: str) -> str:
+    """What DumpMessages.java prints of a version's messages.
+
+    Java takes seconds of a processor for it, so it is kept beside the jars, for as long as the
+    program is the same.
+
+    Raises:
+        LabError: there is no Java, or no such version can be had.
+    """
+    program = Path(__file__).parent / "DumpMessages.java"
+    edition = hashlib.sha256(program.read_bytes()).hexdigest()[:12]
+    kept = cache() / "messages" / f"{version}-{edition}.txt"
+    if kept.exists():
+        return kept.read_text()
+    interpreter, folder = java(), fetch(version)
+    if interpreter is None:
+        raise LabError("there is no Java (java on PATH, or JAVA_HOME)")
+    command = [interpreter, "-cp", f"{folder}/*", str(program)]
+    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    partial = kept.with_name(f"{kept.name}.{os.getpid()}.partial")
+    partial.write_text(text)
+    partial.replace(kept)
+    return text
 
 
 def _resolve(version: str, target: Path) -> subprocess.CompletedProcess[str]:
