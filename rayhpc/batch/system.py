@@ -83,6 +83,8 @@ class BatchSystem(ABC):
     takes_words: str | None = None
     #: Whether its jobs continue after the command that submitted them has ended.
     outlives_submit: bool = True
+    #: Whether what its jobs leave in the background goes on, and is not killed with them.
+    spares_background: bool = False
     #: Launchers, as in `Allocation.launcher`, whose signals may reach every process of a rank.
     signals_all: tuple[str, ...] = ()
     #: The name of its time between SIGTERM and SIGKILL, for `rayhpc doctor`.

@@ -13,6 +13,7 @@ import click
 from rayhpc.batch.folder import JobFolder
 from rayhpc.batch.tail import Tail, last_lines
 from rayhpc.batch.terminal import emit
+from rayhpc.cli import late_report
 from rayhpc.cli.job_access import (
     job_dir_option,
     jobs_of,
@@ -57,7 +58,9 @@ def logs(
         print_json({"id": folder.record().id, "files": [str(path) for path in files]})
         return
     if follow and node is None and len(tasks) == 1:
-        context.exit(jobs_of(folder).follow(tasks[0], say))
+        code = jobs_of(folder).follow(tasks[0], say)
+        late_report.begin(tasks[0])
+        context.exit(code)
     jobs_of(folder).fetch_output(folder, say)
     for path in files:
         stream = "stderr" if path.name.startswith("stderr") else "stdout"

@@ -110,7 +110,8 @@ def _why_none(folder: JobFolder) -> str:
         )
     return (
         f"job {job} left no recording: its cluster was lost before it ended, it ran with "
-        "--no-report, or with the real Ray"
+        "--no-report, with the real Ray, or on YARN (there the program itself writes one: "
+        "`rayhpc report --address auto`)"
     )
 
 

@@ -24,6 +24,7 @@ from rayhpc.batch.registry import names
 from rayhpc.batch.rendering import inside
 from rayhpc.batch.request import JobRequest
 from rayhpc.batch.system import BatchSystem, Jobs
+from rayhpc.cli import late_report
 from rayhpc.cli.cluster_names import is_cluster
 from rayhpc.cli.job_access import job_dir_option, json_option, print_json, say
 from rayhpc.cli.submit_options import job_options, request_from
@@ -178,6 +179,7 @@ def _follow(jobs: Jobs, folder: JobFolder, as_json: bool) -> int:
         code = jobs.follow(folder, say)
     except KeyboardInterrupt:
         return _leave_or_cancel(jobs, folder)
+    late_report.begin(folder)
     if as_json:
         print_json({"id": folder.record().id, "folder": str(folder.path), "exit_code": code})
     return code

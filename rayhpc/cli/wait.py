@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from rayhpc.cli import late_report
 from rayhpc.cli.job_access import (
     chosen,
     job_dir_option,
@@ -29,6 +30,7 @@ def wait(
     codes: dict[str, int] = {}
     for folder in chosen(jobs, job_dir):
         codes[folder.record().id] = jobs_of(folder).follow(folder, say, quiet=True)
+        late_report.begin(folder)
     if as_json:
         print_json([{"id": job_id, "exit_code": code} for job_id, code in codes.items()])
     context.exit(max(codes.values(), default=0))

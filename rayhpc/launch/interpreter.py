@@ -1,6 +1,6 @@
 """Another interpreter like this one: its options, and that it finds the same rayhpc.
 
-Used by what starts processes: `spawn`, `head_keeper`, `report_maker`.
+Used by what starts processes: `spawn`, `head_keeper`, `report_process`.
 """
 
 from __future__ import annotations

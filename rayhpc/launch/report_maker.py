@@ -2,14 +2,14 @@
 
 Used by `head_rank`.  The cluster is asked while it still runs; the report is made by a separate
 process while the cluster ends.  If it is not done in time, a recording stays in the job's folder,
-from which `rayhpc report` makes the report later.  Never fails the job.
+from which `cli.late_report` or `rayhpc report` makes the report later: what this rank left behind
+would be killed with the job.  Never fails the job.
 """
 
 from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from rayhpc.batch.folder import JobFolder
 from rayhpc.exit_codes import LaunchError
-from rayhpc.launch.interpreter import interpreter_options, make_importable
+from rayhpc.launch import report_process
 
 if TYPE_CHECKING:
     from rayhpc.launch.run_context import RunContext
@@ -80,7 +80,7 @@ class ReportMaker:
         if wanted is None and ended - began < LONG_S:
             return None
         report = wanted or (folder.report if folder is not None else recording)
-        process = _start(recording, report)
+        process = report_process.start(recording, report)
         return cls(process, report, recording, folder is not None, time.monotonic() - clock)
 
     def finish(self, say: Callable[[str], None]) -> None:
@@ -90,7 +90,10 @@ class ReportMaker:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-            say("its report takes longer than a second: `rayhpc report` makes it when you want it")
+            say(
+                "its report takes longer than a second: the command that follows this job has it "
+                "made, or `rayhpc report` makes it"
+            )
             return
         if not self._is_kept:
             self._recording.unlink(missing_ok=True)
@@ -133,18 +136,3 @@ def _record(
     with Observer(session_dir) as observer:
         found = take_down(observer, job, _ASKING_S)
     recording.write(found, path)
-
-
-def _start(recording: Path, report: Path) -> subprocess.Popen[bytes]:
-    environ = dict(os.environ)
-    make_importable(environ)
-    words = ["report", "--recording", str(recording), "-o", str(report)]
-    return subprocess.Popen(
-        [sys.executable, *interpreter_options(), "-m", "rayhpc.cli.main", *words],
-        # A folder of the user's on the module path could shadow Python's own modules.
-        cwd="/",
-        env=environ,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )

@@ -15,7 +15,7 @@ class RayContext(Mapping[str, Any]):
     """A connection to a cluster; can be indexed like a dict of its addresses.
 
     Attributes:
-        dashboard_url: empty, since there is no dashboard.
+        dashboard_url: empty; `rayhpc dashboard` serves one on demand.
         python_version: of this process.
         ray_version: rayhpc's own version.
         address_info: address, node_ip_address, node_id, session_dir and the like.

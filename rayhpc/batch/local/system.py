@@ -25,6 +25,7 @@ class Local(BatchSystem):
     title = "this machine"
     template = "local/job.sh.j2"
     outlives_submit = False
+    spares_background = True
 
     def look(self, environ: Mapping[str, str], which: Which) -> Sign:
         """It is always available."""
