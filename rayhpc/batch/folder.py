@@ -25,7 +25,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from rayhpc.batch.errors import OptionError, UnknownJobError
 from rayhpc.machine import whole_file
@@ -75,6 +75,8 @@ class JobFolder:
 
     path: Path
     task: int | None = None
+    #: The recording's name, of a job that is no array.
+    RECORDING: ClassVar[str] = "recording"
 
     def of_task(self, task: int) -> JobFolder:
         """The same folder, as seen by one task of the array."""
@@ -98,7 +100,7 @@ class JobFolder:
     @property
     def recording(self) -> Path:
         """What its cluster did, as `rayhpc report` reads it."""
-        return self.path / ("recording" if self.task is None else f"recording.{self.task}")
+        return self.path / (self.RECORDING + ("" if self.task is None else f".{self.task}"))
 
     @property
     def report(self) -> Path:

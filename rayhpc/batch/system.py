@@ -163,6 +163,13 @@ class BatchSystem(ABC):
         """Labels that whoever has started this rank gives its node."""
         return {}
 
+    def fetched_files(self, environ: Mapping[str, str]) -> Path | None:
+        """Where a job leaves files that its commands fetch; None: its folder is seen from inside.
+
+        Only of systems whose nodes may not see the job's folder.
+        """
+        return None
+
     def shares_uid(self, environ: Mapping[str, str]) -> bool:
         """Whether other users' processes may have our uid here, so that it protects nothing."""
         return False

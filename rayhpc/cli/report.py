@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rayhpc.cli.job_access import job_dir_option, one_cluster
+from rayhpc.cli.job_access import job_dir_option, jobs_of, one_cluster
 from rayhpc.cli.saying import say
 from rayhpc.exit_codes import ExitCode, LaunchError
 from rayhpc.machine import whole_file
@@ -97,6 +97,8 @@ def _read(path: Path) -> Recording:
 
 def _of_job(folder: JobFolder) -> tuple[Recording, Path]:
     if folder.recording.name not in folder.names():
+        jobs_of(folder).fetch_output(folder, say)
+    if folder.recording.name not in folder.names():
         raise LaunchError(_why_none(folder), ExitCode.CONFIGURATION)
     return _read(folder.recording), folder.report
 
@@ -110,8 +112,7 @@ def _why_none(folder: JobFolder) -> str:
         )
     return (
         f"job {job} left no recording: its cluster was lost before it ended, it ran with "
-        "--no-report, with the real Ray, or on YARN (there the program itself writes one: "
-        "`rayhpc report --address auto`)"
+        "--no-report, or with the real Ray"
     )
 
 

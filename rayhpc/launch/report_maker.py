@@ -8,16 +8,14 @@ would be killed with the job.  Never fails the job.
 
 from __future__ import annotations
 
-import os
 import subprocess
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rayhpc.batch.folder import JobFolder
 from rayhpc.exit_codes import LaunchError
-from rayhpc.launch import report_process
+from rayhpc.launch import report_places, report_process
+from rayhpc.launch.report_places import Places
 
 if TYPE_CHECKING:
     from rayhpc.launch.run_context import RunContext
@@ -34,31 +32,20 @@ class ReportMaker:
 
     Args:
         process: the process.
-        report: where the report will be.
-        recording: what it is made from.
-        is_kept: whether the recording stays afterwards.
+        places: where the report will be, and what it is made from.
         spent: how long the exit code has waited so far, in seconds.
     """
 
-    def __init__(
-        self,
-        process: subprocess.Popen[bytes],
-        report: Path,
-        recording: Path,
-        is_kept: bool,
-        spent: float,
-    ) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], places: Places, spent: float) -> None:
         self._process = process
-        self._report = report
-        self._recording = recording
-        self._is_kept = is_kept
-        self._left = max(0.0, WITHIN_S - spent)
+        self._places = places
+        self._left = None if places.waits else max(0.0, WITHIN_S - spent)
 
     @classmethod
     def begin(
         cls, run: RunContext, session_dir: str, code: int, began: float
     ) -> ReportMaker | None:
-        """Record what the program did; None if no report is wanted, or nothing is known.
+        """Record what the program did; None if no report is made here, or nothing is known.
 
         Args:
             run: this run.
@@ -67,54 +54,37 @@ class ReportMaker:
             began: when it started, in seconds since 1970.
         """
         ended, clock = time.time(), time.monotonic()
-        folder = _job_folder(run)
-        wanted = Path(run.options.report) if run.options.report else None
-        if not (run.options.records and session_dir and (folder or wanted)):
+        places = report_places.find(run) if run.options.records and session_dir else None
+        is_long = ended - began >= LONG_S
+        if places is None or not (is_long or places.at_any_length):
             return None
-        recording = folder.recording if folder is not None else _beside(wanted)
         try:
-            _record(run, session_dir, code, began, ended, recording)
+            _record(run, session_dir, code, began, ended, places)
         except (LaunchError, OSError) as error:
             run.progress.note(f"there will be no report of this program: {error}")
             return None
-        if wanted is None and ended - began < LONG_S:
+        if places.report is None or not (is_long or run.options.report):
             return None
-        report = wanted or (folder.report if folder is not None else recording)
-        process = report_process.start(recording, report)
-        return cls(process, report, recording, folder is not None, time.monotonic() - clock)
+        process = report_process.start(places.recording, places.report)
+        return cls(process, places, time.monotonic() - clock)
 
     def finish(self, say: Callable[[str], None]) -> None:
         """Wait for the report for the rest of its time, and say where it is."""
+        places = self._places
         try:
-            code = self._process.wait(self._left if self._is_kept else None)
+            code = self._process.wait(self._left)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-            say(
-                "its report takes longer than a second: the command that follows this job has it "
-                "made, or `rayhpc report` makes it"
-            )
+            say(f"its report takes longer than a second: {places.late}")
             return
-        if not self._is_kept:
-            self._recording.unlink(missing_ok=True)
-        say(f"report in {self._report}" if code == 0 else "its report could not be made")
-
-
-def _job_folder(run: RunContext) -> JobFolder | None:
-    path = run.environ.get("RAYHPC_JOB_DIR", "")
-    if not path:
-        return None
-    task = run.place.system.array_task(run.environ)
-    return JobFolder(Path(path), int(task) if task else None)
-
-
-def _beside(report: Path | None) -> Path:
-    assert report is not None
-    return report.with_name(f".{report.name}.recording.{os.getpid()}")
+        if not places.keeps:
+            places.recording.unlink(missing_ok=True)
+        say(f"report in {places.report}" if code == 0 else "its report could not be made")
 
 
 def _record(
-    run: RunContext, session_dir: str, code: int, began: float, ended: float, path: Path
+    run: RunContext, session_dir: str, code: int, began: float, ended: float, places: Places
 ) -> None:
     from rayhpc.launch.last_look import take_down
     from rayhpc.launch.node_config import rayhpc_version
@@ -135,4 +105,4 @@ def _record(
     )
     with Observer(session_dir) as observer:
         found = take_down(observer, job, _ASKING_S)
-    recording.write(found, path)
+    recording.write(found, places.recording, places.mode)

@@ -68,9 +68,18 @@ class Recording(msgspec.Struct, frozen=True):
     notes: list[str] = []
 
 
-def write(recording: Recording, path: Path) -> None:
-    """Write it atomically, readable by this user only.  Raises OSError."""
-    whole_file.write(path, msgspec.msgpack.encode(recording))
+def write(recording: Recording, path: Path, mode: int = 0o600) -> None:
+    """Write it atomically.
+
+    Args:
+        recording: what to write.
+        path: where.
+        mode: who may read it; usually this user alone.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    whole_file.write(path, msgspec.msgpack.encode(recording), mode)
 
 
 def read(path: Path) -> Recording:

@@ -46,6 +46,11 @@ def test_a_program_runs_on_all_nodes_and_is_shown(user: Terminal, yarn: FakeYarn
     assert (job["status"]["state"], job["status"]["exit_code"]) == ("done", 0)
     assert not list(user.folder.glob("jobs/*/staged"))
     wait_until(lambda: yarn.running() == [], 5.0)
+    # Fetched from the container's logs; asked for again where it is not there.
+    (recorded,) = user.folder.glob("jobs/*/recording")
+    recorded.unlink()
+    report = user.run("report", "--json")
+    assert json.loads(report.stdout)["overview"]["nodes_asked"] == 3, report.stderr
 
 
 def test_a_failure_comes_with_its_code_and_traceback(user: Terminal) -> None:

@@ -19,6 +19,7 @@ from rayhpc.batch.yarn.session import Session
 from rayhpc.hadoop.aggregated_logs import logs_of, path_of
 from rayhpc.hadoop.errors import HadoopError, WebError
 from rayhpc.hadoop.tfile import TFileError
+from rayhpc.machine import whole_file
 
 _STREAMS = ("stdout", "stderr")
 _BEGUN = "output.json"
@@ -87,9 +88,20 @@ class Mirror:
                 for stream, begin in self._begins(place).items():
                     have = self._size(stream) - begin
                     self._add(stream, found.get(stream, b"")[have:])
+            self._keep(found.get(JobFolder.RECORDING, b""))
         except (HadoopError, OSError, TFileError):
             return False
         return True
+
+    def fetch_recording(self) -> None:
+        """Fetch what rank 0 recorded, if it is not here and its node serves it."""
+        place = self.place()
+        if place is None or JobFolder.RECORDING in self._folder.names():
+            return
+        base = f"{self._session.scheme}://{place.web}/ws/v1/node/containerlogs/{place.container}"
+        with contextlib.suppress(HadoopError, OSError):
+            page = self._page(f"{base}/{JobFolder.RECORDING}")
+            self._keep(_since(0, page, _length(page)))
 
     def place(self, again: bool = False) -> Place | None:
         """Where the container is; None before there is one."""
@@ -137,6 +149,10 @@ class Mirror:
         if data:
             with open(self._folder.output(stream), "ab") as file:
                 file.write(data)
+
+    def _keep(self, recording: bytes) -> None:
+        if recording:
+            whole_file.write(self._folder.recording, recording)
 
     def _page(self, url: str) -> bytes:
         try:

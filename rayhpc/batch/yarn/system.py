@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rayhpc.allocation.allocation import Allocation
@@ -95,6 +96,11 @@ class Yarn(BatchSystem):
 
         pairs = (each.partition("=") for each in environ.get(LABELS, "").split(",") if each)
         return {name: value for name, _, value in pairs}
+
+    def fetched_files(self, environ: Mapping[str, str]) -> Path | None:
+        """The container's folder of logs: YARN shows its files, and collects them."""
+        folders = environ.get("LOG_DIRS", "")
+        return Path(folders.partition(",")[0]) if folders else None
 
     def shares_uid(self, environ: Mapping[str, str]) -> bool:
         """Without LinuxContainerExecutor every YARN user runs as the NodeManager's uid."""

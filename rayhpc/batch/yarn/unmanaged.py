@@ -18,7 +18,7 @@ import sys
 import time
 from pathlib import Path
 
-from rayhpc.batch.folder import JobFolder
+from rayhpc.batch.folder import VARIABLE, JobFolder
 from rayhpc.batch.yarn.application import (
     FILE,
     RESOURCES,
@@ -128,6 +128,7 @@ def _start_rank_zero(application: Application, job: str) -> RankZero:
         "CONTAINER_ID": container_name(container),
         "NM_HOST": socket.gethostname(),
         TOKEN_FILE: save_tokens(Credentials(), Path.cwd()),
+        VARIABLE: os.getcwd(),
     }
     return RankZero(
         run_command(application),

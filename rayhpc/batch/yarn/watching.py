@@ -121,6 +121,7 @@ class Watch:
             return
         shown = self._mirror.fetch()
         if status_of(report).state.ended:
+            self._mirror.fetch_recording()
             shown = self._fetch_collected(report, wait=not shown) or shown
         if not shown:
             self._tell(

@@ -194,6 +194,6 @@ class FakeNode:
         return (
             f"Container: {parts[4]} on {self.host}:{self.port}\nLogAggregationType: LOCAL\n"
             f"{'=' * 73}\nLogType:{parts[5]}\nLogLastModifiedTime:today\n"
-            f"LogLength:{len(data)}\nLogContents:\n{shown.decode(errors='replace')}"
+            f"LogLength:{len(data)}\nLogContents:\n{shown.decode(errors='surrogateescape')}"
             f"End of LogType:{parts[5]}.\n{'*' * 71}\n\n"
         )

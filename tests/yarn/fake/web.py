@@ -23,7 +23,7 @@ class WebServer:
                 found = page(parts.path, dict(parse_qsl(parts.query)))
                 self.send_response(404 if found is None else 200)
                 self.end_headers()
-                self.wfile.write((found or "").encode())
+                self.wfile.write((found or "").encode(errors="surrogateescape"))
 
             def log_message(self, format: str, *arguments: object) -> None:
                 pass
