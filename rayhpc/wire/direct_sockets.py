@@ -48,6 +48,7 @@ class DirectSockets:
         me: this process's address.
         ips: the addresses to listen on, best first.
         ports: first and last port to listen on (None: the system's choice).
+        touched: our sockets are put here when they are used (see `Transport`).
 
     Attributes:
         links: the state machine that decides; set it before use.
@@ -56,11 +57,19 @@ class DirectSockets:
 
     links: DirectLinks
 
-    def __init__(self, context: Context, me: Address, ips: list[str], ports: PortRange) -> None:
+    def __init__(
+        self,
+        context: Context,
+        me: Address,
+        ips: list[str],
+        ports: PortRange,
+        touched: set[Socket],
+    ) -> None:
         self._context = context
         self._me = routing_id(me)
         self._ips = ips
         self._ports = ports
+        self._touched = touched
         self._numbers = itertools.count(1)
         self._problem: OSError | None = None
         self._listener: Listener | None = None
@@ -139,6 +148,7 @@ class DirectSockets:
         if self._client is None:
             self._open_client()
         assert self._client is not None
+        self._touched.add(self._client)
         dial = Dial(
             self._client, endpoints, key, lambda: self._new_name(peer), self._in_use, ROUNDS
         )
@@ -168,15 +178,20 @@ class DirectSockets:
     def send(self, via: Via, frame: bytes) -> bool:
         """Send a frame over a connection; False: it has ended."""
         if via[:1] == _DIALLED:
-            assert self._client is not None
-            return sockets.send_to(self._client, via, frame)
-        assert self._listener is not None
-        return sockets.send_to(self._listener.sock, via, frame)
+            sock = self._client
+        else:
+            assert self._listener is not None
+            sock = self._listener.sock
+        assert sock is not None
+        self._touched.add(sock)
+        return sockets.send_to(sock, via, frame)
 
     def close(self, peer: Address) -> None:
         """End our attempt to reach a process, or our connection to it, if there is one."""
         dial = self._dials.pop(peer, None)
         if dial is not None:
+            assert self._client is not None
+            self._touched.add(self._client)
             dial.close()
 
     def receive_from(self, sock: Socket) -> Iterator[bytes]:
@@ -187,6 +202,7 @@ class DirectSockets:
             yield from self._look_at_dials()
         elif self._listener is not None:
             listener = self._listener
+            self._touched.add(listener.sock)
             receive = listener.read if sock is listener.sock else listener.receive
             for name, frame in receive():
                 yield from self._take(name, frame)
@@ -196,6 +212,7 @@ class DirectSockets:
     def _read_dialled(self) -> Iterator[bytes]:
         client = self._client
         assert client is not None
+        self._touched.add(client)
         while sockets.has_input(client):
             name = client.recv()
             frame = client.recv()

@@ -73,7 +73,9 @@ class Transport:
         on_socket: called when there is another.
         ready: frames that have been read, and are to be handled before others.
         epoll: has the descriptors of this node's connections; others may be added.
-        is_touched: whether ZeroMQ's sockets have been used since this was last set to False.
+        touched: those of ZeroMQ's sockets that have been used since they were last asked: their
+            descriptors may keep silent about what has come.  The reader removes them.
+        news: those over which the ends of processes are told: read all others before.
     """
 
     def __init__(
@@ -99,7 +101,6 @@ class Transport:
         name = routing_id(me)
         self.ready: deque[bytes] = deque()
         self.epoll = select.epoll()
-        self.is_touched = True
         self._streams: LocalStreams | None = None
         self._bound: Socket | None = None
         self._connected = sockets.make_router(context, routing_id=name)
@@ -113,9 +114,11 @@ class Transport:
             sockets.protect_client(self._connected, ipc_key)
             self._bound = self._bind(context, name, ipc_key)
             self.sockets.insert(0, self._bound)
+        self.news = [sock for sock in (self._bound, self._connected) if sock is not None]
+        self.touched: set[Socket] = set(self.news)
         self._routes: dict[Address, tuple[Socket, bytes]] = {}
         self._open(self._raylet)
-        self._direct = DirectSockets(context, me, list(ips), ports)
+        self._direct = DirectSockets(context, me, list(ips), ports, self.touched)
         most = limits.descriptors_for(_DESCRIPTORS_FOR_A_LINK, reserved=0, most=LINKS_MAX)
         self.links = DirectLinks(me, self._send_by_raylet, self._direct, most if ips else 0)
         self._direct.links = self.links
@@ -134,7 +137,6 @@ class Transport:
             if self._streams is None or destination == self._raylet:
                 return self._send_by_ipc(destination, frame)
             return destination not in self._ended and self._streams.send(destination, frame)
-        self.is_touched = True
         if process_of(destination):
             return self.links.send(destination, frame)
         return self._send_by_ipc(self._raylet, frame)
@@ -143,7 +145,7 @@ class Transport:
         return self._send_by_ipc(self._raylet, frame)
 
     def _send_by_ipc(self, hop: Address, frame: bytes) -> bool:
-        self.is_touched = True
+        self._touch_ipc()
         route = self._routes.get(hop)
         if route is None:
             # A connection is attempted once: one made before the peer listens would stay dead, and
@@ -168,7 +170,6 @@ class Transport:
         elif sock in (self._connected, self._bound):
             self._read_ipc(sock)
         else:
-            self.is_touched = True
             yield from self._direct.receive_from(sock)
             return
         ready = self.ready
@@ -188,8 +189,15 @@ class Transport:
         """Read from a descriptor in `epoll` into `ready`; False: it is none of ours."""
         return self._streams is not None and self._streams.serve(fd, events)
 
+    def _touch_ipc(self) -> None:
+        self.touched.update(self.news)
+
+    def touch_all(self) -> None:
+        """Have every one of ZeroMQ's sockets asked before the next wait."""
+        self.touched.update(sock for sock in self.sockets if type(sock) is not int)
+
     def _read_ipc(self, sock: Socket) -> None:
-        self.is_touched = True
+        self._touch_ipc()
         routes, frames = self._routes, []
         while True:
             name = sock.recv()
@@ -207,7 +215,7 @@ class Transport:
     def forget(self, address: Address) -> None:
         """Drop the route to a process that has ended; nothing more is sent to it."""
         self._ended.add(address)
-        self.is_touched = True
+        self.touch_all()
         self.windows.forget(address)
         self.links.forget(address)
         if self._streams is not None:
@@ -220,7 +228,7 @@ class Transport:
 
     def forget_node(self, node: NodeNumber) -> None:
         """Nothing more is sent to the processes of a node that is gone, or read from them."""
-        self.is_touched = True
+        self.touch_all()
         self.windows.forget_node(node)
         self.links.forget_node(node)
 
@@ -235,7 +243,7 @@ class Transport:
                 sock.close(linger=sockets.LINGER)
 
     def _add(self, sock: Socket) -> None:
-        self.is_touched = True
+        self.touched.add(sock)
         self.sockets.append(sock)
         self.on_socket(sock)
 

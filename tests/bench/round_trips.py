@@ -6,7 +6,8 @@ Prints µs and round trips a second, measured turn about: one byte through a pai
 one process wakes the other); one small message over a stream socket as the runtime makes and polls
 it within a node; one over ZeroMQ's ipc, as between a process and its raylet (each way three thread
 switches: main thread, ZeroMQ's own thread, the other side's, its main thread);
-`multiprocessing.Pool`; and one call of an actor and one task at a time.
+`multiprocessing.Pool`; and one call of an actor and one task at a time, on this node and another.
+What two nodes need at least: the same message over plain TCP, and over ZeroMQ's TCP with CURVE.
 """
 
 from __future__ import annotations
@@ -15,20 +16,25 @@ import multiprocessing
 import os
 import select
 import signal
+import socket
 import statistics
 import sys
 import tempfile
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import NoReturn
 
 import zmq
 from zmq.backend import zmq_poll
 
 import rayhpc
+from rayhpc.cluster_utils import Cluster
 from rayhpc.util.microbenchmark.remote_code import Actor, nothing
 from rayhpc.wire import codec, sockets
 from rayhpc.wire.address import make_address
+from rayhpc.wire.keys import new_key_pair
+from rayhpc.wire.listener import Listener
 from rayhpc.wire.local_streams import LocalStreams
 from rayhpc.wire.messages.windows import Flush
 
@@ -108,6 +114,57 @@ def zeromq(folder: str, children: list[int]) -> Callable[[], object]:
     return turn
 
 
+def tcp(children: list[int]) -> Callable[[], object]:
+    """One message there and back over plain TCP, each end waiting in `recv`."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    if (child := os.fork()) == 0:
+        _answer(listener.accept()[0])
+    children.append(child)
+    sock = socket.create_connection(listener.getsockname())
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def turn() -> None:
+        sock.sendall(MESSAGE)
+        sock.recv(len(MESSAGE), socket.MSG_WAITALL)
+
+    return turn
+
+
+def _answer(sock: socket.socket) -> NoReturn:
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    while True:
+        sock.sendall(sock.recv(len(MESSAGE), socket.MSG_WAITALL))
+
+
+def curve(children: list[int]) -> Callable[[], object]:
+    """One message there and back between ROUTERs over TCP and CURVE, polled like `zeromq`'s."""
+    server, client = new_key_pair(), new_key_pair()
+    wake = os.eventfd(0)
+    told, tell = os.pipe()
+    if (child := os.fork()) == 0:
+        listener = Listener(zmq.Context(io_threads=1), server, [client.public], b"bench")
+        os.write(tell, b"%d\n" % listener.listen(["127.0.0.1"], 0, None)[0][1])
+        while not (came := list(listener.receive())):
+            zmq_poll([(each, zmq.POLLIN) for each in listener.sockets], -1)
+        name = came[0][0]
+        while True:
+            sockets.send_to(listener.sock, name, MESSAGE)
+            name, _ = _polled(listener.sock, wake)
+    children.append(child)
+    context = zmq.Context(io_threads=1)
+    sock = sockets.make_tcp_client(context, zmq.ROUTER, client, routing_id=A)
+    sockets.connect_tcp(sock, "127.0.0.1", int(os.read(told, 20)), server.public, B)
+    while not sockets.send_to(sock, B, MESSAGE):
+        os.sched_yield()  # it is still shaking hands
+    _polled(sock, wake)
+
+    def turn() -> None:
+        sockets.send_to(sock, B, MESSAGE)
+        _polled(sock, wake)
+
+    return turn
+
+
 def _router(name: bytes) -> sockets.Socket:
     return sockets.make_router(zmq.Context(io_threads=1), routing_id=name)
 
@@ -139,6 +196,8 @@ def main(seconds: float = 0.5) -> None:
             "two processes, a pipe each way": pipes(children),
             "two processes, one over a stream socket": streams(folder, children),
             "two processes, one ZeroMQ round trip": zeromq(folder, children),
+            "two processes, one over plain TCP": tcp(children),
+            "two processes, one over ZeroMQ's CURVE": curve(children),
         }
         try:
             _beside(turns, seconds)
@@ -151,14 +210,25 @@ def main(seconds: float = 0.5) -> None:
 def _beside(turns: dict[str, Callable[[], object]], seconds: float) -> None:
     with multiprocessing.get_context("forkserver").Pool(1) as pool:
         turns["multiprocessing.Pool, one task"] = lambda: pool.apply_async(nothing).get()
-        rayhpc.init(num_cpus=2, log_to_driver=False)
-        actor = rayhpc.remote(num_cpus=0)(Actor).remote()
-        task = rayhpc.remote(nothing)
-        turns["rayhpc, one call of an actor"] = lambda: rayhpc.get(actor.small_value.remote())
-        turns["rayhpc, one task"] = lambda: rayhpc.get(task.remote())
+        cluster = Cluster(
+            initialize_head=True, head_node_args={"num_cpus": 2, "resources": {"here": 1}}
+        )
+        cluster.add_node(num_cpus=2, resources={"there": 1})
+        rayhpc.init(address=cluster.address, log_to_driver=False)
+        for place, where in (("here", ""), ("there", ", other node")):
+            options = {"num_cpus": 0, "resources": {place: 0.01}}
+            actor = rayhpc.remote(**options)(Actor).remote()
+            task = rayhpc.remote(**options)(nothing)
+            turns[f"rayhpc, one call of an actor{where}"] = _waits_for(actor.small_value.remote)
+            turns[f"rayhpc, one task{where}"] = _waits_for(task.remote)
         for name, spent in measure(turns, seconds).items():
-            print(f"{name:<38} {spent * 1e6:>8.1f} µs {1 / spent:>10,.0f} /s")
+            print(f"{name:<42} {spent * 1e6:>8.1f} µs {1 / spent:>10,.0f} /s")
         rayhpc.shutdown()
+        cluster.shutdown()
+
+
+def _waits_for(submit: Callable[[], rayhpc.ObjectRef[object]]) -> Callable[[], object]:
+    return lambda: rayhpc.get(submit())
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ class Sockets:
         self._epoll = self.transport.epoll
         self._epoll.register(self._wake_fd, select.EPOLLIN)
         self._sockets: tuple[Socket, ...] = ()
-        self._descriptors: set[int] = set()
+        self._descriptors: dict[int, Socket] = {}
         self.transport.on_socket = self._add
         for sock in self.transport.sockets:
             if type(sock) is not int:
@@ -84,13 +84,13 @@ class Sockets:
         transport = self.transport
         ready = transport.ready
         # This may be a turn inside the handler of an earlier one.  A socket's descriptor tells only
-        # what is new since the socket was used, for sending, too: then each is asked first.
-        if (ready or transport.is_touched) and (self._take_ready() or self._read_sockets()):
+        # what is new since the socket was used, for sending, too: then it is asked first.
+        touched = transport.touched
+        if (ready or touched) and (self._take_ready() or self._read_sockets()):
             timeout = 0.0
         is_full = transport.is_full()
         if is_full:
             timeout = RETRY_S if timeout is None else min(timeout, RETRY_S)
-        must_read = False
         others = []
         for fd, events in self._epoll.poll(None if timeout is None else min(timeout, LONGEST_S)):
             if transport.serve(fd, events):
@@ -98,14 +98,16 @@ class Sockets:
             if fd == self._wake_fd:
                 self.handover.drain()
             elif fd in self._descriptors:
-                must_read = True
+                touched.add(self._descriptors[fd])
             else:
                 others.append(fd)
         if is_full:
             transport.listen_again()
         while ready:
             self._take_frame(ready.popleft())
-        if must_read or others:
+        if others:
+            transport.touch_all()
+        if touched:
             self._read_sockets()
         # Last: what the raylet said is handled before the end of its connection.
         for fd in others:
@@ -127,7 +129,7 @@ class Sockets:
         # First: what a process said last over a direct link is read before the news of its end.
         self._sockets = (sock, *self._sockets)
         descriptor: Any = sock.getsockopt(zmq.FD)
-        self._descriptors.add(descriptor)
+        self._descriptors[descriptor] = sock
         self.watch(descriptor)
 
     def _take_ready(self) -> bool:
@@ -139,11 +141,15 @@ class Sockets:
         return found
 
     def _read_sockets(self) -> bool:
-        """Handle what has arrived at ZeroMQ's sockets; whether anything has."""
+        """Handle what has arrived at ZeroMQ's touched sockets; whether anything has."""
         transport = self.transport
-        transport.is_touched = False
+        touched = transport.touched
+        if not touched.isdisjoint(transport.news):
+            transport.touch_all()
+        asked = [sock for sock in self._sockets if sock in touched]
+        touched.clear()
         found = False
-        for sock in self._sockets:
+        for sock in asked:
             if has_input(sock):
                 found = True
                 for frame in transport.receive_from(sock):
