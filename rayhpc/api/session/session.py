@@ -144,7 +144,7 @@ def shutdown(_exiting_interpreter: bool = False) -> None:
         waiting_line.disable()
         try:
             if client is not None:
-                inside.give_sigint_back()
+                inside.give_handlers_back()
                 current.set_client(None)
                 client.close()
         finally:
@@ -215,6 +215,7 @@ def _attach(session_dir: str, head: str, job: _Job, kernel_session: int | None) 
         kernel_session=kernel_session,
     )
     inside.take_sigint()
+    inside.take_handlers()
     runtime_env.send_packages(client, fields, found)
     facts = client.facts
     info = address_info(

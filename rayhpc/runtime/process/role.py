@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -65,8 +66,14 @@ class Role:
 
     def wait_blocking(self, done: Callable[[], bool], timeout: float | None) -> bool:
         """Wait in user code for at most `timeout` seconds; an interrupt ends the wait."""
-        self._waiter.wait_until(lambda: done() or inside.asked(), timeout)
-        return done()
+        inside.take_handlers()
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            self._waiter.wait_until(lambda: done() or inside.asked(), timeout)
+            if done() or not inside.may_wait_on():
+                return done()
+            if deadline is not None:
+                timeout = max(0.0, deadline - time.monotonic())
 
     def construct(self) -> actors.Construct | None:
         """The order that made this process an actor; None: it is not one."""

@@ -92,7 +92,7 @@ class ProcessThreads:
 
     def forget_interrupt(self) -> None:
         """The task for which the main thread was interrupted has ended (main thread)."""
-        inside.pending = False
+        inside.forget()
 
     def asked(self) -> bool:
         """Whether the calling thread waits in vain: it is to be interrupted."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 import threading
 import time
@@ -111,3 +112,50 @@ def test_waits_for_what_lies_on_another_node(two_nodes: Any) -> None:
     ready, rest = rayhpc.wait(ready + rest, num_returns=8, timeout=30)
     assert rest == []
     assert sorted(int(rayhpc.get(x)[0]) for x in ready) == list(range(8))
+
+
+@rayhpc.remote(num_cpus=0)
+class Gate:
+    def __init__(self) -> None:
+        self.is_open = asyncio.Event()
+
+    async def open(self) -> None:
+        self.is_open.set()
+
+    async def passes(self) -> str:
+        await self.is_open.wait()
+        return "passed"
+
+
+class TimeLimit(Exception):
+    pass
+
+
+def limit(*_: object) -> None:
+    raise TimeLimit
+
+
+@pytest.mark.usefixtures("ray")
+def test_a_signal_handler_may_call_and_may_end_a_wait_by_raising() -> None:
+    gate, seen = Gate.remote(), []
+
+    def calls(*_: object) -> None:
+        seen.append(rayhpc.get(soon.remote(3), timeout=30))
+        gate.open.remote()
+
+    before, main = signal.getsignal(signal.SIGUSR1), threading.get_ident()
+    try:
+        for handler in (limit, calls):
+            signal.signal(signal.SIGUSR1, handler)
+            passed = gate.passes.remote()
+            timer = threading.Timer(0.1, signal.pthread_kill, (main, signal.SIGUSR1))
+            timer.start()
+            if handler is limit:
+                with pytest.raises(TimeLimit):
+                    rayhpc.get(passed, timeout=30)
+            else:
+                assert rayhpc.get(passed, timeout=30) == "passed"
+            timer.join()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert seen == [3]

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from rayhpc.runtime.process.interrupts import Interrupts, inside
+from rayhpc.runtime.process.interrupts import Interrupts, PutOff, inside
 from rayhpc.wire.handover import Handover
 
 
@@ -21,7 +21,7 @@ def handover() -> Iterator[Handover]:
     inside.wake_waiters = handover.wake_waiters
     inside.take_sigint()
     yield handover
-    inside.give_sigint_back()
+    inside.give_handlers_back()
     inside.wake_waiters = None
 
 
@@ -57,3 +57,78 @@ def test_outside_the_runtime_it_is_raised_at_once() -> None:
     with pytest.raises(KeyboardInterrupt):
         interrupts.interrupt()
     assert not interrupts.pending
+
+
+class TimeLimit(Exception):
+    pass
+
+
+def limit(*_: object) -> None:
+    raise TimeLimit
+
+
+@pytest.fixture
+def interrupts() -> Iterator[Interrupts]:
+    before = signal.signal(signal.SIGUSR1, limit)
+    interrupts = Interrupts()
+    interrupts.take_handlers()
+    yield interrupts
+    interrupts.give_handlers_back()
+    signal.signal(signal.SIGUSR1, before)
+
+
+def test_a_handler_of_the_program_raises_when_the_runtime_is_left(interrupts: Interrupts) -> None:
+    seen: list[bool] = []
+
+    def act() -> None:
+        with interrupts:
+            signal.raise_signal(signal.SIGUSR1)
+            seen.append(interrupts.asked())
+
+    with pytest.raises(TimeLimit):
+        act()
+    assert seen == [True]
+    assert not interrupts.pending
+    with pytest.raises(TimeLimit):
+        signal.raise_signal(signal.SIGUSR1)
+
+
+def test_a_wait_goes_on_after_a_handler_that_raised_nothing(interrupts: Interrupts) -> None:
+    seen: list[int] = []
+    signal.signal(signal.SIGUSR1, lambda number, _: seen.append(number))
+    interrupts.take_handlers()
+    with interrupts:
+        signal.raise_signal(signal.SIGUSR1)
+        assert not seen
+        assert interrupts.may_wait_on()
+        assert seen == [signal.SIGUSR1]
+        assert not interrupts.may_wait_on()
+
+
+def test_a_wait_ends_with_what_a_handler_raised_or_an_interrupt(interrupts: Interrupts) -> None:
+    may_wait_on: list[bool] = []
+
+    def act(is_interrupted: bool) -> None:
+        with interrupts:
+            signal.raise_signal(signal.SIGUSR1)
+            if is_interrupted:
+                interrupts.interrupt()
+            may_wait_on.append(interrupts.may_wait_on())
+
+    with pytest.raises(TimeLimit):
+        act(False)
+    with pytest.raises(KeyboardInterrupt):
+        act(True)
+    assert may_wait_on == [False, False]
+    assert not interrupts.pending
+
+
+def test_handlers_look_like_the_program_s_own(interrupts: Interrupts) -> None:
+    taken = signal.getsignal(signal.SIGUSR1)
+    assert type(taken) is PutOff
+    assert taken == limit
+    assert hash(taken) == hash(limit)
+    interrupts.take_handlers()
+    assert signal.getsignal(signal.SIGUSR1) is taken
+    interrupts.give_handlers_back()
+    assert signal.getsignal(signal.SIGUSR1) is limit
