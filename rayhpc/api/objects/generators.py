@@ -43,15 +43,7 @@ class ObjectRefGenerator:
 
     def _next_sync(self, timeout_s: float | None = None) -> ObjectRef[Any]:
         """The next reference, or a nil reference after `timeout_s` seconds without one."""
-        if not self._readers().wait(self._stream, timeout_s):
-            return ObjectRef.nil()
-        return self._take()
-
-    def _take(self) -> ObjectRef[Any]:
-        ref = self._readers().take(self._stream)
-        if ref is None:
-            raise StopIteration
-        return ref
+        return self._readers().next(self._stream, timeout_s)
 
     def __aiter__(self) -> AsyncIterator[ObjectRef[Any]]:
         return self
@@ -59,16 +51,17 @@ class ObjectRefGenerator:
     async def __anext__(self) -> ObjectRef[Any]:
         import asyncio
 
-        stream = self._stream
+        stream, readers = self._stream, self._readers()
         loop = asyncio.get_running_loop()
-        while not stream.items and not stream.is_over():
+        while True:
+            ref = readers.take(stream)
+            if ref is not None:
+                return ref
+            if stream.is_over() and not stream.items:
+                raise StopAsyncIteration
             arrived = loop.create_future()
             self.when_news(functools.partial(loop.call_soon_threadsafe, _wake, arrived))
             await arrived
-        try:
-            return self._take()
-        except StopIteration:
-            raise StopAsyncIteration from None
 
     def when_news(self, callback: Callable[[], object]) -> None:
         """Call `callback` in the leading thread at the next item or the end (at once if ready)."""

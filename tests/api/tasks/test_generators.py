@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -217,3 +218,18 @@ def test_items_without_waiting(ray: Any) -> None:
 def test_a_generator_stays_where_it_is(ray: Any) -> None:
     with pytest.raises(TypeError, match="ObjectRefGenerator"):
         ray.put(count.remote(1))
+
+
+@pytest.mark.parametrize("window", [-1, 3])
+def test_threads_may_read_one_generator(ray: Any, window: int) -> None:
+    items = count.options(_generator_backpressure_num_objects=window).remote(200)
+    found: list[int] = []
+    threads = [
+        threading.Thread(target=lambda: found.extend(ray.get(x, timeout=20) for x in items))
+        for _ in range(6)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert sorted(found) == list(range(200))
