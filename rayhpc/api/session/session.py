@@ -146,7 +146,7 @@ def shutdown(_exiting_interpreter: bool = False) -> None:
             if client is not None:
                 inside.give_handlers_back()
                 current.set_client(None)
-                client.close()
+                client.close(_exiting_interpreter)
         finally:
             embedded, _session.embedded = _session.embedded, None
             if embedded is not None:

@@ -363,9 +363,11 @@ class Client:
         """What this process would answer if another one asked."""
         return self._core.answer(question)
 
-    def close(self) -> None:
-        """Leave the cluster."""
-        self._futures.leave()
+    def close(self, at_exit: bool = False) -> None:
+        """Leave the cluster, perhaps since the interpreter exits; else whatever waits here for a
+        value, in other threads or event loops, gets an error.
+        """
+        self._futures.leave(at_exit)
         self._core.role.close()
         self._futures.close()
 

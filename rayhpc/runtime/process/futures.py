@@ -38,6 +38,7 @@ class Futures:
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
         self._is_leaving = False
+        self._at_exit = False
         self._thread = CallbackThread()
 
     def future_of(self, ref: ObjectRef[Any]) -> concurrent.futures.Future[Any]:
@@ -52,8 +53,12 @@ class Futures:
             except BaseException as error:
                 future.set_exception(error)
 
+        def hand_over(read: Read) -> None:
+            if not self._says_nothing():
+                self._thread.submit(finish, read)
+
         self._thread.start()
-        _Arrival(self._objects, ref, lambda read: self._thread.submit(finish, read)).begin()
+        _Arrival(self._objects, ref, hand_over).begin()
         return future
 
     def awaitable_of(
@@ -73,6 +78,8 @@ class Futures:
                 future.set_exception(error)
 
         def hand_over(read: Read) -> None:
+            if self._says_nothing():
+                return
             try:
                 loop.call_soon_threadsafe(finish, read)
             except RuntimeError:  # the loop is closed: nobody waits any more
@@ -94,9 +101,14 @@ class Futures:
         self._thread.start()
         self._objects.when_ready(ref, hand_over)
 
-    def leave(self) -> None:
-        """The process is leaving the cluster."""
+    def leave(self, at_exit: bool) -> None:
+        """The process is leaving the cluster, perhaps since the interpreter exits."""
         self._is_leaving = True
+        self._at_exit = at_exit
+
+    def _says_nothing(self) -> bool:
+        """Whether what has not arrived is dropped: at exit no thread waits for it any more."""
+        return self._at_exit and self._objects.core.ended is not None
 
     def close(self) -> None:
         """It has left: run what was submitted so far, and nothing more."""

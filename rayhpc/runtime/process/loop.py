@@ -47,10 +47,9 @@ class Loop:
         self.handover.start(self.pump)
 
     def close(self) -> None:
-        """End: no message is handled after this; other waiting threads get an error."""
+        """End: no message is handled after this; what still waits gets an error."""
         core = self._core
-        if core.ended is None:
-            core.ended = "this process has left it; rayhpc.init() joins one again"
+        self.tidy(lambda: core.end("this process has left it; rayhpc.init() joins one again"))
         core.wake_leader = None
         references.hooks.wake = None
         core.store.wake_leader_with(None)

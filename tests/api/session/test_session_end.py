@@ -267,3 +267,55 @@ def test_futures_that_end_after_the_programs_last_line(
     assert "late [0, 1, 2, 3] [0, 1, 2, 3]" in done.stdout
     assert "Traceback" not in done.stderr
     assert "ERROR" not in done.stderr
+
+
+def test_whatever_waits_in_other_threads_ends_with_the_session(run_program: Run) -> None:
+    run_program(
+        """
+        import asyncio, threading
+        import rayhpc as ray
+        ray.init(num_cpus=1)
+        @ray.remote(num_cpus=0)
+        class Actor:
+            async def never(self):
+                await asyncio.Event().wait()
+            async def items(self):
+                yield 1
+                await asyncio.Event().wait()
+        actor = Actor.remote()
+        items = actor.items.remote()
+        assert ray.get(next(items)) == 1
+        never, future = actor.never.remote(), actor.never.remote().future()
+        async def awaits():
+            await never
+        async def iterates():
+            async for item in actor.items.remote():
+                ready.release()
+                await item
+        ready, seen = threading.Semaphore(0), {}
+        def note(name, wait):
+            def run():
+                ready.release()
+                try:
+                    wait()
+                except ray.exceptions.RaySystemError:
+                    seen[name] = True
+            thread = threading.Thread(target=run, daemon=True)
+            thread.start()
+            return thread
+        threads = [
+            note("get", lambda: ray.get(never)),
+            note("wait", lambda: ray.wait([never])),
+            note("next", lambda: next(items)),
+            note("future", lambda: future.result()),
+            note("await", lambda: asyncio.run(awaits())),
+            note("async for", lambda: asyncio.run(iterates())),
+        ]
+        for _ in range(7):
+            ready.acquire()
+        ray.shutdown()
+        for thread in threads:
+            thread.join(20)
+        assert len(seen) == 6, seen
+        """
+    )
