@@ -7,6 +7,7 @@ because the launcher says it is rank 0; there is no vote and no comparison of ad
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from rayhpc.allocation.allocation import Allocation
@@ -41,6 +42,10 @@ class Role:
     def is_first_here(self) -> bool:
         """Whether this rank runs the node; other ranks on it wait."""
         return self.local_rank == 0
+
+    def others(self, nodes: Collection[int]) -> list[str]:
+        """The hosts of all nodes but these."""
+        return [self.host(node) for node in range(self.nodes) if node not in nodes]
 
     def host(self, node: int) -> str:
         """The name of node number `node`, if the scheduler tells."""

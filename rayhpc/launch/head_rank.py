@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import signal
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rayhpc.allocation.advice import advice
@@ -107,7 +108,7 @@ class HeadRank:
             while True:
                 joined = look()
                 self._nodes = len(joined.nodes)
-                this.progress.joined(self._nodes)
+                this.progress.joined(self._nodes, partial(this.role.others, joined.nodes))
                 if self._nodes >= wanted:
                     self._odd = joined.odd
                     break

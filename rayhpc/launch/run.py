@@ -47,7 +47,9 @@ def run(options: RunOptions, environ: Mapping[str, str]) -> int:
             environ = mpi_channel.without_mpi(environ)
             options = replace(options, environ=mpi_channel.without_mpi(options.environ))
         _check_nodes(options, role)
-        progress = Progress(role.nodes, quiet=options.quiet)
+        progress = Progress(
+            role.nodes, quiet=options.quiet, rewrites=environ.get("RAYHPC_PROGRESS") != "0"
+        )
         limits = drain.decide(options.drain_s, place.system, environ)
         guard = None
         if role.is_head and isinstance(channel, Rendezvous):

@@ -139,6 +139,33 @@ def test_progress_off_a_terminal_is_a_line_at_each_end() -> None:
     assert "exit code 0" in lines[2]
 
 
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_progress_at_a_terminal_says_who_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rayhpc.launch.progress._MISSING_AFTER_S", 0.0)
+    monkeypatch.setattr("rayhpc.launch.progress._EVERY_S", 0.0)
+    role = Role("7.0.0", 0, 6, 0, 1, 0, 6, ("n0", "n1", "n2", "n3", "n4", "n5"))
+    stream = _Terminal()
+    progress = Progress(6, stream=stream)
+    progress.joined(1, lambda: role.others({0}))
+    progress.joined(1, lambda: role.others({0}))
+    said = stream.getvalue().split("\r")
+    assert len(said) == 3  # it goes on counting seconds
+    assert said[1].endswith("waiting for n1, n2, n3 and 2 more")
+
+
+def test_progress_is_turned_off_by_its_variable() -> None:
+    stream = _Terminal()
+    progress = Progress(1, rewrites=False, stream=stream)
+    progress.joined(0)
+    progress.ready(1, "x:1")
+    assert "\r" not in stream.getvalue()
+    assert "starting" not in stream.getvalue()
+
+
 def test_quiet_keeps_what_must_be_known() -> None:
     stream = io.StringIO()
     progress = Progress(3, quiet=True, stream=stream)
