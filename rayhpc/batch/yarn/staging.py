@@ -21,6 +21,9 @@ from rayhpc.hadoop.webhdfs import WebHdfs, open_webhdfs
 if TYPE_CHECKING:
     from rayhpc.hadoop.web import Web
 
+# What YARN unpacks, which it sees by the name that a file has where it is staged: any other it only
+# copies.
+ARCHIVES = (".tar.gz", ".tgz", ".tar", ".zip")
 _COMMAND_S = 300
 # Where HDFS has the homes of its users.
 _HOMES = "dfs.user.home.dir.prefix"
@@ -30,12 +33,12 @@ class Staging(ABC):
     """One application's staging area; nothing there outlives `remove`."""
 
     @abstractmethod
-    def put(self, name: str, data: bytes, unpack: bool = False) -> Resource:
-        """Store a file; with `unpack` YARN unpacks it on the nodes."""
+    def put(self, name: str, data: bytes) -> Resource:
+        """Store a file."""
 
     @abstractmethod
     def put_file(self, name: str, source: Path, unpack: bool) -> Resource:
-        """Store a file from this machine."""
+        """Store a file from this machine; with `unpack` YARN unpacks it on the nodes."""
 
     @abstractmethod
     def remove(self) -> None:
@@ -48,16 +51,17 @@ class SharedDirectory(Staging):
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def put(self, name: str, data: bytes, unpack: bool = False) -> Resource:
+    def put(self, name: str, data: bytes) -> Resource:
         """Write it there."""
-        self._folder.mkdir(mode=0o700, exist_ok=True)
-        path = self._folder / name
+        path = self._place(name)
         path.write_bytes(data)
         path.chmod(0o600)
-        return self.put_file(name, path, unpack)
+        return self.put_file(name, path, unpack=False)
 
     def put_file(self, name: str, source: Path, unpack: bool) -> Resource:
-        """The nodes can already see it."""
+        """The nodes can already see it; only a wheel needs a name by which YARN unpacks it."""
+        if unpack and not source.name.endswith(ARCHIVES):
+            source = Path(shutil.copyfile(source, self._place(_staged_name(name, source, unpack))))
         facts = source.stat()
         stamp = facts.st_mtime_ns // 10**6
         return Resource(name, "file", "", 0, str(source.absolute()), facts.st_size, stamp, unpack)
@@ -65,6 +69,10 @@ class SharedDirectory(Staging):
     def remove(self) -> None:
         """The user's own files stay."""
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _place(self, name: str) -> Path:
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        return self._folder / name
 
 
 class Hdfs(Staging):
@@ -76,25 +84,26 @@ class Hdfs(Staging):
         self._host, self._port = parts.hostname or "", parts.port or 0
         self._folder = folder if folder.startswith("/") else f"{self._files.home()}/{folder}"
 
-    def put(self, name: str, data: bytes, unpack: bool = False) -> Resource:
+    def put(self, name: str, data: bytes) -> Resource:
         """Write it there."""
         self._files.make_directory(self._folder)
         self._files.put(f"{self._folder}/{name}", data)
-        return self._resource(name, unpack)
+        return self._resource(name, name, unpack=False)
 
     def put_file(self, name: str, source: Path, unpack: bool) -> Resource:
         """Copy it there, without holding large files in memory."""
         self._files.make_directory(self._folder)
+        staged = _staged_name(name, source, unpack)
         with open(source, "rb") as file:
-            self._files.put(f"{self._folder}/{name}", file)
-        return self._resource(name, unpack)
+            self._files.put(f"{self._folder}/{staged}", file)
+        return self._resource(name, staged, unpack)
 
     def remove(self) -> None:
         """Remove the directory with everything in it."""
         self._files.remove(self._folder)
 
-    def _resource(self, name: str, unpack: bool) -> Resource:
-        path = f"{self._folder}/{name}"
+    def _resource(self, name: str, staged: str, unpack: bool) -> Resource:
+        path = f"{self._folder}/{staged}"
         facts = self._files.status(path)
         if facts is None:
             raise SchedulerError(f"{path} has vanished from HDFS right after it was written")
@@ -118,17 +127,18 @@ class HdfsCommand(Staging):
         self._homes = configuration.get(_HOMES, "/user")
         self._is_made = False
 
-    def put(self, name: str, data: bytes, unpack: bool = False) -> Resource:
+    def put(self, name: str, data: bytes) -> Resource:
         """Write it there."""
         self._make()
         self._run("-put", "-f", "-", f"{self._folder}/{name}", data=data)
-        return self._resource(name, unpack)
+        return self._resource(name, name, unpack=False)
 
     def put_file(self, name: str, source: Path, unpack: bool) -> Resource:
         """Copy it there."""
         self._make()
-        self._run("-put", "-f", str(source), f"{self._folder}/{name}")
-        return self._resource(name, unpack)
+        staged = _staged_name(name, source, unpack)
+        self._run("-put", "-f", str(source), f"{self._folder}/{staged}")
+        return self._resource(name, staged, unpack)
 
     def remove(self) -> None:
         """Remove the directory with everything in it."""
@@ -140,8 +150,8 @@ class HdfsCommand(Staging):
             self._run("-chmod", "700", self._folder)
             self._is_made = True
 
-    def _resource(self, name: str, unpack: bool) -> Resource:
-        path = f"{self._folder}/{name}"
+    def _resource(self, name: str, staged: str, unpack: bool) -> Resource:
+        path = f"{self._folder}/{staged}"
         # Some sites' programs print their log first.
         facts = self._run("-stat", "%u %b %Y", path).splitlines()[-1]
         owner, length, modified = facts.split()
@@ -172,6 +182,16 @@ class HdfsCommand(Staging):
             said = done.stderr.decode(errors="replace").strip().splitlines()
             raise SchedulerError(f"hdfs dfs {words[0]}: {said[-1] if said else done.returncode}")
         return done.stdout.decode(errors="replace")
+
+
+def _staged_name(name: str, source: Path, unpack: bool) -> str:
+    """What a file is called where it is staged: `name`, and with `unpack` the suffix that it needs.
+
+    A wheel is a zip file.
+    """
+    if not unpack:
+        return name
+    return name + next((each for each in ARCHIVES if source.name.endswith(each)), ".zip")
 
 
 def choose(told: str, configuration: Configuration) -> str:

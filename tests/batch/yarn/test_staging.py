@@ -48,15 +48,26 @@ def test_the_hdfs_command(hdfs: Path, tmp_path: Path) -> None:
     assert found.size == 5
     assert found.timestamp % 1000 == 0
     (tmp_path / "lib.zip").write_bytes(b"xyz")
-    assert place.put_file("lib", tmp_path / "lib.zip", True).archive
+    unpacked = place.put_file("lib", tmp_path / "lib.zip", True)
+    assert (unpacked.name, unpacked.archive) == ("lib", True)
+    assert unpacked.path.endswith("/app/lib.zip")
     folder = hdfs / "user/u/.rayhpc/app"
     assert folder.stat().st_mode & 0o777 == 0o700
-    assert sorted(path.name for path in folder.iterdir()) == ["a.json", "lib"]
+    assert sorted(path.name for path in folder.iterdir()) == ["a.json", "lib.zip"]
     place.remove()
     assert not folder.exists()
     elsewhere = {"fs.defaultFS": "hdfs://nn:9", "dfs.user.home.dir.prefix": "/home"}
     found = HdfsCommand(Configuration(elsewhere), ".rayhpc/app").put("a.json", b"")
     assert found.path == "/home/u/.rayhpc/app/a.json"
+
+
+def test_a_wheel_gets_a_name_by_which_yarn_unpacks_it(tmp_path: Path) -> None:
+    (tmp_path / "some-1.whl").write_bytes(b"xyz")
+    place = SharedDirectory(tmp_path / "staged")
+    found = place.put_file("wheel", tmp_path / "some-1.whl", True)
+    assert (found.name, found.path) == ("wheel", str(tmp_path / "staged" / "wheel.zip"))
+    place.remove()
+    assert (tmp_path / "some-1.whl").exists()
 
 
 def test_the_hdfs_commands_own_words_are_passed_on(hdfs: Path) -> None:
