@@ -8,13 +8,20 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from rayhpc.batch.errors import OptionError
+from rayhpc.batch.yarn.application import FILE, RESOURCES
 
 _LINE = re.compile(r"(?P<indent> *)(?P<item>- +)?(?:(?P<name>\"(?:[^\"\\]|\\.)*\"|[\w.-]+): *)?")
+
+# What YARN's messages hold.
+_Count = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+_Some = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+_Seconds = Annotated[float, Meta(gt=0)]
 
 
 class Queued(msgspec.Struct, rename="kebab", forbid_unknown_fields=True, kw_only=True):
@@ -22,11 +29,11 @@ class Queued(msgspec.Struct, rename="kebab", forbid_unknown_fields=True, kw_only
 
     name: str
     queue: str = "default"
-    priority: int | None = None
+    priority: _Count | None = None
     tags: list[str] = []
     node_label: str = ""
-    lifetime: int = 0
-    attempts: int = 2
+    lifetime: _Count = 0
+    attempts: _Some = 2
     view_acl: str = ""
     modify_acl: str = ""
 
@@ -34,14 +41,14 @@ class Queued(msgspec.Struct, rename="kebab", forbid_unknown_fields=True, kw_only
 class Containers(msgspec.Struct, rename="kebab", forbid_unknown_fields=True, kw_only=True):
     """Number and size of containers; memory in MiB, times in seconds."""
 
-    nodes: int
-    needed: int
-    memory: int
-    vcores: int = 1
-    gpus: int = 0
-    restarts: int = 3
-    gather: float = 60.0
-    start_timeout: float = 600.0
+    nodes: _Some
+    needed: _Some
+    memory: Annotated[int, Meta(ge=1)]
+    vcores: _Some = 1
+    gpus: _Count = 0
+    restarts: _Count = 3
+    gather: _Seconds = 60.0
+    start_timeout: _Seconds = 600.0
 
 
 class Program(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -79,9 +86,23 @@ def read(text: str) -> Document:
         OptionError: it does not have that form; the text names the line or the name.
     """
     try:
-        return msgspec.convert(_parse(text), Document)
+        found = msgspec.convert(_parse(text), Document)
     except msgspec.ValidationError as error:
         raise OptionError(f"the application's YAML is wrong: {error}") from None
+    _check_names(found.files)
+    return found
+
+
+def _check_names(files: list[File]) -> None:
+    """Reject two files of one name: a container has one folder for all of them."""
+    sources = dict.fromkeys((FILE, RESOURCES), "rayhpc's own")
+    for file in files:
+        other = sources.setdefault(file.name, file.source)
+        if other != file.source:
+            raise OptionError(
+                f"two files named {file.name} are shipped, {other} and {file.source}: each "
+                "container has one folder for all; rename one of them"
+            )
 
 
 def _parse(text: str) -> dict[str, Any]:
@@ -112,13 +133,18 @@ def _value(text: str, number: int) -> Any:
     if not text or text.startswith("#"):
         return None
     try:
-        value, end = json.JSONDecoder().raw_decode(text)
+        value, end = json.JSONDecoder(parse_constant=_refuse).raw_decode(text)
     except ValueError:
         raise _wrong(number, f"{text!r} is not JSON (strings need quotes)") from None
     rest = text[end:].strip()
     if rest and not rest.startswith("#"):
         raise _wrong(number, f"{rest!r} follows a value")
     return value
+
+
+def _refuse(text: str) -> Any:
+    """NaN and Infinity, which Python reads although they are not JSON."""
+    raise ValueError(text)
 
 
 def _wrong(number: int, what: str) -> OptionError:

@@ -17,9 +17,9 @@ from rayhpc.batch.errors import OptionError
 from rayhpc.batch.rendering import run_options
 from rayhpc.batch.request import JobRequest
 from rayhpc.batch.templates import Verbatim, render
+from rayhpc.batch.yarn.staging import ARCHIVES
 from rayhpc.batch.yarn.words import YarnOptions
 
-_ARCHIVES = (".tar.gz", ".tgz", ".tar", ".zip")
 _ENVIRONMENT = "environment"
 _WHEEL = "rayhpc-wheel"
 _MIB = 1 << 20
@@ -129,6 +129,7 @@ def _files(
     for source in (*options.py_files, *options.files):
         yield _file(source)
     if options.wheel:
+        _check_wheel(options.wheel)
         yield _file(options.wheel, name=_WHEEL, unpack=True)
     if options.archive:
         _check_archive(options)
@@ -145,12 +146,12 @@ def _file(source: str, name: str = "", unpack: bool = False) -> dict[str, Any]:
 def _check_archive(options: YarnOptions) -> None:
     """Reject an environment that could not run anything."""
     path = Path(options.archive)
-    if not path.name.endswith(_ARCHIVES):
+    if not path.name.endswith(ARCHIVES):
         raise OptionError(
-            f"--yarn --archive {path}: YARN unpacks {', '.join(_ARCHIVES)}; make one with "
+            f"--yarn --archive {path}: YARN unpacks {', '.join(ARCHIVES)}; make one with "
             "venv-pack or conda-pack"
         )
-    names = _names_in(path)
+    names = _names_in(path, "--archive")
     if not options.python and not names & {"bin/python", "bin/python3"}:
         raise OptionError(f"--yarn --archive {path} has no bin/python: make it with venv-pack")
     has_rayhpc = any(name.endswith("site-packages/rayhpc/__init__.py") for name in names)
@@ -161,17 +162,26 @@ def _check_archive(options: YarnOptions) -> None:
         )
 
 
-def _names_in(path: Path) -> set[str]:
+def _check_wheel(source: str) -> None:
+    """Reject a file from which rayhpc could not be loaded."""
+    path = Path(source)
+    if path.is_file() and "rayhpc/__init__.py" not in _names_in(path, "--wheel"):
+        raise OptionError(
+            f"--yarn --wheel {path} is no wheel of rayhpc: `pip wheel --no-deps` of it makes one"
+        )
+
+
+def _names_in(path: Path, option: str) -> set[str]:
     import tarfile
     import zipfile
 
     try:
-        if path.name.endswith(".zip"):
+        if path.suffix in (".zip", ".whl"):
             with zipfile.ZipFile(path) as packed:
                 found = packed.namelist()
         else:
             with tarfile.open(path) as archive:
                 found = archive.getnames()
     except (OSError, tarfile.TarError, zipfile.BadZipFile) as error:
-        raise OptionError(f"--yarn --archive {path} cannot be read: {error}") from None
+        raise OptionError(f"--yarn {option} {path} cannot be read: {error}") from None
     return {name.removeprefix("./") for name in found}

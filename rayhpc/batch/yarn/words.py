@@ -6,12 +6,15 @@ Used by `jobs`.  The same words may be used in `#RAYHPC` lines and profiles.
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
 from rayhpc.batch.errors import OptionError
 
+# The largest number that YARN's messages hold.
+_HIGHEST = 2**31 - 1
 STAGINGS = ("auto", "shared", "webhdfs", "hdfs")
 
 
@@ -59,8 +62,13 @@ def parse(words: Sequence[str]) -> YarnOptions:
     parser.add_argument("--unmanaged", action="store_true")
     found = vars(parser.parse_args(list(words)))
     options = YarnOptions(**{**found, "tags": tuple(found["tags"])})
-    if options.restarts < 0 or options.gather <= 0:
+    if options.restarts < 0 or not 0 < options.gather < math.inf:
         raise OptionError("--yarn: --restarts takes a number from 0 on, --gather seconds above 0")
+    if not 0 <= (options.priority or 0) <= _HIGHEST:
+        raise OptionError(f"--yarn: --priority takes a number from 0 to {_HIGHEST}")
+    odd = [tag for tag in options.tags if not (tag.isascii() and tag.isprintable())]
+    if odd:
+        raise OptionError(f"--yarn: --tag {odd[0]}: YARN takes plain ASCII only")
     return options
 
 

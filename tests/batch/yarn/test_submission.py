@@ -117,8 +117,24 @@ def test_an_environment_is_checked_before_it_is_shipped(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match=r"YARN unpacks .tar.gz, .tgz, .tar, .zip"):
         rendered(request, YarnOptions(archive=str(tmp_path / "env.rar")))
     (tmp_path / "bad.zip").write_text("x")
-    with pytest.raises(OptionError, match="cannot be read"):
+    with pytest.raises(OptionError, match="--archive .* cannot be read"):
         rendered(request, YarnOptions(archive=str(tmp_path / "bad.zip")))
+    zipped.rename(tmp_path / "env.whl")
+    with pytest.raises(OptionError, match=r"env.whl is no wheel of rayhpc"):
+        rendered(request, YarnOptions(wheel=str(tmp_path / "env.whl")))
+
+
+def test_files_of_one_name_are_refused(tmp_path: Path) -> None:
+    """Also one that has the name of a file of ours."""
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        for name in ("x.py", "application.json"):
+            (tmp_path / folder / name).touch()
+    one, other, ours = (str(tmp_path / each) for each in ("a/x.py", "b/x.py", "a/application.json"))
+    assert len(rendered(JobRequest(("x",)), YarnOptions(py_files=(one, one))).files) == 2
+    for named in ((one, other), (ours,)):
+        with pytest.raises(OptionError, match="each container has one folder for all"):
+            rendered(JobRequest(("x",)), YarnOptions(files=named))
 
 
 def test_files_that_are_not_there_are_named() -> None:
@@ -133,6 +149,10 @@ def test_files_that_are_not_there_are_named() -> None:
         (["--priority", "high"], "invalid int value: 'high'"),
         (["--staging", "ftp"], "invalid choice: 'ftp'"),
         (["--restarts", "-1"], "--restarts takes a number from 0 on"),
+        (["--gather", "nan"], "--gather seconds above 0"),
+        (["--gather", "inf"], "--gather seconds above 0"),
+        (["--priority", "99999999999"], "--priority takes a number from 0 to 2147483647"),
+        (["--tag", "\u00e9t\u00e9"], "YARN takes plain ASCII only"),
     ],
 )
 def test_wrong_words_are_refused(said: list[str], says: str) -> None:
@@ -163,6 +183,11 @@ def test_a_template_of_the_users_own_decides(tmp_path: Path) -> None:
         ("  x: 1", "line 1: 'x: 1' is no value"),
         ('application:\n  nmae: "a"', "unknown field `nmae`"),
         ('application:\n  name: "a"\n', "missing required field `containers`"),
+        ("containers:\n  gather: NaN", "line 2: 'NaN' is not JSON"),
+        (
+            'application:\n  name: "a"\n  priority: 99999999999\n',
+            "Expected `int` <= 2147483647 - at `\\$.application.priority`",
+        ),
         ("application:\n  name: 3\n", "Expected `str`, got `int` - at `\\$.application.name`"),
     ],
 )
