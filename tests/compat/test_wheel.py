@@ -43,6 +43,15 @@ def wheel(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(next(source.iterdir()), "wheel", tmp_path_factory.mktemp("wheel"))
 
 
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that pip has installed it into."""
+    target = tmp_path_factory.mktemp("site")
+    install = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-index"]
+    subprocess.run([*install, "--target", str(target), str(wheel)], check=True, timeout=60)
+    return target
+
+
 def test_the_wheel_holds_the_shim_and_no_top_level_ray(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert set(FILES) <= set(names)
@@ -67,14 +76,11 @@ def test_the_wheel_names_its_license_and_carries_it(wheel: Path) -> None:
     assert "Apache License" in archive.read(license_file).decode()
 
 
-def test_an_installed_wheel_shows_a_job_script(wheel: Path, tmp_path: Path) -> None:
-    target = tmp_path / "site"
-    install = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-index"]
-    subprocess.run([*install, "--target", str(target), str(wheel)], check=True, timeout=60)
+def test_an_installed_wheel_shows_a_job_script(installed: Path, tmp_path: Path) -> None:
     show = "from rayhpc.cli.main import main; main(['template', 'show', 'ray_job'])"
     done = subprocess.run(
         [sys.executable, "-c", show],
-        env={"PYTHONPATH": str(target), "PATH": os.environ["PATH"]},
+        env={"PYTHONPATH": str(installed), "PATH": os.environ["PATH"]},
         capture_output=True,
         text=True,
         check=False,
@@ -84,11 +90,8 @@ def test_an_installed_wheel_shows_a_job_script(wheel: Path, tmp_path: Path) -> N
     assert done.stdout == (REPOSITORY / "slurm" / "ray_job.sh").read_text(), done.stderr
 
 
-def test_an_installed_wheel_serves_ray(wheel: Path, tmp_path: Path) -> None:
-    target = tmp_path / "site"
-    install = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-index"]
-    subprocess.run([*install, "--target", str(target), str(wheel)], check=True, timeout=60)
-    assert not (target / "ray").exists()
+def test_an_installed_wheel_serves_ray(installed: Path, tmp_path: Path) -> None:
+    assert not (installed / "ray").exists()
     code = (
         "import importlib.metadata as m, os, subprocess, sys\n"
         "from rayhpc.compat import shim\n"
@@ -98,8 +101,8 @@ def test_an_installed_wheel_serves_ray(wheel: Path, tmp_path: Path) -> None:
         "subprocess.run([sys.executable, '-c', code], env=environ, check=True)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, str(target)],
-        env={"PYTHONPATH": str(target), "PATH": os.environ["PATH"]},
+        [sys.executable, "-c", code, str(installed)],
+        env={"PYTHONPATH": str(installed), "PATH": os.environ["PATH"]},
         capture_output=True,
         text=True,
         check=False,
