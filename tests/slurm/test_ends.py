@@ -116,14 +116,21 @@ def test_a_kill_of_everything_leaves_nothing(tracked: LabCluster, somebody: User
     assert sessions(tracked) == []
 
 
-def test_a_node_that_loses_power_leaves_nothing_elsewhere(
+def test_a_node_that_loses_power_is_reported_and_leaves_nothing_elsewhere(
     tracked: LabCluster, somebody: User
 ) -> None:
-    job = started(somebody, "wait", "--no-requeue")
+    submit = (*RAYHPC, "submit", "--nodes", "3", "--no-requeue", "--", "python", "work.py", "wait")
+    process = somebody.start(*submit)
+    _wait_until_up(process)
+    job = somebody.run("squeue", "-h", "-t", "running", "-o", "%i", check=True).stdout.strip()
     tracked.verb("node-kill", "node2")
     try:
         done = somebody.rayhpc("wait", job, timeout=90)
         assert done.returncode != 0
+        _, said = process.communicate(timeout=90)
+        assert process.returncode not in (0, None)
+        assert "node2" in said or "NODE_FAIL" in said
+        assert "Traceback" not in said
         assert eventually(lambda: left(tracked, ["node1", "node3"]) == [], 20), left(
             tracked, ["node1", "node3"]
         )
@@ -168,22 +175,6 @@ def test_with_no_kill_the_work_of_a_lost_node_is_done_again(
         out, said = process.communicate(timeout=90)
         assert (process.returncode, out) == (0, f"{sum(x * x for x in range(40))}\n"), said
         assert "node3" in said
-    finally:
-        tracked.verb("node-start", "node3")
-        _all_idle(tracked)
-
-
-def test_without_it_the_loss_is_reported(tracked: LabCluster, somebody: User) -> None:
-    process = somebody.start(
-        *RAYHPC, "submit", "--nodes", "3", "--no-requeue", "--", "python", "work.py", "wait"
-    )
-    _wait_until_up(process)
-    tracked.verb("node-kill", "node3")
-    try:
-        _, said = process.communicate(timeout=90)
-        assert process.returncode not in (0, None)
-        assert "node3" in said or "NODE_FAIL" in said
-        assert "Traceback" not in said
     finally:
         tracked.verb("node-start", "node3")
         _all_idle(tracked)
