@@ -33,13 +33,13 @@ class ReportMaker:
     Args:
         process: the process.
         places: where the report will be, and what it is made from.
-        spent: how long the exit code has waited so far, in seconds.
+        began: when the exit code began to wait, of the monotonic clock.
     """
 
-    def __init__(self, process: subprocess.Popen[bytes], places: Places, spent: float) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], places: Places, began: float) -> None:
         self._process = process
         self._places = places
-        self._left = None if places.waits else max(0.0, WITHIN_S - spent)
+        self._deadline = None if places.waits else began + WITHIN_S
 
     @classmethod
     def begin(
@@ -66,13 +66,15 @@ class ReportMaker:
         if places.report is None or not (is_long or run.options.report):
             return None
         process = report_process.start(places.recording, places.report)
-        return cls(process, places, time.monotonic() - clock)
+        return cls(process, places, clock)
 
     def finish(self, say: Callable[[str], None]) -> None:
         """Wait for the report for the rest of its time, and say where it is."""
-        places = self._places
+        places, left = self._places, None
+        if self._deadline is not None:  # the cluster's own end is part of it
+            left = max(0.0, self._deadline - time.monotonic())
         try:
-            code = self._process.wait(self._left)
+            code = self._process.wait(left)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
