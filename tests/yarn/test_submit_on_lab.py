@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import io
+import sys
+import tarfile
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import rayhpc
 from tests.yarn.applications import wait_until
 from tests.yarn.labs import SLOW_ON, lab_of, within
 from tests.yarn.programs import program, waiting_for
@@ -182,6 +187,14 @@ def test_files_are_shipped_through_hdfs(ha_lab: Lab, tmp_path: Path) -> None:
     assert (number, there) == ("42", "True")
     assert not path.startswith(str(user.folder))
     assert staged(ha_lab) == []
+    (user.folder / "env.tar.gz").write_bytes(an_environment())
+    (user.folder / "rayhpc.whl").write_bytes(wheel_of_ours())
+    user.write("train.py", "import rayhpc\nprint(rayhpc.__file__)\n")
+    words = ["--yarn", "--archive env.tar.gz --wheel rayhpc.whl", "--", "python", "train.py"]
+    done = user.run("submit", *words)
+    assert done.returncode == 0, done.stderr
+    assert "/rayhpc-wheel/rayhpc/__init__.py" in done.stdout
+    user.write("train.py", text)
     if len(SLOW_ON) > 1:
         # The same through the `hdfs` command, which here is Hadoop's own file system shell:
         # six starts of Java.
@@ -191,6 +204,26 @@ def test_files_are_shipped_through_hdfs(ha_lab: Lab, tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         assert done.stdout.startswith("42 True ")
         assert staged(ha_lab) == []
+
+
+def an_environment() -> bytes:
+    """A packed one, whose interpreter is ours."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        program = f'#!/bin/sh\nexec {sys.executable} "$@"\n'.encode()
+        member = tarfile.TarInfo("bin/python")
+        member.size, member.mode = len(program), 0o755
+        archive.addfile(member, io.BytesIO(program))
+    return packed.getvalue()
+
+
+def wheel_of_ours() -> bytes:
+    """The package as a wheel has it."""
+    packed, package = io.BytesIO(), Path(rayhpc.__file__).parent
+    with zipfile.ZipFile(packed, "w") as archive:
+        for path in package.rglob("*.py"):
+            archive.write(path, path.relative_to(package.parent))
+    return packed.getvalue()
 
 
 def hdfs_command(lab: Lab, tmp_path: Path) -> Path:
