@@ -262,7 +262,7 @@ def rows(options: argparse.Namespace, folder: Path) -> Iterator[Row]:
     if options.containers:
         yield from many_containers(options.containers, folder)
     yield Row("the client's import", import_seconds(), "s", 0.2)
-    with lab_of(options.hadoop, nodes=NODES) as lab:
+    with lab_of(options.hadoop, nodes=NODES) as lab, lab.on_clients_host():
         user = Terminal(lab.client_environment(), folder / "home")
         user.write("program.py", PROGRAM)
         first_line(user, lab)  # everything is in the page cache, and Java has warmed up

@@ -45,7 +45,7 @@ ray.init(logging_level="ERROR")
 @ray.remote(num_cpus=1, scheduling_strategy="SPREAD")
 def f():
     time.sleep(0.01)
-    return os.environ.get("NM_HOST") or ray.util.get_node_ip_address()
+    return ray.util.get_node_ip_address()
 
 found = set()
 while len(found) < 2:
@@ -90,7 +90,7 @@ def test_on_grid_engine(somebody: User) -> None:
 
 
 def test_on_yarn(tmp_path: Path) -> None:
-    with lab_of(DEFAULT_VERSION, nodes=2) as lab:
+    with lab_of(DEFAULT_VERSION, nodes=2) as lab, lab.on_clients_host():
         user = Terminal(lab.client_environment(), tmp_path / "home")
         user.write("program.py", PROGRAM)
         words = ("submit", "--scheduler", "yarn", "--mem", "3G", "--", PYTHON, "program.py")

@@ -112,7 +112,7 @@ def _administer(lab: Lab, *words: str) -> None:
     classes = f"{lab.layout.configuration('client')}:{jars.fetch(options.hadoop)}/*"
     shell = "org.apache.hadoop.yarn.client.cli.RMAdminCLI"
     command = [java, *JAVA_OPTIONS, "-cp", classes, shell, *words]
-    subprocess.run(command, check=True, capture_output=True)
+    subprocess.run(lab.client_command(command), check=True, capture_output=True)
 
 
 @pytest.fixture

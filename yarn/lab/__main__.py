@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import sys
 import time
@@ -65,6 +66,12 @@ def _env(arguments: argparse.Namespace) -> None:
         print(f"export {name}={shlex.quote(value)}")
 
 
+def _exec(arguments: argparse.Namespace) -> None:
+    lab = Lab.load(default_folder())
+    command = lab.client_command(arguments.command)
+    os.execvpe(command[0], command, {**os.environ, **lab.client_environment()})
+
+
 def _kill(arguments: argparse.Namespace) -> None:
     Lab.load(default_folder()).kill(arguments.name, node=arguments.node)
 
@@ -101,6 +108,9 @@ def _parser() -> argparse.ArgumentParser:
         ("env", _env, "shell lines for a client"),
     ):
         verbs.add_parser(name, help=text).set_defaults(verb=verb)
+    run = verbs.add_parser("exec", help="run a command where clients are")
+    run.add_argument("command", nargs=argparse.REMAINDER)
+    run.set_defaults(verb=_exec)
     kill = verbs.add_parser("kill", help="SIGKILL a daemon")
     kill.add_argument("name")
     kill.add_argument("--node", action="store_true", help="its containers, too: a power cut")
@@ -135,7 +145,7 @@ def _add_up(up: argparse.ArgumentParser) -> None:
         help="hadoop.rpc.protection",
     )
     add("--expiry", type=int, default=20, help="seconds until a silent node or AM is dead (20)")
-    add("--net", help="the first three numbers of all addresses (random: 127.A.B)")
+    add("--net", help="127.A.B: addresses of the loopback instead of namespaces")
     add("--set", type=_assignment, action="append", default=[], metavar="NAME=VALUE")
     add("--core", type=_assignment, action="append", default=[], metavar="NAME=VALUE")
     up.set_defaults(verb=_up)

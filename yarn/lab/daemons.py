@@ -12,6 +12,7 @@ from pathlib import Path
 from yarn.lab import jars, kerberos
 from yarn.lab.errors import LabError
 from yarn.lab.layout import Layout
+from yarn.lab.network import Network
 from yarn.lab.processes import MARK, Process
 
 _CLASSES = {
@@ -36,8 +37,8 @@ def kind(name: str) -> str:
     return name.rstrip("0123456789")
 
 
-def start(layout: Layout, name: str) -> Process:
-    """Start one.  Raises LabError if a program or a jar is missing."""
+def start(layout: Layout, network: Network, name: str) -> Process:
+    """Start one on its host.  Raises LabError if a program or a jar is missing."""
     if name == "kdc":
         command = [kerberos.tool("krb5kdc"), "-n"]
         environ = {**os.environ, **kerberos.environment(layout), MARK: str(layout.run)}
@@ -46,7 +47,7 @@ def start(layout: Layout, name: str) -> Process:
         command, environ = _java(layout, name, arguments)
     with open(layout.log(name), "ab") as log:
         started = subprocess.Popen(
-            command,
+            network.command(name, command),
             env=environ,
             cwd=layout.run,
             stdin=subprocess.DEVNULL,

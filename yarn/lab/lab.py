@@ -6,6 +6,7 @@ the lab's folder, so that any later process can end it.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -17,9 +18,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from yarn.lab import configuration, daemons, jars, kerberos
+from yarn.lab import configuration, daemons, jars, kerberos, network
 from yarn.lab.errors import LabError
 from yarn.lab.layout import Layout, Options
+from yarn.lab.network import LOOPBACK, NET, Network
 from yarn.lab.processes import Process, end, of_containers, resident_mib, wait_until
 from yarn.lab.questions import Questions
 
@@ -33,13 +35,17 @@ class Lab:
     Args:
         run: the lab's folder.
         options: what it is made of.
+        hosts: where its daemons are.
         processes: what has been started.
     """
 
-    def __init__(self, run: Path, options: Options, processes: dict[str, Process]) -> None:
+    def __init__(
+        self, run: Path, options: Options, hosts: Network, processes: dict[str, Process]
+    ) -> None:
         self.layout = Layout(options, run)
+        self._network = hosts
         self._processes = processes
-        self._questions = Questions(self.layout)
+        self._questions = Questions(self.layout, hosts)
 
     @classmethod
     def up(cls, run: Path, options: Options, ready_s: float = _READY_S) -> Lab:
@@ -49,17 +55,26 @@ class Lab:
             LabError: one is up already in that folder, something is missing, or a daemon ended.
         """
         if (run / _STATE).exists():
-            running = cls.load(run).running()
+            before = cls.load(run)
+            running = before.running()
             if running:
                 raise LabError(f"already up ({', '.join(running)}): take it down first")
+            end([before._network.keeper], 1.0)
             shutil.rmtree(run)
         if options.kerberos and options.ha:
             raise LabError("Kerberos does not go with high availability here")
         jars.fetch(options.hadoop)
         for name in ("logs", "tmp", "rmstore"):
             (run / name).mkdir(parents=True)
-        lab = cls(run, options, {})
+        layout = Layout(options, run)
+        hosts = LOOPBACK
+        if options.net == NET:
+            names = ["client", *layout.daemons]
+            addresses = {name: layout.address(name) for name in names}
+            hosts = Network.start(addresses, layout.log("network"))
+        lab = cls(run, options, hosts, {})
         try:
+            lab._save()
             lab._start_all(ready_s)
         except BaseException:
             lab.down()
@@ -74,7 +89,9 @@ class Lab:
         except FileNotFoundError:
             raise LabError(f"no lab in {run}: start one with `up`") from None
         processes = {name: Process(*each) for name, each in state["processes"].items()}
-        return cls(run, Options(**state["options"]), processes)
+        keeper, descriptors = state["network"]
+        hosts = Network(Process(*keeper), descriptors)
+        return cls(run, Options(**state["options"]), hosts, processes)
 
     def running(self) -> list[str]:
         """The daemons that run."""
@@ -93,6 +110,7 @@ class Lab:
             end([self._processes[name] for name in group if name in self._processes], patience_s)
         left = of_containers(layout.run)
         end([process for process, _ in left], 1.0)
+        end([self._network.keeper], 1.0)
         self._processes = {}
         self._save()
         return [command for _, command in left]
@@ -149,8 +167,16 @@ class Lab:
             nodes = [each for each in self.layout.node_managers if each in self.running()]
             self._await([name, *nodes], _READY_S)
 
+    def on_clients_host(self) -> contextlib.AbstractContextManager[None]:
+        """What this thread does meanwhile is done where clients are, with what it starts."""
+        return self._network.on("client")
+
+    def client_command(self, words: Sequence[str]) -> list[str]:
+        """The command that runs `words` where clients are."""
+        return self._network.command("client", words)
+
     def client_environment(self) -> dict[str, str]:
-        """The variables of a client of this cluster."""
+        """The variables of a client of this cluster, on the clients' host."""
         secure = kerberos.environment(self.layout) if self.layout.options.kerberos else {}
         return {"HADOOP_CONF_DIR": str(self.layout.configuration("client")), **secure}
 
@@ -160,7 +186,8 @@ class Lab:
         if layout.options.kerberos:
             self._start_kerberos()
         if layout.options.hdfs:
-            daemons.format_name_node(layout)
+            with self.on_clients_host():
+                daemons.format_name_node(layout)
         for name in layout.daemons:
             if name not in self._processes:
                 self._start(name)
@@ -171,12 +198,13 @@ class Lab:
         layout = self.layout
         kerberos.make_realm(layout)
         self._start("kdc")
-        if not wait_until(lambda: _answers(layout.address("kdc"), kerberos.PORT), 10.0):
-            raise LabError(f"the KDC does not answer:\n{layout.log_tail('kdc')}")
-        kerberos.log_in(layout)
+        with self.on_clients_host():
+            if not wait_until(lambda: _answers(layout.address("kdc"), kerberos.PORT), 10.0):
+                raise LabError(f"the KDC does not answer:\n{layout.log_tail('kdc')}")
+            kerberos.log_in(layout)
 
     def _start(self, name: str) -> None:
-        self._processes[name] = daemons.start(self.layout, name)
+        self._processes[name] = daemons.start(self.layout, self._network, name)
         self._save()
 
     def _await(self, names: Sequence[str], limit_s: float, since: float = 0.0) -> None:
@@ -204,14 +232,25 @@ class Lab:
         return self._processes[name]
 
     def _save(self) -> None:
-        state = {"options": self.layout.options.to_json(), "processes": self._processes}
+        hosts = self._network
+        state = {
+            "options": self.layout.options.to_json(),
+            "network": (hosts.keeper, hosts.descriptors),
+            "processes": self._processes,
+        }
         partial = self.layout.run / f"{_STATE}.new"
         partial.write_text(json.dumps(state, indent=1) + "\n")
         partial.rename(self.layout.run / _STATE)
 
 
 def free_net() -> str:
-    """The first three numbers of loopback addresses that nobody listens on, chosen at random."""
+    """The first three numbers of a lab's addresses.
+
+    Those of hosts with namespaces of their own; where there are none, those of loopback addresses
+    that nobody listens on, chosen at random.
+    """
+    if not network.why_not():
+        return NET
     while True:
         net = f"127.{random.randrange(1, 250)}.{random.randrange(1, 250)}"
         with socket.socket() as probe:

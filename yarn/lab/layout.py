@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 # The last number of a daemon's address; nm1 has 11.
-_LAST = {"kdc": 4, "nn": 5, "dn": 6, "zk": 7, "rm1": 8, "rm2": 9, "rm": 10}
+_LAST = {"client": 3, "kdc": 4, "nn": 5, "dn": 6, "zk": 7, "rm1": 8, "rm2": 9, "rm": 10}
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Layout:
         ]
 
     def address(self, name: str) -> str:
-        """The loopback address of a daemon."""
+        """The address of a daemon; `client` is everybody else's."""
         return f"{self.options.net}.{_LAST.get(name) or 10 + int(name[2:])}"
 
     def configuration(self, name: str) -> Path:

@@ -14,16 +14,18 @@ from rayhpc.hadoop import spnego
 from yarn.lab import kerberos
 from yarn.lab.daemons import kind
 from yarn.lab.layout import Layout
+from yarn.lab.network import Network
 
 _PORTS = {"rm": 8088, "nn": 9870}
 _TIMEOUT_S = 5.0
 
 
 class Questions:
-    """Asks the daemons of one lab."""
+    """Asks the daemons of one lab, from the clients' host."""
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, network: Network) -> None:
         self._layout = layout
+        self._network = network
 
     def ha_state(self, manager: str) -> str | None:
         """ACTIVE or STANDBY; None while it does not answer."""
@@ -56,10 +58,11 @@ class Questions:
         address = self._layout.address(name)
         request = urllib.request.Request(f"http://{address}:{_PORTS[kind(name)]}{path}")
         try:
-            if self._layout.options.kerberos:
-                os.environ.update(kerberos.environment(self._layout))  # GSSAPI reads it
-                request.add_header("Authorization", spnego.authorization(address))
-            with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:
-                return json.load(answer)
+            with self._network.on("client"):
+                if self._layout.options.kerberos:
+                    os.environ.update(kerberos.environment(self._layout))  # GSSAPI reads it
+                    request.add_header("Authorization", spnego.authorization(address))
+                with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:
+                    return json.load(answer)
         except (OSError, ValueError):
             return None
