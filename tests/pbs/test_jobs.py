@@ -126,6 +126,10 @@ def test_refusals_name_a_remedy(user: PbsUser) -> None:
     assert "`qstat -Q` lists them" in done.stderr
     done = user.rayhpc("submit", "--account", "nobody", "--", "true")
     assert "--account (the project)" in done.stderr
+    for wrong in ("whenever:1", "afterok", "afterok:none"):
+        done = user.rayhpc("submit", "--dependency", wrong, "--", "true")
+        assert done.returncode == ExitCode.SCHEDULER
+        assert "write, for example, afterok:123" in done.stderr
     done = user.rayhpc("submit", "--pbs", "-Z", "--", "true")
     assert "look at it with --dry-run" in done.stderr
 

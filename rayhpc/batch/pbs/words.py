@@ -46,6 +46,9 @@ _REFUSALS = {
     "unknown job id|job has finished|request invalid for state of job": (
         "PBS no longer knows that job"
     ),
+    "illegal -W value": (
+        "--dependency does not name jobs to wait for: write, for example, afterok:123"
+    ),
     "illegal option|invalid option|requires an argument|usage:": (
         "this PBS does not know an option of the script; look at it with --dry-run"
     ),

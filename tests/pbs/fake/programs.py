@@ -16,6 +16,7 @@ _TAKE = {"-S": "shell", "-N": "name", "-q": "queue", "-W": "depend", "-r": "reru
 _QUEUES = ("workq", "long")
 _SELECT = re.compile(r"select=(\d+):ncpus=(\d+):mpiprocs=1(:ngpus=\d+)?(:mem=\d+kb)?")
 _NODES = re.compile(r"nodes=(\d+):ppn=(\d+)(:gpus=\d+)?")
+_DEPEND = re.compile(r"depend=(before|after)(ok|notok|any)?(:\d+(\[\d*\])?(\.[\w.-]+)?)+")
 _OTHER = re.compile(r"place=scatter(:excl)?|walltime=\d+|pmem=\d+kb|naccesspolicy=singlejob")
 
 
@@ -90,6 +91,8 @@ def _job(words: list[str]) -> Job:
                 fail("qsub: illegal -N value", 2)
             name = value
         elif option == "-W":
+            if not _DEPEND.fullmatch(value):
+                fail("qsub: illegal -W value", 2)
             after = [f"{each}.{SERVER}" for each in value.partition("=")[2].split(":")[1:]]
     environ = {key: each for key, each in os.environ.items() if not key.startswith("PBS_")}
     return {
