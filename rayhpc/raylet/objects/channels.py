@@ -32,31 +32,36 @@ _OPEN_S = 3.0
 # A channel that should deliver but has been silent for this long is closed.
 STALL_S = 2.5
 _WATCH_S = 0.5
-# How many channels may break in a row without delivering a span.
-_BREAKS_MAX = 2 * CHANNELS_EACH
+# How many channels may break in a row without delivering a span.  Bytes that are changed on the way
+# can end several; in chunks they would break the link of the two raylets, which costs a node.
+_BREAKS_MAX = 8 * CHANNELS_EACH
+# A stall takes long to be seen, so it counts as this many.
+_STALL_BREAKS = 4
 REFUSED_S = 60.0
 
 
 class _Flow:
     """One usable channel: the tokens under way on it, and when it last delivered."""
 
-    __slots__ = ("heard", "moved", "tokens")
+    __slots__ = ("heard", "moved", "stalled", "tokens")
 
     def __init__(self) -> None:
         self.tokens: set[int] = set()
         self.moved = 0
         self.heard = 0.0
+        self.stalled = False
 
 
 class _Source:
     """Another node, as a source."""
 
-    __slots__ = ("asked", "breaks", "dialled", "flows", "refused_until", "said")
+    __slots__ = ("asked", "breaks", "dialled", "flows", "opening", "refused_until", "said")
 
     def __init__(self) -> None:
         self.flows: dict[Channel, _Flow] = {}
         self.dialled: set[Channel] = set()
         self.asked = 0  # requested channels that have not been offered yet
+        self.opening = 0  # the number of the request that no channel has come of yet; 0: none
         self.breaks = 0
         self.refused_until = 0.0
         self.said = False
@@ -78,6 +83,7 @@ class Channels:
         self._plane = plane
         self._sources: dict[NodeNumber, _Source] = {}
         self._tokens = itertools.count(1)
+        self._openings = itertools.count(1)
         self._ready: bool | None = None
         self._preparing = False
         self._watching = False
@@ -94,6 +100,10 @@ class Channels:
             return NONE
         self._open(node, source)
         return WAITING
+
+    def breaks(self, node: NodeNumber) -> int:
+        """How many channels from a node have broken since a span last arrived."""
+        return self._sources[node].breaks
 
     def ask(
         self, node: NodeNumber, oid: ObjectId, size: int, start: int, length: int, offset: int
@@ -169,6 +179,7 @@ class Channels:
         """A channel is usable."""
         source = self._sources[channel[0]]
         source.dialled.discard(channel)
+        source.opening = 0
         source.flows[channel] = _Flow()
         self.changed(channel[0])
 
@@ -195,7 +206,7 @@ class Channels:
                 self._give_up(node, source, why)
             return
         if flow.tokens or why:
-            source.breaks += 1
+            source.breaks += _STALL_BREAKS if flow.stalled else 1
             logger.info("a channel from node %d has broken: %s", node, why or "it has ended")
             if source.breaks >= _BREAKS_MAX:
                 self._give_up(node, source, why)
@@ -210,8 +221,9 @@ class Channels:
         if source.asked or source.dialled:
             return
         source.asked = CHANNELS_EACH
+        opening = source.opening = next(self._openings)
         self._context.post(node, objects.AskChannels(self._context.node, CHANNELS_EACH))
-        self._context.timers.after(_OPEN_S, lambda: self._look_at_opening(node, source))
+        self._context.timers.after(_OPEN_S, lambda: self._look_at_opening(node, source, opening))
 
     def _prepare(self) -> None:
         if not self._preparing:
@@ -225,8 +237,10 @@ class Channels:
         for node in list(self._sources):
             self.changed(node)
 
-    def _look_at_opening(self, node: NodeNumber, source: _Source) -> None:
-        if not source.flows and source.refused_until <= self._context.now():
+    def _look_at_opening(self, node: NodeNumber, source: _Source, opening: int) -> None:
+        # Channels that have opened and broken since say nothing about this, nor about a later one.
+        is_open = opening != source.opening
+        if not is_open and source.refused_until <= self._context.now():
             source.asked = 0
             self._give_up(node, source, "it does not answer in time")
 
@@ -259,4 +273,5 @@ class Channels:
                     flow.moved, flow.heard = moved, now
                 elif now - flow.heard >= STALL_S:
                     logger.info("nothing comes from node %d over a channel", channel[0])
+                    flow.stalled = True
                     self._plane.hang_up(channel)

@@ -25,7 +25,8 @@ from rayhpc.wire.address import Address, NodeNumber, ObjectId, node_of
 from rayhpc.wire.messages import objects
 
 CHUNK = spill.PIECE
-# The most bytes of a span; an object is cut into about four, so that both channels stay busy.
+# The most bytes of a span; an object is cut into about four, so that both channels stay busy, and
+# into smaller ones while channels break.
 SPAN = 8 * CHUNK
 _SPANS_EACH = 4
 # Memory is made real in parts of this size while others are being written: doing so for a gigabyte
@@ -353,7 +354,9 @@ class Puller:
         return start, length
 
     def _ask_spans(self, pull: Pull) -> None:
-        most = min(SPAN, max(CHUNK, pull.size // _SPANS_EACH // CHUNK * CHUNK))
+        most = min(SPAN, pull.size // _SPANS_EACH // CHUNK * CHUNK)
+        # The smaller a span, the likelier it arrives before its channel breaks.
+        most = max(CHUNK, most >> self._ways.breaks(pull.source))
         while len(pull.spans) < _SPANS_EACH:
             start, length = self._take_part(pull, most)
             if not length:

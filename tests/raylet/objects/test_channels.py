@@ -185,6 +185,30 @@ def test_the_only_copy_comes_in_chunks_if_channels_do_not_work(
     assert sent(cluster, objects.ReadChunk)
 
 
+def test_changed_bytes_do_not_send_objects_over_the_control_plane(cluster: Cluster) -> None:
+    """There they would break the link of the two raylets.  Smaller parts come through sooner."""
+    owner, reader = cluster.process(1), cluster.process(2)
+    cluster.net.wrong = 0.6
+    for _ in range(5):
+        oid = put(owner, LARGE)
+        assert get(reader, oid, within=15).size == LARGE
+        reader.unpin()
+        owner.free(oid)
+        cluster.settle()
+    assert not sent(cluster, objects.ReadChunk)
+    assert CHUNK in {message.length for message in sent(cluster, objects.ReadSpan)}
+
+
+def test_channels_that_were_open_and_broke_are_not_taken_for_no_answer(cluster: Cluster) -> None:
+    owner, reader = cluster.process(1), cluster.process(2)
+    get(reader, put(owner, LARGE))
+    cluster.net.cut_all()
+    cluster.settle(channels._OPEN_S)
+    get(reader, put(owner, 1_000_000))
+    assert not sent(cluster, objects.ReadChunk)
+    assert len(sent(cluster, objects.AskChannels)) == 2
+
+
 def test_a_stall_is_ended_within_five_seconds(cluster: Cluster) -> None:
     _, oid, reader = two_copies(cluster)
     reader.fetch(oid)
