@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import sys
 import tempfile
 import threading
@@ -22,6 +23,7 @@ from pathlib import Path
 import rayhpc as ray
 from rayhpc.launch.cluster import LocalCluster, LocalNode
 from rayhpc.launch.options import NodeOptions
+from rayhpc.machine import scratch
 from tests.partitions.network import Network
 from tests.partitions.work import Work
 
@@ -85,7 +87,9 @@ def run(scenario: Scenario) -> Outcome:
     """Run it."""
     network = Network(scenario.hosts)
     try:
-        with tempfile.TemporaryDirectory(prefix="partition-") as folder:
+        with tempfile.TemporaryDirectory(prefix="partition-", ignore_cleanup_errors=True) as folder:
+            # As `conftest` does: a `rayhpc stop` elsewhere on this machine is not meant for these.
+            os.environ[scratch.VARIABLE] = folder
             return _on(network, scenario, Path(folder))
     finally:
         network.close()
