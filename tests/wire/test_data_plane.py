@@ -174,9 +174,7 @@ def move(source: Node, sink: Node, channel: int, token: int, data: bytes, at: in
 
 
 @pytest.mark.parametrize("length", [1, PIECE - 1, PIECE, PIECE + 1, 5 * PIECE + 13])
-def test_bytes_arrive_as_they_were_and_nowhere_else(
-    pair: tuple[Node, Node], length: int
-) -> None:
+def test_bytes_arrive_as_they_were_and_nowhere_else(pair: tuple[Node, Node], length: int) -> None:
     source, sink = pair
     channel = connect(source, sink)
     data = os.urandom(length)
@@ -274,7 +272,8 @@ def test_a_source_that_is_killed(pair: tuple[Node, Node]) -> None:
     sink.wait_for("closed", source)
 
 
-def test_a_sink_that_is_killed(pair: tuple[Node, Node]) -> None:
+def test_a_sink_that_is_killed(pair: tuple[Node, Node], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sending, "_USER_TIMEOUT", 60_000)  # that is for a machine that is gone
     source, sink = pair
     channel = connect(source, sink)
     move(source, sink, channel, 5, os.urandom(40 * PIECE))

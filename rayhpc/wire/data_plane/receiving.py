@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import struct
 import threading
 from collections.abc import Callable
 
@@ -84,7 +85,9 @@ class Receiver:
         sock = self._sock
         if sock is not None:
             with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
+                # Reading alone: after a FIN the source may wait for an acknowledgement of what it
+                # has in flight, until its time is up.
+                sock.shutdown(socket.SHUT_RD)
 
     def join(self) -> None:
         """Wait for the thread to end, unless it is dialling."""
@@ -100,7 +103,7 @@ class Receiver:
         except (OSError, sealing.SealError) as error:
             why = getattr(error, "strerror", None) or str(error)
         if self._sock is not None:
-            self._sock.close()
+            _reset(self._sock)
         self._closed(why)
 
     def _dial(self) -> sealing.Opener:
@@ -160,6 +163,15 @@ class Receiver:
                         raise OSError("the connection ended in the middle of an object")
                     opener.open(filled, piece)
                 self.moved += 1
+                if self._closing:
+                    raise OSError("it is not wanted any more")
+
+
+def _reset(sock: socket.socket) -> None:
+    """Close a connection so that its source, which may be in the middle of a piece, hears it."""
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
 
 
 def _fill(sock: socket.socket, view: memoryview) -> bool:
