@@ -146,6 +146,8 @@ class Client:
         # With more than one, the background thread looks within 4 ms.
         if len(inbox) >= gather or (gather == GATHER and self._loop.handover.background_waits()):
             self._loop.flush()
+        elif len(inbox) == 1:
+            self._loop.handover.wake_leader()  # as in `call`
 
     # -- actors ----------------------------------------------------------------------------------
     def actor(self, actor: ObjectId, handle: object) -> ActorClient[Pending]:
@@ -182,6 +184,10 @@ class Client:
             or self._loop.handover.background_waits()  # asked after appending: see there
         ):
             self._loop.flush()
+        elif len(inbox) == 1:
+            # Another thread that waits may be polling, for an answer that never comes without this
+            # call.  It takes those behind the first as well.
+            self._loop.handover.wake_leader()
 
     def calls_waiting(self, target: ActorClient[Pending]) -> int:
         """How many calls this process has made of an actor that have not been answered."""

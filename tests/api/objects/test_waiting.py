@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,16 @@ import pytest
 
 import rayhpc
 from rayhpc.cluster_utils import Cluster
+from rayhpc.runtime.process import current
 
 ROUNDS = 40
+
+
+def until(there: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not there():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
 
 
 @rayhpc.remote
@@ -159,3 +167,31 @@ def test_a_signal_handler_may_call_and_may_end_a_wait_by_raising() -> None:
     finally:
         signal.signal(signal.SIGUSR1, before)
     assert seen == [3]
+
+
+@pytest.mark.usefixtures("ray")
+def test_a_call_goes_out_though_another_thread_waits_for_what_it_brings_about() -> None:
+    handover = current.client()._loop.handover
+    gate = Gate.remote()
+    rayhpc.get(gate.__ray_ready__.remote())
+    refs = [gate.passes.remote() for _ in range(3)]
+    threads = [threading.Thread(target=rayhpc.get, args=(ref,)) for ref in refs]
+    for thread in threads:
+        thread.start()
+    until(lambda: len(handover._followers) == 2)  # one leads, and polls
+    rayhpc.get(gate.open.remote(), timeout=20)
+    for thread in threads:
+        thread.join(20)
+        assert not thread.is_alive()
+
+
+@pytest.mark.usefixtures("ray")
+def test_a_threaded_actor_may_call_itself_from_its_calls() -> None:
+    @rayhpc.remote(num_cpus=0, max_concurrency=20)
+    class Stairs:
+        def down(self, me: Any, steps: int) -> int:
+            return 1 + rayhpc.get(me.down.remote(me, steps - 1)) if steps else 0
+
+    stairs = Stairs.remote()
+    for _ in range(3):
+        assert rayhpc.get(stairs.down.remote(stairs, 12), timeout=30) == 12
