@@ -8,6 +8,7 @@ user thread; this module moves what must happen there to the leading thread.
 from __future__ import annotations
 
 import concurrent.futures
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -42,6 +43,18 @@ if TYPE_CHECKING:
 
 Thing = TypeVar("Thing", bound=Waitable)
 
+
+def _is_next(pending: Pending, inbox: deque[Pending]) -> bool:
+    """Whether it is the first in the inbox.
+
+    Threads append and the leader takes at any time: of those that wait together exactly one is it,
+    so exactly one thread wakes the leader.  Their number would not tell: two that append at a time
+    may both see two.
+    """
+    try:
+        return inbox[0] is pending
+    except IndexError:  # it has been taken already
+        return False
 
 
 class Known(NamedTuple):
@@ -146,7 +159,7 @@ class Client:
         # With more than one, the background thread looks within 4 ms.
         if len(inbox) >= gather or (gather == GATHER and self._loop.handover.background_waits()):
             self._loop.flush()
-        elif len(inbox) == 1:
+        elif _is_next(pending, inbox):
             self._loop.handover.wake_leader()  # as in `call`
 
     # -- actors ----------------------------------------------------------------------------------
@@ -184,7 +197,7 @@ class Client:
             or self._loop.handover.background_waits()  # asked after appending: see there
         ):
             self._loop.flush()
-        elif len(inbox) == 1:
+        elif _is_next(pending, inbox):
             # Another thread that waits may be polling, for an answer that never comes without this
             # call.  It takes those behind the first as well.
             self._loop.handover.wake_leader()

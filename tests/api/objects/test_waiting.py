@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 
 import rayhpc
 from rayhpc.cluster_utils import Cluster
-from rayhpc.runtime.process import current
+from rayhpc.runtime.process import client, current
 
 ROUNDS = 40
 
@@ -195,3 +196,11 @@ def test_a_threaded_actor_may_call_itself_from_its_calls() -> None:
     stairs = Stairs.remote()
     for _ in range(3):
         assert rayhpc.get(stairs.down.remote(stairs, 12), timeout=30) == 12
+
+
+def test_of_calls_that_threads_make_at_a_time_one_wakes_the_thread_that_polls() -> None:
+    mine: Any = object()
+    others: Any = object()
+    assert client._is_next(mine, deque([mine, others]))
+    assert not client._is_next(others, deque([mine, others]))
+    assert not client._is_next(mine, deque())  # it has been taken
