@@ -14,7 +14,7 @@ from rayhpc.batch.detect import around
 from rayhpc.batch.folder import JobFolder
 from rayhpc.cli.saying import say
 from rayhpc.launch import report_process
-from rayhpc.launch.report_maker import LONG_S
+from rayhpc.launch.report_process import LONG_S
 
 
 def begin(folder: JobFolder) -> subprocess.Popen[bytes] | None:

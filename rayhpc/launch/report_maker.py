@@ -16,12 +16,11 @@ from typing import TYPE_CHECKING
 from rayhpc.exit_codes import LaunchError
 from rayhpc.launch import report_places, report_process
 from rayhpc.launch.report_places import Places
+from rayhpc.launch.report_process import LONG_S
 
 if TYPE_CHECKING:
     from rayhpc.launch.run_context import RunContext
 
-# A program that ran for at least this long gets a report automatically.
-LONG_S = 60.0
 # How long the exit code is delayed by all of this together: less than the second that is promised.
 WITHIN_S = 0.9
 _ASKING_S = 0.6

@@ -15,6 +15,8 @@ from pathlib import Path
 
 from rayhpc.launch.interpreter import interpreter_options, make_importable
 
+# A program that ran for at least this long gets a report automatically.
+LONG_S = 60.0
 NICE = 10
 # A report of a million tasks takes four seconds of a core.
 MOST_S = 60.0

@@ -83,7 +83,7 @@ def test_the_seeds_program_prints_three_addresses(desk: Desk) -> None:
     assert "is as its file says" in again.stderr
     assert "keep" in again.stdout
     status = json.loads(desk.rayhpc("status", "--json", "demo").stdout)
-    assert [row["state"] for row in status["machines"]] == ["running"] * 3
+    assert [row["state"] for row in status["machines"]] == ["running"] * 3, status["machines"]
     assert desk.rayhpc("exec", "demo", "exit 7").returncode == 7
     down = desk.rayhpc("down", "-y", "demo")
     assert down.returncode == 0, down.stderr
