@@ -12,7 +12,6 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NoReturn
 
 import click
@@ -153,10 +152,9 @@ def attach_to(cluster: Cluster, *, tmux: bool, screen: bool, ports: Sequence[int
 def follow_logs(cluster: Cluster, lines: int) -> NoReturn:
     """The session's logs, which are on the head's machine, and what the head has said."""
     made = _made(cluster)
-    logs = shlex.quote(str(Path(made.serving().session_dir, "logs")))
-    said = shlex.quote(str(made.head.log()))
-    text = f"exec tail -n{lines} -F {said} {logs}/*.log"
-    become(_connected(made, ["bash", "-c", text], terminal=sys.stdin.isatty()))
+    told = [str(lines), made.serving().session_dir, str(made.head.log())]
+    words = [*OUR_RAYHPC, "_machine", "follow", *told]
+    become(_connected(made, words, terminal=sys.stdin.isatty()))
 
 
 def rsync(cluster: Cluster, *, up: bool) -> NoReturn:

@@ -16,6 +16,7 @@ from rayhpc.cli.cluster_access import Cluster, confirm, remembered
 from rayhpc.cli.saying import say
 from rayhpc.clusters.plan import Action, Wishes
 from rayhpc.elastic.types import NodeType
+from rayhpc.exit_codes import LaunchError
 from rayhpc.launch.growth_file import GrowthFile
 
 Say = Callable[[str], None]
@@ -35,6 +36,9 @@ class Growing(Protocol):
 
     def end(self, say: Say) -> None:
         """End the head and all machines."""
+
+    def is_there(self) -> bool:
+        """Whether something of it has been made, or may have been."""
 
 
 def change(changed: bool, wishes: Wishes, runs: str) -> tuple[Action, str]:
@@ -105,7 +109,7 @@ def bring_up(
             cluster.folder.write(remembered(cluster, []))
             if action is Action.RESTART:
                 made.end(say)
-            click.echo(f"Cluster {cluster.name}: its head serves at {made.start(say)}.")
+            click.echo(f"Cluster {cluster.name}: its head serves at {_start(cluster, made)}.")
     name = cluster.name
     attach = f"To get a shell there:       rayhpc attach {name}\n" if has_shell else ""
     click.echo(
@@ -115,6 +119,16 @@ def bring_up(
         f"To see it, and to end it:   rayhpc status {name}; rayhpc down {name}"
     )
     return 0
+
+
+def _start(cluster: Cluster, made: Growing) -> str:
+    """Start the head; a new cluster of which nothing could be made is forgotten."""
+    try:
+        return made.start(say)
+    except LaunchError:
+        if cluster.record is None and not made.is_there():
+            cluster.folder.remove_record()
+        raise
 
 
 def refuse_halves(workers_only: bool, keep: bool) -> None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 import msgspec
@@ -144,12 +145,24 @@ def at(address: str, words: tuple[str, ...]) -> None:
 @click.argument("lines", type=int)
 def logs(lines: int) -> None:
     """Become a `tail` of the node's logs, which ends with the node."""
+    _follow(lines, _read_note(_told()).session_dir, ())
+
+
+@machine.command()
+@click.argument("lines", type=int)
+@click.argument("session_dir")
+@click.argument("files", nargs=-1)
+def follow(lines: int, session_dir: str, files: tuple[str, ...]) -> None:
+    """Become a `tail` of FILES and of the logs of a session, which ends with the session."""
+    _follow(lines, session_dir, files)
+
+
+def _follow(lines: int, session_dir: str, files: Sequence[str]) -> NoReturn:
     from rayhpc.launch import start_stop
 
-    note = _read_note(_told())
-    (record,) = start_stop.chosen_sessions(os.environ, session=note.session_dir)
-    files = sorted(str(each) for each in Path(note.session_dir, "logs").glob("*.log"))
-    os.execvp("tail", ["tail", f"-n{lines}", f"--pid={record.pid}", "-F", *files])
+    (record,) = start_stop.chosen_sessions(os.environ, session=session_dir)
+    logs = sorted(str(each) for each in Path(session_dir, "logs").glob("*.log"))
+    os.execvp("tail", ["tail", f"-n{lines}", f"--pid={record.pid}", "-F", *files, *logs])
 
 
 def completed(told: Told, words: list[str]) -> list[str]:

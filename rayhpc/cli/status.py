@@ -102,6 +102,10 @@ def render(record: SessionRecord, state: ClusterState, console: Console) -> None
         )
     )
     console.print(_nodes_table(state.nodes))
+    for node in state.nodes:
+        if not node.alive and node.ended:
+            text = f"{node.info.hostname} is gone: {node.ended}"
+            console.print(text, markup=False, soft_wrap=True)
     console.print(_resources_line(state.nodes))
     for what, counts in (("actors", state.actors), ("placement groups", state.groups)):
         if counts:
@@ -122,7 +126,7 @@ def _nodes_table(nodes: list[NodeState]) -> Any:
     resources = [name for name in ("CPU", "GPU", "memory") if any(_total(nodes, name))]
     for name in (*resources, "object store", "workers"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("state", overflow="fold", min_width=len("draining"))
+    table.add_column("state", no_wrap=True)
     for node in sorted(nodes, key=lambda each: (not each.info.is_head, each.info.number)):
         name = node.info.hostname + (" (head)" if node.info.is_head else "")
         cells = [_used(node, each) for each in resources]
@@ -147,7 +151,7 @@ def _used(node: NodeState, name: str) -> str:
 
 def _state(node: NodeState) -> str:
     if not node.alive:
-        return f"gone: {node.ended}"
+        return "gone"
     return "draining" if node.draining else "alive"
 
 

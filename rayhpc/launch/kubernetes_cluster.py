@@ -194,6 +194,13 @@ class KubernetesCluster:
                     say(f"waiting for the end of {said} Jobs and pods")
                 time.sleep(_PAUSE_S)
 
+    def is_there(self) -> bool:
+        """Whether its head's Job is there, or that cannot be found out."""
+        try:
+            return self.head()[0] is not None
+        except LaunchError:
+            return True
+
     def log(self, lines: int) -> list[str]:
         """The last lines of the head's output; none if there is none."""
         _, pod = self.head()

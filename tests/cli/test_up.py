@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -112,3 +113,38 @@ def test_the_hidden_command_is_in_no_help(shell: Shell) -> None:
     assert done.returncode == ExitCode.CONFIGURATION
     assert "RAYHPC_UP is missing" in done.stderr
     assert sys.executable not in done.stderr
+
+
+BATCH = """\
+cluster_name: demo
+provider: {{type: slurm, head: {head}}}
+head_node_type: head
+available_node_types: {{head: {{}}, worker: {{}}}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("head", "program", "said", "code"),
+    [
+        ("here", "squeue", "Unable to contact slurm controller", ExitCode.SCHEDULER),
+        ("{login: nowhere}", "ssh", "Could not resolve hostname nowhere", ExitCode.HEAD_LOST),
+    ],
+)
+def test_where_nothing_can_be_started_nothing_is_left(
+    shell: Shell, state: Path, monkeypatch: pytest.MonkeyPatch,
+    head: str, program: str, said: str, code: ExitCode,
+) -> None:  # fmt: skip
+    programs = shell.home / "bin"
+    programs.mkdir()
+    for name in ("squeue", "scontrol", "sbatch", "scancel", program):
+        failing = f"echo '{said}' >&2; exit {255 if name == 'ssh' else 1}"
+        (programs / name).write_text(f"#!/bin/sh\n{failing if name == program else ''}\n")
+        (programs / name).chmod(0o700)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    file = shell.home / "c.yaml"
+    file.write_text(BATCH.format(head=head))
+    done = shell("up", "-y", str(file))
+    assert said in done.stderr
+    assert done.returncode == code
+    left = [x.name for x in (state / "rayhpc/clusters/demo").iterdir()]
+    assert not {"cluster.json", "growth"} & {*left}, left

@@ -92,6 +92,7 @@ def test_an_up_that_was_interrupted_is_taken_up(api: FakeApi) -> None:
     job, pod = made.head()
     assert job is not None
     assert pod is None
+    assert made.is_there()
     api.loses = lambda method, path: False
     _then(api, lambda: api.run(HEAD)).join(0)
     made.start(_silent)
@@ -109,6 +110,10 @@ def test_rights_are_asked_for_before_anything_is_done(api: FakeApi) -> None:
     assert "name a service account in the head's pod" in str(caught.value)
     named = cluster_yaml().replace("    autoscaler_service_account:", "    services:")
     _cluster(api.kubeconfig(token=LIMITED), named).check_rights()
+    api.refuses = {"create jobs"}
+    with pytest.raises(LaunchError):
+        made.start(_silent)
+    assert not made.is_there()
     assert api.store.everything() == []
 
 

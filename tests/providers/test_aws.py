@@ -11,7 +11,9 @@ import yaml
 from rayhpc.batch.errors import OptionError
 from rayhpc.elastic.types import MachineState, NodeType
 from rayhpc.providers import registry
+from rayhpc.providers.aws import answers
 from rayhpc.providers.aws import provider as module
+from rayhpc.providers.aws.api import ApiError
 from rayhpc.providers.aws.provider import AwsProvider
 from rayhpc.providers.aws.request import architecture
 from rayhpc.providers.aws.user_data import MOST_BYTES, user_data
@@ -159,6 +161,12 @@ def test_a_refusal_is_told_by_what_can_be_done_about_it(code: str) -> None:
         provider.ask(WORKER, ["w-1"])
     assert type(caught.value) is kind
     assert not api.instances
+
+
+def test_a_missing_region_is_not_taken_for_missing_credentials() -> None:
+    said = str(answers.in_words(ApiError("NoRegion", ""), "ec2:DescribeInstances"))
+    assert "no region of AWS is chosen" in said
+    assert "credentials" not in said
 
 
 def test_machines_are_shown_as_ec2_has_them_and_ended_by_name() -> None:

@@ -97,13 +97,14 @@ class BatchCluster:
         Raises:
             LaunchError: it has ended instead; the message has the last lines it wrote.
         """
+        is_new = not self.folder.exists()
         try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._clear(say)
-            growth_file.write_growth(self.folder, self.growth)
-            self.head.start(self.launch)
-        except OSError as error:
-            raise LaunchError(f"{error.filename}: {error.strerror}", ExitCode.PERMISSION) from None
+            self._launch(say)
+        except LaunchError:
+            # What an earlier head has left stays, for `down` to find it.
+            if is_new and not self._may_run():
+                shutil.rmtree(self.folder, ignore_errors=True)
+            raise
         return self._wait(say).address
 
     def end(self, say: Say) -> None:
@@ -116,6 +117,26 @@ class BatchCluster:
         _until(_END_S, lambda: self.condition().phase is Phase.GONE, "the head does not end")
         self._clear(say)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def is_there(self) -> bool:
+        """Whether its nodes have a folder."""
+        return self.folder.exists()
+
+    def _launch(self, say: Say) -> None:
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._clear(say)
+            growth_file.write_growth(self.folder, self.growth)
+            self.head.start(self.launch)
+        except OSError as error:
+            raise LaunchError(f"{error.filename}: {error.strerror}", ExitCode.PERMISSION) from None
+
+    def _may_run(self) -> bool:
+        """Whether a head may run although starting it has failed, as when ssh was cut off."""
+        try:
+            return self.condition().phase is not Phase.GONE
+        except LaunchError:
+            return True
 
     def _clear(self, say: Say) -> None:
         """What an earlier head has left: its key first, so that nothing starts any more."""

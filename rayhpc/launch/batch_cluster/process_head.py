@@ -75,7 +75,9 @@ class ProcessHead(Head):
         if done.returncode != 0:
             said = done.stderr.strip().splitlines()
             reason = said[-1] if said else f"exit code {done.returncode}"
-            raise LaunchError(f"the head cannot be started on {self._login}: {reason}")
+            is_lost = done.returncode == _SSH_FAILED
+            code = ExitCode.HEAD_LOST if is_lost else ExitCode.CONFIGURATION
+            raise LaunchError(f"the head cannot be started on {self._login}: {reason}", code)
 
     def condition(self) -> Condition:
         """Whether the process of its session runs."""

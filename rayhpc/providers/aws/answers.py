@@ -84,6 +84,11 @@ def in_words(error: ApiError, doing: str) -> ProviderError:
             f"AWS takes no credentials from here ({error.message}): run `aws configure`, or "
             "`aws sso login`, or name a profile with AWS_PROFILE"
         )
+    if error.code == "NoRegion":
+        return RefusedError(
+            "no region of AWS is chosen: name one with provider.region, with --region of "
+            "`rayhpc sweep`, with AWS_REGION, or in `aws configure`"
+        )
     if error.code in _RIGHTS:
         # Its message names the user, and a blob for `aws sts decode-authorization-message`.
         said = error.message.split(" Encoded authorization failure message")[0]

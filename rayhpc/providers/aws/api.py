@@ -81,6 +81,8 @@ class Boto:
         except problems.ClientError as error:
             said = error.response.get("Error", {})
             raise ApiError(str(said.get("Code", "")), str(said.get("Message", error))) from None
+        except problems.NoRegionError as error:
+            raise ApiError("NoRegion", str(error)) from None
         except _no_credentials() as error:
             raise ApiError("NoCredentials", str(error)) from None
         except problems.ParamValidationError as error:
@@ -113,7 +115,6 @@ def _no_credentials() -> tuple[type[Exception], ...]:
         problems.PartialCredentialsError,
         problems.CredentialRetrievalError,
         problems.ProfileNotFound,
-        problems.NoRegionError,
         problems.TokenRetrievalError,
         problems.SSOError,
     )
