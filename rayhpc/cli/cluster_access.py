@@ -16,6 +16,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from rayhpc.cli.cluster_kinds import served
 from rayhpc.cli.cluster_names import looks_like_a_file
 from rayhpc.cli.saying import say
 from rayhpc.clusters import record
@@ -151,13 +152,14 @@ def refuse_unserved(file: ClusterFile) -> None:
     kind = file.config.provider_type
     if kind not in (*FIXED, *RENTED):
         line = file.document.line(("provider", "type"))
-        near = difflib.get_close_matches(kind, (*FIXED, *registry.names()), 1)
+        names = served()
+        near = difflib.get_close_matches(kind, (*FIXED, *names), 1)
         meant = f" (did you mean {near[0]!r}?)" if near else ""
         raise NotServedError(
             f"{file.source}, line {line}: rayhpc brings up no machines of provider {kind!r}{meant} "
             f"yet; it serves {' and '.join(FIXED)}, a list of machines that you can log in to, and "
-            f"{', '.join(registry.names())}. `rayhpc up --dry-run` shows what it would ask for; on "
-            "batch systems, YARN and PBS among them, `rayhpc submit` runs one program"
+            f"{', '.join(names)}. On batch systems, YARN and PBS among them, `rayhpc submit` runs "
+            "one program"
         )
 
 

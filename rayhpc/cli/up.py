@@ -29,7 +29,6 @@ from rayhpc.cli.saying import say
 from rayhpc.clusters.bring_up import BringUp, Outcome
 from rayhpc.clusters.cloud_plan import cloud_rows
 from rayhpc.clusters.hosts import Host
-from rayhpc.clusters.ignored import FIXED
 from rayhpc.clusters.launcher import Launcher
 from rayhpc.clusters.plan import Action, Found, Row, Wanted, Wishes, make_plan
 from rayhpc.clusters.record import RecordFolder
@@ -82,9 +81,6 @@ def up(
         if dry_run:
             return _dry_run_rented(chosen, wishes)
         return _up_rented(chosen, wishes, yes, stay)
-    if dry_run and chosen.file.config.provider_type not in FIXED:
-        _show(chosen, cloud_rows(chosen.file.config))
-        return 0
     refuse_unserved(chosen.file)
     if dry_run:
         return _dry_run(chosen, wishes, *_chosen_hosts(chosen))

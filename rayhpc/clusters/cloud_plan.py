@@ -1,4 +1,4 @@
-"""The plan of `up --dry-run` for providers that are not lists of machines: what would be asked for.
+"""The plan of `up --dry-run` where the place that makes machines cannot be asked itself.
 
 Called by `cli.up` and `cli.rented`.  Asks nobody: it says what the file alone says.
 """

@@ -7,8 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from rayhpc.cli import on_head
+from rayhpc.cli.main import cli as commands
+from rayhpc.clusters.errors import NotServedError
 from rayhpc.exit_codes import ExitCode
 from tests.cli.shell import Shell
 from tests.clusters import files
@@ -35,19 +38,25 @@ def test_a_dry_run_shows_what_a_cloud_would_be_asked_for(
         *("ray.head.default", "head", "start", "would ask for a machine m6i.large")
     ]
     assert worker.split(None, 4)[:4] == ["ray.worker.default", "1", "worker", "start"]
+    assert "docker (line 5) has no effect" in done.stderr
     assert not state.exists()
 
 
-@pytest.mark.parametrize("command", ["up", "down"])
+@pytest.mark.parametrize("words", [["up", "-y"], ["up", "--dry-run"], ["down", "-y"]])
+@pytest.mark.parametrize("provider", ["azure", "yarn"])
 def test_a_provider_that_is_not_served_is_named_with_what_is(
-    shell: Shell, state: Path, command: str
+    home: Path, state: Path, words: list[str], provider: str
 ) -> None:
-    file = shell.home / "c.yaml"
-    file.write_text(files.AZURE_MINIMAL)
-    done = shell(command, "-y", str(file))
-    assert done.returncode == ExitCode.CONFIGURATION
-    assert "it serves local and ssh, a list of machines that you can log in to, and " in done.stderr
-    assert f"{file}, line " in done.stderr
+    file = home / "c.yaml"
+    file.write_text(f"cluster_name: x\nprovider: {{type: {provider}}}\n")
+    done = CliRunner().invoke(commands, [*words, str(file)])
+    assert isinstance(done.exception, NotServedError)
+    said = str(done.exception)
+    begin = f"{file}, line 2: rayhpc brings up no machines of provider '{provider}' yet; it serves "
+    assert said.startswith(f"{begin}local and ssh, a list of machines that you can log in to, and ")
+    assert "did you mean" not in said
+    assert " yarn" not in said
+    assert done.output == ""
 
 
 def test_a_provider_that_is_misspelt(shell: Shell, state: Path) -> None:
