@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
@@ -20,7 +19,7 @@ from rayhpc.launch import sessions
 from rayhpc.launch.head_keeping import MOST
 from rayhpc.machine import scratch
 from tests.cli.shell import FREE, HEAD, ONE, Shell, heads_of
-from tests.launch.processes import family, left_of, names_in, wait_until_gone
+from tests.launch.processes import family, left_of, lose_power, names_in, wait_until_gone
 
 
 def test_start_join_look_connect_and_stop(shell: Shell) -> None:
@@ -271,8 +270,7 @@ def test_a_killed_block_takes_its_node_along(shell: Shell) -> None:
 def test_the_next_command_removes_what_a_power_loss_left(shell: Shell) -> None:
     record = shell.start(*FREE)
     known = family(record.pid)
-    for pid in known:
-        os.kill(pid, signal.SIGKILL)
+    lose_power(known)
     assert left_of(known) == []
     assert names_in(shell.base) == [Path(record.session_dir).name]
     assert shell("stop").returncode == 0
@@ -283,9 +281,7 @@ def test_the_next_command_removes_what_a_power_loss_left(shell: Shell) -> None:
 def test_no_key_outlives_its_head(shell: Shell, victims: str) -> None:
     record = shell.start(*FREE)
     known = family(record.pid)
-    for pid in {"raylet": [record.pid], "all": list(known)}[victims]:
-        with contextlib.suppress(ProcessLookupError):  # it ended with another one of them
-            os.kill(pid, signal.SIGKILL)
+    lose_power({record.pid: known[record.pid]} if victims == "raylet" else known)
     assert left_of(known) == []
     if victims == "all":
         shell("stop")

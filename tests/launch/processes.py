@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -30,6 +31,13 @@ def family(pid: int) -> Known:
         except OSError:
             continue  # it has ended meanwhile
     return found
+
+
+def lose_power(known: Known) -> None:
+    """Kill them as a machine without power does: none lives to see that another has ended."""
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        for pid, started in known.items():
+            processes.send_signal(pid, started, number)
 
 
 def left_of(known: Known, within_s: float = 15.0) -> list[str]:
