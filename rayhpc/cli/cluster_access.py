@@ -16,7 +16,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from rayhpc.cli.cluster_kinds import served
+from rayhpc.batch.errors import OptionError
 from rayhpc.cli.cluster_names import looks_like_a_file
 from rayhpc.cli.saying import say
 from rayhpc.clusters import record
@@ -152,7 +152,7 @@ def refuse_unserved(file: ClusterFile) -> None:
     kind = file.config.provider_type
     if kind not in (*FIXED, *RENTED):
         line = file.document.line(("provider", "type"))
-        names = served()
+        names = [name for name in registry.names() if _is_served(name)]
         near = difflib.get_close_matches(kind, (*FIXED, *names), 1)
         meant = f" (did you mean {near[0]!r}?)" if near else ""
         raise NotServedError(
@@ -161,6 +161,16 @@ def refuse_unserved(file: ClusterFile) -> None:
             f"{', '.join(names)}. On batch systems, YARN and PBS among them, `rayhpc submit` runs "
             "one program"
         )
+
+
+def _is_served(name: str) -> bool:
+    """Whether `up` makes clusters of this provider."""
+    if name in (*RENTED, "kubernetes"):
+        return True
+    try:
+        return registry.provider(name).batch_system is not None
+    except OptionError:  # it cannot be used
+        return False
 
 
 def remembered(cluster: Cluster, hosts: Sequence[Host]) -> ClusterRecord:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from rayhpc.batch.errors import OptionError
-from rayhpc.clusters.ignored import FIXED, RENTED
+from rayhpc.clusters.ignored import FIXED
 from rayhpc.providers import registry
 
 if TYPE_CHECKING:
@@ -66,15 +66,7 @@ class Verbs(Protocol):
 
 def verbs_of(cluster: Cluster) -> Verbs | None:
     """The commands for a cluster; None: it is as a list of machines is, or nobody serves it."""
-    return _verbs(cluster.file.config.provider_type)
-
-
-def served() -> list[str]:
-    """The providers of which `up` makes clusters, besides lists of machines."""
-    return [x for x in registry.names() if x in RENTED or _verbs(x) is not None]
-
-
-def _verbs(kind: str) -> Verbs | None:
+    kind = cluster.file.config.provider_type
     if kind in FIXED:
         return None
     try:
