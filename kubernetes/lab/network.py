@@ -13,6 +13,9 @@ from kubernetes.lab.errors import LabError
 NET = "10.89.0"
 #: Where the control plane is.
 PLANE = f"{NET}.254"
+# The bridge's hardware address.  Without one of its own it takes that of a port, another one when
+# ports come and go, and nobody reaches it until the neighbours' entries are stale.
+_MAC = "02:00:0a:59:00:fe"
 
 
 def in_hub(hub: int, words: Sequence[str]) -> list[str]:
@@ -22,7 +25,7 @@ def in_hub(hub: int, words: Sequence[str]) -> list[str]:
 
 def make_bridge(hub: int) -> None:
     """Raises LabError."""
-    script = "ip link set lo up; ip link add br0 type bridge; ip link set br0 up"
+    script = f"ip link set lo up; ip link add br0 address {_MAC} type bridge; ip link set br0 up"
     run(in_hub(hub, ["sh", "-ec", f"{script}; ip addr add {PLANE}/24 dev br0"]))
 
 

@@ -180,8 +180,10 @@ up)
     write_files "$N"; LAB_EXPOSE=${SGELAB_EXPOSE:-}
     start_ns "$LOGIN" "$LOGINIP"; for n in $(hosts "$N"); do start_ns "$n" "$(ip_of "$n")"; done
     wait_ready "$LOGIN"
+    # Without an address of its own it takes that of a port, another one when hosts come and go, and
+    # nobody reaches it until the neighbours' entries are stale.
     nsenter -t "$(pid_of "ns.$LOGIN")" --net ip -batch - <<EOF || die "bridge"
-link add br0 type bridge
+link add br0 address 02:00:00:00:00:fe type bridge
 addr add $LOGINIP/16 dev br0
 link set br0 up
 route add unreachable default

@@ -74,7 +74,10 @@ class Lab:
         hub = _start_hub(tied, folder)
         lab = cls(folder, hub, {}, {}, tied)
         try:
-            lab.in_hub("ip link set lo up; ip link add br0 type bridge; ip link set br0 up")
+            # Without one of its own a bridge changes its hardware address when ports come and go,
+            # and nobody reaches it until the neighbours' entries are stale.
+            bridge = "ip link add br0 address 02:00:00:00:00:fe type bridge"
+            lab.in_hub(f"ip link set lo up; {bridge}; ip link set br0 up")
             lab.in_hub(f"ip addr add {_NET}.254/24 dev br0")
             for number in range(1, count + 1):
                 lab.add(f"h{number}", [f"{_NET}.{number}/24"])
