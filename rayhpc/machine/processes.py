@@ -21,8 +21,10 @@ from rayhpc.machine.polling import milliseconds
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
-# States in proc_pid_stat(5) of a process that has ended and only needs to be reaped.
+# States in proc_pid_stat(5) of a first thread that has ended.  The others may still hold files and
+# locks: a process has ended with the last of its threads.
 _ENDED = frozenset("ZXx")
+_STATE, _THREADS, _STARTED = 0, 17, 19
 # Between two checks of a process, on kernels without pidfds.
 _PAUSE_S = 0.002
 
@@ -30,9 +32,9 @@ _PAUSE_S = 0.002
 def start_time(pid: int) -> int | None:
     """When `pid` started, in clock ticks since boot; None if it is not running any more."""
     fields = _stat(pid)
-    if not fields or fields[0] in _ENDED:
+    if not fields or (fields[_STATE] in _ENDED and int(fields[_THREADS]) <= 1):
         return None
-    return int(fields[19])
+    return int(fields[_STARTED])
 
 
 def is_same_process(pid: int, started: int) -> bool:

@@ -269,9 +269,7 @@ def test_a_killed_block_takes_its_node_along(shell: Shell) -> None:
 
 def test_the_next_command_removes_what_a_power_loss_left(shell: Shell) -> None:
     record = shell.start(*FREE)
-    known = family(record.pid)
-    lose_power(known)
-    assert left_of(known) == []
+    assert left_of(lose_power(family(record.pid))) == []
     assert names_in(shell.base) == [Path(record.session_dir).name]
     assert shell("stop").returncode == 0
     assert names_in(shell.base) == []
@@ -281,9 +279,11 @@ def test_the_next_command_removes_what_a_power_loss_left(shell: Shell) -> None:
 def test_no_key_outlives_its_head(shell: Shell, victims: str) -> None:
     record = shell.start(*FREE)
     known = family(record.pid)
-    lose_power({record.pid: known[record.pid]} if victims == "raylet" else known)
-    assert left_of(known) == []
-    if victims == "all":
+    if victims == "raylet":
+        os.kill(record.pid, signal.SIGKILL)
+        assert left_of(known) == []
+    else:
+        assert left_of(lose_power(known)) == []
         shell("stop")
     assert names_in(shell.keys) == []
 

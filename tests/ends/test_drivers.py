@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from rayhpc.launch import leftovers
-from rayhpc.machine import processes, scratch
+from rayhpc.machine import scratch
 from tests.ends.scene import Scene
-from tests.launch.processes import left_of
+from tests.launch.processes import left_of, lose_power
 
 Start = Callable[..., Scene]
 
@@ -52,10 +52,9 @@ def test_the_whole_group_is_killed(scene: Start) -> None:
 
 def test_everything_is_killed_at_once(scene: Start, base: Path) -> None:
     made = scene("main-get")
-    for pid, started in made.known.items():
-        processes.send_signal(pid, started, signal.SIGKILL)
+    killed = lose_power(made.known)
     made.ends()
-    assert left_of(made.known) == []
+    assert left_of(killed) == []
     for path in made.sessions.iterdir():  # nobody could remove it: the user's next command does
         assert path.stat().st_mode & 0o777 == 0o700
     leftovers.sweep({scratch.VARIABLE: str(base)})

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 from rayhpc.machine import processes
@@ -33,11 +34,26 @@ def family(pid: int) -> Known:
     return found
 
 
-def lose_power(known: Known) -> None:
-    """Kill them as a machine without power does: none lives to see that another has ended."""
-    for number in (signal.SIGSTOP, signal.SIGKILL):
-        for pid, started in known.items():
-            processes.send_signal(pid, started, number)
+def lose_power(known: Known) -> Known:
+    """Kill them as a machine without power does: none lives to see that another has ended.
+
+    Whom they have started since `known` was taken dies with them; a stopped one starts nobody.
+    Children are killed first, since the kernel wakes a stopped process group without a parent.
+
+    Returns:
+        All that were killed.
+    """
+    stopped: Known = {}
+    while waiting := {pid: started for pid, started in known.items() if pid not in stopped}:
+        for pid, started in waiting.items():
+            processes.send_signal(pid, started, signal.SIGSTOP)
+        for pid in waiting:
+            until(partial(_is_stopped, pid))  # what it is just starting is seen below
+        stopped.update(waiting)
+        known = {each: at for pid in stopped for each, at in family(pid).items()}
+    for pid, started in reversed(stopped.items()):
+        processes.send_signal(pid, started, signal.SIGKILL)
+    return stopped
 
 
 def left_of(known: Known, within_s: float = 15.0) -> list[str]:
@@ -73,6 +89,19 @@ def until(condition: Callable[[], bool], within_s: float = 30) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def _is_stopped(pid: int) -> bool:
+    """Whether all threads of a process have stopped or ended."""
+    try:
+        states = [_state(Path(f"/proc/{pid}/task/{x}")) for x in os.listdir(f"/proc/{pid}/task")]
+    except OSError:
+        return True  # it has ended meanwhile
+    return set(states) <= set("TtZX")
+
+
+def _state(task: Path) -> str:
+    return (task / "stat").read_text().rpartition(")")[2].split()[0]
 
 
 def _ends(pid: int, started: int, deadline: float) -> bool:

@@ -8,10 +8,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from rayhpc.machine import processes
+from tests.launch.processes import until
 
 
 @pytest.fixture(params=["pidfd", "old kernel"])
@@ -47,3 +49,22 @@ def test_one_that_somebody_has_reaped_is_gone(child: subprocess.Popen[bytes]) ->
     os.kill(child.pid, signal.SIGKILL)
     os.waitpid(child.pid, 0)
     assert processes.reap_child(child.pid, 10.0)
+
+
+# Its first thread ends, the other one when its input does.
+TWO_THREADS = """
+import ctypes, sys, threading
+threading.Thread(target=sys.stdin.read).start()
+ctypes.CDLL(None).pthread_exit(None)
+"""
+
+
+def test_a_process_has_ended_with_the_last_of_its_threads() -> None:
+    with subprocess.Popen([sys.executable, "-c", TWO_THREADS], stdin=subprocess.PIPE) as made:
+        started = processes.start_time(made.pid)
+        assert started is not None
+        until(lambda: Path(f"/proc/{made.pid}/stat").read_text().split()[2] == "Z")
+        assert processes.is_same_process(made.pid, started)
+        assert made.stdin is not None
+        made.stdin.close()
+        until(lambda: not processes.is_same_process(made.pid, started))
