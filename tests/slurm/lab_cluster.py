@@ -6,7 +6,6 @@ missing elsewhere.
 
 from __future__ import annotations
 
-import compileall
 import os
 import shutil
 import subprocess
@@ -14,6 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.compiled import compile_for_all
 from tests.lab_keeper import LabKeeper
 from tests.slurm.fake.cluster import ROOT, clean_environ, write_rayhpc
 from tests.slurm.user import eventually
@@ -61,8 +61,7 @@ class LabCluster:
         self._bin.mkdir()
         write_rayhpc(self._bin)
         self.home = self.base / "home" / "hpcuser"
-        # The user cannot write beside the sources: without this each process compiles them anew.
-        compileall.compile_dir(ROOT / "rayhpc", quiet=2)
+        compile_for_all()
         environ = {**clean_environ(), **self._settings}
         self._keeper = LabKeeper(self.base, [str(SCRIPT), "down"], environ)
         try:

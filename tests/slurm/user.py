@@ -118,11 +118,18 @@ class User:
 
 
 def eventually(look: Callable[[], Any], seconds: float = 20.0) -> Any:
-    """The first true answer of `look`; the last one when the time is over."""
+    """The first true answer of `look`; the last one when the time is over.
+
+    A look may be a program: a third of the time is looking, so that what is waited for can run.
+    """
     deadline = time.monotonic() + seconds
-    while not (found := look()) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return found
+    while True:
+        began = time.monotonic()
+        found = look()
+        ended = time.monotonic()
+        if found or ended >= deadline:
+            return found
+        time.sleep(min(max(0.02, 2 * (ended - began)), deadline - ended))
 
 
 def first_line(process: subprocess.Popen[str], words: str) -> list[str]:
