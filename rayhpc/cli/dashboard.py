@@ -130,7 +130,7 @@ async def _serve(
         lambda reason: _soon(loop, end, reason),
     )
     sock = serving.listener(port, None if path is None else str(path))
-    server = serving.server(application(door, feed, _Looker(watcher)))
+    server = serving.server(application(door, feed, _Looker(watcher)), feed.close)
     ending = serving.Ending(functools.partial(setattr, server, "should_exit", True), say)
     ending.readers(0)
     watcher.start()

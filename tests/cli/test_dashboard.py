@@ -111,7 +111,7 @@ def test_who_is_let_in_what_is_told_and_how_it_ends(shell: Shell) -> None:
 
 def test_a_head_that_is_lost_and_comes_back_is_waited_for(shell: Shell) -> None:
     record = shell.start(*FREE)
-    with Program(record.address), running("--address", record.address) as (_, port, token):
+    with Program(record.address), running("--address", record.address) as (process, port, token):
         page = Page(port)
         _enter(page, token)
         events = page.events()
@@ -128,6 +128,11 @@ def test_a_head_that_is_lost_and_comes_back_is_waited_for(shell: Shell) -> None:
         assert heads_of(record.pid).isdisjoint({head})
         # And so are those who ask for more.
         assert page.json("/workers?node=1")
+        # Ctrl-C under an open page ends it without a word.
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+        assert process.stderr is not None
+        assert process.stderr.read().rstrip().endswith("ten minutes after its last page")
 
 
 def _enter(page: Page, token: str) -> None:

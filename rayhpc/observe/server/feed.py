@@ -33,6 +33,7 @@ class Feed:
         self.views: Views | None = None
         self.silent = ""
         self.ended = ""
+        self._is_closed = False
         self._on_readers = on_readers
         self._news = asyncio.Event()
 
@@ -53,13 +54,18 @@ class Feed:
         self.ended = reason
         self._tell()
 
+    def close(self) -> None:
+        """End the streams, as the server ends; their pages are told nothing."""
+        self._is_closed = True
+        self._tell()
+
     async def stream(self) -> AsyncIterator[bytes]:
         """Server-sent events: first everything, then whatever changes, until the end."""
         now: Now | None = None
         views: Views | None = None
         silent = ""
         with self._reading():
-            while True:
+            while not self._is_closed:
                 news = self._news
                 if self.now is not None and self.now is not now:
                     yield _event("now", changes(now, self.now, KEYS))

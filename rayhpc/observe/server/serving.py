@@ -94,9 +94,26 @@ class Ending:
         self._timer = asyncio.get_running_loop().call_later(seconds, end)
 
 
-def server(application: Any) -> uvicorn.Server:
-    """The server of an application; logs only errors, as the first request has the token."""
-    return uvicorn.Server(
+class _Server(uvicorn.Server):  # type: ignore[misc]
+    """Ends the pages' streams before it waits for its connections to end."""
+
+    def __init__(self, config: uvicorn.Config, close: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._close = close
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._close()
+        await super().shutdown(sockets)
+
+
+def server(application: Any, close: Callable[[], None]) -> uvicorn.Server:
+    """The server of an application; logs only errors, as the first request has the token.
+
+    Args:
+        application: the ASGI application.
+        close: ends the application's streams; called as the server ends, whatever ends it.
+    """
+    return _Server(
         uvicorn.Config(
             application,
             log_level="error",
@@ -108,7 +125,8 @@ def server(application: Any) -> uvicorn.Server:
             loop="asyncio",
             http="h11",
             ws="none",
-        )
+        ),
+        close,
     )
 
 

@@ -56,3 +56,24 @@ def test_all_at_first_then_what_has_changed_then_the_end() -> None:
         assert counts == [1, 0]
 
     asyncio.run(run())
+
+
+def test_a_server_that_ends_ends_its_streams() -> None:
+    made = Made()
+    made.run("f", 0.0, 1.0)
+
+    async def run() -> list[bytes]:
+        feed = Feed(lambda _: None)
+        feed.put(now(look_of(made)), None)
+        stream = feed.stream()
+        assert (await next_of(stream))[0] == "now"
+        rest = asyncio.ensure_future(_rest(stream))
+        await asyncio.sleep(0)
+        feed.close()
+        return await asyncio.wait_for(rest, 10)
+
+    assert asyncio.run(run()) == []
+
+
+async def _rest(stream: AsyncIterator[bytes]) -> list[bytes]:
+    return [x async for x in stream]

@@ -86,7 +86,7 @@ class Served:
         sock = serving.listener(0, None)
         self.feed = feed
         self.link = f"http://localhost:{sock.getsockname()[1]}/?token={door.new_link()}"
-        self.server = serving.server(application(door, feed, Looker(self._made)))
+        self.server = serving.server(application(door, feed, Looker(self._made)), feed.close)
         self._is_ready.set()
         await self.server.serve(sockets=[sock])
 
