@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from aws.lab.lab import Ec2Lab, why_not
-from tests.clusters.rented_desk import Desk
-
-# In the shape of Ray's minimal example.
-MINIMAL = """
-provider: {type: aws, region: us-west-2}
-available_node_types:
-    ray.head.default: {resources: {}, node_config: {InstanceType: m5.large}}
-    ray.worker.default:
-        min_workers: 1
-        max_workers: 4
-        resources: {}
-        node_config: {InstanceType: m5.large}
-"""
+from tests.clusters.rented_desk import Desk, image
 
 
 @pytest.fixture(scope="session")
-def cloud() -> Iterator[Ec2Lab]:
-    """EC2; rayhpc is on the PATH of its machines' login shells."""
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ec2Lab]:
+    """EC2; it runs while the tests do."""
     pytest.importorskip("boto3", reason="boto3 is not installed")
     reason = why_not()
     if reason:
         pytest.skip(reason)
-    lab = Ec2Lab(f"export PATH={Path(sys.executable).parent}:$PATH\n")
+    lab = Ec2Lab(image(tmp_path_factory.mktemp("image")))
     try:
         yield lab
     finally:
@@ -41,7 +28,7 @@ def cloud() -> Iterator[Ec2Lab]:
 @pytest.fixture
 def desk(cloud: Ec2Lab, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Desk]:
     """Where a user sits; the cluster is ended afterwards."""
-    made = Desk(cloud, tmp_path, f"c{abs(hash(request.node.name)) % 10**8}", MINIMAL)
+    made = Desk(cloud, tmp_path, f"c{abs(hash(request.node.name)) % 10**8}")
     cloud.go_wrong()
     yield made
     cloud.go_wrong()

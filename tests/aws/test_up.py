@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import time
 from pathlib import Path
@@ -12,14 +11,13 @@ import pytest
 
 from aws.lab.lab import Ec2Lab
 from tests.clusters import files
-from tests.clusters.rented_desk import SEED, Desk
+from tests.clusters.rented_desk import EXAMPLES, SEED, Desk
 
 
 def test_a_cluster_from_rays_full_file_from_nothing_to_nothing(desk: Desk) -> None:
-    desk.write(files.AWS_FULL.partition("cluster_name: sky\n")[2])
+    desk.write_rays_own("aws", files.AWS_FULL)
     done = desk.up("--min-workers", "2")
     assert done.returncode == 0, done.stderr
-    assert "docker (line " in done.stderr
     assert f"Cluster {desk.name}: 3 of 3 nodes run." in done.stdout
     assert "To log in to its head:" in done.stdout
     before = desk.living()
@@ -70,11 +68,9 @@ def _cluster_secrets(desk: Desk) -> list[str]:
     return [json.loads(file.read_text())["node"]["secret"]]
 
 
-@pytest.mark.skipif("RAYHPC_RAY_EXAMPLES" not in os.environ, reason="RAYHPC_RAY_EXAMPLES: a folder")
-@pytest.mark.parametrize("which", ["minimal", "full"])
-def test_rays_own_examples_bring_up_three_nodes(cloud: Ec2Lab, tmp_path: Path, which: str) -> None:
-    """The variable names a folder of Ray's example-*.yaml, searched recursively."""
-    Desk(cloud, tmp_path, "").try_an_example(f"aws*example-{which}.yaml")
+@pytest.mark.parametrize("which", EXAMPLES)
+def test_rays_examples_bring_up_three_nodes(cloud: Ec2Lab, tmp_path: Path, which: str) -> None:
+    Desk(cloud, tmp_path, "").try_an_example("aws", which)
     assert cloud.living() == []
 
 

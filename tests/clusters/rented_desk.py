@@ -7,14 +7,22 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from ssh.lab.cloud import CloudLab
+from tests.cached_environment import NotThereError
+from tests.clusters import files
+from tests.engines import environment
 
 _RAYHPC = [sys.executable, "-m", "rayhpc.cli.main"]
 _LIMIT_S = 100
+OURS = "minimal in our words"
+EXAMPLES = [OURS, *(pytest.param(x, marks=files.with_rays) for x in ("minimal", "full"))]
 SEED = """
 import time
 import ray
@@ -28,6 +36,18 @@ def f():
 
 print(sorted(set(ray.get([f.remote() for _ in range(300)]))))
 """
+
+
+def image(programs: Path) -> str:
+    """The ~/.bash_profile of machines: rayhpc is on their PATH, and a pip that has everything.
+
+    Args:
+        programs: a folder for what they have besides.
+    """
+    pip = programs / "pip"
+    pip.write_text('#!/bin/sh\necho "$@" >>~/pip.log\n')
+    pip.chmod(0o755)
+    return f"export PATH={programs}:{Path(sys.executable).parent}:$PATH\n"
 
 
 class Desk:
@@ -50,6 +70,15 @@ class Desk:
     def write(self, text: str) -> None:
         """The cluster's file, but for its name."""
         self.file.write_text(f"cluster_name: {self.name}\n{text}")
+
+    def write_rays_own(self, provider: str, otherwise: str) -> None:
+        """The file that Ray comes with, but for the cluster's name; where it is not here, ours."""
+        try:
+            text = (environment.autoscaler() / provider / "defaults.yaml").read_text()
+        except NotThereError:
+            text = otherwise
+        name = f"cluster_name: {self.name}"
+        self.file.write_text(re.sub("^cluster_name: .*$", name, text, flags=re.MULTILINE))
 
     def rayhpc(self, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
         """One of rayhpc's commands, to its end."""
@@ -89,17 +118,29 @@ class Desk:
         """`rayhpc up`, without a question."""
         return self.rayhpc("up", "-y", *words, str(self.file))
 
-    def try_an_example(self, pattern: str) -> None:
-        """One of Ray's own files, unchanged: up with two workers, a program on all, down."""
-        (path,) = Path(os.environ["RAYHPC_RAY_EXAMPLES"]).rglob(pattern)
-        done = self.rayhpc("up", "-y", "--min-workers", "2", "--max-workers", "2", str(path))
-        assert "3 of 3 nodes run." in done.stdout, done.stderr
+    def try_an_example(self, provider: str, which: str) -> None:
+        """Up with two workers or as many more as it says, a program on all, down.
+
+        Args:
+            provider: whose example.
+            which: `minimal` or `full`: Ray's own file, unchanged; OURS: the minimal one in words of
+                our own.
+        """
+        path = self.file
+        if which == OURS:
+            path.write_text(files.EXAMPLES[provider, "minimal"])
+        else:
+            path = files.rays_own(provider, which)
+        done = self.rayhpc("up", "-y", "--min-workers", "2", str(path))
+        found = re.search(r": (\d) of \1 nodes run\.", done.stdout)
+        assert found, done.stderr
+        assert int(found[1]) >= 3
         program = self.folder / "seed.py"
         program.write_text(SEED)
         done = self.rayhpc("submit", str(path), str(program))
-        assert len(json.loads(done.stdout.replace("'", '"'))) == 3, done.stderr
+        assert len(json.loads(done.stdout.replace("'", '"'))) == int(found[1]), done.stderr
         done = self.rayhpc("down", "-y", str(path))
-        assert "3 machines ended; nothing of it is left" in done.stdout, done.stderr
+        assert f"{found[1]} machines ended; nothing of it is left" in done.stdout, done.stderr
 
     def living(self) -> dict[str, str]:
         """The cluster's machines that are not over: name and instance."""

@@ -2,28 +2,47 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
+import yaml
 
 from rayhpc.clusters.errors import ClusterFileError
 from rayhpc.clusters.read import read, read_file
+from rayhpc.clusters.schema import Auth, ClusterConfig, Docker, NodeTypeConfig
+from tests.cached_environment import NotThereError
 from tests.clusters import files
-
-SHAPES = {
-    "aws": files.AWS_FULL,
-    "gcp": files.GCP_FULL,
-    "gcp minimal": files.GCP_MINIMAL,
-    "azure minimal": files.AZURE_MINIMAL,
-    "local": files.LOCAL_MINIMAL,
-}
+from tests.engines import environment
 
 
-@pytest.mark.parametrize("name", SHAPES)
-def test_files_in_the_shape_of_rays_examples_are_read(name: str) -> None:
-    config = read(SHAPES[name], "c.yaml").config
-    assert config.provider_type == name.split()[0]
+@pytest.mark.parametrize("which", files.EXAMPLES, ids="-".join)
+def test_files_in_the_shape_of_rays_examples_are_read(which: tuple[str, str]) -> None:
+    config = read(files.EXAMPLES[which], "c.yaml").config
+    assert config.provider_type == which[0]
+
+
+@files.with_rays
+@pytest.mark.parametrize("which", files.EXAMPLES, ids="-".join)
+def test_their_shape_is_that_of_rays_examples(which: tuple[str, str]) -> None:
+    """A minimal one has their keys and no others; a full one has all of theirs."""
+    theirs = keys_in(yaml.safe_load(files.rays_own(*which).read_text()))
+    ours = keys_in(yaml.safe_load(files.EXAMPLES[which]))
+    assert theirs <= ours
+    assert which[1] == "full" or theirs == ours
+
+
+def keys_in(value: object, at: str = "") -> set[str]:
+    """The keys in it, each with those that it is below."""
+    if isinstance(value, list):
+        return {key for each in value for key in keys_in(each, at)}
+    if not isinstance(value, dict):
+        return set()
+    here = {f"{at}/{key}": each for key, each in value.items()}
+    return {*here, *(key for path, each in here.items() for key in keys_in(each, path))}
 
 
 def test_everything_in_a_file_arrives() -> None:
@@ -38,7 +57,42 @@ def test_everything_in_a_file_arrives() -> None:
     assert config.file_mounts == {}
 
 
-@pytest.mark.skipif("RAYHPC_RAY_EXAMPLES" not in os.environ, reason="RAYHPC_RAY_EXAMPLES: a folder")
+@pytest.fixture
+def autoscaler() -> Path:
+    """The folder of the newest real Ray with its files for clusters."""
+    try:
+        return environment.autoscaler()
+    except NotThereError as error:
+        pytest.skip(str(error))
+
+
+def test_the_files_that_ray_comes_with_are_read(autoscaler: Path) -> None:
+    found = {path.parent.name: path.read_text() for path in autoscaler.glob("*/defaults.yaml")}
+    assert found.keys() >= {"aws", "azure", "gcp", "local"}
+    found["local"] += "provider: {type: local, head_ip: 192.0.2.1, worker_ips: [192.0.2.2]}\n"
+    for name, text in found.items():
+        assert read(text, name).config.provider_type == name
+
+
+# `no_restart` is set by Ray's command and by no file; the other is for Amazon's session manager.
+NOT_KNOWN = {"no_restart", "ssh_proxy_use_node_id"}
+
+
+def test_all_keys_of_rays_schema_are_known(autoscaler: Path) -> None:
+    keys: dict[str, Any] = json.loads((autoscaler / "ray-schema.json").read_text())["properties"]
+    (node_type,) = keys["available_node_types"]["patternProperties"].values()
+    of_each = [
+        (ClusterConfig, keys),
+        (Auth, keys["auth"]["properties"]),
+        (Docker, keys["docker"]["properties"]),
+        (NodeTypeConfig, node_type["properties"]),
+    ]
+    for struct, theirs in of_each:
+        ours = {field.name for field in msgspec.structs.fields(struct)}
+        assert theirs.keys() - ours <= NOT_KNOWN, struct
+
+
+@files.with_rays
 def test_rays_own_examples_are_read() -> None:
     """The variable names a folder of Ray's example-*.yaml, searched recursively."""
     found = sorted(Path(os.environ["RAYHPC_RAY_EXAMPLES"]).rglob("*example-*.yaml"))

@@ -4,7 +4,8 @@
 
 makes it and prints its interpreter; `.ci/run` does so.  Used by the tests of `--engine ray`, which
 say why they skip where it has not been made.  Those that take a minute or more beyond that ask
-`why_not_all`: they run where RAYHPC_TEST_REAL_RAY=1.
+`why_not_all`: they run where RAYHPC_TEST_REAL_RAY=1.  The tests of `rayhpc up` take the files for
+clusters that Ray comes with.
 """
 
 from __future__ import annotations
@@ -29,6 +30,15 @@ def environment() -> CachedEnvironment:
 def interpreter() -> Path:
     """The interpreter that has Ray.  Raises NotThereError: it has not been made."""
     return environment().interpreter()
+
+
+def autoscaler() -> Path:
+    """The folder with Ray's own files for clusters, each PROVIDER/defaults.yaml, and their schema.
+
+    Raises NotThereError: it has not been made.
+    """
+    (found,) = interpreter().parents[1].glob("lib/python*/site-packages/ray/autoscaler")
+    return found
 
 
 def why_not_all() -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,21 +9,17 @@ import pytest
 
 from gcp.lab.lab import GceLab
 from ssh.lab import packages
-from tests.clusters.rented_desk import Desk
+from tests.clusters.rented_desk import Desk, image
 
 
 @pytest.fixture(scope="session")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GceLab]:
-    """Its machines' login shells have rayhpc on their PATH, and a pip that has everything."""
+    """It runs while the tests do."""
     pytest.importorskip("google.auth", reason="google-auth is not installed")
     reason = packages.why_not()
     if reason:
         pytest.skip(reason)
-    programs = tmp_path_factory.mktemp("image")
-    pip = programs / "pip"
-    pip.write_text('#!/bin/sh\necho "$@" >>~/pip.log\n')
-    pip.chmod(0o755)
-    lab = GceLab(f"export PATH={programs}:{Path(sys.executable).parent}:$PATH\n")
+    lab = GceLab(image(tmp_path_factory.mktemp("image")))
     try:
         yield lab
     finally:

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import pytest
 
 from gcp.lab.lab import GceLab
 from tests.clusters import files
-from tests.clusters.rented_desk import SEED, Desk
+from tests.clusters.rented_desk import EXAMPLES, SEED, Desk
 
 
 def test_a_cluster_from_rays_full_file_from_nothing_to_nothing(desk: Desk) -> None:
-    desk.write(files.GCP_FULL.partition("cluster_name: peak\n")[2])
-    done = desk.up()
+    desk.write_rays_own("gcp", files.GCP_FULL)
+    done = desk.up("--min-workers", "2")
     assert done.returncode == 0, done.stderr
     assert f"Cluster {desk.name}: 3 of 3 nodes run." in done.stdout
     before = desk.living()
     assert sorted(before) == ["head-1", "ray_worker_small-1", "ray_worker_small-2"]
     # A second time nothing is asked for.
-    done = desk.up()
+    done = desk.up("--min-workers", "2")
     assert "is as its file says" in done.stderr, done.stdout
     assert desk.living() == before
     program = desk.folder / "seed.py"
@@ -52,9 +51,7 @@ def _check_secrets(desk: Desk) -> None:
             assert not any(secret.encode() in path.read_bytes() for secret in secrets), path
 
 
-@pytest.mark.skipif("RAYHPC_RAY_EXAMPLES" not in os.environ, reason="RAYHPC_RAY_EXAMPLES: a folder")
-@pytest.mark.parametrize("which", ["minimal", "full"])
-def test_rays_own_examples_bring_up_three_nodes(cloud: GceLab, tmp_path: Path, which: str) -> None:
-    """The variable names a folder of Ray's example-*.yaml, searched recursively."""
-    Desk(cloud, tmp_path, "").try_an_example(f"gcp*example-{which}.yaml")
+@pytest.mark.parametrize("which", EXAMPLES)
+def test_rays_examples_bring_up_three_nodes(cloud: GceLab, tmp_path: Path, which: str) -> None:
+    Desk(cloud, tmp_path, "").try_an_example("gcp", which)
     assert cloud.living() == []

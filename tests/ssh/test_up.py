@@ -6,6 +6,10 @@ import base64
 import json
 from pathlib import Path
 
+import pytest
+
+from tests.cached_environment import NotThereError
+from tests.engines import environment
 from tests.ssh.desk import Desk
 
 SEED = """
@@ -141,3 +145,19 @@ def test_machines_behind_a_jump_host_are_reached(desk: Desk) -> None:
     assert done.returncode == 0, done.stdout
     assert done.stdout.count("no node has been started there") == 2
     assert log.read_text().count("Accepted publickey") == before + 2
+
+
+def test_the_file_that_ray_comes_with_brings_up_a_list_of_hosts(desk: Desk) -> None:
+    """Unchanged but for what it leaves to its reader: the hosts, and how to log in to them."""
+    try:
+        rays = (environment.autoscaler() / "local" / "defaults.yaml").read_text()
+    except NotThereError as error:
+        pytest.skip(str(error))
+    desk.write(workers="10.88.0.2")
+    mine = desk.file.read_text().partition("\n")[2]
+    desk.file.write_text(rays.replace("auth: {}\n", mine))
+    done = desk.up()
+    assert "Cluster default: 2 of 2 nodes run." in done.stdout, done.stderr
+    done = desk.rayhpc("down", "-y", "default")
+    assert (done.returncode, done.stdout) == (0, "Cluster default: 2 nodes ended.\n"), done.stderr
+    assert desk.processes() == []
