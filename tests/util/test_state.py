@@ -154,6 +154,29 @@ def how_it_ended(worker: str) -> Any:
     return row
 
 
+def test_what_the_task_of_an_idle_worker_has_submitted() -> None:
+    @rayhpc.remote
+    def waits(started: Any, gate: Any) -> None:
+        rayhpc.get(started.open.remote())
+        rayhpc.get(gate.wait.remote())
+
+    @rayhpc.remote
+    def submits(started: Any, gate: Any) -> tuple[int, list[Any]]:
+        child = waits.options(name="of an idle one").remote(started, gate)
+        rayhpc.get(started.wait.remote())
+        return os.getpid(), [child]
+
+    gate = Gate.remote()
+    pid, (child,) = rayhpc.get(submits.remote(Gate.remote(), gate))
+    owner = lambda: state.list_workers(filters=[("pid", "=", pid)])[0].state  # noqa: E731
+    assert until(owner, lambda x: x == "idle") == "idle"
+    (row,) = state.list_tasks(filters=[("name", "=", "of an idle one")])
+    assert row.state == "RUNNING"
+    assert pid in [x.pid for x in state.get_objects(child.hex())]
+    gate.open.remote()
+    assert rayhpc.get(child) is None
+
+
 def test_workers_that_have_ended_say_how() -> None:
     @rayhpc.remote
     class Ending:

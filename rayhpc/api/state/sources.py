@@ -35,8 +35,9 @@ logger = logging.getLogger("rayhpc")
 PROCESS_ANSWERS_S = 2.0
 # So many of a task that is run again without end are listed, the latest.
 _UNTOLD_ATTEMPTS = 10
-# States of processes that may own something; one still starting must not be contacted.
-_OWNING = ("leased", "actor", "attached")
+# States of processes that may own something: an idle one has what its tasks have submitted, and
+# objects.  One still starting must not be contacted.
+_OWNING = ("leased", "actor", "idle", "attached")
 
 
 class Sources:
