@@ -10,8 +10,6 @@ FOLDER is a lab of `ssh.lab`; `image` in it is what every instance's ~/.bash_pro
 
 from __future__ import annotations
 
-import json
-import shlex
 import sys
 import threading
 import time
@@ -24,6 +22,7 @@ from werkzeug.serving import make_server
 
 from aws.lab.faults import Faults
 from ssh.lab.agent import Agent, Seen
+from ssh.lab.cloud_init import boot_commands
 from ssh.lab.lab import Lab
 
 _LOOK_S = 0.1
@@ -68,17 +67,9 @@ def _seen(backend: Any, instance: Any) -> Seen:
         user="ubuntu",
         public_key=key.material_public.decode() if key else "",
         told=told,
-        start=_boot_commands(told),
+        start=boot_commands(told),
         tags={tag["key"]: tag["value"] for tag in instance.get_tags()},
     )
-
-
-def _boot_commands(user_data: str) -> list[str]:
-    """As cloud-init does: the commands of `bootcmd`."""
-    head, _, rest = user_data.partition("\n")
-    if head != "#cloud-config":
-        return []
-    return [shlex.join(command) for command in json.loads(rest).get("bootcmd", [])]
 
 
 if __name__ == "__main__":

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import json
 import re
-import socket
-import threading
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from gcp.lab.engine import Engine
 from gcp.lab.rules import RefusedError
+from ssh.lab.fake_api import FakeApi, Reply, Request
 
 TOKEN = "lab-token"
 PROJECT = "lab-project-1"
@@ -34,59 +32,35 @@ _CALLS: list[tuple[str, str, str]] = [
 ]
 
 
-class FakeGce:
-    """A server; use it as a context.
-
-    Args:
-        before: called at each request, in the lock.
-
-    Attributes:
-        engine: what it serves; touch it in `lock`.
-        calls: the name of each call and the status it was answered with.
-        inserted: the body and the query of each insert.
-    """
+class FakeGce(FakeApi):
+    """A server of one `engine`."""
 
     def __init__(self, before: Callable[[], None] = lambda: None) -> None:
+        super().__init__(before)
         self.engine = Engine()
-        self.lock = threading.Lock()
-        self.calls: list[tuple[str, int]] = []
-        self.inserted: list[tuple[dict[str, Any], dict[str, str]]] = []
-        self._before = before
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._server.daemon_threads = True
-        self.port = self._server.server_port
-        self.endpoint = f"http://127.0.0.1:{self.port}/compute/v1/"
-        self.token_uri = f"http://127.0.0.1:{self.port}/token"
+        self.endpoint = f"{self.root}/compute/v1/"
+        self.token_uri = f"{self.root}/token"
 
-    def __enter__(self) -> FakeGce:
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-    def answer(
-        self, method: str, url: str, token: str, body: dict[str, Any]
-    ) -> tuple[int, dict[str, Any], bool]:
-        """Status, answer, and whether it gets lost."""
-        with self.lock:
-            self._before()
-            self.engine.go_on()
-            name = "?"
-            try:
-                name, words, query = _call(method, url)
-                self._may(name, token)
-                found = self._do(name, words, body, query)
-            except RefusedError as error:
-                self.calls.append((name, error.status))
-                said = [{"reason": error.reason, "message": str(error), "domain": "global"}]
-                refusal = {"code": error.status, "message": str(error), "errors": said}
-                return error.status, {"error": refusal}, False
-            self.calls.append((name, 200))
-            lost = name == "compute.instances.insert" and self.engine.faults.lose > 0
-            self.engine.faults.lose -= lost
-            return 200, json.loads(json.dumps(found)), lost
+    def reply(self, request: Request) -> Reply:
+        """The answer, in the lock."""
+        if request.url == "/token":
+            found = {"access_token": TOKEN, "expires_in": 3600, "token_type": "Bearer"}
+            return Reply(200, found)
+        self.engine.go_on()
+        name = "?"
+        try:
+            name, words, query = _call(request.method, request.url)
+            self._may(name, request.headers.get("Authorization", ""))
+            found = self._do(name, words, request.body, query)
+        except RefusedError as error:
+            self.calls.append((name, error.status))
+            said = [{"reason": error.reason, "message": str(error), "domain": "global"}]
+            refusal = {"code": error.status, "message": str(error), "errors": said}
+            return Reply(error.status, {"error": refusal})
+        self.calls.append((name, 200))
+        lost = name == "compute.instances.insert" and self.engine.faults.lose > 0
+        self.engine.faults.lose -= lost
+        return Reply(200, json.loads(json.dumps(found)), is_lost=lost)
 
     def _may(self, name: str, token: str) -> None:
         faults = self.engine.faults
@@ -128,38 +102,3 @@ def _call(method: str, url: str) -> tuple[str, tuple[str, ...], dict[str, str]]:
         if match and verb == method:
             return name, match.groups(), dict(parse_qsl(parts.query))
     raise RefusedError(404, "notFound", f"{method} {path} is not served")
-
-
-def _handler(fake: FakeGce) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def _serve(self) -> None:
-            data = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            if self.path == "/token":
-                found = {"access_token": TOKEN, "expires_in": 3600, "token_type": "Bearer"}
-                self._send(200, found)
-                return
-            token = self.headers.get("Authorization", "")
-            body = json.loads(data or b"{}")
-            status, answer, lost = fake.answer(self.command, self.path, token, body)
-            if lost:
-                self.close_connection = True
-                self.connection.shutdown(socket.SHUT_RDWR)
-                return
-            self._send(status, answer)
-
-        def _send(self, status: int, answer: dict[str, Any]) -> None:
-            text = json.dumps(answer).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text)
-
-        do_GET = do_POST = do_DELETE = _serve  # noqa: N815
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    return Handler

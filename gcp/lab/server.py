@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,8 +21,8 @@ from gcp.lab.engine import Faults
 from gcp.lab.http_api import FakeGce
 from ssh.lab.agent import Agent, Seen
 from ssh.lab.lab import Lab
+from ssh.lab.serving import serve
 
-_LOOK_S = 0.1
 # Google's word for a stopped one, whose disk costs on, is TERMINATED; one that is deleted is
 # STOPPING first.
 _STATES = {"TERMINATED": "stopped", "STOPPING": "terminated"}
@@ -33,46 +32,24 @@ def main() -> int:
     """Serve until killed."""
     folder = Path(sys.argv[1])
     lab = Lab.load(folder, tied=True)
-    wanted = _Wanted(folder / "faults.json")
     with FakeGce() as fake:
+        engine = fake.engine
         agent = Agent(lab, partial(_stop, fake))
-        fake.engine.may_go = lambda identity: identity in agent.off
-        print(f"ready {fake.port}", flush=True)
-        while True:
-            with fake.lock:
-                wanted.apply(fake)
-                _log(folder / "requests.log", fake)
-                seen = [_seen(each, folder) for each in fake.engine.instances.values()]
-            agent.look(seen)
-            time.sleep(_LOOK_S)  # the engine tells nobody
+        engine.may_go = lambda identity: identity in agent.off
+
+        def go_wrong(what: dict[str, Any]) -> None:
+            engine.faults = Faults(**what)
+
+        serve(
+            *(folder, fake, agent, go_wrong),
+            lambda: [_seen(each, folder) for each in engine.instances.values()],
+        )
+    return 0
 
 
 def _stop(fake: FakeGce, identity: str) -> None:
     with fake.lock:
         fake.engine.stop(identity)
-
-
-class _Wanted:
-    """What is to go wrong; counts begin anew when the file is written anew."""
-
-    def __init__(self, file: Path) -> None:
-        self._file = file
-        self._read_at = 0
-
-    def apply(self, fake: FakeGce) -> None:
-        """Tell the engine, if there is news."""
-        if not self._file.exists() or self._file.stat().st_mtime_ns == self._read_at:
-            return
-        self._read_at = self._file.stat().st_mtime_ns
-        fake.engine.faults = Faults(**json.loads(self._file.read_text()))
-
-
-def _log(file: Path, fake: FakeGce) -> None:
-    if fake.calls:
-        with file.open("a") as log:
-            log.writelines(f"{name} {status}\n" for name, status in fake.calls)
-        fake.calls.clear()
-        fake.inserted.clear()
 
 
 def _seen(instance: dict[str, Any], folder: Path) -> Seen:

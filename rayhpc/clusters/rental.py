@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import groupby
 from pathlib import Path
 
 from rayhpc.clusters import renting
@@ -138,17 +139,34 @@ class Rental:
 
     def _ask(self, wanted: Sequence[tuple[str, NodeType]]) -> tuple[list[str], list[LaunchError]]:
         """The head first: without it nothing else is asked for.  Raises LaunchError."""
-        asked: list[str] = []
-        failed: list[LaunchError] = []
         if wanted:
             self.prepare()
-        for name, kind in wanted:
+        asked: list[str] = []
+        failed: list[LaunchError] = []
+        for _, group in groupby(wanted, lambda each: id(each[1])):
+            pairs = list(group)
+            kind = pairs[0][1]
+            refused = self._ask_for(kind, [name for name, _ in pairs])
+            if refused and kind is self.types.head:
+                raise next(iter(refused.values()))
+            asked += [name for name, _ in pairs if name not in refused]
+            failed += [renting.MachineError(name, str(why)) for name, why in refused.items()]
+        return asked, failed
+
+    def _ask_for(self, kind: NodeType, names: Sequence[str]) -> dict[str, ProviderError]:
+        """Ask for some of a type; those that cannot be had, and why."""
+        for name in names:
             self._tell(name, "is asked for")
+        if len(names) > 1:
+            try:
+                self.provider.ask(kind, names)  # at once: a place may take seconds for each
+                return {}
+            except ProviderError:
+                pass  # whose it is shows when each is asked for again, under its name
+        refused: dict[str, ProviderError] = {}
+        for name in names:
             try:
                 renting.ask(self.provider, kind, name)
-                asked.append(name)
             except ProviderError as error:
-                if kind is self.types.head:
-                    raise
-                failed.append(renting.MachineError(name, str(error)))
-        return asked, failed
+                refused[name] = error
+        return refused

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from rayhpc.elastic.types import Machine, NodeType
-from rayhpc.providers.base import Provider, ProviderKind
+from rayhpc.providers.base import ClusterFacts, Provider, ProviderKind
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ class Watched:
         owner: who has asked for it.
         until: until when somebody looks after it, in seconds since 1970; None: nobody has said so,
             and it ends itself when no node runs there.
+        has_ended: it does nothing any more, but is on the bill until it is deleted.
     """
 
     cluster: str
@@ -56,13 +57,16 @@ class Watched:
     identity: str
     owner: str
     until: float | None
+    has_ended: bool = False
 
     def is_stale(self, now: float) -> bool:
-        """Whether somebody looked after it who does so no more."""
-        return self.until is not None and self.until < now
+        """Whether somebody looked after it who does so no more, or it has ended."""
+        return self.has_ended or (self.until is not None and self.until < now)
 
     def say(self, now: float) -> str:
         """In words."""
+        if self.has_ended:
+            return "has ended, and is on the bill until it is deleted"
         if self.until is None:
             return "ends itself when no node runs there"
         minutes = abs(self.until - now) / 60
@@ -108,6 +112,10 @@ class MachineKind(ProviderKind):
     user: str
     #: Whether it knows keys of the user's, which `KeyName` in `node_config` names.
     knows_keys: bool = False
+
+    def open(self, cluster: ClusterFacts, types: Sequence[NodeType]) -> Provider:
+        """For one cluster."""
+        return self.rent(cluster.name, cluster.options or {}, types)
 
     @abstractmethod
     def rent(

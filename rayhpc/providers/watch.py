@@ -12,6 +12,7 @@ import shlex
 # is being set up.
 LOOK_S = 60
 LOOKS, FIRST_LOOKS = 10, 60
+SWITCH_OFF = "shutdown -h now"
 
 # A node's session holds its lock for as long as it lives (see `clusters.remote.scripts.probe`).
 _WATCH = """\
@@ -28,7 +29,7 @@ alive() {{
 }}
 while sleep "$look"; do
     if alive; then left=$most; else left=$((left - 1)); fi
-    [ "$left" -gt 0 ] || shutdown -h now
+    [ "$left" -gt 0 ] || {{ {end}; }}
 done
 """
 
@@ -39,6 +40,7 @@ def watch_script(
     looks: int = LOOKS,
     first: int = FIRST_LOOKS,
     homes: str = "/root /home/*",
+    end: str = SWITCH_OFF,
 ) -> str:
     """Ends the machine when no node of the cluster has run there for a while; runs for ever.
 
@@ -48,6 +50,13 @@ def watch_script(
         looks: so many in a row without a node end it.
         first: likewise before the first node.
         homes: patterns of home directories, as a shell has them.
+        end: ends it, as shell text; run again at each further look.
     """
-    name = shlex.quote(cluster)
-    return _WATCH.format(cluster=name, look=f"{look_s:g}", looks=looks, first=first, homes=homes)
+    return _WATCH.format(
+        cluster=shlex.quote(cluster),
+        look=f"{look_s:g}",
+        looks=looks,
+        first=first,
+        homes=homes,
+        end=end,
+    )

@@ -8,28 +8,18 @@ from pathlib import Path
 import pytest
 
 from aws.lab.lab import Ec2Lab, why_not
-from tests.clusters.rented_desk import Desk, image
+from tests.clusters.rented_desk import Desk, image, lab
 
 
 @pytest.fixture(scope="session")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ec2Lab]:
     """EC2; it runs while the tests do."""
     pytest.importorskip("boto3", reason="boto3 is not installed")
-    reason = why_not()
-    if reason:
-        pytest.skip(reason)
-    lab = Ec2Lab(image(tmp_path_factory.mktemp("image")))
-    try:
-        yield lab
-    finally:
-        lab.down()
+    yield from lab(Ec2Lab, image(tmp_path_factory.mktemp("image")), why_not())
 
 
 @pytest.fixture
 def desk(cloud: Ec2Lab, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Desk]:
     """Where a user sits; the cluster is ended afterwards."""
     made = Desk(cloud, tmp_path, f"c{abs(hash(request.node.name)) % 10**8}")
-    cloud.go_wrong()
-    yield made
-    cloud.go_wrong()
-    made.rayhpc("down", "-y", str(made.file))
+    yield from made.use()

@@ -11,7 +11,7 @@ import pytest
 
 from aws.lab.lab import Ec2Lab
 from tests.clusters import files
-from tests.clusters.rented_desk import EXAMPLES, SEED, Desk
+from tests.clusters.rented_desk import EXAMPLES, Desk
 
 
 def test_a_cluster_from_rays_full_file_from_nothing_to_nothing(desk: Desk) -> None:
@@ -27,20 +27,12 @@ def test_a_cluster_from_rays_full_file_from_nothing_to_nothing(desk: Desk) -> No
     done = desk.up("--min-workers", "2")
     assert "is as its file says" in done.stderr, done.stdout
     assert desk.living() == before
-    program = desk.folder / "seed.py"
-    program.write_text(SEED)
-    done = desk.rayhpc("submit", desk.name, str(program))
-    addresses = sorted(x["address"] for x in desk.cloud.living() if x["id"] in before.values())
-    assert done.stdout.strip() == str(addresses), done.stderr
+    desk.run_seed()
     status = json.loads(desk.rayhpc("status", desk.name, "--json").stdout)
     assert [each["state"] for each in status["machines"]] == ["running"] * 3
     assert len(status["head"]["nodes"]) == 3
     _check_secrets(desk)
-    done = desk.rayhpc("down", "-y", desk.name)
-    assert done.returncode == 0, done.stderr
-    said = f"Cluster {desk.name}: 3 machines ended; nothing of it is left at Amazon EC2.\n"
-    assert done.stdout == said
-    assert desk.living() == {}
+    desk.down("Amazon EC2")
     assert [x for x in desk.folder.rglob("*key*") if x.is_file()] == []
     done = desk.rayhpc("down", "-y", str(desk.file))
     assert "0 machines ended; nothing of it is left" in done.stdout

@@ -10,7 +10,9 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -21,6 +23,7 @@ from tests.engines import environment
 
 _RAYHPC = [sys.executable, "-m", "rayhpc.cli.main"]
 _LIMIT_S = 100
+Lab = TypeVar("Lab", bound=CloudLab)
 OURS = "minimal in our words"
 EXAMPLES = [OURS, *(pytest.param(x, marks=files.with_rays) for x in ("minimal", "full"))]
 SEED = """
@@ -50,6 +53,23 @@ def image(programs: Path) -> str:
     return f"export PATH={programs}:{Path(sys.executable).parent}:$PATH\n"
 
 
+def lab(make: Callable[[str], Lab], profile: str, reason: str | None) -> Iterator[Lab]:
+    """A lab for as long as the tests run.
+
+    Args:
+        make: makes it.
+        profile: a machine's ~/.bash_profile.
+        reason: why it cannot be had here; None: it can.
+    """
+    if reason:
+        pytest.skip(reason)
+    made = make(profile)
+    try:
+        yield made
+    finally:
+        made.down()
+
+
 class Desk:
     """The user's commands.
 
@@ -58,6 +78,9 @@ class Desk:
         folder: the user's own.
         name: the cluster's.
         text: its file, but for its name.
+
+    Attributes:
+        home: the user's home; None: that of whoever runs the tests.
     """
 
     def __init__(self, cloud: CloudLab, folder: Path, name: str, text: str = "") -> None:
@@ -65,6 +88,7 @@ class Desk:
         self.folder = folder
         self.name = name
         self.file = folder / "cluster.yaml"
+        self.home: Path | None = None
         self.write(text)
 
     def write(self, text: str) -> None:
@@ -142,11 +166,37 @@ class Desk:
         done = self.rayhpc("down", "-y", str(path))
         assert f"{found[1]} machines ended; nothing of it is left" in done.stdout, done.stderr
 
+    def use(self) -> Iterator[Desk]:
+        """For a test; the cluster is ended afterwards."""
+        self.cloud.go_wrong()
+        yield self
+        self.cloud.go_wrong()
+        self.rayhpc("down", "-y", str(self.file))
+
+    def run_seed(self) -> None:
+        """A program that runs on every machine of the cluster, and prints their addresses."""
+        program = self.folder / "seed.py"
+        program.write_text(SEED)
+        done = self.rayhpc("submit", self.name, str(program))
+        mine = self.living().values()
+        addresses = sorted(x["address"] for x in self.cloud.living() if x["id"] in mine)
+        assert done.stdout.strip() == str(addresses), done.stderr
+
+    def down(self, title: str) -> None:
+        """End the cluster of three machines: nothing is left at its place."""
+        done = self.rayhpc("down", "-y", self.name)
+        assert done.returncode == 0, done.stderr
+        said = f"Cluster {self.name}: 3 machines ended; nothing of it is left at {title}."
+        assert done.stdout.strip() == said
+        assert self.living() == {}
+
     def living(self) -> dict[str, str]:
         """The cluster's machines that are not over: name and instance."""
         mine = [x for x in self.cloud.living() if x["tags"]["rayhpc-cluster"] == self.name]
         return {x["tags"]["rayhpc-machine"]: x["id"] for x in mine}
 
     def _environ(self) -> dict[str, str]:
-        state = str(self.folder / "state")
-        return {**os.environ, **self.cloud.environ(), "XDG_STATE_HOME": state}
+        own = {"XDG_STATE_HOME": str(self.folder / "state")}
+        if self.home is not None:
+            own["HOME"] = str(self.home)
+        return {**os.environ, **self.cloud.environ(), **own}

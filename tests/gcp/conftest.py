@@ -9,28 +9,18 @@ import pytest
 
 from gcp.lab.lab import GceLab
 from ssh.lab import packages
-from tests.clusters.rented_desk import Desk, image
+from tests.clusters.rented_desk import Desk, image, lab
 
 
 @pytest.fixture(scope="session")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GceLab]:
     """It runs while the tests do."""
     pytest.importorskip("google.auth", reason="google-auth is not installed")
-    reason = packages.why_not()
-    if reason:
-        pytest.skip(reason)
-    lab = GceLab(image(tmp_path_factory.mktemp("image")))
-    try:
-        yield lab
-    finally:
-        lab.down()
+    yield from lab(GceLab, image(tmp_path_factory.mktemp("image")), packages.why_not())
 
 
 @pytest.fixture
 def desk(cloud: GceLab, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Desk]:
     """Where a user sits; the cluster is ended afterwards."""
     made = Desk(cloud, tmp_path, f"c{abs(hash(request.node.name)) % 10**8}")
-    cloud.go_wrong()
-    yield made
-    cloud.go_wrong()
-    made.rayhpc("down", "-y", str(made.file))
+    yield from made.use()

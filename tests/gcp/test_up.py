@@ -9,7 +9,7 @@ import pytest
 
 from gcp.lab.lab import GceLab
 from tests.clusters import files
-from tests.clusters.rented_desk import EXAMPLES, SEED, Desk
+from tests.clusters.rented_desk import EXAMPLES, Desk
 
 
 def test_a_cluster_from_rays_full_file_from_nothing_to_nothing(desk: Desk) -> None:
@@ -23,19 +23,11 @@ def test_a_cluster_from_rays_full_file_from_nothing_to_nothing(desk: Desk) -> No
     done = desk.up("--min-workers", "2")
     assert "is as its file says" in done.stderr, done.stdout
     assert desk.living() == before
-    program = desk.folder / "seed.py"
-    program.write_text(SEED)
-    done = desk.rayhpc("submit", desk.name, str(program))
-    addresses = sorted(x["address"] for x in desk.cloud.living() if x["id"] in before.values())
-    assert done.stdout.strip() == str(addresses), done.stderr
+    desk.run_seed()
     _check_secrets(desk)
     done = desk.rayhpc("explain", desk.name)
     assert done.stdout.count(" is RUNNING; its console:") == 3, done.stderr
-    done = desk.rayhpc("down", "-y", desk.name)
-    assert done.returncode == 0, done.stderr
-    said = f"Cluster {desk.name}: 3 machines ended; nothing of it is left at Google Compute Engine."
-    assert done.stdout.strip() == said
-    assert desk.living() == {}
+    desk.down("Google Compute Engine")
     assert [x for x in desk.folder.rglob("*key*") if x.is_file()] == []
 
 

@@ -15,9 +15,9 @@ from rayhpc.providers.aws import answers
 from rayhpc.providers.aws import provider as module
 from rayhpc.providers.aws.api import ApiError
 from rayhpc.providers.aws.provider import AwsProvider
-from rayhpc.providers.aws.request import architecture
-from rayhpc.providers.aws.user_data import MOST_BYTES, user_data
+from rayhpc.providers.aws.request import MOST_BYTES, architecture
 from rayhpc.providers.base import CapacityError, ProviderError, RefusedError
+from rayhpc.providers.cloud_init import user_data
 from rayhpc.providers.machines import MachineKind, print_of
 from tests.providers.fake_ec2 import FakeEc2
 

@@ -18,10 +18,11 @@ from rayhpc.batch.errors import OptionError
 from rayhpc.elastic.types import MachineState, NodeType
 from rayhpc.providers import registry
 from rayhpc.providers.base import CapacityError, ProviderError, RefusedError
+from rayhpc.providers.cloud_names import name_at
 from rayhpc.providers.gcp import provider as module
 from rayhpc.providers.gcp.api import Compute
 from rayhpc.providers.gcp.provider import GcpProvider
-from rayhpc.providers.gcp.request import instance_name, label
+from rayhpc.providers.gcp.request import label
 from rayhpc.providers.gcp.startup import startup_script
 from rayhpc.providers.machines import MachineKind, print_of
 
@@ -127,9 +128,9 @@ def test_rays_spot_workers_and_machines_without_an_address_outside(gce: FakeGce)
 def test_names_and_labels_are_googles_and_stay_apart() -> None:
     assert label("a-b_9") == "a-b_9"
     assert label("A.b") != label("a.b") != label("a-b")
-    names = {instance_name("c", "w-1"), instance_name("c-w", "1"), instance_name("C", "w-1")}
+    names = {name_at("c", "w-1"), name_at("c-w", "1"), name_at("C", "w-1")}
     assert len(names) == 3
-    assert len(instance_name("x" * 63, "y" * 63)) == 63
+    assert len(name_at("x" * 63, "y" * 63)) == 63
 
 
 def test_a_lost_reply_is_asked_for_again_and_there_is_one_machine(gce: FakeGce) -> None:

@@ -6,15 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from rayhpc.elastic.types import MachineState
-from rayhpc.providers.aws.request import (
-    CLUSTER,
-    LEASE,
-    MACHINE,
-    MADE_OF,
-    OWNER,
-    TYPE,
-    of_tags,
-)
+from rayhpc.providers.aws.request import of_tags
+from rayhpc.providers.cloud_names import CLUSTER, LEASE, MACHINE, MADE_OF, OWNER, TYPE
 from rayhpc.providers.machines import Rented, Watched
 
 _STATES = {"pending": MachineState.PENDING, "running": MachineState.RUNNING}

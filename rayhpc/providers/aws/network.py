@@ -11,7 +11,8 @@ from typing import Any
 
 from rayhpc.elastic.types import NodeType
 from rayhpc.providers.aws.api import Api, ApiError
-from rayhpc.providers.aws.request import CLUSTER, as_tags, subnets_of
+from rayhpc.providers.aws.request import as_tags, subnets_of
+from rayhpc.providers.cloud_names import CLUSTER
 
 _THERE_ALREADY = ("InvalidGroup.Duplicate", "InvalidKeyPair.Duplicate")
 _RULE_THERE = "InvalidPermission.Duplicate"

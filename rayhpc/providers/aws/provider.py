@@ -14,8 +14,8 @@ from typing import Any
 from rayhpc.elastic.types import NodeType
 from rayhpc.providers.aws import answers, instances, network, request
 from rayhpc.providers.aws.api import Api, ApiError, Boto
-from rayhpc.providers.aws.request import CLUSTER, LEASE, MACHINE, Surroundings, Try, of_tags
-from rayhpc.providers.base import ClusterFacts, Provider
+from rayhpc.providers.aws.request import Surroundings, Try, of_tags
+from rayhpc.providers.cloud_names import CLUSTER, LEASE, MACHINE
 from rayhpc.providers.machines import (
     MachineKind,
     MachineProvider,
@@ -204,10 +204,6 @@ class AwsKind(MachineKind):
     user = "ubuntu"
     knows_keys = True
     look_seconds = 5.0
-
-    def open(self, cluster: ClusterFacts, types: Sequence[NodeType]) -> Provider:
-        """For one cluster."""
-        return self.rent(cluster.name, cluster.options or {}, types)
 
     def rent(
         self, cluster: str, options: Mapping[str, object], types: Sequence[NodeType]

@@ -15,11 +15,12 @@ from typing import Any
 
 from rayhpc.batch.errors import OptionError
 from rayhpc.elastic.types import NodeType
-from rayhpc.providers.aws.user_data import user_data
+from rayhpc.providers.cloud_init import user_data
+from rayhpc.providers.cloud_names import CLUSTER, MACHINE, MADE_OF, OWNER, TYPE
 from rayhpc.providers.machines import print_of
 
-CLUSTER, MACHINE, TYPE = "rayhpc-cluster", "rayhpc-machine", "rayhpc-node-type"
-MADE_OF, OWNER, LEASE = "rayhpc-made-of", "rayhpc-owner", "rayhpc-lease"
+# EC2's own limit, before base64.
+MOST_BYTES = 16384
 _OURS = ("ClientToken", "MinCount", "MaxCount", "InstanceInitiatedShutdownBehavior", "DryRun")
 _DEFAULT_TYPE = "m5.large"
 # m6g, c7gn, im4gn: but not g4dn, whose g comes before the generation.
@@ -155,7 +156,10 @@ def of_tags(tags: Sequence[Mapping[str, str]] | None) -> dict[str, str]:
 
 def _user_data(cluster: str, kind: NodeType) -> str:
     users = kind.options.get("UserData")
-    return user_data(cluster, None if users is None else str(users))
+    text = user_data(cluster, None if users is None else str(users))
+    if len(text.encode()) > MOST_BYTES:
+        raise ValueError(f"UserData is longer than EC2's {MOST_BYTES} bytes")
+    return text
 
 
 def _list(value: object) -> list[str]:

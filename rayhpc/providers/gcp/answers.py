@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rayhpc.providers.base import CapacityError, ProviderError, RefusedError
-from rayhpc.providers.gcp.api import ApiError
+from rayhpc.providers.rest import ApiError, one_line
 
 # There is none of that kind in that zone now: another zone may have one.
 _ELSEWHERE = frozenset(
@@ -74,30 +74,26 @@ def in_words(error: ApiError) -> ProviderError:
         )
     if error.code in _WHO:
         return RefusedError(
-            f"Google takes no credentials from here ({_line(error.message)}): run `gcloud auth "
+            f"Google takes no credentials from here ({one_line(error.message)}): run `gcloud auth "
             "application-default login`, or name a key file in GOOGLE_APPLICATION_CREDENTIALS"
         )
     if error.code in _OFF:
         return RefusedError(
-            f"{error.doing}: {_line(error.message)}; `gcloud services enable "
+            f"{error.doing}: {one_line(error.message)}; `gcloud services enable "
             "compute.googleapis.com` switches it on"
         )
     if error.code in _RIGHTS:
-        return RefusedError(f"no permission for {error.doing}: {_line(error.message)}")
+        return RefusedError(f"no permission for {error.doing}: {one_line(error.message)}")
     if error.code in _QUOTA:
         return CapacityError(
-            f"the project's quota is used up ({error.code}: {_line(error.message)}): end others, "
-            "or ask for more under IAM & Admin, Quotas"
+            f"the project's quota is used up ({error.code}: {one_line(error.message)}): end "
+            "others, or ask for more under IAM & Admin, Quotas"
         )
     if error.code in _AGAIN:
         said = f"{error.code}: {error.message}" if error.code else error.message
-        return ProviderError(f"{error.doing}: no answer to rely on ({_line(said)})")
-    said = f"{error.doing}: {error.code}: {_line(error.message)}"
+        return ProviderError(f"{error.doing}: no answer to rely on ({one_line(said)})")
+    said = f"{error.doing}: {error.code}: {one_line(error.message)}"
     return RefusedError(f"{said}{_remedy(error.message)}")
-
-
-def _line(text: str) -> str:
-    return " ".join(text.split())
 
 
 def _remedy(said: str) -> str:

@@ -8,34 +8,14 @@ from __future__ import annotations
 import http.client
 import json
 import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
-from rayhpc.batch.errors import OptionError
+from rayhpc.providers.rest import LIMIT_S, ApiError, safe_endpoint, send
 
 ENDPOINT = "https://compute.googleapis.com/compute/v1/"
-_LIMIT_S = 30.0
 _PAGE = 500
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
-
-
-class ApiError(Exception):
-    """A call that failed.
-
-    Attributes:
-        code: Google's own, such as `quotaExceeded` or, of an operation, `QUOTA_EXCEEDED`; empty: no
-            answer came, so whether it has been done is unknown.
-        message: in its own words.
-        doing: the call, such as `compute.instances.insert`.
-    """
-
-    def __init__(self, code: str, message: str, doing: str = "") -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-        self.doing = doing
 
 
 class Credentials(Protocol):
@@ -65,12 +45,7 @@ class Compute:
     ) -> None:
         self._project = project
         self._credentials = credentials
-        self._endpoint = (endpoint or ENDPOINT).rstrip("/")
-        url = urlsplit(self._endpoint)
-        if url.scheme != "https" and url.hostname not in _LOOPBACK:
-            raise OptionError(
-                f"{self._endpoint} is no endpoint for Compute Engine: the token goes over https"
-            )
+        self._endpoint = safe_endpoint(endpoint or ENDPOINT, "Compute Engine")
 
     def call(
         self,
@@ -80,7 +55,7 @@ class Compute:
         body: Mapping[str, Any] | None = None,
         *,
         query: Mapping[str, str] = {},
-        limit_s: float = _LIMIT_S,
+        limit_s: float = LIMIT_S,
     ) -> dict[str, Any]:
         """One call.
 
@@ -96,7 +71,9 @@ class Compute:
             ApiError: it failed.
         """
         try:
-            return self._answer(self._request(method, path, body, query), limit_s)
+            url = self._url(path, query)
+            headers = self._credentials.headers(url)
+            return send(method, url, headers, body, _refusal, limit_s).body
         except ApiError as error:
             raise ApiError(error.code, error.message, doing) from None
 
@@ -111,32 +88,13 @@ class Compute:
             if not more:
                 return
 
-    def _request(
-        self, method: str, path: str, body: Mapping[str, Any] | None, query: Mapping[str, str]
-    ) -> urllib.request.Request:
+    def _url(self, path: str, query: Mapping[str, str]) -> str:
         project = self._project or self._credentials.project()
         if not project:
             raise ApiError("NoProject", "which project?")
         self._project = project
         words = urlencode({key: value for key, value in query.items() if value})
-        url = f"{self._endpoint}/projects/{project}/{path}{'?' if words else ''}{words}"
-        headers = {**self._credentials.headers(url), "Accept": "application/json"}
-        data = None
-        if body is not None:
-            data = json.dumps(body).encode()
-            headers["Content-Type"] = "application/json"
-        return urllib.request.Request(url, data, headers, method=method)
-
-    @staticmethod
-    def _answer(request: urllib.request.Request, limit_s: float) -> dict[str, Any]:
-        try:
-            with urllib.request.urlopen(request, timeout=limit_s) as answer:
-                found: dict[str, Any] = json.loads(answer.read() or b"{}")
-        except urllib.error.HTTPError as error:
-            raise _refusal(error) from None
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            raise ApiError("", str(error) or type(error).__name__) from None
-        return found
+        return f"{self._endpoint}/projects/{project}/{path}{'?' if words else ''}{words}"
 
 
 def error_of(operation: Mapping[str, Any], doing: str) -> ApiError | None:

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from rayhpc.batch.errors import OptionError
-from rayhpc.providers.gcp.api import ApiError
+from rayhpc.providers.rest import ApiError
 
 _SCOPE = "https://www.googleapis.com/auth/compute"
 _LIMIT_S = 30.0

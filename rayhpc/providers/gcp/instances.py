@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from rayhpc.elastic.types import MachineState
-from rayhpc.providers.gcp.request import FACTS, LEASE
+from rayhpc.providers.cloud_names import LEASE
+from rayhpc.providers.gcp.request import FACTS
 from rayhpc.providers.machines import Rented, Watched
 
 _STATES = {

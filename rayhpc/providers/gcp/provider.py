@@ -11,15 +11,16 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from rayhpc.batch.errors import OptionError
 from rayhpc.elastic.types import MachineState, NodeType
-from rayhpc.providers.base import ClusterFacts, Provider
+from rayhpc.providers.cloud_names import CLUSTER, LEASE
 from rayhpc.providers.gcp import answers, instances, request
-from rayhpc.providers.gcp.api import ApiError, Compute, error_of
+from rayhpc.providers.gcp.api import Compute, error_of
 from rayhpc.providers.gcp.credentials import GoogleCredentials
-from rayhpc.providers.gcp.request import CLUSTER, LEASE, Surroundings
+from rayhpc.providers.gcp.request import Surroundings
 from rayhpc.providers.machines import (
     MachineKind,
     MachineProvider,
@@ -28,6 +29,8 @@ from rayhpc.providers.machines import (
     owner,
 )
 from rayhpc.providers.options import refuse_unknown
+from rayhpc.providers.rest import ApiError
+from rayhpc.providers.side_by_side import side_by_side
 from rayhpc.providers.zones import Cold, no_capacity, zones_of
 
 # `provider` of a cluster's file: what Ray has and what of it means something here.
@@ -79,9 +82,9 @@ class GcpProvider:
         known = {instances.facts(each).get("machine") for each in self._described()}
         for key in [each for each in self._unanswered if each[0] in known]:
             del self._unanswered[key]
-        for name in names:
-            if name not in known:
-                self._make(node_type, name)
+        fresh = [name for name in names if name not in known]
+        # Each takes seconds until Google has said whether there is room.
+        side_by_side(partial(self._make, node_type), fresh)
 
     def cancel(self, names: Sequence[str]) -> None:
         """What is pending at Google is so for seconds."""
@@ -233,10 +236,6 @@ class GcpKind(MachineKind):
     title = "Google Compute Engine"
     user = "ubuntu"
     look_seconds = 5.0
-
-    def open(self, cluster: ClusterFacts, types: Sequence[NodeType]) -> Provider:
-        """For one cluster."""
-        return self.rent(cluster.name, cluster.options or {}, types)
 
     def rent(
         self, cluster: str, options: Mapping[str, object], types: Sequence[NodeType]

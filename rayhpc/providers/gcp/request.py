@@ -7,7 +7,6 @@ zone, and `scheduling` may be a list.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -16,15 +15,10 @@ from typing import Any
 
 from rayhpc.batch.errors import OptionError
 from rayhpc.elastic.types import NodeType
+from rayhpc.providers.cloud_names import CLUSTER, OWNER, TYPE, name_at, short_hash
 from rayhpc.providers.gcp.startup import startup_script
 from rayhpc.providers.machines import print_of
 
-CLUSTER, TYPE, OWNER, LEASE = (
-    "rayhpc-cluster",
-    "rayhpc-node-type",
-    "rayhpc-owner",
-    "rayhpc-lease",
-)
 # In a machine's metadata: its names as they are, where labels have fewer letters.
 FACTS = "rayhpc"
 # Ray's own defaults.
@@ -66,17 +60,11 @@ def check(kind: NodeType) -> None:
         raise OptionError(f"node type {kind.name}: {text}; leave it out")
 
 
-def instance_name(cluster: str, machine: str) -> str:
-    """The name of a machine at Google: the same one for the same machine, so there is only one."""
-    words = re.sub(r"[^a-z0-9]+", "-", f"rayhpc-{cluster}-{machine}".lower())
-    return f"{words[:54].rstrip('-')}-{_hash(f'{cluster}/{machine}')}"
-
-
 def label(text: str) -> str:
     """A text as a label's value; what has other letters than those is told apart by a hash."""
     if _LABEL.fullmatch(text):
         return text
-    return f"{re.sub(r'[^a-z0-9_-]+', '-', text.lower())[:54]}-{_hash(text)}"
+    return f"{re.sub(r'[^a-z0-9_-]+', '-', text.lower())[:54]}-{short_hash(text)}"
 
 
 def machine_type(kind: NodeType) -> str:
@@ -97,7 +85,7 @@ def body(
     """
     given: dict[str, Any] = {k: v for k, v in kind.options.items() if k not in _NOT_SENT}
     of_template = "sourceInstanceTemplate" in kind.options
-    given["name"] = instance_name(cluster, machine)
+    given["name"] = name_at(cluster, machine)
     if "machineType" in given or not of_template:
         given["machineType"] = _in_zone(
             zone, "machineTypes", given.get("machineType", _DEFAULT_TYPE)
@@ -190,7 +178,3 @@ def _metadata(
 def _in_zone(zone: str, collection: str, name: object) -> str:
     text = str(name)
     return text if "/" in text else f"zones/{zone}/{collection}/{text}"
-
-
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
