@@ -12,7 +12,7 @@ from rayhpc.clusters.yaml_lines import Document
 # Lists of machines: nothing there can be asked for more.
 FIXED = ("local", "ssh")
 # Places that make machines, which are then set up as those of a list are.
-RENTED = ("aws", "gcp")
+RENTED = ("aws", "gcp", "azure")
 
 _STARTED = "pods start their nodes themselves"
 # What a pod's own specification says, or nobody does there.
@@ -22,19 +22,30 @@ _OF_PODS = {
     "head_start_ray_commands": _STARTED,
     "worker_start_ray_commands": _STARTED,
 }
+# Of `provider`, where it makes machines: what Ray has a switch for that nothing here turns.
+_OF_PLACES = {
+    "cache_stopped_nodes": "machines are ended, not kept for later",
+    "use_external_head_ip": "the head has an address outside if its workers have",
+    "unique_id": "names are made of the cluster's own",
+    "subnet_mask": "a network of your own is named as subnet in azure_arm_parameters",
+}
 
 
 def without_effect(config: ClusterConfig, document: Document) -> tuple[str, ...]:
     """One sentence for each, in the order of the file."""
     found: list[tuple[int, str]] = []
 
-    def note(key: str, why: str) -> None:
-        line = document.line((key,))
+    def note(key: str, why: str, *within: str) -> None:
+        line = document.line((*within, key))
         found.append((line, f"{key} (line {line}) has no effect: {why}"))
 
     images = (config.docker.image, config.docker.head_image, config.docker.worker_image)
     if config.provider_type in (*FIXED, *RENTED) and any(images):
         note("docker", "commands run on the machines themselves, not in a container")
+    if config.provider_type in RENTED:
+        for key, why in _OF_PLACES.items():
+            if config.provider.get(key):
+                note(key, why, "provider")
     if config.provider_type in FIXED:
         for key in ("upscaling_speed", "idle_timeout_minutes"):
             if (key,) in document.lines:

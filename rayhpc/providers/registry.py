@@ -20,6 +20,7 @@ GROUP = "rayhpc.providers"
 # Ours, by the module that has each; they are in pyproject.toml as well.
 OURS = {
     "aws": "rayhpc.providers.aws.provider",
+    "azure": "rayhpc.providers.azure.provider",
     "gcp": "rayhpc.providers.gcp.provider",
     "kubernetes": "rayhpc.providers.kubernetes.provider",
     "sge": "rayhpc.providers.sge.provider",

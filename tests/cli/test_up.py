@@ -43,7 +43,7 @@ def test_a_dry_run_shows_what_a_cloud_would_be_asked_for(
 
 
 @pytest.mark.parametrize("words", [["up", "-y"], ["up", "--dry-run"], ["down", "-y"]])
-@pytest.mark.parametrize("provider", ["azure", "yarn"])
+@pytest.mark.parametrize("provider", ["vsphere", "yarn"])
 def test_a_provider_that_is_not_served_is_named_with_what_is(
     home: Path, state: Path, words: list[str], provider: str
 ) -> None:

@@ -181,6 +181,69 @@ auth:
     ssh_public_key: ~/.ssh/id_ed25519.pub
 """
 
+_AZURE_IMAGE = """\
+                vmSize: Standard_D2s_v3
+                imagePublisher: microsoft-dsvm
+                imageOffer: ubuntu-2204
+                imageSku: 2204-gen2
+                imageVersion: latest
+"""
+
+AZURE_FULL = f"""\
+cluster_name: azul
+max_workers: 2
+upscaling_speed: 1.0
+docker:
+    image: "somebody/with-ray:1"
+    container_name: "box"
+    pull_before_run: False
+    run_options: ["--ulimit nofile=4096:4096"]
+idle_timeout_minutes: 5
+provider:
+    type: azure
+    location: northeurope
+    resource_group: a-cluster
+auth:
+    ssh_user: ubuntu
+    ssh_private_key: ~/.ssh/id_rsa
+    ssh_public_key: ~/.ssh/id_rsa.pub
+available_node_types:
+    ray.head.default:
+        resources: {{"CPU": 2}}
+        node_config:
+            azure_arm_parameters:
+{_AZURE_IMAGE}\
+    ray.worker.default:
+        min_workers: 1
+        max_workers: 2
+        resources: {{"CPU": 2}}
+        node_config:
+            azure_arm_parameters:
+{_AZURE_IMAGE}\
+                priority: Spot
+head_node_type: ray.head.default
+file_mounts: {{
+    "~/.ssh/id_rsa.pub": "~/.ssh/id_rsa.pub"
+}}
+cluster_synced_files: []
+file_mounts_sync_continuously: False
+rsync_exclude: ["**/.git"]
+rsync_filter: [".gitignore"]
+initialization_commands:
+    - sudo true || true
+    - touch ~/.no_advice
+setup_commands: []
+head_setup_commands:
+    - pip install -U something-of-azure==2.29.1
+worker_setup_commands: []
+head_start_ray_commands:
+    - ray stop
+    - ray start --head --port=6379 --autoscaling-config=~/ray_bootstrap_config.yaml
+worker_start_ray_commands:
+    - ray stop
+    - ray start --address=$RAY_HEAD_IP:6379
+"""
+
 GCP_MINIMAL = """\
 cluster_name: small
 provider:
@@ -236,6 +299,7 @@ EXAMPLES = {
     ("gcp", "minimal"): GCP_MINIMAL,
     ("gcp", "full"): GCP_FULL,
     ("azure", "minimal"): AZURE_MINIMAL,
+    ("azure", "full"): AZURE_FULL,
     ("local", "minimal-manual"): LOCAL_MINIMAL,
     ("local", "full"): LOCAL_FULL,
 }

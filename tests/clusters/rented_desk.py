@@ -41,15 +41,17 @@ print(sorted(set(ray.get([f.remote() for _ in range(300)]))))
 """
 
 
-def image(programs: Path) -> str:
+def image(programs: Path, *more: str) -> str:
     """The ~/.bash_profile of machines: rayhpc is on their PATH, and a pip that has everything.
 
     Args:
         programs: a folder for what they have besides.
+        more: names of more programs that do nothing there.
     """
-    pip = programs / "pip"
-    pip.write_text('#!/bin/sh\necho "$@" >>~/pip.log\n')
-    pip.chmod(0o755)
+    for name in ("pip", *more):
+        path = programs / name
+        path.write_text(f'#!/bin/sh\necho "$@" >>~/{name}.log\n')
+        path.chmod(0o755)
     return f"export PATH={programs}:{Path(sys.executable).parent}:$PATH\n"
 
 
@@ -142,20 +144,21 @@ class Desk:
         """`rayhpc up`, without a question."""
         return self.rayhpc("up", "-y", *words, str(self.file))
 
-    def try_an_example(self, provider: str, which: str) -> None:
+    def try_an_example(self, provider: str, which: str, *words: str) -> None:
         """Up with two workers or as many more as it says, a program on all, down.
 
         Args:
             provider: whose example.
             which: `minimal` or `full`: Ray's own file, unchanged; OURS: the minimal one in words of
                 our own.
+            words: more options of `up`.
         """
         path = self.file
         if which == OURS:
             path.write_text(files.EXAMPLES[provider, "minimal"])
         else:
             path = files.rays_own(provider, which)
-        done = self.rayhpc("up", "-y", "--min-workers", "2", str(path))
+        done = self.rayhpc("up", "-y", "--min-workers", "2", *words, str(path))
         found = re.search(r": (\d) of \1 nodes run\.", done.stdout)
         assert found, done.stderr
         assert int(found[1]) >= 3

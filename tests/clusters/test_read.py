@@ -169,3 +169,10 @@ def test_what_has_no_effect_is_said_and_what_is_absent_is_not() -> None:
     (docker, idle) = read(files.LOCAL_MINIMAL + more, "c.yaml").ignored
     assert docker.startswith("docker (line 8) has no effect: ")
     assert idle.startswith("idle_timeout_minutes (line 9) has no effect: ")
+
+
+def test_switches_of_a_place_that_nothing_here_turns_are_told() -> None:
+    told = "\n    use_external_head_ip: true\n    cache_stopped_nodes: false\n    location:"
+    file = read(files.AZURE_FULL.replace("\n    location:", told), "c.yaml")
+    ignored = [sentence.partition(" has no effect: ")[0] for sentence in file.ignored]
+    assert ignored == ["docker (line 4)", "use_external_head_ip (line 12)"]

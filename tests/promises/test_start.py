@@ -58,6 +58,7 @@ LOOKS = {
     "launch/batch_cluster/cluster.py:_wait",
     "launch/kubernetes_cluster.py:_wait",
     "launch/kubernetes_cluster.py:end",
+    "providers/azure/api.py:__init__",
     "providers/gcp/provider.py:_outcome",
     "util/state/logs.py:_pieces",
 }
