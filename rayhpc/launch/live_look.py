@@ -14,7 +14,7 @@ from rayhpc.observe.live.look import Look
 from rayhpc.observe.live.tally import Tally
 from rayhpc.wire.address import Address, raylet_of
 from rayhpc.wire.messages.actors import ActorRow
-from rayhpc.wire.messages.cluster import ListActors, ListJobs, NodesOverTime
+from rayhpc.wire.messages.cluster import ClusterUsage, ListActors, ListJobs, NodesOverTime
 from rayhpc.wire.messages.listings import ClusterState, JobRow, NodeHistory
 from rayhpc.wire.messages.task_runs import RunPage, TaskRuns
 
@@ -24,6 +24,7 @@ _PAGE_BYTES = 512 * 1024
 _PAGES_MOST = 8
 # How many answers are read in one look of nodes whose past is still to be read.
 _BEHIND_AT_ONCE = 16
+# A head that is away is told of before its nodes give it up.
 _ANSWER_S = 3.0
 # For each actor that the head lists it is left alone for this long: an actor costs it 8 µs, so that
 # all of them take a five-hundredth of a core at the most.
@@ -63,12 +64,14 @@ class LiveLook:
             LaunchError: it does not answer.
         """
         observer = self._observer
-        state = observer.state()
+        state = observer.ask(ClusterUsage(), ClusterState, timeout_s=_ANSWER_S)
         if time.monotonic() >= self._actors_due:
-            self._actors = observer.ask(ListActors(), list[ActorRow])
+            self._actors = observer.ask(ListActors(), list[ActorRow], timeout_s=_ANSWER_S)
             self._actors_due = time.monotonic() + _PAUSE_AN_ACTOR_S * len(self._actors)
-        jobs = observer.ask(ListJobs(), list[JobRow])
-        history = observer.ask(NodesOverTime(), list[NodeHistory]) if with_history else []
+        jobs = observer.ask(ListJobs(), list[JobRow], timeout_s=_ANSWER_S)
+        history: list[NodeHistory] = []
+        if with_history:
+            history = observer.ask(NodesOverTime(), list[NodeHistory], timeout_s=_ANSWER_S)
         self._read_runs(state)
         now = time.time()
         return Look(
