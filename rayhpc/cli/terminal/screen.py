@@ -28,7 +28,7 @@ from rayhpc.observe.live.now import Now
 LOG_LINES = 1_000
 _LOGS = len(VIEWS)
 _NAMES = [*(x.name for x in VIEWS), "Logs"]
-_KEYS = "1-6 views  F1 help  F4 filter  F6 sort  I invert  Z stop  F10 quit"
+_KEYS = "1-6 views  Enter row  F1 help  F4 filter  F6 sort  I invert  Z stop  F10 quit"
 _FASTEST_S, _SLOWEST_S = 0.25, 32.0
 _HELP = """Keys of rayhpc top (as in htop)
 

@@ -65,13 +65,13 @@ def seen(name: str = "train", **more: Any) -> Now:
     return now(look_of(made, [actor], state=state, **more))
 
 
-def in_top(source: Source, look: Callable[[Top, Any], Awaitable[None]]) -> None:
-    """Run the application at a terminal of 120 columns, with no thread of its own."""
+def in_top(source: Source, look: Callable[[Top, Any], Awaitable[None]], columns: int = 120) -> None:
+    """Run the application at a terminal, with no thread of its own."""
 
     async def run() -> None:
         app = Top(lambda: source)
         app._look = lambda: None  # type: ignore[method-assign]
-        async with app.run_test(size=(120, 30)) as pilot:
+        async with app.run_test(size=(columns, 30)) as pilot:
             app.take(source.found, source.log_lines())
             await pilot.pause()
             await look(app, pilot)
@@ -126,6 +126,16 @@ def test_sorting_filtering_and_the_whole_row() -> None:
         assert "Keys of rayhpc top" in picture(app)
 
     in_top(Source(seen()), look)
+
+
+def test_the_keys_fit_a_terminal_of_80_columns() -> None:
+    async def look(app: Top, pilot: Any) -> None:
+        await pilot.press("5")
+        await pilot.pause()
+        assert "1-6 views  Enter row  F1 help" in picture(app)
+        assert "F10 quit" in picture(app)
+
+    in_top(Source(seen()), look, columns=80)
 
 
 def test_only_cells_that_differ_are_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
