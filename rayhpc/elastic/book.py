@@ -7,6 +7,7 @@ loop writes it down before it acts, so that what was asked for is found again by
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -19,6 +20,10 @@ DELAYS_S = (0.0, 60.0, 300.0, 900.0, 1800.0, 3600.0)
 # A node lost sooner after it has joined was never of use; so many of them pause their type.
 QUICK_LOSS_S = 30.0
 QUICK_LOSSES = 3
+# This long before its end, or this share of its life, a machine takes no new work.
+_LEAD_S, _LEAD = 30.0, 0.05
+# For so long the next node of a type is taken to last no longer than the last one did.
+_LIKE_THE_LAST_S = 600.0
 
 
 class Phase(Enum):
@@ -83,6 +88,8 @@ class TypeState:
         stepped: when the step last grew.
         unmet: since when something has waited that another machine would serve; None: nothing has.
         learnt: what a node of it turned out to have.
+        left: how many seconds its last node had left when it joined, and when that was; None: its
+            end is not known.
     """
 
     serial: int = 0
@@ -95,6 +102,7 @@ class TypeState:
     stepped: float = 0.0
     unmet: float | None = None
     learnt: Resources = field(default_factory=dict)
+    left: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -108,6 +116,11 @@ class State:
     rows: Mapping[str, Row] = field(default_factory=dict)
     types: Mapping[str, TypeState] = field(default_factory=dict)
     adopted: bool = False
+
+
+def lead_of(life_seconds: float) -> float:
+    """How long before its end a machine that lives for so long takes no new work."""
+    return max(_LEAD_S, _LEAD * life_seconds)
 
 
 class Book:
@@ -165,6 +178,14 @@ class Book:
     def resources(self, node_type: str) -> Resources:
         """What a node of a type has, as far as is known."""
         return self.memory[node_type].learnt or self.types[node_type].resources
+
+    def lasts(self, node_type: str) -> float:
+        """How many seconds a new node of a type takes work for, as far as is known."""
+        life, left = self.types[node_type].life_seconds, self.memory[node_type].left
+        lasts = math.inf if life is None else life - lead_of(life)
+        if left is not None and self.now - left[1] < _LIKE_THE_LAST_S:
+            lasts = min(lasts, left[0])
+        return lasts
 
     def new(self, node_type: str, count: int) -> tuple[str, ...]:
         """Rows for machines that are about to be asked for; their names."""

@@ -7,12 +7,19 @@ been pending, is in a line's `detail`, so that a log says each thing once.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from rayhpc.elastic.book import GOING, Book, Phase, Row
-from rayhpc.elastic.packing import Packing, can_hold, gang_in_words, words_for
+from rayhpc.elastic.packing import (
+    Bin,
+    Packing,
+    can_hold,
+    gang_in_words,
+    need_in_words,
+    words_for,
+)
 from rayhpc.elastic.types import Ask, Demand, Line, NodeView
 from rayhpc.wire.feasibility import closeness, in_words, labels_match
-from rayhpc.wire.messages.common import Resources
 
 _WORDS = {
     Phase.ASKED: "asked for, not answered yet",
@@ -59,13 +66,13 @@ def _drained(book: Book, drains: Sequence[str]) -> Iterator[Line]:
 
 def _unserved(book: Book, packing: Packing) -> Iterator[Line]:
     for demand, count in packing.left:
-        one = Demand(demand.resources, 1, demand.conditions, waits_for=demand.waits_for)
+        one = replace(demand, count=1)
         able = [name for name in book.types if _fits_type(book, name, demand)]
         if able:
             why = "; ".join(filter(None, (_why_no_more(book, name) for name in able)))
             if why:
                 yield Line(f"nothing more is asked for: {why}", detail=words_for(demand, count))
-        elif not any(place.total and _could(place.total, demand) for place in packing.bins):
+        elif not any(place.total and _could(place, demand) for place in packing.bins):
             yield Line(
                 f"{_plural(one)} fit no node type, so nothing is asked for them: "
                 f"{_closest(book, demand)}"
@@ -80,15 +87,20 @@ def _unserved(book: Book, packing: Packing) -> Iterator[Line]:
 
 def _fits_type(book: Book, name: str, demand: Demand) -> bool:
     kind = book.types[name]
+    if demand.seconds is not None and demand.seconds > book.lasts(name):
+        return False
     return can_hold(kind, book.resources(name), demand.resources, demand.conditions)
 
 
-def _could(total: Resources, demand: Demand) -> bool:
+def _could(place: Bin, demand: Demand) -> bool:
+    if demand.seconds is not None and demand.seconds > place.lasts:
+        return False
+    total = place.total
     return all(total.get(name, 0) >= amount for name, amount in demand.resources.items())
 
 
 def _plural(demand: Demand) -> str:
-    return f"{demand.waits_for} that need {in_words(demand.resources)} each"
+    return f"{demand.waits_for} that need {need_in_words(demand)} each"
 
 
 def _closest(book: Book, demand: Demand) -> str:
@@ -99,6 +111,10 @@ def _closest(book: Book, demand: Demand) -> str:
         return "none has such labels"
     if not known:
         return "there is none"
+    able = [name for name in book.types if _fits_type(book, name, replace(demand, seconds=None))]
+    if able:
+        longest = max(book.lasts(name) for name in able)
+        return f"none takes what runs for longer than {longest:.0f} s"
     name, largest = max(known, key=lambda each: closeness(each[1], demand.resources))
     lacking = [x for x, amount in demand.resources.items() if largest.get(x, 0) < amount]
     has = [in_words({x: largest[x]}) if largest.get(x) else f"no {x}" for x in lacking]

@@ -6,10 +6,12 @@ in its own row.  Decides nothing about how many machines there should be.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from rayhpc.elastic.book import GOING, QUICK_LOSS_S, Book, Phase, Row
 from rayhpc.elastic.types import Machine, MachineState, NodeView
+from rayhpc.wire.feasibility import end_of
 
 # A machine that a look at its place does not show counts as gone after so many looks, this far
 # apart, if it is older than that: a new one may not be visible yet, an empty answer may be wrong.
@@ -54,7 +56,9 @@ def _is_up(book: Book, row: Row, node: NodeView) -> None:
     if row.joined is None:
         row = book.note(row, joined=book.now, missing=(0, 0.0), reason="")
         learnt = {k: v for k, v in node.total.items() if not k.startswith("node:")}
-        book.remember(row.node_type, learnt=learnt)
+        left = end_of(node.labels) - book.now
+        is_known = left < math.inf
+        book.remember(row.node_type, learnt=learnt, left=(left, book.now) if is_known else None)
     if row.phase not in (Phase.UP, Phase.DRAINING, Phase.RELEASING):
         row = book.move(row, Phase.UP)
     if row.joined is not None and book.now - row.joined >= QUICK_LOSS_S:

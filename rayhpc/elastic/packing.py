@@ -7,6 +7,7 @@ machines.  Equal demands are counted, never looped over, so the cost is that of 
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +25,8 @@ _MANY = 1 << 30
 class Bin:
     """Room on one node, or on one machine that is not there yet.
 
-    `machine` is its name (empty: nobody's, or a new one), `is_new` says that it must be asked for.
+    `machine` is its name (empty: nobody's, or a new one), `is_new` says that it must be asked for,
+    `lasts` how many seconds it has left.
     """
 
     free: Resources
@@ -35,9 +37,14 @@ class Bin:
     used: bool = False
     is_new: bool = False
     total: Resources = field(default_factory=dict)
+    lasts: float = math.inf
 
-    def holds(self, wanted: Resources, conditions: Sequence[Labels] = ()) -> int:
-        """How many times that fits now."""
+    def holds(
+        self, wanted: Resources, conditions: Sequence[Labels] = (), seconds: float | None = None
+    ) -> int:
+        """How many times that fits now, of what runs for so long."""
+        if seconds is not None and seconds > self.lasts:
+            return 0
         if conditions and not labels_match(self, conditions):
             return 0
         return _times(self.free, wanted)
@@ -55,6 +62,7 @@ class Packing:
         bins: the room there is, best first.
         types: node types, of which new bins may be opened.
         resources: what a node of each type has.
+        lasts: how many seconds a new node of each type takes work for.
         room: how many new ones of each type there may be.
         room_for_all: how many new ones of all types together; None: as the types say.
 
@@ -71,12 +79,14 @@ class Packing:
         bins: list[Bin],
         types: Iterable[NodeType],
         resources: Mapping[str, Resources],
+        lasts: Mapping[str, float],
         room: Mapping[str, int],
         room_for_all: int | None = None,
     ) -> None:
         self.bins = bins
         self._types = list(types)
         self._resources = resources
+        self._lasts = lasts
         self._room = dict(room)
         self._room_for_all = sum(room.values()) if room_for_all is None else room_for_all
         self.new: Counter[str] = Counter()
@@ -98,13 +108,13 @@ class Packing:
         for place in self.bins:
             if not left:
                 return
-            count = min(left, place.holds(demand.resources, demand.conditions))
+            count = min(left, place.holds(demand.resources, demand.conditions, demand.seconds))
             if count:
                 place.take(demand.resources, count)
                 left -= count
         while left:
             why = f"{words_for(demand, left)} {'find' if left > 1 else 'finds'} no room"
-            opened = self._open(demand.resources, demand.conditions, why)
+            opened = self._open(demand.resources, demand.conditions, why, demand.seconds)
             if opened is None:
                 self.left.append((demand, left))
                 return
@@ -144,12 +154,19 @@ class Packing:
                 taken.add(id(place))
         return True
 
-    def _open(self, wanted: Resources, conditions: Sequence[Labels], why: str) -> Bin | None:
+    def _open(
+        self,
+        wanted: Resources,
+        conditions: Sequence[Labels],
+        why: str,
+        seconds: float | None = None,
+    ) -> Bin | None:
         """A bin of a new machine, of the type that wastes least; None: there may be none."""
         found = [
             (waste(wanted, self._resources[kind.name]), kind.name, kind)
             for kind in self._types
             if min(self._room.get(kind.name, 0), self._room_for_all) > 0
+            and (seconds is None or seconds <= self._lasts[kind.name])
             and can_hold(kind, self._resources[kind.name], wanted, conditions)
         ]
         if not found:
@@ -158,17 +175,26 @@ class Packing:
         self._room[kind.name] -= 1
         self._room_for_all -= 1
         self.new[kind.name] += 1
-        opened = bin_of_type(kind, self._resources[kind.name])
+        opened = bin_of_type(kind, self._resources[kind.name], self._lasts[kind.name])
         opened.is_new = True
         self.why.setdefault(kind.name, why)
         self.bins.append(opened)
         return opened
 
 
-def bin_of_type(kind: NodeType, resources: Resources, machine: str = "") -> Bin:
+def bin_of_type(
+    kind: NodeType, resources: Resources, lasts: float = math.inf, machine: str = ""
+) -> Bin:
     """The room on a machine of that type which is not there yet."""
     known = {**dict.fromkeys(_FOUND_OUT, _MANY * UNIT), **resources}
-    return Bin(dict(known), kind.labels, machine=machine, node_type=kind.name, total=known)
+    return Bin(
+        dict(known),
+        kind.labels,
+        machine=machine,
+        node_type=kind.name,
+        total=known,
+        lasts=lasts,
+    )
 
 
 def can_hold(
@@ -194,10 +220,16 @@ def waste(wanted: Resources, resources: Resources) -> tuple[int, float]:
 
 def words_for(demand: Demand, count: int) -> str:
     """A demand in words: `37 tasks that need 1 CPU each`."""
-    wanted = in_words(demand.resources)
+    wanted = need_in_words(demand)
     if count == 1:
         return f"1 {demand.waits_for.removesuffix('s')} that needs {wanted}"
     return f"{count} {demand.waits_for} that need {wanted} each"
+
+
+def need_in_words(demand: Demand) -> str:
+    """What each of a demand needs: `2 CPU, and 600 s`."""
+    time = "" if demand.seconds is None else f", and {demand.seconds:g} s"
+    return f"{in_words(demand.resources)}{time}"
 
 
 def gang_in_words(gang: Gang) -> str:

@@ -16,6 +16,7 @@ from rayhpc.elastic.observing import observe
 from rayhpc.elastic.packing import Bin, Packing, bin_of_type
 from rayhpc.elastic.retiring import retire
 from rayhpc.elastic.types import Ask, Demand, NodeType, NodeView, Plan, Seen
+from rayhpc.wire.feasibility import end_of
 
 # What waits must have done so for this long: most of it finds room meanwhile.
 PATIENCE_S = 0.2
@@ -38,7 +39,7 @@ def plan(
     Args:
         seen: demand and supply at one instant.
         types: the node types there are.
-        now: the time in seconds, of any clock that outlives the process that plans.
+        now: the time in seconds since 1970, as in the nodes' labels about their ends.
         state: what was remembered; `State()` at first.
         most: how many machines of all types together there may be; None: as the types say.
 
@@ -65,7 +66,8 @@ def _pack(book: Book, seen: Seen) -> Packing:
     resources = {name: book.resources(name) for name in book.types}
     room = {name: _room(book, name) for name in book.types}
     bins, left = _bins(book, seen.nodes), book.room_for_all()
-    packing = Packing(bins, book.types.values(), resources, room, left)
+    lasts = {name: book.lasts(name) for name in book.types}
+    packing = Packing(bins, book.types.values(), resources, lasts, room, left)
     packing.put_all(seen.wanted.gangs, seen.wanted.tasks)
     _put_floor(packing, [Demand(each, waits_for="requested bundles") for each in seen.wanted.floor])
     return packing
@@ -81,15 +83,16 @@ def _bins(book: Book, nodes: Sequence[NodeView]) -> list[Bin]:
     """All room, in the order in which it is to be used: what can end soon comes last."""
     open_nodes = [node for node in nodes if not _is_leaving(book, node)]
     open_nodes.sort(key=lambda node: (bool(node.machine), not node.busy, node.machine))
-    found = [_bin_of_node(node) for node in open_nodes]
+    found = [_bin_of_node(node, book.now) for node in open_nodes]
     by_machine = {node.machine: node for node in nodes if node.machine}
     for row in book.rows.values():
         if row.phase is Phase.DRAINING and not row.retiring and row.name in by_machine:
-            found.append(_bin_of_node(by_machine[row.name]))
+            found.append(_bin_of_node(by_machine[row.name], book.now))
     for phase in reversed(COMING):
         for name, kind in book.types.items():
             for row in book.of(name, phase):
-                found.append(bin_of_type(kind, book.resources(name), row.name))
+                has, lasts = book.resources(name), book.lasts(name)
+                found.append(bin_of_type(kind, has, lasts, row.name))
     return found
 
 
@@ -98,7 +101,7 @@ def _is_leaving(book: Book, node: NodeView) -> bool:
     return node.draining or (row is not None and row.phase is not Phase.UP)
 
 
-def _bin_of_node(node: NodeView) -> Bin:
+def _bin_of_node(node: NodeView, now: float) -> Bin:
     return Bin(
         dict(node.free),
         node.labels,
@@ -106,6 +109,7 @@ def _bin_of_node(node: NodeView) -> Bin:
         machine=node.machine,
         node_type=node.node_type,
         total=dict(node.total),
+        lasts=end_of(node.labels) - now,
     )
 
 

@@ -38,7 +38,8 @@ def seen_in(
 def _demand(waiting: Waiting) -> Demand:
     what = "actors" if waiting.is_actor else "tasks"
     conditions = tuple(waiting.strategy.hard)
-    return Demand(waiting.resources, waiting.count, conditions, waits_for=what)
+    seconds = waiting.strategy.seconds or None
+    return Demand(waiting.resources, waiting.count, conditions, seconds, what)
 
 
 def _gang(group: WaitingGroup) -> Gang:

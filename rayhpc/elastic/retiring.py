@@ -8,11 +8,9 @@ takes: each therefore goes a little earlier than the one before.
 
 from __future__ import annotations
 
-from rayhpc.elastic.book import Book, Phase, Row
+from rayhpc.elastic.book import Book, Phase, Row, lead_of
 from rayhpc.elastic.types import NodeType
 
-# This long before its end, or this share of its life, a node takes no new work.
-_LEAD_S, _LEAD = 30.0, 0.05
 # Up to this share of its life earlier.  Multiples of the golden ratio spread evenly, however many.
 _STAGGER, _GOLDEN = 0.05, 0.618034
 
@@ -31,7 +29,7 @@ def retire(book: Book) -> list[str]:
 def _time_to_go(kind: NodeType, row: Row) -> float:
     if kind.life_seconds is None or row.joined is None:
         return float("inf")
-    lead = max(_LEAD_S, _LEAD * kind.life_seconds)
+    lead = lead_of(kind.life_seconds)
     number = row.name.rpartition("-")[2]
     share = int(number) * _GOLDEN % 1.0 if number.isdecimal() else 0.0
     return row.joined + kind.life_seconds - lead - _STAGGER * kind.life_seconds * share

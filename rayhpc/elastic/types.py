@@ -98,7 +98,7 @@ class Demand:
         resources: what each of them needs.
         count: how many there are.
         conditions: what must hold of the labels of the node they run on.
-        seconds: how long each is expected to run; None: unknown.
+        seconds: how long each runs at most: it needs a node that lasts so long; None: unknown.
         waits_for: where it waits, in words, for explanations.
     """
 

@@ -67,7 +67,7 @@ class Actors:
         # Killed before their owners, still alive, have registered them; oldest first.
         self._killed_early: dict[ObjectId, None] = {}
         self._starter = Starter(
-            self.table, self.waiting, nodes, groups, send, random, self._give_up, self._tell
+            self.table, self.waiting, nodes, groups, send, wall, random, self._give_up, self._tell
         )
         self._restore()
 

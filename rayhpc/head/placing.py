@@ -39,10 +39,10 @@ class Demand(NamedTuple):
     avoid: NodeNumber = 0
 
 
-def rank_of(demand: Demand, node: NodeRecord) -> Rank | None:
-    """How well a node suits, lower is better; None: not now, or never."""
+def rank_of(demand: Demand, at: float, node: NodeRecord) -> Rank | None:
+    """How well a node suits at a time (since 1970), lower is better; None: not now, or never."""
     strategy = demand.strategy
-    if not can_ever(node.info, demand.placing, strategy):
+    if not can_ever(node.info, demand.placing, strategy, at):
         return None
     crowded = not fits(node.free, demand.holding)
     if crowded and not fits(node.without_tasks(), demand.holding):

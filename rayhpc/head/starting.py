@@ -18,7 +18,16 @@ from rayhpc.head.nodes import NodeRecord, Nodes
 from rayhpc.head.placing import Demand, Picker, rank_of
 from rayhpc.head.waiting import Kind, Waiting
 from rayhpc.wire.address import Address
-from rayhpc.wire.feasibility import add, can_ever, explain, fits, in_words, subtract
+from rayhpc.wire.feasibility import (
+    add,
+    can_ever,
+    explain,
+    fits,
+    in_words,
+    lasts,
+    subtract,
+    too_short,
+)
 from rayhpc.wire.messages.actors import StartActor
 from rayhpc.wire.messages.common import Resources
 
@@ -36,6 +45,7 @@ class Starter:
         nodes: the table of nodes.
         groups: the placement groups.
         send: sends a message.
+        wall: seconds since the epoch, for actors that say how long they live.
         random: breaks ties.
         give_up: called with an actor that can never start, and the reason.
         tell: called with an actor whose watchers should hear why it waits.
@@ -48,6 +58,7 @@ class Starter:
         nodes: Nodes,
         groups: Groups,
         send: Callable[[Address, msgspec.Struct], None],
+        wall: Callable[[], float],
         random: random.Random,
         give_up: Callable[[ActorRecord, str], None],
         tell: Callable[[ActorRecord], None],
@@ -60,6 +71,7 @@ class Starter:
         self._random = random
         self._give_up = give_up
         self._tell = tell
+        self._wall = wall
 
     def advance(self) -> None:
         """Start whatever can be started."""
@@ -100,7 +112,7 @@ class Starter:
             return
         candidates = self._candidates(kind)
         spread = demand.strategy.kind == "spread"
-        rank = functools.partial(rank_of, demand)
+        rank = functools.partial(rank_of, demand, self._wall())
         self._hand_out(kind, Picker(candidates, rank, self._random, shuffle=spread))
         if kind.actors:
             self._explain(kind, candidates)
@@ -110,7 +122,8 @@ class Starter:
         strategy = kind.demand.strategy
         if strategy.kind == "node":
             node = self._nodes.by_id(strategy.node)
-            if node and not node.ended and can_ever(node.info, kind.demand.placing, strategy):
+            wanted, at = kind.demand.placing, self._wall()
+            if node and not node.ended and can_ever(node.info, wanted, strategy, at):
                 return [node] if node.takes_work() else []
         return self._nodes.open() if kind.fresh else self._nodes.open_grown()
 
@@ -127,14 +140,15 @@ class Starter:
                 f"node {strategy.node} is gone ({node.ended}), and its node affinity is hard "
                 "(soft=False)"
             )
-        return explain([node.info], demand.placing, strategy)
+        return explain([node.info], demand.placing, strategy, self._wall())
 
     def _explain(self, kind: Kind, candidates: list[NodeRecord]) -> None:
         demand = kind.demand
         if demand.strategy.kind == "node" and not candidates:
             self._say(kind, "it waits for its node, which takes no new work at the moment", True)
             return
-        some = any(can_ever(n.info, demand.placing, demand.strategy) for n in candidates)
+        wanted, strategy, at = demand.placing, demand.strategy, self._wall()
+        some = any(can_ever(n.info, wanted, strategy, at) for n in candidates)
         possible = some or (kind.possible and not kind.fresh)
         if possible:
             bound = len(candidates) == 1 and demand.strategy.kind == "node"
@@ -142,7 +156,7 @@ class Starter:
             reason = f"it waits for {where} {in_words(demand.placing)} free"
         elif kind.fresh or not kind.reason:
             infos = [node.info for node in self._nodes.alive.values()]
-            reason = explain(infos, demand.placing, demand.strategy)
+            reason = explain(infos, wanted, strategy, at)
         else:
             reason = kind.reason
         self._say(kind, reason, possible)
@@ -166,6 +180,13 @@ class Starter:
         if verdict is Verdict.GONE:
             self._give_up_all(kind, text)
             return
+        if verdict is Verdict.OPEN and strategy.seconds:
+            able, at = nodes, self._wall()
+            nodes = [x for x in able if lasts(x.info.labels, strategy.seconds, at)]
+            if not nodes:
+                verdict = Verdict.NEVER
+                lack = too_short([x.info for x in able], demand.placing, strategy, at)
+                text = f"in its placement group {lack}"
 
         def rank(node: NodeRecord) -> tuple[float, ...] | None:
             found = self._groups.rank(strategy, node.number, demand.placing, demand.holding)

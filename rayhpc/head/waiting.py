@@ -114,6 +114,8 @@ class Waiting:
         """The kinds worth trying; `grown`: some nodes may have more room than before."""
         self._end_rests()
         for kind in list(self._kinds.values()):
+            if grown and kind.demand.strategy.seconds:
+                kind.fresh = True  # the ends of all nodes have come nearer
             if kind.actors and (kind.fresh or (grown and not kind.demand.strategy.group)):
                 yield kind
 

@@ -26,6 +26,7 @@ from rayhpc.machine import interfaces, processes, scratch
 from rayhpc.machine.facts import MachineFacts, read_machine
 from rayhpc.raylet.config import RUNS_KEPT, NodeConfig, new_node_id
 from rayhpc.wire import keys
+from rayhpc.wire.feasibility import END_LABEL
 from rayhpc.wire.keys import ClusterKey, KeyPair
 from rayhpc.wire.messages.common import UNIT, Resources
 
@@ -286,13 +287,14 @@ def _labels(place: Place, options: NodeOptions, rank: int) -> dict[str, str]:
         "rayhpc.io/scheduler": allocation.scheduler.value,
         "rayhpc.io/job": place.job,
         "rayhpc.io/component": _text(allocation.component.value),
+        END_LABEL: _text(allocation.end_time.value),
     }
     given = place.system.labels(place.environ)
     return {**{key: value for key, value in known.items() if value}, **options.labels, **given}
 
 
-def _text(value: int | None) -> str:
-    return "" if value is None else str(value)
+def _text(value: float | None) -> str:
+    return "" if value is None else f"{value:.0f}"
 
 
 def _spill_directories(place: Place, session_dir: str) -> list[str]:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from rayhpc.exit_codes import ExitCode, LaunchError
+from rayhpc.wire.feasibility import END_LABEL
 
 PREDEFINED = ("CPU", "GPU", "memory", "object_store_memory")
 # Amounts are sent as integers in units of 1/10000, in 64 bits.
@@ -58,6 +59,9 @@ def check_options(options: NodeOptions, *, listeners: int = 1) -> None:
     for key, value in options.labels.items():
         if not key or not all(isinstance(each, str) for each in (key, value)):
             raise wrong(f"--labels: {key!r}={value!r} is not a pair of texts like zone=a")
+    end = options.labels.get(END_LABEL, "0")
+    if not end.isdecimal():
+        raise wrong(f"--labels: {END_LABEL} is a number of seconds since 1970, not {end!r}")
     _check_ports(options.ports, listeners)
 
 

@@ -13,6 +13,7 @@ from rayhpc.batch.rendering import OUR_RAYHPC
 from rayhpc.elastic.types import MACHINE_LABEL, TYPE_LABEL, NodeType
 from rayhpc.providers.base import ClusterFacts
 from rayhpc.providers.node_words import node_words
+from rayhpc.wire.feasibility import END_LABEL
 from rayhpc.wire.messages.common import UNIT
 
 
@@ -23,12 +24,15 @@ class ArrayWords:
     Attributes:
         task: the variable with the task's number, from 1.
         cancel: the command that cancels the whole array.
+        end: shell text that sets `$end` to the machine's end in seconds since 1970, or to nothing;
+            empty: only the time limit of its type is known.
         shield: runs before the node starts, in its process: such as `trap '' USR2;`.
         ends: signals that say that the machine is to end.
     """
 
     task: str
     cancel: str
+    end: str = ""
     shield: str = ""
     ends: str = "TERM INT"
 
@@ -43,11 +47,12 @@ name={type}-$(( $1 + {task} ))
 over() {{ {cancel} >/dev/null 2>&1; exit 0; }}
 
 [ -e "$key" ] || over  # the cluster has ended
+{end}
 cd {work_dir} || exit 78
 {setup}start() {{
     {shield}
     exec {rayhpc} start --address={address} --key-file="$key" --block \\
-        --labels="{machine}=$name,{of_type}={type}"{labels}{has}
+        --labels="{machine}=$name,{of_type}={type}${{end:+,{end_label}=$end}}"{labels}{has}
 }}
 start &
 node=$!
@@ -84,9 +89,17 @@ def script_for(cluster: ClusterFacts, kind: NodeType, words: ArrayWords) -> str:
         setup="".join(f"{{ {line}\n}} || exit 78\n" for line in kind.setup),
         task=words.task,
         cancel=words.cancel,
+        end=words.end or _end(kind),
+        end_label=END_LABEL,
         shield=words.shield or ":",
         ends=words.ends,
     )
+
+
+def _end(kind: NodeType) -> str:
+    """From now on it lives for as long as its type says."""
+    life = kind.life_seconds
+    return "end=" if life is None else f"end=$(( $(date +%s) + {life:.0f} ))"
 
 
 def _has(kind: NodeType) -> str:

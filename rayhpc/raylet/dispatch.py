@@ -58,6 +58,12 @@ class Revocable:
         """Whether it has been asked to give them back."""
         return self.revoked_at is not None
 
+    def take_back(self, now: float) -> None:
+        """Ask the holder to give them back, once."""
+        if not self.revoking:
+            self.revoked_at = now
+            self.revoke()
+
 
 class Dispatch:
     """The requests waiting on one node, and the revocable allocations that could serve them.
@@ -191,9 +197,8 @@ class Dispatch:
             if pool is None or coming.serves(pool, request.demand):
                 continue
             for revocable in self._victims(request, pool, coming, now):
-                revocable.revoked_at = now
                 coming.revoke(revocable)
-                revocable.revoke()
+                revocable.take_back(now)
             coming.serves(pool, request.demand)
 
     def _victims(

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import msgspec
+
 from rayhpc.raylet.lease_records import PendingLease
 from rayhpc.raylet.resources import GPU, Pool, shortage, wastes_gpus
+from rayhpc.raylet.view import ClusterView
 from rayhpc.wire.address import NodeNumber
+from rayhpc.wire.feasibility import lasts
 from rayhpc.wire.messages import actors, leases
 from rayhpc.wire.messages.common import Resources
 
@@ -57,6 +61,18 @@ def next_node(demand: Resources, state: actors.GroupIs | None, me: NodeNumber) -
     return nodes[after_me % len(nodes)] if nodes else me
 
 
+def lasting(
+    state: actors.GroupIs, view: ClusterView, seconds: float, at: float
+) -> actors.GroupIs:
+    """A group without the nodes that end before what starts now and runs for so long."""
+    nodes = [
+        number if node is None or lasts(node.info.labels, seconds, at) else 0
+        for number in state.nodes
+        for node in (view.nodes.get(number),)
+    ]
+    return msgspec.structs.replace(state, nodes=nodes)
+
+
 def _is_best_here(
     demand: Resources, state: actors.GroupIs, me: NodeNumber, pools: list[Pool]
 ) -> bool:
@@ -65,7 +81,7 @@ def _is_best_here(
     if not fitting or not all(wastes_gpus(pool.total, demand) for pool in fitting):
         return bool(fitting)
     return not any(
-        node != me and not shortage(bundle, demand) and not bundle.get(GPU)
+        node not in (me, 0) and not shortage(bundle, demand) and not bundle.get(GPU)
         for node, bundle in zip(state.nodes, state.bundles, strict=False)
     )
 

@@ -15,14 +15,15 @@ import msgspec
 from rayhpc.raylet import group_choice, scheduling
 from rayhpc.raylet.bundles import ReservedBundles
 from rayhpc.raylet.dispatch import Dispatch, ResourceRequest, Revocable
+from rayhpc.raylet.last_starts import LastStarts
 from rayhpc.raylet.lease_reasons import why_for_ever
 from rayhpc.raylet.lease_records import GrantedLease, PendingLease
 from rayhpc.raylet.orphans import Orphans
-from rayhpc.raylet.resources import Allocation, Pool, shortage
+from rayhpc.raylet.resources import Allocation, Pool, shortage, times_more
 from rayhpc.raylet.view import ClusterView
 from rayhpc.raylet.workers import LEAVING, Waiter, WorkerPool, WorkerProcess
 from rayhpc.wire.address import Address, NodeNumber, node_of
-from rayhpc.wire.messages import leases
+from rayhpc.wire.messages import actors, leases
 from rayhpc.wire.messages.common import Grant
 
 # After this time the user hears of a demand that no node can meet: nodes may still be joining.
@@ -46,6 +47,7 @@ class Leases:
         workers: its processes.
         send: sends a message.
         now: the time in seconds, monotonic.
+        wall: seconds since the epoch, for tasks that say how long they run.
         watch: called with a submitter's address, whose end must be reported.
     """
 
@@ -58,6 +60,7 @@ class Leases:
         workers: WorkerPool,
         send: Send,
         now: Callable[[], float],
+        wall: Callable[[], float],
         watch: Callable[[Address], None],
     ) -> None:
         self._pool = pool
@@ -68,6 +71,8 @@ class Leases:
         self._send = send
         self._now = now
         self._watch = watch
+        self._wall = wall
+        self._last_starts = LastStarts(view, now, wall)
         self._requests: dict[tuple[Address, int], PendingLease] = {}
         self._leases: dict[int, GrantedLease] = {}
         # By worker, then by submitter: the last revoked lease, and what had started under it.
@@ -230,6 +235,7 @@ class Leases:
         now = self._now()
         for orphan in self._orphans.due():
             self._workers.kill(orphan, orphan.death)
+        self._last_starts.revoke_due()
         if self._view.expire(now):
             self.on_view_changed()
         for request in list(self._requests.values()):
@@ -237,8 +243,11 @@ class Leases:
             if resource_request is None or resource_request not in self._dispatch:
                 continue
             if now - request.arrived >= TELL_AFTER_S and request.told == "":
-                self._tell(request, why_for_ever(request, self._view, self._bundles))
-            if self._may_rotate(request, now):
+                why = why_for_ever(request, self._view, self._bundles, self._wall())
+                self._tell(request, why)
+            if not self._lasts(request):
+                self._reconsider(request)
+            elif self._may_rotate(request, now):
                 self._rotate(request)
             elif request.wanted.near and now - request.arrived >= NEAR_WITHIN_S:
                 request.goes_anywhere = True
@@ -247,7 +256,7 @@ class Leases:
     def deadline(self) -> float | None:
         """When `on_time` must be called; None: not before something happens."""
         now = self._now()
-        times = self._orphans.deadlines()
+        times = [*self._orphans.deadlines(), *self._last_starts.deadlines()]
         debits = self._view.deadline()
         if debits is not None:
             times.append(debits)
@@ -256,6 +265,7 @@ class Leases:
                 continue
             patience = (TELL_AFTER_S, ROTATE_AFTER_S, NEAR_WITHIN_S)
             times += [request.arrived + x for x in patience]
+            times.append(self._last_starts.last(request.wanted.strategy.seconds))
         return min((x for x in times if x > now), default=None)
 
     # -- queries --------------------------------------------------------------------------------
@@ -280,8 +290,8 @@ class Leases:
             return
         me = self._view.me
         room = not self.is_draining and self._pool.fits(request.resources)
-        serves = not self.is_draining and self._pool.could_ever(request.resources)
-        if request.hops and serves:
+        serves = not self.is_draining and self._lasts(request)
+        if request.hops and serves and self._pool.could_ever(request.resources):
             # It was sent here deliberately: do not redirect it as long as this node can serve it
             # at all.
             self._wait_here(request)
@@ -312,7 +322,12 @@ class Leases:
 
     def _cannot_stay(self, request: PendingLease) -> bool:
         can = not request.is_stuck and self._pool.could_ever(request.resources)
-        return self.is_draining or not can
+        return self.is_draining or not can or not self._lasts(request)
+
+    def _lasts(self, request: PendingLease) -> bool:
+        """Whether this node has as much time left as it wants."""
+        seconds = request.wanted.strategy.seconds
+        return not seconds or self._last_starts.may_start(seconds)
 
     def _choose(self, request: PendingLease, room: bool) -> scheduling.Choice:
         wanted = request.wanted
@@ -324,18 +339,26 @@ class Leases:
             lack = shortage(self._pool.free, request.resources)
             may = not shortage(self._dispatch.revocable_in(self._pool), lack)
         waiting = self.waiting() if kind == "spread" else 0
-        here = scheduling.Here(room, may, waiting, not self.is_draining)
+        here = scheduling.Here(room, may, waiting, not self.is_draining, self._wall())
         choice = scheduling.choose(wanted, self._view, here, self._turns[kind])
         self._turns[kind] += choice.now
         return choice
 
     def _place_in_group(self, request: PendingLease) -> None:
-        state = self._bundles.state_of(request.wanted.strategy.group)
+        state = self._group_of(request)
         choice = group_choice.choose(request, state, self._view.me, self._pools(request))
         if choice.refusal:
             self._refuse(request, choice.refusal, choice.text)
         else:
             self._wait_at(request, choice.node)
+
+    def _group_of(self, request: PendingLease) -> actors.GroupIs | None:
+        """What is known of its group; where any bundle will do, nodes that last as long as it."""
+        strategy = request.wanted.strategy
+        state = self._bundles.state_of(strategy.group)
+        if state is None or not strategy.seconds or strategy.bundle >= 0:
+            return state
+        return group_choice.lasting(state, self._view, strategy.seconds, self._wall())
 
     def _may_rotate(self, request: PendingLease, now: float) -> bool:
         strategy = request.wanted.strategy
@@ -347,7 +370,7 @@ class Leases:
 
     def _rotate(self, request: PendingLease) -> None:
         """Try the next node that has bundles of the group, or wait here."""
-        state = self._bundles.state_of(request.wanted.strategy.group)
+        state = self._group_of(request)
         self._wait_at(request, group_choice.next_node(request.resources, state, self._view.me))
 
     def _wait_at(self, request: PendingLease, node: NodeNumber) -> None:
@@ -375,6 +398,8 @@ class Leases:
 
     def _pools(self, request: PendingLease) -> list[Pool]:
         strategy = request.wanted.strategy
+        if not self._lasts(request):
+            return []
         if strategy.kind == "group":
             return self._bundles.pools(strategy.group, strategy.bundle, request.resources)
         return [] if self.is_draining or request.is_stuck else [self._pool]
@@ -393,7 +418,7 @@ class Leases:
             crowded=lambda text: self._tell(request, text),
         )
         self._workers.acquire(request.waiter)
-        self._workers.start_ahead(key, min(request.backlog - 1, _times(allocation)))
+        self._workers.start_ahead(key, min(request.backlog - 1, times_more(allocation)))
 
     def _start(self, request: PendingLease, worker: WorkerProcess) -> None:
         """A worker is available: the lease begins."""
@@ -408,6 +433,7 @@ class Leases:
             lambda: self._send(worker.address, leases.Revoke(number)),
         )
         self._leases[number] = GrantedLease(number, request.client, worker, revocable)
+        self._last_starts.add(revocable, request.wanted.strategy.seconds)
         self._dispatch.add_revocable(revocable)
         strategy = request.wanted.strategy
         grant = Grant(
@@ -437,6 +463,7 @@ class Leases:
         revocable.allocation.pool.give_back(revocable.allocation)
         self._dispatch.count(revocable.requester, -1)
         self._dispatch.remove_revocable(revocable)
+        self._last_starts.remove(revocable)
         self._workers.release(lease.worker)
 
     def _redirect(self, request: PendingLease, node: NodeNumber) -> None:
@@ -466,10 +493,3 @@ class Leases:
             request.allocation = None
             self._dispatch.count(request.requester, -1)
             self._dispatch.is_dirty = True
-
-
-def _times(allocation: Allocation) -> int:
-    """How many more times the same amount could be taken from the same pool."""
-    free = allocation.pool.free
-    fits = (free.get(name, 0) // need for name, need in allocation.resources.items() if need)
-    return max(0, min(fits, default=0))

@@ -213,6 +213,7 @@ class _RayletProcess:
             MemoryMonitor(readings.read, private_bytes, time.monotonic),
             router.send,
             time.monotonic,
+            time.time,
         )
         io.belong_to(raylet)
         attaching = Attaching(

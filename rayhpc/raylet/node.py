@@ -66,6 +66,7 @@ class Raylet:
         memory: the memory monitor.
         send: sends a message.
         now: the time in seconds, monotonic.
+        wall: seconds since the epoch.
 
     Attributes:
         head: how long to go on without the head.
@@ -81,6 +82,7 @@ class Raylet:
         memory: MemoryMonitor,
         send: Send,
         now: Callable[[], float],
+        wall: Callable[[], float],
     ) -> None:
         self.config = config
         self.number = registered.number
@@ -101,13 +103,13 @@ class Raylet:
         self._watched: set[Address] = set()
         self._gone: set[NodeNumber] = set()
         self.head = HeadContact(now)
-        self._make_parts(base)
+        self._make_parts(base, wall)
         for info in registered.nodes:
             self._add_node(info)
         self._handlers = self._make_handlers()
         self.workers.advance()
 
-    def _make_parts(self, base: WorkerConfig) -> None:
+    def _make_parts(self, base: WorkerConfig, wall: Callable[[], float]) -> None:
         config, send, now = self.config, self.send, self._now
         self.pool = Pool(config.total, dict.fromkeys(config.gpu_ids, UNIT))
         self.view = ClusterView(self.number)
@@ -133,9 +135,8 @@ class Raylet:
             now,
             self._numbers.next,
         )
-        self.leases = Leases(
-            self.pool, self.bundles, self.dispatch, self.view, self.workers, send, now, self._watch
-        )
+        parts = self.pool, self.bundles, self.dispatch, self.view, self.workers
+        self.leases = Leases(*parts, send, now, wall, self._watch)
         self.backlogs = Backlogs(self.is_alive)
         self.actors = HostedActors(
             self.pool,

@@ -130,6 +130,13 @@ class Pool:
         return shares
 
 
+def times_more(allocation: Allocation) -> int:
+    """How many more times the same amount could be taken from the same pool."""
+    free = allocation.pool.free
+    fits = (free.get(name, 0) // need for name, need in allocation.resources.items() if need)
+    return max(0, min(fits, default=0))
+
+
 def shortage(available: Resources, demand: Resources) -> Resources:
     """What `available` lacks to meet `demand`; empty: nothing."""
     return {

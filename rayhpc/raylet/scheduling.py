@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from rayhpc.raylet.resources import wastes_gpus
 from rayhpc.raylet.view import ClusterView, NodeView
 from rayhpc.wire.address import NodeNumber
-from rayhpc.wire.feasibility import explain, in_words, labels_match
-from rayhpc.wire.messages.common import Resources, SchedulingClass
+from rayhpc.wire.feasibility import explain, in_words, labels_match, lasts
+from rayhpc.wire.messages.common import Resources, SchedulingClass, Strategy
 
 
 @dataclass(frozen=True)
@@ -23,13 +23,15 @@ class Here:
 
     `room`: it could serve the request at once; `may`: it could once it has recalled what leases
     have (computed only if the data is here); `waiting`: the number of waiting requests, needed
-    only for a class that spreads; `serves`: it takes new work (otherwise it is leaving).
+    only for a class that spreads; `serves`: it takes new work (otherwise it is leaving);
+    `at`: the time since 1970, for what says how long it runs.
     """
 
     room: bool = False
     may: bool = False
     waiting: int = 0
     serves: bool = True
+    at: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -58,24 +60,35 @@ def choose(wanted: SchedulingClass, view: ClusterView, here: Here, turn: int) ->
     strategy, demand = wanted.strategy, wanted.resources
     if strategy.kind == "node":
         target = view.with_id(strategy.node)
-        if target is not None and target.could_ever(demand):
+        able = target is not None and target.could_ever(demand)
+        if target is not None and able and _lasting([target], strategy, here):
             return _settle([target], wanted, view, here, turn)
         if not strategy.soft:
+            if target is not None and able:
+                return Choice(0, text=explain([target.info], demand, strategy, here.at))
             return Choice(0, text=_affinity_text(strategy.node, target, demand))
     nodes = [
         x
         for x in view.nodes.values()
         if (here.serves or x.info.number != view.me) and labels_match(x.info, strategy.hard)
     ]
+    nodes = _lasting(nodes, strategy, here)
     if not any(x.could_ever(demand) for x in nodes):
         known = [x.info for x in view.nodes.values()]
-        return Choice(view.me, stuck=True, text=explain(known, demand, strategy))
+        return Choice(view.me, stuck=True, text=explain(known, demand, strategy, here.at))
     wished = [x for x in nodes if labels_match(x.info, strategy.wish)] if strategy.wish else []
     if any(x.could_ever(demand) for x in wished):
         first = _settle(wished, wanted, view, here, turn)
         second = _settle(nodes, wanted, view, here, turn)
         return second if second.now and not first.now else first
     return _settle(nodes, wanted, view, here, turn)
+
+
+def _lasting(nodes: list[NodeView], strategy: Strategy, here: Here) -> list[NodeView]:
+    """Those that have as much time left as it wants."""
+    if not strategy.seconds:
+        return nodes
+    return [x for x in nodes if lasts(x.info.labels, strategy.seconds, here.at)]
 
 
 def _settle(

@@ -7,6 +7,7 @@ both fit.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
@@ -14,6 +15,8 @@ from rayhpc.wire.messages.common import UNIT, Labels, NodeInfo, Resources, Strat
 
 # Every node has its id as a label, under Ray's names (the older one last) and under ours.
 NODE_ID_LABELS = ("ray.io/node-id", "rayhpc/node-id", "ray.io/node_id")
+#: The label with a node's end, in seconds since 1970; a node without it has no end that is known.
+END_LABEL = "rayhpc.io/end-time"
 _BYTES = ("memory", "object_store_memory")
 _GIB = 2**30
 
@@ -85,12 +88,30 @@ def conditions_of(selector: Iterable[tuple[str, str]]) -> list[Labels]:
     return found
 
 
-def can_ever(info: NodeInfo, wanted: Mapping[str, int], strategy: Strategy) -> bool:
+def end_of(labels: Mapping[str, str]) -> float:
+    """When a node with these labels ends, in seconds since 1970; infinity: nobody knows."""
+    try:
+        return float(labels.get(END_LABEL, "inf"))
+    except ValueError:
+        return math.inf
+
+
+def lasts(labels: Mapping[str, str], seconds: float, at: float) -> bool:
+    """Whether what runs for so long, from `at` on (since 1970), ends before the node."""
+    return end_of(labels) - at >= seconds
+
+
+def can_ever(
+    info: NodeInfo, wanted: Mapping[str, int], strategy: Strategy, at: float = 0.0
+) -> bool:
     """Whether the node could hold `wanted` if it were empty, and the strategy allows it.
 
-    Placement groups are ignored: they have nodes of their own.
+    Placement groups are ignored: they have nodes of their own.  `at` is when it would start, in
+    seconds since 1970; without it a node's end is ignored as well.
     """
     if strategy.kind == "node" and not strategy.soft and info.node_id != strategy.node:
+        return False
+    if strategy.seconds and not lasts(info.labels, strategy.seconds, at):
         return False
     return labels_match(info, strategy.hard) and fits(info.total, wanted)
 
@@ -119,16 +140,33 @@ def describe_labels(conditions: Iterable[Labels]) -> str:
     return " and ".join(parts)
 
 
-def explain(infos: Iterable[NodeInfo], wanted: Mapping[str, int], strategy: Strategy) -> str:
+def too_short(
+    infos: Iterable[NodeInfo], wanted: Mapping[str, int], strategy: Strategy, at: float
+) -> str:
+    """That none of these nodes, which could hold `wanted`, has enough time left."""
+    left = max((end_of(info.labels) for info in infos), default=at) - at
+    return (
+        f"no node that could hold {in_words(wanted)} lasts for another {strategy.seconds:g} s "
+        f"(the last one ends in {max(0.0, left):.0f} s); ask for less time, or for a longer job"
+    )
+
+
+def explain(
+    infos: Iterable[NodeInfo], wanted: Mapping[str, int], strategy: Strategy, at: float = 0.0
+) -> str:
     """Why none of these nodes can ever hold `wanted`; an empty string if one can.
 
-    Says what the closest node has, so that the user sees what to ask for instead.
+    Says what the closest node has, so that the user sees what to ask for instead.  `at` is as for
+    `can_ever`.
     """
     nodes = list(infos)
     if not nodes:
         return f"{in_words(wanted)} is pending: the cluster has no node"
-    if any(can_ever(info, wanted, strategy) for info in nodes):
+    able = [info for info in nodes if can_ever(info, wanted, strategy)]
+    if any(can_ever(info, wanted, strategy, at) for info in able):
         return ""
+    if able:
+        return too_short(able, wanted, strategy, at)
     allowed = [info for info in nodes if labels_match(info, strategy.hard)]
     if not allowed:
         return (

@@ -8,7 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rayhpc.elastic.types import Gang, NodeType
+from rayhpc.elastic.book import State
+from rayhpc.elastic.plan import plan
+from rayhpc.elastic.types import Demand, Gang, NodeType, NodeView, Seen, Wanted
+from rayhpc.wire.feasibility import END_LABEL
 from rayhpc.wire.messages.common import UNIT
 from tests.elastic import chaos
 from tests.elastic.world import Trouble, World
@@ -55,6 +58,42 @@ def test_nodes_with_little_time_left_go_one_after_the_other_and_are_replaced() -
     assert "giving back worker-1: the end of its time is near" in said
     world.run(300)
     assert world.done == 600
+
+
+def waits(seconds: float) -> Wanted:
+    return Wanted((Demand({"CPU": UNIT}, 1, seconds=seconds),))
+
+
+def test_what_says_how_long_it_runs_is_asked_a_machine_that_lasts_so_long() -> None:
+    short = replace(worker(name="short"), life_seconds=600.0)
+    long = replace(worker(name="long"), life_seconds=3600.0)
+
+    def asked(seconds: float, nodes: list[NodeView]) -> tuple[list[str], str]:
+        state = State(adopted=True)
+        for now in (1000.0, 1001.0):
+            found, state = plan(Seen(waits(seconds), nodes, []), [short, long], now, state)
+        return [each.node_type for each in found.asks], str(found.explanation)
+
+    end = {END_LABEL: "1400"}
+    ending = NodeView("n", {"CPU": UNIT}, {"CPU": UNIT}, labels=end)
+    assert asked(300.0, [ending])[0] == []
+    assert asked(500.0, [ending])[0] != []
+    assert asked(900.0, [ending])[0] == ["long"]
+    nothing, said = asked(7200.0, [ending])
+    assert nothing == []
+    assert "need 1 CPU, and 7200 s each fit no node type" in said
+    assert "none takes what runs for longer than 3420 s" in said
+
+
+def test_it_does_not_go_on_asking_for_machines_that_do_not_last_long_enough() -> None:
+    world = World([worker(most=8)])
+    world.life, world.lasting = 500.0, [Demand({"CPU": UNIT}, 3, seconds=600.0)]
+    world.run(300)
+    assert len(world.things) == 1
+    assert "none takes what runs for longer than" in _words(world)
+    world.lasting = [Demand({"CPU": UNIT}, 3, seconds=400.0)]
+    world.run(10)
+    assert len(world.things) == 2
 
 
 def test_it_first_asks_for_one_and_doubles() -> None:

@@ -7,6 +7,7 @@ vanish; the planner's process is killed before and after what it asks.
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass, field, replace
 
@@ -25,6 +26,7 @@ from rayhpc.elastic.types import (
     Seen,
     Wanted,
 )
+from rayhpc.wire.feasibility import END_LABEL
 from rayhpc.wire.messages.common import UNIT, Resources
 
 TICK_S = 0.5
@@ -98,6 +100,9 @@ class World:
         self.waiting: list[Task] = []
         self.gangs: list[Gang] = []
         self.floor: list[Resources] = []
+        # What says how long it runs, and never gets room; how long machines last from their start.
+        self.lasting: list[Demand] = []
+        self.life = math.inf
         self.done = 0
         self.state = State()
         self.journal = State()
@@ -267,13 +272,14 @@ class World:
                 self._free(thing),
                 thing.name,
                 thing.node_type,
+                {END_LABEL: str(thing.starts + self.life)},
                 busy="tasks run" if thing.tasks else "",
                 idle_seconds=0.0 if thing.tasks else self.now - thing.idle_since,
                 draining=thing.draining,
             )
             for thing in self.nodes()
         ]
-        tasks = tuple(Demand(dict(key), count) for key, count in kinds.items())
+        tasks = (*(Demand(dict(key), count) for key, count in kinds.items()), *self.lasting)
         return Seen(Wanted(tasks, tuple(self.gangs), tuple(self.floor)), nodes, self._look())
 
     def _plan(self) -> None:

@@ -6,9 +6,11 @@ import msgspec
 import pytest
 
 from rayhpc.head.endings import SURELY_S
+from rayhpc.wire.feasibility import END_LABEL
 from rayhpc.wire.messages import actors, cluster, listings
 from rayhpc.wire.messages.actors import ALIVE, DEAD, PENDING, RESTARTING
 from rayhpc.wire.messages.common import Labels, Strategy
+from rayhpc.wire.messages.load import ClusterLoad
 
 from .fakes import FakeRaylet, World, actor_spec, amounts
 
@@ -406,6 +408,44 @@ def test_labels_choose_the_node_and_wishes_only_prefer() -> None:
     assert sorted(second.living) == sorted([bound, wish])
     assert world.state(never) == PENDING
     assert "zone not in (a, b)" in world.last(driver, actors.ActorIs, never).reason
+
+
+def test_one_that_says_how_long_it_lives_goes_where_so_much_time_is_left() -> None:
+    world = World()
+    first = world.add_node(amounts(CPU=1), **{END_LABEL: str(world.time + 30.0)})
+    world.beat()
+    driver = world.start_job(first)
+    short = world.create(driver, strategy=Strategy(seconds=20.0))
+    long = world.create(driver, strategy=Strategy(seconds=60.0))
+    bound = world.create(driver, strategy=Strategy("node", node="node-1", seconds=60.0))
+    world.run()
+    assert world.state(short) == ALIVE
+    assert world.state(long) == PENDING
+    said = "no node that could hold 1 CPU lasts for another 60 s (the last one ends in 30 s)"
+    assert said in world.last(driver, actors.ActorIs, long).reason
+    assert world.last(driver, actors.ActorIs, bound).unschedulable
+    load = world.ask(first, cluster.Load(), ClusterLoad)
+    assert [each.strategy.seconds for each in load.waiting] == [60.0]
+    second = world.add_node(amounts(CPU=1), **{END_LABEL: str(world.time + 90.0)})
+    world.run()
+    assert [*second.living] == [long]
+
+
+def test_one_that_waits_for_room_hears_when_no_node_lasts_long_enough_any_more() -> None:
+    world = World()
+    first = world.add_node(amounts(CPU=1), **{END_LABEL: str(world.time + 30.0)})
+    world.beat()
+    driver = world.start_job(first)
+    world.run(0.5)
+    assert first.take(amounts(CPU=1))
+    world.run(0.5)
+    actor = world.create(driver, strategy=Strategy(seconds=20.0))
+    world.run(15.0)
+    assert world.head.actors.table.get(actor).reason == "it waits for a node with 1 CPU free"
+    first.give(amounts(CPU=1))
+    world.run()
+    assert world.state(actor) == PENDING
+    assert "lasts for another 20 s" in world.last(driver, actors.ActorIs, actor).reason
 
 
 # -- watching ------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import itertools
 import pytest
 
 from rayhpc.wire.address import Address
+from rayhpc.wire.feasibility import END_LABEL
 from rayhpc.wire.messages import actors, cluster
 from rayhpc.wire.messages.actors import (
     ALIVE,
@@ -273,3 +274,23 @@ def test_an_actor_without_an_index_spares_bundles_with_gpus_on_other_nodes() -> 
     actor = world.create(driver, strategy=Strategy("group", group=group))
     world.run(0.5)
     assert world.head.actors.table.get(actor).node.number == plain.number
+
+
+def test_an_actor_starts_in_no_bundle_whose_node_it_would_outlast() -> None:
+    world = World()
+    near = world.add_node(amounts(CPU=1), **{END_LABEL: str(world.time + 30.0)})
+    far = world.add_node(amounts(CPU=1), **{END_LABEL: str(world.time + 90.0)})
+    world.beat()
+    driver = world.start_job(near)
+    world.run(0.5)
+    group = world.group(driver, [ONE, ONE], "STRICT_SPREAD")
+    first = now(world, driver, group).nodes.index(near.number)
+    actor = world.create(driver, strategy=Strategy("group", group=group, seconds=60.0))
+    bound = world.create(
+        driver, strategy=Strategy("group", group=group, bundle=first, seconds=60.0)
+    )
+    world.run(0.5)
+    assert world.head.actors.table.get(actor).node.number == far.number
+    assert world.state(bound) == PENDING
+    said = "in its placement group no node that could hold 1 CPU lasts for another 60 s"
+    assert said in world.last(driver, actors.ActorIs, bound).reason

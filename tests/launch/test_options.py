@@ -22,6 +22,7 @@ from rayhpc.launch.options import NodeOptions, check_options
         (NodeOptions(resources={"disk": float("nan")}), "--resources"),
         (NodeOptions(resources={"disk": "much"}), "--resources"),  # type: ignore[dict-item]
         (NodeOptions(labels={"": "x"}), "--labels"),
+        (NodeOptions(labels={"rayhpc.io/end-time": "noon"}), "since 1970, not 'noon'"),
         (NodeOptions(ports=(200, 100)), "--port-range"),
         (NodeOptions(ports=(0, 100)), "--port-range"),
     ],

@@ -129,6 +129,7 @@ class Node:
             self.workers,
             self.send,
             self.now,
+            self.now,
             self.watched.append,
         )
         self.actors = HostedActors(

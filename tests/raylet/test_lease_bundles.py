@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from rayhpc.wire.address import make_address
+from rayhpc.wire.feasibility import END_LABEL
 from rayhpc.wire.messages import actors, leases
 from rayhpc.wire.messages.common import Strategy
 from tests.raylet.doubles import NODE, Node, job, units, wanted
@@ -116,3 +119,34 @@ def test_bundles_are_set_aside_all_or_none() -> None:
     n = node(CPU=2)
     assert not n.bundles.set_aside(GROUP, {0: units(CPU=1), 1: units(CPU=2)})
     assert n.pool.free == n.pool.total
+
+
+def lasting(seconds: float, bundle: int) -> object:
+    strategy = Strategy("group", group=GROUP, bundle=bundle, seconds=seconds)
+    return wanted(strategy, CPU=1)
+
+
+@pytest.mark.parametrize("bundle", [0, -1])
+def test_in_a_bundle_nothing_starts_that_would_outlast_its_node(bundle: int) -> None:
+    n = node(CPU=1)
+    n.view.nodes[NODE].info.labels[END_LABEL] = str(n.time + 100.0)
+    assert n.bundles.set_aside(GROUP, {0: units(CPU=1)})
+    n.bundles.state_of(GROUP)
+    created(n, [NODE])
+    n.request(1, lasting(60.0, bundle))  # type: ignore[arg-type]
+    n.boot()
+    (held,) = n.granted()
+    n.pass_time(41.0)
+    assert [x.lease for x in n.take(leases.Revoke)] == [held.grant.lease]
+    n.leases.on_revoked(leases.Revoked(held.grant.lease))
+    n.request(2, lasting(60.0, bundle))  # type: ignore[arg-type]
+    n.settle()
+    assert not n.granted()
+    n.pass_time(1.0)
+    (told,) = {x.text for x in n.take(leases.LeaseQueued)} - {""}
+    assert "in their placement group no node that could hold 1 CPU lasts for another 60 s" in told
+    n.join(2, CPU=1)
+    n.join(3, CPU=1)
+    n.view.nodes[2].info.labels[END_LABEL] = str(n.time + 50.0)
+    created(n, [NODE, 2, 3])
+    assert [x.node for x in n.take(leases.LeaseRedirect)] == [3] * (bundle < 0)

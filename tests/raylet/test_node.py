@@ -112,6 +112,7 @@ class Site:
             MemoryMonitor(lambda: [Pressure(7, 90, "this node's")], lambda pid: 0, self.now),
             self.send,
             self.now,
+            self.now,
         )
         self.driver = self.raylet.attach({"role": "driver", "namespace": "n"}, 77).address
 

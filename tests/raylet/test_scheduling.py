@@ -9,6 +9,7 @@ import msgspec
 from rayhpc.raylet import scheduling
 from rayhpc.raylet.scheduling import Here
 from rayhpc.raylet.view import DEBIT_S, ClusterView
+from rayhpc.wire.feasibility import END_LABEL
 from rayhpc.wire.messages.cluster import Usage
 from rayhpc.wire.messages.common import UNIT, Labels, SchedulingClass, Strategy
 from tests.raylet.doubles import node_info, units, wanted
@@ -192,3 +193,25 @@ def test_what_was_just_sent_to_where_the_data_is_can_be_recalled_as_well() -> No
     view.update(Usage(2, units(CPU=0), 0, 2))
     view.debit(2, units(CPU=1), 0.0)
     assert choose(view, near, here=True) == (1, True)
+
+
+def test_what_says_how_long_it_runs_goes_only_where_that_much_time_is_left() -> None:
+    view = cluster(2, 2)
+    view.add(node_info(3, {END_LABEL: "1030"}, CPU=2))
+    view.add(node_info(4, {END_LABEL: "1090"}, CPU=2))
+
+    def place(what: SchedulingClass) -> scheduling.Choice:
+        return scheduling.choose(what, view, Here(at=1000.0), 0)
+
+    bound = [msgspec.structs.replace(wanted(), strategy=Strategy("node", node=f"{n:056x}",
+             seconds=60.0)) for n in (3, 4)]  # fmt: skip
+    assert place(bound[1]).node == 4
+    refused = place(bound[0])
+    assert refused.node == 0
+    assert "lasts for another 60 s (the last one ends in 30 s)" in refused.text
+    for number in (1, 2, 4):
+        del view.nodes[number]
+    anywhere = place(msgspec.structs.replace(wanted(), strategy=Strategy(seconds=60.0)))
+    assert anywhere.stuck
+    assert "ask for less time, or for a longer job" in anywhere.text
+    assert not place(msgspec.structs.replace(wanted(), strategy=Strategy(seconds=30.0))).stuck

@@ -49,9 +49,11 @@ class Cluster:
         """The head's tables, of its present or last life."""
         return self.server.head
 
-    def add_node(self, index: int, cpus: int, **more: int) -> SimNode:
+    def add_node(
+        self, index: int, cpus: int, labels: dict[str, str] | None = None, **more: int
+    ) -> SimNode:
         """A node joins; `more`: so much of other resources."""
-        node = SimNode(self, index, cpus, more)
+        node = SimNode(self, index, cpus, more, labels)
         self.nodes[node.number] = node
         return node
 

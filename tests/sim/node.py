@@ -86,7 +86,12 @@ class SimNode:
     """One node: its raylet, its store, its workers; it is also the raylet's `NodeIO`."""
 
     def __init__(
-        self, sim: Cluster, index: int, cpus: int, more: dict[str, int] | None = None
+        self,
+        sim: Cluster,
+        index: int,
+        cpus: int,
+        more: dict[str, int] | None = None,
+        labels: dict[str, str] | None = None,
     ) -> None:
         self.sim = sim
         self.world = sim.world
@@ -104,8 +109,9 @@ class SimNode:
         self.arena = Arena.create(ARENA_BYTES)
         total = {"CPU": cpus * UNIT, "object_store_memory": ARENA_BYTES * UNIT}
         total |= {name: amount * UNIT for name, amount in (more or {}).items()}
+        labels = labels or {}
         info = NodeInfo(
-            0, f"{index:056x}", "", "sim", [], b"", total, {}, ARENA_BYTES, index == 0, 0, ""
+            0, f"{index:056x}", "", "sim", [], b"", total, labels, ARENA_BYTES, index == 0, 0, ""
         )
         link = self.link = SimLink(sim, 0, self._turn)
         registered = sim.server.admit(link, cluster.RegisterNode("sim", 1, "3", "0", info))
@@ -144,6 +150,7 @@ class SimNode:
             self.objects,
             NoMonitor(),  # type: ignore[arg-type]
             self.send,
+            self.world.now,
             self.world.now,
         )
         self.world.join(self.me, messages.RAYLET_TAKES, self.receive)

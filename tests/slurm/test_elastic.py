@@ -19,19 +19,24 @@ import rayhpc as ray
 ray.init()
 me = ray.get_runtime_context().get_node_id()
 
-@ray.remote(num_cpus=ray.cluster_resources()["CPU"])
+lasting = {"rayhpc.io/options": {"seconds": 60}}
+
+@ray.remote(num_cpus=ray.cluster_resources()["CPU"], _metadata=lasting)
 def where(seconds):
-    began = time.time()
+    began, here = time.time(), ray.get_runtime_context().get_node_id()
+    (labels,) = (node["Labels"] for node in ray.nodes() if node["NodeID"] == here)
     time.sleep(seconds)
-    return ray.get_runtime_context().get_node_id(), began
+    return here, began, float(labels.get("rayhpc.io/end-time", "inf")) - began
 
 def alive():
     return sum(node["Alive"] for node in ray.nodes())
 
 began = time.time()
 done = ray.get([where.remote(0.3) for _ in range(int(sys.argv[1]))])
-first = min(at for node, at in done if node != me) - began
-print(f"done {len(done)} first {first:.2f} nodes {len({node for node, _ in done})}", flush=True)
+first = min(at for node, at, _ in done if node != me) - began
+print(f"done {len(done)} first {first:.2f} nodes {len({node for node, _, _ in done})}", flush=True)
+ends = [left for node, _, left in done if node != me]
+print(f"left {min(ends):.0f} to {max(ends):.0f}", flush=True)
 while alive() > 1:
     time.sleep(0.1)
 print("back", flush=True)
@@ -71,6 +76,10 @@ def test_a_burst_grows_to_the_most_and_back(lab_user: User) -> None:
     found = re.search(r"done 60 first ([\d.]+) nodes (\d)", done.stdout)
     assert found, done.stdout
     assert int(found[2]) == 4, done.stderr
+    # Each added node knows its own end, although SLURM 22.05 does not tell it.
+    left = re.search(r"^left (\d+) to (\d+)$", done.stdout, re.MULTILINE)
+    assert left, done.stdout
+    assert 600 < int(left[1]) <= int(left[2]) <= 1200, left[0]
     assert done.stdout.endswith("back\n")
     assert "asked for worker-1: " in done.stderr
     assert "was lost" not in done.stderr

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from rayhpc.api.groups import strategies
+from rayhpc.api.tasks.option_checks import OUR_METADATA
 from rayhpc.runtime.process.context import running
 from rayhpc.wire.feasibility import conditions_of, fits, in_words
 from rayhpc.wire.messages.common import UNIT, Labels, Resources, SchedulingClass, Strategy
@@ -56,7 +59,16 @@ def scheduling_class(
     chosen = options.scheduling_strategy
     if isinstance(chosen, strategies.PlacementGroupSchedulingStrategy):
         _check_fits(chosen, wanted)
-    return SchedulingClass(wanted, _strategy(options), environment, job)
+    strategy = _strategy(options)
+    if seconds := _seconds(options):
+        strategy = msgspec.structs.replace(strategy, seconds=seconds)
+    return SchedulingClass(wanted, strategy, environment, job)
+
+
+def _seconds(options: Any) -> float:
+    """How long it says that it runs at most; 0: nothing."""
+    given = options._metadata or {}
+    return float(given.get(OUR_METADATA, {}).get("seconds", 0.0))
 
 
 def _strategy(options: Any) -> Strategy:

@@ -29,6 +29,8 @@ _HIGHEST_COUNT = 2**63 - 1
 # Each result is a reference in its owner from the moment of the call.
 _MOST_RESULTS = 1_000_000
 INFINITE = -1
+#: In `_metadata`: options of ours that Ray does not know, which it thus leaves alone.
+OUR_METADATA = "rayhpc.io/options"
 _OWN_NAMES = {
     "CPU": "num_cpus",
     "GPU": "num_gpus",
@@ -268,6 +270,27 @@ def selector(name: str, value: Any) -> dict[str, str]:
                 f"The option {name!r} needs a label and a value, for example "
                 f'{{"zone": "a"}}, {{"zone": "!a"}} or {{"zone": "in(a,b)"}}; not {value!r}.'
             )
+    return dict(value)
+
+
+def metadata(name: str, value: Any) -> dict[str, Any]:
+    """What libraries add, each by a name of its own; ours is how long a task or actor runs."""
+    if not isinstance(value, Mapping):
+        raise wrong_type(name, "a dict", value)
+    for key in value:
+        if isinstance(key, str) and key.startswith("rayhpc.io/") and key != OUR_METADATA:
+            raise ValueError(f"There is no {key!r} in {name}: did you mean {OUR_METADATA!r}?")
+    ours = value.get(OUR_METADATA, {})
+    if not isinstance(ours, Mapping):
+        raise wrong_type(OUR_METADATA, 'a dict such as {"seconds": 600}', ours)
+    for key in ours:
+        if key != "seconds":
+            raise ValueError(f"There is no {key!r} in {OUR_METADATA!r}: only 'seconds'.")
+    seconds = ours.get("seconds", 1)
+    if isinstance(seconds, bool) or not isinstance(seconds, numbers.Real):
+        raise wrong_type("seconds", "a number", seconds)
+    if not 0 < float(seconds) < math.inf:
+        raise ValueError(f"'seconds' must be a number above 0, not {seconds!r}.")
     return dict(value)
 
 

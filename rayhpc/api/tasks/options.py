@@ -24,7 +24,7 @@ ASYNC_MAX_CONCURRENCY = 1000
 
 _COMMON: dict[str, checks.Check] = {
     "_labels": checks.anything,
-    "_metadata": checks.anything,
+    "_metadata": checks.metadata,
     "accelerator_type": checks.text,
     "enable_task_events": checks.flag,
     "fallback_strategy": checks.anything,
@@ -77,6 +77,8 @@ class _Options(msgspec.Struct, frozen=True, kw_only=True):
         """
         kept = check(type(self), changed)
         _refuse_two_groups(self, changed)
+        if kept.get("_metadata"):
+            kept["_metadata"] = _merged(getattr(self, "_metadata", None) or {}, kept["_metadata"])
         plain = type(self)()
         defaults = {name: getattr(plain, name) for name, value in kept.items() if value is None}
         other = msgspec.structs.replace(self, **{**kept, **defaults})
@@ -108,7 +110,7 @@ class _Placed(_Options, frozen=True, kw_only=True):
     name: str | None = None
     enable_task_events: bool | None = None
     fallback_strategy: Any = None
-    _metadata: Any = None
+    _metadata: dict[str, Any] | None = None
     _labels: Any = None
 
 
@@ -273,6 +275,15 @@ def _replace_old_group(kept: dict[str, Any], given: Mapping[str, Any]) -> None:
         group, -1 if index is None else index, capture
     )
     kept["scheduling_strategy"] = placing_checks.strategy("scheduling_strategy", strategy)
+
+
+def _merged(before: Mapping[str, Any], changed: Mapping[str, Any]) -> dict[str, Any]:
+    """As in Ray, the options of each library are overridden one by one."""
+    merged = {**before, **changed}
+    for name, old in before.items():
+        if isinstance(old, Mapping) and isinstance(merged[name], Mapping):
+            merged[name] = {**old, **merged[name]}
+    return merged
 
 
 def _refuse_two_groups(before: _Options, changed: Mapping[str, Any]) -> None:

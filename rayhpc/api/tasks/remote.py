@@ -46,7 +46,8 @@ def remote(*args: Any, **options: Any) -> Any:
             max_retries, retry_exceptions, max_calls, name, scheduling_strategy, label_selector,
             runtime_env) or for actors (the same placement options; name, namespace, lifetime,
             get_if_exists, max_restarts, max_task_retries, max_concurrency, concurrency_groups,
-            max_pending_calls).
+            max_pending_calls).  `_metadata={"rayhpc.io/options": {"seconds": 600}}` says that it
+            runs for 600 s at most: it starts only on a node that has so much time left.
 
     Returns:
         A `RemoteFunction` or `ActorClass`; with options, a decorator that makes one.

@@ -24,7 +24,9 @@ _OURS = (
     *("hold_jid", "hold_jid_ad", "now"),
 )
 # USR1 and USR2 announce SIGSTOP and SIGKILL, to every process of the job.
-_TASK = ArrayWords("$SGE_TASK_ID", 'qdel "$JOB_ID"', "trap '' USR1 USR2", "TERM INT USR2")
+_TASK = ArrayWords(
+    "$SGE_TASK_ID", 'qdel "$JOB_ID"', shield="trap '' USR1 USR2", ends="TERM INT USR2"
+)
 _LIMIT = re.compile(r"\bh_rt=(\d*(?::\d*){0,2})")
 _FIELD = re.compile(r"^(\w[\w ]*?):\s+(.*?)\s*$", re.MULTILINE)
 

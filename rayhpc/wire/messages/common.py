@@ -33,6 +33,8 @@ class Strategy(Record, frozen=True):
     `kind` is one of default, spread, node, labels, group.  `node` is a node id in hex (node
     affinity); `soft` lets it run elsewhere.  `group` and `bundle` name a placement group's bundle
     (-1: any).  `hard` and `wish` are label conditions that must hold and that are preferred.
+    `seconds` is how long it runs at most: it goes only where there is so much time left (0: it does
+    not say).
     """
 
     kind: str = "default"
@@ -42,6 +44,7 @@ class Strategy(Record, frozen=True):
     bundle: int = -1
     hard: list[Labels] = []
     wish: list[Labels] = []
+    seconds: float = 0.0
 
 
 DEFAULT_STRATEGY = Strategy()

@@ -9,6 +9,7 @@ import pytest
 
 import rayhpc
 from rayhpc.api.groups import strategies
+from rayhpc.api.groups.placing import scheduling_class
 from rayhpc.api.tasks import options as opts
 from rayhpc.exceptions import NotServedError
 
@@ -106,6 +107,45 @@ def test_values_that_are_right() -> None:
         "disk": 0.25,
     }
     assert pickle.loads(pickle.dumps(checked)) == checked
+
+
+def lasting(seconds: object) -> dict[str, object]:
+    return {"rayhpc.io/options": {"seconds": seconds}}
+
+
+def test_how_long_it_runs_is_part_of_where_it_may_run() -> None:
+    def seconds(options: opts.FunctionOptions) -> float:
+        return scheduling_class(options, {"CPU": 1.0}, 1, b"").strategy.seconds
+
+    none = opts.FunctionOptions()
+    kept = none.merged(_metadata={"workflow.io/options": {"x": 1}, **lasting(90)})
+    assert [seconds(each) for each in (none, kept)] == [0.0, 90.0]
+    # As with Ray, where nothing of this has an effect, the options of each library are overridden
+    # by themselves.
+    other = kept.merged(_metadata={"workflow.io/options": {"y": 2}})
+    assert other._metadata == {"workflow.io/options": {"x": 1, "y": 2}, **lasting(90)}
+    assert seconds(kept.merged(_metadata=lasting(60.5))) == 60.5
+    assert seconds(kept.merged(_metadata=None)) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "said"),
+    [
+        ({"rayhpc.io/seconds": 1}, ValueError, "did you mean 'rayhpc.io/options'"),
+        ({"rayhpc.io/options": {"second": 1}}, ValueError, "no 'second' in .*: only 'seconds'"),
+        ({"rayhpc.io/options": 60}, TypeError, "a dict such as"),
+        (lasting(0), ValueError, "above 0, not 0"),
+        (lasting(float("nan")), ValueError, "above 0, not nan"),
+        (lasting(True), TypeError, "a number"),
+        (lasting("1h"), TypeError, "a number"),
+        (["seconds"], TypeError, "a dict"),
+    ],
+)
+def test_an_impossible_time_is_refused(
+    given: object, error: type[Exception], said: str
+) -> None:
+    with pytest.raises(error, match=said):
+        opts.FunctionOptions().merged(_metadata=given)
 
 
 def test_none_takes_an_option_back() -> None:
