@@ -99,8 +99,8 @@ def _dual_class(kind: type[BaseException]) -> Any:
     if found is None:
         try:
             found = _make_dual(kind)
-        except TypeError:  # final class, or a layout that cannot be combined
-            return None
+        except Exception:  # final, or a layout that cannot be combined; a metaclass may raise what
+            return None  # it likes
         _duals[kind] = found
     return found
 
@@ -113,20 +113,12 @@ def _make_dual(kind: type[BaseException]) -> Any:
         def __new__(cls, error: RayTaskError) -> Any:
             if _is_group(kind):  # the fields that `except*` reads can only be set here
                 return kind.__new__(cls, error.cause.message, error.cause.exceptions)  # type: ignore
-            return super().__new__(cls, error)
+            return _builtin_base(cls).__new__(cls, error)
 
         def __init__(self, error: RayTaskError) -> None:
-            self._error = error
-            RayTaskError.__init__(
-                self,
-                error.function_name,
-                error.traceback_str,
-                error.cause,
-                error.pid,
-                error.ip,
-                error.actor_repr,
-            )
-            self.args = getattr(error.cause, "args", ())
+            # Past what the user's class says of setting attributes: it may refuse, or own the name.
+            self.__dict__.update(error.__dict__, _error=error)
+            _ARGS.__set__(self, getattr(error.cause, "args", ()))
             _copy_c_fields(error.cause, self, kind)
 
         def __getattr__(self, name: str) -> Any:
@@ -135,7 +127,7 @@ def _make_dual(kind: type[BaseException]) -> Any:
             return getattr(self._error.cause, name)
 
         def __str__(self) -> str:
-            return RayTaskError.__str__(self)
+            return str(self._error)
 
         def __reduce__(self) -> Any:
             return _rebuild_dual, (self._error,)
@@ -148,6 +140,14 @@ def _make_dual(kind: type[BaseException]) -> Any:
     return DualError
 
 
+def _builtin_base(kind: type) -> type:
+    """The built-in class whose constructor Python lets a subclass use; it runs no user code."""
+    while not isinstance(vars(kind).get("__new__"), types.BuiltinFunctionType):
+        assert kind.__base__ is not None
+        kind = kind.__base__
+    return kind
+
+
 def _copy_c_fields(source: Any, target: Any, kind: type[BaseException]) -> None:
     """Fields of built-in exceptions (errno, filename, …), which `__getattr__` does not reach."""
     for parent in kind.__mro__:
@@ -155,7 +155,7 @@ def _copy_c_fields(source: Any, target: Any, kind: type[BaseException]) -> None:
             # A field that was never set cannot be read either.
             if isinstance(field, _C_FIELDS) and hasattr(source, name) and name[0] != "_":
                 with contextlib.suppress(AttributeError):  # read-only: set on construction
-                    setattr(target, name, getattr(source, name))
+                    field.__set__(target, getattr(source, name))
 
 
 def _is_group(kind: type[BaseException]) -> bool:
@@ -164,6 +164,7 @@ def _is_group(kind: type[BaseException]) -> bool:
 
 
 _C_FIELDS = (types.MemberDescriptorType, types.GetSetDescriptorType)
+_ARGS = vars(BaseException)["args"]
 
 
 def _rebuild_dual(error: RayTaskError) -> RayTaskError:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import builtins
+import json
 import pickle
 import sys
 import textwrap
@@ -44,6 +47,44 @@ class WithSlots(Exception):
     __slots__ = ("code",)
 
 
+class MadeFromParts(Exception):
+    """Its `__new__` takes no single argument."""
+
+    def __new__(cls, a: int, b: int) -> MadeFromParts:
+        made = super().__new__(cls)
+        made.a, made.b = a, b
+        return made
+
+    def __init__(self, a: int, b: int) -> None:
+        super().__init__(a, b)
+
+
+class Frozen(ValueError):
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError("frozen")
+
+
+class OwnsOurNames(Exception):
+    @property
+    def pid(self) -> int:
+        return 5
+
+    @property
+    def cause(self) -> str:
+        return "the user's"
+
+
+class FinalByMetaclass(type):
+    def __new__(cls, name: str, bases: tuple[type, ...], body: dict[str, Any]) -> Any:
+        if any(isinstance(x, FinalByMetaclass) for x in bases):
+            raise RuntimeError("final")
+        return super().__new__(cls, name, bases, body)
+
+
+class FinalOfMetaclass(Exception, metaclass=FinalByMetaclass):
+    pass
+
+
 class BadText(Exception):
     def __str__(self) -> str:
         raise RuntimeError("no text")
@@ -75,12 +116,53 @@ def test_attributes_of_the_cause_can_be_read() -> None:
     assert (found.errno, found.filename) == (2, "/x")
 
 
+def _one_of_each() -> list[BaseException]:
+    """An exception of each class that Python has built in, but for those that end a process."""
+    texts = {
+        UnicodeDecodeError: ("utf8", b"x", 0, 1, "why"),
+        UnicodeEncodeError: ("utf8", "x", 0, 1, "why"),
+        UnicodeTranslateError: ("x", 0, 1, "why"),
+    }
+    found = []
+    for kind in vars(builtins).values():
+        if not (isinstance(kind, type) and issubclass(kind, BaseException)):
+            continue
+        if kind in (KeyboardInterrupt, SystemExit, GeneratorExit):
+            continue
+        if kind.__name__.endswith("ExceptionGroup"):
+            found.append(kind("x", [ValueError("y")]))
+        else:
+            found.append(kind(*texts.get(kind, ("x",))))
+    return found
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        *_one_of_each(),
+        MadeFromParts(1, 2),
+        Frozen("f"),
+        OwnsOurNames("o"),
+        asyncio.CancelledError("c"),
+        json.JSONDecodeError("text", "doc", 0),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_it_can_be_caught_as_what_was_raised(error: BaseException) -> None:
+    found = carried(error)
+    for one in (found, pickle.loads(pickle.dumps(found))):
+        assert isinstance(one, type(error))
+        assert isinstance(one, RayTaskError)
+        assert "f() (pid=7, ip=10.0.0.1" in str(one)
+
+
 @pytest.mark.parametrize(
     ("error", "words"),
     [
         (NeedsTwo(1, 2), "1+2"),
         (HoldsALock(), "HoldsALock: locked"),
         (Final("end"), "end"),
+        (FinalOfMetaclass("end"), "end"),
         (WithSlots("s"), "WithSlots"),
         (BadText(), "BadText"),
     ],
