@@ -92,6 +92,9 @@ class SimThreads:
     def collect_garbage(self) -> None:
         """Nothing here waits for the garbage collector."""
 
+    def run_exit_handlers(self) -> None:
+        """No simulated program registers any."""
+
     def lanes(self, host: ActorHost) -> Lanes | None:
         """Threads, for actors whose calls run beside each other."""
         is_concurrent = host.spec.is_async or host.spec.max_concurrency > 1 or host.spec.groups

@@ -93,7 +93,8 @@ def exit_actor() -> None:
     """Terminate the actor whose method calls this, gracefully.
 
     As with every graceful exit, the class's `__ray_shutdown__()` is called if it has one, and
-    atexit handlers run. Neither happens when the actor is killed or the cluster ends.
+    atexit handlers run, which may use the cluster. Neither happens when the actor is killed or the
+    cluster ends.
 
     Raises:
         TypeError: not called inside an actor.

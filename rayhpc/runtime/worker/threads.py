@@ -5,6 +5,7 @@ Passed to `worker` by `main`; the simulation passes threads of its own instead. 
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import threading
@@ -12,7 +13,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from rayhpc.runtime.process.garbage import collect_apart
-from rayhpc.runtime.process.interrupts import inside
+from rayhpc.runtime.process.interrupts import inside, outside
 from rayhpc.runtime.worker.actor_calls import Lanes
 from rayhpc.runtime.worker.host import Host
 from rayhpc.runtime.worker.title import Title
@@ -46,6 +47,9 @@ class Threads(Protocol):
 
     def collect_garbage(self) -> None:
         """Run the garbage collector in a separate thread."""
+
+    def run_exit_handlers(self) -> None:
+        """Call what user code has registered with `atexit` (main thread)."""
 
     def end_process(self) -> None:
         """End the process at once."""
@@ -114,6 +118,11 @@ class ProcessThreads:
     def collect_garbage(self) -> None:
         """Run the garbage collector in a separate thread."""
         collect_apart()
+
+    def run_exit_handlers(self) -> None:
+        """Call what user code has registered with `atexit` (main thread)."""
+        with outside:
+            atexit._run_exitfuncs()
 
     def end_process(self) -> None:
         """End the process at once."""

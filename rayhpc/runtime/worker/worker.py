@@ -138,6 +138,8 @@ class Worker(Role):
         if self.actor is not None:
             self.actor.shut_down()
         self._say_goodbye()
+        # While this process is still a part of the cluster: they may use it, as the driver's may.
+        self.threads.run_exit_handlers()
         if self.actor is not None:
             self._stay_while_unfinished()
         elif not self.exit_code:
@@ -262,7 +264,8 @@ class Worker(Role):
         self.process.loop.handover.wake_waiters()
 
     def _say_revoked(self, lease: int) -> None:
-        if self.queue.end_lease(lease):
+        # A process that ends as after a crash is given to nobody else: its end tells what it ran.
+        if not self.exit_code and self.queue.end_lease(lease):
             self.replies.outbox.send()
             self.process.core.send_now(self.process.core.raylet, leases.Revoked(lease))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 import time
@@ -103,6 +104,44 @@ def test_dropped_or_killed_right_after_creation_leaks_nothing(ray: Any) -> None:
     entry = current.client()._objects.entry_of(ref)
     gc.collect()
     wait_for(lambda: entry.count == 1 and not entry.borrowers)
+
+
+@pytest.mark.parametrize("kind", ["task", "actor", "async actor"])
+def test_exit_handlers_may_use_the_cluster(ray: Any, tmp_path: Path, kind: str) -> None:
+    results = tmp_path / "results"
+
+    @ray.remote
+    def double(number: int) -> int:
+        return 2 * number
+
+    def at_exit(ref: Any) -> None:
+        large = rayhpc.put(bytes(300_000))
+        found = rayhpc.get([ref, double.remote(4)], timeout=20), len(rayhpc.get(large))
+        results.with_suffix(".part").write_text(repr(found))
+        results.with_suffix(".part").rename(results)
+
+    def register(refs: list[Any]) -> None:
+        atexit.register(at_exit, refs[0])
+
+    class Leaver:
+        def run(self, refs: list[Any]) -> None:
+            register(refs)
+            rayhpc.exit_actor()
+
+    class AsyncLeaver:
+        async def run(self, refs: list[Any]) -> None:
+            register(refs)
+            rayhpc.exit_actor()
+
+    refs = [ray.put("kept")]
+    if kind == "task":
+        ray.get(ray.remote(max_calls=1)(register).remote(refs), timeout=20)
+    else:
+        actor = ray.remote(Leaver if kind == "actor" else AsyncLeaver).remote()
+        with pytest.raises(exceptions.RayActorError):
+            ray.get(actor.run.remote(refs), timeout=20)
+    wait_for(results.exists)
+    assert results.read_text() == "(['kept', 8], 300000)"
 
 
 def test_exit_actor(ray: Any, tmp_path: Path) -> None:
