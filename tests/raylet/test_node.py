@@ -21,7 +21,7 @@ from rayhpc.wire.address import HEAD, Address, make_address, raylet_of
 from rayhpc.wire.keys import ClusterKey, new_cluster_id, new_key_pair
 from rayhpc.wire.messages import actors, cluster, leases, listings, objects, task_runs
 from rayhpc.wire.messages.start import Facts, WorkerConfig
-from tests.raylet.doubles import Channel, node_info, units, wanted
+from tests.raylet.doubles import Channel, actor_spec, node_info, units, wanted
 
 FAR = make_address(2, 9)
 
@@ -199,8 +199,6 @@ def test_what_follows_a_workers_death_has_its_order(site: Site) -> None:
 
 def test_an_actors_death_is_told_before_its_processs(site: Site) -> None:
     site.boot()
-    from tests.raylet.doubles import actor_spec
-
     spec = msgspec.structs.replace(actor_spec(placing=wanted(number=65537)), job=65537)
     site.say(HEAD, actors.StartActor(spec, 0))
     ((address, _),) = site.sent(actors.Construct)
@@ -416,6 +414,22 @@ def test_a_node_says_what_it_is_in_use_for(site: Site) -> None:
     use = site.sent(cluster.Heartbeat)[-1][1].use
     assert use.busy == "1 program, 1 lease, 1 placement group"
     assert use.idle_s == 0.0
+
+
+def test_an_actor_keeps_its_node_in_use_although_nobody_calls_it(site: Site) -> None:
+    site.boot()
+    site.raylet.detach(site.driver, "left")
+    spec = msgspec.structs.replace(actor_spec(placing=wanted(number=65537)), job=65537)
+    site.say(HEAD, actors.StartActor(spec, 0))
+    site.say(HEAD, cluster.Drain("idle", 0.0, stays=True))
+    site.wait(60.0)
+    use = site.sent(cluster.Heartbeat)[-1][1].use
+    assert (use.busy, use.idle_s) == ("1 actor", 0.0)
+    site.say(HEAD, actors.StopActor(spec.actor, 0, False, "killed"))
+    ((address, _),) = site.sent(actors.Construct)
+    site.raylet.worker_ended(site.raylet.workers.by_address[address].pid, 0)
+    site.wait(1.0)
+    assert site.sent(cluster.Heartbeat)[-1][1].use.busy == ""
 
 
 def test_bundles_are_answered_and_wait_only_shortly(site: Site) -> None:
