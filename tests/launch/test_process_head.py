@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from rayhpc.exit_codes import LaunchError
 from rayhpc.launch.batch_cluster.head import Launch, Phase
 from rayhpc.launch.batch_cluster.process_head import ProcessHead
+from rayhpc.machine import processes
 
 # The last argument is what the login node's shell gets.
 SSH = """#!/bin/sh
@@ -67,6 +69,15 @@ def test_here(tmp_path: Path) -> None:
 
 def test_on_a_login_node(tmp_path: Path, login: Login) -> None:
     _lives(ProcessHead(tmp_path, "login1"))
+
+
+def test_one_that_has_ended_where_nobody_reaps_it(tmp_path: Path, login: Login) -> None:
+    with subprocess.Popen(["true"]) as ended:
+        os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+        started = Path(f"/proc/{ended.pid}/stat").read_text().rpartition(") ")[2].split()[19]
+        noted = f"login1 {processes.boot_id()} {ended.pid} {started}"
+        (tmp_path / "head.process").write_text(noted)
+        assert ProcessHead(tmp_path, "login1").condition().phase is Phase.GONE
 
 
 def test_another_command_knows_it_as_well(tmp_path: Path) -> None:

@@ -25,9 +25,11 @@ from rayhpc.machine import processes, whole_file
 _LOG, _PROCESS = "head.log", "head.process"
 _SSH_S = 60.0
 _SSH_FAILED = 255
-# Shell text for this boot, and for when the process $pid started.
+# Shell text for this boot, and for when the process $pid started: nothing of one that has ended,
+# with all of its threads, though nobody has reaped it yet.
 _BOOT = "$(cat /proc/sys/kernel/random/boot_id)"
-_STARTED = '$(sed "s/.*) //" /proc/$pid/stat 2>/dev/null | cut -d" " -f20)'
+_ENDED = r"/^[ZXx]\( [^ ]*\)\{16\} 1 /d"
+_STARTED = f'$(sed "s/.*) //; {_ENDED}" /proc/$pid/stat 2>/dev/null | cut -d" " -f20)'
 # What another cluster or job around us would tell it.
 _FOREIGN = ("RAYHPC_ADDRESS", "RAYHPC_JOB_DIR", "RAYHPC_EXIT_FILE")
 # Whatever launcher is around us: it is a cluster of its own.
