@@ -337,8 +337,10 @@ class _RayletProcess:
 
     def _look_at_links(self) -> bool:
         any_ = False
-        for node in self._links.lost():
-            self._guard.run(f"a broken link to node {node}", self._running.link_broken, node)
+        raylet = self._running
+        for node, is_whole in self._links.changes():
+            change = raylet.broken_links.drop if is_whole else raylet.link_broken
+            self._guard.run(f"the link to node {node}", change, node)
             any_ = True
         return any_
 

@@ -70,6 +70,7 @@ class Raylet:
 
     Attributes:
         head: how long to go on without the head.
+        broken_links: to nodes that the head counts among the living.
     """
 
     def __init__(
@@ -99,7 +100,7 @@ class Raylet:
         self.memory = memory
         self._numbers = ProcessNumbers()
         self._tokens = itertools.count(1)
-        self._broken_links = BrokenLinks(now)
+        self.broken_links = BrokenLinks(now)
         self._watched: set[Address] = set()
         self._gone: set[NodeNumber] = set()
         self.head = HeadContact(now)
@@ -237,8 +238,10 @@ class Raylet:
         self.actors.on_time()
         self.objects.on_time()
         self.dispatch.is_dirty = True
-        for node in self._broken_links.overdue():
+        for node in self.broken_links.overdue():
             self.send(HEAD, cluster.LinkBroken(node))
+        for node in self.broken_links.to_redial():
+            self.io.redial(node)
         verdict = self.head.verdict()
         if verdict:
             self.end(HEAD_LOST, verdict)
@@ -256,7 +259,7 @@ class Raylet:
             self.memory.deadline(),
             self.draining.deadline(),
             self.head.deadline(),
-            self._broken_links.deadline(),
+            self.broken_links.deadline(),
         ]
         return min(x for x in times if x is not None)
 
@@ -319,7 +322,7 @@ class Raylet:
     # -- the cluster ----------------------------------------------------------------------------
     def node_gone(self, node: NodeNumber, reason: str) -> None:
         """A node is dead, and everything on it."""
-        self._broken_links.gone(node)
+        self.broken_links.drop(node)
         if node == self.number:
             self.end(NODE_LOST, f"the head has declared this node dead: {reason}")
             return
@@ -343,7 +346,7 @@ class Raylet:
     def link_broken(self, node: NodeNumber) -> None:
         """The connection to a raylet is gone: if the head does not explain it, it must choose."""
         if node in self.view.nodes:
-            self._broken_links.add(node)
+            self.broken_links.add(node)
 
     def drain(self, reason: str, within: float | None = None) -> None:
         """Take no new work, and end once nothing is running, or after `within` seconds."""
@@ -370,7 +373,7 @@ class Raylet:
         logger.warning("the head has come back, for its life %d", message.life)
         for info in message.nodes:
             self._add_node(info)
-        for node in self._broken_links.told:  # perhaps in vain
+        for node in self.broken_links.told:  # perhaps in vain
             self.send(HEAD, cluster.LinkBroken(node))
 
     def _on_node_up(self, _: Address, message: cluster.NodeUp) -> None:

@@ -50,6 +50,9 @@ class NodeIO(Spawner, Protocol):
     def learn_node(self, info: NodeInfo) -> None:
         """Another node has joined: this is the route to it."""
 
+    def redial(self, node: NodeNumber) -> None:
+        """The link to a node is broken: try once more to reach it."""
+
     def errors(self) -> tuple[int, str]:
         """How many errors have occurred inside the raylet, and the last one."""
 

@@ -122,6 +122,10 @@ class OsIO:
         """Another node has joined."""
         self._links.learn(info)
 
+    def redial(self, node: NodeNumber) -> None:
+        """Try once more to reach a node whose link is broken."""
+        self._links.redial(node)
+
     def errors(self) -> tuple[int, str]:
         """How many errors have occurred inside the raylet, and the last one."""
         return self._guard.count, self._guard.last

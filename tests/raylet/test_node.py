@@ -68,6 +68,9 @@ class Paper:
     def learn_node(self, info: Any) -> None:
         self.done.append(("learn", info.number))
 
+    def redial(self, node: int) -> None:
+        self.done.append(("redial", node))
+
     def errors(self) -> tuple[int, str]:
         return 3, "an error"
 
@@ -251,7 +254,9 @@ def test_a_dead_node_is_told_to_all_processes(site: Site) -> None:
 
 def test_a_broken_link_is_the_heads_to_judge_if_it_does_not_explain_it(site: Site) -> None:
     site.raylet.link_broken(2)
-    site.wait(5)
+    site.wait(1)
+    assert ("redial", 2) in site.paper.done
+    site.wait(4)
     assert not site.sent(cluster.LinkBroken)
     site.wait(2)
     assert [m for _, m in site.sent(cluster.LinkBroken)] == [cluster.LinkBroken(2)]
@@ -259,6 +264,16 @@ def test_a_broken_link_is_the_heads_to_judge_if_it_does_not_explain_it(site: Sit
     site.say(HEAD, leases.NodeGone(2, "silent"))
     site.wait(7)
     assert len(site.sent(cluster.LinkBroken)) == 1
+
+
+def test_a_link_that_is_whole_again_is_no_matter_for_the_head(site: Site) -> None:
+    site.raylet.link_broken(2)
+    site.wait(5)
+    site.raylet.broken_links.drop(2)
+    site.paper.done.clear()
+    site.wait(7)
+    assert not site.sent(cluster.LinkBroken)
+    assert ("redial", 2) not in site.paper.done
 
 
 def test_a_forced_cancel_kills_only_a_worker_that_runs_that_task(site: Site) -> None:

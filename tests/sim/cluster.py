@@ -145,6 +145,20 @@ class Cluster:
                 lambda n=me, p=peer: n.alive and (n.raylet.link_broken(p), n.settle()),
             )
 
+    def interrupt(self, one: int, other: int) -> None:
+        """The link between two living nodes breaks, and is made again; both ends notice both."""
+        seconds = self.world.random.uniform(0.05, 4.0)
+        self.world.note(f"-- the link between nodes {one} and {other} breaks for {seconds:.2f} s")
+        self.world.interrupt(one, other, seconds)
+        for me, peer in ((self.nodes[one], other), (self.nodes[other], one)):
+            self.world.after(
+                self.world.random.uniform(0, 0.05),
+                lambda n=me, p=peer: n.alive and (n.raylet.link_broken(p), n.settle()),
+            )
+            self.world.after(
+                seconds, lambda n=me, p=peer: n.alive and n.raylet.broken_links.drop(p)
+            )
+
     def silence(self, number: int, *, head_is_heard: bool) -> None:
         """What a node says to the head gets lost, and perhaps what the head says, too.
 

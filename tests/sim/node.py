@@ -315,6 +315,9 @@ class SimNode:
     def learn_node(self, info: NodeInfo) -> None:
         """The world knows the way."""
 
+    def redial(self, node: int) -> None:
+        """Links are made again by `Cluster.interrupt`, or never."""
+
     def errors(self) -> tuple[int, str]:
         """Errors are raised here, not counted."""
         return 0, ""

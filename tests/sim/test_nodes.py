@@ -83,6 +83,27 @@ def test_a_link_that_breaks_between_living_nodes_leaves_no_one_waiting(sim: Clus
     nothing_left(sim, refs, calls, large, theirs)
 
 
+def test_a_link_that_breaks_and_is_made_again_costs_nothing(sim: Cluster) -> None:
+    driver = sim.driver(1)
+    handles = [make(driver) for _ in range(4)]
+    calls = [x for h in handles for x in call(driver, h, "note", *((0, i) for i in range(10)))]
+    refs = submit(driver, "sleeps", [(0.05, i) for i in range(60)], retries=0)
+    large = submit(driver, "large", [(i,) for i in range(6)], retries=0)
+    for one, two in ((1, 2), (1, 3), (2, 3)):
+        wait = sim.world.random.uniform(0.0, 0.3)
+        sim.world.after(wait, lambda a=one, b=two: sim.interrupt(a, b))
+    assert values(sim, driver, refs, 20.0) == list(range(60))
+    assert len(values(sim, driver, calls, 20.0)) == 40
+    assert len(values(sim, driver, large, 20.0)) == 6
+    sim.world.run_for(10.0)
+    assert all(n.alive for n in sim.nodes.values())
+    for handle in handles:
+        handle.lifeline = None
+    handle = None
+    handles.clear()
+    nothing_left(sim, refs, calls, large)
+
+
 @pytest.mark.parametrize("how", ["stopped", "not heard", "cut off unseen"])
 def test_a_node_that_was_declared_dead_ends_before_its_actors_are_two(
     sim: Cluster, how: str

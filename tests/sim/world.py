@@ -82,6 +82,8 @@ class World:
         self.direct = DirectNet(self)
         self._links: dict[frozenset[NodeNumber], float] = {}
         self._severed: set[frozenset[NodeNumber]] = set()
+        # Links that are broken, and when there will be others.
+        self._whole_at: dict[frozenset[NodeNumber], float] = {}
         self._losing: set[tuple[NodeNumber, NodeNumber]] = set()
         # (source, destination) → what the source's raylet answers for a destination that is gone.
         # Takes what raylets pass on to the head: the line between them is `line.SimLink`.
@@ -151,6 +153,12 @@ class World:
         """Cut the link between two nodes: nothing passes from now on, on either way."""
         self._severed.add(frozenset((one, other)))
 
+    def interrupt(self, one: NodeNumber, other: NodeNumber, seconds: float) -> None:
+        """Break the link between two nodes; what is on its way comes over the next one."""
+        up = self.time + seconds
+        nodes = frozenset((one, other))
+        self._links[nodes] = self._whole_at[nodes] = max(up, self._links.get(nodes, up))
+
     def lose(self, source: NodeNumber, destination: NodeNumber) -> None:
         """Lose everything from one node to another from now on, on this way alone."""
         self._losing.add((source, destination))
@@ -209,6 +217,11 @@ class World:
         if found is None or self._is_lost(at, to, sent):
             return
         way = node_of(at), node_of(to)
+        whole_at = self._whole_at.get(frozenset(way), 0.0)
+        if whole_at > self.time:
+            # In the order in which it would have come, and before all that set out later.
+            self.at(whole_at, lambda: self._arrive(at, to, destination, frame, sent))
+            return
         if frozenset(way) in self._severed or way in self._losing:
             return
         if to == destination:

@@ -33,7 +33,7 @@ _OPEN_S = 3.0
 STALL_S = 2.5
 _WATCH_S = 0.5
 # How many channels may break in a row without delivering a span.  Bytes that are changed on the way
-# can end several; in chunks they would break the link of the two raylets, which costs a node.
+# can end several; in chunks they would break the link of the two raylets, which all else uses.
 _BREAKS_MAX = 8 * CHANNELS_EACH
 # A stall takes long to be seen, so it counts as this many.
 _STALL_BREAKS = 4

@@ -13,6 +13,7 @@ from rayhpc.wire.messages import (
     cluster,
     direct,
     leases,
+    links,
     objects,
     task_runs,
     tasks,
@@ -101,6 +102,13 @@ RAYLET_TAKES = (
     objects.ReadSpan,
     objects.SpanRefused,
     objects.ChannelClosed,
+)
+
+# About the line between two raylets.
+LINE_TAKES = (
+    links.LinkHello,
+    links.LinkWelcome,
+    links.LinkAck,
 )
 
 PROCESS_TAKES = (
