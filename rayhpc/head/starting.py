@@ -185,7 +185,7 @@ class Starter:
             nodes = [x for x in able if lasts(x.info.labels, strategy.seconds, at)]
             if not nodes:
                 verdict = Verdict.NEVER
-                lack = too_short([x.info for x in able], demand.placing, strategy, at)
+                lack = too_short([x.info for x in able], demand.placing, strategy)
                 text = f"in its placement group {lack}"
 
         def rank(node: NodeRecord) -> tuple[float, ...] | None:

@@ -60,7 +60,7 @@ def check_options(options: NodeOptions, *, listeners: int = 1) -> None:
         if not key or not all(isinstance(each, str) for each in (key, value)):
             raise wrong(f"--labels: {key!r}={value!r} is not a pair of texts like zone=a")
     end = options.labels.get(END_LABEL, "0")
-    if not end.isdecimal():
+    if not end.isdecimal() or len(end) > 11:
         raise wrong(f"--labels: {END_LABEL} is a number of seconds since 1970, not {end!r}")
     _check_ports(options.ports, listeners)
 

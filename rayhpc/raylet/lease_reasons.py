@@ -40,9 +40,10 @@ def _why_in_group(
     }
     if able:
         infos = [x.info for number, x in view.nodes.items() if number in able]
-        if not strategy.seconds or any(lasts(x.labels, strategy.seconds, at) for x in infos):
+        is_enough = (lasts(x.labels, strategy.seconds, at) for x in infos)
+        if not strategy.seconds or not infos or any(is_enough):
             return ""
-        text = too_short(infos, request.resources, strategy, at)
+        text = too_short(infos, request.resources, strategy)
         return f"Tasks of this program wait: in their placement group {text}."
     return (
         f"No bundle of the placement group can ever meet the demand of "

@@ -8,6 +8,7 @@ both fit.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
@@ -140,14 +141,14 @@ def describe_labels(conditions: Iterable[Labels]) -> str:
     return " and ".join(parts)
 
 
-def too_short(
-    infos: Iterable[NodeInfo], wanted: Mapping[str, int], strategy: Strategy, at: float
-) -> str:
+def too_short(infos: Iterable[NodeInfo], wanted: Mapping[str, int], strategy: Strategy) -> str:
     """That none of these nodes, which could hold `wanted`, has enough time left."""
-    left = max((end_of(info.labels) for info in infos), default=at) - at
+    last = max((end_of(info.labels) for info in infos), default=0.0)
+    # Not for how long: a sentence that changes by itself would be said again and again.
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(last))
     return (
         f"no node that could hold {in_words(wanted)} lasts for another {strategy.seconds:g} s "
-        f"(the last one ends in {max(0.0, left):.0f} s); ask for less time, or for a longer job"
+        f"(the last one ends at {when}); ask for less time, or for a longer job"
     )
 
 
@@ -166,7 +167,7 @@ def explain(
     if any(can_ever(info, wanted, strategy, at) for info in able):
         return ""
     if able:
-        return too_short(able, wanted, strategy, at)
+        return too_short(able, wanted, strategy)
     allowed = [info for info in nodes if labels_match(info, strategy.hard)]
     if not allowed:
         return (

@@ -421,9 +421,15 @@ def test_one_that_says_how_long_it_lives_goes_where_so_much_time_is_left() -> No
     world.run()
     assert world.state(short) == ALIVE
     assert world.state(long) == PENDING
-    said = "no node that could hold 1 CPU lasts for another 60 s (the last one ends in 30 s)"
+    said = "no node that could hold 1 CPU lasts for another 60 s (the last one ends at "
     assert said in world.last(driver, actors.ActorIs, long).reason
     assert world.last(driver, actors.ActorIs, bound).unschedulable
+    world.run(5.0)
+    world.add_node(amounts(CPU=0.5))
+    world.run()
+    # It is considered anew, but told once.
+    told = [m.reason for m in world.told(driver, actors.ActorIs) if m.actor == long and m.reason]
+    assert len(told) == 1
     load = world.ask(first, cluster.Load(), ClusterLoad)
     assert [each.strategy.seconds for each in load.waiting] == [60.0]
     second = world.add_node(amounts(CPU=1), **{END_LABEL: str(world.time + 90.0)})

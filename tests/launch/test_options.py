@@ -23,6 +23,7 @@ from rayhpc.launch.options import NodeOptions, check_options
         (NodeOptions(resources={"disk": "much"}), "--resources"),  # type: ignore[dict-item]
         (NodeOptions(labels={"": "x"}), "--labels"),
         (NodeOptions(labels={"rayhpc.io/end-time": "noon"}), "since 1970, not 'noon'"),
+        (NodeOptions(labels={"rayhpc.io/end-time": "9" * 12}), "since 1970, not"),
         (NodeOptions(ports=(200, 100)), "--port-range"),
         (NodeOptions(ports=(0, 100)), "--port-range"),
     ],
