@@ -7,6 +7,7 @@ import signal
 import socket
 from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zmq
@@ -289,10 +290,21 @@ def test_a_frame_that_nobody_would_take_is_refused(
 
 @pytest.mark.parametrize("with_a_key", [False, True])
 @pytest.mark.parametrize("session", ["by a key"], indirect=True)
-def test_who_does_not_know_the_key_gets_nothing_through(session: Session, with_a_key: bool) -> None:
+def test_who_does_not_know_the_key_gets_nothing_through(
+    session: Session, with_a_key: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     raylet, one = session.raylet, session.add(1)
+    monitors: list[Monitor] = []
+    make = sockets.make_router
+
+    def make_watched(context: Any, routing_id: bytes) -> Any:
+        sock = make(context, routing_id=routing_id)
+        monitors.append(Monitor(sock, UP | DOWN | CLOSED | _FAILED))  # before it connects
+        return sock
+
+    monkeypatch.setattr(sockets, "make_router", make_watched)
     stranger = session.add_stranger(2, new_key_pair() if with_a_key else None)
-    monitor = Monitor(stranger.transport.sockets[1], UP | DOWN | CLOSED | _FAILED)
+    monitor = monitors[0]  # what it connects with is made first
     seen: list[int] = []
     stranger.send(raylet.me, "take this")
     stranger.send(one.me, "and this")
@@ -307,4 +319,5 @@ def test_who_does_not_know_the_key_gets_nothing_through(session: Session, with_a
     for party in (one, stranger):
         party.turn()
         assert party.frames == []
-    monitor.close()
+    for each in monitors:
+        each.close()
