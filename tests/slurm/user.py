@@ -120,16 +120,18 @@ class User:
 def eventually(look: Callable[[], Any], seconds: float = 20.0) -> Any:
     """The first true answer of `look`; the last one when the time is over.
 
-    A look may be a program: a third of the time is looking, so that what is waited for can run.
+    A look may be a program: the pause is twice as long, so that what is waited for can run, but no
+    longer than a fiftieth of the limit, so that a short one is kept to.
     """
     deadline = time.monotonic() + seconds
+    longest = seconds / 50
     while True:
         began = time.monotonic()
         found = look()
         ended = time.monotonic()
         if found or ended >= deadline:
             return found
-        time.sleep(min(max(0.02, 2 * (ended - began)), deadline - ended))
+        time.sleep(min(max(0.02, 2 * (ended - began)), longest, deadline - ended))
 
 
 def first_line(process: subprocess.Popen[str], words: str) -> list[str]:
