@@ -211,7 +211,8 @@ def test_a_refusal_is_told_by_what_can_be_done_about_it(gce: FakeGce, sentence: 
 
 def test_machines_are_ended_by_name_and_none_is_left(gce: FakeGce) -> None:
     provider = made(gce)
-    provider.ask(WORKER, ["w-1", "w-2", "w-3"])
+    for name in ("w-1", "w-2", "w-3"):  # in that order
+        provider.ask(WORKER, [name])
     provider.renew(1e9)
     assert {x["labels"]["rayhpc-lease"] for x in instances(gce)} == {"1000000000"}
     provider.renew(None)
@@ -237,7 +238,8 @@ def test_what_nobody_looks_after_any_more_is_told_from_the_rest(
 ) -> None:
     monkeypatch.setattr(module, "_api", lambda _: Compute(None, Somebody(), gce.endpoint))
     provider = made(gce)
-    provider.ask(WORKER, ["w-1", "w-2"])
+    for name in ("w-1", "w-2"):  # in that order
+        provider.ask(WORKER, [name])
     provider.renew(1000.0)
     provider.ask(WORKER, ["w-3"])
     first, second, third = (x["id"] for x in instances(gce))
