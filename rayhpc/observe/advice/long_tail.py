@@ -30,9 +30,10 @@ def look(snapshot: Snapshot) -> Advice | None:
     middle = work.begin + (full[-1] + 1) * work.step + tail / 2
     name, own = function_with_most(snapshot, np.flatnonzero(runs.end > middle))
     of_function = runs.seconds[runs.function == runs.function[own[0]]]
-    longest = in_seconds(float(runs.seconds[own].max()))
-    if len(of_function) > len(own):
-        longest += f" (its median: {in_seconds(float(np.median(of_function)))})"
+    most, median = float(runs.seconds[own].max()), float(np.median(of_function))
+    longest = in_seconds(most)
+    if most > median:
+        longest += f" (its median: {in_seconds(median)})"
     used = float(np.mean(rest))
     return Advice(
         "long_tail",

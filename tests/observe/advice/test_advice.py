@@ -103,6 +103,14 @@ def found(made: Made) -> list[Advice]:
     return advice(facts.snapshot(made.recording()))
 
 
+def test_a_last_run_that_is_no_longer_than_the_others_is_not_set_beside_them() -> None:
+    made = full(seconds=1.0, rounds=4)
+    made.run("work", 4.0, 0.8)
+    first = found(made)[0]
+    assert first.kind == "long_tail"
+    assert first.finding.endswith("the longest for 800 ms.")
+
+
 @pytest.mark.parametrize(("program", "figures"), FAULTS, ids=lambda x: getattr(x, "__name__", ""))
 def test_a_fault_comes_first_with_its_figure(
     program: Callable[[], Made], figures: list[str]
