@@ -62,9 +62,15 @@ def test_a_short_job_is_recorded_and_its_report_made_on_demand(shell: Shell, fol
     assert (folder / "recording.html").stat().st_mode & 0o777 == 0o600, done.stderr
 
 
-def test_a_long_job_has_its_report_by_itself(shell: Shell, folder: Path) -> None:
-    done = patched("LONG_S = 0.0; m.WITHIN_S = 30.0", *RUN, *COMMAND)
-    assert done.returncode == 0
+def test_a_long_job_has_its_report_by_itself_unless_told_otherwise(
+    shell: Shell, folder: Path
+) -> None:
+    long, failing = "LONG_S = 0.0; m.WITHIN_S = 30.0", [*COMMAND[:-1], f"{PROGRAM}\nexit(7)"]
+    done = patched(long, *RUN, "--no-report", *failing)
+    assert (done.returncode, "report" in done.stderr) == (7, False), done.stderr
+    assert {"recording", "report.html"}.isdisjoint(os.listdir(folder))
+    done = patched(long, *RUN, *failing)
+    assert (done.returncode, done.stdout) == (7, "40425\n"), done.stderr
     assert f"report in {folder}/report.html" in done.stderr
     assert "50 runs" in (folder / "report.html").read_text()
 
@@ -76,11 +82,6 @@ def test_a_report_that_takes_too_long_is_left_and_the_exit_code_comes(
     assert done.returncode == 3
     assert "`rayhpc report` makes it" in done.stderr
     assert "recording" in os.listdir(folder)
-
-
-def test_no_report_records_nothing(shell: Shell, folder: Path) -> None:
-    assert shell(*RUN, "--no-report", *COMMAND).returncode == 0
-    assert "recording" not in os.listdir(folder)
 
 
 def test_a_job_is_named_as_for_every_command(shell: Shell, home: Path) -> None:
