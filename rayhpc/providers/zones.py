@@ -6,13 +6,43 @@ Pure but for the clock that it is given.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from rayhpc.providers.base import CapacityError
 
 # A place that had no room is asked last for so long.
 _COOL_S = 600.0
-Place = TypeVar("Place")
+
+
+class Somewhere(Protocol):
+    """Where to ask: a kind of machine, and a zone in words."""
+
+    @property
+    def kind(self) -> str:
+        """Of machine, by its place's name."""
+
+    @property
+    def where(self) -> str:
+        """The zone."""
+
+
+Place = TypeVar("Place", bound=Somewhere)
+
+
+class NoRoomError(CapacityError):
+    """There is none of that kind in that zone now: another zone or kind may have one.
+
+    Attributes:
+        word: its place's code for that.
+    """
+
+    def __init__(self, word: str) -> None:
+        super().__init__(word)
+        self.word = word
+
+
+class QuotaError(CapacityError):
+    """So many there may be of that kind, whatever the zone: another kind may count elsewhere."""
 
 
 class Cold(Generic[Place]):
@@ -45,12 +75,35 @@ def zones_of(options: Mapping[str, object]) -> list[str]:
     return [str(each).strip() for each in zones if str(each).strip()]
 
 
-def no_capacity(title: str, tried: Iterable[tuple[str, str, str]]) -> CapacityError:
-    """Nowhere is room.
+def make_somewhere(
+    title: str, places: Iterable[Place], cold: Cold[Place], make: Callable[[Place], None]
+) -> None:
+    """Have a machine made at the first place that has room, the cold ones last.
 
     Args:
         title: whose places they are.
-        tried: the kind of machine, the zone, and the place's code of each try.
+        places: where to ask, in turn.
+        cold: those that had no room lately.
+        make: asks at one; raises NoRoomError and QuotaError where another one is to be asked.
+
+    Raises:
+        ProviderError: another refusal, which is final.
+        CapacityError: nowhere is room.
     """
-    listed = ", ".join(f"{kind} in {zone} ({code})" for kind, zone, code in tried)
-    return CapacityError(f"{title} has none now: {listed}")
+    tried: list[str] = []
+    spent: dict[str, QuotaError] = {}
+    for at in cold.last(places):
+        if at.kind in spent:
+            continue
+        try:
+            make(at)
+            return
+        except QuotaError as error:
+            spent[at.kind] = error
+            tried.append(f"{at.kind} (its quota is used up)")
+        except NoRoomError as error:
+            cold.note(at)
+            tried.append(f"{at.kind} in {at.where} ({error.word})")
+    if len(spent) == len(tried):
+        raise CapacityError(str(next(iter(spent.values()))))
+    raise CapacityError(f"{title} has none now: {', '.join(tried)}")

@@ -122,6 +122,12 @@ def test_types_and_zones_are_tried_in_turn_and_full_ones_last_for_a_while() -> N
         "m5a.large in us-west-2b (InsufficientInstanceCapacity)"
     )
     assert len(where()) == 7
+    # A limit of that type's is the region's: the next type is tried.
+    api.full = set()
+    clock[0] = 1300.0
+    api.refuse = {"run_instances": "VcpuLimitExceeded"}
+    provider.ask(kind, ["w-3"])
+    assert where()[7:] == [("m5.large", "us-west-2a"), ("m5a.large", "us-west-2a")]
 
 
 def test_subnets_of_the_files_own_are_used_instead_of_zones() -> None:

@@ -200,7 +200,7 @@ def test_a_used_up_quota_has_another_size_tried_and_no_other_zone(arm: FakeArm) 
     with pytest.raises(CapacityError) as caught:
         provider.ask(both, ["w-2"])
     assert str(caught.value) == (
-        "Azure has none now: Standard_D2s_v3 in the region (its quota is used up), "
+        "Azure has none now: Standard_D2s_v3 (its quota is used up), "
         "Standard_D4s_v5 in zone 1 (SkuNotAvailable), Standard_D4s_v5 in zone 2 (SkuNotAvailable)"
     )
 

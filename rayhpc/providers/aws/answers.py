@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from rayhpc.providers.aws.api import ApiError
 from rayhpc.providers.base import CapacityError, ProviderError, RefusedError
+from rayhpc.providers.zones import NoRoomError, QuotaError
 
 # There is none of that kind in that zone now, or ever: another zone or type may have one.
 _ELSEWHERE = frozenset(
@@ -30,6 +31,8 @@ _QUOTA = {
     "MaxIOPSLimitExceeded": "IOPS",
     "AddressLimitExceeded": "addresses",
 }
+# Of these, what another type of instance may not count against.
+_OF_TYPE = frozenset({"VcpuLimitExceeded", "InstanceLimitExceeded", "MaxSpotInstanceCountExceeded"})
 # Too many calls, or EC2's own trouble: it may have been done.  And what has only just been made is
 # not known everywhere at once.
 _AGAIN = frozenset(
@@ -67,9 +70,12 @@ _WHO = frozenset(
 )
 
 
-def is_elsewhere(error: ApiError) -> bool:
-    """Whether another zone or instance type may have what this one has not."""
-    return error.code in _ELSEWHERE
+def why_not_there(error: ApiError) -> ProviderError:
+    """The error to raise where no machine was to be had at one place of several."""
+    if error.code in _ELSEWHERE:
+        return NoRoomError(error.code)
+    found = in_words(error, "ec2:RunInstances")
+    return QuotaError(str(found)) if error.code in _OF_TYPE else found
 
 
 def in_words(error: ApiError, doing: str) -> ProviderError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from rayhpc.elastic.types import NodeType
@@ -24,7 +25,7 @@ from rayhpc.providers.machines import (
     owner,
 )
 from rayhpc.providers.options import refuse_unknown
-from rayhpc.providers.zones import Cold, no_capacity, zones_of
+from rayhpc.providers.zones import Cold, make_somewhere, zones_of
 
 # A name is given again once EC2 no longer shows the machine that had it; so many times a day.
 _LIVES = 100
@@ -121,20 +122,11 @@ class AwsProvider:
     # -- asking ----------------------------------------------------------------------------------
     def _run(self, kind: NodeType, name: str) -> None:
         """In each zone in turn, those that had no room lately last."""
-        tried = []
-        for at in self._cold.last(request.tries(kind, self._zones)):
-            try:
-                self._run_at(kind, name, at)
-                return
-            except ApiError as error:
-                if not answers.is_elsewhere(error):
-                    raise answers.in_words(error, "ec2:RunInstances") from None
-                self._cold.note(at)
-                tried.append((at.instance_type, at.where, error.code))
-        raise no_capacity("EC2", tried)
+        make = partial(self._run_at, kind, name)
+        make_somewhere("EC2", request.tries(kind, self._zones), self._cold, make)
 
     def _run_at(self, kind: NodeType, name: str, at: Try) -> None:
-        around = self._surroundings(kind, at.instance_type)
+        around = self._surroundings(kind, at.kind)
         for life in range(_LIVES):
             words = request.parameters(self._cluster, kind, name, at, around, life)
             try:
@@ -142,7 +134,7 @@ class AwsProvider:
                 return
             except ApiError as error:
                 if error.code != "IdempotentInstanceTerminated" or life + 1 == _LIVES:
-                    raise
+                    raise answers.why_not_there(error) from None
 
     def _surroundings(self, kind: NodeType, instance_type: str) -> Surroundings:
         image = "" if "ImageId" in kind.options else self._image(instance_type)

@@ -31,7 +31,7 @@ _ARM = re.compile(r"(?:a1|[a-z]+\d+[a-z]*g[a-z]*)\.")
 class Try:
     """One place to ask: an instance type, and a zone or subnet (empty: EC2 chooses)."""
 
-    instance_type: str
+    kind: str
     zone: str = ""
     subnet: str = ""
 
@@ -101,7 +101,7 @@ def parameters(
     has ended: `life` counts those that had the same name before.
     """
     given = {key: value for key, value in kind.options.items() if key != "SubnetIds"}
-    given |= {"InstanceType": at.instance_type, "MinCount": 1, "MaxCount": 1}
+    given |= {"InstanceType": at.kind, "MinCount": 1, "MaxCount": 1}
     given["InstanceInitiatedShutdownBehavior"] = "terminate"
     given.setdefault("ImageId", around.image)
     given.setdefault("KeyName", around.key_name)

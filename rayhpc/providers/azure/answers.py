@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 from rayhpc.providers.base import CapacityError, ProviderError, RefusedError
 from rayhpc.providers.rest import ApiError, one_line
+from rayhpc.providers.zones import NoRoomError, QuotaError
 
 # There is none of that size in that zone now, or ever: another zone or size may have one.
 NO_ROOM = frozenset(
@@ -79,16 +80,9 @@ _REMEDIES = {
 }
 
 
-def is_no_room(error: ApiError) -> bool:
-    """Whether another zone or size may have room."""
-    return error.code in NO_ROOM
-
-
-def is_quota(error: ApiError) -> bool:
-    """Whether a quota is used up that another size may not count against."""
-    if error.code == _NOT_ALLOWED:
-        return "quota" in error.message.lower()
-    return error.code in _QUOTA
+def is_elsewhere(error: ApiError) -> bool:
+    """Whether another zone or size may be had."""
+    return error.code in NO_ROOM or _is_quota(error)
 
 
 def is_no_right(error: ApiError) -> bool:
@@ -130,7 +124,7 @@ def in_words(error: ApiError) -> ProviderError:
         )
     if is_no_right(error):
         return RefusedError(f"no permission for {error.doing}: {said}")
-    if is_quota(error) or error.code in _ADDRESSES:
+    if _is_quota(error) or error.code in _ADDRESSES:
         return CapacityError(
             f"the subscription's quota is used up ({error.code}: {said}): end others, or ask for "
             "more under Quotas in the portal"
@@ -140,6 +134,21 @@ def in_words(error: ApiError) -> ProviderError:
         return ProviderError(f"{error.doing}: no answer to rely on ({text})")
     remedy = _REMEDIES.get(error.code)
     return RefusedError(f"{error.doing}: {error.code}: {said}{f'; {remedy}' if remedy else ''}")
+
+
+def why_not_there(error: ApiError) -> ProviderError:
+    """The error to raise where a machine could not be made at one place of several."""
+    if error.code in NO_ROOM:
+        return NoRoomError(error.code)
+    found = in_words(error)
+    return QuotaError(str(found)) if _is_quota(error) else found
+
+
+def _is_quota(error: ApiError) -> bool:
+    """Whether a quota is used up that another size may not count against."""
+    if error.code == _NOT_ALLOWED:
+        return "quota" in error.message.lower()
+    return error.code in _QUOTA
 
 
 def _first(said: str) -> str:

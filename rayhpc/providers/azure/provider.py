@@ -27,7 +27,7 @@ from rayhpc.providers.machines import MachineKind, MachineProvider, Rented, Watc
 from rayhpc.providers.options import refuse_unknown
 from rayhpc.providers.rest import ApiError
 from rayhpc.providers.side_by_side import side_by_side
-from rayhpc.providers.zones import Cold, no_capacity, zones_of
+from rayhpc.providers.zones import Cold, make_somewhere, zones_of
 
 # `provider` of a cluster's file: what Ray has and what of it means something here.
 _USED = (
@@ -147,26 +147,14 @@ class AzureProvider:
     # -- asking ----------------------------------------------------------------------------------
     def _make(self, kind: NodeType, name: str, around: Surroundings) -> None:
         """At each place in turn, those that had no room lately last."""
-        tried: list[tuple[str, str, str]] = []
-        spent: dict[str, ApiError] = {}
-        for at in self._cold.last(request.tries(kind, self._zones)):
-            if at.size in spent:
-                continue  # a quota is the region's, whatever the zone
+
+        def make(at: Try) -> None:
             try:
                 self._put(kind, name, at, around)
-                return
             except ApiError as error:
-                if answers.is_quota(error):
-                    spent[at.size] = error
-                    tried.append((at.size, "the region", "its quota is used up"))
-                elif answers.is_no_room(error):
-                    self._cold.note(at)
-                    tried.append((at.size, at.where, error.code))
-                else:
-                    raise answers.in_words(error) from None
-        if len(spent) == len(tried):
-            raise answers.in_words(next(iter(spent.values())))
-        raise no_capacity("Azure", tried)
+                raise answers.why_not_there(error) from None
+
+        make_somewhere("Azure", request.tries(kind, self._zones), self._cold, make)
 
     def _put(self, kind: NodeType, name: str, at: Try, around: Surroundings) -> None:
         """Only if there is none of that name: another `up` may have asked for it meanwhile.
@@ -186,7 +174,7 @@ class AzureProvider:
         try:
             self._api.end_of(began, _WRITE, _REFUSED_S)
         except ApiError as error:
-            if answers.is_no_room(error) or answers.is_quota(error):
+            if answers.is_elsewhere(error):
                 self._remove_failed(path)
             raise
 

@@ -56,7 +56,7 @@ _INTERFACE_API = "2022-11-01"
 class Try:
     """One place to ask: a size, and a zone (empty: Azure chooses)."""
 
-    size: str
+    kind: str
     zone: str = ""
 
     @property
@@ -139,8 +139,8 @@ def body(
     """
     words = words_of(kind)
     properties: dict[str, Any] = {
-        "hardwareProfile": {"vmSize": at.size},
-        "storageProfile": {"imageReference": _image(words, at.size), "osDisk": _disk(words)},
+        "hardwareProfile": {"vmSize": at.kind},
+        "storageProfile": {"imageReference": _image(words, at.kind), "osDisk": _disk(words)},
         "osProfile": _system(cluster, kind, machine, around),
         "networkProfile": {
             "networkApiVersion": _INTERFACE_API,

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 from rayhpc.providers.base import CapacityError, ProviderError, RefusedError
 from rayhpc.providers.rest import ApiError, one_line
+from rayhpc.providers.zones import NoRoomError
 
 # There is none of that kind in that zone now: another zone may have one.
 _ELSEWHERE = frozenset(
@@ -46,9 +47,9 @@ _WHO = frozenset({"NoCredentials", "authError", "required", "401"})
 _OFF = frozenset({"accessNotConfigured", "SERVICE_DISABLED"})
 
 
-def is_elsewhere(error: ApiError) -> bool:
-    """Whether another zone may have what this one has not."""
-    return error.code in _ELSEWHERE
+def why_not_there(error: ApiError) -> ProviderError:
+    """The error to raise where no machine was to be had in one zone of several."""
+    return NoRoomError(error.code) if error.code in _ELSEWHERE else in_words(error)
 
 
 def is_known(error: ApiError) -> bool:

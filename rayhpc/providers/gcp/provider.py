@@ -20,7 +20,7 @@ from rayhpc.providers.cloud_names import CLUSTER, LEASE
 from rayhpc.providers.gcp import answers, instances, request
 from rayhpc.providers.gcp.api import Compute, error_of
 from rayhpc.providers.gcp.credentials import GoogleCredentials
-from rayhpc.providers.gcp.request import Surroundings
+from rayhpc.providers.gcp.request import Surroundings, Try
 from rayhpc.providers.machines import (
     MachineKind,
     MachineProvider,
@@ -31,7 +31,7 @@ from rayhpc.providers.machines import (
 from rayhpc.providers.options import refuse_unknown
 from rayhpc.providers.rest import ApiError
 from rayhpc.providers.side_by_side import side_by_side
-from rayhpc.providers.zones import Cold, no_capacity, zones_of
+from rayhpc.providers.zones import Cold, make_somewhere, zones_of
 
 # `provider` of a cluster's file: what Ray has and what of it means something here.
 _USED = ("type", "region", "availability_zone", "project_id", "use_internal_ips")
@@ -68,7 +68,7 @@ class GcpProvider:
         self._internal = bool(options.get("use_internal_ips"))
         self._api = api
         self._zones = zones_of(options)
-        self._cold: Cold[tuple[str, str]] = Cold(now)
+        self._cold: Cold[Try] = Cold(now)
         self._unanswered: dict[tuple[str, str], str] = {}
         self._public_key = self._user = ""
 
@@ -129,18 +129,15 @@ class GcpProvider:
     # -- asking ----------------------------------------------------------------------------------
     def _make(self, kind: NodeType, name: str) -> None:
         """In each zone in turn, those that had no room lately last."""
-        machine_type = request.machine_type(kind)
-        tried: list[tuple[str, str, str]] = []
-        for at in self._cold.last((machine_type, zone) for zone in self._zones):
+
+        def make(at: Try) -> None:
             try:
-                self._insert(kind, name, at[1])
-                return
+                self._insert(kind, name, at.where)
             except ApiError as error:
-                if not answers.is_elsewhere(error):
-                    raise answers.in_words(error) from None
-                self._cold.note(at)
-                tried.append((machine_type, at[1], error.code))
-        raise no_capacity("Compute Engine", tried)
+                raise answers.why_not_there(error) from None
+
+        places = (Try(request.machine_type(kind), zone) for zone in self._zones)
+        make_somewhere("Compute Engine", places, self._cold, make)
 
     def _insert(self, kind: NodeType, name: str, zone: str) -> None:
         """Until the operation is done: what there is no room for is known only then.

@@ -35,6 +35,14 @@ _NOT_SENT = ("KeyName", "sourceInstanceTemplate")
 
 
 @dataclass(frozen=True)
+class Try:
+    """One place to ask: a machine type, and a zone."""
+
+    kind: str
+    where: str
+
+
+@dataclass(frozen=True)
 class Surroundings:
     """Who may log in to a machine (as `user`, with the public key), and whose it is.
 
