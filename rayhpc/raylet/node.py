@@ -136,18 +136,11 @@ class Raylet:
             now,
             self._numbers.next,
         )
-        parts = self.pool, self.bundles, self.dispatch, self.view, self.workers
-        self.leases = Leases(*parts, send, now, wall, self._watch)
+        leasing = self.pool, self.bundles, self.dispatch, self.view, self.workers
+        self.leases = Leases(*leasing, send, now, wall, self._watch)
         self.backlogs = Backlogs(self.is_alive)
-        self.actors = HostedActors(
-            self.pool,
-            self.bundles,
-            self.dispatch,
-            self.workers,
-            send,
-            now,
-            self.leases.new_number,
-        )
+        hosting = self.pool, self.bundles, self.dispatch, self.workers
+        self.actors = HostedActors(*hosting, send, now, self.leases.new_number)
         self.loans = ArgumentLoans(
             self.dispatch,
             send,
