@@ -307,6 +307,12 @@ def test_large_frames_pass_both_ways(net: Net) -> None:
     net.until(lambda: a.texts() == [large])
 
 
+def is_over(*nodes: Node) -> bool:
+    """Whether somebody has noticed, and nobody's link is broken any more."""
+    last = [node.changes[-1] for node in nodes if node.changes]
+    return bool(last) and all(is_whole for _, is_whole in last)
+
+
 @pytest.mark.parametrize("trouble", ["reset", "change", "forget"])
 @pytest.mark.parametrize("both_dial", [False, True])
 def test_a_link_that_breaks_is_made_again_and_costs_and_doubles_nothing(
@@ -329,7 +335,7 @@ def test_a_link_that_breaks_is_made_again_and_costs_and_doubles_nothing(
             if number == 50:
                 getattr(middle, trouble)()
         net.until(lambda: len(a.frames) == 99 and len(b.frames) == 100)
-        # Each end notices in its own time, maybe after all has come.
-        net.until(lambda: a.changes == [(b.number, False), (b.number, True)])
+        # An end may notice after all has come, or go over to the other's connection without that.
+        net.until(lambda: is_over(a, b))
     assert a.texts() == [str(x) for x in range(1, 100)]
     assert b.texts() == [str(x) for x in range(100)]
