@@ -46,7 +46,7 @@ def up(cluster: Cluster, wishes: Wishes, *, dry_run: bool, yes: bool) -> int:
         f"cluster {cluster.name}, provider {made.kind.name}",
         (action, f"{made.head.where} {words}".strip() + f": {why}"),
         [(each, shlex.join(made.kind.job_words(each)) or "no options") for each in types],
-        f"{made.growth.most} workers at most, each a job of {made.kind.title}",
+        f"{made.growth.most} workers at most, each {_machine_of(made)}",
     )
     return 0 if dry_run else growing.bring_up(cluster, made, action, yes=yes)
 
@@ -92,11 +92,19 @@ def explain(cluster: Cluster, as_json: bool) -> int:
 def _place_says(made: BatchCluster) -> list[str]:
     """Of each machine that waits, in the place's own words."""
     provider = made.provider()
+    if provider is None:
+        return made.head.told()
     waiting = [x for x in provider.list() if x.state is MachineState.PENDING]
     return [
         f"{made.kind.title} on {each.name}: {provider.explain(each.name)}"
         for each in _first_of_each(waiting)
     ]
+
+
+def _machine_of(made: BatchCluster) -> str:
+    if made.kind.within_heads_job:
+        return f"a part of the head's job on {made.kind.title}"
+    return f"a job of {made.kind.title}"
 
 
 def _first_of_each(machines: Sequence[Machine]) -> list[Machine]:

@@ -158,8 +158,8 @@ def refuse_unserved(file: ClusterFile) -> None:
         raise NotServedError(
             f"{file.source}, line {line}: rayhpc brings up no machines of provider {kind!r}{meant} "
             f"yet; it serves {' and '.join(FIXED)}, a list of machines that you can log in to, and "
-            f"{', '.join(names)}. On batch systems, YARN and PBS among them, `rayhpc submit` runs "
-            "one program"
+            f"{', '.join(names)}. On batch systems, PBS among them, `rayhpc submit` runs one "
+            "program"
         )
 
 

@@ -150,14 +150,13 @@ class HeadRank:
     def _drive(self, node: Engine) -> int:
         this = self._run
         if not this.options.command:
+            self._resize(node)
             return self._idle(node)
         environ = node.environment(this.options.environ)
         if this.place.allocation.launcher.value in ("mpiexec", *this.place.system.signals_all):
             self._reach = SignalReach()
         driver = DriverProcess(this.options.command, environ)
-        resizer = this.channel.resizer() if isinstance(this.channel, SystemChannel) else None
-        if resizer is not None:
-            node.resize_with(resizer)
+        self._resize(node)
         try:
             while (code := driver.poll()) is None:
                 for arrival in this.startup.signals.wait(self._left()):
@@ -173,6 +172,12 @@ class HeadRank:
             if self._reach is not None:
                 self._reach.close()
         return code if code == 0 or self._lost is None else self._lost
+
+    def _resize(self, node: Engine) -> None:
+        channel = self._run.channel
+        resizer = channel.resizer() if isinstance(channel, SystemChannel) else None
+        if resizer is not None:
+            node.resize_with(resizer)
 
     def _idle(self, node: Engine) -> int:
         """No program: serve whoever attaches until told to end."""

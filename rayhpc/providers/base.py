@@ -16,7 +16,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from rayhpc.elastic.types import Machine, NodeType
 from rayhpc.exit_codes import ExitCode, LaunchError
@@ -130,6 +130,9 @@ class ProviderKind(ABC):
     #: The batch system whose jobs its machines are, so that heads can be such jobs, too, and the
     #: machines see the user's files.  None: it gives machines of another kind.
     batch_system: str | None = None
+    #: Whether its machines are parts of the head's own job: like the head in size, known to it
+    #: alone, and gone with it.
+    within_heads_job: bool = False
 
     def job_words(self, node_type: NodeType) -> list[str]:
         """A node type's options as arguments of the program that submits `batch_system`'s jobs.
@@ -138,6 +141,15 @@ class ProviderKind(ABC):
             OptionError: an option is decided by rayhpc.
         """
         raise NotImplementedError
+
+    def job_fields(self, node_type: NodeType) -> dict[str, Any]:
+        """A node type's options as fields of the request for `batch_system` (`batch.request`).
+
+        Raises:
+            OptionError: an option is wrong, or decided by rayhpc.
+        """
+        words = self.job_words(node_type)
+        return {"further": {self.batch_system: tuple(words)}} if words else {}
 
     def life_seconds(self, node_type: NodeType) -> float | None:
         """How long a machine of a type lives, by its options; None: they do not say."""

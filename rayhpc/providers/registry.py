@@ -25,7 +25,7 @@ OURS = {
     "kubernetes": "rayhpc.providers.kubernetes.provider",
     "sge": "rayhpc.providers.sge.provider",
     "slurm": "rayhpc.providers.slurm.provider",
-    "yarn": "rayhpc.providers.yarn",
+    "yarn": "rayhpc.providers.yarn.provider",
 }
 
 

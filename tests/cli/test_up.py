@@ -43,7 +43,7 @@ def test_a_dry_run_shows_what_a_cloud_would_be_asked_for(
 
 
 @pytest.mark.parametrize("words", [["up", "-y"], ["up", "--dry-run"], ["down", "-y"]])
-@pytest.mark.parametrize("provider", ["vsphere", "yarn"])
+@pytest.mark.parametrize("provider", ["vsphere", "pbs"])
 def test_a_provider_that_is_not_served_is_named_with_what_is(
     home: Path, state: Path, words: list[str], provider: str
 ) -> None:
@@ -55,7 +55,7 @@ def test_a_provider_that_is_not_served_is_named_with_what_is(
     begin = f"{file}, line 2: rayhpc brings up no machines of provider '{provider}' yet; it serves "
     assert said.startswith(f"{begin}local and ssh, a list of machines that you can log in to, and ")
     assert "did you mean" not in said
-    assert " yarn" not in said
+    assert " pbs" not in said
     assert done.output == ""
 
 

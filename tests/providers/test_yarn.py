@@ -14,7 +14,7 @@ from rayhpc.batch.yarn import talk
 from rayhpc.batch.yarn.resizer import YarnResizer
 from rayhpc.elastic.types import Machine, MachineState, NodeType
 from rayhpc.providers.base import ClusterFacts, ProviderError
-from rayhpc.providers.yarn import PROVIDER, YarnProvider
+from rayhpc.providers.yarn.provider import PROVIDER, YarnProvider
 
 WORKER = NodeType("worker", max_nodes=8)
 PENDING, RUNNING, ENDED = talk.RankState.PENDING, talk.RankState.RUNNING, talk.RankState.ENDED
@@ -41,7 +41,7 @@ def resizer(ends: tuple[socket.socket, socket.socket]) -> YarnResizer:
 @pytest.fixture
 def provider(resizer: YarnResizer) -> YarnProvider:
     """Of a job that began with two ranks."""
-    return YarnProvider(resizer, "worker", 2)
+    return YarnProvider(resizer, ["worker"], 2)
 
 
 def heard(master: socket.socket) -> talk.FromRankZero:
@@ -125,3 +125,32 @@ def test_outside_a_job_of_ours_there_is_no_provider(tmp_path: Path) -> None:
     facts = ClusterFacts("rayhpc-5", "10.0.0.1:7", tmp_path / "key", tmp_path, "/tmp")
     with pytest.raises(OptionError, match="YARN adds nodes only to a job of its own"):
         PROVIDER.open(facts, [WORKER])
+
+
+def test_machines_of_several_types_take_turns_and_have_their_types_options(
+    master: socket.socket, resizer: YarnResizer
+) -> None:
+    provider = YarnProvider(resizer, ["small", "big"], 1, alike=False)
+    big = NodeType("big", {"CPU": 40_000, "disk": 10_000}, {"team": "a, b"})
+    provider.ask(big, ["big-1", "big-2"])
+    options = ["--num-cpus=4", '--resources={"disk": 1.0}', '--labels={"team": "a, b"}']
+    for rank in (2, 4):
+        added = heard(master)
+        assert isinstance(added, talk.AddRank)
+        assert (added.rank, added.options) == (rank, options)
+    answering(master, [talk.AddedRank(1, PENDING), talk.AddedRank(4, RUNNING, "h")])
+    assert [each.name for each in provider.list()] == ["small-1", "big-2"]
+
+
+def test_a_node_types_options_are_the_requests() -> None:
+    options = {"queue": "q", "memory": "4 GiB", "vcores": 2, "gpus": 1, "node_label": "fast"}
+    kind = NodeType("head", options={**options, "archive": "env.tar.gz"})
+    assert PROVIDER.job_fields(kind) == {
+        "partition": "q",
+        "mem": "4G",
+        "cpus_per_node": 2,
+        "gpus_per_node": "1",
+        "constraint": "fast",
+        "further": {"yarn": ("--archive=env.tar.gz",)},
+    }
+    assert PROVIDER.job_words(kind)[:2] == ["--queue=q", "--memory=4 GiB"]

@@ -173,7 +173,11 @@ class Lab:
 
     def client_command(self, words: Sequence[str]) -> list[str]:
         """The command that runs `words` where clients are."""
-        return self._network.command("client", words)
+        return self.host_command("client", words)
+
+    def host_command(self, name: str, words: Sequence[str]) -> list[str]:
+        """The command that runs `words` on a daemon's host."""
+        return self._network.command(name, words)
 
     def client_environment(self) -> dict[str, str]:
         """The variables of a client of this cluster, on the clients' host."""

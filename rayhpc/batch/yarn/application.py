@@ -7,6 +7,8 @@ the files that every container gets, `application.json` among them.
 
 from __future__ import annotations
 
+import base64
+
 import msgspec
 
 FILE = "application.json"
@@ -16,6 +18,8 @@ EXIT_CODE = "rayhpc exit code "
 LINK_FD = "RAYHPC_MASTER_FD"
 # A node's labels: NAME=VALUE,… (YARN's scripts would change quotes).
 LABELS = "RAYHPC_LABELS"
+# An added rank's options of `rayhpc run`, encoded for the same reason.
+OPTIONS = "RAYHPC_RUN_OPTIONS"
 RECORD_SECRET = "rayhpc.record"
 # A container that another attempt has taken over keeps the secrets of its first start, so the new
 # record is sealed (`sealing`) with a secret that all attempts share.
@@ -83,6 +87,16 @@ def decode(data: bytes) -> Application:
         return msgspec.json.decode(data, type=Application)
     except msgspec.DecodeError as error:
         raise ValueError(f"{FILE} is not what this version of rayhpc writes: {error}") from None
+
+
+def encode_options(options: list[str]) -> str:
+    """For the variable OPTIONS."""
+    return base64.urlsafe_b64encode(msgspec.json.encode(options)).decode()
+
+
+def decode_options(text: str) -> list[str]:
+    """What `encode_options` wrote."""
+    return msgspec.json.decode(base64.urlsafe_b64decode(text), type=list[str])
 
 
 def encode_resources(resources: list[Resource]) -> bytes:

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from rayhpc.batch.yarn.application import FILE, Application, decode
+from rayhpc.batch.yarn.application import FILE, OPTIONS, Application, decode, decode_options
 from rayhpc.exit_codes import ExitCode, exit_code_of
 from rayhpc.machine.processes import die_with_parent
 
@@ -36,9 +36,11 @@ def main() -> int:
     return code
 
 
-def run_command(application: Application) -> list[str]:
+def run_command(application: Application, environ: Mapping[str, str]) -> list[str]:
     """The command `rayhpc run` for any rank."""
-    words = [sys.executable, "-m", "rayhpc.cli.main", "run", *application.options]
+    told = environ.get(OPTIONS)
+    options = application.options if told is None else decode_options(told)
+    words = [sys.executable, "-m", "rayhpc.cli.main", "run", *options]
     words += ["--start-timeout", f"{application.start_timeout_s:g}"]
     if application.needed < application.nodes:
         words += ["--min-nodes", str(application.needed)]
@@ -74,7 +76,7 @@ def _run(application: Application) -> int:
             os._exit(128 + signal.SIGKILL)
 
     process = subprocess.Popen(
-        run_command(application),
+        run_command(application, os.environ),
         env=run_environment(application, os.environ),
         cwd=working_directory(application),
         preexec_fn=prepare,  # noqa: PLW1509

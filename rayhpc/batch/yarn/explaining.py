@@ -28,7 +28,8 @@ def explain(folder: JobFolder, client: Client) -> Explanation:
         usage = report.app_resource_Usage
         have = usage.num_used_containers if usage is not None else 0
         wanted = folder.record().nodes
-        why = [f"job {status.id} runs in queue {report.queue} with {have} of {wanted} containers"]
+        of = f" of {wanted}" if have <= wanted else ""
+        why = [f"job {status.id} runs in queue {report.queue} with {have}{of} containers"]
         if have < wanted:
             why += _nodes_in_words(client.nodes(), _size_of(folder), wanted - have)
         elif _grows(folder):
@@ -88,7 +89,7 @@ def _free(node: NodeReportProto) -> Size:
 
 def _grows(folder: JobFolder) -> bool:
     found = _document_of(folder)
-    return found is not None and "--elastic" in found.program.options
+    return found is not None and not {"--elastic", "--growth"}.isdisjoint(found.program.options)
 
 
 def _size_of(folder: JobFolder) -> Size | None:

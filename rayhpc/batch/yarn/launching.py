@@ -8,7 +8,14 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 
-from rayhpc.batch.yarn.application import LABELS, Application, Resource
+from rayhpc.batch.yarn.application import (
+    LABELS,
+    OPTIONS,
+    Application,
+    Resource,
+    encode_options,
+)
+from rayhpc.batch.yarn.talk import AddRank
 from rayhpc.hadoop.messages.launch import (
     ApplicationACLMapProto,
     ContainerLaunchContextProto,
@@ -50,11 +57,18 @@ def launch_context(
 
 
 def container_environment(
-    application: Application, rank: int, memory_mib: int, labels: Mapping[str, str] | None = None
+    application: Application, rank: int, memory_mib: int, added: AddRank | None = None
 ) -> dict[str, str]:
-    """What YARN does not tell: which rank a container is, what it has, and its node's labels."""
+    """What YARN does not tell: which rank a container is, what it has, and its node's labels.
+
+    Args:
+        application: whose container it is.
+        rank: its number.
+        memory_mib: its memory.
+        added: what was said about it when it was added, if it was.
+    """
     return {
-        **({LABELS: ",".join(f"{k}={v}" for k, v in labels.items())} if labels else {}),
+        **({} if added is None else _of_added(added)),
         "RAYHPC_RANK": str(rank),
         # A job that has grown has ranks beyond its initial size.
         "RAYHPC_SIZE": str(max(application.nodes, rank + 1)),
@@ -68,6 +82,13 @@ def container_environment(
         # The container's folder, where archives of modules are unpacked: for -m above.
         "PYTHONPATH": "{{PWD}}<CPS>{{PWD}}/rayhpc-wheel",
     }
+
+
+def _of_added(added: AddRank) -> dict[str, str]:
+    found = {LABELS: ",".join(f"{name}={value}" for name, value in added.labels.items())}
+    if added.options is not None:
+        found[OPTIONS] = encode_options(added.options)
+    return found
 
 
 def _local(resource: Resource) -> StringLocalResourceMapProto:

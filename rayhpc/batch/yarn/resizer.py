@@ -12,7 +12,7 @@ import queue
 import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 from rayhpc.batch.yarn import talk
@@ -53,9 +53,17 @@ class YarnResizer:
         self._tell(talk.Drained(rank))
 
     # -- single ranks
-    def add(self, rank: int, labels: Mapping[str, str]) -> None:
-        """Have a rank with this number, whose node has these labels; again does no harm."""
-        self._tell(talk.AddRank(rank, dict(labels)))
+    def add(
+        self, rank: int, labels: Mapping[str, str], options: Sequence[str] | None = None
+    ) -> None:
+        """Have a rank with this number; again does no harm.
+
+        Args:
+            rank: its number.
+            labels: its node's.
+            options: of its `rayhpc run`; None: those of the job.
+        """
+        self._tell(talk.AddRank(rank, dict(labels), None if options is None else [*options]))
 
     def remove(self, rank: int, *, if_pending: bool = False) -> None:
         """Have an added rank drained and its container given back, or its ask withdrawn."""

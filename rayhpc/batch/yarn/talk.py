@@ -30,10 +30,14 @@ class Want(msgspec.Struct, tag=True):
 
 
 class AddRank(msgspec.Struct, tag=True):
-    """Rank 0: the rank with this number is wanted, too; `labels` are for its node."""
+    """Rank 0: the rank with this number is wanted, too; `labels` are for its node.
+
+    `options`: of its `rayhpc run`; None: those of the application.
+    """
 
     rank: int
     labels: dict[str, str]
+    options: list[str] | None = None
 
 
 class RemoveRank(msgspec.Struct, tag=True):

@@ -131,7 +131,7 @@ def _start_rank_zero(application: Application, job: str) -> RankZero:
         VARIABLE: os.getcwd(),
     }
     return RankZero(
-        run_command(application),
+        run_command(application, environ),
         run_environment(application, environ),
         working_directory(application),
     )

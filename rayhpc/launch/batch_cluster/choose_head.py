@@ -5,30 +5,40 @@ Called by `cluster`.  `provider: {head: …}` in the cluster's YAML chooses.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from rayhpc.batch.errors import OptionError
+from rayhpc.elastic.types import NodeType
 from rayhpc.launch.batch_cluster.head import Head
 from rayhpc.launch.batch_cluster.job_head import JobHead
 from rayhpc.launch.batch_cluster.process_head import ProcessHead
+from rayhpc.providers.base import ProviderKind
 
 
-def head_of(options: Mapping[str, object], system: str, folder: Path, words: Sequence[str]) -> Head:
+def head_of(
+    options: Mapping[str, object], kind: ProviderKind, folder: Path, node_type: NodeType
+) -> Head:
     """The head as the `provider` of a cluster's YAML wants it: in a job, unless it says otherwise.
 
     Args:
         options: what it says.
-        system: the batch system's name.
+        kind: the provider.
         folder: the cluster's folder.
-        words: arguments for the program that submits the head's job.
+        node_type: the head's.
 
     Raises:
-        OptionError: `head` is none of `job`, `here` and `{login: HOST}`.
+        OptionError: `head` is none of `job`, `here` and `{login: HOST}`, or not served there.
     """
     wish = options.get("head", "job")
     if wish == "job":
-        return JobHead(folder, system, tuple(words))
+        assert kind.batch_system is not None
+        return JobHead(folder, kind.batch_system, kind.job_fields(node_type))
+    if kind.within_heads_job:
+        raise OptionError(
+            f"provider: head is {wish!r}, but with {kind.title} the head is the first part of the "
+            "job that the workers are in: leave it out"
+        )
     if wish == "here":
         return ProcessHead(folder)
     host = wish.get("login") if isinstance(wish, Mapping) and list(wish) == ["login"] else None

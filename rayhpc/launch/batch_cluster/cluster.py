@@ -75,8 +75,13 @@ class BatchCluster:
             ExitCode.HEAD_LOST,
         )
 
-    def provider(self) -> Provider:
-        """The place that its machines come from, for looking and for ending them."""
+    def provider(self) -> Provider | None:
+        """The place that its machines come from, for looking and for ending them.
+
+        None: they are known to the head alone, and gone with it.
+        """
+        if self.kind.within_heads_job:
+            return None
         note = self.head.note()
         facts = ClusterFacts(
             name=growth_file.provider_name(self.name),
@@ -145,6 +150,8 @@ class BatchCluster:
         for path in self.folder.glob("lost.*"):
             path.unlink(missing_ok=True)
         provider = self.provider()
+        if provider is None:
+            return
         ended = 0
 
         def none_left() -> bool:
@@ -209,9 +216,9 @@ def batch_cluster(file: ClusterFile, folder: Path) -> BatchCluster:
     for each in types:
         kind.job_words(each)
     head_name, head_config = head_type(config)
-    words = kind.job_words(NodeType(head_name, options=head_config.node_config))
-    assert kind.batch_system is not None
-    head = head_of(options, kind.batch_system, folder, words)
+    head_node = NodeType(head_name, options=head_config.node_config)
+    words = kind.job_words(head_node)
+    head = head_of(options, kind, folder, head_node)
     work_dir = os.path.dirname(os.path.abspath(file.source))
     launch = Launch(
         name=name,
@@ -227,6 +234,8 @@ def batch_cluster(file: ClusterFile, folder: Path) -> BatchCluster:
         ),
         work_dir=work_dir,
     )
+    if kind.within_heads_job:
+        _check_within(file, kind, head_node, types, launch)
     growth = GrowthFile(
         cluster=name,
         provider=kind.name,
@@ -237,6 +246,29 @@ def batch_cluster(file: ClusterFile, folder: Path) -> BatchCluster:
         head=[*words, *launch.words, *launch.setup],
     )
     return BatchCluster(name, folder, kind, head, growth, launch)
+
+
+def _check_within(
+    file: ClusterFile, kind: ProviderKind, head: NodeType, types: list[NodeType], launch: Launch
+) -> None:
+    """Whether the workers can be parts of the head's job.
+
+    Raises:
+        ClusterFileError: they are to have another size, or commands are to run first.
+    """
+    for each in types:
+        if each.options and each.options != head.options:
+            raise file.fault(
+                ("available_node_types", each.name, "node_config"),
+                f"with {kind.title} all nodes are parts of the head's job and have its size: give "
+                f"{each.name} the node_config of {head.name}, or none",
+            )
+    if launch.setup or any(each.setup for each in types):
+        raise file.fault(
+            ("setup_commands",),
+            f"{kind.title} runs no commands before a node starts: leave out the set-up commands, "
+            "and ship an environment instead, as `archive` in node_config",
+        )
 
 
 def last_lines(path: Path) -> list[str]:

@@ -92,3 +92,7 @@ class Head(ABC):
         """Why it waits or has ended, in sentences."""
         why = self.condition().why
         return [why] if why else []
+
+    def told(self) -> list[str]:
+        """What its batch system says about its job, if it has one, in sentences."""
+        return []

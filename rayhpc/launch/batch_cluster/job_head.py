@@ -6,9 +6,11 @@ Made by `heads`.  `rayhpc jobs`, `logs` and `explain` know the job as well.
 from __future__ import annotations
 
 import os
+import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rayhpc.batch import folder as job_folders
 from rayhpc.batch.folder import JobFolder, JobRecord
@@ -30,12 +32,12 @@ class JobHead(Head):
     Args:
         folder: the cluster's folder.
         system_name: the batch system.
-        words: further arguments for the program that submits.
+        fields: of the request for its job, by name.
     """
 
-    def __init__(self, folder: Path, system_name: str, words: tuple[str, ...]) -> None:
+    def __init__(self, folder: Path, system_name: str, fields: Mapping[str, Any]) -> None:
         super().__init__(folder)
-        self._system_name, self._words = system_name, words
+        self._system_name, self._fields = system_name, fields
         self._jobs = system(system_name).jobs()
         self.where = f"in a job of {self._jobs.system.title}"
 
@@ -46,9 +48,9 @@ class JobHead(Head):
             run_words=launch.words,
             setup=launch.setup,
             job_name=f"rayhpc-{launch.name}-head",
-            further={self._system_name: self._words} if self._words else {},
             report=False,
             work_dir=launch.work_dir,
+            **self._fields,
         )
         folder = job_folders.create(job_folders.jobs_base(os.environ))
         record = JobRecord(
@@ -60,9 +62,13 @@ class JobHead(Head):
             rayhpc=inside(request),
         )
         folder.set_record(record)
-        script = self._jobs.render(request, folder)
-        whole_file.write(self.folder / POINTER, f"{folder.path}\n".encode())
-        folder.set_id(self._jobs.submit(request, folder, script))
+        try:
+            script = self._jobs.render(request, folder)
+            whole_file.write(self.folder / POINTER, f"{folder.path}\n".encode())
+            folder.set_id(self._jobs.submit(request, folder, script))
+        except LaunchError:
+            shutil.rmtree(folder.path, ignore_errors=True)
+            raise
 
     def condition(self) -> Condition:
         """What the batch system says."""
@@ -101,8 +107,14 @@ class JobHead(Head):
 
     def explain(self) -> list[str]:
         """As `rayhpc explain` does for a job."""
+        if self.condition().phase is Phase.RUNNING:
+            return []
+        return self.told()
+
+    def told(self) -> list[str]:
+        """The same, of one that runs, too: what its batch system says about it."""
         folder = self._job()
-        if folder is None or self.condition().phase is Phase.RUNNING:
+        if folder is None:
             return []
         found = self._jobs.explain(folder)
         return [*found.why, *found.sooner]
@@ -113,4 +125,7 @@ class JobHead(Head):
             path = Path((self.folder / POINTER).read_text().strip())
         except OSError:
             return None
-        return JobFolder(path) if (path / "job.json").is_file() else None
+        if not (path / "job.json").is_file():
+            return None
+        folder = JobFolder(path)
+        return folder if folder.record().id else None

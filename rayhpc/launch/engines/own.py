@@ -96,8 +96,8 @@ class OwnEngine:
         from rayhpc.launch.resizing import Resizing
         from rayhpc.wire.messages.size import Unit
 
-        unit = None
-        if self._run.options.elastic is None:  # else requests are for the planner
+        unit, options = None, self._run.options
+        if options.elastic is None and options.growth is None:  # else requests are for the planner
             size = node_config.size_of(self._run.place, self._run.options.node)
             unit = Unit(size.cpus.value, len(size.gpus.value))
         Resizing(self._here().session_dir, resizer, unit)

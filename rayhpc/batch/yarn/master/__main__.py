@@ -54,7 +54,7 @@ def _start_rank_zero(application: Application, credentials: Credentials) -> Rank
     environ = {name: value for name, value in own.items() if name.startswith("RAYHPC_")}
     environ[TOKEN_FILE] = save_tokens(credentials, Path.cwd())
     return RankZero(
-        run_command(application),
+        run_command(application, environ),
         run_environment(application, {**os.environ, **environ}),
         working_directory(application),
     )

@@ -178,7 +178,7 @@ class Loop:
             self._end(Outcome(code, f"the program ended: {in_words(code)}"))
 
     def _hear_rank_zero(self) -> None:
-        match self._rank_zero.receive():
+        match message := self._rank_zero.receive():
             case None:
                 # Closed, by its end or by a program that does not know about it.
                 self._poll.unregister(self._rank_zero.socket.fileno())
@@ -188,8 +188,8 @@ class Loop:
                     self._inbox.append(events.HeadReady())
             case talk.Want(nodes):
                 self._inbox.append(events.Resized(nodes))
-            case talk.AddRank(rank, labels):
-                self._starter.set_labels(rank, labels)
+            case talk.AddRank(rank):
+                self._starter.set_node(message)
                 self._inbox.append(events.RankAdded(rank))
             case talk.RemoveRank(rank, if_pending):
                 cancelled, removed = events.RankCancelled(rank), events.RankRemoved(rank)

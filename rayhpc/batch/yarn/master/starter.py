@@ -18,6 +18,7 @@ from rayhpc.batch.yarn.application import (
 )
 from rayhpc.batch.yarn.master.actions import Launch
 from rayhpc.batch.yarn.master.events import Event, Started, StartFailed
+from rayhpc.batch.yarn.talk import AddRank
 from rayhpc.hadoop.errors import HadoopError
 from rayhpc.hadoop.master import Master
 from rayhpc.hadoop.messages.launch import ContainerLaunchContextProto
@@ -51,16 +52,16 @@ class Starter:
         self._application, self._resources = application, resources
         self._master, self._tell = master, tell
         self._credentials = credentials.without(AMRM_KIND)
-        self._labels: dict[int, dict[str, str]] = {}
+        self._nodes: dict[int, AddRank] = {}
         self._threads = ThreadPoolExecutor(_THREADS, "start-container")
 
     def set_record(self, record: bytes) -> None:
         """Set the record that ranks join the head with; secret."""
         self._credentials.secrets[RECORD_SECRET] = record
 
-    def set_labels(self, rank: int, labels: dict[str, str]) -> None:
-        """Set the labels of a rank's node."""
-        self._labels[rank] = labels
+    def set_node(self, told: AddRank) -> None:
+        """Set the labels and options of an added rank's node."""
+        self._nodes[told.rank] = told
 
     def start(self, launch: Launch, container: ContainerProto) -> None:
         """Begin starting a rank."""
@@ -90,7 +91,7 @@ class Starter:
     def _context(self, launch: Launch, container: ContainerProto) -> ContainerLaunchContextProto:
         memory = Size.of(container.resource).memory_mib
         environment = launching.container_environment(
-            self._application, launch.rank, memory, self._labels.get(launch.rank, {})
+            self._application, launch.rank, memory, self._nodes.get(launch.rank)
         )
         if launch.again:
             known = self._credentials.secrets

@@ -1,0 +1,1 @@
+"""YARN as a place that machines come from."""
