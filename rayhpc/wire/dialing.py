@@ -11,19 +11,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from rayhpc.wire import sockets
-from rayhpc.wire.monitor import BAD_PROTOCOL, CLOSED, DOWN, NO_HANDSHAKE, REFUSED, UP, Event
+from rayhpc.wire.monitor import CLOSED, DOWN, NO_HANDSHAKE, REFUSED, UP, Event
 from rayhpc.wire.sockets import Socket
 
-KINDS = UP | DOWN | CLOSED | REFUSED | BAD_PROTOCOL | NO_HANDSHAKE
+KINDS = UP | DOWN | CLOSED | REFUSED | NO_HANDSHAKE
 # Milliseconds per attempt.  A busy listener may need longer than the first round allows; a later
 # round reaches it.
 ROUNDS = (sockets.FIRST_TRY, 2 * sockets.FIRST_TRY, 4 * sockets.FIRST_TRY)
 
 _WHY = {
     CLOSED: "nothing listens there, or it is unreachable",
-    DOWN: "it closed the connection during the handshake",
+    # Where the listener closes the connection, NO_HANDSHAKE comes before.
+    DOWN: "what answers is not a listener of this cluster",
     REFUSED: "it rejected this cluster's key",
-    BAD_PROTOCOL: "what answers is not a listener of this cluster",
     NO_HANDSHAKE: "it did not answer with the right key in time",
 }
 

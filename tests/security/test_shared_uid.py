@@ -63,7 +63,7 @@ except Exception as error:
 context = zmq.Context()
 for name in sorted(os.listdir(folder + "/p")):
     sock = sockets.make_router(context, routing_id=routing_id(make_address(1, 77)))
-    failed = monitor.DOWN | monitor.CLOSED | monitor.BAD_PROTOCOL | monitor.NO_HANDSHAKE
+    failed = monitor.DOWN | monitor.CLOSED | monitor.NO_HANDSHAKE
     monitored = monitor.Monitor(sock, monitor.UP | failed)
     sockets.connect_ipc(sock, folder + "/p/" + name, b"peer")
     sockets.send_to(sock, b"peer", pickle.dumps(Evil()))

@@ -16,12 +16,12 @@ from rayhpc.wire import codec, sockets
 from rayhpc.wire.address import make_address, raylet_of
 from rayhpc.wire.keys import KeyPair, new_key_pair
 from rayhpc.wire.messages.leases import Leaving
-from rayhpc.wire.monitor import BAD_PROTOCOL, CLOSED, DOWN, NO_HANDSHAKE, REFUSED, UP, Monitor
+from rayhpc.wire.monitor import CLOSED, DOWN, NO_HANDSHAKE, REFUSED, UP, Monitor
 from rayhpc.wire.transport import Transport
 from tests.wire.helpers import LocalRaylet, poll_until
 
 NODE = 5
-_FAILED = BAD_PROTOCOL | NO_HANDSHAKE | REFUSED
+_FAILED = int(zmq.Event.HANDSHAKE_FAILED_PROTOCOL) | NO_HANDSHAKE | REFUSED
 
 
 class Party:
