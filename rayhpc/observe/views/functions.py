@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 import numpy as np
 
@@ -201,6 +203,7 @@ def maker_of(snapshot: Snapshot, keys: Column) -> Column:
 
 
 def _quantile(ascending: Column, part: float) -> float:
+    """The least value that this part of all does not exceed."""
     if not len(ascending):
         return 0.0
-    return float(ascending[min(len(ascending) - 1, int(part * len(ascending)))])
+    return float(ascending[math.ceil(part * len(ascending)) - 1])
