@@ -33,6 +33,11 @@ def held(gate: list[Any]) -> str:
 
 
 @rayhpc.remote
+def after(_: str) -> None:
+    return
+
+
+@rayhpc.remote
 class Gate:
     def __init__(self) -> None:
         import asyncio
@@ -128,12 +133,16 @@ def test_limits_and_bad_filters(caplog: pytest.LogCaptureFixture) -> None:
 def test_tasks_that_run_and_have_run() -> None:
     gate = Gate.remote()
     ref = held.options(name="the held one").remote([gate.wait.remote()])
+    next_one = after.options(name="the one after it").remote(ref)
     running = until(
         lambda: state.list_tasks(filters=[("name", "=", "the held one")], limit=1000),
         lambda rows: bool(rows) and rows[0].state == "RUNNING",
     )
     assert running[0].state == "RUNNING"
     assert running[0].task_id == ref.task_id().hex()
+    (waiting,) = state.list_tasks(filters=[("name", "=", "the one after it")])
+    assert waiting.state == "PENDING_ARGS_AVAIL"
+    assert waiting.task_id == next_one.task_id().hex()
     gate.open.remote()
     assert rayhpc.get(ref) == "done"
     row = until(

@@ -67,6 +67,8 @@ class Submitter:
         # lease have arrived, which take another path.
         self._by_worker: dict[Address, list[Lease[Pending]]] = {}
         self._dirty: dict[ClassQueue[Pending], None] = {}
+        # Those that wait for results of our own among their arguments.
+        self._waiting: set[Pending] = set()
         self._requests = LeaseRequests(me, send, self._look_at, warn)
         self.on_redirect, self.on_queued = self._requests.on_redirect, self._requests.on_queued
         self._pauses = RetryPauses(now)
@@ -92,7 +94,7 @@ class Submitter:
             pending = inbox.popleft()
             self._results.enter(pending)
             if pending.deps:
-                dependencies.when_ready(self._ownership, pending, self._deps_ready)
+                self._wait_for_arguments(pending)
             else:
                 self._enqueue(pending)
         while self._dirty:
@@ -170,6 +172,7 @@ class Submitter:
             yield from list(queue.ready)
         for lease in self._all_leases():
             yield from list(lease.inflight.values())
+        yield from [pending for pending in self._waiting if not pending.cancelled]
         yield from self._pauses.waiting()
 
     def pending_reasons(self) -> list[str]:
@@ -298,7 +301,13 @@ class Submitter:
         ours = self._by_worker.get(worker, ())
         return next((x for x in ours if x.grant.lease == number), None)
 
+    def _wait_for_arguments(self, pending: Pending) -> None:
+        dependencies.when_ready(self._ownership, pending, self._deps_ready)
+        if pending.missing:
+            self._waiting.add(pending)
+
     def _deps_ready(self, pending: Pending) -> None:
+        self._waiting.discard(pending)
         if pending.cancelled:
             return
         found, error = dependencies.resolved(self._ownership, pending)
@@ -343,7 +352,7 @@ class Submitter:
         pending.attempt += 1
         assert pending.queue is not None
         if pending.deps:
-            dependencies.when_ready(self._ownership, pending, self._deps_ready)
+            self._wait_for_arguments(pending)
         elif at_front:
             pending.queue.ready.appendleft(pending)
         else:
