@@ -199,10 +199,11 @@ def _drains(nodes: dict[str, NodeView], row: Row) -> bool:
 
 
 def _cancel(book: Book, used: set[str]) -> tuple[str, ...]:
+    """One that has started may have work before the place hears of it: it joins, and is drained."""
     found = []
     for name, kind in book.types.items():
         spare = book.staying(name) - kind.min_nodes
-        for row in reversed(list(book.of(name, *COMING))):
+        for row in reversed(list(book.of(name, Phase.ASKED, Phase.PENDING))):
             if row.name in used or spare <= 0:
                 book.note(row, unwanted=None)
                 continue
@@ -210,15 +211,9 @@ def _cancel(book: Book, used: set[str]) -> tuple[str, ...]:
             if row.unwanted is None:
                 book.note(row, unwanted=book.now)
             elif book.now - row.unwanted >= kind.keep_pending_seconds:
-                _send_away(book, row)
+                book.move(row, Phase.CANCELLING, told=0.0)
         found += _due(book, book.of(name, Phase.CANCELLING), TELL_AGAIN_S)
     return tuple(found)
-
-
-def _send_away(book: Book, row: Row) -> None:
-    """One that nobody wants and that has not joined: given back if it is there already."""
-    gone = Phase.RELEASING if row.phase is Phase.STARTING else Phase.CANCELLING
-    book.move(row, gone, told=0.0)
 
 
 def _drain(book: Book, nodes: dict[str, NodeView], used: set[str]) -> tuple[str, ...]:

@@ -197,7 +197,7 @@ class World:
     def _hear(self, verb: str, node_type: str, names: tuple[str, ...]) -> None:
         for name in names:
             thing = self.things.get(name)
-            if verb == "ask" and thing is None:
+            if verb == "ask" and (thing is None or self._has_forgotten(thing)):
                 starts = self.now + self.random.uniform(0.5, 5.0)
                 joins = starts + self.random.uniform(0.5, 5.0)
                 self.things[name] = Thing(name, node_type, starts, joins, idle_since=joins)
@@ -207,6 +207,10 @@ class World:
             elif verb == "release" and thing is not None and thing.ended is None:
                 assert not thing.tasks, f"{name} was busy when it was given back"
                 self._end(thing)
+
+    def _has_forgotten(self, thing: Thing) -> bool:
+        """Whether the place knows nothing of it any more: its name may be used again."""
+        return thing.ended is not None and self.now - thing.ended > FORGOTTEN_S
 
     def _request(self, verb: str, node_type: str, names: tuple[str, ...]) -> str:
         """Something is asked of the place; what the asker learns."""
@@ -244,7 +248,7 @@ class World:
         self._looked = self.now
         found = []
         for thing in self.things.values():
-            if thing.ended is not None and self.now - thing.ended > FORGOTTEN_S:
+            if self._has_forgotten(thing):
                 continue
             state = MachineState.ENDED if thing.ended is not None else MachineState.RUNNING
             if thing.ended is None and self.now < thing.starts:
