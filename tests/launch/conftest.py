@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from rayhpc.machine import scratch
+from tests.launch.ranks import Ranks
 
 
 @pytest.fixture
@@ -24,3 +25,13 @@ def short_tmp() -> Iterator[Path]:
 def environ(short_tmp: Path) -> dict[str, str]:
     """An environment whose sessions lie in a directory of the test's own."""
     return {scratch.VARIABLE: str(short_tmp)}
+
+
+@pytest.fixture
+def ranks(short_tmp: Path, environ: dict[str, str]) -> Iterator[Ranks]:
+    made = Ranks(short_tmp, environ)
+    yield made
+    for process in made.started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()

@@ -43,8 +43,6 @@ from rayhpc.hadoop.messages.records import (
     ContainerProto,
     ContainerStatusProto,
     FinalApplicationStatusProto,
-    NMTokenProto,
-    NodeIdProto,
     NodeReportProto,
     NodeStateProto,
 )
@@ -55,15 +53,15 @@ from rayhpc.hadoop.messages.scheduling import (
     FinishApplicationMasterResponseProto,
     RegisterApplicationMasterResponseProto,
 )
-from rayhpc.hadoop.messages.security import TokenProto
 from rayhpc.hadoop.protobuf import Message
 from rayhpc.hadoop.resources import Size
-from rayhpc.hadoop.tokens import AMRM_KIND, Credentials, Token
+from rayhpc.hadoop.tokens import Credentials, Token
 from tests.hadoop.rpc_server import Caller, RpcServer
-from tests.yarn.fake.node import TOKEN, FakeNode
+from tests.yarn.fake import records
+from tests.yarn.fake.node import FakeNode
+from tests.yarn.fake.records import MOST
 from tests.yarn.fake.web import WebServer
 
-MOST = Size(8192, 8, 2)
 _NOT_REGISTERED = "org.apache.hadoop.yarn.exceptions.ApplicationMasterNotRegisteredException"
 _NO_ATTEMPT = "org.apache.hadoop.yarn.exceptions.ApplicationAttemptNotFoundException"
 _NOT_FOUND = "org.apache.hadoop.yarn.exceptions.ApplicationNotFoundException"
@@ -157,7 +155,7 @@ class FakeYarn:
         with self._lock:
             self.nodes.remove(node)
             for application in self._applications.values():
-                report = _report(node, NodeStateProto.NS_LOST)
+                report = records.report(node, NodeStateProto.NS_LOST)
                 application.news.append(report)
 
     def forget_applications(self) -> None:
@@ -220,7 +218,7 @@ class FakeYarn:
         usage = ApplicationResourceUsageReportProto(num_used_containers=len(application.containers))
         token = None
         if application.context.unmanaged_am:
-            token = _am_token(application)
+            token = records.am_token(application.id)
         return ApplicationReportProto(
             applicationId=application.id,
             user="tester",
@@ -250,7 +248,7 @@ class FakeYarn:
 
     def _get_nodes(self, caller: Caller, body: bytes) -> Message:
         return GetClusterNodesResponseProto(
-            nodeReports=[_report(node, NodeStateProto.NS_RUNNING) for node in self.nodes]
+            nodeReports=[records.report(node, NodeStateProto.NS_RUNNING) for node in self.nodes]
         )
 
     def _get_queue(self, caller: Caller, body: bytes) -> Message:
@@ -289,7 +287,7 @@ class FakeYarn:
             application.registered, application.response = True, 0
             application.state = _State.RUNNING
             kept = [
-                _container(number, node, 0, Size.of(application.context.resource))
+                records.container(number, node, 0, Size.of(application.context.resource))
                 for number, node in application.containers.values()
                 if number.app_attempt_id.attemptId < application.attempt
             ]
@@ -297,7 +295,7 @@ class FakeYarn:
             maximumCapability=MOST.to_message(),
             queue=application.context.queue,
             containers_from_previous_attempts=kept,
-            nm_tokens_from_previous_attempts=[_nm_token(node) for node in self.nodes],
+            nm_tokens_from_previous_attempts=[records.nm_token(node) for node in self.nodes],
         )
 
     def _allocate(self, caller: Caller, body: bytes) -> Message:
@@ -318,7 +316,7 @@ class FakeYarn:
             )
             application.ended, application.news = [], []
             given = {each.nodeId.host for each in answer.allocated_containers if each.nodeId}
-            answer.nm_tokens = [_nm_token(node) for node in self.nodes if node.host in given]
+            answer.nm_tokens = [records.nm_token(node) for node in self.nodes if node.host in given]
             return answer
 
     def _take(self, application: _Application, request: AllocateRequestProto) -> None:
@@ -346,7 +344,7 @@ class FakeYarn:
             for node in chosen:
                 number = self._new_container(application)
                 application.containers[container_name(number)] = number, node
-                given.append(_container(number, node, ask, size))
+                given.append(records.container(number, node, ask, size))
             application.asks[ask] = count - len(chosen), size
             if count == len(chosen):
                 del application.asks[ask]
@@ -386,7 +384,7 @@ class FakeYarn:
         context = application.context.am_container_spec
         assert context is not None
         credentials = Credentials.decode(context.tokens)
-        credentials.tokens["am"] = Token.of(_am_token(application))
+        credentials.tokens["am"] = Token.of(records.am_token(application.id))
         context.tokens = credentials.encode()
         node.run(number, context)
 
@@ -468,35 +466,3 @@ def _address(net: str, number: int) -> str:
     first, second, third = (int(part) for part in net.split("."))
     third += number // 250
     return f"{first}.{second + third // 250}.{third % 250}.{number % 250}"
-
-
-def _am_token(application: _Application) -> TokenProto:
-    return TokenProto(
-        identifier=application.id.encode(), password=b"am-password", kind=AMRM_KIND, service=""
-    )
-
-
-def _nm_token(node: FakeNode) -> NMTokenProto:
-    token = TokenProto(identifier=TOKEN, password=b"nm-password", kind="NMToken", service="")
-    return NMTokenProto(nodeId=NodeIdProto(host=node.host, port=node.port), token=token)
-
-
-def _container(number: ContainerIdProto, node: FakeNode, ask: int, size: Size) -> ContainerProto:
-    token = TokenProto(identifier=number.encode(), password=b"", kind="ContainerToken", service="")
-    return ContainerProto(
-        id=number,
-        nodeId=NodeIdProto(host=node.host, port=node.port),
-        node_http_address=f"{node.host}:{node.web.port}",
-        resource=size.to_message(),
-        container_token=token,
-        allocation_request_id=ask,
-    )
-
-
-def _report(node: FakeNode, state: NodeStateProto) -> NodeReportProto:
-    return NodeReportProto(
-        nodeId=NodeIdProto(host=node.host, port=node.port),
-        httpAddress=f"{node.host}:{node.web.port}",
-        capability=MOST.to_message(),
-        node_state=state,
-    )
