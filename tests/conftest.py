@@ -1,4 +1,5 @@
 """For every test: Ctrl-C means what it means at a terminal, and sessions of others are not seen.
+Property tests take the same examples in every run; `--hypothesis-profile=default` draws new ones.
 
 A shell that starts the suite in the background has it ignore SIGINT, and with it every program
 that the tests start.  And `init()` would join a cluster that somebody has made by hand here.
@@ -12,6 +13,7 @@ import tempfile
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from rayhpc.machine import scratch
 
@@ -28,3 +30,6 @@ def _sessions_of_this_suite() -> Iterator[None]:
 
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# A change is not to be refused for what a new example finds in code that it does not touch.
+settings.register_profile("suite", derandomize=True)
+settings.load_profile("suite")

@@ -65,15 +65,14 @@ def test_a_timeout(ray: Any) -> None:
 
 
 def test_a_list_fails_with_its_first_failure_while_others_run(ray: Any) -> None:
-    slow = after.remote(5)
-    start = time.monotonic()
+    slow = after.remote(20)
     with pytest.raises(KeyError):
         ray.get([slow, fail.remote()], timeout=20)
     failed = fail.remote()
     ray.wait([failed])
     with pytest.raises(KeyError):
         ray.get([slow, failed], timeout=20)
-    assert time.monotonic() - start < 4
+    assert ray.wait([slow], timeout=0) == ([], [slow])
     ray.cancel(slow)
 
 
@@ -86,10 +85,9 @@ def test_a_list_of_foreign_references_fails_at_once_too(ray: Any) -> None:
             return "failed"
         return "came through"
 
-    slow = after.remote(5)
-    start = time.monotonic()
+    slow = after.remote(20)
     assert ray.get(look.remote([slow, fail.remote()]), timeout=20) == "failed"
-    assert time.monotonic() - start < 4
+    assert ray.wait([slow], timeout=0) == ([], [slow])
     ray.cancel(slow)
 
 
@@ -168,9 +166,7 @@ def test_the_first_that_is_there(ray: Any) -> None:
 def test_a_timeout_only_looks(ray: Any) -> None:
     slow = after.remote(0.5)
     assert ray.wait([slow], timeout=0) == ([], [slow])
-    start = time.monotonic()
     assert ray.wait([slow], timeout=0.05) == ([], [slow])
-    assert time.monotonic() - start < 0.4
     assert ray.wait([slow], timeout=20) == ([slow], [])
 
 

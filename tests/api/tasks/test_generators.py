@@ -59,10 +59,9 @@ def test_generators_stream_by_themselves(ray: Any) -> None:
 
 
 def test_items_come_before_the_end(ray: Any) -> None:
-    items = count.remote(2, 1.0)
-    start = time.monotonic()
-    assert ray.get(next(items), timeout=20) == 0
-    assert time.monotonic() - start < 0.9
+    items = count.remote(2, 20.0)
+    assert ray.get(next(items), timeout=15) == 0
+    ray.cancel(items)
 
 
 def test_streaming_of_what_is_no_generator(ray: Any) -> None:
