@@ -97,5 +97,5 @@ def _within(name: str, prefix: str | None, low: int, high: int) -> bool:
 def _nothing(by_id: dict[str, JobFolder], word: str) -> str:
     if not by_id:
         return "there is no job yet; submit one with `rayhpc submit -- python train.py`"
-    some = ", ".join(sorted(filter(None, by_id))[-5:])
-    return f"no job {word!r}; there are {some} (see `rayhpc jobs`)"
+    latest = ", ".join([*filter(None, by_id)][-5:])
+    return f"no job {word!r}; there are {latest} (see `rayhpc jobs`)"

@@ -144,6 +144,9 @@ def test_a_selector_that_names_nothing_says_what_there_is(tmp_path: Path, word: 
     folder = make(tmp_path, "3")
     with pytest.raises(LaunchError, match=r"no job .* there are 3"):
         select([folder], [word])
+    numbered = [make(tmp_path, f"local-{number}") for number in range(95, 103)]
+    with pytest.raises(LaunchError, match="there are local-98, local-99, local-100, local-101, l"):
+        select(numbered, [word])
     with pytest.raises(LaunchError, match="no job yet"):
         select([], [word])
 
