@@ -392,3 +392,13 @@ class World:
         reply = self.told(asker, cluster.Reply)[0]
         assert not reply.error, reply.error
         return msgspec.msgpack.decode(reply.data, type=kind)
+
+
+def cluster_of(count: int, cpus: float = 4, seed: int = 0) -> tuple[World, list[FakeRaylet], int]:
+    """A world with nodes that beat, and a driver on the first."""
+    world = World(seed)
+    nodes = [world.add_node(amounts(CPU=cpus)) for _ in range(count)]
+    world.beat()
+    driver = world.start_job(nodes[0])
+    world.run(0.5)
+    return world, nodes, driver
