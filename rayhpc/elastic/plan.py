@@ -54,7 +54,7 @@ def plan(
     used = {place.machine for place in packing.bins if place.used and place.machine}
     undrains = _undrain(book, nodes, used)
     asks = _ask(book, packing)
-    cancels = _cancel(book, used)
+    cancels = _cancel(book, nodes, used)
     drains = (*retired, *_drain(book, nodes, used))
     releases = _release(book, nodes)
     lines = explain(book, packing, asks, drains, nodes)
@@ -198,39 +198,49 @@ def _drains(nodes: dict[str, NodeView], row: Row) -> bool:
     return node is not None and node.draining
 
 
-def _cancel(book: Book, used: set[str]) -> tuple[str, ...]:
-    """One that has started may have work before the place hears of it: it joins, and is drained."""
+def _cancel(book: Book, nodes: dict[str, NodeView], used: set[str]) -> tuple[str, ...]:
+    """What is not there yet and nobody needs: after a while, or before an idle node would go.
+
+    One that has started may have work before the place hears of it: it joins, and is drained.
+    """
     found = []
     for name, kind in book.types.items():
         spare = book.staying(name) - kind.min_nodes
+        patience = 0.0 if _idle(book, kind, nodes, used) else kind.keep_pending_seconds
         for row in reversed(list(book.of(name, Phase.ASKED, Phase.PENDING))):
             if row.name in used or spare <= 0:
                 book.note(row, unwanted=None)
                 continue
             spare -= 1
-            if row.unwanted is None:
-                book.note(row, unwanted=book.now)
-            elif book.now - row.unwanted >= kind.keep_pending_seconds:
-                book.move(row, Phase.CANCELLING, told=0.0)
+            unwanted = book.now if row.unwanted is None else row.unwanted
+            book.note(row, unwanted=unwanted)
+            if book.now - unwanted >= patience:
+                book.move(book.rows[row.name], Phase.CANCELLING, told=0.0)
         found += _due(book, book.of(name, Phase.CANCELLING), TELL_AGAIN_S)
     return tuple(found)
 
 
 def _drain(book: Book, nodes: dict[str, NodeView], used: set[str]) -> tuple[str, ...]:
+    """Idle nodes beyond the least number; machines on their way do not stand in for nodes."""
     found = []
     for name, kind in book.types.items():
-        spare = book.staying(name) - kind.min_nodes
-        idle = [
-            (bool(node.keeps), -node.idle_seconds, row.name, row)
-            for row in book.of(name, Phase.UP)
-            if (node := nodes.get(row.name)) is not None and _may_go(kind, node, used)
-        ]
-        for _, _, machine, row in sorted(idle)[: max(0, spare)]:
+        spare = sum(1 for _ in book.of(name, Phase.UP)) - kind.min_nodes
+        for row in _idle(book, kind, nodes, used)[: max(0, spare)]:
             book.move(row, Phase.DRAINING, told=book.now)
-            found.append(machine)
+            found.append(row.name)
         deaf = (row for row in book.of(name, Phase.DRAINING) if not _drains(nodes, row))
         found += _due(book, deaf, NODE_AGAIN_S)
     return tuple(found)
+
+
+def _idle(book: Book, kind: NodeType, nodes: dict[str, NodeView], used: set[str]) -> list[Row]:
+    """Nodes of a type that may go, those that are missed least first."""
+    idle = [
+        (bool(node.keeps), -node.idle_seconds, row.name, row)
+        for row in book.of(kind.name, Phase.UP)
+        if (node := nodes.get(row.name)) is not None and _may_go(kind, node, used)
+    ]
+    return [row for *_, row in sorted(idle)]
 
 
 def _may_go(kind: NodeType, node: NodeView, used: set[str]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -94,6 +95,22 @@ def test_it_does_not_go_on_asking_for_machines_that_do_not_last_long_enough() ->
     world.lasting = [Demand({"CPU": UNIT}, 3, seconds=400.0)]
     world.run(10)
     assert len(world.things) == 2
+
+
+def test_what_is_not_there_yet_goes_before_an_idle_node_does() -> None:
+    world = World([worker(most=3, least=1)])
+    world.floor = [CPU4] * 2
+    world.run(30)
+    assert len(world.nodes()) == 2
+    world.floor = [CPU4] * 3
+    while len(world.things) < 3:
+        world.tick()
+    late = world.things["worker-3"]
+    late.starts = late.joins = math.inf
+    world.floor = []
+    world.run(20)
+    assert [each.name for each in world.living()] == ["worker-2"]
+    assert late.ended is not None
 
 
 def test_it_first_asks_for_one_and_doubles() -> None:

@@ -12,7 +12,7 @@ import random
 from dataclasses import dataclass, field, replace
 
 from rayhpc.elastic import answers
-from rayhpc.elastic.book import State
+from rayhpc.elastic.book import Phase, State
 from rayhpc.elastic.plan import plan
 from rayhpc.elastic.types import (
     Ask,
@@ -327,5 +327,11 @@ class World:
         for ask in found.asks:
             assert ask.why, "an ask without a reason"
             assert any(ask.names[0] in line.text for line in found.explanation)
+        is_wanted = self.waiting or self.gangs or self.floor or self.lasting
+        if found.drains and not is_wanted and not self.may_drain_busy:
+            going = {self.things[name].node_type for name in found.drains}
+            rows = [x for x in self.state.rows.values() if x.node_type in going]
+            coming = [x.name for x in rows if x.phase in (Phase.ASKED, Phase.PENDING)]
+            assert not coming, f"{found.drains} drained while {coming} could have been cancelled"
         for name in found.drains:
             assert self.may_drain_busy or not self.things[name].tasks, f"{name} was drained busy"
