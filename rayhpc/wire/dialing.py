@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from rayhpc.wire import sockets
-from rayhpc.wire.monitor import CLOSED, DOWN, NO_HANDSHAKE, REFUSED, UP, Event
+from rayhpc.wire.monitor import CLOSED, DOWN, NO_HANDSHAKE, OPENED, REFUSED, UP, Event
 from rayhpc.wire.sockets import Socket
 
-KINDS = UP | DOWN | CLOSED | REFUSED | NO_HANDSHAKE
+KINDS = OPENED | UP | DOWN | CLOSED | REFUSED | NO_HANDSHAKE
 # Milliseconds per attempt.  A busy listener may need longer than the first round allows; a later
 # round reaches it.
 ROUNDS = (sockets.FIRST_TRY, 2 * sockets.FIRST_TRY, 4 * sockets.FIRST_TRY)
@@ -34,10 +34,8 @@ def advance(events: Iterable[Event], in_use: Mapping[str, Dial]) -> Iterator[Dia
     """Pass a socket's events to its dials; those that have just connected, or failed."""
     for event in events:
         dial = in_use.get(event.endpoint)
-        if dial is not None:
-            dial.on_event(event)
-            if dial.state != DIALING:
-                yield dial
+        if dial is not None and dial.on_event(event):
+            yield dial
 
 
 class Dial:
@@ -73,25 +71,49 @@ class Dial:
         self._in_use = in_use
         self._tries = iter([(ip, port, time) for time in rounds for ip, port in addresses])
         self._why = ""
+        # That of the current attempt's connection, once TCP has made it.
+        self._descriptor = -1
         self.state = DIALING
         self.endpoint = ""
         self.name = b""
         self.reasons: dict[str, str] = {}
         self._next()
 
-    def on_event(self, event: Event) -> None:
-        """Handle an event of the socket's monitor that concerns our endpoint."""
-        if event.kind == UP:
+    def on_event(self, event: Event) -> bool:
+        """Handle an event of the socket's monitor that concerns our endpoint.
+
+        An earlier connection of this socket to the same address may end late: what is said of its
+        descriptor does not concern this one.
+
+        Returns:
+            whether the listener has been reached, or will not be.
+        """
+        if event.kind == OPENED:
+            self._descriptor = event.value
+        elif event.kind == UP:
             self.state = CONNECTED
-        elif event.kind not in (DOWN, CLOSED):
+            return True
+        elif event.kind in (REFUSED, NO_HANDSHAKE):
             self._why = _WHY[event.kind]
-        elif self.state == CONNECTED:
+        elif self._is_ours(event):
+            self._on_end(event)
+            return self.state == FAILED
+        return False
+
+    def _is_ours(self, event: Event) -> bool:
+        """Whether it is our attempt or connection that has ended."""
+        if event.kind == DOWN:
+            return event.value == self._descriptor
+        return self._descriptor < 0  # CLOSED: TCP has not made one
+
+    def _on_end(self, event: Event) -> None:
+        if self.state == CONNECTED:
             self.state = FAILED
             self.reasons[self.endpoint] = "the connection broke"
-        else:
-            self.reasons[self.endpoint] = self._why or _WHY[event.kind]
-            self.close()
-            self._next()
+            return
+        self.reasons[self.endpoint] = self._why or _WHY[event.kind]
+        self.close()
+        self._next()
 
     def close(self) -> None:
         """End the attempt or connection; what has arrived but is unread is lost."""
@@ -102,6 +124,7 @@ class Dial:
 
     def _next(self) -> None:
         self._why = ""
+        self._descriptor = -1
         for ip, port, time in self._tries:
             # An address that several computers share (container bridges) may be another listener's.
             if sockets.tcp_endpoint(ip, port) in self._in_use:

@@ -21,6 +21,7 @@ from rayhpc.wire.sockets import Socket, has_input
 
 UP = int(zmq.Event.HANDSHAKE_SUCCEEDED)
 ACCEPTED = int(zmq.Event.ACCEPTED)
+OPENED = int(zmq.Event.CONNECTED)
 DOWN = int(zmq.Event.DISCONNECTED)
 CLOSED = int(zmq.Event.CLOSED)
 REFUSED = int(zmq.Event.HANDSHAKE_FAILED_AUTH)
@@ -32,7 +33,8 @@ _HEADER = struct.Struct("=HI")
 class Event(NamedTuple):
     """One event.
 
-    `value` is the descriptor for ACCEPTED and DOWN, `endpoint` a connecting socket's far end.
+    `value` is the descriptor for ACCEPTED, OPENED and DOWN, `endpoint` a connecting socket's far
+    end.  A descriptor's DOWN comes before the OPENED of whoever has it next.
     """
 
     kind: int
