@@ -68,6 +68,7 @@ class Engine:
         made = copy.deepcopy(dict(body))
         made |= {"id": str(8_000_000 + number), "zone": f"projects/lab/zones/{zone}"}
         made |= {"status": "PROVISIONING", "labelFingerprint": "f0"}
+        made["creationTimestamp"] = datetime.now(timezone.utc).isoformat()
         interface = made["networkInterfaces"][0]
         interface["networkIP"] = f"10.138.{number // 250}.{number % 250 + 2}"
         for outside in interface.get("accessConfigs", []):

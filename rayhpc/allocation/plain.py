@@ -11,6 +11,7 @@ from rayhpc.allocation import variables
 from rayhpc.allocation.allocation import Allocation
 from rayhpc.allocation.fact import Fact
 from rayhpc.machine.facts import MachineFacts
+from rayhpc.wire.feasibility import END_VARIABLE
 
 _ALONE = "no scheduler"
 
@@ -34,8 +35,14 @@ def read(environ: Mapping[str, str], machine: MachineFacts) -> Allocation:
         cpus=Fact(None, _ALONE),
         memory=Fact(None, _ALONE),
         gpus=Fact(machine.gpus, machine.gpus.source),
-        end_time=Fact(None, _ALONE),
+        end_time=_end_time(environ),
         submit_dir=Fact(None, _ALONE),
         shared_dir=variables.text(environ, "RAYHPC_SHARED_DIR"),
         counts_shared=Fact(False, _ALONE),
     )
+
+
+def _end_time(environ: Mapping[str, str]) -> Fact[float | None]:
+    """A pod or a container has an end that it is told when it is started."""
+    end = variables.number(environ, END_VARIABLE)
+    return Fact(None, _ALONE) if end.value is None else Fact(float(end.value), end.source)

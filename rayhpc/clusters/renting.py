@@ -21,6 +21,7 @@ from rayhpc.elastic.types import MACHINE_LABEL, MachineState, NodeType
 from rayhpc.exit_codes import ExitCode, LaunchError
 from rayhpc.providers.base import CapacityError, ProviderError, RefusedError
 from rayhpc.providers.machines import MachineProvider, Rented
+from rayhpc.wire.feasibility import END_LABEL
 
 _ASK_TIMES, _ASK_PAUSE_S = 5, 1.0
 _RUN_S, _GONE_S, _LOOK_S = 600.0, 600.0, 2.0
@@ -70,6 +71,9 @@ def host_of(machine: Rented, config: ClusterConfig, auth: Auth) -> Host:
     """A machine that runs, as the launcher sees it."""
     kind = config.available_node_types.get(machine.node_type, NodeTypeConfig())
     head = is_head(machine)
+    labels = {} if head else {MACHINE_LABEL: machine.name}
+    if machine.ends_at is not None:
+        labels[END_LABEL] = str(int(machine.ends_at))
     return Host(
         name=machine.address or machine.name,
         login=machine.login or machine.address or machine.name,
@@ -77,7 +81,7 @@ def host_of(machine: Rented, config: ClusterConfig, auth: Auth) -> Host:
         node_type=machine.node_type,
         is_head=head,
         resources=kind.resources,
-        labels=kind.labels if head else {**kind.labels, MACHINE_LABEL: machine.name},
+        labels={**kind.labels, **labels},
         identity=machine.identity,
     )
 

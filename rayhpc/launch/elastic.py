@@ -101,6 +101,7 @@ class Growing:
                 key_file=self._key_file,
                 folder=plan.folder,
                 work_dir=plan.work_dir,
+                ends_at=run.place.allocation.end_time.value,
                 options=plan.options,
                 join_token=self._tokens.issue if self._tokens is not None else None,
                 resizer=run.channel.resizer() if isinstance(run.channel, SystemChannel) else None,

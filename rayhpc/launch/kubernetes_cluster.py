@@ -265,6 +265,7 @@ class KubernetesCluster:
             script=self.script,
             secret=self.head_job,
             longest_s=longest(self.growth.options),
+            ends_at=time.time() + longest(self.growth.options),
             account=self.account or self.head_job,
         )
         made = manifests.job_of(machine, self.head_config, "the head's node type")

@@ -31,11 +31,13 @@ class Rented(Machine):
         identity: the place's own id of it, never used again for another: its host key is pinned
             under that, since addresses are used again.
         made_of: `print_of` of the type as it was when the machine was asked for.
+        ends_at: when its place ends it, in seconds since 1970; None: it does not.
     """
 
     login: str | None = None
     identity: str = ""
     made_of: str = ""
+    ends_at: float | None = None
 
 
 @dataclass(frozen=True)

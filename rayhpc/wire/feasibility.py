@@ -18,6 +18,8 @@ from rayhpc.wire.messages.common import UNIT, Labels, NodeInfo, Resources, Strat
 NODE_ID_LABELS = ("ray.io/node-id", "rayhpc/node-id", "ray.io/node_id")
 #: The label with a node's end, in seconds since 1970; a node without it has no end that is known.
 END_LABEL = "rayhpc.io/end-time"
+#: The variable by which whoever starts a node says it, where no batch system does.
+END_VARIABLE = "RAYHPC_END_TIME"
 _BYTES = ("memory", "object_store_memory")
 _GIB = 2**30
 

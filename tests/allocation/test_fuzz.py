@@ -10,6 +10,7 @@ from rayhpc.machine.facts import read_machine
 
 MACHINE = read_machine({})
 NAMES = [name for flavour in mpi._FLAVOURS for name in vars(flavour).values()]
+NAMES.append("RAYHPC_END_TIME")
 texts = st.text(max_size=12) | st.integers(-3, 5).map(str) | st.sampled_from(["9" * 5000, "\u00b2"])
 
 

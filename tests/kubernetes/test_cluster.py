@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from rayhpc.clusters.read import read
 from rayhpc.exit_codes import ExitCode, LaunchError
 from rayhpc.kubernetes.objects import JOB, SECRET
 from rayhpc.launch.kubernetes_cluster import KubernetesCluster, kubernetes_cluster
+from rayhpc.providers.kubernetes.manifests import LONGEST_S
 from tests.kubernetes.fake.server import LIMITED, FakeApi
 from tests.kubernetes.files import cluster_yaml
 
@@ -69,6 +71,8 @@ def test_what_its_head_is(api: FakeApi) -> None:
     assert growth["types"][0]["min_nodes"] == 2
     assert growth["types"][0]["resources"] == {"CPU": 10000}
     pod = api.pod_of(HEAD)["spec"]
+    (end,) = [x for x in pod["containers"][0]["env"] if x["name"] == "RAYHPC_END_TIME"]
+    assert 0 <= time.time() + LONGEST_S - float(end["value"]) < 60
     assert pod["serviceAccountName"] == HEAD
     script = pod["containers"][0]["command"][-1]
     assert script.endswith(

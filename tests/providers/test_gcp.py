@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,8 @@ from gcp.lab.engine import Faults
 from gcp.lab.http_api import PROJECT, TOKEN, FakeGce
 from gcp.lab.key_file import write_key_file
 from rayhpc.batch.errors import OptionError
+from rayhpc.clusters.renting import host_of
+from rayhpc.clusters.schema import Auth, ClusterConfig
 from rayhpc.elastic.types import MachineState, NodeType
 from rayhpc.providers import registry
 from rayhpc.providers.base import CapacityError, ProviderError, RefusedError
@@ -25,6 +28,7 @@ from rayhpc.providers.gcp.provider import GcpProvider
 from rayhpc.providers.gcp.request import label
 from rayhpc.providers.gcp.startup import startup_script
 from rayhpc.providers.machines import MachineKind, print_of
+from rayhpc.wire.feasibility import END_LABEL
 
 OPTIONS: dict[str, object] = {
     "type": "gcp",
@@ -106,6 +110,10 @@ def test_a_machine_has_all_that_makes_it_end_and_be_found_again(gce: FakeGce) ->
     assert (machine.name, machine.node_type, machine.made_of) == ("w-1", "w", print_of(kind))
     assert machine.state is MachineState.RUNNING
     assert (machine.address, machine.login) == ("10.138.0.3", "203.0.113.3")
+    assert machine.ends_at is not None
+    assert 0 <= time.time() + 30 * 24 * 3600 - machine.ends_at < 60
+    host = host_of(machine, ClusterConfig(cluster_name="c", provider={}), Auth())
+    assert host.labels[END_LABEL] == str(int(machine.ends_at))
 
 
 def test_rays_spot_workers_and_machines_without_an_address_outside(gce: FakeGce) -> None:

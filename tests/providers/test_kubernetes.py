@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,15 @@ def test_every_machine_carries_its_own_end(place: Place) -> None:
     assert spec["metadata"]["labels"]["rayhpc.io/owner"] == "me"
     place.client.delete(JOB, "demo-head")
     assert place.api.store.everything() == []
+
+
+def test_its_node_is_told_its_end_or_that_of_the_head_if_that_is_sooner(place: Place) -> None:
+    for head_ends, told in ((None, "605800"), (90_000.0, "90000"), (1e9, "605800")):
+        facts = replace(place.facts, ends_at=head_ends)
+        KubernetesProvider(facts, [KIND], place.client, lambda: 1000.0).ask(KIND, ["worker-1"])
+        (container,) = place.api.pod_of(place.job("worker-1"))["spec"]["containers"]
+        assert {"name": "RAYHPC_END_TIME", "value": told} in container["env"]
+        place.provider.release(["worker-1"])
 
 
 def test_the_pod_is_the_files_with_our_program_in_it(place: Place) -> None:

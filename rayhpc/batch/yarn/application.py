@@ -51,7 +51,8 @@ class Application(msgspec.Struct, frozen=True, kw_only=True):
     `nodes` are enough to start.  `managers` is where the ResourceManagers serve
     ApplicationMasters, for nodes without configuration files.  A container whose head was lost
     waits `hold_s` seconds for another attempt of the ApplicationMaster to take it over.
-    `counts_shared`: see `memory_rule`.  Without a ResourceManager the application goes on for
+    `counts_shared`: see `memory_rule`.  YARN kills the application `lifetime_s` seconds after its
+    submission, unless they are 0.  Without a ResourceManager the application goes on for
     `patience_s` seconds, and then ends with its program.
     """
 
@@ -74,6 +75,7 @@ class Application(msgspec.Struct, frozen=True, kw_only=True):
     start_timeout_s: float = 600.0
     hold_s: float = 0.0
     counts_shared: bool = True
+    lifetime_s: int = 0
     patience_s: float = 600.0
 
     def encode(self) -> bytes:

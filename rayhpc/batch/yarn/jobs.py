@@ -240,6 +240,7 @@ def _application(wanted: Document, session: Session) -> Application:
         start_timeout_s=size.start_timeout,
         hold_s=_HOLD_S if wanted.application.attempts > 1 else 0.0,
         counts_shared=counts_shared(session.configuration),
+        lifetime_s=wanted.application.lifetime,
     )
 
 

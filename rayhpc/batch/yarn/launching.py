@@ -27,6 +27,7 @@ from rayhpc.hadoop.messages.launch import (
 )
 from rayhpc.hadoop.messages.records import StringStringMapProto
 from rayhpc.hadoop.tokens import Credentials
+from rayhpc.wire.feasibility import END_VARIABLE
 
 MASTER = "rayhpc.batch.yarn.master"
 CONTAINER = "rayhpc.batch.yarn.container"
@@ -56,8 +57,16 @@ def launch_context(
     )
 
 
+# YARN tells ApplicationMasters alone; an application's lifetime counts from then.
+_SUBMITTED_MS = "APP_SUBMIT_TIME_ENV"
+
+
 def container_environment(
-    application: Application, rank: int, memory_mib: int, added: AddRank | None = None
+    application: Application,
+    rank: int,
+    memory_mib: int,
+    added: AddRank | None = None,
+    environ: Mapping[str, str] = {},
 ) -> dict[str, str]:
     """What YARN does not tell: which rank a container is, what it has, and its node's labels.
 
@@ -66,9 +75,11 @@ def container_environment(
         rank: its number.
         memory_mib: its memory.
         added: what was said about it when it was added, if it was.
+        environ: the ApplicationMaster's environment, if it is that which asks.
     """
     return {
         **({} if added is None else _of_added(added)),
+        **_end(application, environ),
         "RAYHPC_RANK": str(rank),
         # A job that has grown has ranks beyond its initial size.
         "RAYHPC_SIZE": str(max(application.nodes, rank + 1)),
@@ -82,6 +93,13 @@ def container_environment(
         # The container's folder, where archives of modules are unpacked: for -m above.
         "PYTHONPATH": "{{PWD}}<CPS>{{PWD}}/rayhpc-wheel",
     }
+
+
+def _end(application: Application, environ: Mapping[str, str]) -> dict[str, str]:
+    submitted = environ.get(_SUBMITTED_MS, "")
+    if not application.lifetime_s or not submitted.isdecimal():
+        return {}
+    return {END_VARIABLE: str(int(submitted) // 1000 + application.lifetime_s)}
 
 
 def _of_added(added: AddRank) -> dict[str, str]:

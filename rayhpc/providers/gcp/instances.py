@@ -55,6 +55,7 @@ def machine(instance: Mapping[str, Any], *, internal: bool) -> Rented:
         login=private if internal else outside or private,
         identity=str(instance["id"]),
         made_of=told.get("made_of", ""),
+        ends_at=_ends_at(instance),
     )
 
 
@@ -81,6 +82,16 @@ def watched(instance: Mapping[str, Any]) -> Watched:
         told.get("owner", "somebody"),
         until,
     )
+
+
+def _ends_at(instance: Mapping[str, Any]) -> float | None:
+    """Google counts a longest run from the start, which is not before the machine was made."""
+    told = instance.get("scheduling") or {}
+    if "terminationTime" in told:
+        return _seconds(str(told["terminationTime"]))
+    made = _seconds(str(instance.get("creationTimestamp", "")))
+    longest = (told.get("maxRunDuration") or {}).get("seconds")
+    return None if made is None or longest is None else made + float(longest)
 
 
 def _seconds(stamp: str) -> float | None:

@@ -15,6 +15,7 @@ from typing import Any
 from rayhpc.batch.errors import OptionError
 from rayhpc.kubernetes.objects import JOB, Job, Object
 from rayhpc.providers.kubernetes import names
+from rayhpc.wire.feasibility import END_VARIABLE
 
 #: Where a container finds what it is told; every machine has a folder of its own there.
 FOLDER = "/run/rayhpc/machine"
@@ -53,6 +54,7 @@ class Machine:
         owner: the Job that it ends with; None: none.
         longest_s: it ends after this time, whatever happens.
         account: the service account whose token it gets; None: none.
+        ends_at: when it is over at the latest, in seconds since 1970; its node is told.
     """
 
     job: str
@@ -63,6 +65,7 @@ class Machine:
     owner: Job | None = None
     longest_s: int = LONGEST_S
     account: str | None = None
+    ends_at: float | None = None
 
 
 def job_of(machine: Machine, node_config: Mapping[str, Any], what: str) -> Object:
@@ -84,6 +87,8 @@ def job_of(machine: Machine, node_config: Mapping[str, Any], what: str) -> Objec
     container.pop("livenessProbe", None)
     address = {"name": "RAYHPC_POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
     container["env"] = [*(container.get("env") or ()), address]
+    if machine.ends_at is not None:
+        container["env"].append({"name": END_VARIABLE, "value": str(int(machine.ends_at))})
     mount = {"name": _VOLUME, "mountPath": FOLDER, "readOnly": True}
     container["volumeMounts"] = [*(container.get("volumeMounts") or ()), mount]
     # The container may run as any user, and nobody else is in it.

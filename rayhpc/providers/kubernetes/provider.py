@@ -7,7 +7,8 @@ carries its own end: its Job has a deadline, and is owned by the head's Job.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from rayhpc.batch.errors import OptionError
 from rayhpc.elastic.types import MACHINE_LABEL, TYPE_LABEL, Machine, MachineState, NodeType
@@ -27,10 +28,26 @@ HEAD_JOB, OWNER = "head_job", "owner"
 
 
 class KubernetesProvider:
-    """Implements `base.Provider` for one cluster."""
+    """Implements `base.Provider` for one cluster.
 
-    def __init__(self, cluster: ClusterFacts, types: Sequence[NodeType], client: Client) -> None:
-        self._cluster, self._client = cluster, client
+    Args:
+        cluster: whose machines they are.
+        types: its node types.
+        client: Kubernetes.
+        now: seconds since 1970.
+
+    Raises:
+        OptionError: a type's options describe no pod.
+    """
+
+    def __init__(
+        self,
+        cluster: ClusterFacts,
+        types: Sequence[NodeType],
+        client: Client,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._cluster, self._client, self._now = cluster, client, now
         self._options: Mapping[str, object] = cluster.options or {}
         self._head: Job | None = None
         for kind in types:
@@ -122,8 +139,14 @@ class KubernetesProvider:
             secret=job,
             owner=head,
             longest_s=longest(self._options),
+            ends_at=self._ends_at(),
         )
         return manifests.job_of(machine, kind.options, f"node type {kind.name}")
+
+    def _ends_at(self) -> float:
+        """A Job's time counts from its start, which is not before now; the head may end sooner."""
+        own = self._now() + longest(self._options)
+        return own if self._cluster.ends_at is None else min(own, self._cluster.ends_at)
 
     def _words(self, kind: NodeType, name: str) -> Sequence[str]:
         amounts = {key: amount / UNIT for key, amount in kind.resources.items()}

@@ -6,12 +6,15 @@ import tarfile
 import zipfile
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from rayhpc.batch.errors import OptionError
 from rayhpc.batch.job_status import State
 from rayhpc.batch.request import JobRequest
 from rayhpc.batch.yarn import document, words
+from rayhpc.batch.yarn.application import Application
+from rayhpc.batch.yarn.launching import container_environment
 from rayhpc.batch.yarn.logs import _length, _since
 from rayhpc.batch.yarn.rendering import render_yaml
 from rayhpc.batch.yarn.reports import status_of
@@ -258,3 +261,17 @@ def test_logs_are_read_from_where_we_are() -> None:
     # It has grown so much that what is shown begins later.
     assert _since(0, page(log, 3), 3) == b""
     assert _since(0, b"", 3) == b""
+
+
+def test_a_container_knows_when_yarn_kills_its_application() -> None:
+    limited = Application(
+        name="j", command=["x"], nodes=1, needed=1, python="p", memory_mib=1, lifetime_s=600
+    )
+    told = {"APP_SUBMIT_TIME_ENV": "1700000000999"}
+
+    def end(application: Application, environ: dict[str, str]) -> str | None:
+        return container_environment(application, 1, 1, environ=environ).get("RAYHPC_END_TIME")
+
+    assert end(limited, told) == "1700000600"
+    assert end(limited, {}) is None
+    assert end(msgspec.structs.replace(limited, lifetime_s=0), told) is None

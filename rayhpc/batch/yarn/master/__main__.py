@@ -50,7 +50,8 @@ def main() -> int:
 
 
 def _start_rank_zero(application: Application, credentials: Credentials) -> RankZero:
-    own = container_environment(application, 0, application.memory_mib)
+    memory_mib = application.memory_mib
+    own = container_environment(application, 0, memory_mib, environ=os.environ)
     environ = {name: value for name, value in own.items() if name.startswith("RAYHPC_")}
     environ[TOKEN_FILE] = save_tokens(credentials, Path.cwd())
     return RankZero(

@@ -5,6 +5,7 @@ Used by `loop`, which is told how each start went.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -91,7 +92,7 @@ class Starter:
     def _context(self, launch: Launch, container: ContainerProto) -> ContainerLaunchContextProto:
         memory = Size.of(container.resource).memory_mib
         environment = launching.container_environment(
-            self._application, launch.rank, memory, self._nodes.get(launch.rank)
+            self._application, launch.rank, memory, self._nodes.get(launch.rank), os.environ
         )
         if launch.again:
             known = self._credentials.secrets
