@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import click
 
 from rayhpc.batch.errors import OptionError
-from rayhpc.cli.cluster_access import confirm, yes_option
+from rayhpc.cli.cluster_access import confirm, find, yes_option
 from rayhpc.cli.saying import say
 from rayhpc.clusters.ignored import RENTED
 from rayhpc.providers import registry
@@ -20,21 +20,35 @@ from rayhpc.providers.machines import MachineKind, Watched
 
 
 @click.command()
-@click.option("--provider", default=RENTED[0], show_default=True, type=click.Choice(RENTED))
-@click.option("--region", help="Default: as the place's own tools have it.")
+@click.option(
+    "--provider", type=click.Choice(RENTED), help=f"Default: the file's, or {RENTED[0]}."
+)
+@click.option("--region", help="Default: the file's, or as the place's own tools have it.")
 @click.option("--cluster", "name", metavar="NAME", help="All machines of this cluster.")
 @yes_option
-def sweep(provider: str, region: str | None, name: str | None, yes: bool) -> int:
+@click.argument("file", metavar="[CLUSTER.YAML|NAME]", required=False)
+def sweep(
+    file: str | None, provider: str | None, region: str | None, name: str | None, yes: bool
+) -> int:
     """List all machines of clusters, and end those that nobody looks after any more.
 
     \b
     rayhpc sweep --region us-west-2                 ends what an `up --stay` has left that is gone
     rayhpc sweep --region us-west-2 --cluster demo  ends all of one cluster
+    rayhpc sweep cluster.yaml                       where that file's clusters are
+
+    A file says where to look: provider, account, region and, on Azure, its resource group; all
+    clusters there are meant, not only the file's.
     """
+    options: dict[str, object] = {} if file is None else dict(find(file).file.config.provider)
+    if provider is not None and options.get("type", provider) != provider:
+        raise click.UsageError(f"{file} is of provider {options['type']}: leave --provider out")
+    provider = str(options.setdefault("type", provider or RENTED[0]))
     kind = registry.provider(provider)
     if not isinstance(kind, MachineKind):
         raise OptionError(f"{provider} makes no machines")
-    options = {"type": provider, **({"region": region} if region else {})}
+    if region is not None:
+        options["region"] = region
     found = kind.watched(options)
     now = time.time()
     ending = [each for each in found if _ends(each, name, now)]

@@ -170,7 +170,7 @@ def test_workers_come_with_the_work_and_go_with_it(desk: Desk) -> None:
         assert "runs on, and keeps its size" in rest
     assert staying.returncode == 0
     assert list(desk.living()) == ["head-1"]
-    done = desk.rayhpc("sweep", "--region", "us-west-2", "-y")
+    done = desk.rayhpc("sweep", "-y", str(desk.file))
     assert f"{desk.name}  head-1  of " in done.stdout, done.stderr
     assert "ends itself when no node runs there" in done.stdout
     assert "there is nothing to end" in done.stderr

@@ -234,6 +234,24 @@ def test_rights_on_the_resource_group_alone_are_enough(arm: FakeArm) -> None:
     assert 403 in seen
 
 
+def test_machines_of_a_resource_group_are_swept_with_rights_on_that_alone(
+    arm: FakeArm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_api", lambda _: api(arm))
+    arm.engine.put_group("ours", {"location": "westus2"})
+    arm.engine.faults = Faults(only_groups=True)
+    made(arm).ask(worker(), ["w-1"])
+    kind = registry.provider("azure")
+    assert isinstance(kind, MachineKind)
+    with pytest.raises(ProviderError, match="no permission for Microsoft.Compute"):
+        kind.watched({"type": "azure"})
+    assert list(kind.watched({**OPTIONS, "resource_group": "another"})) == []
+    (found,) = kind.watched(OPTIONS)
+    assert found.name == "w-1"
+    kind.end(OPTIONS, [found.identity])
+    assert list(kind.watched(OPTIONS)) == []
+
+
 def test_a_type_has_zones_of_its_own_and_azure_may_choose(arm: FakeArm) -> None:
     provider = made(arm, {**OPTIONS, "availability_zone": "auto", "tags": {"bill": "us"}})
     assert arm.engine.groups["ours"]["tags"] == {"bill": "us", "rayhpc-cluster": "My.c"}

@@ -278,10 +278,14 @@ class AzureKind(MachineKind):
 
 
 def _all(api: Arm, options: Mapping[str, object]) -> list[Instance]:
-    """Every cluster's machines.  Raises ProviderError."""
-    place = options.get("region")
+    """Every cluster's machines: in the resource group, if one is named, or everywhere.
+
+    Raises:
+        ProviderError: refused, or no answer.
+    """
+    place, group = options.get("region"), options.get("resource_group")
     with answers.in_our_words():
-        found = described(api)
+        found = described(api, f"resourceGroups/{group}" if group else "")
     mine = [each for each in found if CLUSTER in each.tags]
     return [each for each in mine if not place or each.machine.get("location") == place]
 
