@@ -27,8 +27,9 @@ def get_worker_ips(cluster: str) -> None:
         for address in verbs.worker_ips(chosen):
             click.echo(address)
         return
-    with chosen.launcher(chosen.hosts()[1:], quiet=True) as launcher:
+    hosts = chosen.hosts()
+    with chosen.launcher(hosts, quiet=True) as launcher:  # the head may be the way to them
         found = launcher.ask_all()
-    for name, each in found.items():
-        if each.alive:
-            click.echo(name)
+    for host in hosts[1:]:
+        if found[host.name].alive:
+            click.echo(host.name)

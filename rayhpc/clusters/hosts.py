@@ -44,6 +44,7 @@ class Host:
         is_head: whether the head runs there.
         resources, labels: what its node has besides what it finds.
         identity: what its host key is pinned under; empty: its name.
+        is_behind_head: it is logged in to through the head's machine, the only one outside.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Host:
     resources: Mapping[str, float] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     identity: str = ""
+    is_behind_head: bool = False
 
 
 def hosts_of(file: ClusterFile) -> list[Host]:

@@ -25,7 +25,6 @@ _OF_PODS = {
 # Of `provider`, where it makes machines: what Ray has a switch for that nothing here turns.
 _OF_PLACES = {
     "cache_stopped_nodes": "machines are ended, not kept for later",
-    "use_external_head_ip": "the head has an address outside if its workers have",
     "unique_id": "names are made of the cluster's own",
     "subnet_mask": "a network of your own is named as subnet in azure_arm_parameters",
 }

@@ -65,6 +65,7 @@ class Launcher:
         self._jumps: dict[str, threading.Semaphore] = {}
         self._opened: list[Machine] = []
         self._patient_until = time.monotonic() + patience_s
+        self._hosts = hosts
         self.machines = [self._machine(number, host, tell) for number, host in enumerate(hosts)]
 
     def __enter__(self) -> Launcher:
@@ -180,20 +181,27 @@ class Launcher:
         return True
 
     def _machine(self, number: int, host: Host, tell: Tell) -> Machine:
-        auth = self.file.config.auth
-        login = Login(
-            host=host.login,
-            user=host.user,
-            port=host.port,
-            private_key=auth.ssh_private_key,
-            proxy_command=auth.ssh_proxy_command,
-            known_hosts=self.folder.known_hosts,
-            identity=host.identity,
-        )
+        login = self._login(host)
         self._jumps.setdefault(_jump_of(login), threading.Semaphore(LOGINS_PER_JUMP_HOST))
         connection = Connection(login, self._sockets, str(number))
         name = self.file.config.cluster_name
         return Machine(name, host, connection, self.folder.note, tell)
+
+    def _login(self, host: Host) -> Login:
+        auth = self.file.config.auth
+        through = auth.ssh_proxy_command
+        if through is None and host.is_behind_head:
+            head = next(each for each in self._hosts if each.is_head)
+            through = self._login(head).through()
+        return Login(
+            host=host.login,
+            user=host.user,
+            port=host.port,
+            private_key=auth.ssh_private_key,
+            proxy_command=through,
+            known_hosts=self.folder.known_hosts,
+            identity=host.identity,
+        )
 
 
 def _short_folder(environ: Mapping[str, str] = os.environ) -> str:

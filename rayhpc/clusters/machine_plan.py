@@ -12,10 +12,8 @@ from dataclasses import dataclass, replace
 from rayhpc.clusters.node_types import head_type, max_workers, worker_types
 from rayhpc.clusters.read import ClusterFile
 from rayhpc.elastic.types import MachineState, NodeType
-from rayhpc.providers.machines import Rented, print_of
+from rayhpc.providers.machines import HEAD, Rented, print_of
 
-# Machines' names are the type's and a number; the head's begin so.
-HEAD = "head"
 # Ray's own, if the file does not say.
 _IDLE_S = 300.0
 # From the ask to the node: the machine starts, and its set-up commands run.

@@ -15,7 +15,6 @@ from rayhpc.clusters import renting
 from rayhpc.clusters.hosts import Host
 from rayhpc.clusters.machine import Tell
 from rayhpc.clusters.machine_plan import (
-    HEAD,
     MachinePlan,
     MachineTypes,
     is_head,
@@ -29,7 +28,7 @@ from rayhpc.clusters.schema import Auth
 from rayhpc.elastic.types import MachineState, NodeType
 from rayhpc.exit_codes import ExitCode, LaunchError
 from rayhpc.providers.base import ProviderError
-from rayhpc.providers.machines import MachineKind, MachineProvider, Rented
+from rayhpc.providers.machines import HEAD, MachineKind, MachineProvider, Rented
 
 
 class Rental:

@@ -71,6 +71,8 @@ def host_of(machine: Rented, config: ClusterConfig, auth: Auth) -> Host:
     """A machine that runs, as the launcher sees it."""
     kind = config.available_node_types.get(machine.node_type, NodeTypeConfig())
     head = is_head(machine)
+    told = config.provider
+    behind = bool(told.get("use_internal_ips") and told.get("use_external_head_ip"))
     labels = {} if head else {MACHINE_LABEL: machine.name}
     if machine.ends_at is not None:
         labels[END_LABEL] = str(int(machine.ends_at))
@@ -83,6 +85,7 @@ def host_of(machine: Rented, config: ClusterConfig, auth: Auth) -> Host:
         resources=kind.resources,
         labels={**kind.labels, **labels},
         identity=machine.identity,
+        is_behind_head=not head and behind,
     )
 
 

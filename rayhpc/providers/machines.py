@@ -19,6 +19,9 @@ from typing import Protocol
 from rayhpc.elastic.types import Machine, NodeType
 from rayhpc.providers.base import ClusterFacts, Provider, ProviderKind
 
+#: Machines' names are the type's and a number; the head's begin so.
+HEAD = "head"
+
 
 @dataclass(frozen=True)
 class Rented(Machine):
@@ -141,6 +144,17 @@ class MachineKind(ProviderKind):
     @abstractmethod
     def end(self, options: Mapping[str, object], identities: Sequence[str]) -> None:
         """End machines by the place's own ids.  Raises ProviderError."""
+
+
+def is_internal(options: Mapping[str, object], name: str) -> bool:
+    """Whether a machine has, or is reached by, its address in the cloud alone.
+
+    Args:
+        options: `provider` of the cluster's file.
+        name: the machine's.
+    """
+    is_outside = name.startswith(f"{HEAD}-") and bool(options.get("use_external_head_ip"))
+    return bool(options.get("use_internal_ips")) and not is_outside
 
 
 def print_of(kind: NodeType) -> str:

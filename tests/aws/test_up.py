@@ -6,6 +6,7 @@ import json
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -145,10 +146,17 @@ print(sorted(ray.get([each.address.remote() for each in two])))
 """
 
 
+def _row(desk: Desk, name: str) -> dict[str, Any]:
+    """What the lab has of a machine, also of one that has gone."""
+    mine = (x for x in desk.cloud.instances() if x["tags"].get("rayhpc-cluster") == desk.name)
+    return next(x for x in mine if x["tags"]["rayhpc-machine"] == name)
+
+
 def test_workers_come_with_the_work_and_go_with_it(desk: Desk) -> None:
     desk.write(
         "max_workers: 1\n"
-        "provider: {type: aws, region: us-west-2}\n"
+        "provider: {type: aws, region: us-west-2, use_internal_ips: true, "
+        "use_external_head_ip: true}\n"
         "available_node_types:\n"
         "    ray.head.default: {resources: {CPU: 1}, node_config: {InstanceType: m5.large}}\n"
         "    w: {idle_timeout_s: 1, resources: {CPU: 1}, node_config: {InstanceType: m5.large}}\n"
@@ -163,6 +171,11 @@ def test_workers_come_with_the_work_and_go_with_it(desk: Desk) -> None:
         assert len(set(done.stdout.split("'")[1::2])) == 2, done.stderr
         said = desk.read_until(staying, "giving back w-1: idle for 1 s")
         assert "asked for w-1: " in said
+        # The worker, which has no address outside, was set up through the head.
+        head, worker = (_row(desk, name) for name in ("head-1", "w-1"))
+        assert desk.rayhpc("get-head-ip", desk.name).stdout.strip() != head["address"]
+        log = (desk.cloud.hosts.folder / worker["host"] / "log").read_text()
+        assert f"Accepted publickey for ubuntu from {head['address']} " in log
         while "w-1" in desk.living():
             time.sleep(0.1)  # the place tells nobody when a machine has gone
         staying.send_signal(signal.SIGINT)

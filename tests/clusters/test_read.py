@@ -172,7 +172,7 @@ def test_what_has_no_effect_is_said_and_what_is_absent_is_not() -> None:
 
 
 def test_switches_of_a_place_that_nothing_here_turns_are_told() -> None:
-    told = "\n    use_external_head_ip: true\n    cache_stopped_nodes: false\n    location:"
+    told = "\n    unique_id: x\n    cache_stopped_nodes: false\n    location:"
     file = read(files.AZURE_FULL.replace("\n    location:", told), "c.yaml")
     ignored = [sentence.partition(" has no effect: ")[0] for sentence in file.ignored]
-    assert ignored == ["docker (line 4)", "use_external_head_ip (line 12)"]
+    assert ignored == ["docker (line 4)", "unique_id (line 12)"]

@@ -136,6 +136,17 @@ def test_rays_own_images_and_machines_without_an_address_outside(arm: FakeArm) -
     assert arm.engine.some("publicIPAddresses", None) == []
 
 
+def test_the_head_alone_may_have_an_address_outside(arm: FakeArm) -> None:
+    provider = made(arm, {**OPTIONS, "use_internal_ips": True, "use_external_head_ip": True})
+    for name in ("head-1", "w-1"):
+        provider.ask(worker(), [name])
+    head, other = provider.list()
+    assert head.login not in (None, head.address)
+    assert other.login == other.address
+    interfaces = [str(body["properties"]["networkProfile"]) for body, _ in arm.inserted]
+    assert ["publicIPAddressConfiguration" in each for each in interfaces] == [True, False]
+
+
 def test_a_lost_reply_is_asked_for_again_and_there_is_one_machine(arm: FakeArm) -> None:
     arm.engine.faults = Faults(lose=1)
     provider = made(arm)

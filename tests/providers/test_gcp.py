@@ -133,6 +133,16 @@ def test_rays_spot_workers_and_machines_without_an_address_outside(gce: FakeGce)
     assert provider.list()[0].login == "10.138.0.3"
 
 
+def test_the_head_alone_may_have_an_address_outside(gce: FakeGce) -> None:
+    options = {**OPTIONS, "use_internal_ips": True, "use_external_head_ip": True}
+    provider = made(gce, options)
+    for name in ("head-1", "w-1"):
+        provider.ask(WORKER, [name])
+    outside = ["accessConfigs" in body["networkInterfaces"][0] for body, _ in gce.inserted]
+    assert outside == [True, False]
+    assert [each.login for each in provider.list()] == ["203.0.113.3", "10.138.0.5"]
+
+
 def test_names_and_labels_are_googles_and_stay_apart() -> None:
     assert label("a-b_9") == "a-b_9"
     assert label("A.b") != label("a.b") != label("a-b")

@@ -7,6 +7,7 @@ contents; forwards no agent; host keys are learnt once and pinned in a file of t
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +56,12 @@ class Login:
         if self.user is not None:
             words += ["-l", self.user]
         return [*words, "--", self.host]
+
+    def through(self) -> str:
+        """The ProxyCommand with which another machine is reached from this one."""
+        program, *rest = self.words()
+        # ssh takes % for its own in it.
+        return f"{program} -W %h:%p {shlex.join(rest).replace('%', '%%')}"
 
     def _settings(self) -> dict[str, str]:
         own = Path("~/.ssh").expanduser()

@@ -8,24 +8,25 @@ from typing import Any
 from rayhpc.elastic.types import MachineState
 from rayhpc.providers.aws.request import of_tags
 from rayhpc.providers.cloud_names import CLUSTER, LEASE, MACHINE, MADE_OF, OWNER, TYPE
-from rayhpc.providers.machines import Rented, Watched
+from rayhpc.providers.machines import Rented, Watched, is_internal
 
 _STATES = {"pending": MachineState.PENDING, "running": MachineState.RUNNING}
 
 
-def machine(instance: Mapping[str, Any], *, internal: bool) -> Rented:
-    """A machine; `internal`: it is logged in to by its address in the cloud."""
+def machine(instance: Mapping[str, Any], options: Mapping[str, object]) -> Rented:
+    """A machine; `options` (`provider` of its file) say by which address it is logged in to."""
     tags = of_tags(instance.get("Tags"))
+    name = tags.get(MACHINE, instance["InstanceId"])
     state = _STATES.get(instance["State"]["Name"], MachineState.ENDED)
     private = instance.get("PrivateIpAddress") or None
     public = instance.get("PublicIpAddress") or None
     return Rented(
-        tags.get(MACHINE, instance["InstanceId"]),
+        name,
         tags.get(TYPE, ""),
         state,
         private,
         reason=reason(instance) if state is MachineState.ENDED else None,
-        login=private if internal else public or private,
+        login=private if is_internal(options, name) else public or private,
         identity=instance["InstanceId"],
         made_of=tags.get(MADE_OF, ""),
     )

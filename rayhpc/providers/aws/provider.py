@@ -32,7 +32,10 @@ _LIVES = 100
 # Canonical's own, kept up to date in every region.
 _IMAGE = "/aws/service/canonical/ubuntu/server/24.04/stable/current/{}/hvm/ebs-gp3/ami-id"
 # `provider` of a cluster's file: what Ray has and what of it means something here.
-_USED = ("type", "region", "availability_zone", "use_internal_ips", "security_group", "profile")
+_USED = (
+    *("type", "region", "availability_zone", "use_internal_ips", "use_external_head_ip"),
+    *("security_group", "profile"),
+)
 _UNUSED = ("cache_stopped_nodes", "key_pair", "cloudwatch", "aws_credentials")
 _CONSOLE_LINES = 20
 
@@ -83,8 +86,7 @@ class AwsProvider:
 
     def list(self) -> Sequence[Rented]:
         """One DescribeInstances."""
-        internal = bool(self._options.get("use_internal_ips"))
-        return [instances.machine(each, internal=internal) for each in self._described()]
+        return [instances.machine(each, self._options) for each in self._described()]
 
     def release(self, names: Sequence[str]) -> None:
         """Terminate."""

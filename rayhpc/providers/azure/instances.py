@@ -12,7 +12,7 @@ from typing import Any
 
 from rayhpc.elastic.types import MachineState
 from rayhpc.providers.cloud_names import CLUSTER, LEASE, MACHINE, MADE_OF, OWNER, TYPE
-from rayhpc.providers.machines import Rented, Watched
+from rayhpc.providers.machines import Rented, Watched, is_internal
 
 _POWER, _MAKING = "PowerState/", "ProvisioningState/"
 _ON = ("starting", "running")
@@ -119,9 +119,10 @@ def state(each: Instance) -> MachineState:
     return MachineState.RUNNING if is_on else MachineState.PENDING
 
 
-def machine(each: Instance, *, internal: bool) -> Rented:
-    """A machine; `internal`: it is logged in to by its address in the cloud."""
+def machine(each: Instance, options: Mapping[str, object]) -> Rented:
+    """A machine; `options` (`provider` of its file) say by which address it is logged in to."""
     now = state(each)
+    internal = is_internal(options, each.name)
     inside = each.inside or None
     return Rented(
         each.name,

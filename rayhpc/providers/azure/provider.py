@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from rayhpc.batch.errors import OptionError
@@ -23,7 +24,14 @@ from rayhpc.providers.azure.listing import VMS, delete, described, listed
 from rayhpc.providers.azure.network import Network
 from rayhpc.providers.azure.request import Surroundings, Try
 from rayhpc.providers.cloud_names import CLUSTER, LEASE, name_at
-from rayhpc.providers.machines import MachineKind, MachineProvider, Rented, Watched, owner
+from rayhpc.providers.machines import (
+    MachineKind,
+    MachineProvider,
+    Rented,
+    Watched,
+    is_internal,
+    owner,
+)
 from rayhpc.providers.options import refuse_unknown
 from rayhpc.providers.rest import ApiError
 from rayhpc.providers.side_by_side import side_by_side
@@ -32,9 +40,9 @@ from rayhpc.providers.zones import Cold, make_somewhere, zones_of
 # `provider` of a cluster's file: what Ray has and what of it means something here.
 _USED = (
     *("type", "location", "resource_group", "subscription_id", "availability_zone"),
-    *("use_internal_ips", "msi_name", "msi_resource_group", "tags"),
+    *("use_internal_ips", "use_external_head_ip", "msi_name", "msi_resource_group", "tags"),
 )
-_UNUSED = ("cache_stopped_nodes", "unique_id", "subnet_mask", "use_external_head_ip")
+_UNUSED = ("cache_stopped_nodes", "unique_id", "subnet_mask")
 # Ray's own default.
 _GROUP = "ray-cluster"
 _ENDPOINT = "AZURE_RESOURCE_MANAGER_ENDPOINT"
@@ -63,7 +71,7 @@ class AzureProvider:
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._cluster = cluster
-        self._internal = bool(options.get("use_internal_ips"))
+        self._options = options
         self._api = api
         self._location = str(options["location"])
         group = str(options.get("resource_group") or _GROUP)
@@ -112,7 +120,7 @@ class AzureProvider:
         for each in found:
             if instances.failure(each) in answers.NO_ROOM:
                 self._cold.note(_try_of(each))
-        return [instances.machine(x, internal=self._internal) for x in found]
+        return [instances.machine(x, self._options) for x in found]
 
     def release(self, names: Sequence[str]) -> None:
         """Delete."""
@@ -162,7 +170,8 @@ class AzureProvider:
         Raises:
             ApiError: refused at once, or after it was accepted; then nothing of it is left.
         """
-        body = request.body(self._cluster, kind, name, at, around)
+        mine = replace(around, internal=is_internal(self._options, name))
+        body = request.body(self._cluster, kind, name, at, mine)
         path = f"{self._group}/providers/{VMS}/{name_at(self._cluster, name)}"
         try:
             only_new = {"If-None-Match": "*"}
@@ -198,7 +207,7 @@ class AzureProvider:
             self._public_key,
             self._user,
             owner(),
-            self._internal,
+            True,
             self._api.identity(self._identity) if self._identity else "",
             self._api.endpoint,
         )

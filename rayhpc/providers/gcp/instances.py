@@ -10,7 +10,7 @@ from typing import Any
 from rayhpc.elastic.types import MachineState
 from rayhpc.providers.cloud_names import LEASE
 from rayhpc.providers.gcp.request import FACTS
-from rayhpc.providers.machines import Rented, Watched
+from rayhpc.providers.machines import Rented, Watched, is_internal
 
 _STATES = {
     "PROVISIONING": MachineState.PENDING,
@@ -39,20 +39,21 @@ def state(instance: Mapping[str, Any]) -> MachineState:
     return _STATES.get(instance["status"], MachineState.ENDED)
 
 
-def machine(instance: Mapping[str, Any], *, internal: bool) -> Rented:
-    """A machine; `internal`: it is logged in to by its address in the cloud."""
+def machine(instance: Mapping[str, Any], options: Mapping[str, object]) -> Rented:
+    """A machine; `options` (`provider` of its file) say by which address it is logged in to."""
     told = facts(instance)
+    name = told.get("machine", instance["name"])
     interface = (instance.get("networkInterfaces") or [{}])[0]
     private = interface.get("networkIP") or None
     outside = (interface.get("accessConfigs") or [{}])[0].get("natIP") or None
     now = state(instance)
     return Rented(
-        told.get("machine", instance["name"]),
+        name,
         told.get("type", ""),
         now,
         private,
         reason=reason(instance) if now is MachineState.ENDED else None,
-        login=private if internal else outside or private,
+        login=private if is_internal(options, name) else outside or private,
         identity=str(instance["id"]),
         made_of=told.get("made_of", ""),
         ends_at=_ends_at(instance),

@@ -26,6 +26,7 @@ from rayhpc.providers.machines import (
     MachineProvider,
     Rented,
     Watched,
+    is_internal,
     owner,
 )
 from rayhpc.providers.options import refuse_unknown
@@ -34,7 +35,10 @@ from rayhpc.providers.side_by_side import side_by_side
 from rayhpc.providers.zones import Cold, make_somewhere, zones_of
 
 # `provider` of a cluster's file: what Ray has and what of it means something here.
-_USED = ("type", "region", "availability_zone", "project_id", "use_internal_ips")
+_USED = (
+    *("type", "region", "availability_zone", "project_id"),
+    *("use_internal_ips", "use_external_head_ip"),
+)
 _UNUSED = ("cache_stopped_nodes",)
 # As gcloud has it (`api_endpoint_overrides/compute`).
 _ENDPOINT = "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE"
@@ -65,7 +69,7 @@ class GcpProvider:
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._cluster = cluster
-        self._internal = bool(options.get("use_internal_ips"))
+        self._options = options
         self._api = api
         self._zones = zones_of(options)
         self._cold: Cold[Try] = Cold(now)
@@ -92,7 +96,7 @@ class GcpProvider:
 
     def list(self) -> Sequence[Rented]:
         """All zones in one call."""
-        return [instances.machine(x, internal=self._internal) for x in self._described()]
+        return [instances.machine(x, self._options) for x in self._described()]
 
     def release(self, names: Sequence[str]) -> None:
         """Delete."""
@@ -145,7 +149,8 @@ class GcpProvider:
         Asked again after a lost answer, it is the same request to Google; once the instance is
         there its name is taken, which is as good.
         """
-        around = Surroundings(self._public_key, self._user, owner(), self._internal)
+        internal = is_internal(self._options, name)
+        around = Surroundings(self._public_key, self._user, owner(), internal)
         body = request.body(self._cluster, kind, name, zone, around)
         number = self._unanswered.setdefault((name, zone), str(uuid.uuid4()))
         template = str(kind.options.get("sourceInstanceTemplate") or "")
