@@ -59,7 +59,7 @@ NAMES = """
     _raylet.ObjectRef _private.state.actors _private.state.state.placement_group_table
     _private.state.available_resources_per_node _private.services.get_node_ip_address
     _private.worker.SCRIPT_MODE _private.worker.WORKER_MODE _private.worker.SPILL_WORKER_MODE
-    _private.worker.RESTORE_WORKER_MODE services.get_node_ip_address
+    _private.worker.RESTORE_WORKER_MODE _private.worker.pickle services.get_node_ip_address
 """
 
 
@@ -127,8 +127,10 @@ def test_private_flags_can_be_set(program: Program) -> None:
         ray._private.worker.blocking_get_inside_async_warned = True
         print(rayhpc.api.objects.objects.blocking_get_inside_async_warned)
         print(ray._private.worker.global_worker.mode, ray._private.worker.global_worker.connected)
+        ray._private.worker._unhandled_error_handler = print
+        print(rayhpc.runtime.process.unhandled.handler is print)
     """
-    assert program(code).split() == ["True", "None", "False"]
+    assert program(code).split() == ["True", "None", "False", "True"]
 
 
 def test_the_node_of_a_process(program: Program) -> None:

@@ -69,6 +69,7 @@ def described(ownership: Ownership, refs: Iterable[ObjectRef[Any]]) -> list[Depe
         elif entry.state == STORED:
             found.append(Dependency(oid, None, entry.value))
         elif entry.state == ERROR:
+            ownership.unread.read(oid)
             found.append(Dependency(oid, entry.value, error=True))
         elif len(entry.value) <= room:
             room -= len(entry.value)

@@ -16,6 +16,7 @@ import msgspec
 from rayhpc.runtime.owner import failures
 from rayhpc.runtime.owner.entries import ERROR, INLINE, PENDING, STORED, Entry
 from rayhpc.runtime.owner.inline_values import InlineValues
+from rayhpc.runtime.owner.unread_errors import UnreadErrors
 from rayhpc.runtime.values import references
 from rayhpc.runtime.values.errors import dump_system_error
 from rayhpc.runtime.values.serialization import COUNTED_BYTES
@@ -43,6 +44,9 @@ class Ownership:
         make_again: has a lost object made again; why it cannot be, as a pickled error.
         inline: counts the small values.
         lost: makes the pickled error for a lost (kind, object id).
+
+    Attributes:
+        unread: errors of its tasks that nobody has looked at.
     """
 
     def __init__(
@@ -56,6 +60,7 @@ class Ownership:
     ) -> None:
         self.me = me
         self.table: dict[ObjectId, Entry] = {}
+        self.unread = UnreadErrors()
         self.events = references.events
         # Counts the objects that left PENDING, so that `wait` knows when there is nothing new.
         self.changes = 0
@@ -83,7 +88,10 @@ class Ownership:
         value = entry.value  # First: the value may be on its way to the store.
         if entry.state not in (INLINE, ERROR):
             return None, False
-        return value, entry.state == ERROR
+        if entry.state == ERROR:
+            self.unread.read(oid)
+            return value, True
+        return value, False
 
     def is_foreign(self, oid: ObjectId) -> bool:
         """Whether an object, actor or placement group belongs to another cluster than ours."""
@@ -321,6 +329,8 @@ class Ownership:
             self._inline.forget(oid)
         if entry.state == STORED or (entry.leftover and self.is_mine(oid)):
             self._to_free.append(oid)
+        if entry.state == ERROR and self.unread:
+            self.unread.freed(oid)
         if entry.on_free is not None:
             entry.on_free()
         entry.inner = entry.task = None
@@ -372,6 +382,8 @@ class Ownership:
         entry.asked = False
         kind = {INLINE: objects.VALUE, ERROR: objects.ERROR, STORED: objects.STORED}[entry.state]
         value = b"" if entry.state == STORED else entry.value
+        if entry.state == ERROR:
+            self.unread.read(oid)
         self._send(self._raylet, objects.Tell(oid, kind, value))
 
     def _recover(self, oid: ObjectId, entry: Entry, why: str = "") -> None:

@@ -50,6 +50,7 @@ class Pending(msgspec.Struct, eq=False, gc=False):
     was pushed (None: not pushed).  `leftover` says that a run of it ended without reporting, so
     that results may be in a store that no message names.  `size` is the size of the arguments it
     carries in bytes, `counted` how many of them the budget of inline values knows about.
+    `awaited`: a `get` of its result was left with another error, so that its own is no news.
 
     The cyclic garbage collector does not track it, for the same reason as `Entry`: whatever refers
     back to it (a queue, a lease, an actor's client) drops it when it ends.
@@ -79,6 +80,7 @@ class Pending(msgspec.Struct, eq=False, gc=False):
     group: str = ""
     target: ActorClient[Pending] | None = None
     ready: tuple[Dependency, ...] = ()
+    awaited: bool = False
 
     def let_go(self) -> None:
         """Forget what may lead back here, when the process has left its cluster."""

@@ -17,6 +17,7 @@ from rayhpc.runtime.owner.inline_values import InlineValues
 from rayhpc.runtime.owner.ownership import Ownership, hold
 from rayhpc.runtime.owner.pending import Pending
 from rayhpc.runtime.values import dynamic_results, serialization
+from rayhpc.runtime.values.errors import is_task_error
 from rayhpc.runtime.values.serialization import COUNTED_BYTES
 from rayhpc.wire.address import Address, ObjectId, sibling
 from rayhpc.wire.messages import tasks
@@ -121,6 +122,9 @@ class Results:
         self.failures += 1
         self._remember(pending, error, worker)
         self._leave(pending)
+        is_users = worker or is_task_error(error)
+        if is_users and not (pending.cancelled or pending.awaited):
+            self._ownership.unread.note(pending.tid, pending.name, error)
         if pending.stream is not None:
             pending.stream.fail(error)
         if raised and pending.stream is not None and not self._is_without_items(pending):

@@ -89,6 +89,7 @@ class Client:
         self._loop = loop
         self._objects = objects
         self._futures = Futures(objects)
+        core.ownership.unread.report = self._futures.unhandled.report
         self._table = core.ownership.table
         self.questions = Questions(core, loop)
         self.generators = Generators(core, loop, objects)
@@ -313,6 +314,8 @@ class Client:
         """
         entry = self._objects.entry_of(ref)
         state, value = entry.state, entry.value
+        if state == ERROR:
+            self._core.ownership.unread.read(ref.binary())
         size = entry.size or (len(value) if isinstance(value, bytes) else None)
         return Known(
             state != PENDING,

@@ -15,6 +15,7 @@ from rayhpc.exceptions import ObjectStoreFullError
 from rayhpc.runtime.owner.entries import ERROR, INLINE, Entry
 from rayhpc.runtime.process.callbacks import CallbackThread
 from rayhpc.runtime.process.objects import Objects
+from rayhpc.runtime.process.unhandled import Unhandled
 from rayhpc.runtime.values import serialization, stored
 from rayhpc.runtime.values.errors import load_error
 from rayhpc.runtime.values.references import ObjectRef
@@ -33,6 +34,9 @@ class Futures:
 
     Args:
         objects: this process's objects.
+
+    Attributes:
+        unhandled: shows errors that nobody has looked at.
     """
 
     def __init__(self, objects: Objects) -> None:
@@ -40,6 +44,7 @@ class Futures:
         self._is_leaving = False
         self._at_exit = False
         self._thread = CallbackThread()
+        self.unhandled = Unhandled(self._thread)
 
     def future_of(self, ref: ObjectRef[Any]) -> concurrent.futures.Future[Any]:
         """A future that is completed with the value or error of `ref`."""
@@ -163,6 +168,7 @@ class _Arrival(Promise):
         if entry.state == INLINE:
             self._then(lambda: serialization.from_inline(value))
         elif entry.state == ERROR:
+            core.ownership.unread.read(self._ref.binary())
             self._then(lambda: _raise(load_error(value)))
         else:
             oid = self._ref.binary()

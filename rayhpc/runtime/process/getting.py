@@ -75,7 +75,7 @@ class _Getter:
             if state == INLINE:
                 return serialization.from_inline(value)
             if state == ERROR:
-                raise load_error(value)
+                raise self._failed(value)
             if state == PENDING:
                 if i + 1 < len(self._refs):
                     self._wait_for(i, entry)
@@ -150,7 +150,18 @@ class _Getter:
         for ref in self._refs[i:]:
             other = table.get(ref.binary())
             if other is not None and other.state == ERROR:
-                raise load_error(other.value)
+                raise self._failed(other.value)
+
+    def _failed(self, error: bytes) -> BaseException:
+        """The error to raise: the others of these references are no news from now on."""
+        unread, table = self._core.ownership.unread, self._core.ownership.table
+        for ref in self._refs:
+            entry = table.get(ref.binary())
+            if entry is not None and entry.state == ERROR:
+                unread.read(ref.binary())
+            elif entry is not None and entry.task is not None:
+                entry.task.awaited = True
+        return load_error(error)
 
     def _ask_for_foreign(self, i: int) -> None:
         """Have the state of objects that others own looked up, all at once."""

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from rayhpc.runtime.owner.entries import PENDING, STORED
+from rayhpc.runtime.owner.entries import ERROR, PENDING, STORED
 from rayhpc.runtime.owner.tickets import Ticket
 from rayhpc.runtime.process.objects import Objects
 from rayhpc.runtime.values.references import ObjectRef
@@ -119,6 +119,8 @@ class Wait:
         entry = self._core.ownership.table.get(oid)
         if entry is None or entry.state == PENDING:
             return False
+        if entry.state == ERROR:
+            self._core.ownership.unread.read(oid)
         if not self._fetch_local or entry.state != STORED or entry.value == self._node:
             return True
         return self._is_here(oid)

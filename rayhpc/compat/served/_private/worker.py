@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import abc
 import sys
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
+
+import cloudpickle as pickle
 
 import rayhpc
 from rayhpc.api.objects import objects
@@ -18,7 +21,7 @@ from rayhpc.compat.served._private.modes import (
     WORKER_MODE,
 )
 from rayhpc.exceptions import RaySystemError
-from rayhpc.runtime.process import current
+from rayhpc.runtime.process import current, unhandled
 from rayhpc.runtime.values.ids import JobID, NodeID
 
 
@@ -114,6 +117,15 @@ class _Module(ModuleType):
     def blocking_get_inside_async_warned(self, value: bool) -> None:
         objects.blocking_get_inside_async_warned = value
 
+    @property
+    def _unhandled_error_handler(self) -> Callable[[BaseException], object]:
+        """What is done with the error of a task that nothing looks at."""
+        return unhandled.handler
+
+    @_unhandled_error_handler.setter
+    def _unhandled_error_handler(self, value: Callable[[BaseException], object]) -> None:
+        unhandled.handler = value
+
 
 sys.modules[__name__].__class__ = _Module
 global_worker = Worker()
@@ -135,4 +147,5 @@ __all__ = [
     "RayContext",
     "Worker",
     "global_worker",
+    "pickle",
 ]
