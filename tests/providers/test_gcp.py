@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -21,8 +22,9 @@ from rayhpc.clusters.schema import Auth, ClusterConfig
 from rayhpc.elastic.types import MachineState, NodeType
 from rayhpc.providers import registry
 from rayhpc.providers.base import CapacityError, ProviderError, RefusedError
-from rayhpc.providers.cloud_names import name_at
+from rayhpc.providers.cloud_names import CLUSTER, name_at
 from rayhpc.providers.gcp import provider as module
+from rayhpc.providers.gcp import request
 from rayhpc.providers.gcp.api import Compute
 from rayhpc.providers.gcp.provider import GcpProvider
 from rayhpc.providers.gcp.request import label
@@ -347,3 +349,54 @@ def test_a_users_own_startup_script_runs_after_the_watch_has_begun(tmp_path: Pat
             check=True,
         )
         assert done.stdout.split() == ["theirs", "-f"]
+
+
+def test_googles_own_client_finds_the_fake_as_it_should_be(gce: FakeGce) -> None:
+    compute = pytest.importorskip("google.cloud.compute_v1", reason="Google's client is not there")
+    from google.api_core.exceptions import Conflict, NotFound
+    from google.oauth2.credentials import Credentials
+
+    host = gce.root.removeprefix("http://")
+
+    def client(kind: Any) -> Any:
+        rest = kind.get_transport_class("rest")
+        return kind(transport=rest(host=host, credentials=Credentials(TOKEN), url_scheme="http"))
+
+    vms, operations = client(compute.InstancesClient), client(compute.ZoneOperationsClient)
+    at = {"project": PROJECT, "zone": "us-west1-a"}
+    around = request.Surroundings(KEY, "ubuntu", "me", internal=False)
+    body = request.body("My.c", WORKER, "w-1", at["zone"], around)
+    # Google's own type refuses a word that it does not know.
+    told = compute.Instance.from_json(json.dumps(body), ignore_unknown_fields=False)
+
+    def outcome(operation: Any) -> list[str]:
+        done = operations.wait(operation=operation.name, **at)
+        assert done.status == compute.Operation.Status.DONE
+        return [each.code for each in done.error.errors]
+
+    assert outcome(vms.insert_unary(instance_resource=told, **at)) == []
+    with pytest.raises(Conflict):
+        vms.insert_unary(instance_resource=told, **at)
+    which = {"project": PROJECT, "filter": f"labels.{CLUSTER}={label('My.c')}"}
+    (found,) = (x for _, zone in vms.aggregated_list(request=which) for x in zone.instances)
+    (machine,) = made(gce).list()
+    assert found.status == "RUNNING"
+    assert (str(found.id), found.network_interfaces[0].network_i_p) == (
+        machine.identity,
+        machine.address,
+    )
+    labels = compute.InstancesSetLabelsRequest(
+        labels={**found.labels, "rayhpc-lease": "4000000000"},
+        label_fingerprint=found.label_fingerprint,
+    )
+    set_labels = {"instance": found.name, "instances_set_labels_request_resource": labels}
+    assert outcome(vms.set_labels_unary(**set_labels, **at)) == []
+    assert vms.get_serial_port_output(instance=found.name, **at).contents == "booted\n"
+    assert outcome(vms.delete_unary(instance=found.name, **at)) == []
+    with pytest.raises(NotFound):
+        vms.delete_unary(instance=found.name, **at)
+    gce.engine.faults = Faults(full=[at["zone"]])
+    assert outcome(vms.insert_unary(instance_resource=told, **at)) == [
+        "ZONE_RESOURCE_POOL_EXHAUSTED"
+    ]
+    assert instances(gce) == []
