@@ -106,8 +106,11 @@ def _up_rented(cluster: Cluster, wishes: Wishes, yes: bool, stay: bool) -> int:
         code = _bring_up(cluster, wishes, yes, hosts, [], failed, patience_s=patience_s)
     if stay and code == 0:
         return staying.stay(cluster, rental)
-    if not stay and len(hosts) - 1 < rental.most:
-        say(f"it stays as large as it is; `rayhpc up --stay` adds up to {rental.most} workers")
+    if not stay and rental.most > sum(each.min_nodes for each in rental.types.workers):
+        say(
+            "it keeps this size: workers come with the work and go with it, up to "
+            f"{rental.most} of them, only while `rayhpc up --stay` runs"
+        )
     return code
 
 
