@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ssh.lab.lab import USER, Lab
@@ -29,6 +31,7 @@ class Desk:
         self.folder = folder
         self.file = folder / "cluster.yaml"
         self.state = folder / "state"
+        self._agent: dict[str, str] = {}
         self.write()
 
     def welcome(self) -> None:
@@ -71,9 +74,26 @@ class Desk:
             env=self.environ(None),
         )
 
+    @contextmanager
+    def agent(self) -> Iterator[None]:
+        """Meanwhile the user has an ssh agent with the lab's key."""
+        socket = self.folder / "agent"
+        words = ["ssh-agent", "-D", "-a", str(socket)]
+        with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as running:
+            try:
+                assert running.stdout is not None
+                running.stdout.readline()  # it listens
+                self._agent = {"SSH_AUTH_SOCK": str(socket)}
+                add = ["ssh-add", "-q", str(self.lab.key)]
+                subprocess.run(add, check=True, env={**os.environ, **self._agent})
+                yield
+            finally:
+                self._agent = {}
+                running.kill()
+
     def environ(self, state: Path | None) -> dict[str, str]:
         """The user's environment."""
-        return {**os.environ, "XDG_STATE_HOME": str(state or self.state)}
+        return {**os.environ, **self._agent, "XDG_STATE_HOME": str(state or self.state)}
 
     def up(self, *words: str) -> subprocess.CompletedProcess[str]:
         """`rayhpc up`, without a question."""

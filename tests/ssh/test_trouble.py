@@ -77,6 +77,25 @@ def test_hosts_that_do_not_let_us_in_say_why(desk: Desk) -> None:
     assert "its name is unknown" in rows["no-such-host.invalid"]
 
 
+def test_one_host_without_power_and_a_slow_one_concern_no_other(desk: Desk) -> None:
+    with (desk.lab.home("h1") / ".bash_profile").open("a") as file:
+        file.write("sleep 2\n")
+    desk.lab.power_off("h3")
+    desk.lab.in_hub("ip neigh flush dev br0")  # else it is waited for as one that is only silent
+    try:
+        done = desk.rayhpc("up", "--dry-run", str(desk.file))
+    finally:
+        desk.welcome()
+        desk.lab.boot("h3")
+        desk.lab.wait_for("h3")
+    assert done.returncode == 72
+    rows = {x.split()[0]: x for x in done.stdout.splitlines()[1:]}
+    assert "no node has been started there" in rows["10.88.0.1"]
+    assert "no node has been started there" in rows["10.88.0.2"]
+    assert "cannot tell" in rows["10.88.0.3"]
+    assert "no route to host; there is no way to it: is it up" in rows["10.88.0.3"]
+
+
 CUT = """
 import sys
 from pathlib import Path

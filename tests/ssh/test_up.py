@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from rayhpc.clusters.read import read
+from ssh.lab.lab import USER
 from tests.cached_environment import NotThereError
+from tests.clusters import files
 from tests.engines import environment
 from tests.ssh.desk import Desk
 
@@ -153,11 +156,37 @@ def test_the_file_that_ray_comes_with_brings_up_a_list_of_hosts(desk: Desk) -> N
         rays = (environment.autoscaler() / "local" / "defaults.yaml").read_text()
     except NotThereError as error:
         pytest.skip(str(error))
-    desk.write(workers="10.88.0.2")
     mine = desk.file.read_text().partition("\n")[2]
     desk.file.write_text(rays.replace("auth: {}\n", mine))
+    _from_nothing_to_nothing(desk, "default")
+
+
+# What Ray's examples for lists of machines leave to their reader, who has to fill it in there, too.
+_LEFT_TO_THE_READER = {
+    "YOUR_HEAD_NODE_HOSTNAME": "10.88.0.1",
+    "WORKER_NODE_1_HOSTNAME, WORKER_NODE_2_HOSTNAME, ... ": "10.88.0.2, 10.88.0.3",
+    "YOUR_USERNAME": USER,
+    "TYPICALLY_THE_NUMBER_OF_WORKER_IPS": "2",
+}
+
+
+@files.with_rays
+@pytest.mark.parametrize("which", ["minimal-manual", "full"])
+def test_rays_own_examples_bring_up_three_hosts(desk: Desk, which: str) -> None:
+    text = files.rays_own("local", which).read_text()
+    for theirs, mine in _LEFT_TO_THE_READER.items():
+        text = text.replace(theirs, mine)
+    desk.file.write_text(text)
+    with desk.agent():  # nothing in these files says which key
+        _from_nothing_to_nothing(desk, read(text, which).config.cluster_name)
+
+
+def _from_nothing_to_nothing(desk: Desk, name: str) -> None:
     done = desk.up()
-    assert "Cluster default: 2 of 2 nodes run." in done.stdout, done.stderr
-    done = desk.rayhpc("down", "-y", "default")
-    assert (done.returncode, done.stdout) == (0, "Cluster default: 2 nodes ended.\n"), done.stderr
+    assert f"Cluster {name}: 3 of 3 nodes run." in done.stdout, done.stderr
+    (desk.folder / "seed.py").write_text(SEED)
+    done = desk.rayhpc("submit", name, str(desk.folder / "seed.py"))
+    assert done.stdout.strip() == "['10.88.0.1', '10.88.0.2', '10.88.0.3']", done.stderr
+    done = desk.rayhpc("down", "-y", name)
+    assert (done.returncode, done.stdout) == (0, f"Cluster {name}: 3 nodes ended.\n"), done.stderr
     assert desk.processes() == []
