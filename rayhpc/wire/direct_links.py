@@ -53,30 +53,32 @@ _decode = codec.Decoder((direct.DirectHello, direct.DirectAck))
 class LinkIO(Protocol):
     """What direct links need from the outside world."""
 
-    def listen(self) -> tuple[list[tuple[str, int]], bytes]:
-        """Where this process listens (opened when first asked for), and the listener's public key.
+    def ask(self, peer: Address) -> bytes:
+        """Prepare to dial a process; returns what it has to know for the connection's keys.
 
         Raises:
-            OSError: it cannot.
+            OSError: this process cannot have links.
         """
 
-    def admit(self, key: bytes) -> None:
-        """Admit the client with this key."""
+    def offer(self, peer: Address, key: bytes) -> tuple[list[tuple[str, int]], bytes]:
+        """Admit a process that has said `key` (see `ask`), once.
 
-    def dismiss(self, key: bytes) -> None:
-        """Stop admitting the client with this key."""
+        Returns:
+            Where this process listens (opened when first asked for), and what the other has to
+            know for the connection's keys.
 
-    def client_key(self) -> bytes:
-        """The public half of the key with which this process dials."""
+        Raises:
+            OSError: this process cannot listen.
+        """
 
     def dial(self, peer: Address, endpoints: list[tuple[str, int]], key: bytes) -> None:
-        """Connect to a process; `connected` or `broke` follows."""
+        """Connect to a process that was asked, with its answer; `connected` or `broke` follows."""
 
     def send(self, via: Via, frame: bytes) -> bool:
         """Send a frame over a connection; False: it has ended."""
 
     def close(self, peer: Address) -> None:
-        """End our attempt to reach a process, or our connection to it, if there is one."""
+        """End whatever there is with a process: a question, an offer, an attempt, a connection."""
 
 
 class _Peer:
@@ -91,7 +93,6 @@ class _Peer:
         "held",
         "kept",
         "kept_from",
-        "key",
         "number",
         "received",
         "sending",
@@ -107,7 +108,6 @@ class _Peer:
         self.sending = RELAYED
         self.failures = 0
         self.via: Via = b""
-        self.key = b""  # what we admit for it
         # Sent over the link and not acknowledged; the number of the first of them.
         self.kept: deque[bytes] = deque()
         self.kept_from = 0
@@ -188,16 +188,22 @@ class DirectLinks:
         if self._is_full():
             self._fail(peer)
             return
+        try:
+            key = self._io.ask(address)
+        except OSError as error:
+            self._fail(peer)
+            self.on_trouble(error.strerror or str(error))
+            return
         peer.stage = ASKED
         peer.number += 1
         self.on_peer(address)
-        self._tell(address, direct.DirectAsk(peer.number, self._io.client_key()))
+        self._tell(address, direct.DirectAsk(peer.number, key))
 
     def on_ask(self, source: Address, message: direct.DirectAsk) -> None:
         """Another process wants a link."""
         peer = self._peer(source)
         if peer.stage == ASKED and source < self._me:
-            peer.stage = NONE  # both have asked: the lower address dials
+            self._close(peer)  # both have asked: the lower address dials
         if peer.stage != NONE:
             return
         peer.number = message.number
@@ -205,14 +211,12 @@ class DirectLinks:
             self._tell(source, direct.DirectRefused(message.number, ""))
             return
         try:
-            endpoints, key = self._io.listen()
+            endpoints, key = self._io.offer(source, message.key)
         except OSError as error:
             text = error.strerror or str(error)
             self._tell(source, direct.DirectRefused(message.number, text))
             return
         peer.stage = OFFERED
-        peer.key = message.key
-        self._io.admit(message.key)
         self.on_peer(source)
         self._tell(source, direct.DirectOffer(message.number, endpoints, key))
 
@@ -227,7 +231,7 @@ class DirectLinks:
         peer = self._peers.get(source)
         if peer is None or peer.stage != ASKED or peer.number != message.number:
             return
-        peer.stage = NONE
+        self._close(peer)
         self._fail(peer)
         if message.text:
             self.on_trouble(message.text)
@@ -339,11 +343,8 @@ class DirectLinks:
             self._relay(peer.address, frame)
 
     def _close(self, peer: _Peer) -> None:
-        if peer.stage in (DIALING, UP):
+        if peer.stage != NONE:
             self._io.close(peer.address)
-        if peer.stage in (OFFERED, UP) and peer.key:
-            self._io.dismiss(peer.key)
-        peer.key = b""
         self._by_via.pop(peer.via, None)
         peer.via = b""
         if peer.stage != UP:

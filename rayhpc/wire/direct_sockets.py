@@ -1,255 +1,364 @@
-"""The sockets of direct links: a listener for those who dial this process, a socket that dials.
+"""The sockets of direct links: listeners for those who dial this process, connections of both ends.
 
-Used by `transport`, which polls `sockets`; both are opened when first needed, so a process that
-talks to no other node has neither.  Carries out what `direct_links` decides, and reports events.
-Each process has key pairs of its own, one as listener, one as client.  It admits only the clients
-that have told it their keys through the raylets, and dials listeners whose keys came that way.
+Used by `transport`, whose epoll has their descriptors; all are opened when first needed, so a
+process that talks to no other node has none.  Carries out what `direct_links` decides, and reports
+what happens.  Never waits.
+
+Why not ZeroMQ, as between raylets: its own thread at either end makes three thread switches of one
+message, where this makes one (`tests/bench/round_trips.py`).  Keys are made for each connection,
+and agreed through the raylets (`key_agreement`); a connection without them is closed unanswered.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
-import functools
 import itertools
 import logging
-from collections.abc import Callable, Iterator
+import select
+import socket
+import time
+from collections import deque
 from typing import TYPE_CHECKING
 
 import msgspec
-import zmq
 
-from rayhpc.wire import sockets
-from rayhpc.wire.address import Address, routing_id
+from rayhpc.wire.address import Address
 from rayhpc.wire.direct_links import DirectLinks, Via, peer_named
-from rayhpc.wire.keys import KeyPair, new_key_pair
-from rayhpc.wire.sockets import Context, PortRange, Socket
+from rayhpc.wire.sockets import PortRange
+from rayhpc.wire.streams import IN, OUT
 
 if TYPE_CHECKING:
-    # Loaded when first needed: 2 to 5 ms of the start of every program.
-    from rayhpc.wire.dialing import Dial
-    from rayhpc.wire.listener import Listener
-    from rayhpc.wire.monitor import Monitor
+    # Loaded when first needed, with the package `cryptography`.
+    from rayhpc.wire.key_agreement import Secret
+    from rayhpc.wire.sealed_streams import SealedStream
 
 logger = logging.getLogger("rayhpc")
 
-# Milliseconds for each attempt, in each round: the raylets carry everything meanwhile.
-ROUNDS = (1_000, 3_000)
 # This many ports at the start of the range are left to the head, the raylets and their data planes.
 PORTS_LEFT = 8
-# The first byte of our names for connections that we have made; a caller's name starts with "@".
-_DIALLED = b">"
+# How often an attempt is repeated before an address counts as unreachable: after 7 s.
+SYN_COUNT = 2
+# How many may be connected without having proved who they are; then the oldest has to go.
+_STRANGERS = 16
+# Both ends' names for their connections begin with one of these.
+_DIALLED, _ACCEPTED = b">", b"@"
+
+
+class _Dial:
+    """Our attempts to reach a process, one address after the other."""
+
+    __slots__ = ("keys", "left", "peer", "public", "reached", "stream", "via")
+
+    def __init__(
+        self, peer: Address, endpoints: list[tuple[str, int]], public: bytes, keys: list[bytes]
+    ) -> None:
+        self.peer = peer
+        self.left = deque(endpoints)
+        self.public = public
+        self.keys = keys
+        self.via: Via = b""
+        self.stream: SealedStream | None = None
+        self.reached = False  # somebody has answered, though perhaps another
 
 
 class DirectSockets:
     """The sockets of one process's direct links; the `LinkIO` of `DirectLinks`.
 
     Args:
-        context: a ZeroMQ context without a listener.
-        me: this process's address.
         ips: the addresses to listen on, best first.
         ports: first and last port to listen on (None: the system's choice).
-        touched: our sockets are put here when they are used (see `Transport`).
+        ready: gets the frames that have been read and can be handled.
+        epoll: where our descriptors are registered; others may be in it, too.
 
     Attributes:
         links: the state machine that decides; set it before use.
-        on_socket: called with each socket that is to be polled from now on.
     """
 
     links: DirectLinks
 
     def __init__(
-        self,
-        context: Context,
-        me: Address,
-        ips: list[str],
-        ports: PortRange,
-        touched: set[Socket],
+        self, ips: list[str], ports: PortRange, ready: deque[bytes], epoll: select.epoll
     ) -> None:
-        self._context = context
-        self._me = routing_id(me)
         self._ips = ips
         self._ports = ports
-        self._touched = touched
+        self._ready = ready
+        self._epoll = epoll
         self._numbers = itertools.count(1)
         self._problem: OSError | None = None
-        self._listener: Listener | None = None
+        self._listeners: dict[int, socket.socket] = {}
         self._endpoints: list[tuple[str, int]] = []
-        self._client: Socket | None = None
-        self._monitor: Monitor | None = None
-        self._dials: dict[Address, Dial] = {}
-        self._in_use: dict[str, Dial] = {}
-        self.on_socket: Callable[[Socket], None] = lambda _: None
-
-    @functools.cached_property
-    def _server_keys(self) -> KeyPair:
-        return new_key_pair()
-
-    @functools.cached_property
-    def _client_keys(self) -> KeyPair:
-        return new_key_pair()
+        self._is_full = False
+        # What we have asked, whom we dial, what we offer: a key's public half → whose, both keys.
+        self._asked: dict[Address, Secret] = {}
+        self._dials: dict[Address, _Dial] = {}
+        self._offers: dict[bytes, tuple[Address, list[bytes]]] = {}
+        self._by_fd: dict[int, SealedStream] = {}
+        self._by_via: dict[Via, SealedStream] = {}
+        self._by_peer: dict[Address, SealedStream] = {}
+        self._dialling: dict[int, _Dial] = {}
+        self._strangers: deque[SealedStream] = deque()
 
     # -- for the one who is dialled ---------------------------------------------------------------
-    def listen(self) -> tuple[list[tuple[str, int]], bytes]:
-        """Where this process listens (opened when first asked for), and its public key.
+    def offer(self, peer: Address, key: bytes) -> tuple[list[tuple[str, int]], bytes]:
+        """Admit a process once; where to dial, and what it needs for the keys (see `LinkIO`).
 
         Raises:
-            OSError: no port can be had.
+            OSError: no port can be had, or nothing can be sealed here.
         """
+        secret = self._new_secret()
+        if not self._endpoints:
+            self._listen()
+        try:
+            keys = secret.agree(key, is_dialler=False)
+        except ValueError:
+            raise OSError(errno.EINVAL, "it has sent a key that is none") from None
+        self._offers[key] = peer, list(keys)
+        if self._is_full:
+            self._is_full = False
+            self._hear()
+        return self._endpoints, secret.public
+
+    def _new_secret(self) -> Secret:
         if self._problem is not None:
             raise self._problem
-        if self._listener is None:
-            try:
-                self._open_listener()
-            except OSError as error:
-                self._problem = error
-                raise
-        return self._endpoints, self._server_keys.public
+        from rayhpc.wire.data_plane import sealing
 
-    def _open_listener(self) -> None:
-        from rayhpc.wire.listener import Listener
+        if problem := sealing.problem():
+            self._problem = OSError(errno.ENOSYS, problem)
+            raise self._problem
+        from rayhpc.wire.key_agreement import Secret
+
+        return Secret()
+
+    def _listen(self) -> None:
+        from rayhpc.wire import tcp_listening
 
         ports = self._ports
-        if ports is not None:
-            ports = (ports[0] + PORTS_LEFT, ports[1])
-            if ports[0] > ports[1]:
-                raise OSError(
-                    errno.EADDRINUSE,
-                    f"--port-range has {PORTS_LEFT} ports or fewer, which the raylets may need",
-                )
-        listener = Listener(self._context, self._server_keys, (), b"process")
         try:
-            self._endpoints = listener.listen(self._ips, 0, ports)
-        except OSError:
-            listener.close()
+            if ports is not None:
+                ports = (ports[0] + PORTS_LEFT, ports[1])
+                if ports[0] > ports[1]:
+                    raise OSError(
+                        errno.EADDRINUSE,
+                        f"--port-range has {PORTS_LEFT} ports or fewer, which the raylets may need",
+                    )
+            listeners, self._endpoints = tcp_listening.listen(self._ips, ports)
+        except OSError as error:
+            self._problem = error
             raise
-        self._listener = listener
-        for sock in listener.sockets:
-            self.on_socket(sock)
+        self._listeners = {sock.fileno(): sock for sock in listeners}
+        self._hear()
 
-    def admit(self, key: bytes) -> None:
-        """Admit the client with this key."""
-        assert self._listener is not None
-        self._listener.admit(key)
+    def _hear(self) -> None:
+        for fd in self._listeners:
+            self._epoll.register(fd, IN)
 
-    def dismiss(self, key: bytes) -> None:
-        """Stop admitting the client with this key."""
-        assert self._listener is not None
-        self._listener.dismiss(key)
+    def _accept(self, listener: socket.socket) -> None:
+        from rayhpc.wire.sealed_streams import SealedStream
+
+        try:
+            sock, _ = listener.accept()
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                # Else this would be reported all the time.  Raylets relay until the next offer.
+                logger.warning("no more direct links just now: %s", error)
+                self._is_full = True
+                for fd in self._listeners:
+                    self._epoll.unregister(fd)
+            return
+        sock.setblocking(False)
+        if len(self._strangers) >= _STRANGERS:
+            self._drop(self._strangers[0])
+        stream = SealedStream(sock, self._epoll)
+        self._by_fd[stream.fd] = stream
+        self._strangers.append(stream)
+
+    def _judge(self, stream: SealedStream, said: bytes) -> bool:
+        """Let somebody in who has said hello; False: it is nobody that we expect."""
+        from rayhpc.wire.data_plane.sealing import Opener, Sealer
+        from rayhpc.wire.key_agreement import PUBLIC_BYTES
+
+        public = said[:PUBLIC_BYTES]
+        offer = self._offers.get(public)
+        if offer is None:
+            return False
+        peer, (up, down) = offer
+        via = self._new_name(_ACCEPTED, peer)
+        if not stream.admit(said, Sealer(down), Opener(up), via):
+            return False
+        del self._offers[public]
+        self._strangers.remove(stream)
+        self._enter(stream, peer)
+        return True
 
     # -- for the one who dials --------------------------------------------------------------------
-    def client_key(self) -> bytes:
-        """The public half of the key with which this process dials."""
-        return self._client_keys.public
+    def ask(self, peer: Address) -> bytes:
+        """What another process needs to know for the keys, before it is dialled.
+
+        Raises:
+            OSError: nothing can be sealed here.
+        """
+        secret = self._asked[peer] = self._new_secret()
+        return secret.public
 
     def dial(self, peer: Address, endpoints: list[tuple[str, int]], key: bytes) -> None:
         """Connect to a process; `connected` or `broke` of the links follows."""
-        from rayhpc.wire.dialing import FAILED, Dial
+        secret = self._asked.pop(peer)
+        try:
+            keys = secret.agree(key, is_dialler=True)
+        except ValueError:
+            endpoints, keys = [], (b"", b"")
+        dial = self._dials[peer] = _Dial(peer, endpoints, secret.public, list(keys))
+        self._dial_next(dial)
 
-        if self._client is None:
-            self._open_client()
-        assert self._client is not None
-        self._touched.add(self._client)
-        dial = Dial(
-            self._client, endpoints, key, lambda: self._new_name(peer), self._in_use, ROUNDS
-        )
-        self._dials[peer] = dial
-        if dial.state == FAILED:
-            self.links.broke(peer, dial.name)
+    def _dial_next(self, dial: _Dial) -> None:
+        from rayhpc.wire.sealed_streams import SealedStream
 
-    def _open_client(self) -> None:
-        from rayhpc.wire.dialing import KINDS
-        from rayhpc.wire.monitor import Monitor
+        while dial.left:
+            ip, port = dial.left.popleft()
+            sock = None
+            try:
+                family = socket.AF_INET6 if ":" in ip else socket.AF_INET
+                sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_SYNCNT, SYN_COUNT)
+                with contextlib.suppress(BlockingIOError):
+                    sock.connect((ip, port))
+                stream = dial.stream = SealedStream(sock, self._epoll)
+            except OSError as error:
+                logger.debug("no direct link to %s port %d: %s", ip, port, error)
+                if sock is not None:
+                    sock.close()
+                continue
+            # Writable when it is connected.
+            self._epoll.modify(stream.fd, IN | OUT)
+            self._by_fd[stream.fd] = stream
+            self._dialling[stream.fd] = dial
+            return
+        del self._dials[dial.peer]
+        where = "" if dial.reached else "no address of it can be reached"
+        self.links.broke(dial.peer, dial.via, where)
 
-        self._client = sockets.make_tcp_client(
-            self._context, zmq.ROUTER, self._client_keys, routing_id=self._me
-        )
-        self._monitor = Monitor(self._client, KINDS)
-        self.on_socket(self._client)
-        self.on_socket(self._monitor.socket)
+    def _on_dialled(self, dial: _Dial, stream: SealedStream, events: int) -> None:
+        """Something has happened to an attempt."""
+        from rayhpc.wire.data_plane.sealing import Opener, Sealer
 
-    def _new_name(self, peer: Address) -> bytes:
-        """Our name for a connection, used once; sets our own name at the other end, too."""
-        assert self._client is not None
-        number = next(self._numbers).to_bytes(4, "big")
-        self._client.setsockopt(zmq.ROUTING_ID, self._me + number)
-        return _DIALLED + peer.to_bytes(8, "big") + number
+        if events & OUT:
+            error = stream.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            up, down = dial.keys
+            # The same few bytes at each address, under the same key: they say nothing new.
+            if error or not stream.hello(dial.public, Sealer(up), Opener(down)):
+                self._fail(dial, stream)
+                return
+            dial.reached = True
+            self._epoll.modify(stream.fd, IN)
+            return
+        said, goes_on = stream.receive()
+        if said:
+            dial.via = self._new_name(_DIALLED, dial.peer)
+            if stream.accept(said[0], dial.via):
+                del self._dialling[stream.fd], self._dials[dial.peer]
+                self._enter(stream, dial.peer)
+                self.links.connected(dial.peer, dial.via)
+                return
+            goes_on = False
+        if not goes_on:
+            self._fail(dial, stream)
+
+    def _fail(self, dial: _Dial, stream: SealedStream) -> None:
+        del self._dialling[stream.fd]
+        self._drop(stream)
+        self._dial_next(dial)
 
     # -- both -------------------------------------------------------------------------------------
+    def _new_name(self, kind: bytes, peer: Address) -> Via:
+        return kind + peer.to_bytes(8, "big") + next(self._numbers).to_bytes(4, "big")
+
+    def _enter(self, stream: SealedStream, peer: Address) -> None:
+        self._by_via[stream.via] = stream
+        self._by_peer[peer] = stream
+
     def send(self, via: Via, frame: bytes) -> bool:
         """Send a frame over a connection; False: it has ended."""
-        if via[:1] == _DIALLED:
-            sock = self._client
-        else:
-            assert self._listener is not None
-            sock = self._listener.sock
-        assert sock is not None
-        self._touched.add(sock)
-        return sockets.send_to(sock, via, frame)
+        stream = self._by_via.get(via)
+        return stream is not None and stream.send(frame)
 
-    def close(self, peer: Address) -> None:
-        """End our attempt to reach a process, or our connection to it, if there is one."""
-        dial = self._dials.pop(peer, None)
+    def descriptors(self) -> int:
+        """How many of ours are in the epoll."""
+        return len(self._by_fd) + len(self._listeners)
+
+    def serve(self, fd: int, events: int) -> bool:
+        """Do what one of our descriptors is ready for; False: it is another's."""
+        stream = self._by_fd.get(fd)
+        if stream is None:
+            listener = self._listeners.get(fd)
+            if listener is None:
+                return False
+            self._accept(listener)
+            return True
+        dial = self._dialling.get(fd)
         if dial is not None:
-            assert self._client is not None
-            self._touched.add(self._client)
-            dial.close()
+            self._on_dialled(dial, stream, events)
+            return True
+        goes_on = not events & OUT or stream.write_rest()
+        if events & ~OUT:
+            goes_on = self._read_from(stream) and goes_on
+        if not goes_on:
+            self._end(stream)
+        return True
 
-    def receive_from(self, sock: Socket) -> Iterator[bytes]:
-        """The frames that can be handled, after one of our sockets has become readable."""
-        if sock is self._client:
-            yield from self._read_dialled()
-        elif self._monitor is not None and sock is self._monitor.socket:
-            yield from self._look_at_dials()
-        elif self._listener is not None:
-            listener = self._listener
-            self._touched.add(listener.sock)
-            receive = listener.read if sock is listener.sock else listener.receive
-            for name, frame in receive():
-                yield from self._take(name, frame)
-            for name in listener.lost():
-                self.links.broke(peer_named(name), name)
-
-    def _read_dialled(self) -> Iterator[bytes]:
-        client = self._client
-        assert client is not None
-        self._touched.add(client)
-        while sockets.has_input(client):
-            name = client.recv()
-            frame = client.recv()
-            sockets.skip_rest(client)
-            yield from self._take(name, frame)
-
-    def _look_at_dials(self) -> Iterator[bytes]:
-        from rayhpc.wire.dialing import FAILED, advance
-
-        assert self._monitor is not None
-        ended: list[Dial] = []
-        for dial in advance(self._monitor.events(), self._in_use):
-            if dial.state == FAILED:
-                ended.append(dial)
-            else:
-                self.links.connected(peer_named(dial.name), dial.name)
-        if ended:
-            # What came before the end is read first: closing the connection would drop it.
-            yield from self._read_dialled()
-        for dial in ended:
-            why = dial.describe() if dial.is_unreachable() else ""
-            self.links.broke(peer_named(dial.name), dial.name, why)
-
-    def _take(self, name: Via, frame: bytes) -> Iterator[bytes]:
+    def _read_from(self, stream: SealedStream) -> bool:
+        frames, goes_on = stream.receive()
+        via, take, ready = stream.via, self.links.take, self._ready
+        if not via:
+            return self._judge(stream, frames[0]) if len(frames) == 1 else goes_on and not frames
         try:
-            ready = self.links.take(name, frame)
+            for frame in frames:
+                taken = take(via, frame)
+                if taken is not None:
+                    ready.append(taken)
         except msgspec.DecodeError as error:
             logger.warning("rejected a malformed message of a direct link: %s", error)
-            return
-        if ready is not None:
-            yield ready
+            return False
+        return goes_on
 
-    def close_all(self) -> None:
-        """Close everything; what was sent may still go out for up to half a second."""
-        if self._monitor is not None:
-            self._monitor.close()
-        if self._client is not None:
-            self._client.close(linger=sockets.LINGER)
-        if self._listener is not None:
-            self._listener.close()
+    def _end(self, stream: SealedStream) -> None:
+        """A connection has ended, and all that came is read."""
+        if self._by_fd.get(stream.fd) is not stream:
+            return  # the links have closed it meanwhile
+        via = stream.via
+        self._drop(stream)
+        if via:
+            self.links.broke(peer_named(via), via)
+
+    def _drop(self, stream: SealedStream) -> None:
+        del self._by_fd[stream.fd]
+        if not stream.via:
+            with contextlib.suppress(ValueError):
+                self._strangers.remove(stream)
+        elif self._by_via.pop(stream.via, None) is not None:
+            peer = peer_named(stream.via)
+            if self._by_peer.get(peer) is stream:
+                del self._by_peer[peer]
+        stream.close()
+
+    def close(self, peer: Address) -> None:
+        """End whatever there is with a process: a question, an offer, an attempt, a connection."""
+        self._asked.pop(peer, None)
+        for key in [key for key, (whose, _) in self._offers.items() if whose == peer]:
+            del self._offers[key]
+        dial = self._dials.pop(peer, None)
+        if dial is not None and dial.stream is not None:
+            del self._dialling[dial.stream.fd]
+            self._drop(dial.stream)
+        stream = self._by_peer.get(peer)
+        if stream is not None:
+            self._drop(stream)
+
+    def close_all(self, linger_s: float) -> None:
+        """Close everything; what was sent may still go out for so many seconds."""
+        deadline = time.monotonic() + linger_s
+        for listener in self._listeners.values():
+            listener.close()
+        for stream in self._by_fd.values():
+            stream.flush(deadline)

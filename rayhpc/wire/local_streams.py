@@ -8,7 +8,7 @@ Why not ZeroMQ, as elsewhere: its own thread at either end makes three thread sw
 message, where this makes one.  A round trip of two small messages takes half the time and CPU
 (`tests/bench/round_trips.py`).
 
-A frame is preceded by its length in four bytes.  The first one names the process that dialled.
+The first frame names the process that dialled.
 Sockets are in a directory, and have a mode, that let only this user connect; its uid is checked.
 """
 
@@ -27,35 +27,22 @@ from rayhpc.wire import sockets
 from rayhpc.wire.address import Address
 from rayhpc.wire.bootstrap import peer_of
 from rayhpc.wire.codec import HEADER_BYTES, source_of
+from rayhpc.wire.streams import IN, LENGTH_BYTES, OUT, Stream
 
 logger = logging.getLogger("rayhpc")
 
-_LENGTH_BYTES = 4
-_READ_BYTES = 64 * 1024
-_READ_MOST = 1024 * 1024
 # A batch, where the system allows that much: what the kernel has not taken waits for our next turn.
 _BUFFER_BYTES = 1024 * 1024
-# How many descriptors of others may be ready together with ours.
-_OTHERS = 100
-_IN, _OUT = select.EPOLLIN, select.EPOLLOUT
 
 
-class _Stream:
-    """One connection.
+class _Stream(Stream):
+    """One connection, and who is at its other end (None: it has not said so yet)."""
 
-    `begun` are the parts of the first frame that is not complete, `have` their bytes, `needed` how
-    many it takes at least; `unsent` waits until the kernel takes more.
-    """
+    __slots__ = ("peer",)
 
-    __slots__ = ("begun", "fd", "have", "needed", "peer", "sock", "unsent")
-
-    def __init__(self, sock: socket.socket, peer: Address | None) -> None:
-        self.sock = sock
-        self.fd = sock.fileno()
+    def __init__(self, sock: socket.socket, epoll: select.epoll, peer: Address | None) -> None:
+        super().__init__(sock, epoll, (HEADER_BYTES, sockets.MAX_FRAME_BYTES))
         self.peer = peer
-        self.begun: list[bytes] = []
-        self.have = self.needed = 0
-        self.unsent: deque[memoryview] = deque()
 
 
 class LocalStreams:
@@ -87,7 +74,7 @@ class LocalStreams:
         self._epoll = epoll
         self._listener = _listen(self._path)
         self._listens = self._listener.fileno()
-        self._epoll.register(self._listens, _IN)
+        self._epoll.register(self._listens, IN)
         self._streams: dict[int, _Stream] = {}
         # What each process is sent over; fixed, so that messages to it stay in order.
         self._routes: dict[Address, _Stream] = {}
@@ -105,21 +92,10 @@ class LocalStreams:
                 stream = self._dial(peer)
             if stream is None:
                 return peer in self._relayed and self._relay(peer, frame)
-        data = len(frame).to_bytes(_LENGTH_BYTES, "big") + frame
-        if stream.unsent:
-            stream.unsent.append(memoryview(data))
+        if stream.write(len(frame).to_bytes(LENGTH_BYTES, "big") + frame):
             return True
-        try:
-            sent = stream.sock.send(data, socket.MSG_NOSIGNAL)
-        except BlockingIOError:
-            sent = 0
-        except OSError:
-            self._lose(stream)
-            return False
-        if sent < len(data):
-            stream.unsent.append(memoryview(data)[sent:])
-            self._epoll.modify(stream.fd, _IN | _OUT)
-        return True
+        self._lose(stream)
+        return False
 
     def _dial(self, peer: Address) -> _Stream | None:
         """Connect to a process; None: nobody listens there, or it is reached through the raylet."""
@@ -140,42 +116,20 @@ class LocalStreams:
 
     def _add(self, sock: socket.socket, peer: Address | None) -> _Stream:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
-        stream = _Stream(sock, peer)
-        self._epoll.register(stream.fd, _IN)
+        stream = _Stream(sock, self._epoll, peer)
         self._streams[stream.fd] = stream
         return stream
 
-    def _send_rest(self, stream: _Stream) -> None:
-        """Write what waits, as far as the kernel takes it."""
-        unsent = stream.unsent
-        try:
-            while unsent:
-                first = unsent[0]
-                sent = stream.sock.send(first, socket.MSG_NOSIGNAL)
-                if sent < len(first):
-                    unsent[0] = first[sent:]
-                    return
-                unsent.popleft()
-        except BlockingIOError:
-            return
-        except OSError:
-            self._lose(stream)
-            return
-        self._epoll.modify(stream.fd, _IN)
-
     def _lose(self, stream: _Stream) -> None:
         """Its peer reads no more; what it had sent can still be read."""
-        stream.unsent.clear()
-        self._epoll.modify(stream.fd, _IN)
+        stream.drop_unsent()
         if stream.peer is not None and self._routes.get(stream.peer) is stream:
             del self._routes[stream.peer]
 
     # -- receiving ---------------------------------------------------------------------------------
-    def read(self) -> None:
-        """Read everything that has arrived."""
-        self.listen_again()
-        for fd, events in self._epoll.poll(0, len(self._streams) + _OTHERS):
-            self.serve(fd, events)
+    def descriptors(self) -> int:
+        """How many of ours are in the epoll."""
+        return len(self._streams) + 1
 
     def serve(self, fd: int, events: int) -> bool:
         """Do what one of our descriptors is ready for; False: it is another's."""
@@ -185,9 +139,9 @@ class LocalStreams:
                 return False
             self._accept()
             return True
-        if events & _OUT:
-            self._send_rest(stream)
-        if events & ~_OUT:
+        if events & OUT and not stream.write_rest():
+            self._lose(stream)
+        if events & ~OUT:
             self._read_from(stream)
         return True
 
@@ -195,7 +149,7 @@ class LocalStreams:
         """Try again to take connections, if there was no descriptor for them."""
         if self.is_full:
             self.is_full = False
-            self._epoll.register(self._listens, _IN)
+            self._epoll.register(self._listens, IN)
 
     def _accept(self) -> None:
         while True:
@@ -219,50 +173,13 @@ class LocalStreams:
             self._read_from(self._add(sock, None))
 
     def _read_from(self, stream: _Stream) -> None:
-        while True:
-            wanted = _READ_BYTES
-            if stream.begun:
-                wanted = min(max(wanted, stream.needed - stream.have), _READ_MOST)
-            try:
-                data = stream.sock.recv(wanted)
-            except BlockingIOError:
-                return
-            except ConnectionError:  # it closed without having read everything
-                data = b""
-            if not data or not self._split(stream, data):
-                self._end(stream)
-                return
-            if len(data) < wanted:
-                return
-
-    def _split(self, stream: _Stream, data: bytes) -> bool:
-        """Cut what has been read into frames; False: these are none."""
-        if stream.begun:
-            stream.begun.append(data)
-            stream.have += len(data)
-            if stream.have < stream.needed:
-                return True
-            data = b"".join(stream.begun)
-            stream.begun = []
         ready = self._ready
-        start, end = 0, len(data)
-        needed = _LENGTH_BYTES
-        while end - start >= _LENGTH_BYTES:
-            size = int.from_bytes(data[start : start + _LENGTH_BYTES], "big")
-            if not HEADER_BYTES <= size <= sockets.MAX_FRAME_BYTES:
-                return False
-            stop = start + _LENGTH_BYTES + size
-            if stop > end:
-                needed = stop - start
-                break
-            ready.append(data[start + _LENGTH_BYTES : stop])
-            if stream.peer is None:
-                self._name(stream, source_of(ready[-1]))
-            start = stop
-        if start < end:
-            stream.begun = [data[start:]]
-            stream.have, stream.needed = end - start, needed
-        return True
+        before = len(ready)
+        is_open = stream.read(ready)
+        if stream.peer is None and len(ready) > before:
+            self._name(stream, source_of(ready[before]))
+        if not is_open:
+            self._end(stream)
 
     def _name(self, stream: _Stream, peer: Address) -> None:
         """Learn who has dialled; answers go the same way."""
@@ -286,9 +203,7 @@ class LocalStreams:
             if stream.peer is not None and known.get(stream.peer) is stream:
                 del known[stream.peer]
         del self._streams[stream.fd]
-        # Closing alone would not do where a forked child has it, too.
-        self._epoll.unregister(stream.fd)
-        stream.sock.close()
+        stream.close()
 
     def close(self, linger_s: float) -> None:
         """Close everything; what was sent may still go out for so many seconds."""
@@ -297,11 +212,7 @@ class LocalStreams:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._path)
         for stream in self._streams.values():
-            with contextlib.suppress(OSError):
-                for part in stream.unsent:
-                    stream.sock.settimeout(max(0.001, deadline - time.monotonic()))
-                    stream.sock.sendall(part, socket.MSG_NOSIGNAL)
-            stream.sock.close()
+            stream.flush(deadline)
 
 
 def _listen(path: str) -> socket.socket:

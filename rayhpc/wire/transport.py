@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 import select
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rayhpc.machine import limits
@@ -45,6 +45,8 @@ _SWEEP_AFTER = 64
 # fewer: one for every so many that it may open.
 LINKS_MAX = 64
 _DESCRIPTORS_FOR_A_LINK = 8
+# How many descriptors of others may be ready together with ours.
+_OTHERS = 100
 # How long what was sent may still go out when a process leaves.
 _LINGER_S = 0.5
 
@@ -70,12 +72,11 @@ class Transport:
         send: sends a message to a process, without waiting.
         links: decides what goes over direct links.
         sockets: poll them (one may be a plain descriptor) for reading, then call `receive_from`.
-        on_socket: called when there is another.
         ready: frames that have been read, and are to be handled before others.
-        epoll: has the descriptors of this node's connections; others may be added.
-        touched: those of ZeroMQ's sockets that have been used since they were last asked: their
-            descriptors may keep silent about what has come.  The reader removes them.
-        news: those over which the ends of processes are told: read all others before.
+        epoll: has the descriptors of streams, within the node and to others; more may be added.
+        zeromq: those of `sockets` that are ZeroMQ's.
+        touched: these have been used since they were last asked: their descriptors may keep silent
+            about what has come.  The reader resets it.
     """
 
     def __init__(
@@ -104,26 +105,23 @@ class Transport:
         self._streams: LocalStreams | None = None
         self._bound: Socket | None = None
         self._connected = sockets.make_router(context, routing_id=name)
-        self.sockets: list[Any] = [self._connected]
+        self.sockets: list[Any] = [self.epoll.fileno(), self._connected]
         if ipc_key is None:
             self._streams = LocalStreams(
                 me, self._path, self._send_by_raylet, self.ready, self.epoll
             )
-            self.sockets.insert(0, self.epoll.fileno())
         else:
             sockets.protect_client(self._connected, ipc_key)
             self._bound = self._bind(context, name, ipc_key)
-            self.sockets.insert(0, self._bound)
-        self.news = [sock for sock in (self._bound, self._connected) if sock is not None]
-        self.touched: set[Socket] = set(self.news)
+            self.sockets.append(self._bound)
+        self.zeromq = [sock for sock in (self._connected, self._bound) if sock is not None]
+        self.touched = True
         self._routes: dict[Address, tuple[Socket, bytes]] = {}
         self._open(self._raylet)
-        self._direct = DirectSockets(context, me, list(ips), ports, self.touched)
+        self._direct = DirectSockets(list(ips), ports, self.ready, self.epoll)
         most = limits.descriptors_for(_DESCRIPTORS_FOR_A_LINK, reserved=0, most=LINKS_MAX)
         self.links = DirectLinks(me, self._send_by_raylet, self._direct, most if ips else 0)
         self._direct.links = self.links
-        self._direct.on_socket = self._add
-        self.on_socket: Callable[[Socket], None] = _nothing
 
     def _transmit(self, destination: Address, frame: bytes) -> bool:
         """Pass a frame to the route to a process; False: nobody can receive it.
@@ -145,7 +143,7 @@ class Transport:
         return self._send_by_ipc(self._raylet, frame)
 
     def _send_by_ipc(self, hop: Address, frame: bytes) -> bool:
-        self._touch_ipc()
+        self.touched = True
         route = self._routes.get(hop)
         if route is None:
             # A connection is attempted once: one made before the peer listens would stay dead, and
@@ -165,13 +163,9 @@ class Transport:
     def receive_from(self, sock: Any) -> Iterator[bytes]:
         """The frames that have arrived at one of `sockets` found readable by a poll."""
         if type(sock) is int:
-            assert self._streams is not None
-            self._streams.read()
-        elif sock in (self._connected, self._bound):
-            self._read_ipc(sock)
+            self._read_streams()
         else:
-            yield from self._direct.receive_from(sock)
-            return
+            self._read_ipc(sock)
         ready = self.ready
         while ready:
             yield ready.popleft()
@@ -187,17 +181,22 @@ class Transport:
 
     def serve(self, fd: int, events: int) -> bool:
         """Read from a descriptor in `epoll` into `ready`; False: it is none of ours."""
-        return self._streams is not None and self._streams.serve(fd, events)
+        streams = self._streams
+        if streams is not None and streams.serve(fd, events):
+            return True
+        return self._direct.serve(fd, events)
 
-    def _touch_ipc(self) -> None:
-        self.touched.update(self.news)
-
-    def touch_all(self) -> None:
-        """Have every one of ZeroMQ's sockets asked before the next wait."""
-        self.touched.update(sock for sock in self.sockets if type(sock) is not int)
+    def _read_streams(self) -> None:
+        """Read everything that processes have written to us, except through raylets."""
+        self.listen_again()
+        own = self._direct.descriptors()
+        if self._streams is not None:
+            own += self._streams.descriptors()
+        for fd, events in self.epoll.poll(0, own + _OTHERS):
+            self.serve(fd, events)
 
     def _read_ipc(self, sock: Socket) -> None:
-        self._touch_ipc()
+        self.touched = True
         routes, frames = self._routes, []
         while True:
             name = sock.recv()
@@ -207,15 +206,14 @@ class Transport:
                 routes[peer] = (sock, name)
             if not sockets.has_input(sock):
                 break
-        if self._streams is not None:
-            # First: what a process said last is read before the news of its end.
-            self._streams.read()
+        # First: what a process said last is read before the news of its end.
+        self._read_streams()
         self.ready.extend(frames)
 
     def forget(self, address: Address) -> None:
         """Drop the route to a process that has ended; nothing more is sent to it."""
         self._ended.add(address)
-        self.touch_all()
+        self.touched = True
         self.windows.forget(address)
         self.links.forget(address)
         if self._streams is not None:
@@ -228,24 +226,18 @@ class Transport:
 
     def forget_node(self, node: NodeNumber) -> None:
         """Nothing more is sent to the processes of a node that is gone, or read from them."""
-        self.touch_all()
+        self.touched = True
         self.windows.forget_node(node)
         self.links.forget_node(node)
 
     def close(self) -> None:
         """Close the sockets; what was sent may still go out for up to half a second."""
-        self._direct.close_all()
+        self._direct.close_all(_LINGER_S)
         self.epoll.close()
         if self._streams is not None:
             self._streams.close(_LINGER_S)
-        for sock in (self._bound, self._connected):
-            if sock is not None:
-                sock.close(linger=sockets.LINGER)
-
-    def _add(self, sock: Socket) -> None:
-        self.touched.add(sock)
-        self.sockets.append(sock)
-        self.on_socket(sock)
+        for sock in self.zeromq:
+            sock.close(linger=sockets.LINGER)
 
     def _bind(self, context: sockets.Context, name: bytes, key: KeyPair) -> Socket:
         """Listen for the other processes of this node that know the key."""
@@ -271,7 +263,3 @@ class Transport:
 
     def _path(self, address: Address) -> str:
         return socket_path(self._session_dir, process_of(address))
-
-
-def _nothing(_: Socket) -> None:
-    """The default: nobody wants to be told."""

@@ -86,24 +86,21 @@ class SimDirect:
         self.me = address
         self.net: DirectNet = process.world.direct
         self.ends: dict[Via, _End] = {}
-        self.admitted: set[bytes] = set()
+        self.admitted: dict[Address, bytes] = {}
         self._dialled: dict[Address, Via] = {}
+        self._reached: dict[Address, Via] = {}
         self._numbers = itertools.count(1)
         self.net.parties[address] = self
 
-    def listen(self) -> tuple[list[tuple[str, int]], bytes]:
+    def ask(self, peer: Address) -> bytes:
+        return self._key()
+
+    def offer(self, peer: Address, key: bytes) -> tuple[list[tuple[str, int]], bytes]:
         if self.me in self.net.closed:
             raise OSError("no port is free")
+        assert key == peer.to_bytes(8, "big")
+        self.admitted[peer] = key
         return [("sim", 1)], self._key()
-
-    def admit(self, key: bytes) -> None:
-        self.admitted.add(key)
-
-    def dismiss(self, key: bytes) -> None:
-        self.admitted.discard(key)
-
-    def client_key(self) -> bytes:
-        return self._key()
 
     def _key(self) -> bytes:
         return self.me.to_bytes(8, "big")
@@ -119,12 +116,13 @@ class SimDirect:
             return  # it has been given up
         other = self.net.parties.get(peer)
         fails = self.net.chance.random() < self.net.fails
-        if other is None or fails or self._key() not in other.admitted:
+        if other is None or fails or other.admitted.pop(self.me, b"") != self._key():
             self.links.broke(peer, via)
             return
         mine, far = _End(self, via), _End(other, theirs)
         mine.other, far.other = far, mine
         self.ends[via], other.ends[theirs] = mine, far
+        other._reached[self.me] = theirs
         self.links.connected(peer, via)
 
     def send(self, via: Via, frame: bytes) -> bool:
@@ -164,8 +162,9 @@ class SimDirect:
         self.ends.pop(end.via, None)
 
     def close(self, peer: Address) -> None:
-        via = self._dialled.pop(peer, b"")
-        end = self.ends.get(via)
-        if end is not None:
-            self._forget(end)
-            self.net.cut(end)
+        self.admitted.pop(peer, None)
+        for via in (self._dialled.pop(peer, b""), self._reached.pop(peer, b"")):
+            end = self.ends.get(via)
+            if end is not None:
+                self._forget(end)
+                self.net.cut(end)

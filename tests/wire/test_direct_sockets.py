@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import select
+import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,11 +13,14 @@ from pathlib import Path
 import pytest
 import zmq
 
-from rayhpc.wire import codec, direct_sockets, sockets
+from rayhpc.wire import codec, direct_sockets, sealed_streams, sockets
 from rayhpc.wire.address import make_address, node_of
-from rayhpc.wire.keys import new_key_pair
+from rayhpc.wire.data_plane import sealing
+from rayhpc.wire.data_plane.sealing import Opener, Sealer
+from rayhpc.wire.key_agreement import Secret
 from rayhpc.wire.messages import PROCESS_TAKES
 from rayhpc.wire.messages.windows import Credit
+from rayhpc.wire.sealed_streams import SealedStream
 from rayhpc.wire.transport import Transport
 from tests.wire.helpers import LocalRaylet
 
@@ -116,6 +123,15 @@ class Pair:
         self.run_until(lambda: all(x.count() == 1 for x in both))
         self.talk(1)  # after that, nothing is left with the raylets
 
+    def has_failed(self) -> bool:
+        peers = (*self.one.links._peers.values(), *self.two.links._peers.values())
+        return any(x.failures for x in peers)
+
+    def stream(self, party: Party) -> SealedStream:
+        """A party's end of the link."""
+        (stream,) = party.transport._direct._by_via.values()
+        return stream
+
     def close(self) -> None:
         for party in self.parties:
             party.close()
@@ -129,7 +145,7 @@ def pair(tmp_path: Path) -> Iterator[Pair]:
 
 
 def test_after_the_first_messages_nothing_passes_the_raylets(pair: Pair) -> None:
-    assert len(pair.one.transport.sockets) == 2  # nothing is opened before it is needed
+    assert not pair.one.transport._direct.descriptors()  # nothing is opened before it is needed
     pair.link_up()
     relayed = [x.relayed for x in pair.raylets.values()]
     pair.talk(200)
@@ -141,9 +157,7 @@ def test_a_link_that_breaks_costs_no_message_and_doubles_none(pair: Pair) -> Non
     for _ in range(40):
         pair.one.send(pair.two)
         pair.two.send(pair.one)
-    dialler = pair.one if pair.one.transport._direct._dials else pair.two
-    (dial,) = dialler.transport._direct._dials.values()
-    sockets.disconnect_tcp(dialler.transport._direct._client, dial.endpoint)
+    pair.stream(pair.one).sock.shutdown(socket.SHUT_RDWR)
     for _ in range(40):
         pair.one.send(pair.two)
         pair.two.send(pair.one)
@@ -166,40 +180,192 @@ def test_too_few_ports_mean_that_raylets_relay(tmp_path: Path) -> None:
         pair.close()
 
 
-def test_where_a_dial_is_not_let_through_raylets_relay(
-    pair: Pair, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("port", ["nothing listens", "another listens"])
+def test_where_a_dial_does_not_lead_to_it_raylets_relay(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, port: str
 ) -> None:
-    monkeypatch.setattr(direct_sockets, "ROUNDS", (50,))
-    real = direct_sockets.DirectSockets.listen
+    real = direct_sockets.DirectSockets.offer
+    other = Another()
+    where = [(LOCAL, other.port if port == "another listens" else 1)]
 
-    def elsewhere(self: direct_sockets.DirectSockets) -> object:
-        _, key = real(self)
-        return [(LOCAL, 1)], key
+    def elsewhere(self: direct_sockets.DirectSockets, peer: int, key: bytes) -> object:
+        return where, real(self, peer, key)[1]
 
-    monkeypatch.setattr(direct_sockets.DirectSockets, "listen", elsewhere)
+    monkeypatch.setattr(direct_sockets.DirectSockets, "offer", elsewhere)
+    pair.parties.append(other)  # type: ignore[arg-type]
     pair.talk(30)
-    pair.run_until(lambda: bool(pair.one.troubles + pair.two.troubles))
+    pair.run_until(pair.has_failed)
     pair.talk(30)
     assert pair.raylets[5].relayed >= 60
     assert pair.one.links.count() == 0
-
-
-def test_a_stranger_with_another_key_is_not_let_in(pair: Pair) -> None:
-    pair.link_up()
-    listening = pair.one if pair.one.transport._direct._listener else pair.two
-    (endpoint,) = listening.transport._direct._endpoints
-    server = listening.transport._direct._server_keys.public
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    stranger = sockets.make_tcp_client(context, zmq.DEALER, new_key_pair(), routing_id=b"@stranger")
-    events = stranger.get_monitor_socket(zmq.Event.HANDSHAKE_FAILED_AUTH)
-    sockets.connect_tcp(stranger, *endpoint, server, b"@stranger")
-    stranger.send(codec.encode(listening.me, pair.one.me, Credit(77)))
-    pair.parties.append(_Watcher(events))  # type: ignore[arg-type]
-    pair.run_until(lambda: bool(events.poll(0)))
-    pair.talk(10)
+    assert bool(pair.one.troubles + pair.two.troubles) == (port == "nothing listens")
     pair.parties.pop()
-    stranger.disable_monitor()
-    context.destroy(linger=0)
+    other.close()
+
+
+def test_the_next_address_is_tried_where_another_has_the_first(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = direct_sockets.DirectSockets.offer
+    other = Another()
+
+    def both(self: direct_sockets.DirectSockets, peer: int, key: bytes) -> object:
+        endpoints, public = real(self, peer, key)
+        return [(LOCAL, other.port), (LOCAL, 1), *endpoints], public
+
+    monkeypatch.setattr(direct_sockets.DirectSockets, "offer", both)
+    pair.parties.append(other)  # type: ignore[arg-type]
+    pair.link_up()
+    assert other.heard
+    pair.talk(100)
+    pair.parties.pop()
+    other.close()
+
+
+class Another:
+    """Listens, and closes each connection when it has heard something."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server((LOCAL, 0))
+        self._listener.setblocking(False)
+        self.port = self._listener.getsockname()[1]
+        self._open: list[socket.socket] = []
+        self.heard = b""
+
+    @property
+    def sockets(self) -> list[int]:
+        return [x.fileno() for x in (self._listener, *self._open)]
+
+    def turn(self) -> None:
+        for sock in list(self._open):
+            with contextlib.suppress(BlockingIOError):
+                self.heard += sock.recv(100)
+                self._open.remove(sock)
+                sock.close()
+        with contextlib.suppress(BlockingIOError):
+            self._open.append(self._listener.accept()[0])
+            self._open[-1].setblocking(False)
+
+    def close(self) -> None:
+        for sock in (self._listener, *self._open):
+            sock.close()
+
+
+STRANGE = {
+    "nothing": b"",
+    "garbage": b"GET / HTTP/1.1\r\n\r\n",
+    "a frame": (60).to_bytes(4, "big") + bytes(60),
+    "nothing of a proof": (32).to_bytes(4, "big") + bytes(32),
+    "an unknown key": (48).to_bytes(4, "big") + bytes(48),
+    "part of a hello": (48).to_bytes(4, "big") + bytes(20),
+}
+
+
+@pytest.mark.parametrize("said", STRANGE)
+def test_a_stranger_gets_no_answer_and_hinders_nobody(pair: Pair, said: str) -> None:
+    direct = pair.two.transport._direct
+    endpoints, _ = direct.offer(pair.one.me, Secret().public)
+    strangers = [socket.create_connection(endpoints[0]) for _ in range(20)]
+    for sock in strangers:
+        sock.sendall(STRANGE[said])
+    pair.link_up()
+    for sock in strangers:
+        sock.settimeout(0.0)
+        with contextlib.suppress(BlockingIOError, ConnectionResetError):
+            assert sock.recv(1) == b""
+        sock.close()
+    pair.talk(100)
+
+
+def test_who_knows_the_public_half_alone_is_not_let_in(pair: Pair) -> None:
+    direct, me = pair.two.transport._direct, pair.one.me
+    secret = Secret()
+    endpoints, theirs = direct.offer(me, secret.public)
+    up, down = Secret().agree(theirs, is_dialler=True)
+    with socket.create_connection(endpoints[0]) as sock:
+        sock.setblocking(False)
+        stream = SealedStream(sock, select.epoll())
+        assert stream.hello(secret.public, Sealer(up), Opener(down))
+        gone = lambda: not stream.receive()[1]  # noqa: E731
+        pair.parties.append(_Watcher(sock))  # type: ignore[arg-type]
+        pair.run_until(gone)
+        pair.parties.pop()
+    assert secret.public in direct._offers  # it stays good for whom it is for
+    assert not direct._by_via
+
+
+def test_a_byte_that_is_changed_on_the_wire_costs_the_link_and_no_message(pair: Pair) -> None:
+    pair.link_up()
+    stream = pair.stream(pair.one)
+    real = stream._seal
+    stream._seal = Sealer(bytes(16))
+    pair.one.send(pair.two)
+    stream._seal = real
+    pair.talk(20)
+    assert pair.one.links.count() == pair.two.links.count() == 0
+    pair.talk(300)
+    both = pair.one.links, pair.two.links
+    pair.run_until(lambda: all(x.count() == 1 for x in both))
+
+
+def test_without_descriptors_nobody_is_let_in_until_the_next_offer(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    direct = pair.two.transport._direct
+    endpoints, _ = direct.offer(pair.one.me, Secret().public)
+    (fd, listener), *_ = direct._listeners.items()
+    monkeypatch.setitem(direct._listeners, fd, _Full())  # type: ignore[arg-type]
+    with socket.create_connection(endpoints[0]):
+        pair.run_until(lambda: direct._is_full)
+        monkeypatch.setitem(direct._listeners, fd, listener)
+        pair.link_up()
+
+
+class _Full:
+    """A listener of a process that is out of descriptors."""
+
+    def accept(self) -> object:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+
+def test_a_key_that_has_been_used_enough_is_used_no_more(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair.link_up()
+    first = pair.stream(pair.one)
+    monkeypatch.setattr(sealed_streams, "KEY_BYTES_MAX", first._sealed_bytes + 100)
+    pair.talk(20)
+    assert pair.one.links.count() == 0
+    monkeypatch.undo()
+    pair.talk(300)
+    both = pair.one.links, pair.two.links
+    pair.run_until(lambda: all(x.count() == 1 for x in both))
+    assert pair.stream(pair.one)._sealed_bytes < first._sealed_bytes + 100_000
+
+
+def test_large_frames_arrive_whole_though_the_kernel_takes_parts(pair: Pair) -> None:
+    pair.link_up()
+    taken = pair.two.links
+    pair.stream(pair.one).sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 * 1024)
+    sizes = [1, 70_000, 8_000_000, 16, 1_000_000]
+    frames = [codec.encode(pair.two.me, pair.one.me, Credit(0)) + bytes(x) for x in sizes]
+    got: list[bytes] = []
+    pair.two.take = got.append  # type: ignore[method-assign]
+    for frame in frames:
+        assert pair.one.links.send(pair.two.me, frame)
+    assert pair.stream(pair.one).unsent
+    pair.run_until(lambda: len(got) == len(frames))
+    assert got == frames
+    assert taken.count() == 1
+
+
+def test_where_nothing_can_be_sealed_raylets_relay(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sealing, "problem", lambda: "there is no cryptography")
+    pair.talk(60)
+    assert pair.raylets[5].relayed >= 60
+    assert "there is no cryptography" in pair.one.troubles + pair.two.troubles
 
 
 class _Watcher:

@@ -20,7 +20,7 @@ from rayhpc.wire.address import Address
 from rayhpc.wire.codec import Decoder
 from rayhpc.wire.handover import Handover
 from rayhpc.wire.messages.start import Facts
-from rayhpc.wire.sockets import Socket, has_input
+from rayhpc.wire.sockets import has_input
 from rayhpc.wire.transport import Transport
 
 logger = logging.getLogger("rayhpc")
@@ -65,12 +65,10 @@ class Sockets:
         # 5 µs for each that seldom has anything to say.
         self._epoll = self.transport.epoll
         self._epoll.register(self._wake_fd, select.EPOLLIN)
-        self._sockets: tuple[Socket, ...] = ()
-        self._descriptors: dict[int, Socket] = {}
-        self.transport.on_socket = self._add
-        for sock in self.transport.sockets:
-            if type(sock) is not int:
-                self._add(sock)
+        # ZeroMQ's own, which say that its sockets have to be asked.
+        self._descriptors: set[Any] = {x.getsockopt(zmq.FD) for x in self.transport.zeromq}
+        for descriptor in self._descriptors:
+            self.watch(descriptor)
 
     def poll(
         self, timeout: float | None, on_readable: Callable[[int], None]
@@ -85,8 +83,7 @@ class Sockets:
         ready = transport.ready
         # This may be a turn inside the handler of an earlier one.  A socket's descriptor tells only
         # what is new since the socket was used, for sending, too: then it is asked first.
-        touched = transport.touched
-        if (ready or touched) and (self._take_ready() or self._read_sockets()):
+        if (ready or transport.touched) and (self._take_ready() or self._read_sockets()):
             timeout = 0.0
         is_full = transport.is_full()
         if is_full:
@@ -98,16 +95,14 @@ class Sockets:
             if fd == self._wake_fd:
                 self.handover.drain()
             elif fd in self._descriptors:
-                touched.add(self._descriptors[fd])
+                transport.touched = True
             else:
                 others.append(fd)
         if is_full:
             transport.listen_again()
         while ready:
             self._take_frame(ready.popleft())
-        if others:
-            transport.touch_all()
-        if touched:
+        if others or transport.touched:
             self._read_sockets()
         # Last: what the raylet said is handled before the end of its connection.
         for fd in others:
@@ -125,13 +120,6 @@ class Sockets:
         """Close the remaining connections."""
         self._context.destroy(linger=500)
 
-    def _add(self, sock: Socket) -> None:
-        # First: what a process said last over a direct link is read before the news of its end.
-        self._sockets = (sock, *self._sockets)
-        descriptor: Any = sock.getsockopt(zmq.FD)
-        self._descriptors[descriptor] = sock
-        self.watch(descriptor)
-
     def _take_ready(self) -> bool:
         """Handle what has been read; whether there was anything."""
         ready = self.transport.ready
@@ -141,15 +129,11 @@ class Sockets:
         return found
 
     def _read_sockets(self) -> bool:
-        """Handle what has arrived at ZeroMQ's touched sockets; whether anything has."""
+        """Handle what has arrived at ZeroMQ's sockets; whether anything has."""
         transport = self.transport
-        touched = transport.touched
-        if not touched.isdisjoint(transport.news):
-            transport.touch_all()
-        asked = [sock for sock in self._sockets if sock in touched]
-        touched.clear()
+        transport.touched = False
         found = False
-        for sock in asked:
+        for sock in transport.zeromq:
             if has_input(sock):
                 found = True
                 for frame in transport.receive_from(sock):

@@ -8,9 +8,7 @@ agreed over the control plane, under CURVE, and each admits one connection, with
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
-import random
 import selectors
 import socket
 import threading
@@ -18,6 +16,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from rayhpc.wire import tcp_listening
 from rayhpc.wire.address import NodeNumber
 from rayhpc.wire.data_plane import sealing
 from rayhpc.wire.sockets import PortRange
@@ -85,19 +84,12 @@ class Listener:
         Raises:
             OSError: the first address cannot be used, or no port of `ports` is free there.
         """
-        found: list[tuple[str, int]] = []
-        for ip in ips:
-            try:
-                port = _bind(self._add(ip), ip, found[0][1] if found else 0, ports)
-                found.append((ip, port))
-            except OSError:
-                if not found:
-                    self._close_all()
-                    raise
-                self._sockets.pop().close()
+        try:
+            self._sockets, found = tcp_listening.listen(ips, ports)
+        except OSError:
+            self._close_all()
+            raise
         for sock in self._sockets:
-            sock.listen(128)
-            sock.setblocking(False)
             self._selector.register(sock, selectors.EVENT_READ)
         self._thread.start()
         return found
@@ -186,14 +178,6 @@ class Listener:
         sock.close()
 
     # -- details -----------------------------------------------------------------------------------
-    def _add(self, ip: str) -> socket.socket:
-        family = socket.AF_INET6 if ":" in ip else socket.AF_INET
-        sock = socket.socket(family, socket.SOCK_STREAM)
-        self._sockets.append(sock)
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        return sock
-
     def _close_all(self) -> None:
         for sock in [*self._sockets, *self._strangers, self._wake_read, self._wake_write]:
             with contextlib.suppress(OSError):
@@ -201,23 +185,3 @@ class Listener:
         self._sockets.clear()
         self._strangers.clear()
         self._selector.close()
-
-
-def _bind(sock: socket.socket, ip: str, wanted: int, ports: PortRange) -> int:
-    """Bind to a free port, the wanted one if possible; returns it."""
-    if ports is None:
-        choice = [wanted, 0] if wanted else [0]
-    else:
-        choice = list(range(ports[0], ports[1] + 1))
-        random.shuffle(choice)  # many nodes of one user may share a computer
-        choice = [wanted, *choice] if wanted else choice
-    for port in choice:
-        try:
-            sock.bind((ip, port))
-        except OSError as error:
-            if error.errno != errno.EADDRINUSE:
-                raise
-            continue
-        return int(sock.getsockname()[1])
-    where = f"all ports from {ports[0]} to {ports[1]} are taken" if ports else "no port is free"
-    raise OSError(errno.EADDRINUSE, f"{where} on {ip}; give a wider range with --port-range")

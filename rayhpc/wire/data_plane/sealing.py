@@ -1,8 +1,9 @@
 """Records: bytes sealed with AES-128-GCM under the key of one direction of one connection.
 
-Used by `listening`, `sending` and `receiving`.  The nonce is a counter that both ends keep, so a
-record that is changed, left out, repeated or out of order cannot be opened.  A key is used for
-one connection only, and for no more than KEY_BYTES_MAX: the sender then ends the connection.
+Used by the data plane, and by direct links (`wire.sealed_streams`).  The nonce is a counter that
+both ends keep, so a record that is changed, left out, repeated or out of order cannot be opened.  A
+key is used for one connection only, and for no more than KEY_BYTES_MAX: the sender then ends the
+connection.
 
 Sealing and opening need the package `cryptography`, which is imported here on first use (about
 40 ms and 6 MiB), in whichever thread needs it.  Both release the GIL.
@@ -63,6 +64,12 @@ class Sealer:
         self._count += 1
         self._cipher.encrypt_into(nonce, plain, also, into)
 
+    def sealed(self, plain: bytes, also: bytes = b"") -> bytes:
+        """A record (the arguments are those of `seal`)."""
+        nonce = self._count.to_bytes(12, "big")
+        self._count += 1
+        return bytes(self._cipher.encrypt(nonce, plain, also))
+
 
 class Opener:
     """Opens the records of one direction."""
@@ -85,4 +92,21 @@ class Opener:
         try:
             self._cipher.decrypt_into(nonce, record, also, into)
         except self._invalid:
+            raise SealError("what came is not what was sealed") from None
+
+    def opened(self, record: Any, also: bytes = b"") -> bytes:
+        """The bytes of a record.
+
+        Args:
+            record: the next one, as it came.
+            also: associated data, the same as at the other end.
+
+        Raises:
+            SealError: it is not the next record that was sealed in this direction.
+        """
+        nonce = self._count.to_bytes(12, "big")
+        self._count += 1
+        try:
+            return self._cipher.decrypt(nonce, record, also)  # type: ignore[no-any-return]
+        except (self._invalid, ValueError):
             raise SealError("what came is not what was sealed") from None
