@@ -6,13 +6,13 @@ per cluster however often it is used.  Never unpacks: workers do.
 
 from __future__ import annotations
 
-import fnmatch
 import hashlib
 import io
 import os
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 
+from rayhpc.api.session.ignore_patterns import Patterns, patterns_in
 from rayhpc.runtime.process.client import Client
 from rayhpc.wire.messages import cluster
 
@@ -30,7 +30,8 @@ def pack(path: str, excludes: Sequence[str] = (), *, under_own_name: bool = Fals
 
     Args:
         path: what to pack.
-        excludes: patterns of names, or of paths inside the folder, to leave out.
+        excludes: patterns of what to leave out, in the syntax of `.gitignore`.  Such files in the
+            folder count too.
         under_own_name: keep the folder's name as a prefix (as modules need).
 
     Raises:
@@ -118,6 +119,7 @@ def _files(
     if not os.path.isdir(root):
         raise ValueError(f"The runtime environment names the folder {path!r}, which is missing.")
     seen: set[str] = set()
+    patterns = [Patterns(excludes)]
     for folder, folders, files in os.walk(root, followlinks=True):
         real = os.path.realpath(folder)
         if real in seen:  # a symlink to a parent
@@ -126,23 +128,18 @@ def _files(
         seen.add(real)
         inside = os.path.relpath(folder, root)
         prefix = "" if inside == "." else inside + "/"
-        folders[:] = sorted(x for x in folders if not _is_left_out(prefix + x, excludes))
+        patterns += patterns_in(folder, prefix, os.environ)
+        folders[:] = sorted(x for x in folders if not _is_left_out(prefix, x, True, patterns))
         for file in sorted(files):
             full = os.path.join(folder, file)
-            if os.path.isfile(full) and not _is_left_out(prefix + file, excludes):
+            if os.path.isfile(full) and not _is_left_out(prefix, file, False, patterns):
                 yield (f"{own}/" if under_own_name else "") + prefix + file, full
 
 
-def _is_left_out(name: str, excludes: Sequence[str]) -> bool:
-    base = os.path.basename(name)
-    if base in LEFT_OUT:
-        return True
-    for pattern in excludes:
-        wanted = pattern.strip("/")
-        anchored = "/" in wanted or pattern.startswith("/")
-        if fnmatch.fnmatch(name, wanted) or (not anchored and fnmatch.fnmatch(base, wanted)):
-            return True
-    return False
+def _is_left_out(
+    prefix: str, base: str, is_folder: bool, patterns: Sequence[Patterns]
+) -> bool:
+    return base in LEFT_OUT or any(x.leaves_out(prefix + base, is_folder) for x in patterns)
 
 
 def _too_large(path: str, sizes: list[tuple[int, str]]) -> str:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import os
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from rayhpc.api.session import packages, requirements
 from rayhpc.api.tasks.given import encodable
 from rayhpc.api.tasks.unknown_names import refuse_unknown
-from rayhpc.exceptions import NotServedError
+from rayhpc.exceptions import NotServedError, RuntimeEnvSetupError
 from rayhpc.runtime.process.client import Client
 from rayhpc.runtime.values import serialization
 from rayhpc.wire.messages.common import HOOK_FILE
@@ -61,7 +61,8 @@ class RuntimeEnv(dict[str, Any]):
         uv: the same, installed with uv; not together with pip.
         worker_process_setup_hook: a function, or "module.function", that each worker calls before
             its first task.
-        excludes: name patterns to leave out of working_dir and py_modules.
+        excludes: patterns of what to leave out of working_dir and py_modules, in the syntax of
+            `.gitignore`; such files (and `.rayignore`) in these folders count too.
         config: accepted, without effect.
 
     Raises:
@@ -163,6 +164,7 @@ def packed(fields: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, bytes]]
 
     Raises:
         ValueError: a folder does not exist or is too large.
+        RuntimeEnvSetupError: the hook cannot be pickled.
     """
     travelling = {k: v for k, v in fields.items() if k not in ("excludes", "config")}
     excludes = fields.get("excludes", ())
@@ -182,10 +184,17 @@ def packed(fields: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, bytes]]
         travelling["py_modules"] = [package(x, module=True) for x in fields["py_modules"]]
     hook = fields.get("worker_process_setup_hook")
     if callable(hook):
-        data = packages.pack_file(HOOK_FILE, serialization.dump_definition(hook))
+        data = packages.pack_file(HOOK_FILE, _dumped(hook))
         travelling["worker_process_setup_hook"] = uri = packages.uri_of(data)
         found[uri] = data
     return travelling, found
+
+
+def _dumped(hook: Callable[..., object]) -> bytes:
+    try:
+        return serialization.dump_definition(hook)
+    except Exception as error:  # whatever its globals and what it captures raise
+        raise RuntimeEnvSetupError(f"Failed to export the setup function. {error}") from error
 
 
 def canonical(fields: Mapping[str, Any]) -> bytes:

@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import re
+import threading
 import time
 import zipfile
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ import pytest
 
 from rayhpc.api.session import packages, runtime_env
 from rayhpc.api.session.runtime_env import RuntimeEnv, canonical, checked, on_top, packed
-from rayhpc.exceptions import NotServedError
+from rayhpc.exceptions import NotServedError, RuntimeEnvSetupError
 
 
 def _folder(base: Path) -> Path:
@@ -141,6 +142,23 @@ def test_folders_travel_as_packages(tmp_path: Path) -> None:
     assert _names(found[travelling["py_modules"][0]]) == ["work/a.py"]
     again, nothing = packed(travelling)
     assert (again, nothing) == (travelling, {})
+
+
+def test_what_a_folder_says_to_leave_out_is_left_out(tmp_path: Path) -> None:
+    folder = _folder(tmp_path)
+    (folder / ".gitignore").write_text("*.log\n")
+    (folder / "sub" / ".rayignore").write_text("*.bin\n!b.bin\n")
+    for name in ("a.log", "sub/a.log", "sub/a.bin", "sub/b.bin", "a.bin"):
+        (folder / name).write_text("")
+    names = _names(packages.pack(str(folder)))
+    assert [x for x in names if x.endswith((".log", ".bin"))] == ["a.bin", "sub/b.bin"]
+
+
+def test_a_hook_that_cannot_travel_is_an_error_of_the_environment() -> None:
+    lock = threading.Lock()
+    fields = checked({"worker_process_setup_hook": lambda: lock.acquire()})
+    with pytest.raises(RuntimeEnvSetupError, match="Failed to export the setup function"):
+        packed(fields)
 
 
 def test_modules_are_taken_by_their_path() -> None:
