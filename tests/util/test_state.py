@@ -93,7 +93,7 @@ def test_actors_with_filters() -> None:
     assert row.node_id == rayhpc.get(actor.node.remote())
     assert row.job_id == rayhpc.get_runtime_context().get_job_id()
     assert state.get_actor(row.actor_id) == row
-    assert state.list_actors(filters=[("pid", "=", str(pid))]) == [row]
+    assert state.list_actors(filters=[("PID", "=", str(pid))]) == [row]  # as in Ray
     assert row not in state.list_actors(filters=[("class_name", "!=", "Keeper")])
     rayhpc.kill(actor)
     dead = until(lambda: state.get_actor(row.actor_id), lambda x: x.state == "DEAD")

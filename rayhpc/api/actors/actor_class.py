@@ -150,6 +150,7 @@ class _Shared:
             options.max_pending_calls,
             options.max_concurrency,
             options.allow_out_of_order_execution,
+            options.enable_task_events,
         )
         found = self._kinds.get(key)
         if found is None:

@@ -50,12 +50,14 @@ class CallPlan:
         self.group = merged.concurrency_group or ""
         retries = merged.max_task_retries
         self.retries = kind.max_task_retries if retries is None else retries
+        events = merged.enable_task_events
         self.further = submitting.Further(
             TaskMore(
                 name=merged.name or "",
                 retry_on=retry_on(merged.retry_exceptions),
                 window=max(0, merged._generator_backpressure_num_objects or 0),
                 max_retries=self.retries,
+                unlisted=kind.is_unlisted if events is None else not events,
             )
         )
         kind.check_group(self.group)
@@ -80,6 +82,8 @@ class ActorKind:
         self.groups = dict(options.concurrency_groups or {})
         self.max_task_retries = options.max_task_retries
         self.max_pending_calls = options.max_pending_calls
+        # Whether calls are in no listing unless they are to be.
+        self.is_unlisted = options.enable_task_events is False
         limit = options.max_concurrency
         self.max_concurrency = limit or (ASYNC_MAX_CONCURRENCY if has_async else 1)
         is_concurrent = self.is_async or self.max_concurrency > 1 or bool(self.groups)

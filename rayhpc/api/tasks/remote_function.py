@@ -61,6 +61,7 @@ class _Prepared:
                 max_calls=_max_calls(options),
                 capture_group=placing.captures_children(options),
                 max_retries=options.max_retries,
+                unlisted=options.enable_task_events is False,
             )
         )
 

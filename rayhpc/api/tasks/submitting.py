@@ -37,7 +37,12 @@ class Further:
     def __init__(self, more: TaskMore) -> None:
         self._more = self._last = more
         self.is_needed = bool(
-            more.name or more.retry_on or more.window or more.max_calls or more.capture_group
+            more.name
+            or more.retry_on
+            or more.window
+            or more.max_calls
+            or more.capture_group
+            or more.unlisted
         )
 
     def of(self, parent: bytes, packed: int) -> TaskMore:

@@ -90,6 +90,10 @@ class Pending(msgspec.Struct, eq=False, gc=False):
         """Whether it is a call that is repeated because results of it were lost."""
         return self.more is not None and self.more.again
 
+    def is_unlisted(self) -> bool:
+        """Whether no listing shows it."""
+        return self.more is not None and self.more.unlisted
+
     def result_ids(self) -> list[ObjectId]:
         """The ids of its results; for a generator, of the reference that stands for its end."""
         if self.returns <= 1:

@@ -142,6 +142,8 @@ class Results:
         self._let_go(pending)
 
     def _remember(self, pending: Pending, error: bytes, worker: Address) -> None:
+        if pending.is_unlisted():
+            return
         actor = b"" if pending.target is None else pending.target.actor
         self.latest_failures.append(
             Failure(

@@ -393,7 +393,8 @@ class Core:
 
     def _unfinished(self, limit: int) -> list[task_runs.TaskEvent]:
         """The tasks and calls this process has submitted that have not ended."""
-        found = itertools.islice(self._all_unfinished(), limit)
+        listed = (x for x in self._all_unfinished() if not x.is_unlisted())
+        found = itertools.islice(listed, limit)
         return [inspection.task_row(x, self.facts.job) for x in found]
 
     def _on_cancel_owned(self, _: Address, message: tasks.CancelOwned) -> None:

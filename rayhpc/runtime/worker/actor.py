@@ -98,6 +98,7 @@ class ActorHost:
         return [
             queued_row(item.call, self.name_of(item.call), spec.actor, spec.job)
             for item in self.calls.queued()[:limit]
+            if item.call.more is None or not item.call.more.unlisted
         ]
 
     def reply_to_ended(self) -> None:

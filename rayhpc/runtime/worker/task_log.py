@@ -59,7 +59,12 @@ class TaskLog:
         actor: bytes = b"",
         error: str = "",
     ) -> None:
-        """Record a run that has ended; `start` is on the log's clock, `error` from `failures`."""
+        """Record a run that has ended, unless it is to be in no listing; `start` is on the log's
+        clock, `error` from `failures`.
+        """
+        more = task.more
+        if more is not None and more.unlisted:
+            return
         if self._count >= MOST:
             self._dropped += 1
             return
@@ -67,7 +72,7 @@ class TaskLog:
         if waited:
             self.waited = 0.0
         took = runs.sources_of(task.deps) if task.deps else b""
-        more, attempt, uses, submitted = task.more, task.attempt, self.uses, task.submitted
+        attempt, uses, submitted = task.attempt, self.uses, task.submitted
         run = (task.tid, start, seconds, more, took, waited, submitted)
         # In one call: other threads record, too.
         self._flat.extend((*run, name, job, actor, attempt, error, uses))

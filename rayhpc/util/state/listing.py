@@ -313,6 +313,7 @@ def _test(kind: type[Row], condition: Filter) -> Any:
         raise ValueError(
             f'A filter is (column, "=" or "!=", value), not {condition!r}.'
         ) from None
+    column = column.lower() if isinstance(column, str) else column
     if column not in kind.columns():
         raise ValueError(
             f"{kind.__name__} has no column {column!r}; valid ones: "

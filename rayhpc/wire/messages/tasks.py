@@ -39,6 +39,7 @@ class TaskMore(Record, frozen=True):
     many bytes.
     `window` is the number of streamed items that may be outstanding (0: no bound).
     `again` says that a call is repeated because results of it were lost.
+    `unlisted`: neither listings nor timelines show it.
     """
 
     name: str = ""
@@ -50,6 +51,7 @@ class TaskMore(Record, frozen=True):
     capture_group: bool = False
     max_retries: int = 0
     again: bool = False
+    unlisted: bool = False
 
 
 class Task(Record, frozen=True):
