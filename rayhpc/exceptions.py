@@ -18,8 +18,11 @@ happened, where, and what to do next.
 from __future__ import annotations
 
 import contextlib
+import logging
 import types
 from typing import Any
+
+logger = logging.getLogger("rayhpc")
 
 
 class RayError(Exception):
@@ -75,14 +78,18 @@ class RayTaskError(RayError):
         cause = self.cause
         if cause is None or isinstance(self, type(cause)):
             return self
+        if issubclass(type(cause), _NEVER_DUAL):
+            return self
         dual = _dual_class(type(cause))
-        if dual is None:
-            return self
-        try:
-            made: RayTaskError = dual(self)
-        except Exception:  # the cause's class cannot be copied into: the plain error says it all
-            return self
-        return made
+        if dual is not None:
+            try:
+                made: RayTaskError = dual(self)
+            except Exception:  # the cause's class cannot be copied into
+                pass
+            else:
+                return made
+        logger.warning(_NOT_DUAL, type(cause).__name__)
+        return self
 
     def __str__(self) -> str:
         where = f"{self.function_name}() (pid={self.pid}, ip={self.ip}"
@@ -93,8 +100,6 @@ class RayTaskError(RayError):
 
 def _dual_class(kind: type[BaseException]) -> Any:
     """A class that is both RayTaskError and `kind`; None where Python does not allow that."""
-    if issubclass(kind, (RayTaskError, KeyboardInterrupt, SystemExit, GeneratorExit)):
-        return None
     found = _duals.get(kind)
     if found is None:
         try:
@@ -106,6 +111,11 @@ def _dual_class(kind: type[BaseException]) -> Any:
 
 
 _duals: dict[type[BaseException], Any] = {}
+_NEVER_DUAL = (RayTaskError, KeyboardInterrupt, SystemExit, GeneratorExit)
+_NOT_DUAL = (
+    "%s cannot be subclassed: This exception is raised as RayTaskError only. You can use "
+    "`ray_task_error.cause` to access the user exception."
+)
 
 
 def _make_dual(kind: type[BaseException]) -> Any:

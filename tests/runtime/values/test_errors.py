@@ -173,6 +173,19 @@ def test_awkward_exceptions_arrive_readable(error: Exception, words: str) -> Non
     assert words in str(found)
 
 
+@pytest.mark.parametrize("error", [Final("end"), FinalOfMetaclass("end")])
+def test_it_is_said_where_the_own_class_cannot_catch_it(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert type(carried(error)) is RayTaskError
+    assert f"{type(error).__name__} cannot be subclassed" in caplog.text
+    assert "`ray_task_error.cause`" in caplog.text
+    caplog.clear()
+    carried(KeyError("k"))
+    carried(KeyboardInterrupt())
+    assert caplog.text == ""
+
+
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="except* came with Python 3.11")
 def test_groups_are_taken_apart_by_except_star() -> None:
     """In text, since older Pythons cannot read it."""
