@@ -28,9 +28,16 @@ OWN_BYTES = OBJECT_ID_BYTES - NONCE_BYTES
 # The ids of at most this many references that a run took are kept.
 SOURCES_MOST = 64
 _NOBODY = bytes(OBJECT_ID_BYTES)
+# Between a run's own name and its function's.
+_BOTH_NAMES = "\0"
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(RunBatch).decode
+
+
+def both_names(name: str, function: str) -> str:
+    """A run's own name and its function's, in the form a run keeps them."""
+    return name + _BOTH_NAMES + function
 
 
 def sources_of(dependencies: Sequence[Dependency]) -> bytes:
@@ -69,6 +76,7 @@ def _equal(flat: list[Any]) -> Iterable[tuple[tuple[Any, ...], list[Any]]]:
 
 def _group(key: tuple[Any, ...], flat: list[Any]) -> RunGroup:
     name, job, actor, attempt, error, (cpus, gpus) = key
+    name, _, function = name.partition(_BOTH_NAMES)
     more, sources, waited = flat[3::WIDTH], flat[4::WIDTH], flat[5::WIDTH]
     submitted = flat[6::WIDTH]
     parents: list[bytes] = []
@@ -95,6 +103,7 @@ def _group(key: tuple[Any, ...], flat: list[Any]) -> RunGroup:
         len(sent),
         sum(sent),
         array("d", submitted).tobytes() if any(submitted) else b"",
+        function,
     )
 
 
@@ -145,4 +154,5 @@ def _runs(batch: RunBatch) -> Iterator[TaskEvent]:
                 parent=b"" if parent == _NOBODY else parent,
                 attempt=group.attempt,
                 error=group.error,
+                function=group.function,
             )

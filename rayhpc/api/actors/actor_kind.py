@@ -58,6 +58,7 @@ class CallPlan:
                 window=max(0, merged._generator_backpressure_num_objects or 0),
                 max_retries=self.retries,
                 unlisted=kind.is_unlisted if events is None else not events,
+                function=self.title if merged.name else "",
             )
         )
         kind.check_group(self.group)

@@ -299,7 +299,7 @@ class Sources:
     ) -> schema.TaskState:
         name = event.name
         kind, title = titles.get(event.actor, ("", ""))
-        if title and name.startswith(f"{kind}."):  # it has no name of its own
+        if title and not event.function and name.startswith(f"{kind}."):
             name = title + name[len(kind) :]
         error_type = event.error_type
         if event.state == "FAILED" and not error_type:
@@ -312,7 +312,7 @@ class Sources:
             job_id=job_id(event.job),
             actor_id=event.actor.hex() or None,
             type=event.kind,
-            func_or_class_name=event.name,
+            func_or_class_name=event.function or event.name,
             parent_task_id=event.parent[:TASK_ID_BYTES].hex() or None,
             node_id=self.node_id(node_of(event.worker)) if event.worker else None,
             worker_id=worker_id(event.worker),

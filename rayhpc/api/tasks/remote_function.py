@@ -62,6 +62,7 @@ class _Prepared:
                 capture_group=placing.captures_children(options),
                 max_retries=options.max_retries,
                 unlisted=options.enable_task_events is False,
+                function=function.name if options.name else "",
             )
         )
 

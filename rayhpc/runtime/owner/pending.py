@@ -90,6 +90,10 @@ class Pending(msgspec.Struct, eq=False, gc=False):
         """Whether it is a call that is repeated because results of it were lost."""
         return self.more is not None and self.more.again
 
+    def function(self) -> str:
+        """The function or method, if it has a name of its own; else empty."""
+        return "" if self.more is None else self.more.function
+
     def is_unlisted(self) -> bool:
         """Whether no listing shows it."""
         return self.more is not None and self.more.unlisted

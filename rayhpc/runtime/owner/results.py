@@ -42,6 +42,7 @@ class Failure(NamedTuple):
     actor: bytes
     error: bytes
     worker: Address
+    function: str
 
 
 class Results:
@@ -155,6 +156,7 @@ class Results:
                 actor,
                 error,
                 worker,
+                pending.function(),
             )
         )
 

@@ -66,6 +66,7 @@ def failure_row(failure: Failure, job: int) -> TaskEvent:
         attempt=failure.attempt,
         error=text,
         error_type=kind,
+        function=failure.function,
     )
 
 
@@ -94,6 +95,7 @@ def queued_row(call: Call, name: str, actor: bytes, job: int) -> TaskEvent:
         pid=0,
         actor=actor,
         attempt=call.attempt,
+        function="" if call.more is None else call.more.function,
     )
 
 
@@ -123,4 +125,5 @@ def task_row(pending: Pending, job: int) -> TaskEvent:
         actor=b"" if client is None else client.actor,
         parent=pending.parent,
         attempt=pending.attempt,
+        function=pending.function(),
     )

@@ -63,8 +63,11 @@ class TaskLog:
         clock, `error` from `failures`.
         """
         more = task.more
-        if more is not None and more.unlisted:
-            return
+        if more is not None:
+            if more.unlisted:
+                return
+            if more.function:
+                name = runs.both_names(name, more.function)
         if self._count >= MOST:
             self._dropped += 1
             return

@@ -45,7 +45,8 @@ class RunGroup(Record, frozen=True, gc=False):
     did), `sources` the first `runs.SOURCES_MOST` references that each took, without the nonce, and
     `source_counts` how many these are, as 16-bit numbers (both empty: none).  `sent` counts the
     runs whose arguments were too large for a message, `sent_bytes` their bytes.  `submitted` is
-    when their submitters made them, in seconds since the epoch (empty: unknown).
+    when their submitters made them, in seconds since the epoch (empty: unknown).  `function` is
+    what ran, if `name` is another (empty: it is the same).
     """
 
     name: str
@@ -65,6 +66,7 @@ class RunGroup(Record, frozen=True, gc=False):
     sent: int = 0
     sent_bytes: int = 0
     submitted: bytes = b""
+    function: str = ""
 
 
 class RunBatch(Record, frozen=True, gc=False):
@@ -101,7 +103,9 @@ QUEUED = "PENDING_ACTOR_TASK_ORDERING_OR_CONCURRENCY"
 
 
 class TaskEvent(Record, frozen=True):
-    """A task's run; times in seconds since the epoch, `ended` 0 while running."""
+    """A task's run; times in seconds since the epoch, `ended` 0 while running.  `function` is what
+    runs, if `name` is another.
+    """
 
     tid: bytes
     name: str
@@ -119,3 +123,4 @@ class TaskEvent(Record, frozen=True):
     error: str = ""
     resources: Resources = {}
     error_type: str = ""
+    function: str = ""

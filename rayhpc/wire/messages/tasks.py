@@ -39,7 +39,8 @@ class TaskMore(Record, frozen=True):
     many bytes.
     `window` is the number of streamed items that may be outstanding (0: no bound).
     `again` says that a call is repeated because results of it were lost.
-    `unlisted`: neither listings nor timelines show it.
+    `unlisted`: neither listings nor timelines show it.  `function` is the function or method of one
+    that has a name of its own.
     """
 
     name: str = ""
@@ -52,6 +53,7 @@ class TaskMore(Record, frozen=True):
     max_retries: int = 0
     again: bool = False
     unlisted: bool = False
+    function: str = ""
 
 
 class Task(Record, frozen=True):
