@@ -17,6 +17,7 @@ from rayhpc.runtime.values import serialization, stored
 from rayhpc.runtime.values.errors import load_error
 from rayhpc.runtime.values.references import ObjectRef
 from rayhpc.runtime.values.store_client import Promise
+from rayhpc.wire.address import ObjectId
 from rayhpc.wire.messages.objects import FULL, FetchFailed
 
 loads = serialization.loads
@@ -63,6 +64,8 @@ class _Getter:
         # How many failures the process knew of when the references were last scanned.
         self._seen = -1
         self._asked = False
+        # Which objects have been fetched ahead: each turn looks at nearly the same ones again.
+        self._ahead: set[ObjectId] = set()
 
     def value(self, i: int) -> Any:
         """The value of reference `i`; all before it are done."""
@@ -99,10 +102,13 @@ class _Getter:
         ahead = []
         for ref in self._refs[i + 1 : i + 64]:
             other = ref.binary()
+            if other in self._ahead:
+                continue
             entry = table.get(other)
             is_stored = entry is not None and entry.state == STORED
             if is_stored and other != oid and core.store.view(other) is None:
                 ahead.append(other)
+                self._ahead.add(other)
         if ahead:
             with self._objects.loop.lead():
                 core.store.fetch(ahead, [Promise() for _ in ahead], pin=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import concurrent.futures
 import copy
 import dataclasses
@@ -17,6 +18,7 @@ import pytest
 
 import rayhpc
 from rayhpc import exceptions
+from rayhpc.runtime.process import current
 
 
 @rayhpc.remote
@@ -122,6 +124,25 @@ def test_arrays_come_back_read_only_and_without_copying(ray: Any) -> None:
     assert one.__array_interface__["data"][0] % 64 == 0
     with pytest.raises(ValueError, match="read-only"):
         one[0] = 1
+
+
+def test_each_is_fetched_once_ahead_and_once_itself(
+    ray: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refs = [ray.put(np.full(20_000, i)) for i in range(100)]
+    store = current.client()._core.store
+    fetched: list[bytes] = []
+
+    def fetch(oids: list[bytes], *rest: Any, **more: Any) -> None:
+        fetched.extend(oids)
+        return original(oids, *rest, **more)
+
+    original = store.fetch
+    monkeypatch.setattr(store, "fetch", fetch)
+    assert [int(x[0]) for x in ray.get(refs)] == list(range(100))
+    times = collections.Counter(fetched)
+    assert set(times) == {x.binary() for x in refs}
+    assert max(times.values()) == 2
 
 
 def test_a_value_outlives_its_reference(ray: Any) -> None:
