@@ -13,7 +13,7 @@ from rayhpc.wire import direct_links
 
 from .cluster import Cluster
 
-SEEDS = int(os.environ.get("RAYHPC_SIM_SEEDS", "8"))
+SEEDS = int(os.environ.get("RAYHPC_SIM_SEEDS", "5"))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
