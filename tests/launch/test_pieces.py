@@ -64,7 +64,7 @@ def test_signals_tell_who_sent_them() -> None:
     with Signals() as signals:
         to_this_thread(signal.SIGUSR1)
         to_this_thread(signal.SIGTERM)
-        found = signals.wait(5.0)
+        found = signals.wait(60.0)
     assert [each.number for each in found] == [signal.SIGUSR1, signal.SIGTERM]
     assert {each.sender for each in found} == {os.getpid()}
     assert not any(each.from_terminal for each in found)
@@ -78,33 +78,31 @@ def test_a_signal_that_nobody_waited_for_does_not_act_later() -> None:
 
 def test_a_signal_while_starting_gives_up() -> None:
     with Signals() as signals:
-        startup = Startup(signals, time.monotonic() + 5)
+        startup = Startup(signals, time.monotonic() + 60)
         to_this_thread(signal.SIGTERM)
         with pytest.raises(LaunchError, match="SIGTERM") as caught:
-            startup.pause(5.0)
+            startup.pause(60.0)
     assert caught.value.code == ExitCode.CANCELLED
 
 
 # In a process of one thread, as `rayhpc run` is: the test runner's others do not block signals.
 DRIVE = """
-import os, signal, sys, time
+import os, signal, sys
 from rayhpc.launch.driver_process import DriverProcess
 from rayhpc.machine.signals import Signals
 with Signals() as signals:
     driver = DriverProcess(sys.argv[2:], os.environ)
     if sys.argv[1] != "0":
         driver.send(int(sys.argv[1]))
-    before = time.monotonic()
     while driver.poll() is None:
-        signals.wait(30.0)
-    assert time.monotonic() - before < 20.0
+        signals.wait(1000.0)  # the program's end is to wake it
     sys.exit(driver.poll())
 """
 
 
 def driven(number: int, *command: str) -> int:
     words = [sys.executable, "-c", DRIVE, str(number), *command]
-    return subprocess.run(words, check=False).returncode
+    return subprocess.run(words, check=False, timeout=60).returncode
 
 
 @pytest.mark.parametrize(

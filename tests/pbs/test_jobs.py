@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import time
+import re
 from typing import Any
 
 from rayhpc.exit_codes import ExitCode
 from tests.docs.commands import commands_of
 from tests.pbs.conftest import PbsUser
-from tests.pbs.fake.state import KILL_DELAY_S
 from tests.slurm.fake.cluster import ROOT
 from tests.slurm.user import eventually
 
@@ -48,7 +47,7 @@ def test_two_hosts(user: PbsUser) -> None:
     assert (row["id"], row["scheduler"]) == ("1", "pbs")
     assert row["status"]["nodes"] == "n1,n2"
     assert not list((user.home / "jobs").rglob(".step-*")), "the environment's file is gone"
-    assert eventually(lambda: user.processes() == [], 10), user.processes()
+    assert eventually(lambda: user.processes() == [], 60), user.processes()
 
 
 def test_exit_codes_and_words(user: PbsUser) -> None:
@@ -94,12 +93,13 @@ def test_qdel_ends_the_program_in_good_order(user: PbsUser) -> None:
         "signal.signal(signal.SIGTERM, end)\ntime.sleep(100)"
     )
     job = running(user, body, "--nodes", "2")
-    told = time.monotonic()
     assert user.run("qdel", job).returncode == 0
-    assert eventually(lambda: user.processes() == [], KILL_DELAY_S), user.processes()
-    assert time.monotonic() - told < KILL_DELAY_S
+    assert eventually(lambda: user.processes() == [], 60), user.processes()
+    # PBS has killed nothing: then the job's code would be 137, and nobody there to sum it up.
     assert user.rayhpc("wait", job).returncode == 5
-    assert "last words" in user.rayhpc("logs", job).stdout
+    logs = user.rayhpc("logs", job)
+    assert "last words" in logs.stdout
+    assert re.search(r"^rayhpc: 2 nodes, .*, exit code 5$", logs.stderr, re.MULTILINE), logs.stderr
 
 
 def test_what_waits_and_what_never_runs(user: PbsUser) -> None:

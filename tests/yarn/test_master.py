@@ -4,7 +4,6 @@ cannot be made to do.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -210,9 +209,7 @@ def test_more_than_a_container_may_have_is_an_error_with_the_limit(
 def test_ranks_that_cannot_start_end_the_application(yarn: FakeYarn, tmp_path: Path) -> None:
     for node in yarn.nodes:
         node.refuses = True
-    began = time.monotonic()
     report = submit(yarn, tmp_path, program(2), 2, restarts=1).wait()
     assert report.final_application_status == FAILED
     assert "could not be started: NMNotYetReadyException: wait" in report.diagnostics
     assert "(rayhpc exit code 72)" in report.diagnostics
-    assert time.monotonic() - began < 30

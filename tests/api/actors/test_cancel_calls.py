@@ -98,10 +98,8 @@ def test_what_has_not_started_never_does(ledger: Any) -> None:
     time.sleep(0.1)
     for ref in waiting:
         rayhpc.cancel(ref)
-    start = time.monotonic()
     for ref in waiting[1:]:
         _cancelled(ref)
-    assert time.monotonic() - start < 20
     assert rayhpc.get(running, timeout=20) == ["done"] * 2
     # One of them may have started as soon as the first had ended.
     assert rayhpc.get(ledger.total.remote(), timeout=20)[1] <= 3

@@ -6,7 +6,6 @@ import gc
 import glob
 import os
 import threading
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -66,14 +65,12 @@ def test_arrays_in_use_may_be_more_than_the_store(options: dict[str, Any]) -> No
 
 def test_get_of_more_than_the_store_holds(options: dict[str, Any]) -> None:
     refs = [make.options(**options).remote(i, 20 * MIB) for i in range(9)]
-    start = time.monotonic()
     found = ray.get(refs, timeout=60)
     assert [int(x[0]) + int(x[-1]) for x in found] == [2 * i for i in range(9)]
     del found
     assert ray.get(hold.options(**options).remote(*refs), timeout=60) == [2 * i for i in range(9)]
     holder = Holder.options(**options).remote()
     assert ray.get(holder.take.remote(refs), timeout=60) == list(range(9))
-    assert time.monotonic() - start < 60
 
 
 def test_a_value_larger_than_the_store(options: dict[str, Any]) -> None:

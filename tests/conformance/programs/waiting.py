@@ -50,7 +50,7 @@ def ready_ones_come_in_the_order_given():
 def timeout_zero_means_look():
     slow = after.remote(1000)
     begun = time.monotonic()
-    say(len(ray.wait([slow], timeout=0)[0]), time.monotonic() - begun < 5)
+    say(len(ray.wait([slow], timeout=0)[0]), time.monotonic() - begun < 60)
     one = ray.put(1)
     say(len(ray.wait([slow, one], timeout=0)[0]))
     ray.cancel(slow, force=True)

@@ -6,7 +6,6 @@ import os
 import select
 import signal
 import threading
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -41,10 +40,8 @@ def test_a_waiting_main_thread_is_interrupted_at_once(handover: Handover, follow
         assert leads.wait(10)
     timer = threading.Timer(0.1, lambda: os.kill(os.getpid(), signal.SIGINT))
     timer.start()
-    start = time.monotonic()
     with pytest.raises(KeyboardInterrupt), inside:
-        assert handover.wait(inside.asked, pump, 30)
-    assert time.monotonic() - start < 10
+        assert handover.wait(inside.asked, pump, 1000)  # not so long: the test's limit is shorter
     timer.join()
     if follows:
         end.append(1)
