@@ -18,7 +18,7 @@ head_node_type: head
 available_node_types:
     head:
         resources: {{CPU: 0}}
-        node_config: {{queue: default, memory: 768M, vcores: 1}}
+        node_config: {{queue: default, memory: 768M, vcores: 1, lifetime: 30}}
     worker:
         min_workers: 1
         max_workers: {most}
@@ -35,12 +35,14 @@ ray.init()
 @ray.remote(num_cpus=1, resources={"special": 1})
 def where():
     time.sleep(0.2)
-    return os.environ["CONTAINER_ID"], ray.get_runtime_context().get_node_labels()["team"]
+    labels = ray.get_runtime_context().get_node_labels()
+    left = float(labels["rayhpc.io/end-time"]) - time.time()
+    return os.environ["CONTAINER_ID"], labels["team"], 1500 < left < 1800
 
 found = set()
 while len(found) < 2:
     found |= set(ray.get([where.remote() for _ in range(8)]))
-print({team for _, team in found}, flush=True)
+print({(team, knows_its_end) for _, team, knows_its_end in found}, flush=True)
 """
 FLOOR = """
 import sys
@@ -70,7 +72,7 @@ def from_nothing_to_nothing(user: Terminal, nodes: int, nothing_runs: Callable[[
     assert "Cluster demo: its head serves at " in done.stdout, done.stderr
     try:
         done = user.run("submit", "cluster.yaml", "two.py")
-        assert done.stdout == "{'a, b'}\n", (done.stdout, done.stderr)
+        assert done.stdout == "{('a, b', True)}\n", (done.stdout, done.stderr)
         again = user.run("up", "-y", "demo")
         assert "is as its file says" in again.stderr
         # One more than there is room for.

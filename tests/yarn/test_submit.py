@@ -282,12 +282,16 @@ def test_the_whole_submission_is_shown(user: Terminal) -> None:
 
 
 def test_the_master_may_be_beside_the_command(user: Terminal, yarn: FakeYarn) -> None:
-    look = "print(os.environ['RAYHPC_RANK'], os.environ['CONTAINER_ID'][-6:])"
+    look = (
+        "print(os.environ['RAYHPC_RANK'], os.environ['CONTAINER_ID'][-6:])\n"
+        "ends = [float(x['Labels']['rayhpc.io/end-time']) for x in rayhpc.nodes()]\n"
+        "print([500 < end - time.time() < 600 for end in ends])"
+    )
     name = user.write("train.py", program(2, after=look))
-    options = ["--nodes", "2", "--yarn", "--unmanaged"]
+    options = ["--nodes", "2", "--time", "10", "--yarn", "--unmanaged"]
     done = user.run("submit", *options, "--", "python", name)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "found 2\n0 000000\n"
+    assert done.stdout == "found 2\n0 000000\n[True, True]\n"
     assert user.run("logs").stdout == done.stdout
     wait_until(lambda: yarn.running() == [], 5.0)
 

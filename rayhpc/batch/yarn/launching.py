@@ -57,8 +57,8 @@ def launch_context(
     )
 
 
-# YARN tells ApplicationMasters alone; an application's lifetime counts from then.
-_SUBMITTED_MS = "APP_SUBMIT_TIME_ENV"
+#: YARN tells ApplicationMasters alone; an application's lifetime counts from then.
+SUBMITTED_MS = "APP_SUBMIT_TIME_ENV"
 
 
 def container_environment(
@@ -96,7 +96,7 @@ def container_environment(
 
 
 def _end(application: Application, environ: Mapping[str, str]) -> dict[str, str]:
-    submitted = environ.get(_SUBMITTED_MS, "")
+    submitted = environ.get(SUBMITTED_MS, "")
     if not application.lifetime_s or not submitted.isdecimal():
         return {}
     return {END_VARIABLE: str(int(submitted) // 1000 + application.lifetime_s)}

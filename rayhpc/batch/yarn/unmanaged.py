@@ -29,7 +29,7 @@ from rayhpc.batch.yarn.application import (
     encode_resources,
 )
 from rayhpc.batch.yarn.container import run_command, run_environment, working_directory
-from rayhpc.batch.yarn.launching import container_environment
+from rayhpc.batch.yarn.launching import SUBMITTED_MS, container_environment
 from rayhpc.batch.yarn.link import TOKEN_FILE
 from rayhpc.batch.yarn.master.attempt import Attempt, say
 from rayhpc.batch.yarn.master.rank_zero import RankZero, save_tokens
@@ -71,6 +71,8 @@ def start(
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=stderr,
+            # It has just been submitted.
+            env={**os.environ, SUBMITTED_MS: f"{time.time() * 1000:.0f}"},
             # Safe although it runs Python after the fork: this command is single-threaded.
             preexec_fn=prepare,  # noqa: PLW1509
         )
@@ -121,7 +123,8 @@ def _start_rank_zero(application: Application, job: str) -> RankZero:
         app_id=number,
         app_attempt_id=ApplicationAttemptIdProto(application_id=number, attemptId=1),
     )
-    own = container_environment(application, 0, application.memory_mib)
+    memory_mib = application.memory_mib
+    own = container_environment(application, 0, memory_mib, environ=os.environ)
     environ = {
         **os.environ,
         **{name: value for name, value in own.items() if name.startswith("RAYHPC_")},

@@ -45,6 +45,7 @@ from rayhpc.hadoop.messages.records import (
     FinalApplicationStatusProto,
     NodeReportProto,
     NodeStateProto,
+    StringStringMapProto,
 )
 from rayhpc.hadoop.messages.scheduling import (
     AllocateRequestProto,
@@ -386,6 +387,9 @@ class FakeYarn:
         credentials = Credentials.decode(context.tokens)
         credentials.tokens["am"] = Token.of(records.am_token(application.id))
         context.tokens = credentials.encode()
+        submitted = f"{application.started * 1000:.0f}"
+        told = StringStringMapProto(key="APP_SUBMIT_TIME_ENV", value=submitted)
+        context.environment.append(told)
         node.run(number, context)
 
     def _on_end(self, number: ContainerIdProto, status: int) -> None:
