@@ -199,16 +199,19 @@ def _drains(nodes: dict[str, NodeView], row: Row) -> bool:
 
 
 def _cancel(book: Book, nodes: dict[str, NodeView], used: set[str]) -> tuple[str, ...]:
-    """What is not there yet and nobody needs: after a while, or before an idle node would go.
+    """What is not there yet and nobody has needed for a while: a shorter one if a node is idle.
 
     One that has started may have work before the place hears of it: it joins, and is drained.
     """
     found = []
     for name, kind in book.types.items():
         spare = book.staying(name) - kind.min_nodes
-        patience = 0.0 if _idle(book, kind, nodes, used) else kind.keep_pending_seconds
+        patience = kind.keep_pending_seconds
+        if _idle(book, kind, nodes, used):
+            patience = min(patience, kind.idle_seconds)
         for row in reversed(list(book.of(name, Phase.ASKED, Phase.PENDING))):
-            if row.name in used or spare <= 0:
+            is_new = row.asked == book.now  # what it is for has not been put there yet
+            if row.name in used or is_new or spare <= 0:
                 book.note(row, unwanted=None)
                 continue
             spare -= 1
@@ -221,10 +224,16 @@ def _cancel(book: Book, nodes: dict[str, NodeView], used: set[str]) -> tuple[str
 
 
 def _drain(book: Book, nodes: dict[str, NodeView], used: set[str]) -> tuple[str, ...]:
-    """Idle nodes beyond the least number; machines on their way do not stand in for nodes."""
+    """Idle nodes beyond the least number, once nothing is on its way that could go instead.
+
+    Machines on their way do not stand in for nodes.
+    """
     found = []
     for name, kind in book.types.items():
         spare = sum(1 for _ in book.of(name, Phase.UP)) - kind.min_nodes
+        coming = book.of(name, Phase.ASKED, Phase.PENDING)
+        if any(row.unwanted is not None for row in coming):
+            spare = 0
         for row in _idle(book, kind, nodes, used)[: max(0, spare)]:
             book.move(row, Phase.DRAINING, told=book.now)
             found.append(row.name)

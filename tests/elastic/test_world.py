@@ -113,6 +113,19 @@ def test_what_is_not_there_yet_goes_before_an_idle_node_does() -> None:
     assert late.ended is not None
 
 
+def test_an_idle_node_that_is_of_no_use_does_not_have_its_successor_cancelled() -> None:
+    kind, cpu, end = worker(least=1), {"CPU": UNIT}, {END_LABEL: "2100"}
+    node = NodeView("n", cpu, cpu, "worker-1", "worker", end)
+    _, state = plan(Seen(Wanted(), [node], []), [kind], 1000.0, State())
+    idle, plans = replace(node, idle_seconds=700.0), []
+    for tick in range(40):
+        wanted = waits(500.0) if tick != 20 else Wanted()  # not seen for a moment
+        found, state = plan(Seen(wanted, [idle]), [kind], 1700.0 + tick / 4, state)
+        plans.append(found)
+    assert [ask.names for found in plans for ask in found.asks] == [("worker-2",)]
+    assert not any(found.cancels for found in plans)
+
+
 def test_it_first_asks_for_one_and_doubles() -> None:
     world = World([worker(most=100)])
     world.submit(400, seconds=60.0)
