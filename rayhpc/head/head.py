@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -31,6 +31,7 @@ from rayhpc.head.questions import Questions
 from rayhpc.wire import roles
 from rayhpc.wire.address import Address, NodeNumber, ObjectId, node_of, process_of
 from rayhpc.wire.messages import actors, cluster
+from rayhpc.wire.messages.common import NodeInfo
 from rayhpc.wire.messages.leases import NodeGone, Shutdown
 
 # Messages accepted only from raylets.
@@ -174,12 +175,25 @@ class Head:
         if handler is not None and roles.admits(source, message, self._send):
             handler(source, message)
 
-    def lost(self, number: NodeNumber, reason: str) -> None:
+    def lost(self, number: NodeNumber) -> None:
         """The connection to a node has broken."""
         if self.ended is not None:
             self.nodes.alive.pop(number, None)
         else:
-            self.membership.lost(number, reason)
+            self.membership.lost(number)
+
+    def disconnected(self) -> Mapping[NodeNumber, NodeInfo]:
+        """The nodes without a connection: their raylets may have ended, or dial anew."""
+        alive = self.nodes.alive
+        found = self.membership.disconnected
+        return {number: alive[number].info for number in found if number in alive}
+
+    def raylet_ended(self, number: NodeNumber) -> None:
+        """Nothing listens any more where the raylet of a disconnected node did."""
+        if self.ended is not None:
+            self.nodes.alive.pop(number, None)
+        else:
+            self.membership.raylet_ended(number)
 
     def end(self, reason: str, code: int) -> None:
         """End the cluster: tell all raylets, and do nothing more afterwards."""

@@ -25,6 +25,7 @@ from rayhpc.head.excuses import excuse
 from rayhpc.head.head import Head
 from rayhpc.head.ledger import TABLES, Ledger
 from rayhpc.head.peers import Peers
+from rayhpc.head.probes import Probes
 from rayhpc.wire import codec, messages
 from rayhpc.wire.address import HEAD, Address, node_of, raylet_of
 from rayhpc.wire.guard import Guard
@@ -145,8 +146,9 @@ class HeadProcess:
         # After a failure in `advance` it is not called before this time.
         self._pause_until = 0.0
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._probes = Probes(time.monotonic)
         self._poller = zmq.Poller()
-        for source in [*server.sockets, self._wake_read]:
+        for source in [*server.sockets, self._wake_read, self._probes.fileno()]:
             self._poller.register(source, zmq.POLLIN)
         if life_fd is not None:
             self._poller.register(life_fd, zmq.POLLIN)
@@ -156,7 +158,7 @@ class HeadProcess:
         """Run until the cluster has ended and its nodes are gone (or have taken too long)."""
         self._catch_signals(signals)
         while self._head.ended is None:
-            due = max(self._head.deadline(), self._pause_until)
+            due = max(min(self._head.deadline(), self._probes.deadline()), self._pause_until)
             self._turn(max(0.0, due - time.monotonic()))
         until = time.monotonic() + GRACE_S
         while self._head.nodes.alive and time.monotonic() < until:
@@ -166,6 +168,7 @@ class HeadProcess:
     def close(self) -> None:
         """Close everything."""
         self._server.close()
+        self._probes.close()
         signal.set_wakeup_fd(-1)
         os.close(self._wake_read)
         os.close(self._wake_write)
@@ -181,12 +184,8 @@ class HeadProcess:
         for peer in self._server.lost():
             number = self._peers.lost(peer)
             if number is not None:
-                self._guard.run(
-                    f"the loss of node {number}",
-                    self._head.lost,
-                    number,
-                    "its connection to the head broke",
-                )
+                self._guard.run(f"the loss of node {number}", self._head.lost, number)
+        self._guard.run("the probes", self._probe)
         if self._told_to_stop:
             self._told_to_stop = False
             self._head.end("the head was told to stop (SIGTERM)", 128 + signal.SIGTERM)
@@ -194,6 +193,11 @@ class HeadProcess:
         if now >= self._pause_until and self._guard.run("what is due", self._head.advance):
             self._pause_until = now + ERROR_PAUSE_S
         self._guard.run("a turn's end", self._peers.flush)
+
+    def _probe(self) -> None:
+        """Find out which of the raylets that have no connection have ended."""
+        for number in self._probes.ended(self._head.disconnected()):
+            self._head.raylet_ended(number)
 
     def _receive(self) -> None:
         for peer, frame in itertools.islice(self._server.receive(), BATCH):
@@ -212,7 +216,8 @@ class HeadProcess:
                 if refusal is not None:
                     self._peers.answer(peer, refusal)
             elif number is None:
-                self._refuse_stranger(peer)
+                if not self._peers.is_replaced(peer):
+                    self._refuse_stranger(peer)
             elif node_of(source) == number:
                 if isinstance(message, cluster.Heartbeat):
                     self._peers.confirm(number, message.received)
@@ -222,9 +227,7 @@ class HeadProcess:
                     self._send(source, answer)
 
     # -- nodes -----------------------------------------------------------------------------------
-    def _on_greeting(
-        self, peer: bytes, message: cluster.RegisterNode | cluster.RejoinNode
-    ) -> None:
+    def _on_greeting(self, peer: bytes, message: cluster.RegisterNode | cluster.RejoinNode) -> None:
         if self._peers.number_of(peer) is not None:
             return
         if isinstance(message, cluster.RegisterNode):
@@ -233,6 +236,8 @@ class HeadProcess:
                 self._peers.welcome(peer, welcome)
             else:
                 self._reject(peer, welcome)
+            return
+        if self._peers.is_overtaken(message):
             return
         answer = self._head.rejoin(message, self._peers.received(message.number))
         if isinstance(answer, cluster.Rejoined):

@@ -1,7 +1,8 @@
 """Which nodes are in the cluster: registration, heartbeats, silence, departure.
 
-Used by `head`.  The only module that decides who is dead: a node whose connection breaks, that is
-silent for `SILENT_S` seconds, or that has not come back `RETURN_S` after the head itself has.
+Used by `head`.  The only module that decides who is dead: a node whose connection breaks and whose
+raylet has ended or does not come back within `REJOIN_S`, that is silent for `SILENT_S` seconds, or
+that has not come back `RETURN_S` after the head itself has.
 `head` passes on what a node's death means for actors and groups, and, perhaps later, that nothing
 of it can still run (`endings`).
 """
@@ -33,9 +34,12 @@ DRAINING = "it is draining"
 GATHER_S = 0.5
 # A head that was itself suspended this long (stopped, or its machine asleep) blames nobody.
 AWAY_S = 2.0
+# A raylet whose connection breaks while it lives dials anew at once.
+REJOIN_S = 2.0
 # A head that has come back gives nodes this long to do the same.  A raylet that cannot reach it has
 # by then ended by itself (`HEAD_PATIENCE_S`): what is started again elsewhere has one life.
 RETURN_S = cluster.HEAD_PATIENCE_S + 1.0
+_BROKE = "its connection to the head broke"
 _STARTED = b"started"
 
 
@@ -55,6 +59,7 @@ class Membership:
     Attributes:
         started: when the cluster started, seconds since the epoch.
         history: what the nodes' heartbeats reported over time.
+        disconnected: the members that have no connection, and by when they must have another.
     """
 
     def __init__(
@@ -84,6 +89,7 @@ class Membership:
         self._heard: dict[NodeNumber, float] = {}
         # Why, when they were last heard, and whether their connection has broken.
         self._lost: dict[NodeNumber, tuple[str, float, bool]] = {}
+        self.disconnected: dict[NodeNumber, float] = {}
         self._endings = Endings(now)
         for node in nodes.dead:  # when they were heard was known to an earlier life of the head
             self._endings.dead(node.number, now(), broken=False, orderly=False)
@@ -103,13 +109,12 @@ class Membership:
         reason = self._mismatch(message, name) or self._known(message.info.node_id, name)
         if reason:
             return cluster.RegistrationRefused(reason)
-        # One that is awaited was admitted, but the answer never reached it.
+        # One that is known was admitted, but the answer never reached it.
         known = self._nodes.by_id(message.info.node_id)
         node = known or self._nodes.admit(message.info, self._wall())
-        self._awaited.discard(node.number)
+        self._present(node.number)
         if message.clock:
             node.skew = message.clock - self._wall()
-        self._heard[node.number] = self._now()
         self._announcer.joined(node)
         infos = [x.info for x in self._nodes.alive.values()]
         return cluster.Registered(node.number, infos, self.started, self._life)
@@ -129,17 +134,30 @@ class Membership:
         number, node = message.number, self._nodes.by_id(message.node_id)
         if node is None or node.number != number:
             return NodeGone(number, "the head does not know this node")
-        if number not in self._awaited:
-            # This head has not been away: a node's end is that its connection breaks.
-            self._lose(number, "its connection to the head broke", broken=False)
-            self._endings.heard(number)
-            return NodeGone(number, node.ended or "its connection to the head broke")
-        self._awaited.discard(number)
-        self._heard[number] = self._now()
+        if number not in self._awaited and number not in self._heard:
+            return self._too_late(node)
+        self._present(number)
         node.report(message.usage)
         self._announcer.joined(node)
         infos = [x.info for x in self._nodes.alive.values()]
         return cluster.Rejoined(received, self._life, infos, message.sent)
+
+    def _present(self, number: NodeNumber) -> None:
+        """A member has a connection, and has just been heard."""
+        self._awaited.discard(number)
+        self.disconnected.pop(number, None)
+        self._heard.pop(number, None)
+        self._heard[number] = self._now()
+
+    def _too_late(self, node: NodeRecord) -> NodeGone:
+        """A node asks to be taken back whose work is given to others: it is alive, and must end."""
+        number = node.number
+        self._endings.heard(number)
+        reason = node.ended
+        if number in self._lost:
+            reason, heard, _ = self._lost[number]
+            self._lost[number] = reason, heard, False
+        return NodeGone(number, reason)
 
     def _mismatch(self, message: cluster.RegisterNode | cluster.RejoinNode, name: str) -> str:
         mine = self._facts
@@ -164,7 +182,7 @@ class Membership:
     def _known(self, node_id: str, name: str) -> str:
         """Why a node that has registered before must not do so again; empty: it may."""
         known = self._nodes.by_id(node_id)
-        if known is None or known.number in self._awaited:
+        if known is None or known.number in self._awaited or known.number in self.disconnected:
             return ""
         if known.ended:
             return (
@@ -243,27 +261,50 @@ class Membership:
             self._broken.setdefault(link, self._now())
 
     def _judge_links(self) -> None:
-        """Of the nodes with broken links, those with the most go, but never the head's own."""
+        """Of the nodes with broken links, those with the most go, but never the head's own.
+
+        One that the head cannot reach either goes first.
+        """
         now = self._now()
         while self._broken and now - next(iter(self._broken.values())) >= GATHER_S:
             count = Counter(number for link in self._broken for number in link)
-            number = max(count, key=lambda x: (not self._is_heads(x), count[x], x))
+            number = max(
+                count, key=lambda x: (not self._is_heads(x), self._is_absent(x), count[x], x)
+            )
             others = sorted({x for link in self._broken if number in link for x in link} - {number})
             shown = ", ".join(str(x) for x in others)
             self._lose(number, f"its link to node {shown} broke, though both lived", broken=False)
             self._broken = {k: t for k, t in self._broken.items() if number not in k}
 
+    def _is_absent(self, number: NodeNumber) -> bool:
+        return number in self._awaited or number in self.disconnected
+
     def _is_heads(self, number: NodeNumber) -> bool:
         node = self._nodes.alive.get(number)
         return node is not None and node.info.is_head
 
-    def lost(self, number: NodeNumber, reason: str) -> None:
-        """A node's connection is gone: `advance` will declare it dead."""
+    def lost(self, number: NodeNumber) -> None:
+        """A node's connection has broken: its raylet has ended, or dials anew."""
         self._endings.disconnected(number)
-        self._lose(number, reason, broken=True)
+        if number not in self._heard:
+            return
+        if self._nodes.alive[number].leaving in ("", DRAINING):
+            self.disconnected[number] = self._now() + REJOIN_S
+        else:  # it has said so
+            self._lose(number, _BROKE, broken=True)
+
+    def raylet_ended(self, number: NodeNumber) -> None:
+        """Nothing listens any more where the raylet of a disconnected node did."""
+        if number in self.disconnected:
+            self._lose(number, f"{_BROKE}, and its raylet has ended", broken=True)
 
     def _lose(self, number: NodeNumber, reason: str, *, broken: bool) -> None:
+        self.disconnected.pop(number, None)
         heard = self._heard.pop(number, None)
+        if number in self._awaited:
+            # It has heard nothing of a head since before this one began.
+            self._awaited.discard(number)
+            heard = self._return_by - RETURN_S
         if heard is not None:
             self._lost[number] = reason, heard, broken
 
@@ -272,18 +313,20 @@ class Membership:
         now = self._now()
         if now - self._checked > AWAY_S:
             self._heard = dict.fromkeys(self._heard, now)
+            self.disconnected = dict.fromkeys(self.disconnected, now + REJOIN_S)
         self._checked = now
         while self._heard:
             number, when = next(iter(self._heard.items()))
             if now - when < SILENT_S:
                 break
             self._lose(number, f"nothing was heard from it for {SILENT_S:g} s", broken=False)
+        for number in [x for x, by in self.disconnected.items() if by <= now]:
+            reason = f"{_BROKE}, and it did not come back within {REJOIN_S:g} s"
+            self._lose(number, reason, broken=False)
         if self._awaited and now >= self._return_by:
             reason = f"it did not come back within {RETURN_S:g} s after the head had"
-            # They have heard nothing of a head since before this one began.
-            heard = self._return_by - RETURN_S
-            self._lost.update(dict.fromkeys(sorted(self._awaited), (reason, heard, False)))
-            self._awaited.clear()
+            for number in sorted(self._awaited):
+                self._lose(number, reason, broken=False)
         self._judge_links()
         self._bury_lost()
         for number in self._endings.over():
@@ -319,5 +362,6 @@ class Membership:
         if self._lost:
             return self._checked
         check = min(self._checked + CHECK_S, self._endings.deadline())
+        check = min([check, *self.disconnected.values()])
         news = self._announcer.deadline()
         return check if news is None else min(check, news)

@@ -3,11 +3,13 @@
 Used by `main` and the simulation.  What a turn has to say is held back until the turn's changes are
 in the database (`flush`), and what counts is kept there as well until the raylet has confirmed it:
 a head that comes back sends it again to whom it has not reached, and knows which of a raylet's
-messages it has handled (`wire.numbered`).  Never touches a socket.
+messages it has handled (`wire.numbered`).  A node that has made another connection is heard over
+that one alone: what it sent before and had not been handled comes again.  Never touches a socket.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
 
@@ -30,6 +32,8 @@ class _Line:
         self.numbered: Numbered[bytes] = Numbered(*counts)
         # Kept, but in no row yet.
         self.fresh: list[bytes] = []
+        # When the request over its present connection was sent, by the raylet's clock.
+        self.asked = -math.inf
         self._number = number
         self._ledger = ledger
         # (key, number of its last frame), oldest first.
@@ -82,6 +86,8 @@ class Peers:
         self._lines: dict[NodeNumber, _Line] = {}
         self._number_of: dict[bytes, NodeNumber] = {}
         self._peer_of: dict[NodeNumber, bytes] = {}
+        # Connections that stand, and in whose place their nodes have made others.
+        self._replaced: set[bytes] = set()
         # This turn's frames: (connection, frame).
         self._out: list[tuple[bytes, bytes]] = []
         self._fresh: dict[NodeNumber, _Line] = {}
@@ -97,6 +103,15 @@ class Peers:
     def number_of(self, peer: bytes) -> NodeNumber | None:
         """The node at the other end of a connection; None: it has not introduced itself."""
         return self._number_of.get(peer)
+
+    def is_replaced(self, peer: bytes) -> bool:
+        """Whether the node at the other end has made another connection, and this one is over."""
+        return peer in self._replaced
+
+    def is_overtaken(self, message: cluster.RejoinNode) -> bool:
+        """Whether the node has sent another request since, over its present connection."""
+        line = self._lines.get(message.number)
+        return line is not None and message.sent <= line.asked
 
     def received(self, number: NodeNumber) -> int:
         """How many of a node's messages have been handled."""
@@ -116,16 +131,22 @@ class Peers:
         """A node has come back: it gets what it has missed."""
         self._connect(peer, message.number)
         line = self._lines[message.number]
+        line.asked = message.sent
         line.confirm(message.received)
         self.answer(peer, answer, raylet_of(message.number))
         self._out.extend((peer, frame) for frame in line.numbered.missing(message.received))
 
     def _connect(self, peer: bytes, number: NodeNumber) -> None:
+        before = self._peer_of.get(number)
+        if before is not None:
+            del self._number_of[before]
+            self._replaced.add(before)
         self._number_of[peer] = number
         self._peer_of[number] = peer
 
     def lost(self, peer: bytes) -> NodeNumber | None:
-        """A connection is gone; returns whose it was."""
+        """A connection is gone; returns the node that has none any more, if any."""
+        self._replaced.discard(peer)
         number = self._number_of.pop(peer, None)
         if number is not None:
             self._peer_of.pop(number, None)

@@ -23,10 +23,12 @@ class HeadContact:
 
     Args:
         now: the time in seconds, monotonic.
+        life: which life of the head the node has joined.
     """
 
-    def __init__(self, now: Callable[[], float]) -> None:
+    def __init__(self, now: Callable[[], float], life: int = 1) -> None:
         self._now = now
+        self._life = life
         self._heard = now()
         self._turned = now()
         self._lost = ""
@@ -39,6 +41,14 @@ class HeadContact:
         """
         self._heard = max(self._heard, sent)
         self._lost = ""
+
+    def rejoined(self, sent: float, life: int) -> str:
+        """A head has taken the node back, as it asked at that time; says what had happened."""
+        self.heard(sent)
+        before, self._life = self._life, life
+        if life == before:
+            return "there is a connection to the head again"
+        return f"the head has come back, for its life {life}"
 
     def lost(self, why: str) -> None:
         """The connection to the head has broken, or another one could not be made."""

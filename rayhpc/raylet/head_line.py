@@ -1,8 +1,9 @@
-"""A raylet's line to the head, which is taken up again when the head has come back.
+"""A raylet's line to the head, which is taken up again when its connection has broken.
 
-Used by `routing` and `main` once the node has joined.  While the head is gone, what is for it is
-kept; when it answers again it gets what it has not handled, in order, and the raylet what it has
-missed (`wire.numbered`).  How long to wait for it is decided by `head_contact`.
+Used by `routing` and `main` once the node has joined.  The head's process may be gone, and come
+back, or the connection alone has broken.  Until the head answers again, what is for it is kept;
+then it gets what it has not handled, in order, and the raylet what it has missed
+(`wire.numbered`).  How long to wait for it is decided by `head_contact`.
 """
 
 from __future__ import annotations
@@ -16,8 +17,11 @@ from rayhpc.wire.address import HEAD, Address
 from rayhpc.wire.messages import cluster
 from rayhpc.wire.numbered import Numbered, is_passing
 
-# Between two attempts to reach a head that is gone.
+# Between two attempts to reach the head.
 REDIAL_S = 0.1
+# A connection over which nothing has come for so long is broken, perhaps by a firewall that has
+# forgotten it: soon enough for another one before the head has missed the node (`NODE_SILENT_S`).
+SILENCE_MS = 2_000
 
 _decode = codec.Decoder((cluster.Rejoined, cluster.HeadAlive))
 _HEARD, _BACK = (x.__struct_config__.tag for x in (cluster.HeadAlive, cluster.Rejoined))

@@ -29,7 +29,7 @@ from rayhpc.raylet.descriptors import Descriptors
 from rayhpc.raylet.excuses import excuse
 from rayhpc.raylet.forkserver import ForkServer
 from rayhpc.raylet.forkserver_loop import end_children, own_children
-from rayhpc.raylet.head_line import HeadLine
+from rayhpc.raylet.head_line import SILENCE_MS, HeadLine
 from rayhpc.raylet.joining import JoinError, join, node_info, rejoining
 from rayhpc.raylet.keeper import Keeper
 from rayhpc.raylet.logs import LogFile
@@ -148,7 +148,7 @@ class _RayletProcess:
         self._spill_files = open_for_all(config.spill_dirs) if hidden else []
         server.share([self._arena.fd, self._slots.fd, *(x.fd for x in self._spill_files)])
         self._links = Links(self._context, config.cluster.node)
-        self._head = HeadLink(self._context, config.cluster)
+        self._head = HeadLink(self._context, config.cluster, silence_ms=SILENCE_MS)
         # What was there before us is our launcher's (the head); all else that we inherit is ours.
         self._others = own_children() - {server.pid}
         self._closing: list[Callable[[], None]] = []
@@ -345,7 +345,7 @@ class _RayletProcess:
         return any_
 
     def _head_lost(self, why: str) -> None:
-        logger.warning("the head is lost, it is tried again: %s", why)
+        logger.warning("there is no connection to the head, it is dialled again: %s", why)
         self._running.head.lost(why)
         self._due = 0.0  # the next attempt is due earlier than anything else
 

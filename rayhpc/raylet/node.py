@@ -103,7 +103,7 @@ class Raylet:
         self.broken_links = BrokenLinks(now)
         self._watched: set[Address] = set()
         self._gone: set[NodeNumber] = set()
-        self.head = HeadContact(now)
+        self.head = HeadContact(now, registered.life)
         self._make_parts(base, wall)
         for info in registered.nodes:
             self._add_node(info)
@@ -361,9 +361,9 @@ class Raylet:
             self.leases.on_view_changed()
 
     def _on_rejoined(self, _: Address, message: cluster.Rejoined) -> None:
-        """The head is back; it knows what it knew, but not what passed between us meanwhile."""
-        self.head.heard(message.heard)
-        logger.warning("the head has come back, for its life %d", message.life)
+        """There is a connection to the head again; views and heartbeats have been lost."""
+        logger.warning(self.head.rejoined(message.heard, message.life))
+        self.heartbeats.repeat()
         for info in message.nodes:
             self._add_node(info)
         for node in self.broken_links.told:  # perhaps in vain

@@ -79,6 +79,10 @@ class Heartbeats:
         )
         self._send(HEAD, message)
 
+    def repeat(self) -> None:
+        """What was said last may not have reached the head: say it again."""
+        self._told = ()
+
     def are_overdue(self) -> bool:
         """Whether a turn of the loop takes so long that the head may take the node for dead."""
         return self._now() >= self._last + LATEST_S

@@ -26,13 +26,23 @@ class HeadLink:
         context: the process's ZeroMQ context.
         key: the cluster's key; the head's addresses are tried in turn, inside CURVE.
         rounds: milliseconds per attempt, for each round over all addresses.
+        silence_ms: the connection is broken if nothing has come for about so long; the head's
+            process need not be able to answer (None: as with any other connection).
 
     Attributes:
         sockets: poll them for reading, then call `receive`, then `is_lost`.
     """
 
-    def __init__(self, context: Context, key: ClusterKey, rounds: Sequence[int] = ROUNDS) -> None:
+    def __init__(
+        self,
+        context: Context,
+        key: ClusterKey,
+        rounds: Sequence[int] = ROUNDS,
+        silence_ms: int | None = None,
+    ) -> None:
         self._sock = sockets.make_tcp_client(context, zmq.DEALER, key.node, routing_id=b"raylet")
+        if silence_ms is not None:
+            sockets.notice_silence(self._sock, silence_ms)
         self._monitor = Monitor(self._sock, KINDS)
         self._in_use: dict[str, Dial] = {}
         self._waiting: list[bytes] = []

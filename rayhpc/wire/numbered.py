@@ -2,8 +2,8 @@
 
 Used by both ends of the line between a raylet and the head (`raylet.head_line`, `head.peers`).
 Frames have no numbers on the wire: within a connection they keep their order, so both ends count.
-When the head has come back, each end says how many it has, and the other sends what is missing:
-nothing is lost and nothing comes twice.  A state machine: never touches a socket.
+Over a new connection each end says how many it has, and the other sends what is missing: nothing is
+lost and nothing comes twice.  A state machine: never touches a socket.
 
 Messages that are repeated anyway (heartbeats, views, greetings) are *passing*: neither counted nor
 kept.

@@ -240,6 +240,12 @@ def disconnect_tcp(sock: Socket, endpoint: str) -> None:
     _disconnect(sock, endpoint)
 
 
+def notice_silence(sock: Socket, silence_ms: int) -> None:
+    """Have connections of a TCP socket broken if nothing comes for so long (1.5 times, at most)."""
+    sock.setsockopt(zmq.HEARTBEAT_IVL, silence_ms // 2)
+    sock.setsockopt(zmq.HEARTBEAT_TIMEOUT, silence_ms)
+
+
 def tcp_endpoint(ip: str, port: int) -> str:
     """An address in ZeroMQ's notation."""
     return f"tcp://[{ip}]:{port}" if ":" in ip else f"tcp://{ip}:{port}"

@@ -332,7 +332,7 @@ class World:
         raylet.living.clear()
         self._deliver(
             ("up", raylet.number),
-            lambda: self.head.lost(raylet.number, "its connection to the head broke"),
+            lambda: (self.head.lost(raylet.number), self.head.raylet_ended(raylet.number)),
         )
 
     def process(self, raylet: FakeRaylet) -> Address:

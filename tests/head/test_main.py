@@ -123,6 +123,21 @@ class Raylet:
             self.number = answer.number
         return answer
 
+    def rejoin(self, received: int, sent: float = 0.0) -> None:
+        """Ask to be taken back."""
+        message = cluster.RejoinNode(
+            FACTS.cluster_id,
+            cluster.PROTOCOL,
+            FACTS.python,
+            FACTS.version,
+            self.number,
+            self.name,
+            received,
+            cluster.Usage(self.number, amounts(CPU=1)),
+            sent,
+        )
+        self.say(message)
+
     def wait_for_itself(self, kind: Any) -> Any:
         """The next message of that kind, which must be addressed to this raylet."""
         found = self.wait_for(kind)
@@ -194,6 +209,32 @@ def test_a_node_whose_connection_breaks_is_gone_at_once(head: HeadInAProcess) ->
     head.raylets.remove(second)
     gone = first.wait_for(leases.NodeGone)
     assert (gone.node, "broke" in gone.reason) == (2, True)
+
+
+def test_a_node_that_lives_may_make_another_connection(head: HeadInAProcess) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as there:  # as its raylet would
+        info = node_info("node-0", amounts(CPU=1))
+        info = msgspec.structs.replace(info, endpoints=[there.getsockname()[:2]])
+        first, other = head.raylet(), head.raylet()
+        first.register(info=info)
+        other.register()
+        first.say(cluster.GetJob(9))
+        first.say(cluster.Heartbeat(sent=1.0))
+        assert first.wait_for(cluster.HeadAlive).received == 1
+        again, late = head.raylet(), head.raylet()
+        for each in (again, late):
+            each.number, each.name = first.number, first.name
+        again.rejoin(0, 2.0)
+        assert again.wait_for(cluster.Rejoined).received == 1
+        # What comes over other connections, made earlier and read later, means nothing.
+        first.say(cluster.GetJob(10))
+        late.rejoin(0, 1.5)
+        for each in (first, late):
+            each.link.close()
+            head.raylets.remove(each)
+        again.say(cluster.Heartbeat(sent=3.0))
+        assert again.wait_for(cluster.HeadAlive).received == 1
+        assert not any(isinstance(m, leases.NodeGone) for m in other.seen)
 
 
 def test_a_mismatch_is_refused_and_another_try_may_succeed(head: HeadInAProcess) -> None:
@@ -271,18 +312,7 @@ def test_a_killed_head_comes_back_with_what_it_had_acknowledged(head: HeadInAPro
         assert not list(raylet.link.receive())
     head.resume()
     raylet.link.redial()
-    raylet.say(
-        cluster.RejoinNode(
-            FACTS.cluster_id,
-            cluster.PROTOCOL,
-            FACTS.python,
-            FACTS.version,
-            1,
-            raylet.name,
-            1,
-            cluster.Usage(1, amounts(CPU=1)),
-        )
-    )
+    raylet.rejoin(1)
     back = raylet.wait_for(cluster.Rejoined)
     assert (back.life, back.received, [x.number for x in back.nodes]) == (2, 1, [1])
     raylet.say(cluster.Request(2, cluster.KvGet("s", b"k")), process=9)

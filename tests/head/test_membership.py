@@ -5,11 +5,11 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from rayhpc.head.membership import SILENT_S
+from rayhpc.head.membership import REJOIN_S, SILENT_S
 from rayhpc.wire.messages import cluster, leases, listings
 from rayhpc.wire.messages.common import JobConfig
 
-from .fakes import FACTS, World, amounts, node_info
+from .fakes import FACTS, FakeRaylet, World, amounts, node_info
 
 
 def register(world: World, **changes: object) -> cluster.Registered | cluster.RegistrationRefused:
@@ -198,3 +198,111 @@ def test_a_broken_link_to_a_node_that_is_gone_means_nothing() -> None:
     nodes[0].say(cluster.LinkBroken(nodes[1].number))
     world.run(1.5)
     assert set(world.head.nodes.alive) == {1}
+
+
+def rejoining(world: World, node: FakeRaylet) -> cluster.RejoinNode:
+    return cluster.RejoinNode(
+        FACTS.cluster_id,
+        cluster.PROTOCOL,
+        FACTS.python,
+        FACTS.version,
+        node.number,
+        node.info.node_id,
+        0,
+        cluster.Usage(node.number, dict(node.free), version=node.version + 1),
+        world.time,
+    )
+
+
+def two_nodes() -> tuple[World, FakeRaylet, FakeRaylet]:
+    world = World()
+    first, second = world.add_node(), world.add_node()
+    world.beat()
+    world.run(0.5)
+    return world, first, second
+
+
+def test_a_node_whose_connection_broke_may_come_back_in_time() -> None:
+    world, first, second = two_nodes()
+    first.take(amounts(CPU=3))
+    second.silent = True  # it has no connection
+    world.head.lost(2)
+    world.run(REJOIN_S - 0.1)
+    assert list(world.head.nodes.alive) == [1, 2]
+    assert list(world.head.disconnected()) == [2]
+    second.seen.clear()
+    second.free = amounts(CPU=1)
+    answer = world.head.rejoin(rejoining(world, second), 0)
+    assert isinstance(answer, cluster.Rejoined)
+    assert [info.number for info in answer.nodes] == [1, 2]
+    second.silent = False
+    world.run(REJOIN_S + 1)
+    assert list(world.head.nodes.alive) == [1, 2]
+    assert not world.head.disconnected()
+    assert world.head.nodes.alive[2].free["CPU"] == amounts(CPU=1)["CPU"]
+    # It learns anew how full the others are.
+    views = [u for m in second.seen if isinstance(m, cluster.View) for u in m.changed]
+    assert (1, amounts(CPU=1)) in [(u.node, u.available) for u in views]
+
+
+def test_one_that_does_not_is_dead_and_told_so_when_it_asks() -> None:
+    world, first, second = two_nodes()
+    second.silent = True
+    world.head.lost(2)
+    world.run(REJOIN_S + 0.1)
+    gone = next(m for m in first.seen if isinstance(m, leases.NodeGone))
+    assert (gone.node, "did not come back within 2 s" in gone.reason) == (2, True)
+    answer = world.head.rejoin(rejoining(world, second), 0)
+    assert answer == leases.NodeGone(2, gone.reason)
+    assert list(world.head.nodes.alive) == [1]
+
+
+def test_one_whose_raylet_has_ended_is_dead_at_once() -> None:
+    world, first, _ = two_nodes()
+    world.head.lost(2)
+    world.head.raylet_ended(2)
+    world.head.advance()
+    world.run(0.1)
+    assert next(m for m in first.seen if isinstance(m, leases.NodeGone)).node == 2
+    # What is found out about a node that is connected is out of date.
+    world.head.raylet_ended(1)
+    world.head.advance()
+    assert list(world.head.nodes.alive) == [1]
+
+
+def test_one_that_asks_before_the_head_has_noticed_is_taken_back() -> None:
+    world, _, second = two_nodes()
+    assert isinstance(world.head.rejoin(rejoining(world, second), 0), cluster.Rejoined)
+    world.run(REJOIN_S + 1)
+    assert list(world.head.nodes.alive) == [1, 2]
+
+
+def test_a_welcome_that_was_lost_is_given_again() -> None:
+    world = World()
+    world.add_node()
+    node = world.add_node()
+    world.head.lost(node.number)
+    answer = register(world, info=node.info)
+    assert isinstance(answer, cluster.Registered)
+    assert answer.number == node.number
+    world.beat()
+    world.run(REJOIN_S + 1)
+    assert list(world.head.nodes.alive) == [1, 2]
+
+
+def test_a_head_that_was_away_gives_them_their_time() -> None:
+    world, _, second = two_nodes()
+    world.head.lost(2)
+    world.time += 60
+    world.head.advance()
+    assert isinstance(world.head.rejoin(rejoining(world, second), 0), cluster.Rejoined)
+
+
+def test_of_two_that_cannot_reach_each_other_the_one_without_a_connection_goes() -> None:
+    world, _, second = two_nodes()
+    third = world.add_node()
+    second.silent = True
+    world.head.lost(2)
+    third.say(cluster.LinkBroken(2))
+    world.run(1.0)
+    assert list(world.head.nodes.alive) == [1, 3]

@@ -57,6 +57,8 @@ class Network:
         held = json.loads(self._switch.stdout.readline())
         self._names = [f"/proc/{self._switch.pid}/fd/{each}" for each in held]
         self.hosts = range(1, count + 1)
+        # Where the head listens, on host 1.
+        self.head_port = 0
 
     def close(self) -> None:
         """End the switch."""
@@ -108,6 +110,10 @@ class Network:
         """Of so many frames with parts of objects some bytes are changed, unseen by TCP."""
         self._order(pairs, changed=share)
 
+    def change_to_head(self, pairs: Pairs, share: float) -> None:
+        """Of so many frames between a raylet and the head some bytes are changed, as above."""
+        self._order(pairs, changed=share, port=self.head_port)
+
     def set_interface(self, host: int, state: str) -> None:
         """The interface of a host goes "up" or "down", as an administrator would have it."""
         self._run(host, "ip", "link", "set", "eth0", state)
@@ -132,16 +138,32 @@ class Network:
                 count += 1
         return count
 
+    def reset_to_head(self, host: int) -> int:
+        """Reset the connection of a host's raylet to the head.
+
+        Returns:
+            how many there were.
+        """
+        head = f"{self.address(1)}:{self.head_port}"
+        killed = self._run(host, "ss", "--kill", "--tcp", "--no-header", "dst", head).stdout
+        return len(killed.splitlines())
+
     def _run(self, host: int, *words: str) -> subprocess.CompletedProcess[str]:
         command = ["nsenter", f"--net={self._names[host - 1]}", "--", *words]
         return subprocess.run(command, check=True, capture_output=True, text=True)
 
     def _order(
-        self, pairs: Pairs, loss: float = 0.0, delay: float = 0.0, changed: float = 0.0
+        self,
+        pairs: Pairs,
+        loss: float = 0.0,
+        delay: float = 0.0,
+        changed: float = 0.0,
+        port: int = 0,
     ) -> None:
         assert self._switch.stdin is not None
         assert self._switch.stdout is not None
         order = {"pairs": list(pairs), "loss": loss, "delay": delay, "changed": changed}
+        order["port"] = port
         print(json.dumps(order), file=self._switch.stdin, flush=True)
         self._switch.stdout.readline()
 

@@ -97,6 +97,7 @@ def run(scenario: Scenario) -> Outcome:
 
 def _on(network: Network, scenario: Scenario, folder: Path) -> Outcome:
     hosts = _Hosts(network)
+    network.head_port = int(hosts.cluster.address.rpartition(":")[2])
     try:
         network.move_to(driver_host(scenario.hosts))
         ray.init(

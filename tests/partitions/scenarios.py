@@ -15,6 +15,7 @@ LONG_S = 3
 DELAY_S = 0.05
 LOSS = 0.02
 CHANGED = 0.001
+CHANGED_TO_HEAD = 0.02
 STEADY_S = 6.0
 
 
@@ -74,9 +75,21 @@ ALL = {
         3, lambda network: None, 1.0, loses_node=True, kills=3
     ),
     "2 hosts, all connections reset": Scenario(
-        2, lambda network: network.reset(2, busy=False), 1.0, loses_node=True
+        2, lambda network: network.reset(2, busy=False), 1.0, loses_node=False
     ),
     "3 hosts, all connections of one reset": Scenario(
-        3, lambda network: network.reset(3, busy=False), 1.0, loses_node=True
+        3, lambda network: network.reset(3, busy=False), 1.0, loses_node=False
+    ),
+    "2 hosts, connection to the head reset": Scenario(
+        2, lambda network: network.reset_to_head(2), 1.0, loses_node=False
+    ),
+    "3 hosts, connection of one to the head reset": Scenario(
+        3, lambda network: network.reset_to_head(3), 1.0, loses_node=False
+    ),
+    "2 hosts, bytes changed between raylet and head": Scenario(
+        2,
+        lambda network: network.change_to_head(_every(network), CHANGED_TO_HEAD),
+        STEADY_S,
+        loses_node=False,
     ),
 }

@@ -6,9 +6,9 @@ Started by `network`; needs root and /dev/net/tun.  Makes COUNT namespaces, each
 "eth0" of its own, and passes frames between them: it can lose and delay them, for each direction by
 itself, whatever packet schedulers the kernel was built with.  Says the descriptors of its
 namespaces first, then takes one JSON object a line and answers each with an empty line:
-`{"pairs": [[1, 2], …], "loss": 0.1, "delay": 0.05, "changed": 0}` sets what happens to frames from
-1 to 2.  What is changed are two words of a large frame, which change places: so TCP's checksum, a
-sum, does not tell.
+`{"pairs": [[1, 2], …], "loss": 0.1, "delay": 0.05, "changed": 0, "port": 0}` sets what happens to
+frames from 1 to 2.  What is changed are two words of a large frame, or with `port` of any that goes
+from or to that TCP port, which change places: so TCP's checksum, a sum, does not tell.
 Ends with its standard input, and the namespaces with it.
 """
 
@@ -20,6 +20,7 @@ import json
 import os
 import random
 import select
+import socket
 import struct
 import subprocess
 import sys
@@ -36,6 +37,7 @@ _LARGEST = 65536
 # Larger than what raylets have to say to one another: a frame with part of an object.
 _LARGE = 6000
 _COMMANDS = 0
+_IPV4 = b"\x08\x00"
 
 
 @dataclass
@@ -45,6 +47,7 @@ class Cable:
     loss: float = 0.0
     delay_s: float = 0.0
     changed: float = 0.0
+    port: int = 0
     waiting: deque[tuple[float, bytes]] = field(default_factory=deque)
 
 
@@ -103,7 +106,7 @@ class Switch:
         for one, two in order["pairs"]:
             cable = self._cables[one, two]
             cable.loss, cable.delay_s = order["loss"], order["delay"]
-            cable.changed = order["changed"]
+            cable.changed, cable.port = order["changed"], order["port"]
         print(flush=True)
         return True
 
@@ -127,7 +130,7 @@ class Switch:
         cable = self._cables[port, to]
         if cable.loss and self._random.random() < cable.loss:
             return
-        if cable.changed and len(frame) > _LARGE and self._random.random() < cable.changed:
+        if cable.changed and _is_meant(frame, cable) and self._random.random() < cable.changed:
             frame = frame[:-8] + frame[-4:-2] + frame[-6:-4] + frame[-8:-6] + frame[-2:]
         if cable.delay_s or cable.waiting:
             cable.waiting.append((time.monotonic() + cable.delay_s, frame))
@@ -149,6 +152,19 @@ class Switch:
     def _patience_ms(self) -> float | None:
         due = [cable.waiting[0][0] for cable in self._cables.values() if cable.waiting]
         return max(0.0, min(due) - time.monotonic()) * 1e3 if due else None
+
+
+def _is_meant(frame: bytes, cable: Cable) -> bool:
+    """Whether it is one of those that are changed."""
+    if not cable.port:
+        return len(frame) > _LARGE
+    # Ethernet, IPv4 and TCP, whose headers say how long they are.
+    tcp = 14 + (frame[14] & 0x0F) * 4
+    if frame[12:14] != _IPV4 or frame[23] != socket.IPPROTO_TCP:
+        return False
+    data = tcp + (frame[tcp + 12] >> 4) * 4
+    ends = struct.unpack("!HH", frame[tcp : tcp + 4])
+    return cable.port in ends and len(frame) - data >= 8
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The two shortest scenarios: a cut that nobody may notice, and connections reset in mid-transfer.
+"""Two short scenarios: a cut that nobody may notice, and all connections reset in mid-transfer.
 
 `python -m tests.partitions.run` has all of them.
 """
@@ -12,7 +12,7 @@ import pytest
 from tests.partitions.network import why_not
 from tests.partitions.run import row, run_one
 
-SHORT = ["2 hosts, both ways cut for 1 s", "2 hosts, connections with objects reset"]
+SHORT = ["2 hosts, both ways cut for 1 s", "2 hosts, all connections reset"]
 
 pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not() or "-")
 

@@ -14,6 +14,7 @@ from rayhpc.runtime.worker.worker import Worker
 from rayhpc.wire.address import describe
 from rayhpc.wire.direct_links import HELD
 from rayhpc.wire.messages import actors
+from rayhpc.wire.messages.cluster import KvPut
 
 from .cluster import Cluster
 from .node import SimNode
@@ -142,3 +143,16 @@ def _of_node(node: SimNode) -> Iterator[str]:
     for what, value in shown.items():
         if value:
             yield f"{describe(node.me)}: {what}: {value}"
+
+
+def put_each_once(sim: Cluster, driver: SimProcess, count: int, limit: float) -> None:
+    """Have a driver put so many keys; each must be new, as none is carried out twice."""
+    answers: list[Any] = []
+
+    def ask() -> None:
+        for i in range(count):
+            put = KvPut("s", str(i).encode(), b"v", overwrite=False)
+            answers.append(driver.client.ask_head(put, bool))
+
+    routine(sim, driver, ask, limit)
+    assert answers == [True] * count

@@ -41,6 +41,8 @@ class Cluster:
         self.world.to_head = lambda number, frame: self.nodes[number].to_head(frame)
         self.world.answer_for = self._answer_for
         self.nodes: dict[int, SimNode] = {}
+        # So many of the messages between raylets and the head break the connection that they take.
+        self.head_links_break = 0.0
         for index in range(nodes):
             self.add_node(index, cpus)
 
@@ -107,11 +109,17 @@ class Cluster:
             node.worker_died(worker, KILLED)
 
     def kill_node(
-        self, node: SimNode, reason: str = "power loss", told_after: float | None = None
+        self,
+        node: SimNode,
+        reason: str = "power loss",
+        told_after: float | None = None,
+        *,
+        is_refused: bool = True,
     ) -> None:
         """Everything on a node dies at once; the others notice their connections end.
 
         `told_after`: so long the head's connection stays up (None: a random short time).
+        `is_refused`: whoever dials it then is told that nothing listens there.
         """
         if not node.alive:
             return
@@ -130,7 +138,7 @@ class Cluster:
                 )
 
         def lost() -> None:
-            self.server.lost(node.number, reason)
+            self.server.raylet_died(node.number, is_refused=is_refused)
 
         wait = self.world.random.uniform(0.001, 0.05) if told_after is None else told_after
         self.world.after(wait, lost)

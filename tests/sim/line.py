@@ -17,6 +17,7 @@ from rayhpc.head.config import HeadFacts
 from rayhpc.head.database import Database
 from rayhpc.head.head import Head
 from rayhpc.head.ledger import TABLES, Ledger
+from rayhpc.head.membership import SILENT_S
 from rayhpc.head.peers import Peers
 from rayhpc.wire import codec, messages
 from rayhpc.wire.address import Address, describe, raylet_of
@@ -28,19 +29,26 @@ if TYPE_CHECKING:
 FACTS = HeadFacts("sim", "0", "3")
 # What was sent within this time before a death may never have left the process.
 LOSS_S = 0.0001
+# So long it takes a raylet to notice that nothing comes any more (`raylet.head_line.SILENCE_MS`).
+FORGOTTEN_S = (2.0, 3.0)
+# So long the head takes to find out that a raylet's machine refuses connections.
+PROBED_S = 0.02
 
 _decode = codec.Decoder(messages.HEAD_TAKES)
 
 
 class SimConnection:
-    """One TCP connection: what is sent arrives in order, until an end dies."""
+    """One TCP connection: what is sent arrives in order, until an end dies or it breaks."""
 
     def __init__(self, world: World, head: SimHead, link: SimLink, name: bytes) -> None:
         self.world = world
         self.head = head
         self.link = link
         self.name = name
-        self.broken_at = float("inf")
+        # What is sent later, up or down, is lost.
+        self.broken_at = {True: float("inf"), False: float("inf")}
+        # What has arrived at the head's machine when it breaks, the head may read later.
+        self._late = 0.0
         self._last = {True: 0.0, False: 0.0}
 
     def send(self, frame: bytes, up: bool) -> None:
@@ -48,12 +56,24 @@ class SimConnection:
         world, sent = self.world, self.world.time
         arrival = sent + world.random.uniform(0.00002, world.delay)
         arrival = self._last[up] = max(arrival, self._last[up] + 1e-9)
-        world.after(arrival - sent, lambda: self._arrive(frame, up, sent))
+        world.after(arrival - sent, lambda: self._read(frame, up, sent))
+        if self.link.breaks() and not self.is_broken():
+            self.reset()
+
+    def is_broken(self) -> bool:
+        """Whether it has broken, be it noticed or not."""
+        return self.broken_at[True] < float("inf")
+
+    def _read(self, frame: bytes, up: bool, sent: float) -> None:
+        if up and self._late:
+            self.world.after(self._late, lambda: self._arrive(frame, up, sent))
+        else:
+            self._arrive(frame, up, sent)
 
     def _arrive(self, frame: bytes, up: bool, sent: float) -> None:
         number = self.link.number
         way = (number, 0) if up else (0, number)
-        cut = min(self.broken_at, self.link.cut_at) if up else self.broken_at
+        cut = min(self.broken_at[up], self.link.cut_at) if up else self.broken_at[up]
         if sent > cut or self.world.is_losing(*way):
             return
         if not up:
@@ -63,9 +83,35 @@ class SimConnection:
 
     def break_off(self) -> None:
         """The head has died: of what it sent last a part is lost; then the raylet notices."""
-        self.broken_at = self.world.time - self.world.random.uniform(0, LOSS_S)
+        cut = self.world.time - self.world.random.uniform(0, LOSS_S)
+        self.broken_at = {up: min(cut, before) for up, before in self.broken_at.items()}
+        self._tell_raylet(0.0)
+
+    def reset(self) -> None:
+        """It breaks, and both ends live: each loses what was on its way, and notices in its time.
+
+        Where a firewall has forgotten the connection, only the raylet notices, by the silence; if
+        that happens soon after another break, the node has no time left.
+        """
+        choose = self.world.random
+        self.world.note(f"-- the connection of node {self.link.number} to the head breaks")
+        for up in self.broken_at:
+            lost_s = choose.choice((0.0, choose.uniform(0, self.world.delay)))
+            self.broken_at[up] = self.world.time - lost_s
+        before, self.link.broke_at = self.link.broke_at, self.world.time
+        if choose.random() < 0.2 and self.world.time > before + SILENT_S:
+            self._tell_raylet(choose.uniform(*FORGOTTEN_S))
+            return
+        self._late = choose.choice((0.0, 0.0, 0.3))
+        self._tell_raylet(choose.choice((0.0, 0.01, 0.5)))
+        end = max(self._last[True], self.world.time) - self.world.time + self._late
+        wait = end + choose.choice((0.0, 0.01, 0.5)) + 1e-6
+        self.world.after(wait, lambda: self.head.connection_lost(self))
+
+    def _tell_raylet(self, wait: float) -> None:
+        """The raylet notices, when it has read what has come."""
         end = max(self._last[False], self.world.time) - self.world.time
-        self.world.after(end + 1e-6, lambda: self.link.broken(self))
+        self.world.after(end + wait + 1e-6, lambda: self.link.broken(self))
 
 
 class SimLink:
@@ -78,6 +124,10 @@ class SimLink:
         self._came: deque[bytes] = deque()
         self._why = ""
         self._connection: SimConnection | None = None
+        # When a connection last broke.
+        self.broke_at = float("-inf")
+        # A firewall lets none of its connections through any more.
+        self.is_cut_off = False
         # What the raylet sent from then on has never left it.
         self.cut_at = float("inf")
         self.sockets = ()
@@ -85,8 +135,9 @@ class SimLink:
     def redial(self) -> None:
         """Connect to the head that is there now, if any."""
         head = self._sim.server
-        self._why = "" if head.alive else "nothing listens there"
-        self._connection = head.connect(self) if head.alive else None
+        reaches = head.alive and not self.is_cut_off
+        self._why = "" if reaches else "nothing listens there"
+        self._connection = head.connect(self) if reaches else None
         if self._why:
             self._sim.world.after(1e-6, self._turn)
 
@@ -107,6 +158,16 @@ class SimLink:
     def why(self) -> str:
         """Why."""
         return self._why
+
+    def breaks(self) -> bool:
+        """Whether the connection breaks now."""
+        share = self._sim.head_links_break
+        return share > 0 and self._sim.world.random.random() < share
+
+    def reset(self) -> None:
+        """The connection breaks, if there is one."""
+        if self._connection is not None and not self._connection.is_broken():
+            self._connection.reset()
 
     def end(self) -> None:
         """The raylet is dead: of what it sent last a random part is lost."""
@@ -173,11 +234,15 @@ class SimHead:
     def arrive(self, connection: SimConnection, frame: bytes) -> None:
         """A turn of its loop, as in `head.main`."""
         name, number = connection.name, self.peers.number_of(connection.name)
+        if name not in self._connections:  # its kernel takes nothing from it
+            return
         if number is not None:
             self.peers.count(number, frame)
         source, message = codec.source_of(frame), _decode(frame)
         self._note(source, message)
         if isinstance(message, cluster.RejoinNode):
+            if self.peers.is_overtaken(message):
+                return
             answer = self.head.rejoin(message, self.peers.received(message.number))
             if isinstance(answer, cluster.Rejoined):
                 self.peers.resume(name, message, answer)
@@ -187,6 +252,8 @@ class SimHead:
             if isinstance(message, cluster.Heartbeat):
                 self.peers.confirm(number, message.received)
             self.head.handle(source, message)
+        else:
+            assert self.peers.is_replaced(name), "a real head would refuse it"
         if self._is_to_die():
             if self.world.random.random() < 0.5:
                 self.head.advance()
@@ -206,16 +273,35 @@ class SimHead:
             self.world.note(f"{describe(source)} → head {message}")
 
     def _transmit(self, name: bytes, frame: bytes) -> None:
-        self._connections[name].send(frame, False)
+        connection = self._connections.get(name)
+        if connection is not None:
+            connection.send(frame, False)
 
-    def lost(self, number: int, reason: str) -> None:
-        """A node's connection is gone."""
-        for name, connection in list(self._connections.items()):
-            if connection.link.number == number:
-                del self._connections[name]
-                self.peers.lost(name)
-        self.head.lost(number, reason)
+    def connection_lost(self, connection: SimConnection) -> None:
+        """It notices that a connection is gone."""
+        if not self.alive or self._connections.pop(connection.name, None) is None:
+            return
+        number = self.peers.lost(connection.name)
+        if number is not None:
+            self.head.lost(number)
         self.settle()
+
+    def raylet_died(self, number: int, *, is_refused: bool) -> None:
+        """A raylet's connections end with it.
+
+        `is_refused`: its machine says that nothing listens there any more, when it is asked.
+        """
+        for connection in list(self._connections.values()):
+            if connection.link.number == number:
+                self.connection_lost(connection)
+
+        def refused() -> None:
+            if self.alive:
+                self.head.raylet_ended(number)
+                self.settle()
+
+        if is_refused:
+            self.world.after(self.world.random.uniform(0, PROBED_S), refused)
 
     def die(self) -> None:
         """Be killed; what this turn would have written and sent is lost."""

@@ -5,14 +5,12 @@ What was acknowledged is there, what was asked is answered once, nothing has two
 
 from __future__ import annotations
 
-from typing import Any
-
 from rayhpc.head.membership import RETURN_S
 from rayhpc.wire.messages import actors
-from rayhpc.wire.messages.cluster import HEAD_PATIENCE_S, KvPut
+from rayhpc.wire.messages.cluster import HEAD_PATIENCE_S
 from rayhpc.wire.messages.common import UNIT
 
-from .checks import nothing_left, outcomes, routine, submit, values
+from .checks import nothing_left, outcomes, put_each_once, routine, submit, values
 from .cluster import Cluster
 from .test_actors import assert_in_order, call, make
 
@@ -153,16 +151,7 @@ def test_groups_stay_where_they_are(sim: Cluster) -> None:
 def test_what_is_asked_is_answered_once(sim: Cluster) -> None:
     driver = sim.driver(2)
     kill_head_often(sim, 3, 12)
-    answers: list[Any] = []
-
-    def ask() -> None:
-        for i in range(30):
-            put = KvPut("s", str(i).encode(), b"v", overwrite=False)
-            answers.append(driver.client.ask_head(put, bool))
-
-    routine(sim, driver, ask, 30.0)
-    # Each was new: none was carried out twice.
-    assert answers == [True] * 30
+    put_each_once(sim, driver, 30, 30.0)
     sim.world.run_for(4.0)
     assert len(sim.server.head.kv.keys("s", b"")) == 30
     nothing_left(sim)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +14,7 @@ from rayhpc.wire.dialing import ROUNDS
 from rayhpc.wire.head_link import HeadLink, HeadServer
 from rayhpc.wire.keys import ClusterKey, new_cluster_id, new_key_pair
 from tests.wire.helpers import LOOPBACK, poll_until
+from tests.wire.middlebox import Middlebox
 
 # For links of which nothing comes.  The others have the time that a busy machine takes.
 QUICK = (300, 600)
@@ -37,9 +39,14 @@ class Cluster:
             new_cluster_id(), self.node, self.server_keys.public, endpoints or self.endpoints
         )
 
-    def link(self, key: ClusterKey | None = None, rounds: Sequence[int] = ROUNDS) -> HeadLink:
+    def link(
+        self,
+        key: ClusterKey | None = None,
+        rounds: Sequence[int] = ROUNDS,
+        silence_ms: int | None = None,
+    ) -> HeadLink:
         self.contexts.append(zmq.Context())
-        link = HeadLink(self.contexts[-1], key or self.key(), rounds)
+        link = HeadLink(self.contexts[-1], key or self.key(), rounds, silence_ms)
         self.links.append(link)
         self.frames[link] = []
         return link
@@ -235,3 +242,19 @@ def test_listening_on_several_addresses(cluster: Cluster) -> None:
         server.listen(["192.0.2.1"], 0, None)
     server.close()
     context.destroy(linger=0)
+
+
+@pytest.mark.parametrize("trouble", ["reset", "change", "forget"])
+def test_a_broken_connection_is_noticed_and_dialled_anew(cluster: Cluster, trouble: str) -> None:
+    with contextlib.closing(Middlebox(cluster.endpoints[0])) as middle:
+        link = cluster.link(cluster.key([middle.endpoint]), silence_ms=200)
+        link.send_frame(b"one")
+        cluster.until(lambda: len(cluster.heard) == 1)
+        getattr(middle, trouble)()
+        link.send_frame(b"perhaps lost")
+        cluster.until(link.is_lost)
+        link.redial()
+        link.send_frame(b"two")
+        cluster.until(lambda: cluster.heard[-1][1] == b"two")
+        assert cluster.heard[0][0] != cluster.heard[-1][0]
+        assert link.is_up()

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import struct
-import threading
 from collections.abc import Iterator
 
 import pytest
@@ -18,6 +16,7 @@ from rayhpc.wire.links import Links
 from rayhpc.wire.messages.common import NodeInfo
 from rayhpc.wire.messages.leases import Leaving
 from tests.wire.helpers import LOOPBACK, poll_until
+from tests.wire.middlebox import Middlebox
 
 
 class Node:
@@ -76,60 +75,6 @@ class Net:
     def until(self, done: object, timeout: float = 10.0) -> None:
         every = [sock for node in self.nodes for sock in node.links.sockets]
         assert poll_until(done, every, lambda: [x.turn() for x in self.nodes], timeout)
-
-
-class Middlebox:
-    """Passes on what goes between those who dial it and a listener, until a test disturbs it."""
-
-    def __init__(self, to: tuple[str, int]) -> None:
-        self._to = to
-        self._listener = socket.create_server((LOOPBACK, 0))
-        self.endpoint = (LOOPBACK, self._listener.getsockname()[1])
-        self._open: list[socket.socket] = []
-        self._forgotten: set[socket.socket] = set()
-        self._is_to_change = threading.Event()
-        threading.Thread(target=self._run, daemon=True).start()
-
-    def reset(self) -> None:
-        for sock in self._open:
-            with contextlib.suppress(OSError):
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                sock.shutdown(socket.SHUT_RD)
-
-    def forget(self) -> None:
-        """Of the connections that stand nothing passes any more, and nobody is told."""
-        self._forgotten.update(self._open)
-
-    def change(self) -> None:
-        """One bit of what passes next is another."""
-        self._is_to_change.set()
-
-    def _run(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                caller, _ = self._listener.accept()
-                called = socket.create_connection(self._to)
-                self._open += [caller, called]
-                for ends in ((caller, called), (called, caller)):
-                    threading.Thread(target=self._pass, args=ends, daemon=True).start()
-
-    def _pass(self, source: socket.socket, sink: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while data := source.recv(65536):
-                if source in self._forgotten:
-                    continue
-                if self._is_to_change.is_set():
-                    self._is_to_change.clear()
-                    data = data[:-1] + bytes([data[-1] ^ 1])
-                sink.sendall(data)
-        source.close()
-        with contextlib.suppress(OSError):
-            sink.shutdown(socket.SHUT_RDWR)
-
-    def close(self) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self.reset()
 
 
 @pytest.fixture

@@ -70,11 +70,12 @@ class Registered(Message):
 
 
 class RejoinNode(Message):
-    """Raylet to a head that has come back (or to which its connection broke): I am still here.
+    """Raylet to the head, over a connection after the first: I am still here.
 
     `number` and `node_id` are those it registered with; `cluster_id`, `protocol`, `python` and
     `version` as in `RegisterNode`.  `received` is how many counted messages of the head it has
-    (`wire.numbered`), `usage` what is free on it, `sent` when this is sent, by its own clock.
+    (`wire.numbered`), `usage` what is free on it, `sent` when this is sent, by its own clock: of
+    two requests the one that was sent later counts.
     """
 
     cluster_id: str
