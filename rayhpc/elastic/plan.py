@@ -210,7 +210,8 @@ def _cancel(book: Book, nodes: dict[str, NodeView], used: set[str]) -> tuple[str
         if _idle(book, kind, nodes, used):
             patience = min(patience, kind.idle_seconds)
         for row in reversed(list(book.of(name, Phase.ASKED, Phase.PENDING))):
-            is_new = row.asked == book.now  # what it is for has not been put there yet
+            # One that was asked for just now: what it is for has not been put there yet.
+            is_new = row.asked == row.told == book.now
             if row.name in used or is_new or spare <= 0:
                 book.note(row, unwanted=None)
                 continue
