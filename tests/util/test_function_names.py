@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import rayhpc
+from rayhpc.exceptions import ActorDiedError
 from rayhpc.util import state
 
 pytestmark = pytest.mark.usefixtures("cluster")
@@ -45,6 +46,41 @@ def rows(function: str) -> dict[str, str]:
     """The state of each of a function's runs, by name."""
     found = state.list_tasks(filters=[("func_or_class_name", "=", function)], limit=10_000)
     return {x.name: x.state for x in found if x.name[:4] in ("name", "show")}
+
+
+@rayhpc.remote(num_cpus=0)
+class Made:
+    def __init__(self, how: str) -> None:
+        if how == "fails":
+            raise ValueError("not made")
+        if how == "never ends":
+            time.sleep(3600)
+
+    def ready(self) -> str:
+        return rayhpc.get_runtime_context().get_actor_id() or ""
+
+
+def test_constructors_of_actors() -> None:
+    actors = [Made.remote(x) for x in ("fails", "succeeds", "never ends")]
+    actors += [Made.options(resources={"nowhere": 1}).remote("never starts")]
+    with pytest.raises(ActorDiedError):
+        rayhpc.get(actors[0].ready.remote())
+    rayhpc.get(actors[1].ready.remote())
+    ids = [x._actor_id.hex() for x in actors]
+
+    def constructors() -> list[str]:
+        condition = ("name", "=", "Made.__init__")
+        found = state.list_tasks(filters=[condition], limit=10_000)
+        assert {x.type for x in found} <= {"ACTOR_CREATION_TASK"}
+        states = {x.actor_id: x.state for x in found}
+        return [states.get(x, "") for x in ids]
+
+    until(constructors, ["FAILED", "FINISHED", "SUBMITTED_TO_WORKER", "PENDING_NODE_ASSIGNMENT"])
+    failed = ("actor_id", "=", ids[0])
+    (row,) = [x for x in state.list_tasks(filters=[failed]) if x.name == "Made.__init__"]
+    assert row.error_type == "TASK_EXECUTION_EXCEPTION"
+    assert "constructor failed" in row.error_message
+    rayhpc.kill(actors[2])
 
 
 def test_tasks_and_calls_with_a_name_of_their_own() -> None:

@@ -394,6 +394,7 @@ def test_summaries_count() -> None:
     )
     assert tasks["summary"]["Keeper.pid"]["state_counts"]["FINISHED"] >= 2
     assert tasks["total_actor_tasks"] >= 2
+    assert tasks["total_actor_scheduled"] >= 2
     objects = state.summarize_objects()["cluster"]
     assert objects["total_objects"] == sum(
         x["total_objects"] for x in objects["summary"].values()

@@ -221,4 +221,5 @@ def _spec(
         groups=kind.groups,
         max_pending_calls=options.max_pending_calls,
         capture_group=placing.captures_children(options),
+        unlisted=kind.is_unlisted,
     )

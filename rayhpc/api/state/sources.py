@@ -16,7 +16,7 @@ import msgspec
 
 from rayhpc.api.groups.placement_group import stats_of
 from rayhpc.api.objects.timeouts import LONGEST_S, seconds
-from rayhpc.api.state import schema
+from rayhpc.api.state import constructors, schema
 from rayhpc.exceptions import RayError
 from rayhpc.runtime.process import current, run_history
 from rayhpc.runtime.process.client import Client
@@ -179,7 +179,8 @@ class Sources:
             )
 
     def tasks(self, limit: int = 0) -> Iterator[schema.TaskState]:
-        """What has run, for each node at least the last `limit` (0: all), and what owners wait for.
+        """What has run, for each node at least the last `limit` (0: all), what owners wait for, and
+        actors' constructors.
 
         A warning says how many runs have been forgotten.
         """
@@ -195,8 +196,10 @@ class Sources:
             for event in [x for x in found.values() if x.attempt]:
                 _add_untold_attempts(found, event)
         pids = self._pids() if any(x.worker and not x.pid for x in found.values()) else {}
-        titles = self._titles() if any(x.actor for x in found.values()) else {}
-        for event in sorted(found.values(), key=lambda x: x.started or x.submitted):
+        actors = self.raw_actors()
+        titles = {x.spec.actor: (x.spec.class_name, x.title) for x in actors if x.title}
+        events = [*found.values(), *constructors.events(actors)]
+        for event in sorted(events, key=lambda x: x.started or x.submitted):
             yield self._task(event, event.pid or pids.get(event.worker), titles)
 
     def objects(self) -> Iterator[schema.ObjectState]:
@@ -290,13 +293,10 @@ class Sources:
     def _pids(self) -> dict[Address, int]:
         return {row.address: row.pid for row in self.raw_workers()}
 
-    def _titles(self) -> dict[bytes, tuple[str, str]]:
-        """The class and the `__repr__` of the actors that define one."""
-        return {x.spec.actor: (x.spec.class_name, x.title) for x in self.raw_actors() if x.title}
-
     def _task(
         self, event: task_runs.TaskEvent, pid: int | None, titles: dict[bytes, tuple[str, str]]
     ) -> schema.TaskState:
+        """A row; `titles` are the class and the `__repr__` of the actors that define one."""
         name = event.name
         kind, title = titles.get(event.actor, ("", ""))
         if title and not event.function and name.startswith(f"{kind}."):

@@ -230,13 +230,14 @@ def summarize_tasks(
             "type": group[0].type,
             "state_counts": dict(Counter(x.state for x in group)),
         }
-    calls = sum(1 for x in rows if x.type == "ACTOR_TASK")
+    types = Counter(x.type for x in rows)
     return {
         "cluster": {
             "summary": summary,
             "summary_by": "func_name",
-            "total_tasks": len(rows) - calls,
-            "total_actor_tasks": calls,
+            "total_tasks": types["NORMAL_TASK"],
+            "total_actor_tasks": types["ACTOR_TASK"],
+            "total_actor_scheduled": types["ACTOR_CREATION_TASK"],
         }
     }
 

@@ -100,7 +100,7 @@ def get_log(
         node_id, keep = actor.node_id, _printed_by(actor.pid)
     elif task_id is not None:
         task = _attempt(task_id, attempt_number, address, timeout)
-        name = "" if task.type == "ACTOR_TASK" else task.name  # its lines are its actor's
+        name = task.name if task.type == "NORMAL_TASK" else ""  # its lines are its actor's
         node_id, keep = task.node_id, _printed_by(task.worker_pid or 0, name)
     elif pid is not None:
         keep = _printed_by(pid)

@@ -27,7 +27,8 @@ class ActorSpec(Record, frozen=True):
     `deps` are the constructor's, as in `Task`; `definition` is the pickled class, `methods` its
     public methods with their own options (pickled; read only by the API).  `max_restarts` and
     `max_task_retries` of -1 mean unlimited.  `detached` actors outlive their owner.  With
-    `capture_group` whatever the actor submits runs in its placement group as well.
+    `capture_group` whatever the actor submits runs in its placement group as well.  `unlisted`:
+    listings of tasks do not show its constructor.
     """
 
     actor: bytes
@@ -52,6 +53,7 @@ class ActorSpec(Record, frozen=True):
     groups: dict[str, int] = {}
     max_pending_calls: int = -1
     capture_group: bool = False
+    unlisted: bool = False
 
 
 class CreateActor(Message):
