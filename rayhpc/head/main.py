@@ -14,7 +14,9 @@ import os
 import random
 import signal
 import time
+from collections.abc import Set
 from types import FrameType
+from typing import Any
 
 import msgspec
 import zmq
@@ -180,7 +182,7 @@ class HeadProcess:
             self._drain()
         if self._life_fd in ready:
             self._on_life()
-        self._receive()
+        self._receive(ready.keys())
         for peer in self._server.lost():
             number = self._peers.lost(peer)
             if number is not None:
@@ -199,8 +201,8 @@ class HeadProcess:
         for number in self._probes.ended(self._head.disconnected()):
             self._head.raylet_ended(number)
 
-    def _receive(self) -> None:
-        for peer, frame in itertools.islice(self._server.receive(), BATCH):
+    def _receive(self, ready: Set[Any]) -> None:
+        for peer, frame in itertools.islice(self._server.receive_from(ready), BATCH):
             number = self._peers.number_of(peer)
             if number is not None:
                 self._peers.count(number, frame)

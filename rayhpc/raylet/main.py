@@ -174,7 +174,7 @@ class _RayletProcess:
         registered, early = join(config, info, self._head, self._descriptors)
         self.number = registered.number
         self._open(registered, early)
-        self._handle(self._router.receive())
+        self._handle(self._router.receive(frozenset(self._router.sockets)))
 
     def _open(self, registered: cluster.Registered, early: Iterable[bytes]) -> None:
         config, me = self._config, raylet_of(registered.number)
@@ -281,9 +281,9 @@ class _RayletProcess:
         while raylet.ended is None:
             left = 0.0 if self._router.has_input() else max(0.0, self._due - time.monotonic())
             # Rounded up: a poll of 0 ms before the deadline would spin.
-            ready = poller.poll(int(left * 1000 + 0.999))
-            handled = self._handle(self._router.receive())
-            if any(each == self._descriptors.fileno() for each, _ in ready):
+            ready = {each for each, _ in poller.poll(int(left * 1000 + 0.999))}
+            handled = self._handle(self._router.receive(ready))
+            if self._descriptors.fileno() in ready:
                 self._descriptors.serve()
                 handled = True
             handled = self._look_at_links() or handled

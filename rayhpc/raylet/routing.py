@@ -8,7 +8,8 @@ after everyone else was told.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
+from typing import Any
 
 import msgspec
 import zmq
@@ -69,12 +70,16 @@ class Router:
         """Send a message from this raylet."""
         self._pass_on(destination, codec.encode(destination, self._me, message))
 
-    def receive(self) -> Iterator[bytes]:
-        """The frames for this raylet; all others are forwarded."""
+    def receive(self, ready: Set[Any]) -> Iterator[bytes]:
+        """The frames for this raylet; all others are forwarded.
+
+        Asks only those of `sockets` that a poll has found readable: to ask one takes 1 µs.
+        """
         while self._to_myself:
             yield self._to_myself.popleft()
-        yield from self._receive_local()
-        for frame in self._links.receive():
+        if self._local in ready:
+            yield from self._receive_local()
+        for frame in self._links.receive_from(ready):
             destination = codec.destination_of(frame)
             if destination == self._me:
                 yield frame

@@ -1,8 +1,7 @@
 """The connecting side of TCP: tries a listener's addresses in turn until one answers inside CURVE
 with that listener's key.
 
-Used by `links.py`, `direct_sockets.py` and `head_link.py`, which poll the socket's monitor and
-pass the events in.
+Used by `links.py` and `head_link.py`, which poll the socket's monitor and pass the events in.
 Never waits and has no clock: libzmq ends an attempt that takes too long, and its monitor says so.
 """
 

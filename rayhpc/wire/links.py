@@ -13,7 +13,8 @@ from __future__ import annotations
 import itertools
 import logging
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
+from typing import Any
 
 import msgspec
 import zmq
@@ -181,11 +182,16 @@ class Links:
     # -- receiving --------------------------------------------------------------------------------
     def receive(self) -> Iterator[bytes]:
         """All frames that have arrived, without waiting; also advances dialling."""
-        for name, frame in self._listener.receive():
+        yield from self.receive_from(frozenset(self.sockets))
+
+    def receive_from(self, ready: Set[Any]) -> Iterator[bytes]:
+        """As `receive`, but asks only those of `sockets` that a poll has found readable."""
+        for name, frame in self._listener.receive_from(ready):
             if len(name) == _NAME_BYTES:
                 yield from self._take((self._listener.sock, name), frame)
-        yield from self._receive_dialled()
-        broken = self._look()
+        if self._sock in ready:
+            yield from self._receive_dialled()
+        broken = self._look() if self._monitor.socket in ready else []
         if broken:
             # What arrived before the end is read first: it need not come again.
             yield from self._receive_dialled()

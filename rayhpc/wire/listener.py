@@ -1,16 +1,16 @@
 """The listening side of TCP: a ROUTER under CURVE; which clients are admitted, which are lost.
 
-Used by `links.py` (raylets), `head_link.py` (the head) and `direct_sockets.py` (processes).  Never
-connects, and never waits: its owner polls `sockets` and then calls `receive`, which also admits
-clients.  A port scanner, a client with a wrong key or one that sends garbage costs a line in the
-log and nothing else.
+Used by `links.py` (raylets) and `head_link.py` (the head).  Never connects, and never waits: its
+owner polls `sockets` and then calls `receive_from`, which also admits clients.  A port scanner, a
+client with a wrong key or one that sends garbage costs a line in the log and nothing else.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Set
+from typing import Any
 
 from rayhpc.wire import sockets
 from rayhpc.wire.keys import KeyPair
@@ -52,6 +52,7 @@ class Listener:
         self._parted: list[bytes] = []  # their messages may still be unread
         self._lost: deque[bytes] = deque()
         self.sockets = (self.sock, self._monitor.socket, self._zap.socket)
+        self._others = frozenset(self.sockets[1:])
 
     def listen(self, ips: list[str], port: int, ports: PortRange) -> list[tuple[str, int]]:
         """Listen on every address of `ips`, on one port if it is free on all.
@@ -100,16 +101,19 @@ class Listener:
             if not self._parted:
                 return
 
-    def read(self) -> Iterator[tuple[bytes, bytes]]:
-        """As `receive`, when `sock` alone was found readable: admits nobody."""
-        yield from self._read()
-        if self._parted:
+    def receive_from(self, ready: Set[Any]) -> Iterator[tuple[bytes, bytes]]:
+        """As `receive`, but asks only those of `sockets` that a poll has found readable."""
+        if self._parted or not self._others.isdisjoint(ready):
             yield from self.receive()
+        elif self.sock in ready:
+            yield from self._read()
+            if self._parted:
+                yield from self.receive()
 
     def lost(self) -> Iterator[bytes]:
         """The peers that have sent something and whose connections have broken, once each.
 
-        Detected by `receive` and `read`, which have returned everything they sent.
+        Detected by `receive` and `receive_from`, which have returned everything they sent.
         """
         while self._lost:
             yield self._lost.popleft()

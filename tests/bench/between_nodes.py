@@ -212,11 +212,17 @@ def main() -> None:
     parser.add_argument("--only", default="")
     given = parser.parse_args()
     before = limits()
+    moved = []
     for row in rows(Setting(rayhpc, 2, given.seconds, given.only, has_pool=False)):
         _show(row.name, row.value, row.unit)
+        if row.unit == "GB/s":
+            moved.append(row)
     after = limits()
-    for name, value in before.items():
-        _show(f"limit: {name}", (value + after[name]) / 2, "GB/s")
+    middle = {name: (value + after[name]) / 2 for name, value in before.items()}
+    for name, value in middle.items():
+        _show(f"limit: {name}", value, "GB/s")
+    for row in moved:
+        _show(f"{row.name}, beside plain TCP", row.value / middle["plain TCP"], "")
 
 
 def _show(name: str, value: float, unit: str) -> None:
