@@ -8,6 +8,7 @@ connection.
 
 from __future__ import annotations
 
+import contextlib
 import select
 import socket
 
@@ -19,6 +20,7 @@ from rayhpc.wire.key_agreement import PUBLIC_BYTES
 from rayhpc.wire.streams import LENGTH_BYTES, Stream
 
 HELLO_BYTES = PUBLIC_BYTES + TAG_BYTES
+_MOST_UNREAD = 64 * 1024
 _HELLO = b"rayhpc direct hello 1"
 _FRAMES = (HEADER_BYTES + TAG_BYTES, sockets.MAX_FRAME_BYTES + TAG_BYTES)
 # An end that has been silent for so long is gone: seconds until the first question, between
@@ -27,7 +29,7 @@ _KEEPALIVE = (
     (socket.TCP_KEEPIDLE, 2),
     (socket.TCP_KEEPINTVL, 1),
     (socket.TCP_KEEPCNT, 3),
-    (socket.TCP_USER_TIMEOUT, sockets.SILENCE),
+    (getattr(socket, "TCP_USER_TIMEOUT", 18), sockets.SILENCE),
     (socket.TCP_NODELAY, 1),
 )
 
@@ -102,6 +104,13 @@ class SealedStream(Stream):
         data[:LENGTH_BYTES] = size.to_bytes(LENGTH_BYTES, "big")
         self._seal.seal(frame, memoryview(data)[LENGTH_BYTES:])
         return self.write(data)
+
+    def flush(self, deadline: float) -> None:
+        """As of any stream; what has come is read: else the kernel drops what is to go out."""
+        with contextlib.suppress(OSError):
+            while self.sock.recv(_MOST_UNREAD):
+                pass
+        super().flush(deadline)
 
     def receive(self) -> tuple[list[bytes], bool]:
         """The frames that have arrived, and whether the connection goes on."""

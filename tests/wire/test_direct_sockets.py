@@ -359,6 +359,20 @@ def test_large_frames_arrive_whole_though_the_kernel_takes_parts(pair: Pair) -> 
     assert taken.count() == 1
 
 
+def test_what_was_sent_arrives_though_its_sender_ends_with_something_unread(pair: Pair) -> None:
+    pair.link_up()
+    pair.stream(pair.one).sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1024 * 1024)
+    assert pair.stream(pair.two).send(codec.encode(pair.one.me, pair.two.me, Credit(0)))
+    frame = codec.encode(pair.two.me, pair.one.me, Credit(0)) + bytes(200_000)
+    got: list[bytes] = []
+    pair.two.take = got.append  # type: ignore[method-assign]
+    assert pair.stream(pair.one).send(frame)
+    pair.parties.remove(pair.one)
+    pair.one.close()
+    pair.run_until(lambda: bool(got))
+    assert got == [frame]
+
+
 def test_where_nothing_can_be_sealed_raylets_relay(
     pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
