@@ -20,7 +20,7 @@ PROGRAMS: dict[bytes, Callable[..., Program]] = {}
 # Methods of actors get the process (whose `state` is the actor's) and their arguments.
 METHODS: dict[str, Callable[..., Program]] = {}
 # Those of generators.
-STREAMS = {b"streams"}
+STREAMS = {b"streams", b"differing"}
 CONSTRUCTORS: dict[bytes, Callable[..., Program]] = {}
 LARGE = 150_000
 # Lies in a store, too; 30 of these fit into one node's, wherever they are made.
@@ -263,6 +263,26 @@ def unsteady(process: Any, attempt: int, value: int) -> Program:
     return [data, data]
 
 
+def _numbered(number: int) -> bytes:
+    """A value that lies in the store, and begins with a number."""
+    return number.to_bytes(8, "big") * (LARGE // 8)
+
+
+@program
+def differs(process: Any, attempt: int) -> Program:
+    """Two values that say which attempt made them."""
+    yield Sleep(0.001)
+    return [_numbered(attempt), _numbered(attempt)]
+
+
+@program
+def differing(process: Any, attempt: int, count: int) -> Program:
+    """Yield values that say which attempt made them."""
+    for _ in range(count):
+        yield Sleep(0.001)
+        yield Item(_numbered(attempt))
+
+
 @program
 def streams(process: Any, attempt: int, count: int, is_large: bool) -> Program:
     """Yield numbers, one each millisecond."""
@@ -382,6 +402,30 @@ def grow(process: Any, blob: bytes, by: int) -> Program:
     """A value that lies in the store, made from another such."""
     yield Sleep(0.0003)
     return (int.from_bytes(bytes(blob[:8]), "big") + by).to_bytes(8, "big") * (LARGE // 8)
+
+
+@method
+def differ(process: Any) -> Program:
+    """Two values that say which attempt of the call made them."""
+    context = running.get()
+    assert context is not None
+    yield Sleep(0.001)
+    return [_numbered(context.attempt), _numbered(context.attempt)]
+
+
+@method
+def number(process: Any, value: bytes) -> Program:
+    """The number that an argument begins with."""
+    yield Sleep(0.0001)
+    return int.from_bytes(bytes(value[:8]), "big")
+
+
+@method
+def look(process: Any, boxed: list[Any]) -> Program:
+    """The number that the value of a reference begins with; the value is held from now on."""
+    (value,) = yield Get(boxed)
+    process.state.setdefault("looked at", []).append(value)
+    return int.from_bytes(bytes(value[:8]), "big")
 
 
 @method

@@ -106,7 +106,14 @@ class Channels:
         return self._sources[node].breaks
 
     def ask(
-        self, node: NodeNumber, oid: ObjectId, size: int, start: int, length: int, offset: int
+        self,
+        node: NodeNumber,
+        oid: ObjectId,
+        size: int,
+        attempt: int,
+        start: int,
+        length: int,
+        offset: int,
     ) -> int:
         """Request a span over the channel with the least under way.
 
@@ -114,6 +121,7 @@ class Channels:
             node: the source.
             oid: the object.
             size: its bytes.
+            attempt: the one whose copy it is.
             start: of the span in it.
             length: of the span.
             offset: where in the arena it goes; reserved until it has arrived or is lost.
@@ -131,7 +139,7 @@ class Channels:
         flow.tokens.add(token)
         self._plane.expect(channel, token, start, length, offset)
         ours = self._context.node
-        message = objects.ReadSpan(oid, size, start, length, ours, channel[1], token)
+        message = objects.ReadSpan(oid, size, start, length, ours, channel[1], token, attempt)
         self._context.post(node, message)
         self._watch_later()
         return token

@@ -3,9 +3,11 @@
 Used by `manager`.  Answers other raylets (and our own) without the owner as long as it knows a
 copy; asks the owner if it knows none.  Tells the owner when the last copy is gone.
 
-It keeps no entry for objects that are only here: the table knows them.  Large objects are handed to
-at most two pullers per copy at a time, so that a broadcast spreads as a tree instead of draining
-one node.
+It keeps no entry for objects that are only here, of the first attempt of their task: the table
+knows them.  Only copies of the latest attempt that it has heard of count, be it from the owner
+(before the task runs again) or from a raylet; others are dropped.  Large objects are handed to at
+most two pullers per copy at a time, so that a broadcast spreads as a tree instead of draining one
+node.
 """
 
 from __future__ import annotations
@@ -36,13 +38,24 @@ class DirectoryEntry:
 
     `nodes` have a copy; `keeper` has the primary copy, which must not be evicted (0: ours, or
     none). `waiting` want to know where copies are, `told` were told and may be about to have one
-    (until their turn ends).
+    (until their turn ends).  `attempt` is the earliest that counts, and that of all these copies.
     """
 
-    __slots__ = ("asked", "eager", "keeper", "nodes", "size", "timer", "told", "waiting")
+    __slots__ = (
+        "asked",
+        "attempt",
+        "eager",
+        "keeper",
+        "nodes",
+        "size",
+        "timer",
+        "told",
+        "waiting",
+    )
 
     def __init__(self) -> None:
         self.size = 0
+        self.attempt = 0
         self.nodes: set[NodeNumber] = set()
         self.keeper: NodeNumber = 0
         self.waiting: dict[NodeNumber, None] = {}
@@ -64,7 +77,7 @@ class DirectoryEntry:
 
     def is_idle(self) -> bool:
         """Whether nothing would be lost by dropping the entry."""
-        return not (self.nodes or self.waiting or self.told)
+        return not (self.nodes or self.waiting or self.told or self.attempt)
 
 
 class Directory:
@@ -80,8 +93,8 @@ class Directory:
         self._owners: dict[bytes, dict[ObjectId, DirectoryEntry]] = {}
         # Freed objects: the nodes that were told of a copy and have not reported the outcome.
         self._leaving: dict[ObjectId, set[NodeNumber]] = {}
-        # Freed before the first copy was known: a result may come straight from another node,
-        # and be dropped, before that node's raylet has said where it is.
+        # Freed before all copies were known: a result may come straight from another node, and be
+        # dropped, before that node's raylet has said where it is; and so may a failed attempt's.
         self._freed_early: dict[ObjectId, None] = {}
 
     # -- copies come and go ------------------------------------------------------------------------
@@ -98,6 +111,14 @@ class Directory:
             del self._freed_early[oid]
             self._context.post(node, objects.DropCopies([oid]))
             return
+        if message.attempt > (0 if entry is None else entry.attempt):
+            self._supersede(oid, message.attempt)
+            entry = self._entry(oid)
+        elif entry is not None and message.attempt < entry.attempt:
+            entry.looks_no_more(node)
+            self._context.post(node, objects.DropCopies([oid], entry.attempt))
+            self._serve(oid, entry)
+            return
         if node == self._context.node:
             if entry is not None:
                 entry.arrived_at(node, message.size)
@@ -112,7 +133,15 @@ class Directory:
 
     def on_object_gone(self, message: objects.ObjectGone) -> None:
         """A node has no copy any more."""
-        self._copy_gone(message.oid, message.node, message.text)
+        entry = self._entry(message.oid)
+        if entry is None or message.attempt >= entry.attempt:
+            self._copy_gone(message.oid, message.node, message.text)
+
+    def on_new_attempt(self, source: Address, message: objects.NewAttempt) -> None:
+        """The owner does not want what earlier attempts made."""
+        for oid in message.oids:
+            if owner_of(oid) == source:
+                self._supersede(oid, message.attempt)
 
     # -- questions ---------------------------------------------------------------------------------
     def on_locate(self, message: objects.Locate) -> None:
@@ -122,6 +151,7 @@ class Directory:
         if owner_of(oid) in self._context.dead:
             self._context.post(node, _owner_died(oid))
             return
+        self._supersede(oid, message.attempt)
         entry = self._entry(oid) or self._make(oid)
         entry.told.pop(node, None)
         if node in entry.nodes:
@@ -158,6 +188,8 @@ class Directory:
             self._context.post(node, answer)
         entry.waiting.clear()
         entry.eager.clear()
+        if message.kind == objects.FREED:
+            entry.attempt = 0  # no `Free` follows
         self._tidy(oid, entry)
 
     # -- freeing -----------------------------------------------------------------------------------
@@ -166,7 +198,9 @@ class Directory:
         mine = [oid for oid in oids if owner_of(oid) == source]
         table, early = self._table, self._freed_early
         for oid in mine:
-            if not (self._entry(oid) or table.get(oid) or oid in table.writing):
+            entry = self._entry(oid)
+            is_known = entry is not None or table.get(oid) is not None or oid in table.writing
+            if not is_known or (entry is not None and entry.attempt):
                 early[oid] = None
                 if len(early) > _FREED_EARLY:
                     del early[next(iter(early))]
@@ -200,11 +234,28 @@ class Directory:
         """Keep another copy than the one on a node about to leave; False: there is no other."""
         if self.copies(oid) in ([], [node]):
             return False
+        entry = self._entry(oid)
+        before = 1 if entry is None else entry.attempt + 1
         self._copy_gone(oid, node)
-        self._context.post(node, objects.DropCopies([oid]))
+        self._context.post(node, objects.DropCopies([oid], before))
         return True
 
     # -- details -----------------------------------------------------------------------------------
+    def _supersede(self, oid: ObjectId, attempt: int) -> None:
+        """From now on only copies of this attempt, or of a later one, count."""
+        entry = self._entry(oid)
+        if attempt <= (0 if entry is None else entry.attempt):
+            return
+        if entry is None:
+            entry = self._make(oid)
+        entry.attempt = attempt
+        for node in sorted({*entry.nodes, *entry.told}):
+            self._context.post(node, objects.DropCopies([oid], attempt))
+        entry.nodes.clear()
+        entry.keeper = 0
+        self._table.drop(oid, attempt)
+        self._serve(oid, entry)
+
     def _copy_gone(self, oid: ObjectId, node: NodeNumber, why: str = "") -> None:
         entry = self._entry(oid)
         if entry is not None:
@@ -223,13 +274,15 @@ class Directory:
             self._table.promote(oid)
         elif entry.nodes:
             entry.keeper = min(entry.nodes)
-            self._context.post(entry.keeper, objects.ObjectAt(oid, entry.size, entry.keeper))
+            kept = objects.ObjectAt(oid, entry.size, entry.keeper, entry.attempt)
+            self._context.post(entry.keeper, kept)
 
     def _all_gone(self, oid: ObjectId, entry: DirectoryEntry | None, why: str = "") -> None:
         owner = owner_of(oid)
-        if oid in self._table.writing or owner in self._context.dead:
+        if self._table.is_being_written(oid) or owner in self._context.dead:
             return
-        self._context.send(owner, objects.CopiesLost([oid], why))
+        attempt = 0 if entry is None else entry.attempt
+        self._context.send(owner, objects.CopiesLost([oid], why, attempt))
         if entry is not None:
             self._serve(oid, entry)
             self._tidy(oid, entry)
@@ -258,18 +311,26 @@ class Directory:
             named = copies
             if len(copies) > _NAMED:
                 named = self._context.random.sample(copies, _NAMED)
-            self._context.post(node, self._located(oid, size, named, node in entry.eager))
+            self._context.post(node, self._located(oid, entry, size, named, node in entry.eager))
             entry.eager.discard(node)
 
     def _located(
-        self, oid: ObjectId, size: int, named: list[NodeNumber], eager: bool
+        self,
+        oid: ObjectId,
+        entry: DirectoryEntry,
+        size: int,
+        named: list[NodeNumber],
+        eager: bool,
     ) -> objects.Located:
         """The answer to a node that looks for copies: where they are, or even the object itself."""
+        attempt = entry.attempt
         obj = self._table.get(oid) if eager and size <= spill.PIECE else None
-        if obj is None or obj.offset < 0:
-            return objects.Located(oid, objects.STORED, size, named)
-        value = self.bytes_of(obj, 0, obj.size)
-        return objects.Located(oid, objects.STORED, size, named, value, edition=obj.edition)
+        if obj is None or obj.offset < 0 or obj.attempt != attempt:
+            return objects.Located(oid, objects.STORED, size, named, attempt=attempt)
+        value, edition = self.bytes_of(obj, 0, obj.size), obj.edition
+        return objects.Located(
+            oid, objects.STORED, size, named, value, edition=edition, attempt=attempt
+        )
 
     def _serve_later(self, oid: ObjectId, entry: DirectoryEntry, seconds: float) -> None:
         if entry.timer:

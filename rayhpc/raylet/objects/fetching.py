@@ -32,10 +32,21 @@ _PAUSE_MIN, _PAUSE_MAX = 0.01, 1.0
 class Want:
     """An object that is waited for here; `waiters` are (process, whether it wants a pin).
 
-    `source` is the node it was last requested from, `avoid` those that did not send it.
+    `source` is the node it was last requested from, `avoid` those that did not send it.  `least` is
+    the earliest attempt that will do, `attempt` the one being pulled.
     """
 
-    __slots__ = ("avoid", "oid", "pause", "request", "source", "state", "waiters")
+    __slots__ = (
+        "attempt",
+        "avoid",
+        "least",
+        "oid",
+        "pause",
+        "request",
+        "source",
+        "state",
+        "waiters",
+    )
 
     def __init__(self, oid: ObjectId) -> None:
         self.oid = oid
@@ -45,6 +56,8 @@ class Want:
         self.pause = _PAUSE_MIN
         self.source: NodeNumber = 0
         self.avoid: set[NodeNumber] = set()
+        self.least = 0
+        self.attempt = 0
 
     @property
     def urgent(self) -> bool:
@@ -80,7 +93,11 @@ class Fetcher:
     def on_fetch(self, process: Address, message: objects.Fetch) -> None:
         """A process needs objects here."""
         for oid in message.oids:
+            least = message.attempts.get(oid, 0)
             obj = self._table.get(oid)
+            if obj is not None and obj.attempt < least:
+                self._table.drop(oid, least)
+                obj = None
             if obj is not None and (obj.offset >= 0 or not message.pin or _is_mapped(obj)):
                 self._give(obj, process, message.pin)
                 continue
@@ -88,9 +105,12 @@ class Fetcher:
             if want is None:
                 want = self._wants[oid] = Want(oid)
                 want.waiters[process, message.pin] = None
+                want.least = least
                 self._begin(want)
             else:
                 want.waiters[process, message.pin] = None
+                if least > want.least:
+                    self._raise(want, least)
                 if message.pin and want.state == PULLING:
                     self._puller.hurry(oid)
 
@@ -119,9 +139,10 @@ class Fetcher:
     # -- what the parts report ---------------------------------------------------------------------
     def arrived(self, obj: LocalObject) -> None:
         """An object is in memory here, or may be mapped on disk."""
-        want = self._wants.pop(obj.oid, None)
-        if want is None:
+        want = self._wants.get(obj.oid)
+        if want is None or obj.attempt < want.least:
             return
+        del self._wants[obj.oid]
         self._stop(want)
         for process, pin in want.waiters:
             self._give(obj, process, pin)
@@ -129,7 +150,8 @@ class Fetcher:
     def on_restored(self, obj: LocalObject, problem: str) -> None:
         """An object is back from disk, or could not be brought back."""
         if not problem:
-            self.arrived(obj)
+            if self._table.get(obj.oid) is obj:
+                self.arrived(obj)
             return
         want = self._wants.get(obj.oid)
         if want is None or want.state != RESTORING:
@@ -160,12 +182,15 @@ class Fetcher:
         if message.kind != objects.STORED:
             self._fail(want, message.kind, message.value, message.text)
             return
+        if message.attempt < want.least:
+            return  # as above: a later question is on its way
         gone = self._context.gone_nodes
         nodes = [n for n in message.nodes if n != self._context.node and n not in gone]
         if not nodes:
             self._locate_later(want)
             return
         want.state = PULLING
+        want.attempt = message.attempt
         promising = [n for n in nodes if n not in want.avoid]
         if not promising:
             want.avoid.clear()
@@ -174,12 +199,17 @@ class Fetcher:
         came = (message.value, message.edition) if message.value else None
         if came is None:
             self._eager.discard(want.oid)
-        self._puller.start(want.oid, message.size, want.source, want.urgent, others, came)
+        self._puller.start(
+            want.oid, message.size, want.source, want.urgent, others, came, want.attempt
+        )
 
-    def on_dropped(self, oid: ObjectId) -> None:
-        """The object is dropped, here and everywhere: ask the directory why."""
+    def on_dropped(self, oid: ObjectId, before: int) -> None:
+        """What these attempts made is dropped, here and everywhere: ask the directory why."""
         want = self._wants.get(oid)
-        if want is not None and want.state in (PULLING, RESTORING):
+        if want is None:
+            return
+        is_pulled = want.state == PULLING and want.attempt < before
+        if is_pulled or (want.state == RESTORING and self._table.get(oid) is None):
             self._stop(want)
             self._locate(want)
 
@@ -191,7 +221,7 @@ class Fetcher:
     # -- details -----------------------------------------------------------------------------------
     def _begin(self, want: Want) -> None:
         obj = self._table.get(want.oid)
-        if obj is None:
+        if obj is None or obj.attempt < want.least:
             self._locate(want)
             return
         want.state = RESTORING
@@ -202,6 +232,13 @@ class Fetcher:
         if self._wants.get(want.oid) is want:
             want.request = request
 
+    def _raise(self, want: Want, least: int) -> None:
+        """A reader knows of a later attempt than others did: earlier ones will do no longer."""
+        want.least = least
+        if want.state == LOCATING or (want.state == PULLING and want.attempt < least):
+            self._stop(want)
+            self._locate(want)
+
     def _locate(self, want: Want) -> None:
         node = owner_node_of(want.oid)
         if node in self._context.gone_nodes:
@@ -211,7 +248,7 @@ class Fetcher:
         eager = len(self._eager) < _EAGER and node != self._context.node
         if eager:
             self._eager.add(want.oid)
-        self._context.post(node, objects.Locate(want.oid, self._context.node, eager))
+        self._context.post(node, objects.Locate(want.oid, self._context.node, eager, want.least))
 
     def _locate_later(self, want: Want) -> None:
         want.state = PAUSED
@@ -229,9 +266,10 @@ class Fetcher:
         if pin and obj.offset < 0:
             assert obj.disk is not None
             place = obj.disk
-            answer = objects.Fetched(obj.oid, place.offset, obj.size, place.path)
+            answer = objects.Fetched(obj.oid, place.offset, obj.size, place.path, obj.attempt)
         else:
-            answer = objects.Fetched(obj.oid, obj.offset if pin else -1, obj.size)
+            offset = obj.offset if pin else -1
+            answer = objects.Fetched(obj.oid, offset, obj.size, attempt=obj.attempt)
         self._answer(process, answer)
 
     def _answer(self, process: Address, answer: objects.Fetched | objects.FetchFailed) -> None:

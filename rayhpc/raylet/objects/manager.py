@@ -198,12 +198,13 @@ class ObjectManager:
     def _make_parts(self) -> dict[type, Handler]:
         table, fetcher, directory = self._table, self._fetcher, self._directory
         return {
-            objects.StoreCreate: lambda src, m: table.create(src, m.oid, m.size),
+            objects.StoreCreate: lambda src, m: table.create(src, m.oid, m.size, m.attempt),
             objects.StoreSeal: lambda src, m: table.seal(src, m.oid),
             objects.Unpin: lambda src, m: table.unpin(src, m.oids),
             objects.Fetch: fetcher.on_fetch,
             objects.FetchCancel: fetcher.on_fetch_cancel,
             objects.Free: lambda src, m: directory.on_free(src, m.oids),
+            objects.NewAttempt: directory.on_new_attempt,
             objects.Tell: directory.on_tell,
             objects.ObjectAt: self._on_object_at,
             objects.ObjectGone: lambda _, m: directory.on_object_gone(m),
@@ -235,7 +236,7 @@ class ObjectManager:
 
     def _on_drop_copies(self, _: Address, message: objects.DropCopies) -> None:
         for oid in message.oids:
-            self._table.drop(oid)
+            self._table.drop(oid, message.before)
 
     def _entering(self, handler: Handler) -> Handler:
         dead, looped = self._context.dead, self._context.looped

@@ -17,10 +17,11 @@ class Pull:
     `others`: more nodes have a copy.  `chunks` in flight by their start, `spans` by their token.
     `by_chunks`: its source has said that it cannot send spans.  `came` (bytes, edition): it was
     sent along with its location, and only room is missing.  `real`: so much of its room, from the
-    start, can be written; `committing` makes more of it so.
+    start, can be written; `committing` makes more of it so.  `attempt`: only its copies will do.
     """
 
     __slots__ = (
+        "attempt",
         "by_chunks",
         "came",
         "chunks",
@@ -40,13 +41,20 @@ class Pull:
     )
 
     def __init__(
-        self, oid: ObjectId, size: int, source: NodeNumber, urgent: bool, others: bool
+        self,
+        oid: ObjectId,
+        size: int,
+        source: NodeNumber,
+        urgent: bool,
+        others: bool,
+        attempt: int = 0,
     ) -> None:
         self.oid = oid
         self.size = size
         self.source = source
         self.urgent = urgent
         self.others = others
+        self.attempt = attempt
         self.request: RoomRequest | None = None
         self.offset = -1
         # There was no room in memory: it goes to disk.

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from rayhpc.raylet.objects import channels, spill
 from rayhpc.raylet.objects.channels import Channels
 from rayhpc.raylet.objects.context import StoreContext
+from rayhpc.raylet.objects.local import LocalObject
 from rayhpc.raylet.objects.memory import Memory, RoomRequest
 from rayhpc.raylet.objects.pull import Pull
 from rayhpc.raylet.objects.reclaim import Reclaimer
@@ -93,6 +94,7 @@ class Puller:
         urgent: bool,
         others: bool = False,
         came: tuple[bytes, int] | None = None,
+        attempt: int = 0,
     ) -> None:
         """Pull an object; those that somebody waits to read (urgent) are pulled first.
 
@@ -103,9 +105,10 @@ class Puller:
             urgent: somebody waits to read it.
             others: further nodes have it.
             came: its bytes and their edition, if they have arrived already.
+            attempt: the attempt whose copies these are.
         """
         parked = self._parked.pop(oid, None)
-        if parked is not None and parked.size == size:
+        if parked is not None and (parked.size, parked.attempt) == (size, attempt):
             parked.source, parked.urgent, parked.others = source, urgent, others
             parked.by_chunks = False
             self._active[oid] = parked
@@ -113,7 +116,7 @@ class Puller:
             return
         if parked is not None:
             self._release(parked)
-        pull = Pull(oid, size, source, urgent, others)
+        pull = Pull(oid, size, source, urgent, others, attempt)
         if came is not None and len(came[0]) == size:
             pull.came = came
         (self._urgent if urgent else self._patient)[oid] = pull
@@ -145,6 +148,8 @@ class Puller:
         pull = self._active.get(message.oid)
         if pull is None or pull.source != node_of(source) or message.start not in pull.chunks:
             return
+        if message.attempt != pull.attempt:
+            return  # answers a pull that was stopped: ours is still to be answered
         data = message.data
         length = pull.chunks[message.start]
         if message.total != pull.size or len(data) != length:
@@ -202,12 +207,15 @@ class Puller:
         self.arrived += 1
         self.arrived_bytes += pull.size
         self._table.add(
-            pull.oid,
-            -1 if pull.place is not None else pull.offset,
-            pull.size,
-            primary=False,
-            disk=pull.place,
-            edition=pull.progress.edition,
+            LocalObject(
+                pull.oid,
+                -1 if pull.place is not None else pull.offset,
+                pull.size,
+                primary=False,
+                disk=pull.place,
+                edition=pull.progress.edition,
+                attempt=pull.attempt,
+            )
         )
         self._admit()
 
@@ -306,7 +314,14 @@ class Puller:
         else:
             # As with any other object for which the machine has no memory: evict, or use the disk.
             self._release(pull)
-            self.start(pull.oid, pull.size, pull.source, pull.urgent, pull.others)
+            self.start(
+                pull.oid,
+                pull.size,
+                pull.source,
+                pull.urgent,
+                pull.others,
+                attempt=pull.attempt,
+            )
 
     def _go_on(self, pull: Pull) -> None:
         pull.heard = self._context.now()
@@ -362,7 +377,7 @@ class Puller:
             if not length:
                 return
             token = self._ways.ask(
-                pull.source, pull.oid, pull.size, start, length, pull.offset + start
+                pull.source, pull.oid, pull.size, pull.attempt, start, length, pull.offset + start
             )
             if not token:
                 pull.progress.put_back(start, length)
@@ -377,9 +392,8 @@ class Puller:
                 return
             pull.chunks[start] = length
             self._under_way += 1
-            self._context.post(
-                pull.source, objects.ReadChunk(pull.oid, start, length, self._context.node)
-            )
+            ask = objects.ReadChunk(pull.oid, start, length, self._context.node, pull.attempt)
+            self._context.post(pull.source, ask)
 
     def _watch_later(self) -> None:
         if not self._watching:

@@ -51,9 +51,7 @@ class Server:
     def on_read_span(self, message: objects.ReadSpan) -> None:
         """A node requests bytes over a channel."""
         oid, channel = message.oid, message.channel
-        obj = self._table.get(oid)
-        if obj is None:
-            self._context.post(owner_node_of(oid), objects.ObjectGone(oid, self._context.node))
+        obj = self._copy_of(oid, message.attempt)
         end = message.start + message.length
         if obj is None or obj.size != message.size or not 0 <= message.start < end <= obj.size:
             self._refuse(message, objects.NO_COPY)
@@ -122,21 +120,25 @@ class Server:
     # -- chunks ------------------------------------------------------------------------------------
     def on_read_chunk(self, message: objects.ReadChunk) -> None:
         """Another raylet requests a piece of an object."""
-        oid, start = message.oid, message.start
-        obj = self._table.get(oid)
-        if obj is None:
-            self._context.post(message.node, objects.Chunk(oid, start, -1, b""))
-            self._context.post(owner_node_of(oid), objects.ObjectGone(oid, self._context.node))
-            return
-        length = min(message.length, spill.PIECE, obj.size - start)
-        if start < 0 or length < 1:
-            self._context.post(message.node, objects.Chunk(oid, start, -1, b""))
+        oid, start, attempt = message.oid, message.start, message.attempt
+        obj = self._copy_of(oid, attempt)
+        length = 0 if obj is None else min(message.length, spill.PIECE, obj.size - start)
+        if obj is None or start < 0 or length < 1:
+            self._context.post(message.node, objects.Chunk(oid, start, -1, b"", attempt=attempt))
         elif obj.offset >= 0:
             data = self.bytes_of(obj, start, length)
-            chunk = objects.Chunk(oid, start, obj.size, data, obj.edition)
+            chunk = objects.Chunk(oid, start, obj.size, data, obj.edition, attempt)
             self._context.post(message.node, chunk)
         else:
             self._read_from_disk(obj, message.node, start, length)
+
+    def _copy_of(self, oid: ObjectId, attempt: int) -> LocalObject | None:
+        """Our copy of that attempt; the directory is told if it should not have named us."""
+        obj = self._table.get(oid)
+        if obj is None or obj.attempt < attempt:
+            gone = objects.ObjectGone(oid, self._context.node, attempt=attempt)
+            self._context.post(owner_node_of(oid), gone)
+        return obj if obj is not None and obj.attempt == attempt else None
 
     def bytes_of(self, obj: LocalObject, start: int, length: int) -> bytes:
         """A part of an object that lies in memory, to be sent in a message."""
@@ -151,9 +153,10 @@ class Server:
             if data is None:
                 if not obj.gone and obj.offset < 0 and not obj.job:
                     self._table.lose(obj, place.corrupt())
-                self._context.post(node, objects.Chunk(obj.oid, start, -1, b""))
+                chunk = objects.Chunk(obj.oid, start, -1, b"", attempt=obj.attempt)
+                self._context.post(node, chunk)
             else:
-                chunk = objects.Chunk(obj.oid, start, obj.size, data, obj.edition)
+                chunk = objects.Chunk(obj.oid, start, obj.size, data, obj.edition, obj.attempt)
                 self._context.post(node, chunk)
 
         self._context.executor.submit(lambda: spill.read_pieces(place, start, length), done)

@@ -4,9 +4,11 @@ Used by `manager` (messages of this node's processes) and by `fetching`, `pulls`
 state machine; `memory` decides where the memory comes from, `reclaim` what is evicted first.
 
 Rules: an unsealed object goes with its writer.  A freed object with pins is *doomed*: it takes no
-new readers and goes with its last pin.  The first sealed copy of an object with readers stays; one
-without goes as soon as somebody has a place to write the object anew (a task that is tried again):
-its result may reach a reader before its seal reaches us, and must not show the earlier value.
+new readers and goes with its last pin; so does a copy whose attempt counts no longer.  A copy of a
+later attempt takes the place of an earlier one, which its readers keep; a copy of an earlier
+attempt is thrown away.  Of those of one attempt the first stays while it has readers; without any
+it goes as soon as somebody has a place to write the object anew (a task that is tried again): its
+result may reach a reader before its seal reaches us, and must not show the earlier value.
 """
 
 from __future__ import annotations
@@ -28,14 +30,15 @@ class ObjectTable:
     """This node's objects.
 
     Set by the manager: `arrived` is called with each object that becomes readable, `dropped` with
-    each id that is dropped; `full` makes the message for a writer that waited in vain.
+    each id that is dropped, and before which attempt; `full` makes the message for a writer that
+    waited in vain.
     """
 
     def __init__(
         self, context: StoreContext, memory: Memory, reclaimer: Reclaimer, spiller: Spiller
     ) -> None:
         self.arrived: Callable[[LocalObject], None] = lambda obj: None
-        self.dropped: Callable[[ObjectId], None] = lambda oid: None
+        self.dropped: Callable[[ObjectId, int], None] = lambda oid, before: None
         self.full: Callable[[int], str] = lambda size: "the object store is full"
         self.objects: dict[ObjectId, LocalObject] = {}
         self.writing: dict[ObjectId, dict[Address, Writing]] = {}
@@ -51,49 +54,59 @@ class ObjectTable:
         obj = self.objects.get(oid)
         return None if obj is None or obj.doomed else obj
 
+    def is_being_written(self, oid: ObjectId) -> bool:
+        """Whether a process here is writing an object that will be read."""
+        return any(not writing.doomed for writing in self.writing.get(oid, _NONE).values())
+
     # -- writing -----------------------------------------------------------------------------------
-    def create(self, process: Address, oid: ObjectId, size: int) -> None:
-        """A process wants a place to write an object to."""
+    def create(self, process: Address, oid: ObjectId, size: int, attempt: int = 0) -> None:
+        """A process wants a place to write an object to, in this attempt of its task."""
         writers = self.writing.get(oid)
         if writers is not None and process in writers:
             self._abandon(oid, process)
         if size < 1 or size > self._memory.size:
-            if size < 1 or not self._create_on_disk(process, oid, size):
+            if size < 1 or not self._create_on_disk(process, oid, size, attempt):
                 self._refuse(process, oid, size)
             return
         offset = self._memory.take(size, process)
         if offset is not None:
-            self._place(process, oid, size, offset)
+            self._place(process, oid, Writing(offset, size, attempt=attempt))
             return
         self._memory.ask(
             RoomRequest(
                 size,
                 process,
-                granted=lambda offset: self._place(process, oid, size, offset),
+                granted=lambda offset: self._place(
+                    process, oid, Writing(offset, size, attempt=attempt)
+                ),
                 refused=lambda: self._refuse(process, oid, size),
                 reader=False,
-                stalled=lambda: self._create_on_disk(process, oid, size),
+                stalled=lambda: self._create_on_disk(process, oid, size, attempt),
             )
         )
 
-    def _create_on_disk(self, process: Address, oid: ObjectId, size: int) -> bool:
+    def _create_on_disk(self, process: Address, oid: ObjectId, size: int, attempt: int) -> bool:
         """Memory is full: find a place in a spill file, to be mapped; False: the disks are too."""
         place = self._spiller.place(size)
         if place is None:
             return False
+        writing = Writing(-1, size, place, attempt)
         self._context.executor.submit(
-            lambda: spill.reserve(place), lambda ok: self._placed_on_disk(process, oid, place, ok)
+            lambda: spill.reserve(place),
+            lambda ok: self._placed_on_disk(process, oid, writing, place, ok),
         )
         return True
 
-    def _placed_on_disk(self, process: Address, oid: ObjectId, place: SpillPlace, ok: bool) -> None:
+    def _placed_on_disk(
+        self, process: Address, oid: ObjectId, writing: Writing, place: SpillPlace, ok: bool
+    ) -> None:
         if not ok:
             self._spiller.failed(place, f"it has no room for {place.size} bytes")
             self._refuse(process, oid, place.size)
         elif process in self._context.dead:
             self._spiller.release(place)
         else:
-            self._begin_writing(process, oid, Writing(-1, place.size, place))
+            self._begin_writing(process, oid, writing)
             created = objects.StoreCreated(oid, place.offset, path=place.path)
             self._context.send(process, created)
 
@@ -111,9 +124,16 @@ class ObjectTable:
         if writing.disk is not None:
             writing.disk.checked = True  # by whom it was written
             self._note_sums(writing.disk)
-        edition = self._context.new_edition()
         self.add(
-            oid, writing.offset, writing.size, primary=True, disk=writing.disk, edition=edition
+            LocalObject(
+                oid,
+                writing.offset,
+                writing.size,
+                primary=True,
+                disk=writing.disk,
+                edition=self._context.new_edition(),
+                attempt=writing.attempt,
+            )
         )
 
     def _note_sums(self, place: SpillPlace) -> None:
@@ -124,27 +144,24 @@ class ObjectTable:
 
         self._context.executor.submit(lambda: spill.sums_of(place), noted)
 
-    def add(
-        self,
-        oid: ObjectId,
-        offset: int,
-        size: int,
-        primary: bool,
-        disk: SpillPlace | None = None,
-        edition: int = 0,
-    ) -> None:
-        """Add a complete object at `offset`, or on disk: it is readable from now on."""
-        obj = self.objects.get(oid)
-        if obj is not None and (obj.pins or obj.job):
-            self._give_back(Writing(offset, size, disk))
+    def add(self, made: LocalObject) -> None:
+        """Add a complete object, in memory or on disk: it is readable from now on."""
+        oid, obj = made.oid, self.objects.get(made.oid)
+        if obj is not None and _stays(obj, made.attempt):
+            self._give_back(Writing(made.offset, made.size, made.disk))
         else:
             if obj is not None:
-                self._remove(obj)
-            obj = self._insert(LocalObject(oid, offset, size, primary, disk, edition))
+                self._replace(obj, made)
+            obj = self._insert(made)
         if owner_node_of(oid) in self._context.gone_nodes:
             self.drop(oid)
             return
-        self._context.post(owner_node_of(oid), objects.ObjectAt(oid, obj.size, self._context.node))
+        if obj.doomed and obj is not made and obj.attempt > made.attempt:
+            # Nothing is announced; but what is being pulled must be closed.
+            self._context.post(owner_node_of(oid), objects.LocateCancel(oid, self._context.node))
+            return
+        at = objects.ObjectAt(oid, obj.size, self._context.node, obj.attempt)
+        self._context.post(owner_node_of(oid), at)
         if obj.offset >= 0 or obj.disk is not None:
             self.arrived(obj)
 
@@ -176,16 +193,20 @@ class ObjectTable:
             self.pins.pop(process, None)
 
     # -- going -------------------------------------------------------------------------------------
-    def drop(self, oid: ObjectId) -> None:
-        """Drop an object that nobody refers to any more, at the latest with its last pin."""
+    def drop(self, oid: ObjectId, before: int = objects.EVERY_ATTEMPT) -> None:
+        """Drop what attempts before this one wrote, at the latest with the last pin.
+
+        Nobody refers to the object any more (every attempt), or it is made again.
+        """
         for writing in self.writing.get(oid, _NONE).values():
-            writing.doomed = True
+            writing.doomed = writing.doomed or writing.attempt < before
         obj = self.objects.get(oid)
-        if obj is not None and obj.pins:
-            obj.doomed = True
-        elif obj is not None:
-            self._remove(obj)
-        self.dropped(oid)
+        if obj is not None and obj.attempt < before:
+            if obj.pins:
+                obj.doomed = True
+            else:
+                self._remove(obj)
+        self.dropped(oid, before)
 
     def drop_of(self, owner_prefix: bytes) -> None:
         """Drop all objects of owners with this address prefix: the owner or its node has ended."""
@@ -199,7 +220,7 @@ class ObjectTable:
         """Remove our copy, evicted or found damaged (`why`), and tell the owner's raylet."""
         if self.objects.get(obj.oid) is obj:
             self._remove(obj)
-            gone = objects.ObjectGone(obj.oid, self._context.node, why)
+            gone = objects.ObjectGone(obj.oid, self._context.node, why, obj.attempt)
             self._context.post(owner_node_of(obj.oid), gone)
 
     def kept_for_others(self, limit: int | None = None) -> Iterator[ObjectId]:
@@ -223,23 +244,33 @@ class ObjectTable:
     def on_process_died(self, process: Address) -> None:
         """Drop a dead process's pins and what it was writing."""
         for oid in [oid for oid, writers in self.writing.items() if process in writers]:
+            attempt = self.writing[oid][process].attempt
             self._abandon(oid, process)
             if oid not in self.objects:
                 # It may have told the owner that the object exists.
-                self._context.post(owner_node_of(oid), objects.ObjectGone(oid, self._context.node))
+                gone = objects.ObjectGone(oid, self._context.node, attempt=attempt)
+                self._context.post(owner_node_of(oid), gone)
         for oid, count in self.pins.pop(process, {}).items():
             self._let_go(self.objects[oid], count)
 
     # -- details -----------------------------------------------------------------------------------
-    def _place(self, process: Address, oid: ObjectId, size: int, offset: int) -> None:
-        self._begin_writing(process, oid, Writing(offset, size))
-        self._context.send(process, objects.StoreCreated(oid, offset))
+    def _place(self, process: Address, oid: ObjectId, writing: Writing) -> None:
+        self._begin_writing(process, oid, writing)
+        self._context.send(process, objects.StoreCreated(oid, writing.offset))
 
     def _begin_writing(self, process: Address, oid: ObjectId, writing: Writing) -> None:
         self.writing.setdefault(oid, {})[process] = writing
         earlier = self.objects.get(oid)
-        if earlier is not None and not (earlier.pins or earlier.job):
+        if earlier is not None and not _stays(earlier, writing.attempt) and not earlier.pins:
             self._remove(earlier)
+
+    def _replace(self, earlier: LocalObject, made: LocalObject) -> None:
+        """Put a copy in the place of an earlier attempt's, which its readers keep."""
+        if not earlier.pins:
+            self._remove(earlier)
+            return
+        # A process's pins do not say of which copy they are.
+        made.older, made.pins = earlier, earlier.pins
 
     def _refuse(self, process: Address, oid: ObjectId, size: int) -> None:
         self._context.send(process, objects.StoreCreated(oid, -1, self.full(size)))
@@ -265,7 +296,7 @@ class ObjectTable:
         if siblings is None:
             siblings = self._by_owner[prefix] = set()
         siblings.add(obj.oid)
-        if obj.offset >= 0:
+        if obj.offset >= 0 and not obj.pins:
             self._reclaimer.idle(obj)
         return obj
 
@@ -273,6 +304,7 @@ class ObjectTable:
         obj.pins -= count
         if obj.pins:
             return
+        self._release_older(obj)
         if obj.doomed:
             self._remove(obj)
         else:
@@ -293,7 +325,21 @@ class ObjectTable:
         siblings.discard(oid)
         if not siblings:
             del self._by_owner[oid[:8]]
+        self._release_older(obj)
         self._reclaimer.discard(obj)
+
+    def _release_older(self, obj: LocalObject) -> None:
+        older, obj.older = obj.older, None
+        while older is not None:
+            self._reclaimer.discard(older)
+            older = older.older
+
+
+def _stays(obj: LocalObject, attempt: int) -> bool:
+    """Whether a copy stays although this attempt has made one, too."""
+    if obj.attempt != attempt:
+        return obj.attempt > attempt
+    return bool(obj.pins or obj.job)
 
 
 _NONE: dict[Address, Writing] = {}

@@ -137,8 +137,9 @@ class Callers:
         if client.state == actors.DEAD:
             return self._death(client, pending)
         pending.retries -= pending.retries > 0
-        pending.attempt += 1
         pending.cancelled = False  # the cancellation came too late
+        pending.leftover = True
+        self._results.begin_again(pending)
         if client.actor in self._ownership.table:
             pending.keep = [*hold([client.actor]), *(pending.keep or ())]
         if pending.deps:
@@ -228,7 +229,7 @@ class Callers:
         """Send a call that raised once more, unless it has failed in the meantime."""
         client = _target(pending)
         if client.delayed.pop(pending.tid, None) is not None:
-            pending.attempt += 1
+            self._results.begin_again(pending)
             client.queue.append(pending)
             self._dirty[client] = None
 
@@ -364,7 +365,7 @@ class Callers:
                 self._results.fail(pending, self._unavailable(client))
             else:
                 pending.retries -= pending.retries > 0
-                pending.attempt += 1
+                self._results.begin_again(pending)
                 client.queue.appendleft(pending)
 
     def _fail_all(self, client: ActorClient[Pending]) -> None:

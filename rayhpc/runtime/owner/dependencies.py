@@ -67,7 +67,7 @@ def described(ownership: Ownership, refs: Iterable[ObjectRef[Any]]) -> list[Depe
         if entry is None or entry.state == PENDING:
             found.append(Dependency(oid, None, owner_node_of(oid)))
         elif entry.state == STORED:
-            found.append(Dependency(oid, None, entry.value))
+            found.append(Dependency(oid, None, entry.value, attempt=entry.attempt))
         elif entry.state == ERROR:
             ownership.unread.read(oid)
             found.append(Dependency(oid, entry.value, error=True))

@@ -30,7 +30,8 @@ class Entry(msgspec.Struct, eq=False, gc=False):
     leading thread, when the state leaves PENDING; `on_free` when nobody refers to the object any
     more. `asked` records that the raylet waits for our `Tell`.  `leftover`: a copy may be in a
     store although the value is small or an error (an earlier run of the task wrote it, and died). 
-    `view` is a pin of the stored value that is kept for a moment (`recent_views`).
+    `view` is a pin of the stored value that is kept for a moment (`recent_views`).  `attempt`:
+    copies that earlier attempts of its task have stored do not count.
 
     A struct that the cyclic garbage collector does not track: entries come and go by the ten
     thousand, and its passes took a third of a task's cost at the submitter.  An entry is part of a
@@ -50,6 +51,7 @@ class Entry(msgspec.Struct, eq=False, gc=False):
     leftover: bool = False
     size: int = 0
     view: Any = None
+    attempt: int = 0
 
     def when_ready(self, callback: Callable[[], object]) -> None:
         """Run `callback` in the leading thread once the object is ready; now, if it already is."""

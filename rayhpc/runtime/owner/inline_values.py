@@ -110,7 +110,7 @@ class InlineValues:
                 packed = serialization.unpacked(entry.value)
                 move = self.moving[oid] = _Move(entry, stored.size_of(packed), len(entry.value))
                 self._moving_bytes += move.counted
-                self._store.create(oid, move.size)
+                self._store.create(oid, move.size, entry.attempt)
 
     def _finish(self, oid: ObjectId, move: _Move) -> None:
         """The store has answered."""

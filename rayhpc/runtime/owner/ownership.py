@@ -64,6 +64,8 @@ class Ownership:
         self.events = references.events
         # Counts the objects that left PENDING, so that `wait` knows when there is nothing new.
         self.changes = 0
+        # Called with an object, and the earliest attempt whose copies will do from now on.
+        self.on_new_attempt: Callable[[ObjectId, int], None] = lambda oid, attempt: None
         self._raylet = raylet_of(node_of(me))
         self._prefix = id_prefix(me)
         self._nonce = nonce
@@ -79,19 +81,22 @@ class Ownership:
         self._to_free: list[ObjectId] = []
 
     # -- called by user threads -----------------------------------------------------------------
-    def travelling_value(self, oid: ObjectId) -> tuple[bytes | None, bool]:
-        """The small value that travels with a reference, and whether it is an error."""
+    def travelling_value(self, oid: ObjectId) -> tuple[bytes | None, bool, int]:
+        """The small value that travels with a reference, and whether it is an error.
+
+        The third is the earliest attempt of its task whose copies will do.
+        """
         entry = self.table.get(oid)
         if entry is None:
             self.refuse_foreign(oid, f"Object {oid.hex()}")
-            return None, False
+            return None, False, 0
         value = entry.value  # First: the value may be on its way to the store.
         if entry.state not in (INLINE, ERROR):
-            return None, False
+            return None, False, entry.attempt
         if entry.state == ERROR:
             self.unread.read(oid)
-            return value, True
-        return value, False
+            return value, True, entry.attempt
+        return value, False, entry.attempt
 
     def is_foreign(self, oid: ObjectId) -> bool:
         """Whether an object, actor or placement group belongs to another cluster than ours."""
@@ -126,7 +131,8 @@ class Ownership:
                 entry = table.get(event[0])
                 # Held already, with nothing to learn: an object may hold references by the ten
                 # thousand.
-                if entry is not None and (event[1] is None or entry.state != PENDING):
+                is_known = entry is not None and event[3] <= entry.attempt
+                if entry is not None and is_known and (event[1] is None or entry.state != PENDING):
                     entry.count += 1
                 else:
                     self._born(event, borrows)
@@ -159,13 +165,25 @@ class Ownership:
         value: Any,
         size: int = 0,
         inner: list[Any] | None = None,
+        attempt: int = 0,
     ) -> None:
-        """Set an object's value: INLINE (bytes), STORED (node) or ERROR (bytes)."""
+        """Set an object's value.
+
+        Args:
+            oid: the object.
+            state: INLINE, STORED or ERROR.
+            value: the bytes; of a stored value, its node.
+            size: its bytes in the store.
+            inner: the references inside.
+            attempt: the attempt of its task that made it.
+        """
         entry = self.table.get(oid)
         if entry is None:
             if state == STORED:
                 self.note_leftover(oid)
             return
+        if attempt > entry.attempt:
+            self.supersede([oid], attempt)
         entry.leftover = entry.leftover or entry.state == STORED
         if entry.state == INLINE:
             self._inline.forget(oid)
@@ -196,6 +214,21 @@ class Ownership:
             self._send(self._raylet, objects.Free([oid]))
         elif entry.state != STORED:
             entry.leftover = True
+
+    def supersede(self, oids: Iterable[ObjectId], attempt: int) -> None:
+        """From now on nobody is to be given what earlier attempts of the task have stored."""
+        told = []
+        for oid in oids:
+            entry = self.table.get(oid)
+            if entry is not None and entry.attempt < attempt:
+                entry.attempt = attempt
+                # The directory remembers the attempt until the object is freed.
+                entry.leftover = True
+                entry.view = None
+                self.on_new_attempt(oid, attempt)
+                told.append(oid)
+        if told:
+            self._send(self._raylet, objects.NewAttempt(told, attempt))
 
     def close(self) -> None:
         """This process has left: clear every row, since the garbage collector does not see them."""
@@ -269,7 +302,7 @@ class Ownership:
             entry = self.table.get(oid)
             if entry is None:
                 self._send(self._raylet, objects.Tell(oid, objects.FREED))
-            elif entry.state == STORED:
+            elif entry.state == STORED and message.attempt >= entry.attempt:
                 self._recover(oid, entry, message.text)
 
     def on_process_died(self, address: Address) -> None:
@@ -294,19 +327,23 @@ class Ownership:
     # -- details ---------------------------------------------------------------------------------
     def _born(
         self,
-        event: tuple[ObjectId, bytes | None, bool],
+        event: references.Birth,
         borrows: dict[Address, list[ObjectId]],
     ) -> None:
-        oid, value, is_error = event
+        oid, value, is_error, attempt = event
         entry = self.table.get(oid)
+        if attempt:
+            self.on_new_attempt(oid, attempt)
         if entry is not None:
             entry.count += 1
+            if not self.is_mine(oid):
+                entry.attempt = max(entry.attempt, attempt)
             # Held before its value was known here (borrowed as what is inside a result): so a
             # busy owner need not be asked.
             if value is not None and entry.state == PENDING and not self.is_mine(oid):
                 self.resolve(oid, ERROR if is_error else INLINE, value)
             return
-        entry = self.table[oid] = Entry()
+        entry = self.table[oid] = Entry(attempt=attempt)
         if self.is_foreign(oid):
             error = failures.of_another_cluster(f"Object {oid.hex()}")
             entry.value, entry.state = dump_system_error(error), ERROR

@@ -28,8 +28,8 @@ class Items(Protocol):
     def finish(self, result: tasks.Result) -> None:
         """The task has succeeded."""
 
-    def fail(self, error: bytes) -> None:
-        """The task has failed."""
+    def fail(self, error: bytes, attempt: int) -> None:
+        """The task has failed; what attempts before this one have stored does not count."""
 
     def reopen(self) -> None:
         """The task runs again, for items that were lost."""
@@ -47,9 +47,10 @@ class Pending(msgspec.Struct, eq=False, gc=False):
     `tid` is the id of its first result; `deps` its top-level references, `keep` every reference
     among its arguments, held until its end.  `retries` is what remains of max_retries (-1:
     unlimited) after system failures and errors of the user's code, together.  `lease` is where it
-    was pushed (None: not pushed).  `leftover` says that a run of it ended without reporting, so
-    that results may be in a store that no message names.  `size` is the size of the arguments it
-    carries in bytes, `counted` how many of them the budget of inline values knows about.
+    was pushed (None: not pushed).  `leftover` says that a run of it ended without reporting, or
+    that its results were lost: results may be in a store that no message names.  `size` is the size
+    of the arguments it carries in bytes, `counted` how many of them the budget of inline values
+    knows about.
     `awaited`: a `get` of its result was left with another error, so that its own is no news.
 
     The cyclic garbage collector does not track it, for the same reason as `Entry`: whatever refers

@@ -109,6 +109,20 @@ class Results:
             self._let_go(pending)
         return True
 
+    def begin_again(self, pending: Pending) -> None:
+        """A task or call is about to run again."""
+        pending.attempt += 1
+        if pending.leftover:
+            self._supersede(pending, pending.attempt)
+
+    def _supersede(self, pending: Pending, attempt: int) -> None:
+        """What attempts before this one have stored without saying so counts no longer."""
+        table = self._ownership.table
+        ids = _all_ids(pending)
+        # Where only some of the results were lost, the others are still there.
+        waiting = [x for x in ids if (entry := table.get(x)) is not None and entry.state == PENDING]
+        self._ownership.supersede(waiting, attempt)
+
     def fail(
         self, pending: Pending, error: bytes, raised: bool = False, worker: Address = 0
     ) -> None:
@@ -126,8 +140,12 @@ class Results:
         is_users = worker or is_task_error(error)
         if is_users and not (pending.cancelled or pending.awaited):
             self._ownership.unread.note(pending.tid, pending.name, error)
+        # What raised has reported all that it had stored before.
+        attempt = pending.attempt + (not raised)
+        if pending.leftover:
+            self._supersede(pending, attempt)
         if pending.stream is not None:
-            pending.stream.fail(error)
+            pending.stream.fail(error, attempt)
         if raised and pending.stream is not None and not self._is_without_items(pending):
             # The error is the last item; the generator itself has ended normally.
             self._resolve_end(pending)
@@ -225,9 +243,9 @@ class Results:
         if len(outs) == 1 and not result.inner:
             out = outs[0]
             if type(out) is bytes:
-                resolve(pending.tid, INLINE, out)
+                resolve(pending.tid, INLINE, out, attempt=pending.attempt)
             else:
-                self._stored(pending.tid, out)
+                self._stored(pending.tid, out, pending.attempt)
             return
         inner: list[Any] = []
         if any(result.inner):
@@ -235,23 +253,27 @@ class Results:
         inner += [None] * (len(outs) - len(inner))
         oids = pending.result_ids()
         for i, oid in enumerate(oids):
-            self._resolve(oid, outs[i], inner[i])
+            self._resolve(oid, outs[i], pending.attempt, inner[i])
 
     def _take_first(self, worker: Address, pending: Pending, result: tasks.Result) -> None:
         """Keep the results that a task produced before it failed."""
         inner = self._adopt_all(worker, pending.tid, result.inner) if result.inner else []
         for i, out in enumerate(result.outs[:-1]):
             kept = (inner[i] or None) if i < len(inner) else None
-            self._resolve(sibling(pending.tid, i), out, kept)
+            self._resolve(sibling(pending.tid, i), out, pending.attempt, kept)
 
-    def _resolve(self, oid: ObjectId, out: bytes | Stored, inner: list[Any] | None) -> None:
+    def _resolve(
+        self, oid: ObjectId, out: bytes | Stored, attempt: int, inner: list[Any] | None
+    ) -> None:
         if isinstance(out, bytes):
-            self._ownership.resolve(oid, INLINE, out, inner=inner)
+            self._ownership.resolve(oid, INLINE, out, inner=inner, attempt=attempt)
         else:
-            self._stored(oid, out, inner)
+            self._stored(oid, out, attempt, inner)
 
-    def _stored(self, oid: ObjectId, out: Any, inner: list[Any] | None = None) -> None:
-        self._ownership.resolve(oid, STORED, out.node, out.size, inner)
+    def _stored(
+        self, oid: ObjectId, out: Any, attempt: int, inner: list[Any] | None = None
+    ) -> None:
+        self._ownership.resolve(oid, STORED, out.node, out.size, inner, attempt)
 
     def _let_go(self, pending: Pending) -> None:
         """Drop the arguments' references, unless the task may have to run again (lineage)."""

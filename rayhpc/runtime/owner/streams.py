@@ -90,8 +90,13 @@ class Stream:
             self._fail_missing(None)
         self._over()
 
-    def fail(self, error: bytes) -> None:
-        """The task has failed: add a last item that raises."""
+    def fail(self, error: bytes, attempt: int) -> None:
+        """The task has failed: add a last item that raises.
+
+        Args:
+            error: the pickled error.
+            attempt: what attempts before this one have stored does not count.
+        """
         if self.total is not None:
             self._fail_missing(error)
             self._over()
@@ -100,7 +105,7 @@ class Stream:
         if self._ownership.table.get(oid) is None:
             self._ownership.add(oid, Entry())
             self.items.append(ObjectRef(oid, True))
-        self._ownership.resolve(oid, ERROR, error)
+        self._ownership.resolve(oid, ERROR, error, attempt=attempt)
         self.received += 1
         self.total = self.received
         self._over()
@@ -164,14 +169,17 @@ class Streams:
     def on_item(self, worker: Address, message: tasks.StreamItem) -> None:
         """Take in an item, perhaps one that an earlier run has delivered already."""
         stream = self._live.get(message.tid)
-        if stream is None or (stream.total is not None and message.index >= stream.total):
+        attempt, oid = message.attempt, sibling(message.tid, message.index + 1)
+        known = self._ownership.table.get(oid)
+        is_late = known is not None and attempt < known.attempt
+        if stream is not None and stream.total is not None:
+            is_late = is_late or message.index >= stream.total
+        if stream is None or is_late:
             self._send(worker, tasks.StreamTaken(message.tid, -1))
-            late = sibling(message.tid, message.index + 1)
-            result = tasks.Result(late, tasks.OK, [message.out], inner=[message.inner])
+            result = tasks.Result(oid, tasks.OK, [message.out], inner=[message.inner])
             self._results.discard(worker, [result])
             return
         stream.worker = worker
-        oid = sibling(message.tid, message.index + 1)
         if message.index == stream.received:
             self._ownership.add(oid, Entry(self._makers.get(message.tid)))
             stream.items.append(ObjectRef(oid, True))
@@ -179,10 +187,10 @@ class Streams:
         out = message.out
         inner = self._results.adopt(worker, oid, message.inner) if message.inner else None
         if type(out) is bytes:
-            self._ownership.resolve(oid, INLINE, out, inner=inner)
+            self._ownership.resolve(oid, INLINE, out, inner=inner, attempt=attempt)
         else:
             assert isinstance(out, Stored)
-            self._ownership.resolve(oid, STORED, out.node, out.size, inner)
+            self._ownership.resolve(oid, STORED, out.node, out.size, inner, attempt)
         if stream.window and message.index < stream.taken:
             self._send(worker, tasks.StreamTaken(message.tid, stream.taken))
         stream.news()

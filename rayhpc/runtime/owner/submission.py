@@ -132,6 +132,7 @@ class Submitter:
         if pending.retries == 0:
             return failures.out_of_retries(oid, pending)
         pending.cancelled = False  # The cancellation came too late.
+        pending.leftover = True
         self._again(pending, at_front=False)
         return None
 
@@ -349,7 +350,7 @@ class Submitter:
         """
         if counts and pending.retries > 0:
             pending.retries -= 1
-        pending.attempt += 1
+        self._results.begin_again(pending)
         assert pending.queue is not None
         if pending.deps:
             self._wait_for_arguments(pending)

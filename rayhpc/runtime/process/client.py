@@ -324,7 +324,7 @@ class Client:
             value if state == ERROR else None,
         )
 
-    def travelling_value(self, oid: ObjectId) -> tuple[bytes | None, bool]:
+    def travelling_value(self, oid: ObjectId) -> tuple[bytes | None, bool, int]:
         """The small value, and whether it is an error, that goes along with a reference."""
         return self._core.ownership.travelling_value(oid)
 
@@ -373,6 +373,7 @@ class Client:
             return
         if entry.state == STORED:
             self._loop.transport.send(self._core.raylet, objects.Free([oid]))
+            own.supersede([oid], entry.attempt + 1)  # what is sealed late is not given to anybody
         own.resolve(oid, ERROR, failures.lost(objects.FREED, oid))
 
     # -- the rest --------------------------------------------------------------------------------

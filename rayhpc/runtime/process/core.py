@@ -132,6 +132,7 @@ class Core:
         self.ownership = Ownership(
             self.me, self._nonce, send, self.inline, self._make_again, failures.lost
         )
+        self.ownership.on_new_attempt = self.store.note_attempt
         self.results = Results(self.ownership, send, self.inline)
         self.submitter = Submitter(
             self.me, self.ownership, self.results, send, now, self.warn_once

@@ -65,8 +65,8 @@ def even_if_forked() -> Client | None:
     return _client
 
 
-def _travelling_value(oid: bytes) -> tuple[bytes | None, bool]:
-    return (None, False) if _client is None else _client.travelling_value(oid)
+def _travelling_value(oid: bytes) -> tuple[bytes | None, bool, int]:
+    return (None, False, 0) if _client is None else _client.travelling_value(oid)
 
 
 def refuse_foreign(oid: bytes, what: str) -> None:

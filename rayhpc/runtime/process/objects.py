@@ -125,8 +125,13 @@ class Objects:
         self.loop.flush()  # values not counted yet are counted at their maximum size
         return inline.has_room(size)
 
-    def store(self, oid: ObjectId, packed: Serialized) -> Stored:
+    def store(self, oid: ObjectId, packed: Serialized, attempt: int = 0) -> Stored:
         """Write a value to this node's store as object `oid`, and seal it.
+
+        Args:
+            oid: the object.
+            packed: the value.
+            attempt: the attempt of its task that makes it.
 
         Raises:
             ObjectStoreFullError: no room; the text lists what occupies it.
@@ -134,7 +139,7 @@ class Objects:
         size = stored.size_of(packed)
         store = self.core.store
         with self.loop.lead():
-            store.create(oid, size)
+            store.create(oid, size, attempt)
         self.loop.wait_until(lambda: store.created(oid) is not None)
         answer = store.created(oid)
         assert answer is not None

@@ -28,9 +28,14 @@ T = TypeVar("T")
 
 _NIL = b"\xff" * OBJECT_ID_BYTES
 
-# Recorded in order: an id for a reference that died, (id, value, error) for one that was created by
-# unpickling.  Processed by `ownership.Ownership.settle`.
-events: deque[ObjectId | tuple[ObjectId, bytes | None, bool]] = deque()
+# What travels with a reference: its value if known, whether that is an error, the earliest attempt
+# of its task whose copies will do.
+Travelling = tuple[bytes | None, bool, int]
+# A reference that was created by unpickling: its id, and what came with it.
+Birth = tuple[ObjectId, bytes | None, bool, int]
+# Recorded in order: an id for a reference that died, or a birth.  Processed by
+# `ownership.Ownership.settle`.
+events: deque[ObjectId | Birth] = deque()
 
 
 class Home(Protocol):
@@ -49,8 +54,8 @@ class Home(Protocol):
         """The number of the job of this process."""
 
 
-def _not_known(_: ObjectId) -> tuple[bytes | None, bool]:
-    return None, False
+def _not_known(_: ObjectId) -> Travelling:
+    return None, False, 0
 
 
 class Hooks:
@@ -60,12 +65,12 @@ class Hooks:
         wake: makes the polling thread process what was recorded; None: nobody does.
         home: this process; starts a cluster if there is none.
         travelling_value: the small value, and whether it is an error, that is sent with a
-            reference, if known here.
+            reference, if known here; and the earliest attempt of its task whose copies will do.
     """
 
     wake: Callable[[], None] | None = None
     home: Callable[[], Home]
-    travelling_value: Callable[[ObjectId], tuple[bytes | None, bool]] = staticmethod(_not_known)
+    travelling_value: Callable[[ObjectId], Travelling] = staticmethod(_not_known)
 
 
 hooks = Hooks()
@@ -83,9 +88,9 @@ _pickled_by_hand: list[ObjectRef[Any]] = []
 
 
 def _note(
-    event: ObjectId | tuple[ObjectId, bytes | None, bool],
+    event: ObjectId | Birth,
     # Bound here: when the interpreter exits, the module's names go before the last references.
-    events: deque[ObjectId | tuple[ObjectId, bytes | None, bool]] = events,
+    events: deque[ObjectId | Birth] = events,
     hooks: Hooks = hooks,
 ) -> None:
     events.append(event)
@@ -115,13 +120,13 @@ class ObjectRef(Generic[T]):
         if not is_counted:
             self._id = _NIL  # what dies if the next line raises
             _check_id(binary)
-            _note((binary, None, False))
+            _note((binary, None, False, 0))
         self._id = binary
 
     # `_note` inlined, since this is part of every task.
     def __del__(
         self,
-        events: deque[ObjectId | tuple[ObjectId, bytes | None, bool]] = events,
+        events: deque[ObjectId | Birth] = events,
         hooks: Hooks = hooks,
     ) -> None:
         events.append(self._id)
@@ -226,16 +231,27 @@ class ObjectRef(Generic[T]):
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
         note_ref(self)
-        value, is_error = hooks.travelling_value(self._id)
+        value, is_error, attempt = hooks.travelling_value(self._id)
+        if attempt:
+            return rebuild, (self._id, value, is_error, attempt)
         return rebuild, (self._id, value, is_error)
 
     def __class_getitem__(cls, item: Any) -> Any:
         return cls
 
 
-def rebuild(oid: ObjectId, value: bytes | None, is_error: bool) -> ObjectRef[Any]:
-    """A reference from a pickle, counted from now on; `value` is sent with it if known."""
-    _note((oid, value, is_error))
+def rebuild(
+    oid: ObjectId, value: bytes | None, is_error: bool, attempt: int = 0
+) -> ObjectRef[Any]:
+    """A reference from a pickle, counted from now on; `value` is sent with it if known.
+
+    Args:
+        oid: the object.
+        value: its small value; None: not known.
+        is_error: whether that is an error.
+        attempt: the earliest attempt of its task whose copies will do.
+    """
+    _note((oid, value, is_error, attempt))
     return ObjectRef(oid, True)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -19,8 +19,12 @@ from rayhpc.runtime.values.serialization import Serialized
 from rayhpc.store.mapping import Mapping
 from rayhpc.wire.address import Address, ObjectId
 from rayhpc.wire.messages import objects
+from rayhpc.wire.messages.tasks import Dependency
 
 Send = Callable[[Address, msgspec.Struct], None]
+
+# Of so many objects the earliest attempt that will do is remembered.
+_LEAST_KEPT = 10_000
 
 
 class Promise:
@@ -119,16 +123,24 @@ class StoreClient:
         # Finalizers of views append here; `settle` tells the raylet.
         self._unpinned = _Unpinned()
         self._creating: dict[ObjectId, objects.StoreCreated | None] = {}
+        # The earliest attempt that will do, of objects whose task has run again.
+        self._least: dict[ObjectId, int] = {}
 
     def wake_leader_with(self, wake: Callable[[], None] | None) -> None:
         """Set what makes the polling thread tell the raylet about dropped views."""
         self._unpinned.wake = wake
 
     # -- writing ---------------------------------------------------------------------------------
-    def create(self, oid: ObjectId, size: int) -> None:
-        """Request space (leading thread); `created` says when the answer has arrived."""
+    def create(self, oid: ObjectId, size: int, attempt: int = 0) -> None:
+        """Request space (leading thread); `created` says when the answer has arrived.
+
+        Args:
+            oid: the object.
+            size: its bytes.
+            attempt: the attempt of its task that makes this value.
+        """
         self._creating[oid] = None
-        self._send(self._raylet, objects.StoreCreate(oid, size))
+        self._send(self._raylet, objects.StoreCreate(oid, size, attempt))
 
     def created(self, oid: ObjectId) -> objects.StoreCreated | None:
         """The answer to `create`, once it has arrived."""
@@ -163,6 +175,25 @@ class StoreClient:
         self._send(self._raylet, objects.StoreSeal(oid, size))
 
     # -- reading ---------------------------------------------------------------------------------
+    def note_attempt(self, oid: ObjectId, attempt: int) -> None:
+        """Nobody here is to be given what earlier attempts of its task made (any thread)."""
+        least = self._least
+        if attempt > least.get(oid, 0):
+            least[oid] = attempt
+            self._views.pop(oid, None)
+            if len(least) > _LEAST_KEPT:
+                least.pop(next(iter(least)), None)
+
+    def named_in(self, deps: Iterable[Dependency]) -> list[ObjectId]:
+        """The arguments that are in a store; notes of which attempt they must be."""
+        named = []
+        for dep in deps:
+            if dep.value is None:
+                named.append(dep.oid)
+                if dep.attempt:
+                    self.note_attempt(dep.oid, dep.attempt)
+        return named
+
     def view(self, oid: ObjectId) -> Any | None:
         """The exporter of an object that is already mapped here, or None."""
         found = self._views.get(oid)
@@ -181,7 +212,13 @@ class StoreClient:
                 new.append(oid)
             waiting[oid].append(promise)
         if new:
-            self._send(self._raylet, objects.Fetch(new, pin))
+            self._request(new, pin)
+
+    def _request(self, oids: list[ObjectId], pin: bool) -> None:
+        attempts = {}
+        if self._least:
+            attempts = {oid: self._least[oid] for oid in oids if oid in self._least}
+        self._send(self._raylet, objects.Fetch(oids, pin, attempts))
 
     def bring(self, tickets: Tickets) -> None:
         """`fetch` what is not mapped here (leading thread); may complete the tickets at once."""
@@ -217,7 +254,15 @@ class StoreClient:
     def on_fetched(self, message: objects.Fetched) -> None:
         """An object is here, pinned for us; offset -1: here, but not pinned."""
         oid = message.oid
-        if message.offset < 0:
+        pinned = message.offset >= 0
+        if message.attempt < self._least.get(oid, 0):
+            # It was requested before we knew of a later attempt.
+            if pinned:
+                self._send(self._raylet, objects.Unpin([oid]))
+            if oid in (self._fetching if pinned else self._looking):
+                self._request([oid], pinned)
+            return
+        if not pinned:
             for promise in self._looking.pop(oid, ()):
                 promise.fill(True)
             return

@@ -247,7 +247,7 @@ class ActorCalls:
             self._fetch(name, group.far.popleft())
 
     def _fetch(self, name: str, item: Item) -> None:
-        oids = list(dict.fromkeys(dep.oid for dep in item.call.deps if dep.value is None))
+        oids = list(dict.fromkeys(self._store.named_in(item.call.deps)))
         tickets = Tickets(oids, lambda: self._arrived(name, item.call.tid))
         self._groups[name].fetching[item.call.tid] = item, tickets
         self._store.bring(tickets)

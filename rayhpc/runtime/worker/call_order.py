@@ -102,7 +102,7 @@ class FirstReady(Generic[Item]):
         return _are_filled(self._wanted[call.tid][1])
 
     def _fetch(self, call: tasks.Call) -> tuple[list[ObjectId], list[Promise]]:
-        oids = [dep.oid for dep in call.deps if dep.value is None]
+        oids = self._store.named_in(call.deps)
         promises = [Promise() for _ in oids]
         missing = []
         for oid, promise in zip(oids, promises, strict=True):

@@ -83,7 +83,7 @@ def fetched(
     access: Objects, deps: Sequence[tasks.Dependency], wait: WaitForArguments | None = None
 ) -> dict[ObjectId, Any]:
     """The arguments that are in a store, brought here (`wait`: as in `arguments`)."""
-    named = [dep.oid for dep in deps if dep.value is None]
+    named = access.core.store.named_in(deps)
     if not named:
         return {}
     views: dict[ObjectId, Any] = {oid: access.core.store.view(oid) for oid in named}
@@ -140,9 +140,9 @@ class Made(msgspec.Struct):
     inners: list[list[bytes]] = []
     kept: list[ObjectRef[Any]] = []
 
-    def add(self, access: Objects, oid: ObjectId, value: Any) -> None:
-        """Add one more result, as object `oid`."""
-        out, refs = pack(access, oid, value)
+    def add(self, access: Objects, oid: ObjectId, value: Any, attempt: int) -> None:
+        """Add one more result, as object `oid`, of this attempt of its task."""
+        out, refs = pack(access, oid, value, attempt)
         self.outs.append(out)
         self.inners.append([x.binary() for x in refs])
         self.kept += refs
@@ -169,7 +169,7 @@ def succeeded(access: Objects, task: Runnable, value: Any, micros: int) -> Outco
             pickled = serialization.dumps(value, 5)
             if len(pickled) <= serialization.INLINE_BYTES:
                 return Outcome(tasks.Result(task.tid, tasks.OK, [pickled], micros))
-        out, refs = pack(access, task.tid, value)
+        out, refs = pack(access, task.tid, value, task.attempt)
         if not refs:
             return Outcome(tasks.Result(task.tid, tasks.OK, [out], micros))
         inner = [[x.binary() for x in refs]]
@@ -179,7 +179,7 @@ def succeeded(access: Objects, task: Runnable, value: Any, micros: int) -> Outco
         _add_generated(access, task, value, made)
     else:
         for i, one in enumerate([None] if task.returns == 0 else _several(task, value)):
-            made.add(access, sibling(task.tid, i), one)
+            made.add(access, sibling(task.tid, i), one, task.attempt)
     return made.result(task, tasks.OK, micros)
 
 
@@ -228,9 +228,16 @@ def interrupted(
 
 
 def pack(
-    access: Objects, oid: ObjectId, value: Any
+    access: Objects, oid: ObjectId, value: Any, attempt: int
 ) -> tuple[bytes | Stored, Sequence[ObjectRef[Any]]]:
-    """A result in wire form: its bytes, or where it was stored; and the references inside."""
+    """A result in wire form: its bytes, or where it was stored; and the references inside.
+
+    Args:
+        access: how the process where it was made stores objects.
+        oid: its id.
+        value: the result.
+        attempt: the attempt of its task that made it.
+    """
     most = access.most_inline(oid)
     if type(value) in serialization.ATOMS:
         pickled = serialization.dumps(value, 5)
@@ -240,7 +247,7 @@ def pack(
         packed = serialization.serialize(value)
     if packed.nbytes <= most:
         return serialization.to_inline(packed), packed.refs
-    return access.store(oid, packed), packed.refs
+    return access.store(oid, packed, attempt), packed.refs
 
 
 def _several(task: Runnable, value: Any) -> list[Any]:
@@ -270,7 +277,7 @@ def _add_generated(
     """
     try:
         for one in itertools.islice(iterated(values), task.returns):
-            made.add(access, sibling(task.tid, len(made.outs)), one)
+            made.add(access, sibling(task.tid, len(made.outs)), one, task.attempt)
         if len(made.outs) < task.returns:
             raise ValueError(
                 f"The task has num_returns={task.returns} and yielded {len(made.outs)} values: "

@@ -129,7 +129,7 @@ class Producers:
         worker = self._worker
         process = worker.process
         oid = sibling(task.tid, index + 1)
-        out, refs = execution.pack(process.objects, oid, value)
+        out, refs = execution.pack(process.objects, oid, value, task.attempt)
         inner = [x.binary() for x in refs]
         with process.loop.lead():
             if refs:

@@ -87,6 +87,7 @@ RAYLET_TAKES = (
     objects.FetchCancel,
     objects.Unpin,
     objects.Free,
+    objects.NewAttempt,
     objects.ObjectAt,
     objects.ObjectGone,
     objects.Locate,

@@ -1,6 +1,10 @@
 """Objects: borrowing between processes, a node's store, transfers between nodes.
 
 Sent by `runtime` (owner, borrower) and by `raylet`.  Values are opaque bytes here.
+
+A copy of a result has the number of the `attempt` of its task that wrote it (what is put: 0), since
+attempts may make different values.  Nobody is given a copy of an earlier attempt than the owner has
+accepted.
 """
 
 from rayhpc.wire.messages.registry import Message
@@ -15,9 +19,12 @@ STORED = 5  # it is in a store: the directory knows which
 FULL = 6  # no room for it here
 
 # SpanRefused.why
-NO_COPY = 0  # or one of another size
+NO_COPY = 0  # or one of another size or attempt
 NOT_IN_MEMORY = 1  # ask for it by `ReadChunk`
 NO_CHANNEL = 2  # it has been closed meanwhile
+
+# DropCopies.before
+EVERY_ATTEMPT = 2**62
 
 
 # -- between owner and borrower ------------------------------------------------------------------
@@ -48,6 +55,7 @@ class StoreCreate(Message):
 
     oid: bytes
     size: int
+    attempt: int = 0
 
 
 class StoreCreated(Message):
@@ -72,11 +80,13 @@ class StoreSeal(Message):
 class Fetch(Message):
     """Process to raylet: I need these here; `Fetched` or `FetchFailed` for each.
 
-    `pin` false only brings them to this node (`wait(fetch_local=True)`) and reports it.
+    `pin` false only brings them to this node (`wait(fetch_local=True)`) and reports it.  `attempts`
+    are the earliest that will do, where that is not 0.
     """
 
     oids: list[bytes]
     pin: bool = True
+    attempts: dict[bytes, int] = {}
 
 
 class Fetched(Message):
@@ -89,6 +99,7 @@ class Fetched(Message):
     offset: int
     size: int
     path: str = ""
+    attempt: int = 0
 
 
 class FetchFailed(Message):
@@ -116,6 +127,16 @@ class Free(Message):
     oids: list[bytes]
 
 
+class NewAttempt(Message):
+    """Owner to its raylet: the task that makes these runs again, or has failed.
+
+    Nobody is to be given a copy of an attempt before `attempt` any more.
+    """
+
+    oids: list[bytes]
+    attempt: int
+
+
 class FetchCancel(Message):
     """Process to raylet: I no longer wait for these (requested with the same `pin`)."""
 
@@ -133,25 +154,32 @@ class ObjectAt(Message):
     oid: bytes
     size: int
     node: int
+    attempt: int = 0
 
 
 class ObjectGone(Message):
-    """Raylet to the owner's raylet: `node` has no copy (any more); `text`: it was damaged."""
+    """Raylet to the owner's raylet: `node` has no copy (any more); `text`: it was damaged.
+
+    `attempt` is that of the copy that is gone, or was expected there.
+    """
 
     oid: bytes
     node: int
     text: str = ""
+    attempt: int = 0
 
 
 class Locate(Message):
     """Raylet to the owner's raylet: where is it? Answered by `Located`, now or once it exists.
 
-    `eager`: if it is small and lies with you, send it along.
+    `eager`: if it is small and lies with you, send it along.  `attempt` is the earliest that will
+    do.
     """
 
     oid: bytes
     node: int
     eager: bool = False
+    attempt: int = 0
 
 
 class LocateCancel(Message):
@@ -174,6 +202,7 @@ class Located(Message):
     value: bytes = b""
     text: str = ""
     edition: int = 0
+    attempt: int = 0
 
 
 class Ask(Message):
@@ -194,17 +223,19 @@ class Tell(Message):
 class CopiesLost(Message):
     """The owner's raylet to the owner: no copy is left; reconstruct it, or `Tell` LOST.
 
-    `text` says what became of the last one, if known.
+    `text` says what became of the last one, if known; `attempt` is that of the copies.
     """
 
     oids: list[bytes]
     text: str = ""
+    attempt: int = 0
 
 
 class DropCopies(Message):
-    """The owner's raylet to a raylet with a copy: drop it."""
+    """The owner's raylet to a raylet with copies: drop those of attempts before `before`."""
 
     oids: list[bytes]
+    before: int = EVERY_ATTEMPT
 
 
 class MoveAway(Message):
@@ -215,18 +246,22 @@ class MoveAway(Message):
 
 
 class ReadChunk(Message):
-    """Raylet to raylet: send me `length` bytes from `start`; answered by `Chunk`."""
+    """Raylet to raylet: send me `length` bytes from `start`; answered by `Chunk`.
+
+    Only a copy of this `attempt` will do.
+    """
 
     oid: bytes
     start: int
     length: int
     node: int
+    attempt: int = 0
 
 
 class Chunk(Message):
     """Raylet to raylet: a piece of an object; `total` -1: we have no copy.
 
-    Copies of one `edition` are equal byte by byte (0: nobody knows).
+    Copies of one `edition` are equal byte by byte (0: nobody knows).  `attempt` as requested.
     """
 
     oid: bytes
@@ -234,6 +269,7 @@ class Chunk(Message):
     total: int
     data: bytes
     edition: int = 0
+    attempt: int = 0
 
 
 # -- the data plane: agreed here, under CURVE; the bytes go over sockets of their own -------------
@@ -267,7 +303,8 @@ class ChannelOffer(Message):
 class ReadSpan(Message):
     """Raylet to raylet: send me `length` bytes from `start` over that channel, marked `token`.
 
-    `size` is what the whole object should have.  Answered over the channel, or by `SpanRefused`.
+    `size` and `attempt` are what the object should have.  Answered over the channel, or by
+    `SpanRefused`.
     """
 
     oid: bytes
@@ -277,6 +314,7 @@ class ReadSpan(Message):
     node: int
     channel: int
     token: int
+    attempt: int = 0
 
 
 class ChannelClosed(Message):

@@ -22,13 +22,15 @@ class Dependency(Record, frozen=True):
     """A top-level reference among a task's arguments, already resolved by the submitter.
 
     `value` is the small value itself; None means: fetch `oid` from the store (`node` is a hint).
-    `error` says that `value` is an error, with which the task then fails.
+    `error` says that `value` is an error, with which the task then fails.  `attempt` is the one of
+    its task that the stored object must be of, or a later one.
     """
 
     oid: bytes
     value: bytes | None = None
     node: int = 0
     error: bool = False
+    attempt: int = 0
 
 
 class TaskMore(Record, frozen=True):

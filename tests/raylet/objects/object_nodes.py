@@ -41,6 +41,7 @@ class Done(msgspec.Struct):
 
     oid: ObjectId
     ok: bool
+    attempt: int = 0
 
 
 class LaterExecutor:
@@ -68,9 +69,10 @@ class LaterExecutor:
         self._finished.clear()
 
 
-def content(oid: ObjectId, size: int) -> bytes:
-    """What an object of that id and size consists of."""
-    return (oid * (size // len(oid) + 1))[:size]
+def content(oid: ObjectId, size: int, attempt: int = 0) -> bytes:
+    """What an object of that id and size consists of, as that attempt of its task makes it."""
+    unit = bytes([attempt]) + oid
+    return (unit * (size // len(unit) + 1))[:size]
 
 
 class Process:
@@ -82,9 +84,11 @@ class Process:
         self.raylet = raylet_of(node_of(address))
         self.sequence = 0
         self.owned: dict[ObjectId, str] = {}
-        self.creating: dict[ObjectId, int] = {}
+        self.creating: dict[ObjectId, tuple[int, int]] = {}
+        # Which attempt makes them now, of those that were made again.
+        self.attempts: dict[ObjectId, int] = {}
         self.waiting: set[tuple[ObjectId, bool]] = set()
-        self.views: list[tuple[ObjectId, int, int, str]] = []
+        self.views: list[objects.Fetched] = []
         self.answers: list[Any] = []
         self.asked: set[ObjectId] = set()
         # Why copies were lost.
@@ -101,16 +105,23 @@ class Process:
         self.owned[oid] = "pending"
         return oid
 
-    def write(self, oid: ObjectId, size: int) -> None:
+    def write(self, oid: ObjectId, size: int, attempt: int = 0) -> None:
         """Begin to write an object (of whomever)."""
-        self.creating[oid] = size
+        self.creating[oid] = size, attempt
         self.cluster.writers[oid] = self.address
-        self.send(objects.StoreCreate(oid, size))
+        self.send(objects.StoreCreate(oid, size, attempt))
 
-    def fetch(self, oid: ObjectId, pin: bool = True) -> None:
+    def try_again(self, oid: ObjectId) -> int:
+        """The task of an object of ours runs again: as which attempt."""
+        self.owned[oid] = "pending"
+        self.attempts[oid] = attempt = self.attempts.get(oid, 0) + 1
+        self.send(objects.NewAttempt([oid], attempt))
+        return attempt
+
+    def fetch(self, oid: ObjectId, pin: bool = True, least: int = 0) -> None:
         if (oid, pin) not in self.waiting:
             self.waiting.add((oid, pin))
-            self.send(objects.Fetch([oid], pin))
+            self.send(objects.Fetch([oid], pin, {oid: least} if least else {}))
 
     def cancel(self, oid: ObjectId, pin: bool = True) -> None:
         if (oid, pin) in self.waiting:
@@ -119,21 +130,23 @@ class Process:
 
     def unpin(self, number: int = 0) -> None:
         """A view goes; until then its bytes must have stayed what they were."""
-        oid, offset, size, path = self.views.pop(number)
-        self.check(oid, offset, size, path)
-        self.send(objects.Unpin([oid]))
+        view = self.views.pop(number)
+        self.check(view)
+        self.send(objects.Unpin([view.oid]))
 
     def free(self, oid: ObjectId) -> None:
         # Also after an error: its writer may have sealed it before it died.
         del self.owned[oid]
+        self.attempts.pop(oid, None)
         self.send(objects.Free([oid]))
 
-    def check(self, oid: ObjectId, offset: int, size: int, path: str) -> None:
-        if path:
-            found = bytes(self.mapping.export_file(path, offset, size, deque(), oid))
+    def check(self, view: objects.Fetched) -> None:
+        where = view.offset, view.size
+        if view.path:
+            found = bytes(self.mapping.export_file(view.path, *where, deque(), view.oid))
         else:
-            found = bytes(self.cluster.arenas[node_of(self.address)].view(offset, size))
-        assert found == content(oid, size), "not what was written"
+            found = bytes(self.cluster.arenas[node_of(self.address)].view(*where))
+        assert found == content(view.oid, view.size, view.attempt), "not what was written"
 
     @property
     def mapping(self) -> Mapping:
@@ -154,8 +167,10 @@ class Process:
         elif isinstance(message, Done):
             if message.ok:
                 self.cluster.writers.pop(message.oid, None)
-            if self.owned.get(message.oid) == "pending":
-                self._resolve(message.oid, "stored" if message.ok else "error")
+            if message.attempt < self.attempts.get(message.oid, 0):
+                pass  # of a worker that is dead
+            elif self.owned.get(message.oid) == "pending":
+                self._done(message)
             elif message.ok and message.oid not in self.owned:
                 self.send(objects.Free([message.oid]))
         elif isinstance(message, objects.Ask):
@@ -166,10 +181,10 @@ class Process:
         elif isinstance(message, objects.CopiesLost):
             self.reasons.append(message.text)
             for oid in message.oids:
-                self._lost(oid)
+                self._lost(oid, message.attempt)
 
     def _created(self, message: objects.StoreCreated) -> None:
-        oid, size = message.oid, self.creating.pop(message.oid)
+        oid, (size, attempt) = message.oid, self.creating.pop(message.oid)
         owner = owner_of(oid)
         if message.offset < 0:
             assert message.error
@@ -179,19 +194,31 @@ class Process:
                 place = self.mapping.writable_file(message.path, message.offset, size)
             else:
                 place = self.cluster.arenas[node_of(self.address)].view(message.offset, size)
-            place[:] = content(oid, size)
+            place[:] = content(oid, size, attempt)
             self.send(objects.StoreSeal(oid, size))
-        self.cluster.send(self.address, owner, Done(oid, message.offset >= 0))
+        self.cluster.send(self.address, owner, Done(oid, message.offset >= 0, attempt))
+
+    def _done(self, message: Done) -> None:
+        """A writer has ended; if it died, its task may be tried again."""
+        oid = message.oid
+        if message.ok or not self.remake or self.attempts.get(oid, 0) > 5:
+            self._resolve(oid, "stored" if message.ok else "error")
+        elif self.cluster.random.random() < 0.5:
+            self._resolve(oid, "error")
+            self.attempts[oid] = self.attempts.get(oid, 0) + 1
+            self.send(objects.NewAttempt([oid], self.attempts[oid]))
+        else:
+            self.cluster.remake(oid, self.try_again(oid))
 
     def _fetched(self, message: objects.Fetched) -> None:
         self.answers.append(message)
         if message.offset < 0:
             self.waiting.discard((message.oid, False))
             return
-        self.check(message.oid, message.offset, message.size, message.path)
+        self.check(message)
         if (message.oid, True) in self.waiting:
             self.waiting.discard((message.oid, True))
-            self.views.append((message.oid, message.offset, message.size, message.path))
+            self.views.append(message)
         else:
             self.send(objects.Unpin([message.oid]))
 
@@ -205,15 +232,14 @@ class Process:
         kinds = {"stored": objects.STORED, "error": objects.ERROR, None: objects.FREED}
         self.send(objects.Tell(oid, kinds[self.owned.get(oid)]))
 
-    def _lost(self, oid: ObjectId) -> None:
+    def _lost(self, oid: ObjectId, attempt: int) -> None:
         state = self.owned.get(oid)
         if state is None:
             self._tell(oid)
-        elif state == "stored":
+        elif state == "stored" and attempt >= self.attempts.get(oid, 0):
             self.asked.add(oid)
             if self.remake:
-                self.owned[oid] = "pending"
-                self.cluster.remake(oid)
+                self.cluster.remake(oid, self.try_again(oid))
             else:
                 self._resolve(oid, "error")
 
@@ -262,13 +288,13 @@ class Cluster:
         """Put a message on the first part of its way: between nodes it goes through raylets."""
         self._forward(source, source, to, message)
 
-    def remake(self, oid: ObjectId) -> None:
+    def remake(self, oid: ObjectId, attempt: int) -> None:
         """Some process runs the object's task again."""
         writer = self.random.choice([self.processes[key] for key in sorted(self.processes)])
         if oid not in writer.creating:
-            writer.write(oid, self.random.randint(16, 200_000))
+            writer.write(oid, self.random.randint(16, 200_000), attempt)
         else:
-            self.send(writer.address, owner_of(oid), Done(oid, False))
+            self.send(writer.address, owner_of(oid), Done(oid, False, attempt))
 
     def step(self) -> bool:
         """Deliver one message, drawn among those that are next on their paths."""
@@ -342,7 +368,9 @@ class Cluster:
         for oid in oids:
             del self.writers[oid]
             if owner_node_of(oid) in self.managers:
-                self.send(raylet_of(owner_node_of(oid)), owner_of(oid), Done(oid, False))
+                # Of whichever attempt: its owner waits for no other.
+                ended = Done(oid, False, 2**31)
+                self.send(raylet_of(owner_node_of(oid)), owner_of(oid), ended)
 
     def _busy(self) -> bool:
         executors = any(manager._executor.busy for manager in self.managers.values())

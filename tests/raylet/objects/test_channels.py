@@ -53,7 +53,7 @@ def arrives(cluster: Cluster, reader: Process, oid: ObjectId, within: float) -> 
     while cluster.time < end and not reader.views:
         if not cluster.step():
             cluster.pass_time(0.01)
-    return [view[0] for view in reader.views] == [oid]
+    return [view.oid for view in reader.views] == [oid]
 
 
 def asked_bytes(cluster: Cluster) -> int:

@@ -18,7 +18,7 @@ def made() -> tuple[Directory, list[Any]]:
     """The directory of node 1, which has no object itself, and what it says to other nodes."""
     said: list[Any] = []
     context = SimpleNamespace(node=1, dead=set(), post=lambda node, m: said.append((node, m)))
-    table = SimpleNamespace(writing={}, get=lambda oid: None, drop=lambda oid: None)
+    table = SimpleNamespace(writing={}, get=lambda oid: None, drop=lambda *_: None)
     return Directory(context, table), said  # type: ignore[arg-type]
 
 

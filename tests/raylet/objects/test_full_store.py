@@ -87,7 +87,7 @@ def test_copies_for_which_there_is_no_room_come_to_disk(cluster: Cluster) -> Non
     oids = [put(far, 300_000) for _ in range(6)]
     for oid in oids:
         assert get(near, oid, within=0.5).size == 300_000
-    assert {bool(path) for _, _, _, path in near.views} == {True, False}
+    assert {bool(view.path) for view in near.views} == {True, False}
 
 
 def test_a_full_store_says_who_fills_it(diskless: Cluster) -> None:
@@ -153,7 +153,7 @@ def test_a_damaged_spill_file_is_noticed_and_the_object_made_again(cluster: Clus
     process.fetch(oid)
     cluster.settle()
     assert len(sent(cluster, objects.StoreCreate)) == made + 1
-    assert [view[0] for view in process.views] == [oid]
+    assert [view.oid for view in process.views] == [oid]
 
 
 def test_a_damaged_spill_file_is_reported_if_nothing_can_make_it_again(cluster: Cluster) -> None:
@@ -239,5 +239,5 @@ def test_a_reader_goes_before_a_writer(diskless: Cluster) -> None:
         pass
     near.free(filler)
     cluster.settle()
-    assert [view[0] for view in near.views] == [oid]
+    assert [view.oid for view in near.views] == [oid]
     cluster.close()

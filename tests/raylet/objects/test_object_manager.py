@@ -84,7 +84,7 @@ def test_who_reads_while_it_is_made_anew_gets_what_is_made(cluster: Cluster) -> 
     oid = owner.new()
     first.write(oid, LARGE)
     cluster.settle()
-    second.creating[oid] = 2 * LARGE
+    second.creating[oid] = 2 * LARGE, 0
     handlers[objects.StoreCreate](second.address, objects.StoreCreate(oid, 2 * LARGE))
     handlers[objects.Fetch](owner.address, objects.Fetch([oid], True))
     cluster.settle()
@@ -108,7 +108,7 @@ def test_a_cancelled_look_does_not_cancel_the_read(cluster: Cluster) -> None:
     reader.cancel(oid, pin=False)
     owner.write(oid, LARGE)
     cluster.settle()
-    assert [view[0] for view in reader.views] == [oid]
+    assert [view.oid for view in reader.views] == [oid]
 
 
 # -- several nodes ---------------------------------------------------------------------------------
@@ -180,7 +180,7 @@ def test_a_copy_of_another_size_is_not_mixed_in(
     chunk = objects.Chunk(oid, 0, LARGE + 1, b"x" * LARGE)
     cluster.managers[2].handlers()[objects.Chunk](raylet_of(1), chunk)
     cluster.settle()
-    assert [view[0] for view in reader.views] == [oid]
+    assert [view.oid for view in reader.views] == [oid]
     assert len(sent(cluster, objects.Locate)) == 2
 
 
@@ -201,7 +201,7 @@ def test_a_transfer_cut_by_a_death_goes_on_from_another_copy(
     assert not reader.views
     cluster.kill_node(2)
     cluster.settle()
-    assert [view[0] for view in reader.views] == [oid]
+    assert [view.oid for view in reader.views] == [oid]
 
 
 class _Always:
@@ -244,7 +244,7 @@ def test_an_object_said_to_be_stored_and_never_seen_is_made_again(cluster: Clust
     owner.take(Done(oid, True))
     owner.fetch(oid)
     cluster.settle(5)
-    assert [view[0] for view in owner.views] == [oid]
+    assert [view.oid for view in owner.views] == [oid]
 
 
 def test_a_result_for_an_owner_whose_node_is_gone_goes(cluster: Cluster) -> None:

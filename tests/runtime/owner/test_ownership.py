@@ -49,7 +49,7 @@ def table() -> Table:
 
 
 def born(table: Table, oid: bytes, value: bytes | None = None) -> None:
-    table.events.append((oid, value, False))
+    table.events.append((oid, value, False, 0))
     table.settle()
 
 
@@ -127,7 +127,7 @@ def test_nothing_is_given_back_while_a_claim_is_not_acknowledged(table: Table) -
 
 
 def test_what_came_and_went_between_two_looks_is_told_to_nobody(table: Table) -> None:
-    table.events.append((THEIRS, None, False))
+    table.events.append((THEIRS, None, False, 0))
     table.events.append(THEIRS)
     table.settle()
     assert table.sent == []
@@ -137,7 +137,7 @@ def test_what_came_and_went_between_two_looks_is_told_to_nobody(table: Table) ->
 def test_a_small_value_travels_with_the_reference(table: Table) -> None:
     born(table, THEIRS, b"value")
     assert table.table[THEIRS].state == INLINE
-    assert table.travelling_value(THEIRS) == (b"value", False)
+    assert table.travelling_value(THEIRS) == (b"value", False, 0)
 
 
 def test_a_raylet_that_asks_early_is_told_when_it_is_known(table: Table) -> None:
@@ -204,7 +204,7 @@ def test_three_processes_that_pass_references_around_end_with_nothing(seed: int)
             _, oid = rng.choice(held)
             # Given by somebody who holds it and goes on holding it until the claim stands.
             receiver = rng.choice(list(people))
-            people[receiver].events.append((oid, None, False))
+            people[receiver].events.append((oid, None, False, 0))
             held.append((receiver, oid))
             collect()
             while people[receiver].borrows_pending():

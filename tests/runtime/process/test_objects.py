@@ -66,12 +66,12 @@ def test_what_is_dropped_and_taken_again_is_waited_for_in_its_new_entry() -> Non
     core = Core()
     table: Any = Table()
     core.ownership = table
-    table.events.append((THEIRS, None, False))
+    table.events.append((THEIRS, None, False, 0))
     table.settle()
     stale = table.table[THEIRS]
     objects: Any = Objects(core, Loop())  # type: ignore[arg-type]
     called: list[str] = []
-    table.events += [THEIRS, (THEIRS, None, False)]
+    table.events += [THEIRS, (THEIRS, None, False, 0)]
     ref: ObjectRef[Any] = ObjectRef(THEIRS, True)
     objects.when_ready(ref, lambda: called.append("there"))
     table.settle()

@@ -17,6 +17,9 @@ class Store:
         self.asked: list[Any] = []
         self.cancelled: list[bytes] = []
 
+    def named_in(self, deps: tuple[tasks.Dependency, ...]) -> list[bytes]:
+        return [dep.oid for dep in deps]
+
     def bring(self, tickets: Any) -> None:
         self.asked.append(tickets)
 
