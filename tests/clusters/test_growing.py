@@ -60,10 +60,10 @@ def test_each_machine_that_runs_is_set_up_once_and_the_head_is_no_worker() -> No
     place = Place(machine("head-1"), machine("w-1"), machine("w-2", MachineState.PENDING))
     provider = SettingUp(place, lambda x: begun.put(x.name), pytest.fail, known=[])
     assert [x.name for x in provider.list()] == ["w-1", "w-2"]
-    assert begun.get(timeout=10) == "w-1"
+    assert begun.get(timeout=60) == "w-1"
     place.machines[2] = replace(place.machines[2], state=MachineState.RUNNING)
     provider.list()
-    assert begun.get(timeout=10) == "w-2"
+    assert begun.get(timeout=60) == "w-2"
     assert begun.empty()
 
 
@@ -75,7 +75,7 @@ def test_a_machine_that_cannot_be_set_up_is_told_and_given_back() -> None:
 
     place = Place(machine("w-1"), machine("w-2"))
     SettingUp(place, fail, lambda error: told.append(str(error)), known=["w-2"]).list()
-    assert place.released.get(timeout=10) == "w-1"
+    assert place.released.get(timeout=60) == "w-1"
     assert told == ["w-1: pip says no"]
 
 

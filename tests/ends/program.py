@@ -111,7 +111,7 @@ def wait_in_every_way(actor: Any) -> None:
     for thread in threads:
         thread.start()
     print("waiting", flush=True)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 50
     for thread in threads:
         thread.join(max(0.0, deadline - time.monotonic()))
     for name in ways(actor):

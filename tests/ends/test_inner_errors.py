@@ -64,7 +64,7 @@ PROGRAM = """
     }
     rayhpc_command = os.path.join(os.path.dirname(sys.executable), "rayhpc")
     status = [rayhpc_command, "status", "--address", cluster.address]
-    end = time.monotonic() + 20  # a heartbeat brings it
+    end = time.monotonic() + 60  # a heartbeat brings it
     while "node" not in found.get("status", "") and time.monotonic() < end:
         found["status"] = subprocess.run(status, capture_output=True, text=True).stdout
     print(json.dumps(found, default=str))

@@ -133,7 +133,7 @@ def private_bytes(pid: int) -> int:
 def settle(session: Path) -> None:
     """Until nothing is under way any more: leases given back, objects freed, actors gone."""
     gc.collect()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         current.client()._loop.flush()
         # That an actor has ended the head tells a little after its last reference has gone.
@@ -146,7 +146,7 @@ def grown_for_good(
     session: Path, read: Callable[[int], int], before: dict[int, int], spare: int
 ) -> dict[int, tuple[int, int]]:
     """Processes that have more than before, and still do a while later: (before, now) by pid."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while True:
         now = of_processes(session, read)
         more = {

@@ -50,7 +50,7 @@ def yields() -> Iterator[tuple[int, list[Any]]]:
 
 
 def until(there: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while not there():
         assert time.monotonic() < end, "it has not come"
         time.sleep(0.02)

@@ -76,7 +76,7 @@ def test_on_grid_engine(somebody: User) -> None:
     assert "site-packages/ray/" in done.stdout
     lab = somebody.cluster
     assert isinstance(lab, SgeCluster)
-    assert eventually(lambda: lab.processes() == [], 10), lab.processes()
+    assert eventually(lambda: lab.processes() == [], 60), lab.processes()
     somebody.write("addresses.py", ADDRESSES)
     done = somebody.submit("--", PYTHON, "addresses.py", timeout=200)
     assert done.returncode == 0, done.stderr
@@ -86,7 +86,7 @@ def test_on_grid_engine(somebody: User) -> None:
     job = str(json.loads(submitted.stdout)["id"])
     assert eventually(lambda: "addresses" in somebody.rayhpc("logs", job).stdout, 120), job
     somebody.run("qdel", job, check=True)
-    assert eventually(lambda: lab.processes() == [], 20), lab.processes()
+    assert eventually(lambda: lab.processes() == [], 60), lab.processes()
 
 
 def test_on_yarn(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_on_yarn(tmp_path: Path) -> None:
         assert done.returncode == 5, done.stderr
         assert "2 nodes" in done.stdout
         assert "site-packages/ray/" in done.stdout
-        assert eventually(lambda: not of_containers(lab.layout.run), 5)
+        assert eventually(lambda: not of_containers(lab.layout.run), 60)
         user.write("addresses.py", ADDRESSES)
         words = ("submit", "--scheduler", "yarn", "--mem", "3G", "--", PYTHON, "addresses.py")
         done = user.run(*words, limit_s=200)
@@ -111,4 +111,4 @@ def test_on_yarn(tmp_path: Path) -> None:
         assert user.run("cancel").returncode == 0
         assert follower.wait(60) == ExitCode.CANCELLED
         follower.communicate()
-        assert eventually(lambda: not of_containers(lab.layout.run), 5)
+        assert eventually(lambda: not of_containers(lab.layout.run), 60)

@@ -128,7 +128,7 @@ def saying(noise: bytes) -> Iterator[tuple[str, int]]:
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         yield listener.getsockname()[:2]
-    thread.join(5)
+    thread.join(60)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -34,7 +34,7 @@ config = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=HeadConfig)
 sys.exit(main.run(config, int(sys.argv[1]), int(sys.argv[2])))
 """
 _decode = codec.Decoder(messages.RAYLET_TAKES)
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 class HeadInAProcess:

@@ -56,7 +56,7 @@ def lose_power(known: Known) -> Known:
     return stopped
 
 
-def left_of(known: Known, within_s: float = 15.0) -> list[str]:
+def left_of(known: Known, within_s: float = 60.0) -> list[str]:
     """The command lines of those that still run after the time; empty if all are gone."""
     deadline = time.monotonic() + within_s
     left = []
@@ -74,7 +74,7 @@ def names_in(path: Path) -> list[str]:
         return []
 
 
-def wait_until_gone(paths: Iterable[Path], within_s: float = 15.0) -> list[Path]:
+def wait_until_gone(paths: Iterable[Path], within_s: float = 60.0) -> list[Path]:
     """Those of `paths` that are still there after the time."""
     deadline = time.monotonic() + within_s
     waiting = list(paths)
@@ -83,7 +83,7 @@ def wait_until_gone(paths: Iterable[Path], within_s: float = 15.0) -> list[Path]
     return left
 
 
-def until(condition: Callable[[], bool], within_s: float = 30) -> None:
+def until(condition: Callable[[], bool], within_s: float = 60) -> None:
     """Wait for something that other processes bring about."""
     deadline = time.monotonic() + within_s
     while not condition():

@@ -110,7 +110,7 @@ def test_the_others_end_when_the_heads_node_is_removed(cluster: LocalCluster) ->
     cluster.remove_node(head)
     with pytest.raises(LaunchError, match="lost its head"):
         cluster.wait_for_nodes()
-    assert other.process.wait(15) is not None
+    assert other.process.wait(60) is not None
 
 
 def test_the_heads_death_ends_the_others(cluster: LocalCluster) -> None:
@@ -118,7 +118,7 @@ def test_the_heads_death_ends_the_others(cluster: LocalCluster) -> None:
     other = cluster.add_node(ONE_CPU)
     known = family(other.process.pid)
     head.process.kill()
-    assert other.process.wait(15) == ExitCode.HEAD_LOST
+    assert other.process.wait(60) == ExitCode.HEAD_LOST
     assert left_of(known) == []
     assert wait_until_gone([Path(other.session_dir)]) == []
 
@@ -127,8 +127,8 @@ def test_an_orderly_end_is_no_failure(cluster: LocalCluster) -> None:
     head = cluster.add_node(ONE_CPU)
     other = cluster.add_node(ONE_CPU)
     head.process.let_go()
-    assert other.process.wait(15) == 0
-    assert head.process.wait(15) == 0
+    assert other.process.wait(60) == 0
+    assert head.process.wait(60) == 0
 
 
 def test_a_wrong_key_gets_nothing_and_disturbs_nothing(cluster: LocalCluster) -> None:

@@ -47,7 +47,7 @@ def test_the_first_gathers_and_releases_the_others(environ: dict[str, str]) -> N
     assert codes == {}
     first.release(0)
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     assert codes == {1: 0, 2: 0}
     assert list(scratch.session_base(environ).iterdir()) == []
 
@@ -62,7 +62,7 @@ def test_who_only_looks_whether_it_lives_is_no_rank(environ: dict[str, str]) -> 
     thread = lender(environ, 1, codes)
     assert [facts.affinity for facts in first.gather(10.0, pause)] == [{1}]
     first.release(0)
-    thread.join(10)
+    thread.join(60)
     assert codes == {1: 0}
 
 
@@ -82,7 +82,7 @@ def test_the_first_ranks_death_frees_the_others(environ: dict[str, str]) -> None
     first.gather(10.0, pause)
     for connection in first._others:
         connection.close()
-    thread.join(10)
+    thread.join(60)
     assert codes == {1: ExitCode.NODE_LOST}
     first.release(0)
 

@@ -59,7 +59,7 @@ def test_a_reader_waits_for_the_writer(tmp_path: Path, key: ClusterKey) -> None:
     waits = threading.Event()
 
     def write() -> None:
-        assert waits.wait(10)
+        assert waits.wait(60)
         published(tmp_path / "r", key)
 
     writer = threading.Thread(target=write)

@@ -75,8 +75,8 @@ def read_all(descriptor: int) -> str:
 
 
 def gone(pid: int) -> bool:
-    """Whether a process ends (it is not our child) within ten seconds."""
-    deadline = time.monotonic() + 10
+    """Whether a process ends (it is not our child) within a minute."""
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         try:
             with open(f"/proc/{pid}/stat") as file:

@@ -43,7 +43,7 @@ class Scene:
 
     def driver_says(self) -> tuple[int, str]:
         """The driver's exit code and last words."""
-        out, _ = self.driver.communicate(timeout=15)
+        out, _ = self.driver.communicate(timeout=60)
         return self.driver.returncode, out
 
     def nothing_is_left(self) -> bool:
@@ -69,7 +69,7 @@ def family(pid: int) -> list[int]:
 
 
 def until(condition: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 60
     while not condition():
         if time.monotonic() > deadline:
             return False

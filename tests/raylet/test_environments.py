@@ -44,7 +44,7 @@ class Site:
         reply = cluster.Reply(request.token, msgspec.msgpack.encode(content))
         assert self.environments.on_reply(reply)
         if content is not None:
-            assert self.woken.wait(10)
+            assert self.woken.wait(60)
             self.woken.clear()
             self.environments.collect()
 

@@ -217,7 +217,7 @@ def _register(target: Target, **changes: object) -> str:
     link = HeadLink(context, target.key)
     try:
         link.send_frame(codec.encode(HEAD, 0, wrong))
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             for answer in link.receive():
                 message = decode(answer)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
-import time
 
 import pytest
 
@@ -15,8 +15,7 @@ from tests.docs.commands import commands_of
 from tests.sge.lab_cluster import ROOT, SgeCluster
 from tests.slurm.user import User, eventually, first_line
 
-# `notify` of the lab's queue, after which Grid Engine kills.
-NOTIFY_S = 8.0
+NOTIFY_S = 8.0  # of the lab's queue, after which Grid Engine kills
 
 
 def detached(user: User, *words: str) -> str:
@@ -51,7 +50,7 @@ def test_the_first_program_of_every_tutorial(user: User) -> None:
 
 def test_nothing_is_left_of_it(user: User, lab: SgeCluster) -> None:
     assert user.submit("--nodes", "2", "--", "true").returncode == 0
-    assert eventually(lambda: lab.processes() == [], 10), lab.processes()
+    assert eventually(lambda: lab.processes() == [], 60), lab.processes()
 
 
 def test_slots_are_cpus(user: User) -> None:
@@ -104,7 +103,7 @@ def test_a_task_is_cancelled_alone(user: User) -> None:
         rows = user.json("jobs", f"{job}_[1,2]")
         return [row["status"]["state"] for row in rows]
 
-    assert eventually(lambda: states() == ["failed", "running"], 20), states()
+    assert eventually(lambda: states() == ["failed", "running"], 60), states()
     user.rayhpc("cancel", job, check=True)
 
 
@@ -120,13 +119,14 @@ def test_the_notice_ends_the_program_in_good_order(user: User, lab: SgeCluster) 
         "time.sleep(100)"
     )
     job = running(user, "--nodes", "2", "--", "python", program(user, body))
-    assert eventually(lambda: "ready\n" in user.rayhpc("logs", job).stdout, 10), job
-    told = time.monotonic()
+    assert eventually(lambda: "ready\n" in user.rayhpc("logs", job).stdout, 60), job
     user.run("qdel", job, check=True)
-    assert eventually(lambda: lab.processes() == [], NOTIFY_S), lab.processes()
-    assert time.monotonic() - told < NOTIFY_S
+    assert eventually(lambda: lab.processes() == [], 60), lab.processes()
+    # Grid Engine has killed nothing: then the code would be 137, and nobody there to sum it up.
     assert user.rayhpc("wait", job).returncode == 5
-    assert "last words" in user.rayhpc("logs", job).stdout
+    logs = user.rayhpc("logs", job)
+    assert "last words" in logs.stdout
+    assert re.search(r"^rayhpc: 2 nodes, .*, exit code 5$", logs.stderr, re.MULTILINE), logs.stderr
 
 
 def test_a_program_that_does_not_heed_it(user: User, lab: SgeCluster) -> None:
@@ -138,7 +138,7 @@ def test_a_program_that_does_not_heed_it(user: User, lab: SgeCluster) -> None:
     assert user.rayhpc("wait", job).returncode == ExitCode.CANCELLED
     said = user.rayhpc("logs", job).stderr
     assert "after it was told to end (Grid Engine kills after 8 s" in said, said
-    assert eventually(lambda: lab.processes() == [], 10), lab.processes()
+    assert eventually(lambda: lab.processes() == [], 60), lab.processes()
 
 
 def test_a_time_limit(user: User) -> None:

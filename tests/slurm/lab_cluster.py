@@ -122,7 +122,7 @@ class LabCluster:
                 return False
             return True
 
-        assert eventually(accepted, 10)
+        assert eventually(accepted, 60)
 
     def close(self) -> None:
         """Take it down, and remove what it wrote."""

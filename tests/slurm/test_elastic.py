@@ -84,7 +84,7 @@ def test_a_burst_grows_to_the_most_and_back(lab_user: User) -> None:
     assert "asked for worker-1: " in done.stderr
     assert "was lost" not in done.stderr
     # Nothing is left running, pending, or on disk.
-    assert eventually(lambda: not waiting(lab_user), 20)
+    assert eventually(lambda: not waiting(lab_user), 60)
     assert not list(lab_user.jobs.glob("*/.rayhpc-elastic-*"))
 
 
@@ -105,4 +105,4 @@ def test_lost_workers_are_replaced_though_the_controller_stops(
     out, err = job.communicate(timeout=100)
     assert job.returncode == 0, err
     assert out == "done 14\n"
-    assert eventually(lambda: not waiting(lab_user), 20)
+    assert eventually(lambda: not waiting(lab_user), 60)

@@ -101,14 +101,14 @@ def test_an_orderly_end_leaves_nothing(
         somebody.run(*how, job, check=True)
     done = somebody.rayhpc("wait", job)
     assert done.returncode == code, somebody.rayhpc("logs", job).stderr
-    assert eventually(lambda: left(tracked) == [], 10), left(tracked)
+    assert eventually(lambda: left(tracked) == [], 60), left(tracked)
 
 
 def test_a_kill_of_everything_leaves_nothing(tracked: LabCluster, somebody: User) -> None:
     job = started(somebody, "wait")
     somebody.run("scancel", "--signal=KILL", "--full", job, check=True)
     somebody.run("scancel", "--signal=KILL", job)
-    assert eventually(lambda: not [x for x in left(tracked) if "process" in x], 20), left(tracked)
+    assert eventually(lambda: not [x for x in left(tracked) if "process" in x], 60), left(tracked)
     # What may stay is an empty directory, until this user's next command on the node.
     for name in tracked.names:
         tracked.verb("node", name, "-u", "hpcuser", *RAYHPC, "stop")
@@ -131,7 +131,7 @@ def test_a_node_that_loses_power_is_reported_and_leaves_nothing_elsewhere(
         assert process.returncode not in (0, None)
         assert "node2" in said or "NODE_FAIL" in said
         assert "Traceback" not in said
-        assert eventually(lambda: left(tracked, ["node1", "node3"]) == [], 20), left(
+        assert eventually(lambda: left(tracked, ["node1", "node3"]) == [], 60), left(
             tracked, ["node1", "node3"]
         )
     finally:
@@ -145,7 +145,7 @@ def test_a_restart_of_slurmd_does_no_harm(tracked: LabCluster, somebody: User) -
     tracked.verb("slurmd-start", "node2")
     somebody.run("scancel", job, check=True)
     assert somebody.rayhpc("wait", job).returncode == 143
-    assert eventually(lambda: left(tracked) == [], 10), left(tracked)
+    assert eventually(lambda: left(tracked) == [], 60), left(tracked)
 
 
 REDO = """
@@ -187,7 +187,7 @@ def test_the_time_limit_is_an_orderly_end(lab: LabCluster, lab_user: User) -> No
     job = started(lab_user, "wait")
     lab.end_limit_of(job)
     assert lab_user.rayhpc("wait", job, timeout=120).returncode == 143
-    assert eventually(lambda: left(lab, lab.names[:3]) == [], 10), left(lab, lab.names[:3])
+    assert eventually(lambda: left(lab, lab.names[:3]) == [], 60), left(lab, lab.names[:3])
 
 
 def sessions(lab: LabCluster) -> list[str]:

@@ -64,7 +64,7 @@ def test_four_nodes_then_a_kill_of_everything(user: User) -> None:
     done = user.submit(*words, "--", python, "program.py", "5", timeout=200)
     assert done.returncode == 5, done.stderr
     assert "4 nodes" in done.stdout
-    assert eventually(lambda: left(lab) == [], 10), left(lab)
+    assert eventually(lambda: left(lab) == [], 60), left(lab)
 
     submit = ("submit", "--detach", "--json", *words, "--", python, "program.py", "wait")
     job = str(json.loads(user.rayhpc(*submit, check=True).stdout)["id"])
@@ -73,7 +73,7 @@ def test_four_nodes_then_a_kill_of_everything(user: User) -> None:
     ).stderr
     user.run("scancel", "--signal=KILL", "--full", job, check=True)
     user.run("scancel", "--signal=KILL", job)
-    assert eventually(lambda: not [x for x in left(lab) if "process" in x], 20), left(lab)
+    assert eventually(lambda: not [x for x in left(lab) if "process" in x], 60), left(lab)
     for name in lab.names:
         lab.verb("node", name, "-u", "hpcuser", *RAYHPC, "stop")
     assert not [x for x in left(lab) if "shm" in x]

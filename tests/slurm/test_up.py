@@ -137,7 +137,7 @@ def test_a_queue_that_is_full_is_quoted_and_nothing_stays(
         def told() -> str:
             return fake_user.rayhpc("explain", name, check=True).stdout
 
-        assert eventually(lambda: "invalid partition" in told(), 20)
+        assert eventually(lambda: "invalid partition" in told(), 60)
         assert "worker is paused: sbatch: " in told()
         assert "nothing more is asked for" not in told()
         wrong = fake_user.rayhpc("resume", "wroker", name)

@@ -105,7 +105,7 @@ def test_a_full_queue_is_quoted(lab: LabCluster) -> None:
         check=True,
     ).stdout.strip()
     try:
-        assert eventually(lambda: "RUNNING" in queue(lab_user), 20)
+        assert eventually(lambda: "RUNNING" in queue(lab_user), 60)
         with cluster(lab_user, name):
 
             def told() -> str:

@@ -117,14 +117,14 @@ class User:
         return self.cluster.environ(**{**own, "RAYHPC_JOBS": str(self.jobs), **more})
 
 
-def eventually(look: Callable[[], Any], seconds: float = 20.0) -> Any:
+def eventually(look: Callable[[], Any], seconds: float = 60.0) -> Any:
     """The first true answer of `look`; the last one when the time is over.
 
     A look may be a program: the pause is twice as long, so that what is waited for can run, but no
-    longer than a fiftieth of the limit, so that a short one is kept to.
+    longer than a fiftieth of the limit, so that a short one is kept to, or than 0.4 s.
     """
     deadline = time.monotonic() + seconds
-    longest = seconds / 50
+    longest = min(0.4, seconds / 50)
     while True:
         began = time.monotonic()
         found = look()

@@ -97,7 +97,7 @@ def test_without_its_head_a_cluster_only_ends(nodes: Cluster) -> None:
     assert nodes.list_all_nodes() == [other]
     with pytest.raises(ValueError, match="lost its head"):
         nodes.add_node()
-    assert other.node.process.wait(15) is not None
+    assert other.node.process.wait(60) is not None
     nodes.shutdown()
     assert nodes.list_all_nodes() == []
 

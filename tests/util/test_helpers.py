@@ -88,7 +88,7 @@ def test_placement_group_is_a_module_and_a_function() -> None:
     assert module is placement_group is util.placement_group
     group = placement_group([{"CPU": 1}], strategy="STRICT_PACK", name="both")
     assert isinstance(group, module.PlacementGroup)
-    assert rayhpc.get(group.ready(), timeout=10) == group
+    assert rayhpc.get(group.ready(), timeout=60) == group
     assert util.get_placement_group("both") == group
     assert util.placement_group_table(group)["state"] == "CREATED"
     assert util.get_current_placement_group() is None

@@ -70,7 +70,7 @@ def test_starmap_spreads_arguments(pool: Pool) -> None:
 
 def test_apply_takes_positional_and_keyword_arguments(pool: Pool) -> None:
     assert pool.apply(int, ("12",), {"base": 8}) == 10
-    assert pool.apply_async(square, [4]).get(timeout=10) == 16
+    assert pool.apply_async(square, [4]).get(timeout=60) == 16
     assert pool.apply(lambda: [1, [2]]) == [1, [2]]
 
 

@@ -158,7 +158,7 @@ PROGRAM = """
     local = tqdm_ray.tqdm([1, 2], desc="driver's own")
     assert (list(local), len(local), local.n) == ([1, 2], 2, 2)
     # What workers have printed takes a moment to come.
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while (
         shown("ordinary") < 2 or shown("renamed:  67%") < 2
     ) and time.monotonic() < deadline:

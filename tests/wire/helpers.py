@@ -21,7 +21,7 @@ def poll_until(
     done: Callable[[], bool],
     sockets: Iterable[Any],
     turn: Callable[[], object],
-    timeout: float = 10.0,
+    timeout: float = 60.0,
 ) -> bool:
     """Run `turn` whenever one of `sockets` has something, until `done()`; False: it never was."""
     poller = zmq.Poller()

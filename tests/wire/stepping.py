@@ -64,7 +64,7 @@ class SteppedThread:
         if threading.current_thread() in [x._thread for x in self.stepper.threads]:
             self.stepper.block(lambda: self.done)
         else:
-            self._thread.join(10)
+            self._thread.join(60)
 
     def _run(self) -> None:
         self.ident = threading.get_ident()

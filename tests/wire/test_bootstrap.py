@@ -94,7 +94,7 @@ def test_the_end_of_a_driver_is_seen_once(raylet: Raylet) -> None:
             os._exit(0)  # the kernel closes its connection
     os.waitpid(pid, 0)
     with raylet.changed:
-        assert raylet.changed.wait_for(lambda: bool(raylet.ended), 10)
+        assert raylet.changed.wait_for(lambda: bool(raylet.ended), 60)
     assert [x.pid for x in raylet.ended] == [pid]
     assert raylet.ended[0].hello == {"child": True}
 

@@ -23,7 +23,7 @@ pytest.importorskip("cryptography")
 
 ARENA_BYTES = 32 << 20
 PIECE = sealing.PIECE_BYTES
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 class Node:

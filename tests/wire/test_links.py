@@ -72,7 +72,7 @@ class Net:
         self.nodes.remove(node)
         node.close()
 
-    def until(self, done: object, timeout: float = 10.0) -> None:
+    def until(self, done: object, timeout: float = 60.0) -> None:
         every = [sock for node in self.nodes for sock in node.links.sockets]
         assert poll_until(done, every, lambda: [x.turn() for x in self.nodes], timeout)
 

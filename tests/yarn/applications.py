@@ -88,7 +88,7 @@ def _stage(folder: Path, name: str, data: bytes) -> Resource:
     return Resource(name, "file", "", 0, str(path), facts.st_size, facts.st_mtime_ns // 10**6)
 
 
-def wait_until(condition: Callable[[], bool], limit_s: float = 30.0) -> None:
+def wait_until(condition: Callable[[], bool], limit_s: float = 60.0) -> None:
     """Look again and again; fails if it does not hold in time."""
     deadline = time.monotonic() + limit_s
     while not condition():

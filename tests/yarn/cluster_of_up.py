@@ -88,7 +88,7 @@ def from_nothing_to_nothing(user: Terminal, nodes: int, nothing_runs: Callable[[
     finally:
         done = user.run("down", "-y", "demo")
     assert done.returncode == 0, done.stderr
-    wait_until(nothing_runs, 5.0)
+    wait_until(nothing_runs)
     assert [each.name for each in state.glob("*") if each.name != "lock"] == []
     assert not list(user.folder.glob("jobs/*/staged"))
     assert "CANCELLED" in user.run("jobs").stdout.upper()

@@ -25,7 +25,7 @@ def test_a_burst_grows_from_one_node_to_three_and_back(lab: Lab, tmp_path: Path)
         *("submit", "--nodes", "1:3", "--idle-timeout", "1", "--", "python", "burst.py")
     )
     wait_until(lambda: "back\n" in user.shown("stdout"), 90)
-    wait_until(lambda: len(containers(lab)) == 1, 10.0)
+    wait_until(lambda: len(containers(lab)) == 1)
     said = user.run("explain").stdout
     assert "the queue has 100% of the cluster and uses " in said
     go.touch()
@@ -34,7 +34,7 @@ def test_a_burst_grows_from_one_node_to_three_and_back(lab: Lab, tmp_path: Path)
     assert out == "worked on 3\nback\n"
     assert "asked for worker-1: " in said
     assert "was lost" not in said
-    wait_until(lambda: not of_containers(lab.layout.run), 5.0)
+    wait_until(lambda: not of_containers(lab.layout.run))
 
 
 def containers(lab: Lab) -> set[str]:

@@ -53,7 +53,7 @@ def test_four_addresses_under_kerberos_and_privacy(
     number, path = last.split()
     assert number == "42"
     assert not path.startswith(str(user.folder))
-    wait_until(lambda: not of_containers(lab.layout.run), 5.0)
+    wait_until(lambda: not of_containers(lab.layout.run))
     assert "which does not show it; `yarn logs -applicationId application_" in done.stderr
     assert staged(lab) == []
     check_addresses(lab, found)

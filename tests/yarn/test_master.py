@@ -38,7 +38,7 @@ def test_ranks_of_all_containers_make_one_cluster(yarn: FakeYarn, tmp_path: Path
     report = submit(yarn, tmp_path, program(3), 3).wait()
     assert report.final_application_status == SUCCEEDED, output(tmp_path)
     assert "found 3" in output(tmp_path)
-    wait_until(lambda: yarn.running() == [], 5.0)
+    wait_until(lambda: yarn.running() == [])
 
 
 def test_what_does_not_fit_is_spilled_to_yarns_directories_and_home_stays_empty(
@@ -152,7 +152,7 @@ def test_the_second_attempt_takes_the_containers_over_and_runs_the_program_again
     go.touch()
     report = job.wait()
     assert report.final_application_status == SUCCEEDED, output(tmp_path)
-    wait_until(lambda: yarn.running() == [], 5.0)
+    wait_until(lambda: yarn.running() == [])
 
 
 @pytest.mark.parametrize("nodes", [1, 2])
@@ -163,7 +163,7 @@ def test_a_job_grows_and_shrinks_and_no_task_is_lost(
     job = submit(yarn, tmp_path, program(nodes, after=RESIZE + waiting_for(go)), nodes)
     wait_until(lambda: "shrunk" in output(tmp_path))
     assert "worked on 3\n" in output(tmp_path)
-    wait_until(lambda: len(yarn.running()) == 1, 10.0)
+    wait_until(lambda: len(yarn.running()) == 1)
     go.touch()
     report = job.wait()
     assert report.final_application_status == SUCCEEDED, output(tmp_path)
@@ -177,12 +177,12 @@ def test_a_burst_grows_to_the_most_and_back_and_no_task_is_lost(
     job = submit(yarn, tmp_path, BURST + waiting_for(go), 1, options=grows)
     wait_until(lambda: "back\n" in output(tmp_path))
     assert "worked on 3\n" in output(tmp_path)
-    wait_until(lambda: len(yarn.running()) == 1, 10.0)
+    wait_until(lambda: len(yarn.running()) == 1)
     assert "was lost" not in output(tmp_path)
     go.touch()
     report = job.wait()
     assert report.final_application_status == SUCCEEDED, output(tmp_path)
-    wait_until(lambda: yarn.running() == [], 5.0)
+    wait_until(lambda: yarn.running() == [])
     assert not list(tmp_path.rglob(".rayhpc-elastic-*"))
 
 

@@ -53,7 +53,7 @@ def test_losses_in_mid_run_leave_the_answer_right(lab: Lab, tmp_path: Path) -> N
         lab.start(name)
     assert report.final_application_status == SUCCEEDED, output(lab, job)
     assert "found 3" in output(lab, job)
-    wait_until(lambda: hosts(lab, job) == set(), 5.0)
+    wait_until(lambda: hosts(lab, job) == set())
 
 
 @pytest.mark.parametrize("lab", SLOW_ON, indirect=True)
@@ -79,7 +79,7 @@ def test_the_second_attempt_leaves_the_answer_right(lab: Lab, tmp_path: Path) ->
     go.touch()
     report = job.wait()
     assert report.final_application_status == SUCCEEDED, output(lab, job)
-    wait_until(lambda: hosts(lab, job) == set(), 5.0)
+    wait_until(lambda: hosts(lab, job) == set())
 
 
 def submit(lab: Lab, tmp_path: Path, text: str, nodes: int, **options: object) -> Submitted:

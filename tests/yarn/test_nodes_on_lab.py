@@ -150,7 +150,7 @@ def test_a_container_that_takes_too_much_memory_is_named(
     assert f"killed by the NodeManager: {more} than it was given (" in done.stderr
     assert f"{kind} memory used" in done.stderr  # YARN's numbers
     assert "it is replaced (2 more may fail)" in done.stderr
-    wait_until(lambda: not of_containers(lab.layout.run), 5.0)
+    wait_until(lambda: not of_containers(lab.layout.run))
 
 
 def test_a_job_of_one_node_grows_and_shrinks(lab: Lab, user: Terminal, tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_a_job_of_one_node_grows_and_shrinks(lab: Lab, user: Terminal, tmp_path:
     user.write("train.py", program(1, after=RESIZE + waiting_for(go)))
     follower = user.start("submit", "--mem", "512M", "--", "python", "train.py")
     wait_until((tmp_path / "go.started").exists, 90)
-    wait_until(lambda: len(hosts_of(lab)) == 1, 10)
+    wait_until(lambda: len(hosts_of(lab)) == 1)
     go.touch()
     out, said = follower.communicate(timeout=60)
     assert follower.returncode == 0, said

@@ -45,7 +45,7 @@ def test_a_program_runs_on_all_nodes_and_is_shown(user: Terminal, yarn: FakeYarn
     (job,) = json.loads(user.run("jobs", "--json").stdout)
     assert (job["status"]["state"], job["status"]["exit_code"]) == ("done", 0)
     assert not list(user.folder.glob("jobs/*/staged"))
-    wait_until(lambda: yarn.running() == [], 5.0)
+    wait_until(lambda: yarn.running() == [])
     # Fetched from the container's logs; asked for again where it is not there.
     (recorded,) = user.folder.glob("jobs/*/recording")
     recorded.unlink()
@@ -92,7 +92,7 @@ def test_a_detached_job_can_be_looked_at_and_cancelled(
     assert user.run("wait", job).returncode == 79
     (found,) = json.loads(user.run("jobs", "--json").stdout)
     assert found["status"]["state"] == "cancelled"
-    wait_until(lambda: yarn.running() == [], 5.0)
+    wait_until(lambda: yarn.running() == [])
 
 
 @pytest.fixture
@@ -256,7 +256,7 @@ def test_a_job_ends_with_its_last_master(user: Terminal, yarn: FakeYarn, tmp_pat
     _, said = follower.communicate(timeout=30)
     assert follower.returncode == 1, said
     assert "is over (FAILED): AM Container exited with exitCode: " in said
-    wait_until(lambda: not processes_of(containers), 5.0)
+    wait_until(lambda: not processes_of(containers))
 
 
 def processes_of(containers: list[str]) -> dict[int, list[bytes]]:
@@ -293,7 +293,7 @@ def test_the_master_may_be_beside_the_command(user: Terminal, yarn: FakeYarn) ->
     assert done.returncode == 0, done.stderr
     assert done.stdout == "found 2\n0 000000\n[True, True]\n"
     assert user.run("logs").stdout == done.stdout
-    wait_until(lambda: yarn.running() == [], 5.0)
+    wait_until(lambda: yarn.running() == [])
 
 
 def test_a_master_beside_the_command_ends_with_it(
@@ -306,7 +306,7 @@ def test_a_master_beside_the_command_ends_with_it(
     assert len(yarn.running()) == 1
     follower.kill()
     follower.communicate()
-    wait_until(lambda: yarn.running() == [], 10.0)
+    wait_until(lambda: yarn.running() == [])
 
     def state() -> str:
         (found,) = json.loads(user.run("jobs", "--json").stdout)

@@ -37,7 +37,7 @@ def check_the_seeds_program(lab: Lab, tmp_path: Path, *words: str) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "is over (SUCCEEDED): the program ended: exit code 0\n" in done.stderr
-    wait_until(lambda: not of_containers(lab.layout.run), 5.0)
+    wait_until(lambda: not of_containers(lab.layout.run))
     check_addresses(lab, done.stdout)
 
 
@@ -61,7 +61,7 @@ def test_a_failure_comes_with_its_code_and_traceback(lab: Lab, tmp_path: Path) -
     assert done.returncode == 1
     assert 'worse.py", line 1, in <module>' in done.stderr
     assert "\nValueError: a reason\n" in done.stderr
-    wait_until(lambda: not of_containers(lab.layout.run), 5.0)
+    wait_until(lambda: not of_containers(lab.layout.run))
 
 
 def test_the_master_may_be_beside_the_command(lab: Lab, tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_the_master_may_be_beside_the_command(lab: Lab, tmp_path: Path) -> None:
     done = user.run("submit", "--nodes", "4", "--yarn", "--unmanaged", "--", "python", "train.py")
     assert done.returncode == 0, done.stderr
     assert done.stdout == "found 4\n0 000000\n"
-    wait_until(lambda: not of_containers(lab.layout.run), 5.0)
+    wait_until(lambda: not of_containers(lab.layout.run))
 
 
 @pytest.mark.parametrize("lab", SLOW_ON, indirect=True)
@@ -106,7 +106,7 @@ def test_a_job_ends_with_its_last_master(lab: Lab, tmp_path: Path) -> None:
     _, said = follower.communicate(timeout=60)
     assert follower.returncode == 1, said
     assert "is over (FAILED): " in said
-    wait_until(lambda: not of_containers(lab.layout.run), 5.0)
+    wait_until(lambda: not of_containers(lab.layout.run))
 
 
 def kill_master(lab: Lab) -> None:
@@ -127,7 +127,7 @@ def test_a_cancelled_job_leaves_nothing(lab: Lab, tmp_path: Path) -> None:
     assert user.run("cancel").returncode == 0
     assert follower.wait(30) == 79
     follower.communicate()
-    wait_until(lambda: not of_containers(lab.layout.run), 5.0)
+    wait_until(lambda: not of_containers(lab.layout.run))
 
 
 @pytest.fixture(scope="module", params=SLOW_ON)
@@ -154,7 +154,7 @@ def test_a_fail_over_in_mid_run_leaves_the_answer_right(ha_lab: Lab, tmp_path: P
     out, said = follower.communicate(timeout=60)
     assert follower.returncode == 0, said
     assert out == "found 2\n"
-    wait_until(lambda: not of_containers(ha_lab.layout.run), 5.0)
+    wait_until(lambda: not of_containers(ha_lab.layout.run))
 
 
 def eventually_says(user: Terminal, text: str, limit_s: float) -> bool:

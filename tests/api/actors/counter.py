@@ -49,7 +49,7 @@ class Counter:
         return self.count * x
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 15) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
     """Look until something holds that no message tells of."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -37,7 +37,7 @@ class Threaded:
         self.barrier = threading.Barrier(3)
 
     def meet(self) -> int:
-        return self.barrier.wait(10)
+        return self.barrier.wait(60)
 
     def stay(self, seconds: float) -> None:
         self.meeting.enter()
@@ -168,7 +168,7 @@ class Grouped:
 
     @rayhpc.method(concurrency_group="compute")
     def hold(self) -> bool:
-        return self.release.wait(10)
+        return self.release.wait(60)
 
     def let_go(self) -> None:
         self.release.set()

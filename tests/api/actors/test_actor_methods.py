@@ -109,8 +109,8 @@ def test_each_group_of_an_async_actor_has_a_loop_of_its_own(place: dict[str, Any
 
     service = Service.options(**place).remote()
     step = service.step.remote()
-    assert rayhpc.get(service.ping.remote(), timeout=10) == "alive"
-    assert rayhpc.get(step, timeout=10)
+    assert rayhpc.get(service.ping.remote(), timeout=60) == "alive"
+    assert rayhpc.get(step, timeout=60)
 
 
 # -- order -----------------------------------------------------------------------------------------

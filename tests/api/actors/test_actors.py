@@ -17,7 +17,7 @@ from tests.api.actors.counter import Counter, wait_for
 
 def is_dead(actor: Any) -> bool:
     try:
-        rayhpc.get(actor.__ray_ready__.remote(), timeout=10)
+        rayhpc.get(actor.__ray_ready__.remote(), timeout=60)
     except exceptions.RayActorError:
         return True
     return False

@@ -189,7 +189,7 @@ def test_waiting_for_a_task_in_it_that_comes_late(ray: Any) -> None:
 def test_a_group_travels(ray: Any, group: Any) -> None:
     @ray.remote
     def look(given: PlacementGroup) -> tuple[bool, int]:
-        return given.wait(10), given.bundle_count
+        return given.wait(60), given.bundle_count
 
     assert ray.get(look.remote(group), timeout=20) == (True, 2)
 

@@ -31,7 +31,7 @@ class Owner:
 
 
 def wait_until_there_wait(count: int) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     found = -1
     while found != count and time.monotonic() < deadline:
         load: Any = current.client().ask_head(Load(), ClusterLoad)

@@ -221,7 +221,7 @@ def test_generators_among_references(ray: Any) -> None:
 def test_foreign_references(ray: Any) -> None:
     @ray.remote
     def look(refs: list[Any]) -> tuple[int, int]:
-        ready, rest = rayhpc.wait(refs, num_returns=len(refs), timeout=10)
+        ready, rest = rayhpc.wait(refs, num_returns=len(refs), timeout=20)
         return len(ready), len(rest)
 
     refs = [ray.put(1), ray.put(b"x" * 300_000), after.remote(0.2)]
@@ -294,7 +294,7 @@ def test_the_store_is_empty_when_all_references_are_gone(ray: Any) -> None:
     assert len(stored() - before) == 3
     del refs
     gc.collect()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while stored() - before:
         assert time.monotonic() < deadline
         client._loop.flush()
@@ -413,7 +413,7 @@ def test_a_callback_gets_the_value_or_the_error_and_is_let_go() -> None:
     halved.remote(0)._on_completed(callback)
     assert isinstance(found.get(timeout=20), ZeroDivisionError)
     del ref
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while sys.getrefcount(callback) > before and time.monotonic() < deadline:
         rayhpc.get(halved.remote(3))
     assert sys.getrefcount(callback) == before
@@ -430,7 +430,7 @@ def test_what_was_read_is_let_go_with_its_last_reference_not_by_the_collector() 
             name = ref.hex()
             read(ref)
             del ref
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + 60
             while any(x.object_id == name for x in list_objects(limit=10_000)):
                 assert time.monotonic() < deadline
                 time.sleep(0.02)

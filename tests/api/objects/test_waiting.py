@@ -22,7 +22,7 @@ ROUNDS = 40
 
 
 def until(there: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not there():
         assert time.monotonic() < deadline
         time.sleep(0.005)

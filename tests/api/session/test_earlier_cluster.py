@@ -95,10 +95,10 @@ KINDS = {
     "values": """
         for old in (ref, result):
             for use in (
-                lambda: ray.get(old, timeout=5),
-                lambda: ray.get([mine[0], old], timeout=5),
-                lambda: ray.wait([old], timeout=5),
-                lambda: ray.wait([mine[0], old], num_returns=2, timeout=5),
+                lambda: ray.get(old, timeout=60),
+                lambda: ray.get([mine[0], old], timeout=60),
+                lambda: ray.wait([old], timeout=60),
+                lambda: ray.wait([mine[0], old], num_returns=2, timeout=60),
                 lambda: ray.cancel(old),
                 lambda: old.future(),
                 lambda: asyncio.run(awaited(old)),
@@ -141,7 +141,7 @@ KINDS = {
     "generators": """
         for use in (
             lambda: next(generator),
-            lambda: ray.wait([generator], timeout=5),
+            lambda: ray.wait([generator], timeout=60),
             lambda: ray.cancel(generator),
             lambda: ray.get(generator.completed()),
         ):
@@ -152,7 +152,7 @@ KINDS = {
     "groups": """
         strategy = PlacementGroupSchedulingStrategy(group)
         for use in (
-            lambda: group.wait(5),
+            lambda: group.wait(60),
             lambda: group.ready(),
             lambda: remove_placement_group(group),
             lambda: placement_group_table(group),
@@ -165,9 +165,9 @@ KINDS = {
     "pickles": """
         for loaded in pickle.loads(pickled):
             with refused():
-                ray.get(loaded, timeout=5)
+                ray.get(loaded, timeout=60)
         with refused():
-            ray.get(ray.ObjectRef(ref.binary()), timeout=5)
+            ray.get(ray.ObjectRef(ref.binary()), timeout=60)
     """,
 }
 

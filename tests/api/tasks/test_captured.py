@@ -43,7 +43,7 @@ def passes(gate: Any) -> None:
 
 
 def until(there: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not there():
         assert time.monotonic() < deadline
         time.sleep(0.02)

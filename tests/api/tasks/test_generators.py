@@ -60,7 +60,7 @@ def test_generators_stream_by_themselves(ray: Any) -> None:
 
 def test_items_come_before_the_end(ray: Any) -> None:
     items = count.remote(2, 20.0)
-    assert ray.get(next(items), timeout=15) == 0
+    assert ray.get(next(items), timeout=60) == 0
     ray.cancel(items)
 
 

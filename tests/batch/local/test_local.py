@@ -90,7 +90,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     with tempfile.TemporaryDirectory(prefix="rd-") as name:
         desk = Desk(Path(name))
         yield desk
-        _, alive = psutil.wait_procs(desk.processes(), timeout=15)
+        _, alive = psutil.wait_procs(desk.processes(), timeout=60)
         for process in alive:
             process.kill()
         assert not alive

@@ -23,7 +23,7 @@ def told(event: bytes) -> tuple[str, Any]:
 
 
 async def next_of(stream: AsyncIterator[bytes]) -> tuple[str, Any]:
-    return told(await asyncio.wait_for(anext(stream), 10))
+    return told(await asyncio.wait_for(anext(stream), 60))
 
 
 def test_all_at_first_then_what_has_changed_then_the_end() -> None:
@@ -70,7 +70,7 @@ def test_a_server_that_ends_ends_its_streams() -> None:
         rest = asyncio.ensure_future(_rest(stream))
         await asyncio.sleep(0)
         feed.close()
-        return await asyncio.wait_for(rest, 10)
+        return await asyncio.wait_for(rest, 60)
 
     assert asyncio.run(run()) == []
 

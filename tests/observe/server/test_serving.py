@@ -27,7 +27,7 @@ def test_it_ends_when_no_page_has_been_open_for_long_enough() -> None:
         await asyncio.sleep(0)
         assert not stopped.is_set()
         ending.readers(0)
-        await asyncio.wait_for(stopped.wait(), 10)
+        await asyncio.wait_for(stopped.wait(), 60)
         return said
 
     (words,) = asyncio.run(run())
@@ -46,7 +46,7 @@ def test_it_ends_with_the_cluster_though_its_pages_go_meanwhile(
         ending.readers(1)
         ending.over("the cluster ends")
         ending.readers(0)
-        await asyncio.wait_for(stopped.wait(), 10)
+        await asyncio.wait_for(stopped.wait(), 60)
         return said
 
     assert asyncio.run(run()) == ["the cluster ends; the dashboard ends with it"]

@@ -17,7 +17,7 @@ from rayhpc.wire.messages import objects
 
 
 def wait_for(background: Background) -> None:
-    assert select.select([background.wake_fd], [], [], 10)[0], "nothing was finished"
+    assert select.select([background.wake_fd], [], [], 60)[0], "nothing was finished"
     background.run_done()
 
 
@@ -57,13 +57,13 @@ def test_closing_waits_for_what_runs_and_drops_the_rest() -> None:
 
     def work() -> None:
         begun.set()
-        go.wait(10)
+        go.wait(60)
         ran.append(1)
 
     for _ in range(3):
         background.submit(work, lambda _: None)
     background.submit(lambda: ran.append(2), lambda _: None)
-    assert begun.wait(10)
+    assert begun.wait(60)
     threading.Timer(0.05, go.set).start()
     descriptors = len(os.listdir("/proc/self/fd"))
     background.close()
@@ -87,7 +87,7 @@ def test_a_store_spills_and_restores_through_real_threads(tmp_path: Path) -> Non
     def ask(message: Any) -> Any:
         handlers[type(message)](me, message)
         while not sent:
-            deadline = manager.deadline() or time.monotonic() + 10
+            deadline = manager.deadline() or time.monotonic() + 60
             select.select([manager.wake_fd], [], [], max(0, deadline - time.monotonic()))
             manager.on_time()
         return sent.popleft()[1]

@@ -48,4 +48,4 @@ def test_a_callback_may_end_its_own_thread() -> None:
         ended.set()
 
     thread.submit(end)
-    assert ended.wait(10)
+    assert ended.wait(60)

@@ -67,7 +67,7 @@ def test_a_value_that_does_not_come_holds_up_no_other(here: Any) -> None:
     small = futures.future_of(
         here.add(2, INLINE, serialization.to_inline(serialization.serialize(5)))
     )
-    assert small.result(timeout=10) == 5
+    assert small.result(timeout=60) == 5
     assert not large.done()
 
 
@@ -78,7 +78,7 @@ def test_an_awaited_value_that_does_not_come_holds_up_no_other(here: Any) -> Non
         loop = asyncio.get_running_loop()
         large = futures.awaitable_of(here.add(1, STORED, 2), loop)
         inline = serialization.to_inline(serialization.serialize(5))
-        small = await asyncio.wait_for(futures.awaitable_of(here.add(2, INLINE, inline), loop), 10)
+        small = await asyncio.wait_for(futures.awaitable_of(here.add(2, INLINE, inline), loop), 60)
         assert not large.done()
         return small
 
@@ -91,7 +91,7 @@ def test_what_is_on_its_way_ends_with_the_cluster(here: Any) -> None:
     (arrival,) = here.core.unfinished
     arrival.end()
     with pytest.raises(RaySystemError):
-        large.result(timeout=10)
+        large.result(timeout=60)
 
 
 def test_what_is_made_again_is_waited_for_again(here: Any) -> None:
@@ -104,5 +104,5 @@ def test_what_is_made_again_is_waited_for_again(here: Any) -> None:
     here.core.store.asked[ref.binary()].fill(
         objects.FetchFailed(ref.binary(), objects.VALUE, entry.value)
     )
-    assert future.result(timeout=10) == "again"
+    assert future.result(timeout=60) == "again"
     assert not here.core.unfinished

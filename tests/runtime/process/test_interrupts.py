@@ -37,7 +37,7 @@ def test_a_waiting_main_thread_is_interrupted_at_once(handover: Handover, follow
     leader = threading.Thread(target=lambda: handover.wait(lambda: bool(end), pump), daemon=True)
     if follows:
         leader.start()
-        assert leads.wait(10)
+        assert leads.wait(60)
     timer = threading.Timer(0.1, lambda: os.kill(os.getpid(), signal.SIGINT))
     timer.start()
     with pytest.raises(KeyboardInterrupt), inside:
@@ -46,7 +46,7 @@ def test_a_waiting_main_thread_is_interrupted_at_once(handover: Handover, follow
     if follows:
         end.append(1)
         handover.wake_waiters()
-        leader.join(10)
+        leader.join(60)
 
 
 def test_outside_the_runtime_it_is_raised_at_once() -> None:
