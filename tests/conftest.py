@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from rayhpc.machine import scratch
 
@@ -30,6 +30,9 @@ def _sessions_of_this_suite() -> Iterator[None]:
 
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
-# A change is not to be refused for what a new example finds in code that it does not touch.
-settings.register_profile("suite", derandomize=True)
+# A change is not to be refused for what a new example finds in code that it does not touch, nor
+# for how long the machine takes for one.
+settings.register_profile(
+    "suite", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("suite")
