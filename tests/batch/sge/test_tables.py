@@ -199,8 +199,10 @@ def test_the_step_starts_a_rank_on_each_host(job: dict[str, str], tmp_path: Path
         'export HOSTNAME=$4; exec /bin/sh -c "$5"\n'
     )
     qrsh.chmod(0o755)
+    # Not the shell's own echo, which writes line by line: the ranks share a pipe.
     show = (
-        'echo "$RAYHPC_RANK of $RAYHPC_SIZE on $HOSTNAME: $1 ($(trap -p USR2)) $RAYHPC_HOSTS"; '
+        '/bin/echo "$RAYHPC_RANK of $RAYHPC_SIZE on $HOSTNAME: $1 ($(trap -p USR2)) '
+        '$RAYHPC_HOSTS"; '
         "exit $((3 + RAYHPC_RANK))"
     )
     steps = [str(shipped() / folder / "step.sh") for folder in ("common", "sge")]
