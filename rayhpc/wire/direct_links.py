@@ -31,7 +31,8 @@ from rayhpc.wire.messages import direct
 
 # Frames to a process before a link to it is worth its cost: a millisecond at both ends.
 ASK_AFTER = 8
-# After a link has failed or ended, frames until the next is tried; doubled each time.
+# After a link has failed or ended, frames until the next is tried; doubled each time,
+# until one has carried more frames than that.
 ASK_AGAIN_AFTER = 256
 _DOUBLED_MOST = 10
 # A receiver acknowledges after this many frames or bytes.
@@ -326,6 +327,9 @@ class DirectLinks:
 
     def _end(self, peer: _Peer) -> None:
         """A link is over at this end, however far it had come."""
+        carried = peer.kept_from + len(peer.kept) + peer.received
+        if peer.stage == UP and carried > _wait_after(peer.failures):
+            peer.failures = 0  # it was worth its cost, and so may the next be
         self._close(peer)
         if peer.sending == DIRECT:
             peer.sending = HELD
@@ -353,9 +357,8 @@ class DirectLinks:
 
     def _fail(self, peer: _Peer) -> None:
         """Try again, but not soon."""
-        again = ASK_AGAIN_AFTER << min(peer.failures, _DOUBLED_MOST)
+        self._patience[peer.address] = _wait_after(peer.failures)
         peer.failures += 1
-        self._patience[peer.address] = again
 
     def forget(self, address: Address) -> None:
         """A process has ended: drop its link, and what was kept for it."""
@@ -382,6 +385,11 @@ class DirectLinks:
     def count(self) -> int:
         """How many links are in use."""
         return len(self._by_via)
+
+
+def _wait_after(failures: int) -> int:
+    """How many frames are relayed before the next attempt."""
+    return ASK_AGAIN_AFTER << min(failures, _DOUBLED_MOST)
 
 
 def peer_named(via: Via) -> Address:

@@ -159,8 +159,11 @@ class DirectSockets:
 
         try:
             sock, _ = listener.accept()
+        except (BlockingIOError, ConnectionError):  # it has gone again
+            return
         except OSError as error:
-            if error.errno in (errno.EMFILE, errno.ENFILE):
+            # It may be another listener's turn in the same batch of events.
+            if not self._is_full:
                 # Else this would be reported all the time.  Raylets relay until the next offer.
                 logger.warning("no more direct links just now: %s", error)
                 self._is_full = True

@@ -9,6 +9,7 @@ Needs the package `cryptography` (see `sealing`), which is imported here on firs
 
 from __future__ import annotations
 
+import errno
 import hmac
 import importlib
 from typing import Any
@@ -25,10 +26,17 @@ class Secret:
 
     Attributes:
         public: what the other end is told.
+
+    Raises:
+        OSError: X25519 cannot be used here.
     """
 
     def __init__(self) -> None:
-        self._key: Any = importlib.import_module(_MODULE).X25519PrivateKey.generate()
+        unsupported: Any = importlib.import_module("cryptography.exceptions").UnsupportedAlgorithm
+        try:
+            self._key: Any = importlib.import_module(_MODULE).X25519PrivateKey.generate()
+        except unsupported as error:  # OpenSSL in its FIPS mode
+            raise OSError(errno.ENOSYS, f"X25519 cannot be used here ({error})") from None
         self.public: bytes = self._key.public_key().public_bytes_raw()
 
     def agree(self, other: bytes, is_dialler: bool) -> tuple[bytes, bytes]:

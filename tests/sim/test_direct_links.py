@@ -142,6 +142,26 @@ def test_links_that_last_carry_nearly_everything(seed: int) -> None:
         assert all(other in x.watched for x in parties for other in x.links._peers)
 
 
+@pytest.mark.parametrize("carried", [0, 200])
+def test_a_link_that_was_worth_it_is_soon_followed_by_another(
+    monkeypatch: pytest.MonkeyPatch, seed: int, carried: int
+) -> None:
+    monkeypatch.setattr(direct_links, "_DOUBLED_MOST", 10)
+    world = next(worlds(seed, fails=0.0, breaks=0.0))
+    one, two = Party(world, ONE), Party(world, TWO)
+    for _ in range(4):
+        while not one.links.count():
+            one.send(TWO)
+            world.run_for(0.02)
+        for _ in range(carried):
+            one.send(TWO)
+        world.run_for(0.02)
+        world.direct.cut_all()
+        world.run_for(1.0)
+    assert one.links._peers[TWO].failures == (1 if carried else 4)
+    check(world, [one, two])
+
+
 def test_two_that_ask_at_the_same_time_have_one_link(seed: int) -> None:
     for world in worlds(seed, fails=0.0, breaks=0.0):
         one, two = Party(world, ONE), Party(world, TWO)

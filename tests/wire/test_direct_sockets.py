@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 import zmq
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import x25519
 
 from rayhpc.wire import codec, direct_sockets, sealed_streams, sockets
 from rayhpc.wire.address import make_address, node_of
@@ -321,6 +323,36 @@ def test_without_descriptors_nobody_is_let_in_until_the_next_offer(
         pair.link_up()
 
 
+def test_without_descriptors_all_listeners_fall_silent_at_once(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    direct = pair.two.transport._direct
+    monkeypatch.setattr(direct, "_ips", [LOCAL, "127.0.0.2"])
+    endpoints, _ = direct.offer(pair.one.me, Secret().public)
+    listeners = dict(direct._listeners)
+    with contextlib.ExitStack() as stack:
+        for where in endpoints:
+            stack.enter_context(socket.create_connection(where))
+        for fd in listeners:
+            monkeypatch.setitem(direct._listeners, fd, _Full())  # type: ignore[arg-type]
+        pair.run_until(lambda: direct._is_full)
+        for fd, listener in listeners.items():
+            monkeypatch.setitem(direct._listeners, fd, listener)
+        pair.link_up()
+
+
+def test_of_a_stranger_no_more_is_read_than_a_proof_takes(pair: Pair) -> None:
+    direct = pair.two.transport._direct
+    endpoints, _ = direct.offer(pair.one.me, Secret().public)
+    with socket.create_connection(endpoints[0]) as sock:
+        sock.sendall(((16).to_bytes(4, "big") + bytes(16)) * 1000)
+        pair.run_until(lambda: bool(direct._strangers))
+        (stream,) = direct._strangers
+        said, _ = stream.receive()
+        assert len(said) == 2
+        assert stream.sock.recv(4) == bytes(4)  # the rest of the third
+
+
 class _Full:
     """A listener of a process that is out of descriptors."""
 
@@ -380,6 +412,18 @@ def test_where_nothing_can_be_sealed_raylets_relay(
     pair.talk(60)
     assert pair.raylets[5].relayed >= 60
     assert "there is no cryptography" in pair.one.troubles + pair.two.troubles
+
+
+def test_where_x25519_is_forbidden_raylets_relay(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden() -> object:
+        raise UnsupportedAlgorithm("not in FIPS mode")
+
+    monkeypatch.setattr(x25519.X25519PrivateKey, "generate", forbidden)
+    pair.talk(60)
+    assert pair.raylets[5].relayed >= 60
+    assert any("not in FIPS mode" in x for x in pair.one.troubles + pair.two.troubles)
 
 
 class _Watcher:

@@ -67,6 +67,7 @@ class Sockets:
         self._epoll.register(self._wake_fd, select.EPOLLIN)
         # ZeroMQ's own, which say that its sockets have to be asked.
         self._descriptors: set[Any] = {x.getsockopt(zmq.FD) for x in self.transport.zeromq}
+        self._watched: set[int] = set()
         for descriptor in self._descriptors:
             self.watch(descriptor)
 
@@ -106,14 +107,18 @@ class Sockets:
             self._read_sockets()
         # Last: what the raylet said is handled before the end of its connection.
         for fd in others:
-            on_readable(fd)
+            # Else it was closed after this batch of events had been read.
+            if fd in self._watched:
+                on_readable(fd)
 
     def watch(self, descriptor: int) -> None:
         """Poll a descriptor, too."""
         self._epoll.register(descriptor, select.EPOLLIN)
+        self._watched.add(descriptor)
 
     def unwatch(self, descriptor: int) -> None:
         """Undo `watch` (leading thread)."""
+        self._watched.discard(descriptor)
         self._epoll.unregister(descriptor)
 
     def close(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ import pytest
 
 from rayhpc.runtime.process import sockets
 from rayhpc.runtime.process.sockets import Sockets
-from rayhpc.wire import codec
+from rayhpc.wire import codec, direct_sockets
 from rayhpc.wire.address import make_address
+from rayhpc.wire.key_agreement import Secret
 from rayhpc.wire.keys import new_key_pair
 from rayhpc.wire.messages.leases import Shutdown
 from rayhpc.wire.messages.start import Facts
@@ -144,3 +146,26 @@ def test_zeromq_is_asked_only_when_it_was_used_or_has_something(
     transport.send(process.raylet.me, Shutdown("hello"))
     process.sockets.poll(0.0, _never)
     assert asked == transport.zeromq
+
+
+@pytest.mark.parametrize("process", ["by its directory"], indirect=True)
+def test_what_is_closed_while_its_event_waits_disturbs_nobody(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    direct = process.sockets.transport._direct
+    monkeypatch.setattr(direct, "_ips", ["127.0.0.1"])
+    endpoints, _ = direct.offer(make_address(6, 1), Secret().public)
+    with ExitStack() as stack:
+
+        def dial() -> socket.socket:
+            return stack.enter_context(socket.create_connection(endpoints[0]))
+
+        oldest, *_ = [dial() for _ in range(direct_sockets._STRANGERS)]
+        while len(direct._strangers) < direct_sockets._STRANGERS:
+            process.sockets.poll(5.0, _never)
+        first = direct._strangers[0]
+        dial()  # for this one, the oldest has to go,
+        oldest.sendall(b"x")  # which has an event after the listener's
+        while direct._strangers[0] is first:
+            process.sockets.poll(5.0, _never)
+        assert len(direct._strangers) == direct_sockets._STRANGERS
