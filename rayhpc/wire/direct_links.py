@@ -75,6 +75,9 @@ class LinkIO(Protocol):
     def dial(self, peer: Address, endpoints: list[tuple[str, int]], key: bytes) -> None:
         """Connect to a process that was asked, with its answer; `connected` or `broke` follows."""
 
+    def hasten(self, peer: Address) -> None:
+        """Give up an address of a process being dialled that has been silent for long."""
+
     def send(self, via: Via, frame: bytes) -> bool:
         """Send a frame over a connection; False: it has ended."""
 
@@ -184,6 +187,10 @@ class DirectLinks:
     # -- beginning --------------------------------------------------------------------------------
     def _ask(self, address: Address) -> None:
         peer = self._peer(address)
+        # Frames are the clock as well: a dial that nobody answers matters only if more follow.
+        self._patience[address] = ASK_AGAIN_AFTER
+        if peer.stage == DIALING:
+            self._io.hasten(address)
         if peer.stage != NONE:
             return
         if self._is_full():

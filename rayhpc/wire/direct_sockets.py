@@ -15,6 +15,7 @@ import contextlib
 import errno
 import itertools
 import logging
+import math
 import select
 import socket
 import time
@@ -39,6 +40,10 @@ logger = logging.getLogger("rayhpc")
 PORTS_LEFT = 8
 # How often an attempt is repeated before an address counts as unreachable: after 7 s.
 SYN_COUNT = 2
+# So long whoever has accepted our connection may take to answer our hello: seconds.
+HELLO_S = 5.0
+# Out of descriptors: perhaps not for long.
+_FULL = (errno.EMFILE, errno.ENFILE)
 # How many may be connected without having proved who they are; then the oldest has to go.
 _STRANGERS = 16
 # Both ends' names for their connections begin with one of these.
@@ -48,7 +53,7 @@ _DIALLED, _ACCEPTED = b">", b"@"
 class _Dial:
     """Our attempts to reach a process, one address after the other."""
 
-    __slots__ = ("keys", "left", "peer", "public", "reached", "stream", "via")
+    __slots__ = ("keys", "left", "peer", "public", "reached", "said", "stream", "via")
 
     def __init__(
         self, peer: Address, endpoints: list[tuple[str, int]], public: bytes, keys: list[bytes]
@@ -60,6 +65,7 @@ class _Dial:
         self.via: Via = b""
         self.stream: SealedStream | None = None
         self.reached = False  # somebody has answered, though perhaps another
+        self.said = math.inf  # when we said hello
 
 
 class DirectSockets:
@@ -145,7 +151,8 @@ class DirectSockets:
                     )
             listeners, self._endpoints = tcp_listening.listen(self._ips, ports)
         except OSError as error:
-            self._problem = error
+            if error.errno not in _FULL:
+                self._problem = error
             raise
         self._listeners = {sock.fileno(): sock for sock in listeners}
         self._hear()
@@ -218,6 +225,7 @@ class DirectSockets:
     def _dial_next(self, dial: _Dial) -> None:
         from rayhpc.wire.sealed_streams import SealedStream
 
+        dial.said = math.inf
         while dial.left:
             ip, port = dial.left.popleft()
             sock = None
@@ -254,6 +262,7 @@ class DirectSockets:
                 self._fail(dial, stream)
                 return
             dial.reached = True
+            dial.said = time.monotonic()
             self._epoll.modify(stream.fd, IN)
             return
         said, goes_on = stream.receive()
@@ -267,6 +276,13 @@ class DirectSockets:
             goes_on = False
         if not goes_on:
             self._fail(dial, stream)
+
+    def hasten(self, peer: Address) -> None:
+        """Give up an address of a process being dialled that has been silent for long."""
+        dial = self._dials.get(peer)
+        if dial is None or dial.stream is None or time.monotonic() - dial.said < HELLO_S:
+            return
+        self._fail(dial, dial.stream)
 
     def _fail(self, dial: _Dial, stream: SealedStream) -> None:
         del self._dialling[stream.fd]

@@ -39,6 +39,7 @@ class DirectNet:
 
     Attributes:
         fails: how likely an attempt to dial fails.
+        silent: how likely nobody ever answers one.
         breaks: how likely a frame breaks its link.
         closed: processes that cannot listen.
     """
@@ -47,7 +48,7 @@ class DirectNet:
         self.world = world
         self.chance = random.Random(world.seed)
         self.parties: dict[Address, SimDirect] = {}
-        self.fails = self.breaks = 0.0
+        self.fails = self.breaks = self.silent = 0.0
         self.closed: set[Address] = set()
         self.frames = 0
 
@@ -109,7 +110,14 @@ class SimDirect:
         assert key == peer.to_bytes(8, "big")
         number = next(self._numbers).to_bytes(4, "big")
         via = self._dialled[peer] = b">" + key + number
+        if self.net.chance.random() < self.net.silent:
+            return
         self.net.later(self, _MOST_S, self._reach, peer, via, b"@" + self._key() + number)
+
+    def hasten(self, peer: Address) -> None:
+        via = self._dialled[peer]
+        if via not in self.ends:
+            self.links.broke(peer, via)
 
     def _reach(self, peer: Address, via: Via, theirs: Via) -> None:
         if self._dialled.get(peer) != via:

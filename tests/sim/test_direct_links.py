@@ -81,11 +81,13 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(direct_links, "ACK_FRAMES", 3)
 
 
-def worlds(seed: int, fails: float = 0.2, breaks: float = 0.05) -> Iterator[World]:
+def worlds(
+    seed: int, fails: float = 0.2, breaks: float = 0.05, silent: float = 0.0
+) -> Iterator[World]:
     """Some worlds with a raylet on each of three nodes."""
     for run in range(RUNS):
         world = World(seed * RUNS + run)
-        world.direct.fails, world.direct.breaks = fails, breaks
+        world.direct.fails, world.direct.breaks, world.direct.silent = fails, breaks, silent
         for node in (1, 2, 3):
             world.join(raylet_of(node), messages.RAYLET_TAKES, lambda *_: None)
         yield world
@@ -125,6 +127,17 @@ def test_everything_arrives_once_and_in_order(seed: int) -> None:
         check(world, parties)
         over_links += world.direct.frames
     assert over_links > RUNS * 100
+
+
+def test_a_dial_that_nobody_answers_is_given_up_for_the_next(seed: int) -> None:
+    for world in worlds(seed, fails=0.0, breaks=0.0, silent=1.0):
+        parties = [Party(world, x) for x in (ONE, TWO, THREE)]
+        talk(world, parties, 10)
+        assert not world.direct.frames
+        world.direct.silent = 0.3
+        talk(world, parties)
+        check(world, parties)
+        assert all(x.links.count() == 2 for x in parties)
 
 
 def test_links_that_last_carry_nearly_everything(seed: int) -> None:

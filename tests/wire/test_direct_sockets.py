@@ -15,7 +15,7 @@ import zmq
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import x25519
 
-from rayhpc.wire import codec, direct_sockets, sealed_streams, sockets
+from rayhpc.wire import codec, direct_links, direct_sockets, sealed_streams, sockets
 from rayhpc.wire.address import make_address, node_of
 from rayhpc.wire.data_plane import sealing
 from rayhpc.wire.data_plane.sealing import Opener, Sealer
@@ -222,6 +222,26 @@ def test_the_next_address_is_tried_where_another_has_the_first(
     pair.talk(100)
     pair.parties.pop()
     other.close()
+
+
+def test_an_address_at_which_somebody_is_silent_is_given_up(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = direct_sockets.DirectSockets.offer
+    silent = socket.create_server((LOCAL, 0))  # the kernel connects whoever dials
+
+    def both(self: direct_sockets.DirectSockets, peer: int, key: bytes) -> object:
+        endpoints, public = real(self, peer, key)
+        return [silent.getsockname(), *endpoints], public
+
+    monkeypatch.setattr(direct_sockets.DirectSockets, "offer", both)
+    monkeypatch.setattr(direct_sockets, "HELLO_S", 0.0)
+    monkeypatch.setattr(direct_links, "ASK_AGAIN_AFTER", 4)
+    pair.talk(10)
+    while not pair.two.links.count():
+        pair.talk(5)
+    assert pair.one.links.count() == 1
+    silent.close()
 
 
 class Another:
