@@ -17,15 +17,18 @@ from pathlib import Path
 from typing import Any
 
 from moto.ec2.models import ec2_backends
+from moto.iam.models import iam_backends
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
 
+from aws.lab import role
 from aws.lab.faults import Faults
 from ssh.lab.agent import Agent, Seen
-from ssh.lab.cloud_init import boot_commands
+from ssh.lab.cloud_init import authorized_keys, boot_commands
 from ssh.lab.lab import Lab
 
 _LOOK_S = 0.1
+_ACCOUNT = "123456789012"
 
 
 def main() -> int:
@@ -33,12 +36,15 @@ def main() -> int:
     folder = Path(sys.argv[1])
     moto = DomainDispatcherApplication(create_backend_app)
     app = Faults(moto, folder / "faults.json", folder / "requests.log")
-    server = make_server("127.0.0.1", 0, app, threaded=True)
+    # All addresses of the hub, which none outside its namespace reaches: machines ask it, too.
+    server = make_server("0.0.0.0", 0, app, threaded=True)
+    iam_backends[_ACCOUNT]["aws"].create_instance_profile(role.PROFILE, "/", [])
     threading.Thread(target=server.serve_forever, daemon=True).start()
     agent = Agent(Lab.load(folder, tied=True), _terminate)
     print(f"ready {server.server_port}", flush=True)
     while True:
-        agent.look(_seen(backend, each) for backend, each in _instances())
+        port = server.server_port
+        agent.look(_seen(backend, each, port) for backend, each in _instances())
         time.sleep(_LOOK_S)  # moto tells nobody
 
 
@@ -56,19 +62,22 @@ def _terminate(identity: str) -> None:
             backend.terminate_instances([identity])
 
 
-def _seen(backend: Any, instance: Any) -> Seen:
+def _seen(backend: Any, instance: Any, port: int) -> Seen:
     told = instance.user_data.decode() if instance.user_data else ""
-    key = backend.key_pairs.get(instance.key_name)
+    pair = backend.key_pairs.get(instance.key_name)
+    keys = [pair.material_public.decode().strip()] if pair else []
+    has_role = instance.id in backend.iam_instance_profile_associations
     return Seen(
         identity=instance.id,
         state=instance.state,
         runs=instance.state == "running",
         addresses=[x for x in (instance.private_ip, instance.public_ip) if x],
         user="ubuntu",
-        public_key=key.material_public.decode() if key else "",
+        public_key="".join(f"{key}\n" for key in [*keys, *authorized_keys(told)]),
         told=told,
         start=boot_commands(told),
         tags={tag["key"]: tag["value"] for tag in instance.get_tags()},
+        role=role.environ(port) if has_role else {},
     )
 
 

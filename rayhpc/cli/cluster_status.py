@@ -1,7 +1,7 @@
 """`rayhpc status CLUSTER`: each machine of a launched cluster, and the cluster as its head sees it.
 
-Called by `status`.  A machine that failed is shown with the phase it was in, its last command, that
-one's exit code and its last lines.
+Called by `status`, and by `rented` for `explain`.  A machine that failed is shown with the phase it
+was in, its last command, that one's exit code and its last lines.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from rayhpc.cli import showing
+from rayhpc.cli import elastic_status, showing
 from rayhpc.cli.cluster_access import Cluster, find, identity
 from rayhpc.cli.cluster_kinds import verbs_of
 from rayhpc.clusters.hosts import Host
@@ -21,7 +21,7 @@ from rayhpc.clusters.plan import Found
 from rayhpc.clusters.record import Condition
 from rayhpc.clusters.remote import scripts
 from rayhpc.clusters.remote.trouble import RemoteError
-from rayhpc.exit_codes import ExitCode
+from rayhpc.exit_codes import ExitCode, LaunchError
 
 _ASK_S = 60.0
 
@@ -47,6 +47,16 @@ def show(word: str, as_json: bool) -> int:
         click.echo(page, nl=False)
     well = all(row["state"] in ("running", "off") for row in rows)
     return 0 if well else int(ExitCode.TOO_FEW_NODES)
+
+
+def why_no_more(cluster: Cluster) -> list[str]:
+    """What the planner says of a cluster that grows; nothing, if its head cannot be asked."""
+    try:
+        with cluster.launcher(cluster.hosts()[:1], quiet=True) as launcher:
+            page = _of_head(cluster, launcher, launcher.ask_all(), as_json=True)
+    except LaunchError:
+        return []  # the place's words say how it fares
+    return elastic_status.sentences(page) if page not in ("", "null") else []
 
 
 def _row(host: Host, found: Found, condition: Condition | None) -> dict[str, Any]:

@@ -86,9 +86,39 @@ def stop() -> None:
 @machine.command()
 def grow() -> None:
     """Answer a planner that is elsewhere, on standard input and output, until that ends."""
+    from rayhpc.cli import keeping
     from rayhpc.launch import growth_server
 
-    growth_server.serve(_read_note(_told()).session_dir, sys.stdin.buffer, sys.stdout.buffer)
+    told = _told()
+    with keeping.only_planner(told.cluster):
+        growth_server.serve(_read_note(told).session_dir, sys.stdin.buffer, sys.stdout.buffer)
+
+
+@machine.command()
+def adopt() -> None:
+    """Have this head add and end its workers itself, by the plan on standard input."""
+    from rayhpc.cli import keeping
+
+    told = _told()
+    keeping.adopt(told.cluster, _read_note(told).session_dir, sys.stdin.buffer.readline().strip())
+
+
+@machine.command()
+def keep() -> None:
+    """Be the process that does so."""
+    from rayhpc.cli import keeping
+
+    told = _told()
+    keeping.keep(told.cluster, _read_note(told).session_dir)
+
+
+@machine.command()
+def leave() -> None:
+    """Have this head add and end no workers any more."""
+    from rayhpc.cli import keeping
+
+    if keeping.leave(_told().cluster):
+        click.echo("left")
 
 
 @machine.command()

@@ -10,7 +10,7 @@ from dataclasses import replace
 import click
 import msgspec
 
-from rayhpc.cli import staying
+from rayhpc.cli import handing_over, staying
 from rayhpc.cli.cluster_access import (
     Cluster,
     cluster_argument,
@@ -90,8 +90,8 @@ def up(
 
 def _up_rented(cluster: Cluster, wishes: Wishes, yes: bool, stay: bool) -> int:
     """First the machines are made, then they are as those of a list."""
-    with cluster.folder.locked():
-        rental = cluster.rental()
+    rental = cluster.rental()
+    with cluster.folder.locked(), handing_over.taken_back(cluster, rental):
         plan = rental.plan()
         rows = rows_of(rental, plan)
         if rows:
@@ -104,14 +104,9 @@ def _up_rented(cluster: Cluster, wishes: Wishes, yes: bool, stay: bool) -> int:
         patience_s = staying.PATIENCE_S if plan.ask else 0.0
         yes = yes or bool(rows)
         code = _bring_up(cluster, wishes, yes, hosts, [], failed, patience_s=patience_s)
-    if stay and code == 0:
-        return staying.stay(cluster, rental)
-    if not stay and rental.most > sum(each.min_nodes for each in rental.types.workers):
-        say(
-            "it keeps this size: workers come with the work and go with it, up to "
-            f"{rental.most} of them, only while `rayhpc up --stay` runs"
-        )
-    return code
+        if not stay:
+            handing_over.hand_over(cluster, rental)
+    return staying.stay(cluster, rental) if stay and code == 0 else code
 
 
 def _dry_run_rented(cluster: Cluster, wishes: Wishes) -> int:

@@ -1,10 +1,11 @@
-"""The head as a planner elsewhere sees it: `elastic.loop.Head` over one ssh connection.
+"""The head as a planner in another process sees it: `elastic.loop.Head` over two pipes.
 
-Used by `cli.staying`.  The other end is `launch.growth_server`.
+Used by `cli.staying`, and by `cli.keeping` without ssh.  The other end is `launch.growth_server`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import subprocess
@@ -23,6 +24,8 @@ from rayhpc.wire.messages.load import ClusterLoad
 
 _ANSWER_S = 30.0
 _CHUNK = 1 << 16
+# Its pipes are closed a moment before it has ended.
+_END_S = 5.0
 T = TypeVar("T")
 
 
@@ -119,9 +122,13 @@ class HeadLine:
         return line
 
     def _lost(self) -> LaunchError:
-        """The connection has ended: what it said last."""
+        """The connection has ended: what it said last, and whether it was refused."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_END_S)
         self._process.kill()
         _, said = self._process.communicate()
         lines = [x for x in said.decode(errors="replace").splitlines() if x.strip()]
         last = f": {lines[-1]}" if lines else ""
-        return LaunchError(f"the connection to the head has ended{last}", ExitCode.HEAD_LOST)
+        refused = self._process.returncode == ExitCode.REFUSED
+        code = ExitCode.REFUSED if refused else ExitCode.HEAD_LOST
+        return LaunchError(f"the connection to the head has ended{last}", code)

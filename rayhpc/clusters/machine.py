@@ -29,7 +29,7 @@ from rayhpc.exit_codes import ExitCode
 
 LOGIN_S, PROBE_S = 40.0, 30.0
 COMMAND_S, START_S, STOP_S = 1800.0, 180.0, 60.0
-_NOT_FOUND = 127
+_NOT_FOUND, _NO_COMMAND = 127, 2
 T = TypeVar("T")
 Tell = Callable[[str, str], None]
 
@@ -182,6 +182,39 @@ class Machine:
             done = self._connection.run(script, within_s=PROBE_S)
             check(Finished(done.code, done.output if done.code else b""))
         return done.output.strip()
+
+    def adopt(self, plan: bytes) -> None:
+        """Have the head here add and end workers itself.
+
+        Args:
+            plan: as `head_plan.encode` gives it; empty: as the last time.
+
+        Raises:
+            RemoteError: it cannot; its last line says why.
+        """
+        script = scripts.fed(["adopt"], self._identity("", ""))
+        self._ask(self._connection.run(script, within_s=START_S, stdin=plan + b"\n"))
+
+    def leave(self) -> bool:
+        """Have the head here add and end no workers any more; whether it did so before.
+
+        Raises:
+            RemoteError: it goes on.
+        """
+        script = scripts.ours(["leave"], self._identity("", ""))
+        done = self._connection.run(script, within_s=START_S)
+        if done.code in (_NOT_FOUND, _NO_COMMAND):
+            return False  # nor could an older rayhpc there
+        return b"left" in self._ask(done)
+
+    def _ask(self, done: Finished) -> bytes:
+        """What a command of ours has printed, if it has done its work."""
+        if done.code == 0:
+            return done.output
+        if done.code == _NOT_FOUND:
+            raise RemoteError(self.host.name, "rayhpc is not installed there", tail=done.tail)
+        said = (done.tail or [f"exit code {done.code}"])[-1]
+        raise RemoteError(self.host.name, said, done.code)
 
     def _identity(self, head_ip: str, address: str) -> dict[str, str]:
         labels = {"rayhpc.io/node-type": self.host.node_type, **self.host.labels}

@@ -1,7 +1,8 @@
 """The machines of a cluster whose provider makes them (clouds): which there are, and to have more.
 
-Created by `cli.cluster_access` for the commands.  The provider makes and ends machines; what
-happens on them is the same as for a list of machines (`launcher`).
+Created by `cli.cluster_access` for the commands, and by `cli.keeping` on the head's own machine.
+The provider makes and ends machines; what happens on them is the same as for a list of machines
+(`launcher`).
 """
 
 from __future__ import annotations
@@ -40,25 +41,38 @@ class Rental:
         auth: how to log in to its machines.
         folder: what is remembered of it here.
         tell: is told what happens to which machine.
+        users_key: on the head's own machine: the public key of whoever has brought the cluster up.
+            Machines are then logged in to from inside, with a key that the head has made.
 
     Raises:
         OptionError: its file has an option that the provider does not know, or a package is
             missing.
+        LaunchError: the head has no key.
     """
 
     def __init__(
-        self, file: ClusterFile, kind: MachineKind, auth: Auth, folder: RecordFolder, tell: Tell
+        self,
+        file: ClusterFile,
+        kind: MachineKind,
+        auth: Auth,
+        folder: RecordFolder,
+        tell: Tell,
+        users_key: str = "",
     ) -> None:
         self._config = config = file.config
         self._auth = auth
         self._folder = folder
         self._tell = tell
         self.name = config.cluster_name
+        self.kind = kind
         self.title = kind.title
         self._knows_keys = kind.knows_keys
         self.types: MachineTypes = machine_types(file)
         self.most = max_workers(config)
         self.provider: MachineProvider = kind.rent(self.name, config.provider, self.types.all)
+        self._users_key = users_key
+        if users_key:
+            self.provider.let_in([self.public_key()])
 
     def living(self) -> list[Rented]:
         """What is there, the head first.  Raises ProviderError."""
@@ -92,7 +106,12 @@ class Rental:
                 "has brought it up; `rayhpc down` works from anywhere",
                 ExitCode.PERMISSION,
             )
-        return [renting.host_of(x, self._config, self._auth) for x in machines]
+        found = [renting.host_of(x, self._config, self._auth) for x in machines]
+        return [renting.from_inside(x) for x in found] if self._users_key else found
+
+    def public_key(self) -> str:
+        """The public half of the key that this machine logs in with.  Raises LaunchError."""
+        return renting.public_key(Path(self._auth.ssh_private_key or "").expanduser())
 
     def obtain(self, plan: MachinePlan) -> tuple[list[Rented], list[LaunchError]]:
         """End and ask for what the plan says, and wait until it is there.
@@ -130,11 +149,10 @@ class Rental:
         """Have what machines need before they are asked for.  Raises ProviderError."""
         if self._knows_keys and all("KeyName" in kind.options for kind in self.types.all):
             return  # the user's own, known there
-        key = Path(self._auth.ssh_private_key or "").expanduser()
         if self._config.auth.ssh_private_key is None:
             self._folder.make()
             renting.make_own_key(self._folder.path, self.name)
-        self.provider.prepare(renting.public_key(key), self._auth.ssh_user or "")
+        self.provider.prepare(self._users_key or self.public_key(), self._auth.ssh_user or "")
 
     def _ask(self, wanted: Sequence[tuple[str, NodeType]]) -> tuple[list[str], list[LaunchError]]:
         """The head first: without it nothing else is asked for.  Raises LaunchError."""

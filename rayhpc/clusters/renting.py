@@ -9,6 +9,7 @@ from __future__ import annotations
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -87,6 +88,11 @@ def host_of(machine: Rented, config: ClusterConfig, auth: Auth) -> Host:
         identity=machine.identity,
         is_behind_head=not head and behind,
     )
+
+
+def from_inside(host: Host) -> Host:
+    """A machine as another one of the cluster's reaches it."""
+    return replace(host, login=host.name, is_behind_head=False)
 
 
 def ask(provider: MachineProvider, kind: NodeType, name: str) -> None:

@@ -2,7 +2,8 @@
 
 Implemented by the providers of clouds, called by `clusters.renting`.  Such a provider makes the
 machines and what the cluster needs beside them, a key pair and rules for its network; it never
-logs in to one, and no machine is given the user's credentials or a secret of the cluster's.
+logs in to one, and no machine is given the user's credentials or a secret of the cluster's.  Where
+the head's machine has a role at its place, the same provider works there with that.
 """
 
 from __future__ import annotations
@@ -93,6 +94,13 @@ class MachineProvider(Provider, Protocol):
             user: as whom; images that have a user of their own let in that one.
         """
 
+    def let_in(self, public_keys: Sequence[str]) -> None:
+        """Have machines that are asked for from now on let in these keys as well.
+
+        Args:
+            public_keys: in OpenSSH's format, besides the one of `prepare`.
+        """
+
     def list(self) -> Sequence[Rented]:
         """All machines of the cluster, whoever has asked for them."""
 
@@ -117,6 +125,8 @@ class MachineKind(ProviderKind):
     user: str
     #: Whether it knows keys of the user's, which `KeyName` in `node_config` names.
     knows_keys: bool = False
+    #: What gives a machine a role, by its name in `node_config`; empty: such roles are not served.
+    role_option: str = ""
 
     def open(self, cluster: ClusterFacts, types: Sequence[NodeType]) -> Provider:
         """For one cluster."""
@@ -136,6 +146,21 @@ class MachineKind(ProviderKind):
         Raises:
             OptionError: one of them is wrong, or a package is missing.
         """
+
+    def has_role(self, node_type: NodeType) -> bool:
+        """Whether machines of a type have a role of their own, with which they may ask for others.
+
+        What that role permits, only its place knows.
+        """
+        return bool(self.role_option and node_type.options.get(self.role_option))
+
+    def options_there(self, options: Mapping[str, object]) -> dict[str, object]:
+        """`provider` of a cluster's file for use on a machine of the cluster's that has a role.
+
+        What names credentials of the user's is left out, and what only this machine knows, such as
+        a default region, is filled in.
+        """
+        return dict(options)
 
     @abstractmethod
     def watched(self, options: Mapping[str, object]) -> Sequence[Watched]:

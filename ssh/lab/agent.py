@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,8 @@ class Seen:
         told: what it was told for its start.
         start: what of that its image runs, as root: shell commands.
         tags: what it is found by.
+        role: environment variables by which programs there find credentials of the machine's own,
+            and the cloud.
     """
 
     identity: str
@@ -43,6 +45,7 @@ class Seen:
     told: str
     start: Sequence[str]
     tags: Mapping[str, str]
+    role: Mapping[str, str] = field(default_factory=dict)
 
 
 class Agent:
@@ -74,6 +77,8 @@ class Agent:
                 self._start(each)
         for identity, name in self._hosts.items():
             found = now.get(identity)
+            if found is not None and found.role:
+                self._give_role(name, found.role)
             if found is not None and found.runs and (self._lab.folder / name / "off").exists():
                 self._switched_off(identity)
             elif (found is None or not found.runs) and self._lab.alive(name):
@@ -92,8 +97,16 @@ class Agent:
             print(f"{each.identity}: {error}", file=sys.stderr, flush=True)
             return
         image = (self._lab.folder / "image").read_text()
-        (self._lab.home(name) / ".bash_profile").write_text(image)
+        # Its cloud may say a moment later which role it has.
+        role = self._lab.folder / name / "role"
+        profile = f"{image}[ ! -e {role} ] || . {role}\n"
+        (self._lab.home(name) / ".bash_profile").write_text(profile)
         self._boot(name, each)
+
+    def _give_role(self, name: str, role: Mapping[str, str]) -> None:
+        path = self._lab.folder / name / "role"
+        if not path.exists():
+            _replace(path, "".join(f"export {key}={value}\n" for key, value in role.items()))
 
     def _boot(self, name: str, each: Seen) -> None:
         folder = self._lab.folder / name

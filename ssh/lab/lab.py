@@ -246,7 +246,7 @@ class Lab:
         (folder / "banner").write_text("")
         (folder / "sshd_config").write_text(
             f"HostKey {folder}/host_key\n"
-            f"AuthorizedKeysFile {folder}/authorized_keys\n"
+            f"AuthorizedKeysFile {folder}/authorized_keys {folder}/home/.ssh/authorized_keys\n"
             f"Banner {folder}/banner\n"
             f"SetEnv RAYHPC_TMPDIR={folder}/tmp\n"
             "PermitRootLogin yes\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n"

@@ -37,6 +37,9 @@ class Place:
     def prepare(self, public_key: str, user: str) -> None:
         raise NotImplementedError
 
+    def let_in(self, public_keys: Sequence[str]) -> None:
+        raise NotImplementedError
+
     def dissolve(self) -> Sequence[str]:
         raise NotImplementedError
 
@@ -85,7 +88,7 @@ for line in sys.stdin.buffer:
     sys.stdout.buffer.write(sys.argv[1].encode() + b"\\n")
     sys.stdout.flush()
     if len(sys.argv) > 2:
-        sys.exit(sys.argv[2])
+        sys.exit(int(sys.argv[2]) if sys.argv[2].isdecimal() else sys.argv[2])
 """
 
 
@@ -110,6 +113,14 @@ def test_a_line_that_breaks_says_what_was_said_last() -> None:
         with pytest.raises(LaunchError, match=r"has ended: it went down") as caught:
             line.floor()
         assert caught.value.code == ExitCode.HEAD_LOST
+
+
+def test_a_line_that_is_refused_is_told_from_a_lost_one() -> None:
+    with line_to(GrowthAnswer(msgspec.msgpack.encode(None)), "73") as line:
+        line.drain("n")
+        with pytest.raises(LaunchError) as caught:
+            line.floor()
+    assert caught.value.code == ExitCode.REFUSED
 
 
 def test_calls_travel_as_they_are() -> None:

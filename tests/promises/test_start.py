@@ -47,7 +47,6 @@ LOOKS = {
     "wire/handover.py:_rest",
     # What a cloud, a batch system, an API server or a machine of theirs knows, which tell only who
     # asks; a log on another node that is followed.
-    "cli/staying.py:run",
     "clusters/launcher.py:open",
     "clusters/renting.py:_until",
     "clusters/renting.py:ask",

@@ -36,6 +36,16 @@ def made(
     return provider
 
 
+def test_other_keys_are_let_in_besides() -> None:
+    api = FakeEc2()
+    provider = made(api)
+    provider.let_in(["ssh-ed25519 BBBB head"])
+    provider.ask(NodeType("w"), ["w-1"])
+    (words,) = api.of("run_instances")
+    assert yaml.safe_load(words["UserData"])["ssh_authorized_keys"] == ["ssh-ed25519 BBBB head"]
+    assert words["KeyName"] == api.of("import_key_pair")[0]["KeyName"]
+
+
 def test_a_machine_has_all_that_makes_it_end_and_be_found_again() -> None:
     api = FakeEc2()
     config = {"InstanceType": "m6g.large", "EbsOptimized": True, "TagSpecifications": [
@@ -259,6 +269,20 @@ def test_without_boto3_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) ->
         kind.rent("c", OPTIONS, [])
 
 
+def test_a_head_with_a_role_gets_nothing_of_the_users_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("boto3", reason="boto3 is not installed")
+    kind = registry.provider("aws")
+    assert isinstance(kind, MachineKind)
+    profile = {"IamInstanceProfile": {"Name": "grows"}}
+    assert kind.has_role(NodeType("head", options=profile))
+    assert not kind.has_role(NodeType("head", options={"InstanceType": "m5.large"}))
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-north-1")
+    there = kind.options_there({"type": "aws", "aws_credentials": {"aws_access_key_id": "mine"}})
+    assert there == {"type": "aws", "region": "eu-north-1"}
+    told = {"type": "aws", "region": "us-west-2", "use_internal_ips": True}
+    assert kind.options_there(told) == told
+
+
 def test_processors_are_known_by_the_types_name() -> None:
     arm = ("a1.large", "m6g.large", "c7gn.xlarge", "im4gn.large", "t4g.nano", "g5g.xlarge")
     assert {architecture(each) for each in arm} == {"arm64"}
@@ -268,6 +292,8 @@ def test_processors_are_known_by_the_types_name() -> None:
 
 def test_user_data_holds_the_timer_and_what_the_user_has() -> None:
     (command,) = yaml.safe_load(user_data("c"))["bootcmd"]
+    keys = yaml.safe_load(user_data("c", public_keys=["ssh-ed25519 AAAA the head's"]))
+    assert keys["ssh_authorized_keys"] == ["ssh-ed25519 AAAA the head's"]
     assert command[:4] == ["setsid", "-f", "sh", "-c"]
     assert "shutdown -h now" in command[4]
     both = user_data("c", "#!/bin/sh\necho mine\n")

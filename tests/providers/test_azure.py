@@ -86,6 +86,15 @@ def tried(arm: FakeArm) -> list[tuple[str, str]]:
     ]
 
 
+def test_other_keys_are_let_in_besides(arm: FakeArm) -> None:
+    provider = made(arm)
+    provider.let_in(["ssh-ed25519 BBBB head"])
+    provider.ask(worker(), ["w-1"])
+    system = arm.inserted[0][0]["properties"]["osProfile"]["linuxConfiguration"]
+    keys = [each["keyData"] for each in system["ssh"]["publicKeys"]]
+    assert keys == [KEY, "ssh-ed25519 BBBB head"]
+
+
 def test_a_machine_has_all_that_makes_it_end_and_be_found_again(arm: FakeArm) -> None:
     kind = worker(
         vmSize="Standard_D2ps_v5", priority="Spot", osDiskSizeGB=100, vmTags={"mine": "yes"}

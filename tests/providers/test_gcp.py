@@ -78,6 +78,14 @@ def instances(gce: FakeGce) -> list[dict[str, Any]]:
     return list(gce.engine.instances.values())
 
 
+def test_other_keys_are_let_in_besides(gce: FakeGce) -> None:
+    provider = made(gce)
+    provider.let_in(["ssh-ed25519 BBBB head"])
+    provider.ask(NodeType("w", options={"machineType": "n1-standard-2"}), ["w-1"])
+    told = items(gce.inserted[0][0])
+    assert told["ssh-keys"] == f"ubuntu:{KEY}\nubuntu:ssh-ed25519 BBBB head"
+
+
 def test_a_machine_has_all_that_makes_it_end_and_be_found_again(gce: FakeGce) -> None:
     config = {
         "machineType": "t2a-standard-2",

@@ -115,6 +115,14 @@ def ours(words: list[str], exports: Mapping[str, str]) -> str:
     return f"exec </dev/null 2>&1\n{_exports(exports)}command rayhpc _machine {shlex.join(words)}"
 
 
+def fed(words: list[str], exports: Mapping[str, str]) -> str:
+    """The same; it reads one line of standard input."""
+    return (
+        f"IFS= read -r told\nexec </dev/null 2>&1\n{_exports(exports)}"
+        f"printf '%s\\n' \"$told\" | command rayhpc _machine {shlex.join(words)}"
+    )
+
+
 def receive(destination: str, *, is_folder: bool) -> str:
     """Takes a tar stream: a folder's contents, or one file under the name `file`."""
     where = path_word(destination)

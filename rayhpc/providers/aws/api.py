@@ -72,6 +72,13 @@ class Boto:
         """See `Api`."""
         return str(self._call("ssm", "get_parameter", {"Name": name})["Parameter"]["Value"])
 
+    def region(self) -> str | None:
+        """Where; None: nobody has said."""
+        import boto3
+
+        session = boto3.session.Session(profile_name=self._profile, region_name=self._region)
+        return str(session.region_name) if session.region_name else None
+
     def _call(self, service: str, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
         from botocore import exceptions as problems
 

@@ -37,6 +37,8 @@ _USED = (
     *("security_group", "profile"),
 )
 _UNUSED = ("cache_stopped_nodes", "key_pair", "cloudwatch", "aws_credentials")
+# What of it is about the user's own credentials.
+_USERS = ("profile", "aws_credentials")
 _CONSOLE_LINES = 20
 
 
@@ -65,6 +67,7 @@ class AwsProvider:
         self._images: dict[str, str] = {}
         self._groups: dict[str, str] = {}
         self._public_key = ""
+        self._public_keys: Sequence[str] = ()
 
     # -- MachineProvider -------------------------------------------------------------------------
     def prepare(self, public_key: str, user: str) -> None:
@@ -72,6 +75,10 @@ class AwsProvider:
         self._public_key = public_key
         with _Doing("ec2:ImportKeyPair"):
             network.make_key(self._api, self._cluster, public_key)
+
+    def let_in(self, public_keys: Sequence[str]) -> None:
+        """By their user data: an instance has one key pair."""
+        self._public_keys = public_keys
 
     def ask(self, node_type: NodeType, names: Sequence[str]) -> None:
         """Those that EC2 shows under these names are there, or were."""
@@ -144,7 +151,7 @@ class AwsProvider:
         if not {"SecurityGroupIds", "SecurityGroups", "NetworkInterfaces"} & set(kind.options):
             groups = [self._group(kind)]
         key = network.key_name(self._cluster, self._public_key)
-        return Surroundings(image, key, groups, owner())
+        return Surroundings(image, key, groups, owner(), self._public_keys)
 
     def _image(self, instance_type: str) -> str:
         name = _IMAGE.format(request.architecture(instance_type))
@@ -197,6 +204,7 @@ class AwsKind(MachineKind):
     title = "Amazon EC2"
     user = "ubuntu"
     knows_keys = True
+    role_option = "IamInstanceProfile"
     look_seconds = 5.0
 
     def rent(
@@ -207,6 +215,12 @@ class AwsKind(MachineKind):
         for kind in types:
             request.check(kind)
         return AwsProvider(cluster, options, _api(options))
+
+    def options_there(self, options: Mapping[str, object]) -> dict[str, object]:
+        """No profile of the user's is there, nor the region that `aws configure` has."""
+        kept = {key: options[key] for key in options if key not in _USERS}
+        kept["region"] = options.get("region") or _api(options).region()
+        return kept
 
     def watched(self, options: Mapping[str, object]) -> Sequence[Watched]:
         """By the tag that all of them have."""
@@ -220,7 +234,7 @@ class AwsKind(MachineKind):
             _api(options).call("terminate_instances", InstanceIds=list(identities))
 
 
-def _api(options: Mapping[str, object]) -> Api:
+def _api(options: Mapping[str, object]) -> Boto:
     region, profile = options.get("region"), options.get("profile")
     return Boto(str(region) if region else None, str(profile) if profile else None)
 

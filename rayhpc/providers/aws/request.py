@@ -43,12 +43,16 @@ class Try:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a machine is put into: image, key pair, security groups; and whose it is."""
+    """What a machine is put into: image, key pair, security groups; and whose it is.
+
+    `public_keys`: whom it lets in besides whoever has the key pair.
+    """
 
     image: str
     key_name: str
     groups: Sequence[str]
     owner: str
+    public_keys: Sequence[str] = ()
 
 
 def check(kind: NodeType) -> None:
@@ -57,7 +61,7 @@ def check(kind: NodeType) -> None:
         if key in kind.options:
             raise OptionError(f"node type {kind.name}: {key} is set by rayhpc itself; leave it out")
     try:
-        _user_data("", kind)
+        _user_data("", kind, ())
     except ValueError as error:
         raise OptionError(f"node type {kind.name}: {error}") from None
 
@@ -113,7 +117,7 @@ def parameters(
         given["Placement"] = {**_mapping(given.get("Placement")), "AvailabilityZone": at.zone}
     # The machine's own credentials are for programs on it that ask properly (IMDSv2).
     given.setdefault("MetadataOptions", {"HttpTokens": "required", "HttpPutResponseHopLimit": 1})
-    given["UserData"] = _user_data(cluster, kind)
+    given["UserData"] = _user_data(cluster, kind, around.public_keys)
     given["TagSpecifications"] = _tags(cluster, kind, name, around.owner)
     given["ClientToken"] = _token([name, life], given)
     return given
@@ -154,9 +158,10 @@ def of_tags(tags: Sequence[Mapping[str, str]] | None) -> dict[str, str]:
     return {tag["Key"]: tag["Value"] for tag in tags or ()}
 
 
-def _user_data(cluster: str, kind: NodeType) -> str:
+def _user_data(cluster: str, kind: NodeType, public_keys: Sequence[str]) -> str:
     users = kind.options.get("UserData")
-    text = user_data(cluster, None if users is None else str(users))
+    told = None if users is None else str(users)
+    text = user_data(cluster, told, public_keys=public_keys)
     if len(text.encode()) > MOST_BYTES:
         raise ValueError(f"UserData is longer than EC2's {MOST_BYTES} bytes")
     return text

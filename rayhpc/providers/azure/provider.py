@@ -87,6 +87,7 @@ class AzureProvider:
         self._zones = zones_of(options)
         self._cold: Cold[Try] = Cold(now)
         self._public_key = self._user = ""
+        self._public_keys: Sequence[str] = ()
 
     # -- MachineProvider -------------------------------------------------------------------------
     def prepare(self, public_key: str, user: str) -> None:
@@ -94,6 +95,10 @@ class AzureProvider:
         self._public_key, self._user = public_key, user
         with answers.in_our_words():
             self._network.make_group()
+
+    def let_in(self, public_keys: Sequence[str]) -> None:
+        """With their own key."""
+        self._public_keys = public_keys
 
     def ask(self, node_type: NodeType, names: Sequence[str]) -> None:
         """Those that Azure shows under these names are there, or were.
@@ -210,6 +215,7 @@ class AzureProvider:
             True,
             self._api.identity(self._identity) if self._identity else "",
             self._api.endpoint,
+            self._public_keys,
         )
 
     # -- what is there ---------------------------------------------------------------------------

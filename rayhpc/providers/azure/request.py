@@ -77,6 +77,7 @@ class Surroundings:
         internal: it gets no address outside.
         identity: id of the managed identity with which it deletes itself; empty: it has none.
         endpoint: Azure's API.
+        public_keys: other keys that it lets in.
     """
 
     location: str
@@ -88,6 +89,7 @@ class Surroundings:
     internal: bool
     identity: str = ""
     endpoint: str = ENDPOINT
+    public_keys: Sequence[str] = ()
 
 
 def check(kind: NodeType) -> None:
@@ -198,17 +200,15 @@ def _disk(words: Mapping[str, Any]) -> dict[str, Any]:
 
 def _system(cluster: str, kind: NodeType, machine: str, around: Surroundings) -> dict[str, Any]:
     end = delete_itself(around.identity, around.endpoint) if around.identity else SWITCH_OFF
-    key = {
-        "path": f"/home/{around.user}/.ssh/authorized_keys",
-        "keyData": around.public_key,
-    }
+    path = f"/home/{around.user}/.ssh/authorized_keys"
+    keys = (around.public_key, *around.public_keys)
     return {
         "computerName": name_at(cluster, machine),
         "adminUsername": around.user,
         "customData": base64.b64encode(_told(cluster, kind, end).encode()).decode(),
         "linuxConfiguration": {
             "disablePasswordAuthentication": True,
-            "ssh": {"publicKeys": [key]},
+            "ssh": {"publicKeys": [{"path": path, "keyData": each} for each in keys]},
         },
     }
 

@@ -75,11 +75,16 @@ class GcpProvider:
         self._cold: Cold[Try] = Cold(now)
         self._unanswered: dict[tuple[str, str], str] = {}
         self._public_key = self._user = ""
+        self._public_keys: Sequence[str] = ()
 
     # -- MachineProvider -------------------------------------------------------------------------
     def prepare(self, public_key: str, user: str) -> None:
         """Each machine is told the key itself."""
         self._public_key, self._user = public_key, user
+
+    def let_in(self, public_keys: Sequence[str]) -> None:
+        """In their metadata."""
+        self._public_keys = public_keys
 
     def ask(self, node_type: NodeType, names: Sequence[str]) -> None:
         """Those that Google shows under these names are there, or were."""
@@ -150,7 +155,8 @@ class GcpProvider:
         there its name is taken, which is as good.
         """
         internal = is_internal(self._options, name)
-        around = Surroundings(self._public_key, self._user, owner(), internal)
+        keys = self._public_keys
+        around = Surroundings(self._public_key, self._user, owner(), internal, keys)
         body = request.body(self._cluster, kind, name, zone, around)
         number = self._unanswered.setdefault((name, zone), str(uuid.uuid4()))
         template = str(kind.options.get("sourceInstanceTemplate") or "")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,13 +46,14 @@ class Try:
 class Surroundings:
     """Who may log in to a machine (as `user`, with the public key), and whose it is.
 
-    `internal`: it gets no address outside.
+    `internal`: it gets no address outside.  `public_keys`: other keys that it lets in.
     """
 
     public_key: str
     user: str
     owner: str
     internal: bool
+    public_keys: Sequence[str] = ()
 
 
 def check(kind: NodeType) -> None:
@@ -174,8 +175,8 @@ def _metadata(
 ) -> dict[str, Any]:
     users = told.get("items") or [] if isinstance(told, Mapping) else []
     items = {str(each["key"]): str(each["value"]) for each in users}
-    ours = f"{around.user}:{around.public_key}"
-    items["ssh-keys"] = "\n".join(filter(None, [items.get("ssh-keys", "").strip(), ours]))
+    ours = [f"{around.user}:{key}" for key in (around.public_key, *around.public_keys)]
+    items["ssh-keys"] = "\n".join(filter(None, [items.get("ssh-keys", "").strip(), *ours]))
     # With OS Login a machine would not look at its own keys.
     items["enable-oslogin"] = "FALSE"
     items["startup-script"] = startup_script(cluster, items.get("startup-script"))
