@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -166,11 +167,19 @@ def end_all(provider: MachineProvider, names: Sequence[str]) -> None:
 
 
 def remove_the_rest(provider: MachineProvider) -> Sequence[str]:
-    """What the cluster had beside its machines; what does not go in time, in words."""
+    """What the cluster had beside its machines; what does not go in time, in words.
+
+    A machine may come up late: its place did not show it yet, or a head that has a role asked for
+    it while it was being ended.
+    """
     deadline = time.monotonic() + _GONE_S
     while left := _until(deadline, provider.dissolve):
         if time.monotonic() > deadline:
             return left
+        found = _listed(provider, deadline)
+        late = [each.name for each in found if each.state is not MachineState.ENDED]
+        if late:
+            _until(deadline, partial(provider.release, late))
         time.sleep(_LOOK_S)
     return []
 
