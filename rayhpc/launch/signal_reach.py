@@ -16,8 +16,9 @@ import subprocess
 from rayhpc.machine.processes import die_with_parent
 from rayhpc.machine.signals import default_in_child
 
-# A launcher signals the processes of a rank within microseconds of each other.
-_WAIT_S = 0.1
+# A launcher signals the processes of a rank within microseconds of each other, but on a busy node the
+# child may be a while in dying; a program that ends at once must not be sent a second signal then.
+_WAIT_S = 0.5
 
 
 class SignalReach:
@@ -29,7 +30,7 @@ class SignalReach:
     def was_everywhere(self, number: int) -> bool:
         """Whether signal `number`, which we have just received, has reached our children as well.
 
-        Waits up to a tenth of a second.  False if there is no such child.
+        Waits up to half a second.  False if there is no such child.
         """
         if self._child is None:
             return False
