@@ -1,7 +1,7 @@
 """Writes docs/reference/api.md and cli.md from docstrings and command help.
 
-    python docs/make_reference.py          write
-    python docs/make_reference.py --check  exit 1 if they are not up to date (the test suite does)
+python docs/make_reference.py          write
+python docs/make_reference.py --check  exit 1 if they are not up to date (the test suite does)
 """
 
 from __future__ import annotations

@@ -138,9 +138,7 @@ class Cluster:
         """
         with _understandable():
             head = self._cluster.head
-        return rayhpc.init(
-            address=head.session_dir, namespace=namespace, ignore_reinit_error=True
-        )
+        return rayhpc.init(address=head.session_dir, namespace=namespace, ignore_reinit_error=True)
 
     def add_node(self, wait: bool = True, **node_args: Any) -> ClusterNode:
         """Start a node; the first one hosts the head.

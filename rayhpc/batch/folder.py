@@ -10,7 +10,7 @@
     recording       what its cluster did (recording.3 for task 3 of an array)
     report.html     the same for people (report.3.html)
 
-Created by `rayhpc submit`, read by all commands that name a job.  0700 and 0600 throughout. 
+Created by `rayhpc submit`, read by all commands that name a job.  0700 and 0600 throughout.
 Whether a file exists is found out by listing the folder, because NFS caches that a name was
 missing.
 """

@@ -29,9 +29,7 @@ job_dir_option = click.option(
     type=click.Path(path_type=Path, file_okay=False),
     help="Directory of all jobs' folders; default: RAYHPC_JOBS or ~/.local/state/rayhpc/jobs.",
 )
-here_option = click.option(
-    "--here", hidden=True, is_flag=True, help="Already on the head's node."
-)
+here_option = click.option("--here", hidden=True, is_flag=True, help="Already on the head's node.")
 port_forward_option = click.option(
     "-p",
     "--port-forward",

@@ -20,9 +20,7 @@ from rayhpc.providers.machines import MachineKind, Watched
 
 
 @click.command()
-@click.option(
-    "--provider", type=click.Choice(RENTED), help=f"Default: the file's, or {RENTED[0]}."
-)
+@click.option("--provider", type=click.Choice(RENTED), help=f"Default: the file's, or {RENTED[0]}.")
 @click.option("--region", help="Default: the file's, or as the place's own tools have it.")
 @click.option("--cluster", "name", metavar="NAME", help="All machines of this cluster.")
 @yes_option

@@ -113,9 +113,7 @@ def _kinds(bundles: list[Bundle], nodes: list[NodeRecord], room: Room) -> list[_
     return sorted(kinds.values(), key=lambda k: (fitting[id(k)], -sum(k.resources.values())))
 
 
-def _packed(
-    kinds: list[_Kind], nodes: list[NodeRecord], room: Room, used: Used
-) -> Places | None:
+def _packed(kinds: list[_Kind], nodes: list[NodeRecord], room: Room, used: Used) -> Places | None:
     """On few nodes: fill one after another, starting with those with most room."""
     total: Resources = {}
     for kind in kinds:

@@ -75,9 +75,7 @@ class Database:
 
     def rows(self, table: str) -> list[tuple[bytes, bytes]]:
         """A table's rows, in the order in which their keys came."""
-        return self._connection.execute(
-            f"SELECT key, value FROM {table} ORDER BY rowid"
-        ).fetchall()
+        return self._connection.execute(f"SELECT key, value FROM {table} ORDER BY rowid").fetchall()
 
     def write(self, changes: dict[str, list[Change]]) -> None:
         """Write these changes, all or none.

@@ -219,9 +219,7 @@ class GroupRecord:
         """What watchers are told."""
         nodes = list(self.nodes) if self.state == actors.GROUP_CREATED else []
         hopeless = self.hopeless and self.state != actors.GROUP_CREATED
-        return actors.GroupIs(
-            self.id, self.state, nodes, self.made.bundles, self.text, hopeless
-        )
+        return actors.GroupIs(self.id, self.state, nodes, self.made.bundles, self.text, hopeless)
 
     def row(self) -> actors.GroupRow:
         """The row for tables."""

@@ -131,9 +131,7 @@ class _NodeProcess:
         if life is None:
             close_private(self._life)
         signals = plan.launcher is None
-        return main.run(
-            plan.raylet, workers, self._ready, life, signals=signals, keeper=keeper
-        )
+        return main.run(plan.raylet, workers, self._ready, life, signals=signals, keeper=keeper)
 
     def _become_head(self, ready: int, life: int) -> None:
         os.umask(0o077)

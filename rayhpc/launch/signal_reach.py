@@ -16,8 +16,8 @@ import subprocess
 from rayhpc.machine.processes import die_with_parent
 from rayhpc.machine.signals import default_in_child
 
-# A launcher signals the processes of a rank within microseconds of each other, but on a busy node the
-# child may be a while in dying; a program that ends at once must not be sent a second signal then.
+# A launcher signals the processes of a rank within microseconds of each other, but on a busy node
+# the child may take a while to die; a program that ends at once must not get a second signal then.
 _WAIT_S = 0.5
 
 

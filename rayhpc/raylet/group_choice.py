@@ -61,9 +61,7 @@ def next_node(demand: Resources, state: actors.GroupIs | None, me: NodeNumber) -
     return nodes[after_me % len(nodes)] if nodes else me
 
 
-def lasting(
-    state: actors.GroupIs, view: ClusterView, seconds: float, at: float
-) -> actors.GroupIs:
+def lasting(state: actors.GroupIs, view: ClusterView, seconds: float, at: float) -> actors.GroupIs:
     """A group without the nodes that end before what starts now and runs for so long."""
     nodes = [
         number if node is None or lasts(node.info.labels, seconds, at) else 0

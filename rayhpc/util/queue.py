@@ -72,9 +72,7 @@ class Queue:
         elif not rayhpc.get(self.actor.put.remote(item, _checked(timeout))):
             raise Full
 
-    async def put_async(
-        self, item: Any, block: bool = True, timeout: float | None = None
-    ) -> None:
+    async def put_async(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
         """`put` as a coroutine."""
         done = (
             await self.actor.put.remote(item, _checked(timeout))

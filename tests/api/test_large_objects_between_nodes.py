@@ -62,8 +62,7 @@ def test_one_for_many_nodes(nodes: Any) -> None:
 def test_a_source_that_is_killed_in_the_middle(nodes: Any) -> None:
     third = nodes.add_node(num_cpus=1, resources={"third": 1}, object_store_memory=300 * MIB)
     made = [
-        make.options(resources={"third": 0.1}, max_retries=-1).remote(i, 20 * MIB)
-        for i in range(5)
+        make.options(resources={"third": 0.1}, max_retries=-1).remote(i, 20 * MIB) for i in range(5)
     ]
     assert ray.wait(made, num_returns=5, timeout=60, fetch_local=False)[1] == []
     ray.wait(made, num_returns=1, timeout=60)  # the first is here, the others on their way
@@ -79,9 +78,7 @@ def test_a_reader_that_is_killed_in_the_middle(nodes: Any) -> None:
     third = nodes.add_node(num_cpus=1, resources={"third": 1}, object_store_memory=300 * MIB)
     data = [content(i, 20 * MIB) for i in range(5)]
     refs = [ray.put(x) for x in data]
-    found = [
-        read.options(resources={"third": 0.2}, max_retries=-1).remote(ref) for ref in refs
-    ]
+    found = [read.options(resources={"third": 0.2}, max_retries=-1).remote(ref) for ref in refs]
     ray.wait(found, num_returns=1, timeout=60)
     nodes.remove_node(third, allow_graceful=False)
     again = nodes.add_node(num_cpus=1, resources={"third": 1}, object_store_memory=300 * MIB)

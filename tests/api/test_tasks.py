@@ -137,7 +137,7 @@ def test_an_error_keeps_its_type_and_names_where_it_was_raised(ray: Any) -> None
     assert isinstance(error, exceptions.RayTaskError)
     assert error.pid != os.getpid()
     assert "fail" in str(error)
-    assert 'raise ValueError(text)' in str(error)
+    assert "raise ValueError(text)" in str(error)
     assert isinstance(error.cause, ValueError)
 
 

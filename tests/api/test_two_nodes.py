@@ -185,9 +185,7 @@ def test_wait_counts_what_has_been_brought_here(nodes: Any) -> None:
     ref = block.options(**FAR).remote(1, 3_000_000)
     assert ray.wait([ref], timeout=30, fetch_local=False)[0] == [ref]
     client = current.client()
-    assert client.known(ref).node == [
-        x for x in _numbers() if x != client.me >> 32
-    ][0]
+    assert client.known(ref).node == [x for x in _numbers() if x != client.me >> 32][0]
     assert ray.wait([ref], timeout=30)[0] == [ref]
     assert len(ray.get(ref, timeout=30)) == 3_000_000
 

@@ -48,9 +48,7 @@ def test_logs_are_followed_until_the_session_ends(home: Path) -> None:
     said.write_text("the head said this\n")
     with subprocess.Popen(["sleep", "60"]) as node:
         name = sessions.new_name("0123456789abcdef")
-        path, _ = sessions.make_directory(
-            scratch.session_base({scratch.VARIABLE: str(home)}), name
-        )
+        path, _ = sessions.make_directory(scratch.session_base({scratch.VARIABLE: str(home)}), name)
         ours = sessions.record_of_this_process(
             path, cluster_id="c", endpoints=[], node_ip="127.0.0.1", is_head=True, kind="run"
         )

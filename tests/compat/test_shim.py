@@ -44,9 +44,7 @@ def test_the_real_ray_wins_where_it_is_installed(program: Program, real_ray: Pat
     assert program(code, path=(real_ray,)).split() == ["2.9.9", "ray", "2.9.9", "False"]
 
 
-def test_the_real_ray_is_found_by_a_finder_of_its_own_too(
-    program: Program, real_ray: Path
-) -> None:
+def test_the_real_ray_is_found_by_a_finder_of_its_own_too(program: Program, real_ray: Path) -> None:
     code = f"""
         import importlib.util, sys
 

@@ -66,9 +66,7 @@ def test_every_stage_has_a_sentence_and_so_has_why_nothing_more_is_asked_for() -
     story.turn(1, None, at_place(MachineState.RUNNING))
     (starting,) = said(story.turn(1, None, at_place(MachineState.RUNNING)))
     assert starting.startswith("worker-1 starting")
-    assert said(story.turn(0, NODE)) == [
-        "worker-1 is idle (since 12 s; given back after 60 s)"
-    ]
+    assert said(story.turn(0, NODE)) == ["worker-1 is idle (since 12 s; given back after 60 s)"]
     assert said(story.turn(0, replace(NODE, idle_seconds=60.0)))[0].startswith(
         "giving back worker-1: "
     )

@@ -31,9 +31,7 @@ def labels(module: object, folder: Path, kind: NodeType, **environ: str) -> dict
     facts = ClusterFacts("c", "10.0.0.1:7", folder / "key", folder, "/tmp")
     script = module.script_for(facts, kind)  # type: ignore[attr-defined]
     path = f"{folder}:{os.environ['PATH']}"
-    subprocess.run(
-        ["bash", "-c", script, "script", "8"], env={"PATH": path, **environ}, check=True
-    )
+    subprocess.run(["bash", "-c", script, "script", "8"], env={"PATH": path, **environ}, check=True)
     (found,) = re.findall(r"^rayhpc start .* --labels=(\S*)", (folder / "log").read_text(), re.M)
     return dict(each.split("=") for each in found.split(","))
 

@@ -171,9 +171,7 @@ class SimNode:
 
     def _rejoining(self, received: int) -> cluster.RejoinNode:
         usage = self.raylet.heartbeats.usage(self.raylet)
-        return rejoining(
-            self.raylet.config, self.number, usage, received, self.world.now()
-        )
+        return rejoining(self.raylet.config, self.number, usage, received, self.world.now())
 
     def _head_lost(self, why: str) -> None:
         self.raylet.head.lost(why)

@@ -219,7 +219,8 @@ class SimPlane:
         # Told at once, in order with the channel's end.
         self._tell(lambda: number in self.ours and self._events.sent(number, span.token))
         sink._tell(
-            lambda: channel in sink.theirs
-            and sink._events.arrived(channel, span.token, span.edition)
+            lambda: (
+                channel in sink.theirs and sink._events.arrived(channel, span.token, span.edition)
+            )
         )
         self._next(line)

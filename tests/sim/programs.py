@@ -334,9 +334,7 @@ def _leaving(process: Any, *args: Any) -> Program:
     raise ActorExit("this constructor leaves")
 
 
-CONSTRUCTORS.update(
-    {b"plain": _plain, b"slow": _slow, b"failing": _failing, b"leaving": _leaving}
-)
+CONSTRUCTORS.update({b"plain": _plain, b"slow": _slow, b"failing": _failing, b"leaving": _leaving})
 
 
 @method

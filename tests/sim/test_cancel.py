@@ -30,9 +30,7 @@ def test_any_task_may_be_cancelled_at_any_time(sim: Cluster) -> None:
     refs += submit(driver, "large", [(i,) for i in range(6)])
     chosen = random.sample(range(66), 25)
     for i in chosen:
-        sim.world.after(
-            random.uniform(0.0, 0.4), lambda i=i: cancel(driver, [refs[i]])
-        )
+        sim.world.after(random.uniform(0.0, 0.4), lambda i=i: cancel(driver, [refs[i]]))
     sim.world.run_for(0.5)
     found = outcomes(sim, driver, refs)
     for i, value in enumerate(found[:60]):
@@ -117,9 +115,7 @@ def test_calls_are_cancelled_where_they_are(sim: Cluster) -> None:
     refs = call(driver, handle, "wait_for", *((0.02,) for _ in range(20)))
     chosen = sim.world.random.sample(range(20), 6)
     for i in chosen:
-        sim.world.after(
-            sim.world.random.uniform(0.0, 0.3), lambda i=i: cancel(driver, [refs[i]])
-        )
+        sim.world.after(sim.world.random.uniform(0.0, 0.3), lambda i=i: cancel(driver, [refs[i]]))
     sim.world.run_for(0.3)
     for i, value in enumerate(outcomes(sim, driver, refs)):
         assert value == 0.02 or (i in chosen and is_cancelled(value)), (i, value)

@@ -33,8 +33,17 @@ class Program:
     def step(self) -> None:
         """Do one thing."""
         steps: list[Callable[[], None]] = [
-            self.short, self.chain, self.large, self.boxed, self.nested, self.actor, self.call,
-            self.call, self.blobs, self.cancel, self.drop,
+            self.short,
+            self.chain,
+            self.large,
+            self.boxed,
+            self.nested,
+            self.actor,
+            self.call,
+            self.call,
+            self.blobs,
+            self.cancel,
+            self.drop,
         ]
         self.rng.choice(steps)()
 
@@ -73,9 +82,7 @@ class Program:
             retries = self.rng.choice([0, -1])
             holding = self.rng.choice([{}, {}, {"CPU": UNIT // 2}])
             self.handles.append(
-                make(
-                    self.driver, max_restarts=retries, max_task_retries=retries, holding=holding
-                )
+                make(self.driver, max_restarts=retries, max_task_retries=retries, holding=holding)
             )
 
     def call(self) -> None:

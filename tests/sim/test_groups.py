@@ -102,9 +102,7 @@ def test_bundles_of_a_dead_node_are_placed_again(sim: Cluster) -> None:
     refs = submit(
         driver, "sleeps", [(0.02, i) for i in range(60)], strategy=inside(group), retries=-1
     )
-    handle = make(
-        driver, strategy=inside(group, 2), max_restarts=-1, max_task_retries=-1
-    )
+    handle = make(driver, strategy=inside(group, 2), max_restarts=-1, max_task_retries=-1)
     calls = call(driver, handle, "note", *((0, i) for i in range(20)))
     victim = sim.nodes[sim.world.random.choice([2, 3])]
     sim.world.after(sim.world.random.uniform(0.0, 0.3), lambda: sim.kill_node(victim))

@@ -88,9 +88,7 @@ def test_a_driver_that_dies_leaves_nothing(sim: Cluster) -> None:
     mine = submit(other, "short", [(i,) for i in range(50)])
     submit(driver, "large", [(i,) for i in range(10)])
     submit(driver, "mixed", [(i,) for i in range(30)])
-    sim.world.after(
-        sim.world.random.uniform(0.0, 0.05), lambda: sim.kill_driver(driver)
-    )
+    sim.world.after(sim.world.random.uniform(0.0, 0.05), lambda: sim.kill_driver(driver))
     assert outcomes(sim, other, mine) == list(range(50))
     sim.world.run_for(1.0)
     nothing_left(sim, mine)

@@ -32,9 +32,7 @@ def test_nothing_that_says_how_long_it_runs_is_lost_with_a_node(sim: Cluster) ->
     nodes = [ending(sim, 10 + i, sim.world.random.uniform(1.5, 5.0)) for i in range(3)]
     one_by_one = [(RUNS_S, i) for i in range(80)]
     refs = submit(driver, "sleeps", one_by_one, strategy=LASTING, retries=0)
-    ends = submit(
-        driver, "streams", [(20, False)], strategy=LASTING, returns=STREAMING, retries=0
-    )
+    ends = submit(driver, "streams", [(20, False)], strategy=LASTING, returns=STREAMING, retries=0)
     handles = [make(driver, i, strategy=Strategy(seconds=60.0)) for i in range(4)]
     calls = [ref for each in handles for ref in call(driver, each, "note", (0, 0), (0, 1))]
     assert values(sim, driver, refs) == list(range(80)), sim.world.tail()

@@ -172,9 +172,7 @@ class SimWorker(SimProcess):
         ended: called when it has left.
     """
 
-    def __init__(
-        self, *args: Any, slot: SimSlot, ended: Callable[[SimWorker], None]
-    ) -> None:
+    def __init__(self, *args: Any, slot: SimSlot, ended: Callable[[SimWorker], None]) -> None:
         super().__init__(*args)
         self.state: dict[str, Any] = {}
         self.slot = slot

@@ -97,9 +97,7 @@ def test_placement_group_is_a_module_and_a_function() -> None:
 
 # -- serialization -------------------------------------------------------------------------------
 def test_a_registered_serializer_is_used_on_the_way_there_and_back() -> None:
-    util.register_serializer(
-        Locked, serializer=lambda x: x.number, deserializer=Locked
-    )
+    util.register_serializer(Locked, serializer=lambda x: x.number, deserializer=Locked)
     try:
         found = rayhpc.get(rayhpc.put([Locked(7)]))
         assert found[0].number == 7

@@ -145,9 +145,7 @@ def test_tasks_that_run_and_have_run() -> None:
     assert waiting.task_id == next_one.task_id().hex()
     gate.open.remote()
     assert rayhpc.get(ref) == "done"
-    row = until(
-        lambda: state.get_task(ref.task_id().hex()), lambda x: x and x.state == "FINISHED"
-    )
+    row = until(lambda: state.get_task(ref.task_id().hex()), lambda x: x and x.state == "FINISHED")
     assert row.state == "FINISHED"
     assert row.end_time_ms >= row.start_time_ms
     assert row.type == "NORMAL_TASK"
@@ -278,9 +276,7 @@ def test_why_a_call_has_failed() -> None:
 def test_a_task_that_runs_names_its_process() -> None:
     gate = Gate.remote()
     ref = held.options(name="running now").remote([gate.wait.remote()])
-    (row,) = until(
-        lambda: _named("running now"), lambda rows: rows and rows[0].state == "RUNNING"
-    )
+    (row,) = until(lambda: _named("running now"), lambda rows: rows and rows[0].state == "RUNNING")
     (worker,) = state.list_workers(filters=[("pid", "=", row.worker_pid)])
     assert worker.worker_id == row.worker_id
     rayhpc.cancel(ref)
@@ -396,9 +392,7 @@ def test_summaries_count() -> None:
     assert tasks["total_actor_tasks"] >= 2
     assert tasks["total_actor_scheduled"] >= 2
     objects = state.summarize_objects()["cluster"]
-    assert objects["total_objects"] == sum(
-        x["total_objects"] for x in objects["summary"].values()
-    )
+    assert objects["total_objects"] == sum(x["total_objects"] for x in objects["summary"].values())
 
 
 def test_rays_private_tables() -> None:

@@ -80,8 +80,7 @@ def kill(actor: ActorHandle[Any], *, no_restart: bool = True) -> None:
     """
     if not isinstance(actor, ActorHandle):
         raise ValueError(
-            "kill() is only for actors; for tasks there is cancel(). Got: "
-            f"{type(actor).__name__}."
+            f"kill() is only for actors; for tasks there is cancel(). Got: {type(actor).__name__}."
         )
     client = current.client()
     client.actor(actor._ray_actor, actor)

@@ -164,9 +164,7 @@ def _submit(
     return ObjectRef(tid, True) if returns == 1 else submitting.references_to(pending)
 
 
-def _check_room(
-    client: Client, target: ActorClient[Pending], limit: int, plan: CallPlan
-) -> None:
+def _check_room(client: Client, target: ActorClient[Pending], limit: int, plan: CallPlan) -> None:
     waiting = client.calls_waiting(target)
     if waiting >= limit:
         raise PendingCallsLimitExceeded(

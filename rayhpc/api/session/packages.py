@@ -107,9 +107,7 @@ def check_known(client: Client, uris: Iterable[str]) -> None:
             )
 
 
-def _files(
-    path: str, excludes: Sequence[str], under_own_name: bool
-) -> Iterator[tuple[str, str]]:
+def _files(path: str, excludes: Sequence[str], under_own_name: bool) -> Iterator[tuple[str, str]]:
     """(name in the package, path on disk) of every file, in a fixed order."""
     root = os.path.abspath(path)
     own = os.path.basename(root)
@@ -136,9 +134,7 @@ def _files(
                 yield (f"{own}/" if under_own_name else "") + prefix + file, full
 
 
-def _is_left_out(
-    prefix: str, base: str, is_folder: bool, patterns: Sequence[Patterns]
-) -> bool:
+def _is_left_out(prefix: str, base: str, is_folder: bool, patterns: Sequence[Patterns]) -> bool:
     return base in LEFT_OUT or any(x.leaves_out(prefix + base, is_folder) for x in patterns)
 
 

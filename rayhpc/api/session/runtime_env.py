@@ -228,9 +228,7 @@ def environment_for(client: Client, own: Mapping[str, Any] | None) -> bytes:
     return on_top(inherited, travelling)
 
 
-def send_packages(
-    client: Client, travelling: Mapping[str, Any], found: dict[str, bytes]
-) -> None:
+def send_packages(client: Client, travelling: Mapping[str, Any], found: dict[str, bytes]) -> None:
     """Make sure that the head has every package the fields name.
 
     Raises:

@@ -63,9 +63,7 @@ class RayContext(Mapping[str, Any]):
         )
 
 
-def address_info(
-    *, address: str, node_ip: str, node_id: str, session_dir: str
-) -> dict[str, Any]:
+def address_info(*, address: str, node_ip: str, node_id: str, session_dir: str) -> dict[str, Any]:
     """The facts under the keys that programs written for Ray look up."""
     socket = f"{session_dir}/raylet.sock"
     return {

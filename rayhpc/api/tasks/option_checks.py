@@ -103,9 +103,7 @@ def resources(name: str, value: Any) -> dict[str, float]:
         if not isinstance(key, str) or not key:
             raise wrong_type(name, "a dict whose keys are names of resources", value)
         if key in _OWN_NAMES:
-            raise ValueError(
-                f"Use the option {_OWN_NAMES[key]!r} instead of {key!r} in {name!r}."
-            )
+            raise ValueError(f"Use the option {_OWN_NAMES[key]!r} instead of {key!r} in {name!r}.")
         kept[resource_name(f"key in {name}", key)] = amount(f"{name}[{key!r}]", quantity)
     return kept
 

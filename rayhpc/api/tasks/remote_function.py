@@ -36,7 +36,15 @@ class _Prepared:
     """State shared by all calls of a remote function from one process."""
 
     __slots__ = (
-        "client", "definition", "further", "group", "job", "name", "queue", "retries", "returns"
+        "client",
+        "definition",
+        "further",
+        "group",
+        "job",
+        "name",
+        "queue",
+        "retries",
+        "returns",
     )
 
     def __init__(self, client: Client, function: RemoteFunction[Any, Any], group: bytes) -> None:

@@ -29,13 +29,13 @@ _NOTHING = ("", "(null)", "N/A", "Unknown", "UNLIMITED", "NOT_SET", "0")
 
 # Before 23.02 SLURM does not tell a job its end, so it is asked for: that of this task, since the
 # last one of an array has the id of the whole array.  NONE is no number: there is no limit.
-_END = '''\
+_END = """\
 end=$SLURM_JOB_END_TIME
 [ -n "$end" ] || end=$(
     export SLURM_TIME_FORMAT=%s
     timeout 10 squeue -h -j "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID" -o %e
 )
-case $end in *[!0-9]*) end= ;; esac'''
+case $end in *[!0-9]*) end= ;; esac"""
 _TASK = ArrayWords("$SLURM_ARRAY_TASK_ID", 'scancel "$SLURM_ARRAY_JOB_ID"', _END)
 
 

@@ -29,7 +29,7 @@ class Entry(msgspec.Struct, eq=False, gc=False):
     again. `inner` are references inside the value, kept alive with it.  `callbacks` run, in the
     leading thread, when the state leaves PENDING; `on_free` when nobody refers to the object any
     more. `asked` records that the raylet waits for our `Tell`.  `leftover`: a copy may be in a
-    store although the value is small or an error (an earlier run of the task wrote it, and died). 
+    store although the value is small or an error (an earlier run of the task wrote it, and died).
     `view` is a pin of the stored value that is kept for a moment (`recent_views`).  `attempt`:
     copies that earlier attempts of its task have stored do not count.
 

@@ -155,9 +155,7 @@ class Streams:
 
     def open(self, tid: ObjectId, window: int, pending: Pending | None = None) -> Stream:
         """Register a submitted generator task; `pending` can produce its items again."""
-        stream = self._live[tid] = Stream(
-            tid, window, self._ownership, self._live, self._makers
-        )
+        stream = self._live[tid] = Stream(tid, window, self._ownership, self._live, self._makers)
         if pending is not None:
             self._makers[tid] = pending
         return stream

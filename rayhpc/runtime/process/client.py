@@ -410,6 +410,4 @@ class Client:
 
     def _creation(self, spec: actors.ActorSpec, pending: Pending) -> ActorCreation:
         core = self._core
-        return ActorCreation(
-            core.ownership, core.callers, self._loop.transport.send, spec, pending
-        )
+        return ActorCreation(core.ownership, core.callers, self._loop.transport.send, spec, pending)

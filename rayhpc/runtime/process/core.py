@@ -134,12 +134,8 @@ class Core:
         )
         self.ownership.on_new_attempt = self.store.note_attempt
         self.results = Results(self.ownership, send, self.inline)
-        self.submitter = Submitter(
-            self.me, self.ownership, self.results, send, now, self.warn_once
-        )
-        self.callers = Callers(
-            self.me, self.ownership, self.results, send, windows.has_room, now
-        )
+        self.submitter = Submitter(self.me, self.ownership, self.results, send, now, self.warn_once)
+        self.callers = Callers(self.me, self.ownership, self.results, send, windows.has_room, now)
         # A receiver that has ended gives no credit: then what waits for it is dropped.
         windows.on_full = self.ownership.watch
         windows.on_room = self.callers.on_room

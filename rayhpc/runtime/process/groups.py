@@ -75,9 +75,7 @@ class WatchedGroups:
         self._objects.wait(lambda: bool(found), timeout)
         return bool(found) and found[0].state == actors.GROUP_CREATED
 
-    def _when_settled(
-        self, group: ObjectId, callback: Callable[[actors.GroupIs], object]
-    ) -> None:
+    def _when_settled(self, group: ObjectId, callback: Callable[[actors.GroupIs], object]) -> None:
         """Call `callback` with the group's state once it is CREATED or REMOVED (leading thread)."""
         all_watchers = self._core.group_watchers
         watchers = all_watchers.setdefault(group, [])

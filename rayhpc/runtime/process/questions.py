@@ -36,9 +36,7 @@ class Questions:
         self._core = core
         self._loop = loop
 
-    def ask(
-        self, address: Address, question: Any, kind: Any, timeout: float | None = 30.0
-    ) -> Any:
+    def ask(self, address: Address, question: Any, kind: Any, timeout: float | None = 30.0) -> Any:
         """Ask the head, a raylet or a process; the answer is decoded as `kind`.
 
         Raises:

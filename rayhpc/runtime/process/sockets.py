@@ -71,9 +71,7 @@ class Sockets:
         for descriptor in self._descriptors:
             self.watch(descriptor)
 
-    def poll(
-        self, timeout: float | None, on_readable: Callable[[int], None]
-    ) -> None:
+    def poll(self, timeout: float | None, on_readable: Callable[[int], None]) -> None:
         """Handle what has arrived; if nothing has, wait for it (leading thread).
 
         Args:

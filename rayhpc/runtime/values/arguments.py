@@ -14,9 +14,7 @@ from rayhpc.runtime.values.references import ObjectRef
 _NONE_NAMED: dict[str, Any] = {}
 
 
-def pack(
-    args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[Any, list[ObjectRef[Any]]]:
+def pack(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, list[ObjectRef[Any]]]:
     """The object to pickle, and the top-level references in the order that `unpack` expects."""
     deps: list[ObjectRef[Any]] = [x for x in args if isinstance(x, ObjectRef)]
     deps += [x for x in kwargs.values() if isinstance(x, ObjectRef)]

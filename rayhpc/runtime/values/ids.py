@@ -41,9 +41,7 @@ class BaseID:
                 f"{type(self).__name__}.from_hex takes text."
             )
         if len(binary) != self.SIZE:
-            raise ValueError(
-                f"{type(self).__name__} takes {self.SIZE} bytes, not {len(binary)}."
-            )
+            raise ValueError(f"{type(self).__name__} takes {self.SIZE} bytes, not {len(binary)}.")
         self._binary = binary
 
     @classmethod

@@ -240,9 +240,7 @@ class ObjectRef(Generic[T]):
         return cls
 
 
-def rebuild(
-    oid: ObjectId, value: bytes | None, is_error: bool, attempt: int = 0
-) -> ObjectRef[Any]:
+def rebuild(oid: ObjectId, value: bytes | None, is_error: bool, attempt: int = 0) -> ObjectRef[Any]:
     """A reference from a pickle, counted from now on; `value` is sent with it if known.
 
     Args:

@@ -171,8 +171,7 @@ def _by_value(value: Any, keep_apart: Any) -> bytes:
 
 
 def _reduce_code(code: types.CodeType) -> Any:
-    """As cloudpickle does it, with the file's name, which newer ones leave out: tracebacks show it.
-    """
+    """As cloudpickle does it, with the file's name for tracebacks, which newer ones leave out."""
     make, parts = cloudpickle.Pickler.dispatch_table[types.CodeType](code)
     return make, tuple(code.co_filename if x == "<dynamic-code>" else x for x in parts)
 

@@ -358,9 +358,7 @@ class ActorHost:
         with self.worker.process.loop.lead():
             return self.calls.hold_back(item)
 
-    def end_call(
-        self, caller: Address, tid: ObjectId, outcome: execution.Outcome | None
-    ) -> None:
+    def end_call(self, caller: Address, tid: ObjectId, outcome: execution.Outcome | None) -> None:
         """A concurrent call has ended, with or without something to reply (any thread).
 
         When many end together only the first wakes the leader, which then finds the others.  If

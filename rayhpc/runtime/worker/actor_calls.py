@@ -284,5 +284,3 @@ class ActorCalls:
                     group.far.remove(item)
                     return True
         return False
-
-

@@ -267,9 +267,7 @@ def _several(task: Runnable, value: Any) -> list[Any]:
     return values
 
 
-def _add_generated(
-    access: Objects, task: Runnable, values: Iterator[Any], made: Made
-) -> None:
+def _add_generated(access: Objects, task: Runnable, values: Iterator[Any], made: Made) -> None:
     """Add the first results of a generator, as many as the task has; no more are requested.
 
     Raises:

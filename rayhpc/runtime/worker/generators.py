@@ -120,9 +120,7 @@ class Producers:
             self._end(task.tid)
         return self._ended(task, count, start)
 
-    def _send_item(
-        self, owner: Address, task: execution.Runnable, index: int, value: Any
-    ) -> None:
+    def _send_item(self, owner: Address, task: execution.Runnable, index: int, value: Any) -> None:
         if self._taken[task.tid] == DROPPED:
             self._say_once(task)
             return

@@ -99,9 +99,7 @@ class LeaseQueue:
             self.grant = message.grant
         if ended or self.is_lent:
             tids = [x.tid for x in message.tasks]
-            self._send(
-                submitter, tasks.Refused(lease, tids, blocked=not ended, ended=ended)
-            )
+            self._send(submitter, tasks.Refused(lease, tids, blocked=not ended, ended=ended))
             return
         self.waiting.extend([Queued(task, submitter, lease) for task in message.tasks])
 

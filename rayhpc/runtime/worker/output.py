@@ -1,7 +1,7 @@
 """A worker's stdout and stderr: whole lines, each attributed to the task or actor that printed it.
 
 Used by `worker` when it starts, and by `outbox` before results are sent.  The raylet reads the
-pipes (`raylet.logs`); a marker line, which nobody is shown, tells it whose the next lines are. 
+pipes (`raylet.logs`); a marker line, which nobody is shown, tells it whose the next lines are.
 Output without a trailing newline is sent after a moment of quiet, and before the result of its
 task. In a child forked by user code the streams continue, under the parent's name.
 """

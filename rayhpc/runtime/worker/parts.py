@@ -97,5 +97,3 @@ class WorkerParts(Protocol):
 
     def leave(self, reason: str, code: int = 0) -> None:
         """Exit after what is running now (any thread)."""
-
-

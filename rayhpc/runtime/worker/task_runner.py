@@ -150,5 +150,3 @@ class TaskRunner:
         made = self._calls_made[task.definition] = self._calls_made.get(task.definition, 0) + 1
         if made >= most:
             self._worker.leaving = "max_calls reached"
-
-

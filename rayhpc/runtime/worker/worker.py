@@ -227,9 +227,7 @@ class Worker(Role):
         with self.process.loop.lead():
             farewell.begin(self.replies.outbox.latest_receivers())
         if not wait_until(lambda: self._is_shut_down or farewell.is_over(), OTHERS_WITHIN_S):
-            wait_until(
-                lambda: self._is_shut_down or farewell.is_read_by_raylet(), RAYLET_WITHIN_S
-            )
+            wait_until(lambda: self._is_shut_down or farewell.is_read_by_raylet(), RAYLET_WITHIN_S)
 
     # -- the turn --------------------------------------------------------------------------------
     def advance(self) -> None:

@@ -92,9 +92,7 @@ def create_collective_group(
             f"'{len(actors)}' actors"
         )
     if set(ranks) != set(range(len(ranks))):
-        raise RuntimeError(
-            f"Ranks must be a permutation from 0 to '{len(ranks)}'. Got '{ranks}'."
-        )
+        raise RuntimeError(f"Ranks must be a permutation from 0 to '{len(ranks)}'. Got '{ranks}'.")
     if world_size != len(actors) or world_size <= 0:
         raise RuntimeError(f"World size must be the number of actors. Got '{world_size}'.")
     by_id = {x._ray_actor_id.hex(): r for x, r in zip(actors, ranks, strict=True)}
@@ -283,9 +281,7 @@ def _check_list(group: Group, arrays: list[Any], array: Any, title: str) -> None
 
 def _check_in_worker() -> None:
     if not (rayhpc.is_initialized() and is_worker()):
-        raise RuntimeError(
-            "The collective APIs shall be only used inside a Ray actor or task."
-        )
+        raise RuntimeError("The collective APIs shall be only used inside a Ray actor or task.")
 
 
 def _seconds(milliseconds: float) -> float:

@@ -86,8 +86,7 @@ class Coordinator:
         self._watch(None, DECLARER, staying[0])
 
     async def rank_of(self, actor: str) -> tuple[int, int, float] | None:
-        """A declared member's rank, the group's size and the timeout; None: not a member.
-        """
+        """A declared member's rank, the group's size and the timeout; None: not a member."""
         rank = self._declared.get(actor)
         return None if rank is None else (rank, self._meetings.world_size, self._timeout)
 

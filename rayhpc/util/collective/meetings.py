@@ -115,8 +115,7 @@ class Meetings:
         meeting.error = f"ranks {late} have not arrived within {limit:g} s{never}"
 
     def outcome(self, key: Hashable, rank: int) -> tuple[str, dict[int, Any]]:
-        """The error, or all contributions, for one participant; the last one removes the meeting.
-        """
+        """The error, or all contributions, for a participant; the last one removes the meeting."""
         meeting = self._open.get(key)
         if meeting is None:  # the others did not wait for one that died
             return f"the group continued without rank {rank}, which it considers dead", {}

@@ -65,8 +65,7 @@ def join(name: str, rank: int, world_size: int, timeout: float) -> Group:
 
 
 def join_declared(name: str) -> Group | None:
-    """Join a group declared by a driver; None: it was not declared, or not for this actor.
-    """
+    """Join a group declared by a driver; None: it was not declared, or not for this actor."""
     actor = rayhpc.get_runtime_context().get_actor_id()
     if actor is None:
         return None

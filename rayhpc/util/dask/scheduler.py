@@ -137,9 +137,7 @@ class _Run:
         watch.starts(key)
         data, inner = substitution.dumps(node, _as_reference)
         in_worker = (hooks.ray_pretask_cbs, hooks.ray_posttask_cbs)
-        ref = self._remote(key).remote(
-            key, data, list(deps), in_worker, *deps.values(), *inner
-        )
+        ref = self._remote(key).remote(key, data, list(deps), in_worker, *deps.values(), *inner)
         watch.started(key, ref)
         for hook in hooks.ray_postsubmit_cbs:
             hook(node, key, deps, ref)

@@ -311,9 +311,7 @@ def _test(kind: type[Row], condition: Filter) -> Any:
     try:
         column, operator, value = condition
     except (TypeError, ValueError):
-        raise ValueError(
-            f'A filter is (column, "=" or "!=", value), not {condition!r}.'
-        ) from None
+        raise ValueError(f'A filter is (column, "=" or "!=", value), not {condition!r}.') from None
     column = column.lower() if isinstance(column, str) else column
     if column not in kind.columns():
         raise ValueError(

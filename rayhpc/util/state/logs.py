@@ -129,9 +129,7 @@ def _node(
     raise ValueError(f"no living node is {node_id or node_ip}: list_nodes() shows them.")
 
 
-def _attempt(
-    task_id: str, attempt: int, address: str | None, timeout: float
-) -> schema.TaskState:
+def _attempt(task_id: str, attempt: int, address: str | None, timeout: float) -> schema.TaskState:
     found = listing.get_task(task_id, address, timeout)
     rows = found if isinstance(found, list) else [found]
     for row in rows:

@@ -44,9 +44,9 @@ def wheelhouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
         f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: a test\nRoot-Is-Purelib: true\n"
         "Tag: py3-none-any\n",
     }
-    lines = [
-        f"{name},sha256={_digest(text)},{len(text)}" for name, text in files.items()
-    ] + [f"{info}/RECORD,,"]
+    lines = [f"{name},sha256={_digest(text)},{len(text)}" for name, text in files.items()] + [
+        f"{info}/RECORD,,"
+    ]
     files[f"{info}/RECORD"] = "\n".join(lines) + "\n"
     with zipfile.ZipFile(folder / f"{PACKAGE}-1.0-py3-none-any.whl", "w") as wheel:
         for name, text in files.items():

@@ -141,9 +141,7 @@ def test_how_long_it_runs_is_part_of_where_it_may_run() -> None:
         (["seconds"], TypeError, "a dict"),
     ],
 )
-def test_an_impossible_time_is_refused(
-    given: object, error: type[Exception], said: str
-) -> None:
+def test_an_impossible_time_is_refused(given: object, error: type[Exception], said: str) -> None:
     with pytest.raises(error, match=said):
         opts.FunctionOptions().merged(_metadata=given)
 
@@ -157,9 +155,7 @@ def test_none_takes_an_option_back() -> None:
 
 def test_numpy_numbers_count_as_numbers() -> None:
     numpy = pytest.importorskip("numpy")
-    checked = opts.FunctionOptions().merged(
-        num_cpus=numpy.float64(0.5), num_returns=numpy.int64(3)
-    )
+    checked = opts.FunctionOptions().merged(num_cpus=numpy.float64(0.5), num_returns=numpy.int64(3))
     assert (checked.num_cpus, checked.num_returns) == (0.5, 3)
     assert type(checked.num_returns) is int
 

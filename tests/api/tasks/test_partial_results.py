@@ -140,8 +140,11 @@ def test_crashes_and_exceptions_use_up_the_same_retries(
         ref = task.remote(str(tmp_path), [*plan, "ok"])
     else:
         options = {"max_restarts": 5, "max_task_retries": 2, **place}
-        ref = rayhpc.remote(_Does).options(**options).remote().does.remote(
-            str(tmp_path), [*plan, "ok"]
+        ref = (
+            rayhpc.remote(_Does)
+            .options(**options)
+            .remote()
+            .does.remote(str(tmp_path), [*plan, "ok"])
         )
     with pytest.raises(exceptions.RayError):
         rayhpc.get(ref, timeout=40)
@@ -149,9 +152,7 @@ def test_crashes_and_exceptions_use_up_the_same_retries(
 
 
 @pytest.mark.parametrize("kind", ["task", "actor"])
-def test_what_succeeds_within_them_does(
-    place: dict[str, Any], tmp_path: Path, kind: str
-) -> None:
+def test_what_succeeds_within_them_does(place: dict[str, Any], tmp_path: Path, kind: str) -> None:
     plan = ["raise", "die", "ok"]
     if kind == "task":
         task = rayhpc.remote(_does).options(max_retries=2, retry_exceptions=True, **place)

@@ -126,8 +126,11 @@ def concurrency_groups():
     ray.get(refs, timeout=30)
     say(got(actor.all.remote()))
     say(got(actor.default.options(concurrency_group="io").remote()))
-    say(outcome(lambda: ray.get(actor.default.options(concurrency_group="no").remote(),
-                                timeout=10)).startswith("raises"))
+    say(
+        outcome(
+            lambda: ray.get(actor.default.options(concurrency_group="no").remote(), timeout=10)
+        ).startswith("raises")
+    )
 
 
 @case

@@ -26,16 +26,28 @@ class InAnActor:
 @case
 def ids():
     context = ray.get_runtime_context()
-    for name in ("get_job_id", "get_node_id", "get_worker_id", "get_task_id", "get_actor_id",
-                 "get_actor_name", "get_placement_group_id", "get_task_name"):
+    for name in (
+        "get_job_id",
+        "get_node_id",
+        "get_worker_id",
+        "get_task_id",
+        "get_actor_id",
+        "get_actor_name",
+        "get_placement_group_id",
+        "get_task_name",
+    ):
 
         def what(context, name=name):
             found = getattr(context, name)()
             known = name in ("get_job_id", "get_node_id", "get_actor_id")
             return type(found).__name__, len(found) if found and known else 0
 
-        say(name, outcome(what, context), got(in_a_task.remote(what)),
-            got(InAnActor.remote().ask.remote(what)))
+        say(
+            name,
+            outcome(what, context),
+            got(in_a_task.remote(what)),
+            got(InAnActor.remote().ask.remote(what)),
+        )
 
 
 @case
@@ -45,8 +57,10 @@ def ids_are_the_same_everywhere():
     say(got(in_a_task.remote(lambda c: (c.get_job_id(), c.get_node_id()))) == repr((job, node)))
     actor = InAnActor.remote()
     say(got(actor.ask.remote(lambda c: c.get_actor_id())) == repr(actor._actor_id.hex()))
-    say(got(actor.ask.remote(lambda c: c.current_actor._actor_id.hex()))
-        == repr(actor._actor_id.hex()))
+    say(
+        got(actor.ask.remote(lambda c: c.current_actor._actor_id.hex()))
+        == repr(actor._actor_id.hex())
+    )
     say(got(actor.ask.remote(lambda c: c.was_current_actor_reconstructed)))
     ref = in_a_task.remote(lambda c: c.get_task_id())
     say(ray.get(ref) == ref.task_id().hex())
@@ -121,9 +135,20 @@ def environments_as_objects():
 @case
 def the_cluster():
     node = ray.nodes()[0]
-    for key in ("NodeID", "Alive", "NodeManagerAddress", "NodeManagerHostname",
-                "NodeManagerPort", "ObjectStoreSocketName", "RayletSocketName", "NodeName",
-                "MetricsExportPort", "Resources", "Labels", "alive"):
+    for key in (
+        "NodeID",
+        "Alive",
+        "NodeManagerAddress",
+        "NodeManagerHostname",
+        "NodeManagerPort",
+        "ObjectStoreSocketName",
+        "RayletSocketName",
+        "NodeName",
+        "MetricsExportPort",
+        "Resources",
+        "Labels",
+        "alive",
+    ):
         say(key, type(node.get(key)).__name__)
     say(len(ray.nodes()), node["Alive"], node["NodeID"] == ray.get_runtime_context().get_node_id())
     resources = ray.cluster_resources()
@@ -143,8 +168,7 @@ def available_resources():
     def free():
         return [ray.available_resources().get(x) for x in ("disk", "CPU")]
 
-    say(until(lambda: ray.get(free.remote()) == [None, total["CPU"]])
-        or ray.get(free.remote()))
+    say(until(lambda: ray.get(free.remote()) == [None, total["CPU"]]) or ray.get(free.remote()))
 
 
 @case
@@ -210,8 +234,11 @@ def the_timeline():
 
     say(until(lambda: bool(seen())))
     event = seen()[0]
-    say([type(event[x]).__name__ for x in ("name", "cat", "ph", "pid", "tid", "args")],
-        event["ph"], event["dur"] >= 0)
+    say(
+        [type(event[x]).__name__ for x in ("name", "cat", "ph", "pid", "tid", "args")],
+        event["ph"],
+        event["dur"] >= 0,
+    )
     ray.timeline("timeline.json")
     with open("timeline.json") as file:
         say(type(json.load(file)).__name__)
@@ -230,8 +257,12 @@ def modules_of_the_driver():
 
 @case
 def bad_environments():
-    for env in ({"env_vars": {1: "a"}}, {"env_vars": ["a"]}, {"working_dir": 1},
-                {"py_modules": "x"}):
+    for env in (
+        {"env_vars": {1: "a"}},
+        {"env_vars": ["a"]},
+        {"working_dir": 1},
+        {"py_modules": "x"},
+    ):
         say(env, raised(lambda x=env: in_a_task.options(runtime_env=x)) is not None)
 
 

@@ -99,15 +99,23 @@ def children_inherit():
 
 @case
 def a_bad_one():
-    say(outcome(lambda: ray.get(in_a_task.options(
-        runtime_env={"working_dir": "/does/not/exist"}).remote(), timeout=20)).startswith("raises"))
+    say(
+        outcome(
+            lambda: ray.get(
+                in_a_task.options(runtime_env={"working_dir": "/does/not/exist"}).remote(),
+                timeout=20,
+            )
+        ).startswith("raises")
+    )
     say("pytest" in sys.modules)
 
 
 if __name__ == "__main__":
-    main(runtime_env={
-        "working_dir": os.path.abspath("working"),
-        "py_modules": [os.path.abspath("modules/conformance_module")],
-        "env_vars": {"JOBS": "job"},
-        "excludes": ["skipped"],
-    })
+    main(
+        runtime_env={
+            "working_dir": os.path.abspath("working"),
+            "py_modules": [os.path.abspath("modules/conformance_module")],
+            "env_vars": {"JOBS": "job"},
+            "excludes": ["skipped"],
+        }
+    )

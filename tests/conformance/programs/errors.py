@@ -9,15 +9,36 @@ from observing import case, main, raised, say
 from ray import exceptions
 
 NAMES = (
-    "ActorDiedError", "ActorPlacementGroupRemoved", "ActorUnschedulableError",
-    "AsyncioActorExit", "CrossLanguageError", "GetTimeoutError", "LocalRayletDiedError",
-    "NodeDiedError", "ObjectFetchTimedOutError", "ObjectFreedError", "ObjectLostError",
-    "ObjectReconstructionFailedError", "ObjectStoreFullError", "OutOfDiskError",
-    "OutOfMemoryError", "OwnerDiedError", "PendingCallsLimitExceeded",
-    "RayActorError", "RayError", "RaySystemError", "RayTaskError",
-    "ReferenceCountingAssertionError", "RuntimeEnvSetupError", "TaskCancelledError",
-    "TaskPlacementGroupRemoved", "TaskUnschedulableError", "UserCodeException",
-    "WorkerCrashedError", "ActorUnavailableError", "ActorAlreadyExistsError",
+    "ActorDiedError",
+    "ActorPlacementGroupRemoved",
+    "ActorUnschedulableError",
+    "AsyncioActorExit",
+    "CrossLanguageError",
+    "GetTimeoutError",
+    "LocalRayletDiedError",
+    "NodeDiedError",
+    "ObjectFetchTimedOutError",
+    "ObjectFreedError",
+    "ObjectLostError",
+    "ObjectReconstructionFailedError",
+    "ObjectStoreFullError",
+    "OutOfDiskError",
+    "OutOfMemoryError",
+    "OwnerDiedError",
+    "PendingCallsLimitExceeded",
+    "RayActorError",
+    "RayError",
+    "RaySystemError",
+    "RayTaskError",
+    "ReferenceCountingAssertionError",
+    "RuntimeEnvSetupError",
+    "TaskCancelledError",
+    "TaskPlacementGroupRemoved",
+    "TaskUnschedulableError",
+    "UserCodeException",
+    "WorkerCrashedError",
+    "ActorUnavailableError",
+    "ActorAlreadyExistsError",
 )
 
 
@@ -26,16 +47,31 @@ def the_tree():
     for name in NAMES:
         kind = getattr(exceptions, name)
         bases = [x.__name__ for x in kind.__mro__ if x.__name__[0] != "_"]
-        say(name, "OSError" in bases, "TimeoutError" in bases, "AssertionError" in bases,
-            "ValueError" in bases, [x for x in bases if x.startswith(("Ray", "Object"))])
+        say(
+            name,
+            "OSError" in bases,
+            "TimeoutError" in bases,
+            "AssertionError" in bases,
+            "ValueError" in bases,
+            [x for x in bases if x.startswith(("Ray", "Object"))],
+        )
 
 
 @case
 def made_without_arguments():
-    for name in ("RayError", "RayActorError", "ActorDiedError", "WorkerCrashedError",
-                 "TaskCancelledError", "GetTimeoutError",
-                 "LocalRayletDiedError", "ActorPlacementGroupRemoved",
-                 "TaskPlacementGroupRemoved", "RuntimeEnvSetupError", "AsyncioActorExit"):
+    for name in (
+        "RayError",
+        "RayActorError",
+        "ActorDiedError",
+        "WorkerCrashedError",
+        "TaskCancelledError",
+        "GetTimeoutError",
+        "LocalRayletDiedError",
+        "ActorPlacementGroupRemoved",
+        "TaskPlacementGroupRemoved",
+        "RuntimeEnvSetupError",
+        "AsyncioActorExit",
+    ):
         made = getattr(exceptions, name)()
         again = pickle.loads(pickle.dumps(made))
         say(name, type(made).__name__, type(again).__name__, isinstance(str(made), str))
@@ -43,10 +79,20 @@ def made_without_arguments():
 
 @case
 def made_with_a_text():
-    for name in ("GetTimeoutError", "ObjectStoreFullError", "OutOfDiskError", "RaySystemError",
-                 "OutOfMemoryError", "TaskUnschedulableError", "ActorUnschedulableError",
-                 "RuntimeEnvSetupError", "PendingCallsLimitExceeded", "RayError",
-                 "UserCodeException", "ActorAlreadyExistsError"):
+    for name in (
+        "GetTimeoutError",
+        "ObjectStoreFullError",
+        "OutOfDiskError",
+        "RaySystemError",
+        "OutOfMemoryError",
+        "TaskUnschedulableError",
+        "ActorUnschedulableError",
+        "RuntimeEnvSetupError",
+        "PendingCallsLimitExceeded",
+        "RayError",
+        "UserCodeException",
+        "ActorAlreadyExistsError",
+    ):
         made = getattr(exceptions, name)("the text")
         say(name, "the text" in str(made), "the text" in str(pickle.loads(pickle.dumps(made))))
 

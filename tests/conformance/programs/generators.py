@@ -213,8 +213,13 @@ def large_items():
 
 @case
 def a_stream_is_not_passed_on():
-    say(outcome(lambda: ray.get(Count.remote().__ray_call__.remote(lambda *_: 1, items.remote(1)),
-                                timeout=10)).startswith("raises"))
+    say(
+        outcome(
+            lambda: ray.get(
+                Count.remote().__ray_call__.remote(lambda *_: 1, items.remote(1)), timeout=10
+            )
+        ).startswith("raises")
+    )
     say(outcome(ray.put, items.remote(1)).startswith("raises"))
 
 

@@ -83,8 +83,13 @@ def namespaces_separate():
     say(got(ray.get_actor("x", namespace="other").get.remote()))
     say(outcome(ray.get_actor, "x", namespace="third"))
     say(got(here.where.remote()), got(there.where.remote()))
-    say(sorted(x["name"] for x in ray.util.list_named_actors(all_namespaces=True)
-               if x["namespace"] in ("mine", "other") and x["name"] == "x"))
+    say(
+        sorted(
+            x["name"]
+            for x in ray.util.list_named_actors(all_namespaces=True)
+            if x["namespace"] in ("mine", "other") and x["name"] == "x"
+        )
+    )
     say("x" in ray.util.list_named_actors())
 
 
@@ -131,7 +136,10 @@ def across_drivers():
     ray.get(firsts.get.remote())
     address = ray.get_runtime_context().gcs_address
     done = subprocess.run(
-        [sys.executable, "-c", SECOND, address], capture_output=True, text=True, check=False,
+        [sys.executable, "-c", SECOND, address],
+        capture_output=True,
+        text=True,
+        check=False,
         env=dict(os.environ),
     )
     say(done.returncode, done.stdout.splitlines()[-2:])

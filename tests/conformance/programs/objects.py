@@ -42,8 +42,10 @@ def what_a_reference_is():
     say(ref == ray.ObjectRef(ref.binary()), {ref: 1}[ref], ref != ray.put(1))
     say(repr(ref) == f"ObjectRef({ref.hex()})", str(ref) == repr(ref))
     say(outcome(ray.put, ref))
-    say(isinstance(ref, ray.ObjectRef), ray.ObjectID is ray.ObjectRef or
-        issubclass(ray.ObjectRef, ray.ObjectID))
+    say(
+        isinstance(ref, ray.ObjectRef),
+        ray.ObjectID is ray.ObjectRef or issubclass(ray.ObjectRef, ray.ObjectID),
+    )
     say(outcome(len, ref), outcome(iter, ref), outcome(bool, ref))
 
 

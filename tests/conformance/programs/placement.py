@@ -79,8 +79,10 @@ def pending_until_there_is_room():
 def reserved_resources_are_taken():
     group = made([{"CPU": 3}])
     say(until(lambda: ray.available_resources().get("CPU") == 1))
-    say(got(group_id.options(scheduling_strategy=strategy(group), num_cpus=3).remote())
-        == repr(group.id.hex()))
+    say(
+        got(group_id.options(scheduling_strategy=strategy(group), num_cpus=3).remote())
+        == repr(group.id.hex())
+    )
     gone(group)
     say(until(lambda: ray.available_resources().get("CPU") == 4))
 
@@ -150,8 +152,13 @@ def bundle_indexes():
     for index in (-2, 2):
         options = {"scheduling_strategy": strategy(group, placement_group_bundle_index=index)}
         say(index, outcome(lambda o=options: group_id.options(num_cpus=1, **o).remote()))
-    say(outcome(lambda: group_id.options(
-        scheduling_strategy=strategy(None, placement_group_bundle_index=1)).remote()))
+    say(
+        outcome(
+            lambda: group_id.options(
+                scheduling_strategy=strategy(None, placement_group_bundle_index=1)
+            ).remote()
+        )
+    )
     gone(group)
 
 
@@ -167,8 +174,17 @@ def demands_that_no_bundle_can_meet():
 
 @case
 def bundles_are_checked():
-    for bundles in ([], [{}], [{"CPU": 0}], "x", [{"CPU": "1"}], [1], None,
-                    [{"CPU": 1}, {}], {"CPU": 1}):
+    for bundles in (
+        [],
+        [{}],
+        [{"CPU": 0}],
+        "x",
+        [{"CPU": "1"}],
+        [1],
+        None,
+        [{"CPU": 1}, {}],
+        {"CPU": 1},
+    ):
         say(bundles, raised(lambda x=bundles: placement_group(x)) is not None)
     say(outcome(lambda: placement_group([{"CPU": 1}], strategy="ANY")))
     say(outcome(lambda: placement_group([{"CPU": 1}], lifetime="forever")))

@@ -13,8 +13,12 @@ QUIET = {"num_cpus": 2, "include_dashboard": False, "log_to_driver": False}
 
 def program(text, *args, **env):
     return subprocess.run(
-        [sys.executable, "-c", text, *args], capture_output=True, text=True, check=False,
-        env={**os.environ, **env}, timeout=LIMIT,
+        [sys.executable, "-c", text, *args],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **env},
+        timeout=LIMIT,
     )
 
 
@@ -170,8 +174,11 @@ def addresses_from_the_environment():
     ray.init(**QUIET)
     address = ray.get_runtime_context().gcs_address
     say(program(JOIN, RAY_ADDRESS=address).stdout.strip())
-    say(program(JOIN.replace("init(", "init(address='local', num_cpus=1, "),
-                RAY_ADDRESS=address).stdout.strip())
+    say(
+        program(
+            JOIN.replace("init(", "init(address='local', num_cpus=1, "), RAY_ADDRESS=address
+        ).stdout.strip()
+    )
     say(program(JOIN.replace("init(", "init(address='auto', "), RAY_ADDRESS=address).stdout.strip())
     ray.shutdown()
 

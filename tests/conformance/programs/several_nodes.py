@@ -14,8 +14,12 @@ from ray.util.scheduling_strategies import (
 
 cluster = Cluster(
     initialize_head=True,
-    head_node_args={"num_cpus": 2, "resources": {"head": 1}, "labels": {"zone": "near"},
-                    "include_dashboard": False},
+    head_node_args={
+        "num_cpus": 2,
+        "resources": {"head": 1},
+        "labels": {"zone": "near"},
+        "include_dashboard": False,
+    },
 )
 second = cluster.add_node(num_cpus=2, resources={"far": 1}, labels={"zone": "far"})
 ray.init(address=cluster.address, log_to_driver=False)

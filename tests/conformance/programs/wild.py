@@ -137,8 +137,12 @@ def private_services_and_modes():
     address = ray._private.services.get_node_ip_address()
     say(isinstance(address, str))
     worker = ray._private.worker
-    modes = {worker.SCRIPT_MODE, worker.WORKER_MODE, worker.SPILL_WORKER_MODE,
-             worker.RESTORE_WORKER_MODE}
+    modes = {
+        worker.SCRIPT_MODE,
+        worker.WORKER_MODE,
+        worker.SPILL_WORKER_MODE,
+        worker.RESTORE_WORKER_MODE,
+    }
     say(worker.SCRIPT_MODE, worker.WORKER_MODE, len(modes))
     worker.blocking_get_inside_async_warned = True
     say(worker.global_worker.mode == worker.SCRIPT_MODE)
@@ -152,8 +156,18 @@ def private_services_and_modes():
 
 @case
 def ids():
-    for name in ("ActorID", "JobID", "TaskID", "NodeID", "WorkerID", "PlacementGroupID",
-                 "FunctionID", "ActorClassID", "UniqueID", "ObjectID"):
+    for name in (
+        "ActorID",
+        "JobID",
+        "TaskID",
+        "NodeID",
+        "WorkerID",
+        "PlacementGroupID",
+        "FunctionID",
+        "ActorClassID",
+        "UniqueID",
+        "ObjectID",
+    ):
         say(name, isinstance(getattr(ray, name), type))
     node = ray.NodeID.from_hex(ray.nodes()[0]["NodeID"])
     say(node.hex() == ray.nodes()[0]["NodeID"], node == ray.NodeID(node.binary()))

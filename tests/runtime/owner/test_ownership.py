@@ -29,9 +29,7 @@ class Table(Ownership):
         send = self._note
         error = None if again else failures.lost(objects.LOST, MINE)
         inline = no_values(send)
-        super().__init__(
-            me, bytes(NONCE_BYTES), send, inline, lambda _, __: error, failures.lost
-        )
+        super().__init__(me, bytes(NONCE_BYTES), send, inline, lambda _, __: error, failures.lost)
         self.events.clear()
 
     def _note(self, to: int, message: Any) -> None:
