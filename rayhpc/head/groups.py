@@ -320,7 +320,8 @@ class Groups:
         places = self._choose(group, wanted, nodes, used)
         group.stale = False
         if places is None:
-            group.placings += 1
+            # Nothing was tried: looks in a row that find no room count as one attempt.
+            group.placings += not group.tries
             group.since, group.settles = None, False
             self._rest(group)
             self._explain(group, wanted, used)

@@ -86,6 +86,23 @@ def test_pack_and_spread_fall_back_where_they_must() -> None:
     assert sorted(spread.nodes) == [1, 1, 2, 2]
 
 
+def test_looks_in_a_row_that_find_no_room_are_one_attempt() -> None:
+    world, nodes, driver = cluster_of(1)
+    assert nodes[0].take(amounts(CPU=2))
+    world.run(0.5)
+    group = world.group(driver, [ONE], "PACK")
+    assert now(world, driver, group).state == GROUP_PENDING
+    for _ in range(3):  # what has grown is not enough
+        nodes[0].give(amounts(CPU=0.25))
+        world.run(0.5)
+    (row,) = world.head.groups.rows()
+    assert row.placings == 1
+    nodes[0].give(amounts(CPU=1.25))
+    assert now(world, driver, group).state == GROUP_CREATED
+    (row,) = world.head.groups.rows()
+    assert row.placings == 2
+
+
 def test_one_raylet_without_room_makes_all_give_back_and_it_is_tried_again() -> None:
     world, nodes, driver = cluster_of(3)
     nodes[2].free["CPU"] = 0  # not reported
