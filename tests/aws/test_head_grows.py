@@ -7,6 +7,7 @@ import time
 
 from aws.lab.role import PROFILE
 from ssh.lab.lab import Lab
+from tests.aws.programs import TWO_NODES
 from tests.clusters.rented_desk import Desk
 
 FILE = """\
@@ -20,19 +21,6 @@ available_node_types:
         node_config: {InstanceType: m5.large, IamInstanceProfile: {Name: PROFILE}}
     w: {idle_timeout_s: 1, resources: {CPU: 1}, node_config: {InstanceType: m5.large}}
 """.replace("PROFILE", PROFILE)
-PROGRAM = """
-import ray
-
-ray.init()
-
-@ray.remote(num_cpus=1)
-class Here:
-    def address(self):
-        return ray.util.get_node_ip_address()
-
-two = [Here.remote() for _ in range(2)]
-print(sorted(ray.get([each.address.remote() for each in two])))
-"""
 GROWS = "up to 2 of them: the head sees to it, with the role of its machine (IamInstanceProfile)"
 
 
@@ -75,7 +63,7 @@ def test_workers_come_and_go_after_up_has_returned(desk: Desk) -> None:
     assert GROWS in done.stderr
     assert list(desk.living()) == ["head-1"]
     program = desk.folder / "growing.py"
-    program.write_text(PROGRAM)
+    program.write_text(TWO_NODES)
     done = desk.rayhpc("submit", desk.name, str(program))
     assert len(set(done.stdout.split("'")[1::2])) == 2, done.stderr
     explained = json.loads(desk.rayhpc("explain", desk.name, "--json").stdout)

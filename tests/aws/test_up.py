@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from aws.lab.lab import Ec2Lab
+from tests.aws.programs import TWO_NODES
 from tests.clusters import files
 from tests.clusters.rented_desk import EXAMPLES, Desk
 
@@ -131,21 +132,6 @@ def test_a_refusal_is_said_and_leaves_nothing_behind(desk: Desk) -> None:
     ).count("200")
 
 
-GROWING = """
-import ray
-
-ray.init()
-
-@ray.remote(num_cpus=1)
-class Here:
-    def address(self):
-        return ray.util.get_node_ip_address()
-
-two = [Here.remote() for _ in range(2)]
-print(sorted(ray.get([each.address.remote() for each in two])))
-"""
-
-
 def _row(desk: Desk, name: str) -> dict[str, Any]:
     """What the lab has of a machine, also of one that has gone."""
     mine = (x for x in desk.cloud.instances() if x["tags"].get("rayhpc-cluster") == desk.name)
@@ -162,7 +148,7 @@ def test_workers_come_with_the_work_and_go_with_it(desk: Desk) -> None:
         "    w: {idle_timeout_s: 1, resources: {CPU: 1}, node_config: {InstanceType: m5.large}}\n"
     )
     program = desk.folder / "growing.py"
-    program.write_text(GROWING)
+    program.write_text(TWO_NODES)
     with desk.begin("up", "-y", "--stay", str(desk.file)) as staying:
         assert staying.stderr is not None
         said = desk.read_until(staying, "Ctrl-C leaves the cluster as it is")

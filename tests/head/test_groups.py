@@ -20,18 +20,9 @@ from rayhpc.wire.messages.actors import (
 )
 from rayhpc.wire.messages.common import Strategy
 
-from .fakes import FakeRaylet, World, amounts
+from .fakes import World, amounts, cluster_of
 
 ONE = amounts(CPU=1)
-
-
-def cluster_of(count: int, cpus: float = 2, seed: int = 0) -> tuple[World, list[FakeRaylet], int]:
-    world = World(seed)
-    nodes = [world.add_node(amounts(CPU=cpus)) for _ in range(count)]
-    world.beat()
-    driver = world.start_job(nodes[0])
-    world.run(0.5)
-    return world, nodes, driver
 
 
 def now(world: World, driver: Address, group: bytes) -> actors.GroupIs:
@@ -45,7 +36,7 @@ def now(world: World, driver: Address, group: bytes) -> actors.GroupIs:
     ("strategy", "distinct"), [("PACK", 1), ("STRICT_PACK", 1), ("SPREAD", 2), ("STRICT_SPREAD", 2)]
 )
 def test_each_strategy_puts_two_bundles_where_it_says(strategy: str, distinct: int) -> None:
-    world, _nodes, driver = cluster_of(2)
+    world, _nodes, driver = cluster_of(2, cpus=2)
     group = world.group(driver, [ONE, ONE], strategy)
     is_now = now(world, driver, group)
     assert is_now.state == GROUP_CREATED
@@ -66,7 +57,7 @@ def test_each_strategy_puts_two_bundles_where_it_says(strategy: str, distinct: i
 def test_what_can_never_be_placed_waits_and_says_why(
     strategy: str, bundles: list[dict[str, int]], words: str
 ) -> None:
-    world, nodes, driver = cluster_of(2)
+    world, nodes, driver = cluster_of(2, cpus=2)
     group = world.group(driver, bundles, strategy)
     is_now = now(world, driver, group)
     assert is_now.state == GROUP_PENDING
@@ -78,16 +69,16 @@ def test_what_can_never_be_placed_waits_and_says_why(
 
 
 def test_pack_and_spread_fall_back_where_they_must() -> None:
-    world, _, driver = cluster_of(2)
+    world, _, driver = cluster_of(2, cpus=2)
     packed = now(world, driver, world.group(driver, [ONE] * 3, "PACK"))
     assert sorted(packed.nodes.count(n) for n in (1, 2)) == [1, 2]
-    world, _, driver = cluster_of(2)
+    world, _, driver = cluster_of(2, cpus=2)
     spread = now(world, driver, world.group(driver, [ONE] * 4, "SPREAD"))
     assert sorted(spread.nodes) == [1, 1, 2, 2]
 
 
 def test_looks_in_a_row_that_find_no_room_are_one_attempt() -> None:
-    world, nodes, driver = cluster_of(1)
+    world, nodes, driver = cluster_of(1, cpus=2)
     assert nodes[0].take(amounts(CPU=2))
     world.run(0.5)
     group = world.group(driver, [ONE], "PACK")
@@ -104,7 +95,7 @@ def test_looks_in_a_row_that_find_no_room_are_one_attempt() -> None:
 
 
 def test_one_raylet_without_room_makes_all_give_back_and_it_is_tried_again() -> None:
-    world, nodes, driver = cluster_of(3)
+    world, nodes, driver = cluster_of(3, cpus=2)
     nodes[2].free["CPU"] = 0  # not reported
     group = world.group(driver, [ONE] * 3, "STRICT_SPREAD")
     world.run(0.1)
@@ -117,7 +108,7 @@ def test_one_raylet_without_room_makes_all_give_back_and_it_is_tried_again() -> 
 
 
 def test_a_node_lost_while_preparing_leaves_nothing_behind() -> None:
-    world, nodes, driver = cluster_of(3)
+    world, nodes, driver = cluster_of(3, cpus=2)
     group = world.group(driver, [ONE] * 3, "STRICT_SPREAD")
     world.run(0.012)
     world.kill_node(nodes[2])
@@ -134,7 +125,7 @@ def states(world: World, driver: int) -> list[str]:
 
 
 def test_bundles_of_a_lost_node_are_placed_again_and_actors_follow() -> None:
-    world, _nodes, driver = cluster_of(3)
+    world, _nodes, driver = cluster_of(3, cpus=2)
     group = world.group(driver, [ONE, ONE], "STRICT_SPREAD")
     first = now(world, driver, group).nodes
     inside = [
@@ -157,7 +148,7 @@ def test_bundles_of_a_lost_node_are_placed_again_and_actors_follow() -> None:
 
 
 def test_rollback_while_rescheduling_keeps_the_bundles_that_survived() -> None:
-    world, _nodes, driver = cluster_of(3)
+    world, _nodes, driver = cluster_of(3, cpus=2)
     group = world.group(driver, [ONE, ONE, ONE], "SPREAD")
     placed = now(world, driver, group).nodes
     kept, other, lost = (world.raylets[n] for n in placed)
@@ -171,7 +162,7 @@ def test_rollback_while_rescheduling_keeps_the_bundles_that_survived() -> None:
 
 
 def test_removal_ends_actors_inside_and_gives_everything_back() -> None:
-    world, nodes, driver = cluster_of(2)
+    world, nodes, driver = cluster_of(2, cpus=2)
     group = world.group(driver, [ONE] * 2, "SPREAD")
     strategy = Strategy("group", group=group)
     inside = [world.create(driver, strategy=strategy) for _ in range(3)]
@@ -189,7 +180,7 @@ def test_removal_ends_actors_inside_and_gives_everything_back() -> None:
 
 
 def test_actors_wait_for_their_group_and_share_its_bundles() -> None:
-    world, nodes, driver = cluster_of(2)
+    world, nodes, driver = cluster_of(2, cpus=2)
     nodes[0].take(amounts(CPU=2))
     nodes[1].take(amounts(CPU=2))
     world.run(0.1)
@@ -208,7 +199,7 @@ def test_actors_wait_for_their_group_and_share_its_bundles() -> None:
 
 
 def test_groups_end_with_their_job_but_not_detached_ones() -> None:
-    world, nodes, driver = cluster_of(2)
+    world, nodes, driver = cluster_of(2, cpus=2)
     mine = world.group(driver, [ONE])
     detached = world.group(driver, [ONE], detached=True)
     world.run()
@@ -219,7 +210,7 @@ def test_groups_end_with_their_job_but_not_detached_ones() -> None:
 
 
 def test_a_group_made_by_an_actor_ends_with_the_actor() -> None:
-    world, nodes, driver = cluster_of(2)
+    world, nodes, driver = cluster_of(2, cpus=2)
     actor = world.create(driver)
     world.run()
     group = world.group(next(n for n in nodes if n.living).addresses[actor], [ONE])
@@ -246,7 +237,7 @@ def test_bundle_label_selectors_choose_the_nodes() -> None:
 
 
 def test_a_taken_name_is_refused_in_words() -> None:
-    world, _, driver = cluster_of(1)
+    world, _, driver = cluster_of(1, cpus=2)
     world.group(driver, [ONE], name="g")
     second = world.group(driver, [ONE], name="g")
     is_now = now(world, driver, second)
@@ -254,7 +245,7 @@ def test_a_taken_name_is_refused_in_words() -> None:
 
 
 def test_a_group_nobody_made_is_said_to_be_gone() -> None:
-    world, nodes, driver = cluster_of(1)
+    world, nodes, driver = cluster_of(1, cpus=2)
     creator = world.process(nodes[0])
     unknown = world.new_id(creator)
     actor = world.create(driver, strategy=Strategy("group", group=unknown))
@@ -267,7 +258,7 @@ def test_a_group_nobody_made_is_said_to_be_gone() -> None:
 
 
 def test_what_a_removed_group_had_can_be_had_at_once() -> None:
-    world, nodes, driver = cluster_of(2)
+    world, nodes, driver = cluster_of(2, cpus=2)
     for _ in range(20):
         group = world.group(driver, [ONE] * 4, "PACK")
         world.run(0.05)  # two ways of at most 10 ms each, twice

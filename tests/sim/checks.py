@@ -15,6 +15,7 @@ from rayhpc.wire.address import describe
 from rayhpc.wire.direct_links import HELD
 from rayhpc.wire.messages import actors
 from rayhpc.wire.messages.cluster import KvPut
+from rayhpc.wire.messages.common import UNIT
 
 from .cluster import Cluster
 from .node import SimNode
@@ -87,6 +88,29 @@ def nothing_left(sim: Cluster, *holders: list[Any], after: float = 3.0) -> None:
         if a.state != actors.DEAD
     ]
     assert not left, f"seed {sim.world.seed}: " + "\n".join(left) + "\n" + sim.world.tail()
+
+
+def make_groups(sim: Cluster, driver: SimProcess, limit: float) -> list[bytes]:
+    """Two placement groups of two bundles each, once both have been placed."""
+    with driver.turn():
+        groups = [driver.group([{"CPU": UNIT}] * 2, "SPREAD") for _ in range(2)]
+        driver.settle()
+
+    def are_there() -> bool:
+        states = [driver.groups.get(x) for x in groups]
+        return all(x is not None and x.state == actors.GROUP_CREATED for x in states)
+
+    sim.world.run(are_there, limit)
+    return groups
+
+
+def remove_groups(sim: Cluster, driver: SimProcess, groups: list[bytes]) -> None:
+    """Remove them, and check that nothing is left."""
+    with driver.turn():
+        for group in groups:
+            driver.remove_group(group)
+        driver.settle()
+    nothing_left(sim)
 
 
 def _of_process(process: SimProcess) -> Iterator[str]:

@@ -13,9 +13,16 @@ from rayhpc.head.endings import SURELY_S
 from rayhpc.head.membership import REJOIN_S, RETURN_S
 from rayhpc.wire.messages import actors
 from rayhpc.wire.messages.cluster import NODE_SILENT_S
-from rayhpc.wire.messages.common import UNIT
 
-from .checks import nothing_left, outcomes, put_each_once, submit, values
+from .checks import (
+    make_groups,
+    nothing_left,
+    outcomes,
+    put_each_once,
+    remove_groups,
+    submit,
+    values,
+)
 from .cluster import Cluster
 from .test_actors import assert_in_order, call, make
 from .test_head_returns import kill_head_often
@@ -84,15 +91,7 @@ def test_what_is_asked_is_answered_once(sim: Cluster) -> None:
 def test_groups_and_what_is_free_are_what_both_ends_say(sim: Cluster) -> None:
     driver = sim.driver(1)
     sim.head_links_break = SHARE
-    with driver.turn():
-        groups = [driver.group([{"CPU": UNIT}] * 2, "SPREAD") for _ in range(2)]
-        driver.settle()
-
-    def are_there() -> bool:
-        states = [driver.groups.get(x) for x in groups]
-        return all(x is not None and x.state == actors.GROUP_CREATED for x in states)
-
-    sim.world.run(are_there, 30.0)
+    groups = make_groups(sim, driver, 30.0)
     sim.world.run_for(2.0)
     sim.head_links_break = 0.0
     sim.world.run_for(6.0)
@@ -102,11 +101,7 @@ def test_groups_and_what_is_free_are_what_both_ends_say(sim: Cluster) -> None:
     for node in sim.nodes.values():
         known = sim.server.head.nodes.alive[node.number].free
         assert known["CPU"] == node.raylet.pool.free["CPU"], sim.world.tail()
-    with driver.turn():
-        for group in groups:
-            driver.remove_group(group)
-        driver.settle()
-    nothing_left(sim)
+    remove_groups(sim, driver, groups)
 
 
 def test_a_raylet_that_dies_is_noticed_at_once_also_while_it_has_no_connection(

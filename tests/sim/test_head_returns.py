@@ -8,9 +8,17 @@ from __future__ import annotations
 from rayhpc.head.membership import RETURN_S
 from rayhpc.wire.messages import actors
 from rayhpc.wire.messages.cluster import HEAD_PATIENCE_S
-from rayhpc.wire.messages.common import UNIT
 
-from .checks import nothing_left, outcomes, put_each_once, routine, submit, values
+from .checks import (
+    make_groups,
+    nothing_left,
+    outcomes,
+    put_each_once,
+    remove_groups,
+    routine,
+    submit,
+    values,
+)
 from .cluster import Cluster
 from .test_actors import assert_in_order, call, make
 
@@ -125,15 +133,7 @@ def test_a_driver_that_ends_meanwhile_takes_its_actors_with_it(sim: Cluster) -> 
 def test_groups_stay_where_they_are(sim: Cluster) -> None:
     driver = sim.driver(1)
     kill_head_often(sim, 2, 20)
-    with driver.turn():
-        groups = [driver.group([{"CPU": UNIT}] * 2, "SPREAD") for _ in range(2)]
-        driver.settle()
-
-    def are_there() -> bool:
-        states = [driver.groups.get(x) for x in groups]
-        return all(x is not None and x.state == actors.GROUP_CREATED for x in states)
-
-    sim.world.run(are_there, 12.0)
+    groups = make_groups(sim, driver, 12.0)
     sim.world.run_for(4.0)
     told = [driver.groups[x].nodes for x in groups]
     rows = {row.group: row for row in sim.server.head.groups.rows()}
@@ -141,11 +141,7 @@ def test_groups_stay_where_they_are(sim: Cluster) -> None:
     held = sorted((n.number, x) for n in sim.nodes.values() for x in n.raylet.bundles.groups())
     placed = {(number, x) for x, nodes in zip(groups, told, strict=True) for number in nodes}
     assert held == sorted(placed)
-    with driver.turn():
-        for group in groups:
-            driver.remove_group(group)
-        driver.settle()
-    nothing_left(sim)
+    remove_groups(sim, driver, groups)
 
 
 def test_what_is_asked_is_answered_once(sim: Cluster) -> None:
